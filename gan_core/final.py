@@ -1,0 +1,160 @@
+"""Training one configuration to a model: scored on the way, the best generator kept, resumable at any step.
+
+A model's folder holds `generator.safetensors` (the best scored generator, by parameter name), `metrics.csv` (a line a
+scoring), `state.safetensors` (all that training needs to go on) and what the caller adds to it.
+"""
+
+import csv
+import io
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan_core.checkpoint import load_tensors, save_tensors
+from gan_core.config import GanConfig, InputError, StructureConfig
+from gan_core.lanes import Stream, fill_latents
+from gan_core.networks import build_networks
+from gan_core.reports import LaneReport
+from gan_core.scoring import ScoredArray, Workshop
+
+SAVE_EVERY_SECONDS = 30.0
+EVALUATIONS_PER_BUDGET = 4  # further scorings in each stretch as long as the last given point
+
+
+class ModelFolder:
+    """The names of a model's files."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path).expanduser()
+        self.generator = self.path / "generator.safetensors"
+        self.state = self.path / "state.safetensors"
+        self.metrics = self.path / "metrics.csv"
+        self.config = self.path / "config.yaml"
+        self.samples = self.path / "samples.png"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a final training stands. report: of a scoring that was just made, else None."""
+
+    images_seen: int
+    report: LaneReport | None
+    is_best: bool = False
+
+
+def evaluation_points(given: tuple[int, ...], images: int) -> list[int]:
+    """Where a training of `images` images is scored: at the given points, then EVALUATIONS_PER_BUDGET times in each
+    further stretch as long as the last of them, and at the end."""
+    step = max(1, given[-1] // EVALUATIONS_PER_BUDGET)
+    points = [*given, *range(given[-1] + step, images, step), images]
+    return sorted({point for point in points if point <= images})
+
+
+def train_model(
+    config: GanConfig,
+    workshop: Workshop,
+    folder: ModelFolder,
+    *,
+    images: int,
+    evaluate_at_images: tuple[int, ...],
+    on_progress: Callable[[Progress], bool],
+) -> None:
+    """Trains to `images` real images, or goes on where the folder's state stands.
+
+    on_progress is called after every step and after every scoring; when it answers True the state is saved and
+    KeyboardInterrupt is raised. On the CPU, networks of linear layers follow the trial of a sweep with the same
+    configuration bit for bit. Raises InputError when the folder's state is another configuration's.
+    """
+    array = workshop.build([config])
+    metrics: list[dict[str, float]] = []
+    if folder.state.exists():
+        array.load(folder.state)
+        metrics = [row for row in read_metrics(folder.metrics) if row["images_seen"] <= array.array.state.images_seen]
+    points = evaluation_points(evaluate_at_images, images)
+    scored = {row["images_seen"] for row in metrics}
+    saver = _Saver(array, folder, on_progress)
+    for point in points:
+        if array.array.images_at(point) in scored or array.array.images_at(point) < array.array.state.images_seen:
+            continue
+        report = array.train_to(point, saver)[0]
+        score = report.fidelity.values[workshop.scorer.objective]
+        best = min((row[f"fidelity.{workshop.scorer.objective}"] for row in metrics), default=math.inf)
+        is_best = score < best
+        if is_best:
+            save_tensors(folder.generator, array.array.generator_tensors(0))
+        metrics.append(_metrics_row(report))
+        write_metrics(folder.metrics, metrics)
+        array.save(folder.state)
+        if on_progress(Progress(report.images_seen, report, is_best)):
+            raise KeyboardInterrupt
+        if report.diverged is not None:
+            raise InputError(f"training diverged at {report.images_seen:,} images: {report.diverged}; lower the rates")
+
+
+class _Saver:
+    """Called after each step: tells how far training is, and saves now and then, or when asked to stop."""
+
+    def __init__(self, array: ScoredArray, folder: ModelFolder, on_progress: Callable[[Progress], bool]):
+        self._array, self._folder, self._on_progress = array, folder, on_progress
+        self._saved = time.monotonic()
+
+    def __call__(self, images_seen: int) -> None:
+        stop = self._on_progress(Progress(images_seen, None))
+        if stop or time.monotonic() - self._saved >= SAVE_EVERY_SECONDS:
+            self._array.save(self._folder.state)
+            self._saved = time.monotonic()
+        if stop:
+            raise KeyboardInterrupt
+
+
+def _metrics_row(report: LaneReport) -> dict[str, float]:
+    scores = {f"fidelity.{name}": value for name, value in report.fidelity.values.items()}
+    return {"images_seen": report.images_seen, "d_loss": report.d_loss, "g_loss": report.g_loss, **scores}
+
+
+def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
+    """The whole table of scorings, anew and atomically."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text.getvalue())
+    os.replace(partial, path)
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """What `write_metrics` wrote; nothing where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def sample_generator(
+    structure: StructureConfig, sample_shape: tuple[int, ...], weights: Mapping[str, Tensor], count: int, seed: int
+) -> Tensor:
+    """Samples [count, *sample_shape] of a saved generator; the same numbers as `LaneArray.sample` gives for it.
+
+    Raises InputError when the weights are not of this structure.
+    """
+    network = build_networks(structure, sample_shape).generator
+    expected = network.shapes()
+    if {name: tuple(tensor.shape) for name, tensor in weights.items()} != expected:
+        raise InputError("the generator's weights do not fit the configuration beside them; one of them was changed")
+    latents = torch.empty(1, count, structure.latent_size)
+    fill_latents(latents, structure.latent_distribution, [seed], Stream.SAMPLE_LATENTS)
+    stacked = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
+    with torch.no_grad():
+        return torch.cat([network(stacked, part) for part in latents.split(1000, dim=1)], 1)[0]
+
+
+def load_generator_weights(folder: ModelFolder) -> dict[str, Tensor]:
+    """The best generator's parameters by name. Raises InputError when the file is missing or damaged."""
+    return load_tensors(folder.generator)

@@ -1,0 +1,143 @@
+"""The lane axis: L configurations stacked along the first dimension of every tensor.
+
+Two promises are kept here, and everything numeric in the core is built on them.
+
+1. *A lane's arithmetic does not depend on its neighbours, its place or their number*, bit for bit on the CPU. Nothing
+   mixes lanes; but a matrix library picks its inner loops by the alignment of what it is given, and a vectorised
+   elementwise loop treats the tail of a tensor differently from its middle. So every lane starts on a boundary of 128
+   bytes (`lane_empty`), products go through `lane_matmul`, and functions whose vector and scalar forms round
+   differently (tanh, exp, ...) through `lanewise`. Exactly rounded operations (add, multiply, compare, copy) need no care.
+2. *A lane's randomness is a pure function of (seed, stream, what was seen)*: Philox streams, never a global generator,
+   so going on from any point equals not having stopped.
+
+L lanes, N rows, F features.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LANE_BYTES = 128  # two AVX-512 registers: the stride of torch's vectorised loops, and two cache lines
+LOOP_PRODUCTS = 2**22  # a lane's matrix product with so many multiply-adds fills a core by itself
+
+
+class Stream(IntEnum):
+    """What a random number is for; streams of one seed are independent."""
+
+    GENERATOR_WEIGHTS = 1
+    DISCRIMINATOR_WEIGHTS = 2
+    DISCRIMINATOR_LATENTS = 3
+    GENERATOR_LATENTS = 4
+    DATA_ORDER = 5
+    DATA_SAMPLES = 6
+    DATA_SPLIT = 7
+    SCORE_LATENTS = 8
+    SAMPLE_LATENTS = 9
+    FEATURE_WEIGHTS = 10
+    FEATURE_ORDER = 11
+
+
+def stream(seed: int, purpose: Stream, *seen: int) -> np.random.Generator:
+    """The random numbers of (seed, purpose, seen): Philox 4x64-10 (Salmon et al. 2011), up to three counters in `seen`."""
+    counter = [0, *seen, *([0] * (3 - len(seen)))]  # the lowest word counts the blocks drawn
+    return np.random.Generator(np.random.Philox(key=[seed, int(purpose)], counter=counter))
+
+
+def fill_latents(out: Tensor, distribution: str, seeds: Sequence[int], purpose: Stream, *seen: int) -> Tensor:
+    """Fills out [L, N, Z] with N(0, 1) or U(0, 1), lane i from (seeds[i], purpose, seen). Drawn in float32 whatever
+    out's type, so that a float64 reference sees the same numbers. Returns out."""
+    for lane, seed in zip(out.unbind(0), seeds, strict=True):
+        source = stream(seed, purpose, *seen)
+        shape = tuple(lane.shape)
+        drawn = (
+            source.standard_normal(shape, dtype=np.float32)
+            if distribution == "normal"
+            else source.random(shape, dtype=np.float32)
+        )
+        lane.copy_(torch.from_numpy(drawn))
+    return out
+
+
+def column(values: Sequence[float], like: Tensor) -> Tensor:
+    """One number a lane as a tensor [L] of like's type and device."""
+    return torch.tensor(values, dtype=like.dtype, device=like.device)
+
+
+def lane_pitch(numel: int, dtype: torch.dtype) -> int:
+    """Elements from the start of one lane to the start of the next: numel rounded up to LANE_BYTES."""
+    step = LANE_BYTES // dtype.itemsize
+    return -(-numel // step) * step
+
+
+def lane_empty(lanes: int, shape: Sequence[int], like: Tensor) -> Tensor:
+    """Uninitialised [L, *shape] of like's type and device, each lane on its own boundary of LANE_BYTES."""
+    numel = math.prod(shape)
+    rows = like.new_empty(lanes, lane_pitch(numel, like.dtype))
+    return rows[:, :numel].view(lanes, *shape)
+
+
+def _aligned(x: Tensor) -> Tensor:
+    """x [L, N, F], copied only where a lane does not start on a boundary."""
+    step = LANE_BYTES // x.dtype.itemsize
+    if (x.shape[0] == 1 or x.stride(0) % step == 0) and x.data_ptr() % 64 == 0:
+        return x
+    if x.stride(-1) == 1:
+        return lane_empty(x.shape[0], x.shape[1:], x).copy_(x)
+    return lane_empty(x.shape[0], x.mT.shape[1:], x).copy_(x.mT).mT
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    lanes, rows, inner = a.shape
+    out = lane_empty(lanes, (rows, b.shape[2]), a)
+    a, b = _aligned(a), _aligned(b)
+    if a.device.type != "cpu":
+        return torch.bmm(a, b, out=out)
+    if rows * inner * b.shape[2] >= LOOP_PRODUCTS:  # the choice looks at one lane's shape, never at L
+        for one, other, result in zip(a.unbind(0), b.unbind(0), out.unbind(0), strict=True):
+            torch.mm(one, other, out=result)
+        return out
+    if lanes > 1:
+        return torch.bmm(a, b, out=out)
+    pair = lane_empty(2, out.shape[1:], out)  # a batch of one would take another path through the matrix library
+    torch.bmm(_twice(a), _twice(b), out=pair)
+    return pair[:1]
+
+
+def _twice(x: Tensor) -> Tensor:
+    """x [1, N, F] -> [2, N, F], the same lane in both, in x's own layout."""
+    if x.stride(-1) == 1:
+        return lane_empty(2, x.shape[1:], x).copy_(x.expand(2, -1, -1))
+    return lane_empty(2, x.mT.shape[1:], x).copy_(x.mT.expand(2, -1, -1)).mT
+
+
+class _LaneMatmul(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return _product(a, b)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        a, b = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
+        (grad,) = grad_outputs
+        need_a, need_b = ctx.needs_input_grad  # pyright: ignore[reportAttributeAccessIssue]
+        return lane_matmul(grad, b.mT) if need_a else None, lane_matmul(a.mT, grad) if need_b else None
+
+
+def lane_matmul(a: Tensor, b: Tensor) -> Tensor:
+    """[L, N, K] @ [L, K, F] -> [L, N, F], lane by lane; differentiable any number of times."""
+    return _LaneMatmul.apply(a, b)  # pyright: ignore[reportReturnType]
+
+
+def lanewise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """function, elementwise, of x [L, ...]: with the same bits for a lane wherever it stands in the array."""
+    lanes, numel = x.shape[0], x[0].numel()
+    padding = lane_pitch(numel, x.dtype) - numel
+    if padding == 0:
+        return function(x)
+    rows = torch.nn.functional.pad(x.reshape(lanes, numel), (0, padding))
+    return function(rows)[:, :numel].view(x.shape)

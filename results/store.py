@@ -1,0 +1,142 @@
+"""A run's folder: where its files are, and JSON lines that are appended durably and read back."""
+
+import fcntl
+import json
+import math
+import os
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class ResultsError(ValueError):
+    """A folder or file of results is not what it should be. The message is one line: the rule, the value, the fix."""
+
+
+class RunFolder:
+    """The names of everything a run writes."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path).expanduser()
+        self.spec = self.path / "spec.yaml"
+        self.journal = self.path / "optuna.jsonl"
+        self.cohorts = self.path / "cohorts.jsonl"
+        self.rows = self.path / "rows.jsonl"
+        self.driver_lock = self.path / ".driver.lock"
+        self.study_lock = self.path / ".study.lock"
+        self.checkpoints = self.path / "checkpoints"
+        self.samples = self.path / "samples"
+        self.best_samples = self.path / "best.png"
+        self.scheduler = self.path / "ray"
+
+    def checkpoint(self, cohort: int) -> Path:
+        return self.checkpoints / f"cohort-{cohort:04d}"
+
+    def trial_samples(self, trial: int) -> Path:
+        return self.samples / f"trial-{trial:04d}.png"
+
+    def create(self) -> "RunFolder":
+        """Makes the folder. Raises ResultsError when it cannot be written."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise ResultsError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from error
+        return self
+
+    def require(self) -> "RunFolder":
+        """Raises ResultsError when there is no run here."""
+        if not self.spec.is_file():
+            raise ResultsError(f"{self.path} is no run folder: it has no spec.yaml; give the folder of a run")
+        return self
+
+
+class JsonLines:
+    """An append-only file of JSON objects, one a line. A number that is not finite is written as null.
+
+    An append is one write, synced to disk before it returns. A torn last line (the writer was killed in the middle of
+    it) is cut off with a warning when the file is opened for appending, and passed over when it is only read.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def append(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Adds the records, all or (after a crash) a first part of them."""
+        lines = "".join(json.dumps(_finite(record), separators=(",", ":")) + "\n" for record in records)
+        with self.path.open("ab") as file:
+            file.write(lines.encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read(self) -> list[dict[str, Any]]:
+        """All whole records. Raises ResultsError when a line before the last one is not JSON."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_bytes().split(b"\n")
+        if lines[-1]:
+            warnings.warn(f"{self.path}: the last line is torn (a writer was killed); it is left out", stacklevel=2)
+        records = []
+        for number, line in enumerate(lines[:-1], 1):
+            try:
+                record = json.loads(line)
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise ResultsError(f"{self.path}, line {number} is not JSON; the file was changed by hand") from error
+            if not isinstance(record, dict):
+                raise ResultsError(f"{self.path}, line {number} is not a record; the file was changed by hand")
+            records.append(record)
+        return records
+
+    def repair(self) -> None:
+        """Cuts off a torn last line, with a warning, so that the next append starts on a line of its own."""
+        if not self.path.exists():
+            return
+        content = self.path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            warnings.warn(
+                f"{self.path}: the last line is torn (a writer was killed); {len(content) - whole} bytes are cut off",
+                stacklevel=2,
+            )
+            with self.path.open("r+b") as file:
+                file.truncate(whole)
+                os.fsync(file.fileno())
+
+
+@contextmanager
+def exclusive(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Holds a file's lock, which the system frees when the process ends however it ends. Raises ResultsError when
+    another process holds it for longer than wait_seconds."""
+    with path.open("w") as file:
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise ResultsError(
+                        f"another process is at work in {path.parent}; wait for it, stop it, or choose another --out"
+                    ) from error
+                time.sleep(0.1)
+        yield
+
+
+def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+
+
+def write_atomically(path: Path, content: str) -> None:
+    """Writes beside the target and renames, so that nobody reads half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

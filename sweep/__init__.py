@@ -1,0 +1,1 @@
+"""Which configurations are tried, where and for how long."""

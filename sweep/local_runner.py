@@ -1,0 +1,55 @@
+"""Runs the cohorts one after another in this process: the reference behaviour, and the debugger's friend."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from gan_core.config import GanConfig
+from gan_core.scoring import Workshop
+from results.store import RunFolder
+from sweep.cohort import CohortRun, TrainableArray
+from sweep.progress import Watch
+from sweep.spec import SweepSpec
+from sweep.study import LaneStudy
+
+SLOTS = 1  # cohorts that train at the same time
+
+
+class _WatchedStudy:
+    """The study as a cohort sees it, with somebody watching."""
+
+    def __init__(self, study: LaneStudy, watch: Watch):
+        self._study, self._watch = study, watch
+        self.judge = study.judge
+
+    def note_images(self, cohort: int, images: int) -> None:
+        self._study.note_images(cohort, images)
+        if self._watch.due():
+            self._watch.show(self._study.snapshot())
+
+
+def run_local(
+    spec: SweepSpec,
+    folder: RunFolder,
+    watch: Watch,
+    build: Callable[[Sequence[GanConfig]], TrainableArray] | None = None,
+) -> None:
+    """Runs or resumes a sweep to its end, with one torch thread, as each Ray worker has. build makes the arrays;
+    without it they are real ones, on the device that the spec's resources allow."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # Adam's moments decay into denormals, which are many times slower
+    study = LaneStudy(spec, folder)
+    try:
+        if build is None:
+            device = "cpu" if spec.resources.gpus_per_cohort == 0 else "auto"
+            build = Workshop(spec.space.base.structure.dataset, spec.data_root, device).build
+        while (cohort := study.open_cohort(spec.cohort_size(SLOTS))) is not None:
+            run = CohortRun(cohort, spec.ladder, study.objective, build, _WatchedStudy(study, watch), folder)
+            while not run.done:
+                run.advance()
+                watch.show(study.snapshot())
+        watch.show(study.snapshot())
+    finally:
+        study.close()
+        torch.set_num_threads(threads)

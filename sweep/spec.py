@@ -1,0 +1,213 @@
+"""SweepSpec: one frozen description of a sweep, read from YAML; the only input of a run. Loads without torch or Ray."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gan_core.config import HYPERPARAMETERS, LARGEST_SEED, InputError, nearest
+from search_spaces.space import SearchSpace, check_keys, parse_yaml, read_yaml
+from sweep.ladder import Ladder
+
+SAMPLERS = ("tpe", "random")
+IMAGE_OBJECTIVES = ("fid", "class_kl")
+VALUE_OBJECTIVES = ("wasserstein", "mean_error", "deviation_error")
+LARGEST_AUTO_COHORT = 32
+COHORTS_PER_SLOT = 4  # an automatic cohort leaves the sampler so many looks at what came out
+WHERE_IT_RUNS = ("data_root", "resources")  # keys that may differ when a run is resumed
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one cohort is given. gpus_per_cohort: `auto` (one GPU where there are any, else none) or a number, fractions
+    allowed (0.25: four cohorts share a GPU)."""
+
+    gpus_per_cohort: float | str = "auto"
+    cpus_per_cohort: float = 1
+
+    def __post_init__(self) -> None:
+        gpus, cpus = self.gpus_per_cohort, self.cpus_per_cohort
+        if gpus != "auto" and (not _is_number(gpus) or float(gpus) < 0):
+            raise InputError(f"resources.gpus_per_cohort must be 'auto' or a number of at least 0, got {gpus!r}")
+        if gpus != "auto" and float(gpus) > 1 and not float(gpus).is_integer():
+            raise InputError(f"resources.gpus_per_cohort above 1 must be whole, got {gpus!r}")
+        if not _is_number(cpus) or cpus <= 0:
+            raise InputError(f"resources.cpus_per_cohort must be a number above 0, got {cpus!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSpec:
+    """A sweep. Defaults are those of `gan-sweep run` alone: 32 trials of the mlp family on the 8x8 digits.
+
+    objective: what is minimised; `fidelity` is the data set's own score (fid for images, wasserstein for 1-D).
+    seed: of the sampler and, with a trial's number, of each trial. Raises InputError when a value does not fit.
+    """
+
+    name: str = "digits"
+    space: SearchSpace = field(default_factory=lambda: SearchSpace.load("digits"))
+    trials: int = 32
+    ladder: Ladder = Ladder((16_000, 48_000, 144_000), 1 / 3)
+    lanes_per_cohort: int | str = "auto"
+    objective: str = "fidelity"
+    sampler: str = "tpe"
+    seed: int = 0
+    data_root: str | None = None
+    resources: Resources = Resources()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name or "/" in self.name or self.name in (".", ".."):
+            raise InputError(f"name must be a folder's name, got {self.name!r}")
+        if not _is_whole(self.trials) or self.trials < 1:
+            raise InputError(f"trials must be a whole number of at least 1, got {self.trials!r}")
+        lanes = self.lanes_per_cohort
+        if lanes != "auto" and (not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1):
+            raise InputError(f"lanes_per_cohort must be 'auto' or a whole number of at least 1, got {lanes!r}")
+        if self.sampler not in SAMPLERS:
+            raise InputError(f"unknown sampler {self.sampler!r}; {nearest(str(self.sampler), SAMPLERS)}")
+        if not _is_whole(self.seed) or not 0 <= self.seed <= LARGEST_SEED:
+            raise InputError(f"seed must be a whole number from 0 to {LARGEST_SEED}, got {self.seed!r}")
+        if self.data_root is not None and not isinstance(self.data_root, str):
+            raise InputError(f"data_root must be a folder, got {self.data_root!r}")
+        self.score_name()
+
+    def score_name(self) -> str:
+        """The score that is minimised. Raises InputError when the data set has no such score."""
+        known = VALUE_OBJECTIVES if self.space.base.structure.dataset == "gaussian" else IMAGE_OBJECTIVES
+        if self.objective == "fidelity":
+            return known[0]
+        if self.objective not in known:
+            hint = nearest(str(self.objective), ("fidelity", *known))
+            raise InputError(f"unknown objective {self.objective!r} on {self.space.base.structure.dataset}; {hint}")
+        return self.objective
+
+    def cohort_size(self, slots: int) -> int:
+        """Trials asked for at once, where so many cohorts train at the same time."""
+        if isinstance(self.lanes_per_cohort, int):
+            return min(self.lanes_per_cohort, self.trials)
+        return max(1, min(LARGEST_AUTO_COHORT, -(-self.trials // (slots * COHORTS_PER_SLOT))))
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, assignments: Sequence[str] = ()) -> "SweepSpec":
+        """A spec file, then `KEY=VALUE` assignments. Raises InputError on anything that is not as documented."""
+        return cls.from_mapping(read_yaml(Path(path).expanduser()), assignments)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], assignments: Sequence[str] = ()) -> "SweepSpec":
+        """Spec keys as YAML gives them -> a checked spec. An assignment's key is a spec key (`trials`,
+        `ladder.keep_fraction`) or a hyperparameter's dotted name, which fixes it for all trials."""
+        values = dict(values)
+        fixed: dict[str, Any] = {}
+        for assignment in assignments:
+            key, value = _parse_assignment(assignment)
+            if key in HYPERPARAMETERS and key != "seed":
+                fixed[key] = value
+            else:
+                _assign(values, key, value)
+        check_keys(values, tuple(f.name for f in fields(cls)), "the spec")
+        given: dict[str, Any] = {k: v for k, v in values.items() if k not in ("space", "ladder", "resources")}
+        if "space" in values:
+            given["space"] = SearchSpace.load(_space_source(values["space"]))
+            given.setdefault("name", given["space"].name)
+        if "ladder" in values:
+            part = _mapping(values["ladder"], ("rungs_images", "keep_fraction"), "ladder")
+            rungs = part.get("rungs_images", cls.ladder.rungs_images)
+            if not isinstance(rungs, list | tuple):
+                raise InputError(f"ladder.rungs_images must be a list of whole numbers, got {rungs!r}")
+            given["ladder"] = Ladder(tuple(rungs), part.get("keep_fraction", cls.ladder.keep_fraction))
+        if "resources" in values:
+            part = _mapping(values["resources"], ("gpus_per_cohort", "cpus_per_cohort"), "resources")
+            given["resources"] = Resources(**part)
+        spec = cls(**given)
+        space = spec.space
+        for name, value in fixed.items():
+            space = space.fix(name, value)
+        return replace(spec, space=space)
+
+    def plain(self) -> dict[str, Any]:
+        """The resolved spec as plain values, everything written out; `from_mapping` reads it back."""
+        return {
+            "name": self.name,
+            "space": self.space.plain(),
+            "trials": self.trials,
+            "ladder": {
+                "rungs_images": list(self.ladder.rungs_images),
+                "keep_fraction": float(self.ladder.keep_fraction),
+            },
+            "lanes_per_cohort": self.lanes_per_cohort,
+            "objective": self.objective,
+            "sampler": self.sampler,
+            "seed": self.seed,
+            "data_root": self.data_root,
+            "resources": {
+                "gpus_per_cohort": self.resources.gpus_per_cohort,
+                "cpus_per_cohort": self.resources.cpus_per_cohort,
+            },
+        }
+
+    def to_yaml(self) -> str:
+        """`plain` as YAML."""
+        return yaml.safe_dump(self.plain(), sort_keys=False, width=100)
+
+    def differences(self, other: "SweepSpec") -> list[str]:
+        """Dotted keys in which two specs differ, but for where they run: what forbids resuming one as the other."""
+        mine, theirs = _flat(self.plain()), _flat(other.plain())
+        keys = [k for k in {**mine, **theirs} if k.split(".")[0] not in WHERE_IT_RUNS]
+        return [k for k in keys if mine.get(k) != theirs.get(k)]
+
+
+def _space_source(value: Any) -> str | Mapping[str, Any]:
+    if not isinstance(value, str | Mapping):
+        raise InputError(f"space must be a name, a .yaml file or a mapping, got {value!r}")
+    return value
+
+
+def _mapping(value: Any, known: tuple[str, ...], where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where} must map {', '.join(known)} to values, got {value!r}")
+    check_keys(value, known, where)
+    return value
+
+
+def _parse_assignment(assignment: str) -> tuple[str, Any]:
+    key, equals, text = assignment.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set needs KEY=VALUE, got {assignment!r}; for example --set trials=8")
+    return key.strip(), parse_yaml(f"value: {text}", f"--set {key}")["value"]
+
+
+def _assign(values: dict[str, Any], key: str, value: Any) -> None:
+    head, dot, rest = key.partition(".")
+    if head in HYPERPARAMETER_GROUPS:
+        raise InputError(f"unknown hyperparameter {key!r}; {nearest(key, HYPERPARAMETERS)}")
+    if not dot:
+        values[key] = value
+        return
+    inner = values.get(head, {})
+    if not isinstance(inner, Mapping):
+        raise InputError(f"--set {key}: {head} is {inner!r} and has no key {rest!r}")
+    values[head] = {**inner, rest: value}
+
+
+HYPERPARAMETER_GROUPS = {name.partition(".")[0] for name in HYPERPARAMETERS if "." in name}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{name}."))
+        else:
+            flat[name] = value
+    return flat
+
