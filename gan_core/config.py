@@ -7,6 +7,7 @@ shapes, so only lanes of equal structure share an array; a *lane* field is one n
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import Field, asdict, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -35,9 +36,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
-def _ranged(
-    default: Any, says: str, *, low: float = -math.inf, high: float = math.inf, below: float = math.inf
-) -> Any:
+def _ranged(default: Any, says: str, *, low: float = -math.inf, high: float = math.inf, below: float = math.inf) -> Any:
     """A dataclass field with its range: low <= value <= high, and value < below."""
     return field(default=default, metadata={"says": says, "low": low, "high": high, "below": below})
 
@@ -167,10 +166,8 @@ def parse_value(name: str, value: Any) -> Any:
     """
     known = hyperparameter(name)
     if known.kind in (int, float) and isinstance(value, str):
-        try:
+        with suppress(ValueError):  # the check below says what is wrong, with the value as it was written
             value = known.kind(value)
-        except ValueError:
-            pass  # the check below says what is wrong, with the value as it was written
     if known.kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if known.kind is int and isinstance(value, float) and value.is_integer():

@@ -23,12 +23,13 @@ GAUSSIAN_MEAN, GAUSSIAN_DEVIATION = 4.0, 1.25
 GAUSSIAN_SAMPLES = 131_072
 DIGITS_TRAIN_IMAGES = 1_000
 IDX_UNSIGNED_BYTES = 0x08
+ON_DISK = ("mnist", "fashion_mnist")  # data sets that are read from files a person provides
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Real samples. train and held_out: [n, C, H, W] in [-1, 1] (or [n, 1]); labels [n] in 0..classes-1, or None
-    where there are none (classes = 0). digest: of the samples and labels, so that two scores can be known to share them.
+    where there are none (classes = 0). digest: of the samples and labels: two scores with equal digests share them.
     """
 
     name: str
@@ -45,10 +46,12 @@ class Dataset:
 
 
 class DataOrder:
-    """Endless epochs over `size` samples, each a permutation drawn from (data_seed, epoch). A batch may span two epochs,
-    so every batch is full and the order is a pure function of (data_seed, images seen)."""
+    """Endless epochs over `size` samples, each a permutation drawn from (data_seed, epoch).
 
-    def __init__(self, data_seed: int, size: int):
+    A batch may span two epochs, so every batch is full and the order is a pure function of (data_seed, images seen).
+    """
+
+    def __init__(self, data_seed: int, size: int) -> None:
         self.data_seed, self.size = data_seed, size
         self._permutations: dict[int, np.ndarray] = {}
 
@@ -176,7 +179,8 @@ def read_idx(path: Path) -> np.ndarray:
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     if len(content) - header != math.prod(shape):
         raise InputError(
-            f"{found} declares {list(shape)} = {math.prod(shape)} bytes and holds {len(content) - header}; fetch it again"
+            f"{found} declares {list(shape)} = {math.prod(shape)} bytes and holds {len(content) - header}; "
+            "fetch it again"
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
 

@@ -37,7 +37,7 @@ RECIPE = f"2:{FEATURES}:{CHANNELS}:{SLOPE}:{STEPS}:{BATCH}:{PEAK_LR}:{WARM_UP}:{
 class Classifier(nn.Module):
     """Two strided convolutions, a linear layer to FEATURES, a linear layer to the classes."""
 
-    def __init__(self, channels: int, size_pixels: int, classes: int):
+    def __init__(self, channels: int, size_pixels: int, classes: int) -> None:
         super().__init__()
         self.trunk = nn.Sequential(
             nn.Conv2d(channels, CHANNELS, 4, stride=2, padding=1),
@@ -56,8 +56,10 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """Images -> standardised features: each has mean 0 and deviation 1 over the training split, which fixes the scale of
-    a Frechet distance. name: with a hash of data and recipe, so that scores of different extractors never mix."""
+    """Images -> standardised features: mean 0 and deviation 1 over the training split fix a distance's scale.
+
+    name: with a hash of data and recipe, so that scores of different extractors never mix.
+    """
 
     name: str
     classifier: Classifier
@@ -72,9 +74,7 @@ class FeatureExtractor:
 
     def to(self, device: torch.device | str) -> "FeatureExtractor":
         """The same extractor on another device."""
-        return FeatureExtractor(
-            self.name, self.classifier.to(device), self.mean.to(device), self.deviation.to(device)
-        )
+        return FeatureExtractor(self.name, self.classifier.to(device), self.mean.to(device), self.deviation.to(device))
 
 
 def cache_folder() -> Path:
@@ -86,7 +86,8 @@ def cache_folder() -> Path:
 
 def load_extractor(dataset: Dataset) -> FeatureExtractor:
     """The classifier of a labelled image data set, trained now if nobody has trained it yet. One process trains, others
-    wait; a cache file that cannot be read is made anew. Where the cache cannot be written, a temporary one serves."""
+    wait; a cache file that cannot be read is made anew. Where the cache cannot be written, a temporary one serves.
+    """
     digest = hashlib.sha256(f"{RECIPE}:{dataset.digest}".encode()).hexdigest()[:12]
     name = f"classifier{FEATURES}-{digest}"
     folder = cache_folder()

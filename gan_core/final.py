@@ -30,7 +30,7 @@ EVALUATIONS_PER_BUDGET = 4  # further scorings in each stretch as long as the la
 class ModelFolder:
     """The names of a model's files."""
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
         self.generator = self.path / "generator.safetensors"
         self.state = self.path / "state.safetensors"
@@ -50,7 +50,8 @@ class Progress:
 
 def evaluation_points(given: tuple[int, ...], images: int) -> list[int]:
     """Where a training of `images` images is scored: at the given points, then EVALUATIONS_PER_BUDGET times in each
-    further stretch as long as the last of them, and at the end."""
+    further stretch as long as the last of them, and at the end.
+    """
     step = max(1, given[-1] // EVALUATIONS_PER_BUDGET)
     points = [*given, *range(given[-1] + step, images, step), images]
     return sorted({point for point in points if point <= images})
@@ -100,7 +101,7 @@ def train_model(
 class _Saver:
     """Called after each step: tells how far training is, and saves now and then, or when asked to stop."""
 
-    def __init__(self, array: ScoredArray, folder: ModelFolder, on_progress: Callable[[Progress], bool]):
+    def __init__(self, array: ScoredArray, folder: ModelFolder, on_progress: Callable[[Progress], bool]) -> None:
         self._array, self._folder, self._on_progress = array, folder, on_progress
         self._saved = time.monotonic()
 

@@ -6,7 +6,7 @@ Two promises are kept here, and everything numeric in the core is built on them.
    mixes lanes; but a matrix library picks its inner loops by the alignment of what it is given, and a vectorised
    elementwise loop treats the tail of a tensor differently from its middle. So every lane starts on a boundary of 128
    bytes (`lane_empty`), products go through `lane_matmul`, and functions whose vector and scalar forms round
-   differently (tanh, exp, ...) through `lanewise`. Exactly rounded operations (add, multiply, compare, copy) need no care.
+   differently (tanh, exp, ...) through `lanewise`. Exactly rounded operations (add, multiply, compare) need no care.
 2. *A lane's randomness is a pure function of (seed, stream, what was seen)*: Philox streams, never a global generator,
    so going on from any point equals not having stopped.
 
@@ -42,14 +42,15 @@ class Stream(IntEnum):
 
 
 def stream(seed: int, purpose: Stream, *seen: int) -> np.random.Generator:
-    """The random numbers of (seed, purpose, seen): Philox 4x64-10 (Salmon et al. 2011), up to three counters in `seen`."""
+    """The random numbers of (seed, purpose, seen): Philox 4x64-10 (Salmon et al. 2011), with up to three counters."""
     counter = [0, *seen, *([0] * (3 - len(seen)))]  # the lowest word counts the blocks drawn
     return np.random.Generator(np.random.Philox(key=[seed, int(purpose)], counter=counter))
 
 
 def fill_latents(out: Tensor, distribution: str, seeds: Sequence[int], purpose: Stream, *seen: int) -> Tensor:
     """Fills out [L, N, Z] with N(0, 1) or U(0, 1), lane i from (seeds[i], purpose, seen). Drawn in float32 whatever
-    out's type, so that a float64 reference sees the same numbers. Returns out."""
+    out's type, so that a float64 reference sees the same numbers. Returns out.
+    """
     for lane, seed in zip(out.unbind(0), seeds, strict=True):
         source = stream(seed, purpose, *seen)
         shape = tuple(lane.shape)
@@ -81,7 +82,7 @@ def lane_empty(lanes: int, shape: Sequence[int], like: Tensor) -> Tensor:
 
 
 def _aligned(x: Tensor) -> Tensor:
-    """x [L, N, F], copied only where a lane does not start on a boundary."""
+    """X [L, N, F], copied only where a lane does not start on a boundary."""
     step = LANE_BYTES // x.dtype.itemsize
     if (x.shape[0] == 1 or x.stride(0) % step == 0) and x.data_ptr() % 64 == 0:
         return x
@@ -108,7 +109,7 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _twice(x: Tensor) -> Tensor:
-    """x [1, N, F] -> [2, N, F], the same lane in both, in x's own layout."""
+    """X [1, N, F] -> [2, N, F], the same lane in both, in x's own layout."""
     if x.stride(-1) == 1:
         return lane_empty(2, x.shape[1:], x).copy_(x.expand(2, -1, -1))
     return lane_empty(2, x.mT.shape[1:], x).copy_(x.mT.expand(2, -1, -1)).mT
@@ -121,7 +122,9 @@ class _LaneMatmul(torch.autograd.Function):
         return _product(a, b)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, *grad_outputs: Tensor
+    ) -> tuple[Tensor | None, Tensor | None]:
         a, b = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
         (grad,) = grad_outputs
         need_a, need_b = ctx.needs_input_grad  # pyright: ignore[reportAttributeAccessIssue]

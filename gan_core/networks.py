@@ -39,7 +39,7 @@ class Network:
         }
 
     def __call__(self, parameters: Parameters, x: Tensor) -> Tensor:
-        """x [L, N, ...] -> [L, N', ...], lane by lane."""
+        """X [L, N, ...] -> [L, N', ...], lane by lane."""
         for i, layer in enumerate(self.layers):
             x = layer({name: parameters[f"{i}.{name}"] for name in layer.shapes()}, x)
         return x
@@ -47,7 +47,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Networks:
-    """One architecture. `view` turns samples [L, N, ...] into what D decides on, [L, R, F]; D gives logits [L, R, 1]."""
+    """One architecture. `view` turns samples [L, N, ...] into what D decides on, [L, R, F]; D answers [L, R, 1]."""
 
     generator: Network
     view: Callable[[Tensor], Tensor]
@@ -60,7 +60,7 @@ def flatten_samples(samples: Tensor) -> Tensor:
 
 
 def minibatch_view(samples: Tensor) -> Tensor:
-    """[L, N, 1] -> [L, 1, 2N]: D decides on the whole minibatch, its values and their squared deviations from its mean."""
+    """[L, N, 1] -> [L, 1, 2N]: D decides on the minibatch, its values and their squared deviations from its mean."""
     values = samples.flatten(1)
     deviations = values - values.mean(1, keepdim=True)
     return torch.cat((values, deviations * deviations), 1).unsqueeze(1)

@@ -19,7 +19,7 @@ class Rows:
     `views` are plain views; `leaves` share their memory and require gradients; `gradients` are views of `grad` [L, P].
     """
 
-    def __init__(self, shapes: dict[str, tuple[int, ...]], flat: Tensor):
+    def __init__(self, shapes: dict[str, tuple[int, ...]], flat: Tensor) -> None:
         self.shapes = shapes
         self.flat = flat
         self.grad = torch.zeros_like(flat)
@@ -51,7 +51,7 @@ class Rows:
     def store_gradients(self, loss: Tensor) -> None:
         """d(sum of loss [L]) / d(parameters) into `grad`; a lane's gradient depends on its own loss alone."""
         gradients = torch.autograd.grad(loss.sum(), list(self.leaves.values()))
-        torch._foreach_copy_(list(self.gradients.values()), gradients)
+        torch._foreach_copy_(list(self.gradients.values()), gradients)  # pyright: ignore[reportPrivateImportUsage]
 
     def take(self, lanes: Sequence[int]) -> "Rows":
         """The rows of these lanes, in this order, as a new buffer."""
@@ -64,7 +64,7 @@ class Adam:
     lr >= 0, 0 <= beta < 1. A lane left out of a step keeps parameters and state bit for bit.
     """
 
-    def __init__(self, rows: Rows, lr: Sequence[float], beta1: Sequence[float], beta2: Sequence[float]):
+    def __init__(self, rows: Rows, lr: Sequence[float], beta1: Sequence[float], beta2: Sequence[float]) -> None:
         self.rows = rows
         self.lr, self.beta1, self.beta2 = list(lr), list(beta1), list(beta2)
         self.eps = 1e-8
@@ -87,7 +87,7 @@ class Adam:
             if not goes:
                 continue
             steps[i].add_(1)
-            torch._fused_adam_(
+            torch._fused_adam_(  # pyright: ignore[reportPrivateImportUsage]
                 [flat[i]],
                 [grad[i]],
                 [mean[i]],
@@ -105,7 +105,8 @@ class Adam:
 
     def _step_columns(self, active: Sequence[bool]) -> None:
         """The same update as elementwise operations on [L, P]: no launch a lane. Frozen lanes by selection, since a
-        product with a mask would let 0 * NaN through."""
+        product with a mask would let 0 * NaN through.
+        """
         goes = torch.tensor(active, device=self.steps.device)
         self.steps += goes
         lr, beta1, beta2 = (column(x, self.rows.flat)[:, None] for x in (self.lr, self.beta1, self.beta2))

@@ -51,13 +51,13 @@ class Scorer(Protocol):
 class ImageScorer:
     """Frechet distance in the feature space of a classifier, with its noise floor, and the balance of classes.
 
-    `fid`; `fid_floor`, what two sets of real samples of these sizes would differ by; `class_kl`, KL of the drawn classes
-    to the held-out ones in nats; `classes_covered`, those with at least 1% of the samples.
+    `fid`; `fid_floor`, what two sets of real samples of these sizes would differ by; `class_kl`, KL of the
+    drawn classes to the held-out ones in nats; `classes_covered`, those with at least 1% of the samples.
     """
 
     objective = "fid"
 
-    def __init__(self, dataset: Dataset, extractor: FeatureExtractor):
+    def __init__(self, dataset: Dataset, extractor: FeatureExtractor) -> None:
         if dataset.held_out_labels is None:
             raise ValueError(f"data set {dataset.name!r} has no labels")
         self.extractor = extractor
@@ -105,11 +105,12 @@ class ImageScorer:
 
 class ValueScorer:
     """1-D samples against N(4, 1.25^2): Wasserstein-1 to its exact quantiles with the noise floor at that sample count,
-    and the absolute errors of mean and deviation."""
+    and the absolute errors of mean and deviation.
+    """
 
     objective = "wasserstein"
 
-    def __init__(self, dataset: Dataset):
+    def __init__(self, dataset: Dataset) -> None:
         self.data_digest = dataset.digest
         self.quantiles = gaussian_quantiles(VALUE_SAMPLES)
         self.floor = wasserstein_floor(GAUSSIAN_DEVIATION, VALUE_SAMPLES)
@@ -162,11 +163,10 @@ def _weights(array: LaneArray, lane: int) -> Tensor:
     return torch.cat((array.state.generator.flat[lane], array.state.discriminator.flat[lane]))
 
 
-
 class ScoredArray:
     """An array with its scorer: what a sweep trains from rung to rung."""
 
-    def __init__(self, array: LaneArray, scorer: Scorer):
+    def __init__(self, array: LaneArray, scorer: Scorer) -> None:
         self.array, self.scorer = array, scorer
 
     def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> list[LaneReport]:
@@ -199,7 +199,7 @@ class Workshop:
     device: `cpu`, `cuda`, or `auto` for a GPU where torch sees one. Raises InputError as `load_dataset` does.
     """
 
-    def __init__(self, dataset: str, data_root: str | Path | None = None, device: str = "auto"):
+    def __init__(self, dataset: str, data_root: str | Path | None = None, device: str = "auto") -> None:
         self.dataset = load_dataset(dataset, Path(data_root) if data_root else None)
         self.scorer = build_scorer(self.dataset)
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device

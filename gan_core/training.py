@@ -29,7 +29,8 @@ SAMPLES_AT_ONCE = 1000  # rows of one generator call when many samples are drawn
 @dataclass
 class TrainState:
     """Everything that training changes. `average` is [L, P], the averaged weights of G. The sums are float64 [L], the
-    counts whole numbers: losses since they were last read."""
+    counts whole numbers: losses since they were last read.
+    """
 
     generator: Rows
     discriminator: Rows
@@ -119,7 +120,7 @@ class LaneArray:
         *,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
-    ):
+    ) -> None:
         structures = {config.structure for config in configs}
         if len(structures) != 1:
             raise InputError(f"an array needs lanes of one structure, got {len(structures)} in {len(configs)} lanes")
@@ -181,7 +182,8 @@ class LaneArray:
 
     def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> None:
         """Trains until every lane's D has been shown at least `images` real images (whole batches). on_step is given
-        the images seen after each step."""
+        the images seen after each step.
+        """
         while self.state.images_seen < images:
             train_step(self)
             if on_step is not None:
@@ -202,7 +204,8 @@ class LaneArray:
 
     def generate(self, latents: Tensor) -> Tensor:
         """Latents [L, M, Z] -> samples [L, M, *sample_shape] of the scored generator: the averaged weights where a lane
-        has an average, its plain weights where it has none."""
+        has an average, its plain weights where it has none.
+        """
         state = self.state
         weights = state.generator.with_flat(state.average) if self.averages else state.generator.views
         with torch.no_grad():

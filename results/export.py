@@ -21,9 +21,9 @@ REPORTED_PACKAGES = ("gan-sweep", "torch", "numpy", "optuna", "ray")
 class ExportedConfiguration:
     """An exported file, read back.
 
-    configuration: dotted name -> value, seeds included. data_digest: of the samples it was found on, or "" when the line
-    was taken out. images: the final budget; evaluate_at_images: where it is scored on the way, the sweep's rungs first.
-    score: what the sweep measured at score["images_seen"], or empty.
+    configuration: dotted name -> value, seeds included. data_digest: of the samples it was found on, or "" when that
+    line was taken out. images: the final budget; evaluate_at_images: where it is scored on the way, the sweep's rungs
+    first. score: what the sweep measured at score["images_seen"], or empty.
     """
 
     configuration: Mapping[str, Any]
@@ -57,7 +57,7 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     """One trial of a run (the best without a number) as YAML text. Raises ResultsError when there is none."""
     folder = RunFolder(run).require()
     table = ResultsTable.load(folder.path)
-    row = table.best() if trial is None else table.trial(trial)
+    row: Any = table.best() if trial is None else table.trial(trial)
     if not math.isfinite(row["score"]):
         raise ResultsError(f"trial {row['trial']} has no score to export ({row['outcome']}: {row['reason']})")
     spec = _read_yaml(folder.spec)

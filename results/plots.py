@@ -14,7 +14,8 @@ INK, BAR, PAPER = (30, 30, 30), (120, 160, 220), (255, 255, 255)
 
 def image_grid(samples: np.ndarray) -> np.ndarray:
     """Images [n, C, H, W] in [-1, 1] (C of 1 or 3) -> one picture uint8 [rows*(H+1)+1, columns*(W+1)+1, C], as square
-    as n allows. A value that is not finite is black."""
+    as n allows. A value that is not finite is black.
+    """
     count, channels, height, width = samples.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
@@ -28,8 +29,10 @@ def image_grid(samples: np.ndarray) -> np.ndarray:
 
 
 def density_plot(values: np.ndarray, mean: float = 4.0, deviation: float = 1.25) -> np.ndarray:
-    """Numbers [n] -> uint8 [PLOT_HEIGHT, PLOT_WIDTH, 3]: their histogram as bars and the density of N(mean, deviation^2)
-    as a line, over mean +- 4 deviations."""
+    """Numbers [n] -> uint8 [PLOT_HEIGHT, PLOT_WIDTH, 3]: their histogram as bars, N(mean, deviation^2) as a line.
+
+    Both are densities over mean +- 4 deviations.
+    """
     low, high = mean - 4 * deviation, mean + 4 * deviation
     heights, _ = np.histogram(values[np.isfinite(values)], bins=BARS, range=(low, high))
     bar_density = heights / max(1, len(values)) / ((high - low) / BARS)

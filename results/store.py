@@ -19,7 +19,7 @@ class ResultsError(ValueError):
 class RunFolder:
     """The names of everything a run writes."""
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
         self.spec = self.path / "spec.yaml"
         self.journal = self.path / "optuna.jsonl"
@@ -63,7 +63,7 @@ class JsonLines:
     it) is cut off with a warning when the file is opened for appending, and passed over when it is only read.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, records: Iterable[Mapping[str, Any]]) -> None:
@@ -111,7 +111,8 @@ class JsonLines:
 @contextmanager
 def exclusive(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
     """Holds a file's lock, which the system frees when the process ends however it ends. Raises ResultsError when
-    another process holds it for longer than wait_seconds."""
+    another process holds it for longer than wait_seconds.
+    """
     with path.open("w") as file:
         deadline = time.monotonic() + wait_seconds
         while True:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from results.rows import Outcome
-from results.store import JsonLines, RunFolder, ResultsError
+from results.store import JsonLines, ResultsError, RunFolder
 
 REQUIRED = ("trial", "cohort", "lane", "rung", "images_seen", "outcome", "reason", "d_loss", "g_loss", "score")
 NUMBERS = ("d_loss", "g_loss", "score", "best_score", "seconds")
@@ -53,7 +53,8 @@ class ResultsTable:
     @property
     def trials(self) -> pd.DataFrame:
         """A row for each trial, best first: its best rung, with `outcome` and `reason` of its last, `seconds` and
-        `images_trained` in all. A trial without any score comes last."""
+        `images_trained` in all. A trial without any score comes last.
+        """
         frame = self.frame.sort_values(["trial", "rung"])
         last = frame.groupby("trial").tail(1).set_index("trial")
         scored = frame.assign(rank=frame["score"].fillna(float("inf")))
@@ -81,7 +82,7 @@ class ResultsTable:
         rows = self.trials
         found = rows[rows["trial"] == number]
         if found.empty:
-            known = f"0 to {int(rows['trial'].max())}" if len(rows) else "none"
+            known = f"0 to {max(rows['trial'].tolist())}" if len(rows) else "none"
             raise ResultsError(f"there is no trial {number} in this run; trials with results: {known}")
         return found.iloc[0]
 

@@ -100,7 +100,8 @@ def parse_range(name: str, value: Any) -> Range:
 @dataclass(frozen=True)
 class SearchSpace:
     """A base configuration and the ranges around it. Raises InputError when the base lies outside a range, or when a
-    choice does not fit the rest of the base."""
+    choice does not fit the rest of the base.
+    """
 
     name: str
     about: str
@@ -133,7 +134,9 @@ class SearchSpace:
             return cls._from_mapping(parse_yaml(text, f"space {source}"), str(source))
         path = Path(source).expanduser()
         if path.suffix not in (".yaml", ".yml"):
-            raise InputError(f"unknown space {str(source)!r}; {nearest(str(source), shipped_spaces())}, or a .yaml file")
+            raise InputError(
+                f"unknown space {str(source)!r}; {nearest(str(source), shipped_spaces())}, or a .yaml file"
+            )
         return cls._from_mapping(read_yaml(path), path.stem)
 
     @classmethod
@@ -218,4 +221,3 @@ def check_keys(values: Mapping[str, Any], known: tuple[str, ...], where: str) ->
     for key in values:
         if key not in known:
             raise InputError(f"unknown key {str(key)!r} in {where}; {nearest(str(key), known)}")
-

@@ -1,4 +1,4 @@
-"""One cohort's way up the ladder: train to a rung, report, drop the lanes that do not go on, repeat. No Ray, no torch."""
+"""One cohort's way up the ladder: train to a rung, report, drop the pruned lanes, repeat. No Ray, no torch."""
 
 import json
 import shutil
@@ -77,7 +77,7 @@ class CohortRun:
         build: Callable[[list[GanConfig]], TrainableArray],
         judge: Judge,
         folder: RunFolder,
-    ):
+    ) -> None:
         self.cohort, self.ladder, self.objective, self.judge, self.folder = cohort, ladder, objective, judge, folder
         self._build = build
         self._configs = dict(zip(cohort.trials, cohort.configs, strict=True))
@@ -100,7 +100,8 @@ class CohortRun:
 
     def advance(self) -> list[LaneReport]:
         """Trains to the next rung, saves, is judged, and drops the lanes that do not go on. The reports it was judged
-        by, in the order of `trials` before the call."""
+        by, in the order of `trials` before the call.
+        """
         images = self.ladder.rungs_images[self.rung]
         reports = [report for group in self._groups for report in group.array.train_to(images, self._note)]
         self._save(reports)

@@ -18,7 +18,7 @@ SLOTS = 1  # cohorts that train at the same time
 class _WatchedStudy:
     """The study as a cohort sees it, with somebody watching."""
 
-    def __init__(self, study: LaneStudy, watch: Watch):
+    def __init__(self, study: LaneStudy, watch: Watch) -> None:
         self._study, self._watch = study, watch
         self.judge = study.judge
 
@@ -35,7 +35,8 @@ def run_local(
     build: Callable[[Sequence[GanConfig]], TrainableArray] | None = None,
 ) -> None:
     """Runs or resumes a sweep to its end, with one torch thread, as each Ray worker has. build makes the arrays;
-    without it they are real ones, on the device that the spec's resources allow."""
+    without it they are real ones, on the device that the spec's resources allow.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # Adam's moments decay into denormals, which are many times slower

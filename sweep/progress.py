@@ -21,7 +21,7 @@ RATE_WINDOW_SECONDS = 20.0
 class Watch:
     """Shows snapshots of a sweep. Use as a context; `show` is cheap to call often where `due` says so."""
 
-    def __init__(self, ladder: Ladder, objective: str, searched: list[str], stream: TextIO | None = None):
+    def __init__(self, ladder: Ladder, objective: str, searched: list[str], stream: TextIO | None = None) -> None:
         self.ladder, self.objective, self.searched = ladder, objective, searched
         self.stream = stream or sys.stdout
         self.live = self.stream.isatty()
@@ -81,7 +81,8 @@ class Watch:
 
     def seconds_left(self, snapshot: "Snapshot") -> float:
         """A guess, NaN until there is a rate: what the ladder expects of the whole sweep less what was shown, and at
-        least a first rung for each trial that has not begun."""
+        least a first rung for each trial that has not begun.
+        """
         waiting = snapshot.trials - snapshot.done - snapshot.running
         expected = self.ladder.expected_images(snapshot.trials) - snapshot.images
         rate = self.images_per_second()

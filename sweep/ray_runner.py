@@ -1,7 +1,7 @@
 """Runs cohorts as Ray Tune trials, on one machine or a cluster. The only file that imports Ray.
 
-Ray Tune places cohorts on devices and restarts the ones whose process died; what is tried, what is pruned and what is
-remembered is the study's, which lives in an actor of its own beside the driver. In this file a *Tune trial* is a cohort.
+Ray Tune places cohorts on devices and restarts the ones whose process died; what is tried, pruned and remembered is
+the study's, which lives in an actor of its own beside the driver. In this file a *Tune trial* is a cohort.
 Ray is imported when a sweep starts: some of its environment is read at import.
 """
 
@@ -21,9 +21,11 @@ from typing import Any
 import torch
 
 from gan_core.config import GanConfig, InputError
+from gan_core.reports import LaneReport
 from gan_core.scoring import Workshop
-from results.store import RunFolder, ResultsError
+from results.store import ResultsError, RunFolder
 from sweep.cohort import Cohort, CohortRun, TrainableArray
+from sweep.ladder import Verdict
 from sweep.progress import LIVE_SECONDS, Watch
 from sweep.spec import SweepSpec
 from sweep.study import LaneStudy
@@ -189,7 +191,8 @@ def _last_line(error: BaseException) -> str:
 
 def _searcher(study: Any, size: int) -> Any:
     """A Tune Searcher over the study's cohorts. What it proposes is never None before the end: a cohort can be opened
-    at any time until all trials are handed out."""
+    at any time until all trials are handed out.
+    """
     ray = importlib.import_module("ray")
     base = importlib.import_module("ray.tune.search").Searcher
 
@@ -222,13 +225,13 @@ def _searcher(study: Any, size: int) -> Any:
 class _RemoteStudy:
     """The study as a cohort in another process sees it."""
 
-    def __init__(self, study: Any):
+    def __init__(self, study: Any) -> None:
         self._study = study
         self._get = importlib.import_module("ray").get
         self._noted = 0
 
-    def judge(self, *arguments: Any) -> Any:
-        return self._get(self._study.judge.remote(*arguments))
+    def judge(self, cohort: int, rung: int, trials: list[int], reports: list[LaneReport]) -> list[Verdict]:
+        return self._get(self._study.judge.remote(cohort, rung, trials, reports))
 
     def note_images(self, cohort: int, images: int) -> None:
         if images < self._noted or images - self._noted >= NOTE_EVERY_IMAGES:

@@ -30,7 +30,8 @@ def _is_number(value: Any) -> bool:
 @dataclass(frozen=True)
 class Resources:
     """What one cohort is given. gpus_per_cohort: `auto` (one GPU where there are any, else none) or a number, fractions
-    allowed (0.25: four cohorts share a GPU)."""
+    allowed (0.25: four cohorts share a GPU).
+    """
 
     gpus_per_cohort: float | str = "auto"
     cpus_per_cohort: float = 1
@@ -98,13 +99,18 @@ class SweepSpec:
 
     @classmethod
     def from_yaml(cls, path: str | Path, assignments: Sequence[str] = ()) -> "SweepSpec":
-        """A spec file, then `KEY=VALUE` assignments. Raises InputError on anything that is not as documented."""
-        return cls.from_mapping(read_yaml(Path(path).expanduser()), assignments)
+        """A spec file (its name is the run's, unless it says another), then `KEY=VALUE` assignments.
+
+        Raises InputError on anything that is not as documented.
+        """
+        path = Path(path).expanduser()
+        return cls.from_mapping({"name": path.stem, **read_yaml(path)}, assignments)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], assignments: Sequence[str] = ()) -> "SweepSpec":
         """Spec keys as YAML gives them -> a checked spec. An assignment's key is a spec key (`trials`,
-        `ladder.keep_fraction`) or a hyperparameter's dotted name, which fixes it for all trials."""
+        `ladder.keep_fraction`) or a hyperparameter's dotted name, which fixes it for all trials.
+        """
         values = dict(values)
         fixed: dict[str, Any] = {}
         for assignment in assignments:
@@ -210,4 +216,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
-

@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from gan_core.reports import LaneReport
 from gan_core.version import code_version
 from results.rows import Outcome, ResultRow
-from results.store import JsonLines, RunFolder, ResultsError, exclusive
+from results.store import JsonLines, ResultsError, RunFolder, exclusive
 from sweep.cohort import Cohort
 from sweep.ladder import Verdict
 from sweep.spec import SweepSpec
@@ -61,7 +61,7 @@ class LaneStudy:
     table says what searching bought. Raises ResultsError when the files are another run's or were changed.
     """
 
-    def __init__(self, spec: SweepSpec, folder: RunFolder):
+    def __init__(self, spec: SweepSpec, folder: RunFolder) -> None:
         self.spec, self.folder = spec, folder
         self.objective = spec.score_name()
         self._open = ExitStack()
@@ -84,7 +84,8 @@ class LaneStudy:
 
     def open_cohort(self, size: int) -> Cohort | None:
         """The next cohort to train: one that was interrupted, or a new one of up to `size` trials; None when all
-        trials of the sweep are handed out."""
+        trials of the sweep are handed out.
+        """
         for number, cohort in self._cohorts.items():
             if number not in self._handed_out and any(not self._ended(trial) for trial in cohort.trials):
                 self._handed_out.add(number)
@@ -186,16 +187,15 @@ class LaneStudy:
         # The folder is ours alone (study_lock), so a lock left beside the journal is a killed owner's.
         Path(f"{self.folder.journal}.lock").unlink(missing_ok=True)
         storage = JournalStorage(JournalFileBackend(str(self.folder.journal)))
-        study = optuna.create_study(
-            storage=storage, study_name=STUDY_NAME, direction="minimize", load_if_exists=True
-        )
+        study = optuna.create_study(storage=storage, study_name=STUDY_NAME, direction="minimize", load_if_exists=True)
         if study.direction is not optuna.study.StudyDirection.MINIMIZE:
             raise ResultsError(f"{self.folder.journal} holds a study that maximises; it is not this run's")
         return study
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """A fresh sampler keyed by (seed, trial): what is proposed depends on what was told, not on how often the
-        owner was restarted."""
+        owner was restarted.
+        """
         seed = derived_seed(self.spec.seed, "sampler", number)
         if self.spec.sampler == "random":
             return optuna.samplers.RandomSampler(seed=seed)
@@ -330,5 +330,3 @@ def _lowest(scores: list[float]) -> float:
 def _counts(row: ResultRow) -> bool:
     """Whether a row is of a lane that reached its rung alive."""
     return row.outcome not in DEAD
-
-

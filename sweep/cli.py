@@ -1,0 +1,345 @@
+"""The command line: one short function a command. Heavy packages are imported by the command that needs them."""
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from gan_core.config import InputError
+from results.store import ResultsError
+
+BAD_INPUT, INTERRUPTED = 2, 130
+TOP_TRIALS = 8
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0; 2 after one line about bad input; 130 after Ctrl-C."""
+    warnings.showwarning = _warn_in_one_line
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(typed)
+    options.typed = typed
+    try:
+        return options.command(options)
+    except (InputError, ResultsError) as error:
+        print(f"gan-sweep: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """gan-sweep run"""
+    from results.store import RunFolder, exclusive, write_atomically
+
+    spec = _spec(options)
+    folder = RunFolder(options.out or Path("runs") / spec.name)
+    if options.dry_run:
+        _print_plan(spec, options.local)
+        return 0
+    if not folder.spec.exists():
+        _refuse_foreign_folder(folder.path)
+    folder.create()
+    with exclusive(folder.driver_lock):
+        if folder.spec.exists():
+            old = _recorded_spec(folder.spec)
+            if changed := old.differences(spec):
+                raise InputError(
+                    f"{folder.path} holds a run with another spec; these keys differ: {', '.join(changed)}; "
+                    "give another --name or --out, or take the change back"
+                )
+            if _is_finished(folder.path, spec.trials):
+                print(f"{folder.path} is finished: {spec.trials} trials. See them: gan-sweep results {folder.path}")
+                return 0
+            print(f"resuming {folder.path}")
+        _check_data(spec.space.base.structure.dataset, spec.data_root, options.download)
+        write_atomically(folder.spec, spec.to_yaml())
+        return _sweep(spec, folder, options)
+
+
+def _sweep(spec: Any, folder: Any, options: argparse.Namespace) -> int:
+    from sweep.progress import Watch
+
+    signal.signal(signal.SIGTERM, _raise_interrupt)
+    try:
+        with Watch(spec.ladder, spec.score_name(), list(spec.space.ranges)) as watch:
+            if options.local:
+                from sweep.local_runner import run_local
+
+                run_local(spec, folder, watch)
+            else:
+                from sweep.ray_runner import run_ray
+
+                run_ray(spec, folder, watch, options.address)
+    except KeyboardInterrupt:
+        again = shlex.join(["gan-sweep", *options.typed])
+        print(f"\ninterrupted; what was reported is in {folder.path}. Go on with: {again}", file=sys.stderr)
+        return INTERRUPTED
+    _print_outcome(folder)
+    return 0
+
+
+def results(options: argparse.Namespace) -> int:
+    """gan-sweep results"""
+    from results.table import ResultsTable
+
+    table = ResultsTable.load(options.run)
+    trials = table.trials if options.top is None else table.trials.head(options.top)
+    if options.csv:
+        try:
+            table.frame.to_csv(options.csv, index=False)
+        except OSError as error:
+            raise InputError(f"cannot write {options.csv}: {error.strerror or error}") from error
+        print(f"{len(table.frame)} rows in {options.csv}")
+    elif options.json:
+        print(trials.to_json(orient="records", indent=1))
+    else:
+        _print_table(table, trials)
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    """gan-sweep export"""
+    from results.export import export_trial, write_export
+
+    text = export_trial(options.run, options.trial)
+    write_export(text, options.output)
+    print(text.splitlines()[0].removeprefix("# "))
+    print(f"written to {options.output}; train it: gan-sweep train {options.output}")
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """gan-sweep train"""
+    from gan_core.config import GanConfig
+    from results.export import ExportedConfiguration
+
+    exported = ExportedConfiguration.read(options.config)
+    values = {**exported.configuration, **({} if options.seed is None else {"seed": options.seed})}
+    config = GanConfig.unflatten(values)
+    from sweep.final import train_final  # torch from here on
+
+    home = options.output or Path("models") / Path(options.config).stem
+    dataset = config.structure.dataset
+    _check_data(dataset, options.data_root, options.download)
+    return train_final(config, exported, home, options.images or exported.images, options.data_root)
+
+
+def sample(options: argparse.Namespace) -> int:
+    """gan-sweep sample"""
+    if options.output.suffix not in (".png", ".npy"):
+        raise InputError(f"the output must end in .png (a grid) or .npy (the samples), got {options.output}")
+    from sweep.final import write_samples
+
+    write_samples(options.model, options.n, options.seed, options.output)
+    print(f"{options.n} samples in {options.output}")
+    return 0
+
+
+def spaces(options: argparse.Namespace) -> int:
+    """gan-sweep spaces"""
+    from search_spaces.space import SearchSpace, shipped_spaces
+
+    if options.name is None:
+        names = shipped_spaces()
+        width = max(map(len, names))
+        for name in names:
+            print(f"{name:{width}}  {SearchSpace.load(name).about}")
+        return 0
+    print(_describe_space(SearchSpace.load(options.name)))
+    return 0
+
+
+def _spec(options: argparse.Namespace) -> Any:
+    from sweep.spec import SweepSpec
+
+    assignments = list(options.set)
+    for key, value in (("trials", options.trials), ("name", options.name), ("data_root", options.data_root)):
+        if value is not None:
+            assignments.append(f"{key}={value if key == 'trials' else repr(str(value))}")
+    if options.spec is None:
+        return SweepSpec.from_mapping({}, assignments)
+    return SweepSpec.from_yaml(options.spec, assignments)
+
+
+def _recorded_spec(path: Path) -> Any:
+    from sweep.spec import SweepSpec
+
+    return SweepSpec.from_yaml(path)
+
+
+def _refuse_foreign_folder(path: Path) -> None:
+    """An existing folder with other things in it is not written into."""
+    if path.exists() and (not path.is_dir() or any(p.name[0] != "." for p in path.iterdir())):
+        raise InputError(f"{path} exists and is no run folder; give another --out or --name")
+
+
+def _is_finished(run: Path, trials: int) -> bool:
+    from results.store import JsonLines, RunFolder
+
+    rows = JsonLines(RunFolder(run).rows).read()
+    return len({row["trial"] for row in rows if row["outcome"] != "running"}) >= trials
+
+
+def _check_data(dataset: str, root: Any, download: bool) -> None:
+    """Reads a data set that a person must provide, so that what is wrong with it is said before anything starts."""
+    from gan_core.data import ON_DISK, load_dataset
+
+    if dataset in ON_DISK:
+        load_dataset(dataset, Path(root) if root else None, download=download)
+
+
+def _print_plan(spec: Any, local: bool) -> None:
+    slots = 1 if local else os.cpu_count() or 1
+    size = spec.cohort_size(slots)
+    print(spec.to_yaml())
+    print(_describe_space(spec.space))
+    most = spec.trials * spec.ladder.rungs_images[-1]
+    print(
+        f"\n{spec.trials} trials in {-(-spec.trials // size)} cohorts of up to {size} lanes, {slots} at a time\n"
+        f"about {spec.ladder.expected_images(spec.trials):,} images shown to discriminators, {most:,} without pruning\n"
+        "nothing was started (--dry-run)"
+    )
+
+
+def _describe_space(space: Any) -> str:
+    base = space.base.flatten()
+    width = max(map(len, base))
+    lines = [f"{space.name}: {space.about}", f"{'hyperparameter':{width}}  {'trial 0':>14}  range"]
+    for name, value in base.items():
+        if name != "seed":
+            lines.append(f"{name:{width}}  {value!s:>14}  {space.ranges.get(name, '')}".rstrip())
+    return "\n".join(lines)
+
+
+def _print_table(table: Any, trials: Any) -> None:
+    import pandas as pd
+
+    searched = [c for c in trials.columns if c.startswith(("structure.", "lane.")) and trials[c].nunique() > 1]
+    scores = [c for c in trials.columns if c.startswith("fidelity.")]
+    shown = trials[["trial", "outcome", "images_seen", *scores, *searched, "reason"]]
+    shown = shown.rename(columns={c: c.partition(".")[2] or c for c in shown.columns})
+    width = os.get_terminal_size().columns if sys.stdout.isatty() else None
+    with pd.option_context("display.float_format", "{:.4g}".format, "display.width", width or 10_000):
+        print(shown.to_string(index=False, line_width=width))
+    print(f"best by {table.objective} (lower is better), each trial at its best rung")
+
+
+def _print_outcome(folder: Any) -> None:
+    import shutil
+
+    from results.table import ResultsTable
+
+    table = ResultsTable.load(folder.path)
+    _print_table(table, table.trials.head(TOP_TRIALS))
+    best: Any = table.best()  # a pandas row: its values' types are its columns'
+    base: Any = table.baseline()
+    picture = folder.trial_samples(int(best["trial"]))
+    if picture.exists():
+        shutil.copyfile(picture, folder.best_samples)
+        print(f"samples of the best: {folder.best_samples}")
+    floor = best.get(f"fidelity.{table.objective}_floor")
+    beside = f" (noise floor {floor:.3g})" if floor is not None else ""
+    print(f"best: trial {best['trial']}, {table.objective} {best['score']:.4g}{beside}", end="")
+    if base is not None and best["trial"] != 0:
+        print(f"; the defaults (trial 0) reach {base['score']:.4g}, {base['score'] / best['score']:.3g} times as much")
+    else:
+        print("; the defaults (trial 0) were not beaten" if best["trial"] == 0 else "; the defaults have no score")
+    print(f"next: gan-sweep export {shlex.quote(str(folder.path))} -o best.yaml")
+
+
+def _raise_interrupt(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _warn_in_one_line(
+    message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    print(f"gan-sweep: warning: {message}", file=sys.stderr)
+
+
+def _whole(low: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value < low:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {low}, got {text!r}")
+        return value
+
+    return parse
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="gan-sweep", description="Hyperparameter sweeps for GANs: launch, look, export, train, sample."
+    )
+    commands = parser.add_subparsers(dest="name_of_command", required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
+        part = commands.add_parser(name, help=about, description=about)
+        part.set_defaults(command=command)
+        return part
+
+    part = add("run", run, "Run a sweep, or go on with an interrupted one. Without SPEC: the 8x8 digits, 32 trials.")
+    part.add_argument("spec", nargs="?", type=Path, metavar="SPEC", help="a sweep's YAML file")
+    part.add_argument("--name", help="the run's name; its folder is runs/NAME")
+    part.add_argument("--out", type=Path, metavar="DIR", help="the run's folder, instead of runs/NAME")
+    part.add_argument("--trials", type=_whole(1), metavar="N", help="how many configurations are tried")
+    assignment = "a spec key (ladder.keep_fraction=0.5), or a hyperparameter to fix (lane.beta1=0.5)"
+    part.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=assignment)
+    _add_data_options(part)
+    part.add_argument("--address", metavar="RAY", help="a running Ray cluster (host:port); without it one starts here")
+    part.add_argument("--local", action="store_true", help="train in this process, without Ray")
+    part.add_argument("--dry-run", action="store_true", help="print what would be done and its cost; start nothing")
+
+    part = add("results", results, "Print a run's trials, best first.")
+    part.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
+    part.add_argument("--top", type=_whole(1), metavar="N", help="only the best N trials")
+    part.add_argument("--csv", type=Path, metavar="FILE", help="write every row (each trial at each rung) instead")
+    part.add_argument("--json", action="store_true", help="print the trials as JSON records")
+
+    part = add("export", export, "Write a trial's configuration as a YAML file that trains.")
+    part.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
+    part.add_argument("--trial", type=_whole(0), metavar="N", help="this trial instead of the best")
+    part.add_argument("-o", "--output", type=Path, default=Path("best.yaml"), metavar="FILE", help="default: best.yaml")
+
+    part = add("train", train, "Train the final model from an exported configuration; run again to go on after Ctrl-C.")
+    part.add_argument("config", type=Path, metavar="CONFIG", help="a file written by `gan-sweep export`")
+    part.add_argument("-o", "--output", type=Path, metavar="DIR", help="the model's folder; default: models/<CONFIG>")
+    part.add_argument("--images", type=_whole(1), metavar="N", help="real images shown to D; default: the file's")
+    part.add_argument("--seed", type=_whole(0), metavar="S", help="another seed than the trial's own")
+    _add_data_options(part)
+
+    part = add("sample", sample, "Draw samples from a trained model.")
+    part.add_argument("model", type=Path, metavar="MODEL", help="a model's folder")
+    part.add_argument("-n", type=_whole(1), default=64, metavar="N", help="how many; default: 64")
+    part.add_argument("--seed", type=_whole(0), default=0, metavar="S", help="of the latents; default: 0")
+    form = ".png: a grid; .npy: the samples, [N, C, H, W] in [-1, 1], or [N]; default: grid.png"
+    part.add_argument("-o", "--output", type=Path, default=Path("grid.png"), metavar="FILE", help=form)
+
+    part = add("spaces", spaces, "List the search spaces that come with the package, or print one.")
+    part.add_argument("name", nargs="?", metavar="NAME", help="a shipped space, or a space's YAML file")
+    return parser
+
+
+def _add_data_options(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--data-root", type=Path, metavar="DIR", help="the folder that holds MNIST/raw and the like")
+    part.add_argument("--download", action="store_true", help="let torchvision fetch a missing data set")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

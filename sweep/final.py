@@ -1,0 +1,180 @@
+"""`gan-sweep train` and `gan-sweep sample`: a model's folder, with somebody watching."""
+
+import math
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from gan_core.config import GanConfig, InputError
+from gan_core.final import (
+    ModelFolder,
+    Progress,
+    load_generator_weights,
+    read_metrics,
+    sample_generator,
+    train_model,
+)
+from gan_core.scoring import Workshop
+from gan_core.version import code_version
+from results.export import ExportedConfiguration
+from results.plots import draw_samples
+from results.store import ResultsError, exclusive, write_atomically
+from search_spaces.space import read_yaml
+
+INTERRUPTED = 130
+PICTURED_SAMPLES = 64
+
+
+class _Reporter:
+    """Prints how a training goes, and asks it to stop when Ctrl-C was pressed."""
+
+    def __init__(self, images: int, objective: str, score: dict[str, Any]) -> None:
+        self.images, self.objective, self.score = images, objective, score
+        self.stop = False
+        self._started, self._first = time.monotonic(), 0
+        self._shown = 0.0
+        self._live = sys.stdout.isatty()
+
+    def interrupt(self, number: int, frame: Any) -> None:
+        """A signal handler: training ends after the step that is under way. A second signal ends it at once."""
+        self.stop = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __call__(self, progress: Progress) -> bool:
+        self._first = self._first or progress.images_seen
+        if progress.report is not None:
+            self._print_scoring(progress)
+        elif self._live and time.monotonic() - self._shown >= 0.5:
+            self._shown = time.monotonic()
+            rate = (progress.images_seen - self._first) / (self._shown - self._started)
+            left = (self.images - progress.images_seen) / rate if rate else math.nan
+            text = f"{progress.images_seen:,} of {self.images:,} images, {rate:,.0f}/s, {left:.0f} s left"
+            print(f"\r\x1b[K{text}", end="", flush=True)
+        return self.stop
+
+    def _print_scoring(self, progress: Progress) -> None:
+        report = progress.report
+        if report is None:
+            return
+        clear = "\r\x1b[K" if self._live else ""
+        value = report.fidelity.values[self.objective]
+        line = f"{progress.images_seen:>12,} images  {self.objective} {value:.4g}"
+        line += f"  d_loss {report.d_loss:.4f}  g_loss {report.g_loss:.4f}"
+        print(f"{clear}{line}{'  best' if progress.is_best else ''}", flush=True)
+        recorded = self.score.get(self.objective)
+        if recorded is not None and self.score.get("images_seen") == progress.images_seen:
+            if self.score.get("protocol") != report.fidelity.protocol:
+                print("  the sweep's score was computed by another protocol, and is not compared")
+            elif recorded == value:
+                print(f"  reproduces the sweep's {recorded:.4g} exactly")
+            else:
+                print(f"  the sweep had {recorded:.4g}: a difference of {value - recorded:+.2g}")
+
+
+def train_final(
+    config: GanConfig, exported: ExportedConfiguration, home: Path, images: int, data_root: Path | None
+) -> int:
+    """Trains a model, or goes on with one. The exit code: 0, or 130 when it was interrupted and can go on."""
+    folder = ModelFolder(home)
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        return _train_locked(config, exported, folder, images, data_root)
+    except OSError as error:
+        raise ResultsError(f"cannot write to {folder.path}: {error.strerror or error}; choose another -o") from error
+
+
+def _train_locked(
+    config: GanConfig, exported: ExportedConfiguration, folder: ModelFolder, images: int, data_root: Path | None
+) -> int:
+    torch.set_num_threads(1)  # as a trial of a sweep has, so that it can be followed bit for bit
+    torch.set_flush_denormal(True)
+    with exclusive(folder.path / ".lock"):
+        _refuse_other_model(config, folder)
+        workshop = Workshop(config.structure.dataset, data_root)
+        if exported.data_digest and exported.data_digest != workshop.dataset.digest:
+            raise InputError(
+                f"data set {config.structure.dataset!r} here has digest {workshop.dataset.digest}, the configuration "
+                f"was found on {exported.data_digest}; give that data, or take data.digest out of the file"
+            )
+        _write_config(config, exported, folder, workshop)
+        reporter = _Reporter(images, workshop.scorer.objective, dict(exported.score))
+        previous = signal.signal(signal.SIGINT, reporter.interrupt)
+        try:
+            train_model(
+                config,
+                workshop,
+                folder,
+                images=images,
+                evaluate_at_images=exported.evaluate_at_images,
+                on_progress=reporter,
+            )
+        except KeyboardInterrupt:
+            print(f"\ninterrupted; saved in {folder.path}. The same command goes on from there", file=sys.stderr)
+            return INTERRUPTED
+        finally:
+            signal.signal(signal.SIGINT, previous)
+        write_samples(folder.path, PICTURED_SAMPLES, 0, folder.samples)
+        key = f"fidelity.{workshop.scorer.objective}"
+        best = min(read_metrics(folder.metrics), key=lambda row: row[key])
+    found = f"{workshop.scorer.objective} {best[key]:.4g} at {best['images_seen']:,.0f} images"
+    print(f"best {found}; samples: {folder.samples}")
+    print(f"next: gan-sweep sample {folder.path} -n 64 -o grid.png")
+    return 0
+
+
+def _refuse_other_model(config: GanConfig, folder: ModelFolder) -> None:
+    if not folder.config.exists():
+        return
+    recorded = read_yaml(folder.config).get("configuration")
+    if recorded != config.flatten():
+        recorded = recorded if isinstance(recorded, dict) else {}
+        differing = [k for k, v in config.flatten().items() if recorded.get(k) != v]
+        raise InputError(
+            f"{folder.path} holds a model of another configuration; these differ: {', '.join(differing)}; "
+            "choose another -o"
+        )
+
+
+def _write_config(config: GanConfig, exported: ExportedConfiguration, folder: ModelFolder, workshop: Workshop) -> None:
+    """What `sample` needs and a person wants to know, beside the weights; it can be trained again itself."""
+    values = {
+        "configuration": config.flatten(),
+        "data": {"name": config.structure.dataset, "digest": workshop.dataset.digest},
+        "training": {"images": exported.images, "evaluate_at_images": list(exported.evaluate_at_images)},
+        "score": dict(exported.score),
+        "model": {
+            "sample_shape": list(workshop.dataset.sample_shape),
+            "device": workshop.device,
+            "code_version": code_version(),
+        },
+    }
+    write_atomically(folder.config, yaml.safe_dump(values, sort_keys=False, width=100))
+
+
+def write_samples(model: Path, count: int, seed: int, output: Path) -> None:
+    """Samples of a model's folder as a picture (.png) or as numbers (.npy). Raises InputError for a folder that holds
+    no model, and for a file that cannot be written.
+    """
+    folder = ModelFolder(model)
+    if not folder.config.is_file() or not folder.generator.is_file():
+        raise InputError(f"{folder.path} holds no model; give a folder made by `gan-sweep train`")
+    values = read_yaml(folder.config)
+    shape, configuration = (values.get("model") or {}).get("sample_shape"), values.get("configuration")
+    if not isinstance(configuration, dict) or not isinstance(shape, list) or not all(isinstance(n, int) for n in shape):
+        raise InputError(f"{folder.config} lacks 'configuration' or 'model.sample_shape'; it was changed by hand")
+    torch.set_num_threads(1)
+    structure = GanConfig.unflatten(configuration).structure
+    drawn = sample_generator(structure, tuple(shape), load_generator_weights(folder), count, seed).numpy()
+    try:
+        if output.suffix == ".npy":
+            np.save(output, drawn if drawn.ndim == 4 else drawn.reshape(-1))
+        else:
+            draw_samples(drawn, output)
+    except OSError as error:
+        raise InputError(f"cannot write {output}: {error.strerror or error}") from error
