@@ -85,7 +85,7 @@ def _dataset(name: str, train: Tensor, held_out: Tensor, labels: tuple[Tensor, T
     digest = hashlib.sha256(name.encode())
     for tensor in (train, held_out, *(labels or ())):
         digest.update(str(tuple(tensor.shape)).encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.contiguous().numpy().data)
     train_labels, held_out_labels = labels or (None, None)
     classes = 0 if train_labels is None else int(train_labels.max()) + 1
     return Dataset(name, train, train_labels, held_out, held_out_labels, classes, digest.hexdigest()[:16])

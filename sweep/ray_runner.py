@@ -71,7 +71,7 @@ def run_ray(
     if address is None:
         temporary = _short_folder()
         os.environ.update(LOCAL_ENVIRONMENT)
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray reads it once a process
         os.environ.pop("RAY_ADDRESS", None)
     ray = importlib.import_module("ray")
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": NAMESPACE}

@@ -1,0 +1,260 @@
+"""Ray places cohorts and restarts them; the table is the study's, whatever happens to processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gan_core.config import InputError
+from results.store import JsonLines, RunFolder
+from results.table import ResultsTable
+from sweep.local_runner import run_local
+from sweep.progress import Watch
+from sweep.ray_runner import run_ray, slots
+from sweep.spec import SweepSpec
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+TINY = [
+    "structure.discriminator_width=16",
+    "structure.generator_width=16",
+    "structure.latent_size=4",
+    "ladder.rungs_images=[128, 256, 512]",
+    "ladder.keep_fraction=0.5",
+]
+TIMING = ["seconds", "device"]
+
+
+def tiny_spec(*assignments: str) -> SweepSpec:
+    return SweepSpec.from_mapping({}, [*TINY, *assignments])
+
+
+def folder_for(spec: SweepSpec, path: Path) -> RunFolder:
+    folder = RunFolder(path).create()
+    folder.spec.write_text(spec.to_yaml())
+    return folder
+
+
+def quiet(spec: SweepSpec) -> Watch:
+    return Watch(spec.ladder, spec.score_name(), [], open(os.devnull, "w"))  # noqa: SIM115
+
+
+@pytest.fixture
+def ray_by_value():
+    """Functions of this file travel to Ray's workers, which cannot import it."""
+    cloudpickle = pytest.importorskip("ray.cloudpickle")
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def test_the_local_runner_and_ray_give_the_same_table(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAN_SWEEP_CACHE", os.environ.get("GAN_SWEEP_CACHE", str(tmp_path / "cache")))
+    spec = tiny_spec("trials=6", "lanes_per_cohort=2", f"resources.cpus_per_cohort={len(os.sched_getaffinity(0))}")
+    here, there = folder_for(spec, tmp_path / "local"), folder_for(spec, tmp_path / "ray")
+    run_local(spec, here, quiet(spec))
+    run_ray(spec, there, quiet(spec))
+    mine, theirs = (ResultsTable.load(f.path).frame.drop(columns=TIMING) for f in (here, there))
+    assert mine.equals(theirs)
+    assert len(mine) > 8
+    assert mine["outcome"].isin(["completed", "pruned", "running"]).all()
+    assert mine.groupby("trial").tail(1)["outcome"].ne("running").all()
+    assert not list(there.checkpoints.glob("*"))
+
+
+class DyingArray:
+    """Scores by its trial's seed alone; its process is killed at the second rung, once or each time."""
+
+    def __init__(self, seeds, deaths: Path, always: set[int]):
+        self.seeds, self.deaths, self.always, self.rungs = list(seeds), deaths, always, 0
+
+    def train_to(self, images, on_step=None):
+        from gan_core.reports import FidelityReport, LaneReport
+
+        self.rungs += 1
+        if self.rungs == 2:
+            for seed in self.seeds:
+                died = self.deaths / str(seed)
+                if seed in self.always or not died.exists():
+                    with died.open("a") as file:
+                        file.write("x")
+                    os.kill(os.getpid(), signal.SIGKILL)
+        fidelity = [{"fid": seed % 97 + 1e6 / images} for seed in self.seeds]
+        return [LaneReport(images, 1.0, 1.0, FidelityReport(f, "formula", "none"), None, 0.0, "cpu") for f in fidelity]
+
+    def keep(self, lanes):
+        self.seeds = [self.seeds[lane] for lane in lanes]
+
+    def picture(self, lane, count):
+        import numpy as np
+
+        return np.zeros((1, 1, 2, 2), np.float32)
+
+    def save(self, path):
+        path.write_text(json.dumps([self.seeds, self.rungs]))
+
+    def load(self, path):
+        self.seeds, self.rungs = json.loads(path.read_text())
+
+
+def test_a_cohort_whose_process_dies_goes_on_from_its_rung_and_one_that_keeps_dying_fails(tmp_path, ray_by_value):
+    spec = tiny_spec("trials=4", "lanes_per_cohort=1", "sampler=random", "ladder.keep_fraction=1.0")
+    folder = folder_for(spec, tmp_path / "run")
+    deaths = tmp_path / "deaths"
+    deaths.mkdir()
+    from sweep.study import derived_seed
+
+    doomed = derived_seed(spec.seed, "trial", 2)
+    run_ray(spec, folder, quiet(spec), build=lambda configs: DyingArray([c.seed for c in configs], deaths, {doomed}))
+    trials = ResultsTable.load(folder.path).trials.set_index("trial")
+    assert trials["outcome"].to_dict() == {0: "completed", 1: "completed", 2: "failed", 3: "completed"}
+    assert "died 3 times" in trials.loc[2, "reason"]
+    assert (deaths / str(doomed)).read_text() == "xxx"
+    assert {(deaths / str(derived_seed(spec.seed, "trial", t))).read_text() for t in (0, 1, 3)} == {"x"}
+    rows = JsonLines(folder.rows).read()
+    assert len({(row["trial"], row["rung"]) for row in rows}) == len(rows) == 3 * 3 + 2
+
+
+def test_more_gpus_than_the_cluster_has_are_refused_in_one_line():
+    spec = tiny_spec("resources.gpus_per_cohort=2")
+    with pytest.raises(InputError, match=r"resources.gpus_per_cohort asks for 2, and the cluster has 1 in all"):
+        slots(spec, {"CPU": 8.0, "GPU": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cluster", "expected"),
+    [
+        ("auto", {"CPU": 2.0}, (2, {"cpu": 1.0, "gpu": 0.0})),
+        ("auto", {"CPU": 16.0, "GPU": 3.0}, (3, {"cpu": 1.0, "gpu": 1.0})),
+        ("0.25", {"CPU": 16.0, "GPU": 2.0}, (8, {"cpu": 1.0, "gpu": 0.25})),
+        ("0.3", {"CPU": 16.0, "GPU": 2.0}, (6, {"cpu": 1.0, "gpu": 0.3})),  # fractions do not tile over two GPUs
+        ("2", {"CPU": 16.0, "GPU": 5.0}, (2, {"cpu": 1.0, "gpu": 2.0})),
+        ("0", {"CPU": 4.0, "GPU": 1.0}, (4, {"cpu": 1.0, "gpu": 0.0})),
+    ],
+)
+def test_cohorts_fill_the_cluster(gpus, cluster, expected):
+    assert slots(tiny_spec(f"resources.gpus_per_cohort={gpus}"), cluster) == expected
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "sweep.cli", *arguments]
+
+
+def started(process: subprocess.Popen, rows: Path, seconds: float = 90) -> bool:
+    """Waits for the first row of results."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        if rows.exists() and rows.stat().st_size:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def listening_beyond_loopback(pids: set[int]) -> list[str]:
+    """Listening TCP sockets of these processes at other addresses than 127.0.0.1 and ::1."""
+    inodes = set()
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                target = os.readlink(link)
+            except OSError:
+                continue
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
+    loopback = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+    found = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes and fields[1].split(":")[0] not in loopback:
+                found.append(fields[1])
+    return found
+
+
+def descendants(pid: int) -> set[int]:
+    """A process and all below it."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            continue
+    family = {pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    return family
+
+
+def wait_for_end(pids: set[int], seconds: float = 20) -> set[int]:
+    """Which of the processes are still there in the end; a zombie is gone."""
+    deadline = time.monotonic() + seconds
+    alive = pids
+    while alive and time.monotonic() < deadline:
+        alive = {p for p in alive if Path(f"/proc/{p}/status").exists() and "State:\tZ" not in _status(p)}
+        time.sleep(0.1)
+    return alive
+
+
+def _status(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return "State:\tZ"
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads Linux's /proc")
+def test_an_interrupted_sweep_listens_on_loopback_alone_ends_with_130_and_resumes_to_the_undisturbed_table(tmp_path):
+    """SIGINT, then SIGKILL of the driver, then to the end: with one slot, the same table as never disturbed."""
+    sizes = ["ladder.rungs_images=[2048, 8192, 24576]", "lanes_per_cohort=2", "trials=8"]
+    cores = len(os.sched_getaffinity(0))
+    spec = tiny_spec(*sizes, f"resources.cpus_per_cohort={cores}")
+    undisturbed = folder_for(spec, tmp_path / "undisturbed")
+    run_local(spec, undisturbed, quiet(spec))
+
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {**os.environ, "HOME": str(home)}
+    environment.setdefault("GAN_SWEEP_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "run"
+    assignments = [part for a in (*TINY[:3], *sizes, "ladder.keep_fraction=0.5") for part in ("--set", a)]
+    run = command("run", "--out", str(out), *assignments, "--set", f"resources.cpus_per_cohort={cores}")
+    rows = out / "rows.jsonl"
+
+    first = subprocess.Popen(run, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert started(first, rows)
+    family = descendants(first.pid)
+    assert len(family) > 3
+    assert listening_beyond_loopback(family) == []
+    first.send_signal(signal.SIGINT)
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 130
+    assert "Go on with: gan-sweep run" in said
+    assert wait_for_end(family) == set()
+    assert not (home / ".ray").exists()
+    before = len(JsonLines(rows).read())
+
+    second = subprocess.Popen(run, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 90
+    while len(JsonLines(rows).read()) <= before and second.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    second.kill()
+    second.wait()
+
+    third = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=200)
+    assert third.returncode == 0, third.stderr
+    mine, theirs = (ResultsTable.load(p).frame.drop(columns=TIMING) for p in (undisturbed.path, out))
+    assert mine.equals(theirs)
+
+
+def test_more_gpus_than_there_are_end_the_command_with_one_line(tmp_path):
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    run = command("run", "--out", str(tmp_path / "run"), "--set", "resources.gpus_per_cohort=64")
+    done = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "resources.gpus_per_cohort asks for 64" in done.stderr
