@@ -66,16 +66,20 @@ class ResultsTable:
         order = best.assign(dead=dead).reset_index().sort_values(["dead", "score", "trial"], na_position="last")
         return order.drop(columns="dead").reset_index(drop=True)
 
+    @property
+    def contenders(self) -> pd.DataFrame:
+        """The rows of `trials` that may be best: with a score, and neither diverged nor failed."""
+        trials = self.trials
+        return trials[~trials["outcome"].isin([Outcome.DIVERGED, Outcome.FAILED]) & trials["score"].notna()]
+
     def best(self) -> pd.Series:
         """The row of `trials` with the lowest score; a diverged or failed trial is never best.
 
         Raises ResultsError when there is none.
         """
-        trials = self.trials
-        alive = trials[~trials["outcome"].isin([Outcome.DIVERGED, Outcome.FAILED]) & trials["score"].notna()]
-        if alive.empty:
-            raise ResultsError("no trial of this run has a score yet; all diverged or failed")
-        return alive.iloc[0]
+        if self.contenders.empty:
+            raise ResultsError("no trial of this run has a score; all diverged or failed")
+        return self.contenders.iloc[0]
 
     def trial(self, number: int) -> pd.Series:
         """One trial's row of `trials`. Raises ResultsError when there is no such trial."""

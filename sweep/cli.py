@@ -35,52 +35,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """gan-sweep run"""
-    from results.store import RunFolder, exclusive, write_atomically
-
     spec = _spec(options)
-    folder = RunFolder(options.out or Path("runs") / spec.name)
     if options.dry_run:
         _print_plan(spec, options.local)
         return 0
-    if not folder.spec.exists():
-        _refuse_foreign_folder(folder.path)
-    folder.create()
-    with exclusive(folder.driver_lock):
-        if folder.spec.exists():
-            old = _recorded_spec(folder.spec)
-            if changed := old.differences(spec):
-                raise InputError(
-                    f"{folder.path} holds a run with another spec; these keys differ: {', '.join(changed)}; "
-                    "give another --name or --out, or take the change back"
-                )
-            if _is_finished(folder.path, spec.trials):
-                print(f"{folder.path} is finished: {spec.trials} trials. See them: gan-sweep results {folder.path}")
-                return 0
-            print(f"resuming {folder.path}")
-        _check_data(spec.space.base.structure.dataset, spec.data_root, options.download)
-        write_atomically(folder.spec, spec.to_yaml())
-        return _sweep(spec, folder, options)
+    from results.store import RunFolder
+    from sweep.run import is_finished, run_sweep
 
-
-def _sweep(spec: Any, folder: Any, options: argparse.Namespace) -> int:
-    from sweep.progress import Watch
-
+    folder = RunFolder(options.out or Path("runs") / spec.name)
+    finished = folder.spec.exists() and is_finished(folder, spec.trials)
+    if folder.spec.exists() and not finished:
+        print(f"going on with {folder.path}")
     signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
-        with Watch(spec.ladder, spec.score_name(), list(spec.space.ranges)) as watch:
-            if options.local:
-                from sweep.local_runner import run_local
-
-                run_local(spec, folder, watch)
-            else:
-                from sweep.ray_runner import run_ray
-
-                run_ray(spec, folder, watch, options.address)
+        table = run_sweep(spec, folder.path, local=options.local, address=options.address, download=options.download)
     except KeyboardInterrupt:
         again = shlex.join(["gan-sweep", *options.typed])
         print(f"\ninterrupted; what was reported is in {folder.path}. Go on with: {again}", file=sys.stderr)
         return INTERRUPTED
-    _print_outcome(folder)
+    if finished:
+        print(f"{folder.path} is finished: {spec.trials} trials. See them: gan-sweep results {folder.path}")
+        return 0
+    _print_outcome(table, folder)
     return 0
 
 
@@ -167,25 +143,6 @@ def _spec(options: argparse.Namespace) -> Any:
     return SweepSpec.from_yaml(options.spec, assignments)
 
 
-def _recorded_spec(path: Path) -> Any:
-    from sweep.spec import SweepSpec
-
-    return SweepSpec.from_yaml(path)
-
-
-def _refuse_foreign_folder(path: Path) -> None:
-    """An existing folder with other things in it is not written into."""
-    if path.exists() and (not path.is_dir() or any(p.name[0] != "." for p in path.iterdir())):
-        raise InputError(f"{path} exists and is no run folder; give another --out or --name")
-
-
-def _is_finished(run: Path, trials: int) -> bool:
-    from results.store import JsonLines, RunFolder
-
-    rows = JsonLines(RunFolder(run).rows).read()
-    return len({row["trial"] for row in rows if row["outcome"] != "running"}) >= trials
-
-
 def _check_data(dataset: str, root: Any, download: bool) -> None:
     """Reads a data set that a person must provide, so that what is wrong with it is said before anything starts."""
     from gan_core.data import ON_DISK, load_dataset
@@ -230,19 +187,14 @@ def _print_table(table: Any, trials: Any) -> None:
     print(f"best by {table.objective} (lower is better), each trial at its best rung")
 
 
-def _print_outcome(folder: Any) -> None:
-    import shutil
-
-    from results.table import ResultsTable
-
-    table = ResultsTable.load(folder.path)
+def _print_outcome(table: Any, folder: Any) -> None:
     _print_table(table, table.trials.head(TOP_TRIALS))
-    best: Any = table.best()  # a pandas row: its values' types are its columns'
-    base: Any = table.baseline()
-    picture = folder.trial_samples(int(best["trial"]))
-    if picture.exists():
-        shutil.copyfile(picture, folder.best_samples)
+    if table.contenders.empty:
+        print("no trial has a score: all diverged or failed; lower the learning rates of the space")
+        return
+    if folder.best_samples.exists():
         print(f"samples of the best: {folder.best_samples}")
+    best, base = table.best(), table.baseline()
     floor = best.get(f"fidelity.{table.objective}_floor")
     beside = f" (noise floor {floor:.3g})" if floor is not None else ""
     print(f"best: trial {best['trial']}, {table.objective} {best['score']:.4g}{beside}", end="")

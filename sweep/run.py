@@ -1,0 +1,95 @@
+"""run_sweep: a spec in, a table out. Everything on disk, so that the same call goes on with an interrupted sweep."""
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from gan_core.config import InputError
+from results.rows import Outcome
+from results.store import JsonLines, RunFolder, exclusive, write_atomically
+from results.table import ResultsTable
+from sweep.progress import Watch
+from sweep.spec import SweepSpec
+
+
+def run_sweep(
+    spec: SweepSpec,
+    out: str | Path | None = None,
+    *,
+    local: bool = False,
+    address: str | None = None,
+    download: bool = False,
+) -> ResultsTable:
+    """Runs a sweep to its end, or goes on with one, or finds it finished; its progress is printed.
+
+    out: the run's folder, `runs/<name>` without it. local: in this process, without Ray. address: a running Ray
+    cluster; without it one starts on this machine and ends with the sweep. download: let torchvision fetch a missing
+    data set.
+
+    Raises InputError or ResultsError (one line each) for what a person can mend; KeyboardInterrupt passes through, with
+    all that was reported on disk.
+    """
+    folder = RunFolder(out or Path("runs") / spec.name)
+    _refuse_foreign_folder(folder)
+    folder.create()
+    with exclusive(folder.driver_lock):
+        _refuse_other_spec(spec, folder)
+        if not is_finished(folder, spec.trials):
+            _check_data(spec, download)
+            write_atomically(folder.spec, spec.to_yaml())
+            _run(spec, folder, local, address)
+    table = ResultsTable.load(folder.path)
+    for trial in table.contenders["trial"].tolist()[:1]:
+        if folder.trial_samples(trial).exists():
+            shutil.copyfile(folder.trial_samples(trial), folder.best_samples)
+    return table
+
+
+def is_finished(folder: RunFolder, trials: int) -> bool:
+    """Whether so many trials of a run have ended."""
+    rows = JsonLines(folder.rows).read()
+    return len({row["trial"] for row in rows if row["outcome"] != Outcome.RUNNING}) >= trials
+
+
+def _run(spec: SweepSpec, folder: RunFolder, local: bool, address: str | None) -> None:
+    here = RunFolder(folder.path.resolve())  # other processes may stand in other folders
+    root = os.path.abspath(os.path.expanduser(spec.data_root)) if spec.data_root else None
+    placed = replace(spec, data_root=root)
+    with Watch(spec.ladder, spec.score_name(), list(spec.space.ranges)) as watch:
+        if local:
+            from sweep.local_runner import run_local
+
+            run_local(placed, here, watch)
+        else:
+            from sweep.ray_runner import run_ray
+
+            run_ray(placed, here, watch, address)
+
+
+def _refuse_foreign_folder(folder: RunFolder) -> None:
+    """An existing folder with other things in it is not written into."""
+    path = folder.path
+    if folder.spec.exists() or not path.exists():
+        return
+    if not path.is_dir() or any(not p.name.startswith(".") for p in path.iterdir()):
+        raise InputError(f"{path} exists and is no run folder; give another --out or --name")
+
+
+def _refuse_other_spec(spec: SweepSpec, folder: RunFolder) -> None:
+    if not folder.spec.exists():
+        return
+    if changed := SweepSpec.from_yaml(folder.spec).differences(spec):
+        raise InputError(
+            f"{folder.path} holds a run with another spec; these keys differ: {', '.join(changed)}; "
+            "give another --name or --out, or take the change back"
+        )
+
+
+def _check_data(spec: SweepSpec, download: bool) -> None:
+    """Reads a data set that a person must provide, so that what is wrong with it is said before anything starts."""
+    from gan_core.data import ON_DISK, load_dataset
+
+    dataset = spec.space.base.structure.dataset
+    if dataset in ON_DISK:
+        load_dataset(dataset, Path(spec.data_root) if spec.data_root else None, download=download)
