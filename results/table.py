@@ -70,7 +70,7 @@ class ResultsTable:
     def contenders(self) -> pd.DataFrame:
         """The rows of `trials` that may be best: with a score, and neither diverged nor failed."""
         trials = self.trials
-        return trials[~trials["outcome"].isin([Outcome.DIVERGED, Outcome.FAILED]) & trials["score"].notna()]
+        return trials.loc[~trials["outcome"].isin([Outcome.DIVERGED, Outcome.FAILED]) & trials["score"].notna()]
 
     def best(self) -> pd.Series:
         """The row of `trials` with the lowest score; a diverged or failed trial is never best.

@@ -80,13 +80,15 @@ class Watch:
         return (after - before) / (end - start) if end > start else 0.0
 
     def seconds_left(self, snapshot: "Snapshot") -> float:
-        """A guess, NaN until there is a rate: what the ladder expects of the whole sweep less what was shown, and at
-        least a first rung for each trial that has not begun.
+        """A guess, NaN until there is a rate. A trial that is training is taken to be half done, and those that wait to
+        cost what the others do; before any has ended, the ladder's expectation stands for that.
         """
-        waiting = snapshot.trials - snapshot.done - snapshot.running
+        begun = snapshot.done + snapshot.running / 2
         expected = self.ladder.expected_images(snapshot.trials) - snapshot.images
+        if snapshot.done:
+            expected = snapshot.images / begun * (snapshot.trials - begun)
         rate = self.images_per_second()
-        return max(expected, waiting * self.ladder.rungs_images[0], 0) / rate if rate > 0 else math.nan
+        return max(0.0, expected) / rate if rate > 0 else math.nan
 
     def _facts(self, snapshot: "Snapshot") -> dict[str, str]:
         counts = snapshot.outcomes

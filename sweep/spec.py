@@ -57,7 +57,7 @@ class SweepSpec:
     name: str = "digits"
     space: SearchSpace = field(default_factory=lambda: SearchSpace.load("digits"))
     trials: int = 32
-    ladder: Ladder = Ladder((16_000, 48_000, 144_000), 1 / 3)
+    ladder: Ladder = Ladder((16_000, 64_000, 192_000), 1 / 3)
     lanes_per_cohort: int | str = "auto"
     objective: str = "fidelity"
     sampler: str = "tpe"
