@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 
+OLD_OWNER_SECONDS = 15.0  # how long the study of a killed driver may still hold `study_lock`
+
+
 class ResultsError(ValueError):
     """A folder or file of results is not what it should be. The message is one line: the rule, the value, the fix."""
 
@@ -49,6 +52,11 @@ class RunFolder:
             raise ResultsError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from error
         return self
 
+    def repair(self) -> None:
+        """Cuts off what a killed writer left half written, with a warning. For the owner of `study_lock` alone."""
+        for path in (self.journal, self.cohorts, self.rows):
+            JsonLines(path).repair()
+
     def require(self) -> "RunFolder":
         """Raises ResultsError when there is no run here."""
         if not self.spec.is_file():
@@ -60,7 +68,7 @@ class JsonLines:
     """An append-only file of JSON objects, one a line. A number that is not finite is written as null.
 
     An append is one write, synced to disk before it returns. A torn last line (the writer was killed in the middle of
-    it) is cut off with a warning when the file is opened for appending, and passed over when it is only read.
+    it) is cut off by `repair`, with a warning, and passed over by `read`: a reader may come while a line is written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,8 +87,6 @@ class JsonLines:
         if not self.path.exists():
             return []
         lines = self.path.read_bytes().split(b"\n")
-        if lines[-1]:
-            warnings.warn(f"{self.path}: the last line is torn (a writer was killed); it is left out", stacklevel=2)
         records = []
         for number, line in enumerate(lines[:-1], 1):
             try:

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,7 +52,7 @@ class Judge(Protocol):
     """Who decides: the study, here or in another process. One report and one verdict a lane, in the lanes' order."""
 
     def judge(self, cohort: int, rung: int, trials: list[int], reports: list[LaneReport]) -> list[Verdict]: ...
-    def note_images(self, cohort: int, images: int) -> None: ...
+    def note_images(self, trials: list[int], images: int) -> None: ...
 
 
 @dataclass
@@ -103,13 +104,12 @@ class CohortRun:
         by, in the order of `trials` before the call.
         """
         images = self.ladder.rungs_images[self.rung]
-        reports = [report for group in self._groups for report in group.array.train_to(images, self._note)]
+        reports: list[LaneReport] = []
+        for group in self._groups:
+            reports += group.array.train_to(images, partial(self.judge.note_images, group.trials))
         self._save(reports)
         self._settle(reports)
         return reports
-
-    def _note(self, images: int) -> None:
-        self.judge.note_images(self.cohort.number, images)
 
     def _group(self, trials: list[int]) -> list[_Group]:
         """Lanes of equal structure share an array; arrays stand in the order in which their first trial came."""
@@ -120,8 +120,8 @@ class CohortRun:
 
     def _settle(self, reports: list[LaneReport]) -> None:
         trials = self.trials
-        verdicts = self.judge.judge(self.cohort.number, self.rung, trials, reports)
         self._draw(trials, reports)
+        verdicts = self.judge.judge(self.cohort.number, self.rung, trials, reports)
         going = {trial for trial, verdict in zip(trials, verdicts, strict=True) if verdict.goes_on}
         for group in self._groups:
             lanes = [lane for lane, trial in enumerate(group.trials) if trial in going]
@@ -130,8 +130,6 @@ class CohortRun:
             group.trials = [group.trials[lane] for lane in lanes]
         self._groups = [group for group in self._groups if group.trials]
         self.rung += 1
-        if self.done:
-            shutil.rmtree(self.folder.checkpoint(self.cohort.number), ignore_errors=True)
 
     def _draw(self, trials: list[int], reports: list[LaneReport]) -> None:
         """A picture of each trial's samples at its best rung so far."""
@@ -145,20 +143,20 @@ class CohortRun:
     def _save(self, reports: list[LaneReport]) -> None:
         """One folder a rung, which appears whole: the arrays as they were when `reports` were made."""
         home = self.folder.checkpoint(self.cohort.number)
-        partial, final = home / f"rung-{self.rung}.partial", home / f"rung-{self.rung}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        unfinished, final = home / f"rung-{self.rung}.partial", home / f"rung-{self.rung}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
         for number, group in enumerate(self._groups):
-            group.array.save(partial / f"array-{number}.safetensors")
+            group.array.save(unfinished / f"array-{number}.safetensors")
         note = {
             "rung": self.rung,
             "groups": [group.trials for group in self._groups],
             "reports": [asdict(report) for report in reports],
             "best": self._best,
         }
-        write_atomically(partial / "reports.json", json.dumps(note))
+        write_atomically(unfinished / "reports.json", json.dumps(note))
         shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
+        unfinished.rename(final)
         for older in home.glob("rung-*"):
             if older != final:
                 shutil.rmtree(older, ignore_errors=True)

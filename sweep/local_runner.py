@@ -22,8 +22,8 @@ class _WatchedStudy:
         self._study, self._watch = study, watch
         self.judge = study.judge
 
-    def note_images(self, cohort: int, images: int) -> None:
-        self._study.note_images(cohort, images)
+    def note_images(self, trials: list[int], images: int) -> None:
+        self._study.note_images(trials, images)
         if self._watch.due():
             self._watch.show(self._study.snapshot())
 

@@ -233,10 +233,10 @@ class _RemoteStudy:
     def judge(self, cohort: int, rung: int, trials: list[int], reports: list[LaneReport]) -> list[Verdict]:
         return self._get(self._study.judge.remote(cohort, rung, trials, reports))
 
-    def note_images(self, cohort: int, images: int) -> None:
+    def note_images(self, trials: list[int], images: int) -> None:
         if images < self._noted or images - self._noted >= NOTE_EVERY_IMAGES:
             self._noted = images
-            self._study.note_images.remote(cohort, images)
+            self._study.note_images.remote(trials, images)
 
 
 def _trainable_class() -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gan_core.config import InputError
 from results.rows import Outcome
-from results.store import JsonLines, RunFolder, exclusive, write_atomically
+from results.store import OLD_OWNER_SECONDS, JsonLines, RunFolder, exclusive, write_atomically
 from results.table import ResultsTable
 from sweep.progress import Watch
 from sweep.spec import SweepSpec
@@ -35,6 +35,8 @@ def run_sweep(
     folder.create()
     with exclusive(folder.driver_lock):
         _refuse_other_spec(spec, folder)
+        with exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS):
+            folder.repair()  # here, where a person sees the warning; the study may live in another process
         if not is_finished(folder, spec.trials):
             _check_data(spec, download)
             write_atomically(folder.spec, spec.to_yaml())

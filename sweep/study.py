@@ -10,6 +10,7 @@ What is on disk, in the order in which it is written, each line synced before th
 
 import hashlib
 import math
+import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +24,12 @@ from optuna.trial import TrialState
 from gan_core.reports import LaneReport
 from gan_core.version import code_version
 from results.rows import Outcome, ResultRow
-from results.store import JsonLines, ResultsError, RunFolder, exclusive
+from results.store import OLD_OWNER_SECONDS, JsonLines, ResultsError, RunFolder, exclusive
 from sweep.cohort import Cohort
 from sweep.ladder import Verdict
 from sweep.spec import SweepSpec
 
 STUDY_NAME = "gan-sweep"
-OLD_OWNER_SECONDS = 15.0  # how long a killed driver's study may still hold the files
 DEAD = (Outcome.DIVERGED, Outcome.FAILED)
 
 
@@ -66,15 +66,14 @@ class LaneStudy:
         self.objective = spec.score_name()
         self._open = ExitStack()
         self._open.enter_context(exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS))
+        folder.repair()
         self._rows_file, self._cohorts_file = JsonLines(folder.rows), JsonLines(folder.cohorts)
-        for file in (JsonLines(folder.journal), self._rows_file, self._cohorts_file):
-            file.repair()
         self._study = self._open_study()
         self._code = code_version()
         self._optuna_trials: dict[int, int] = {}  # our number -> the trial's id in Optuna's storage
         self._cohorts: dict[int, Cohort] = {}
         self._rows: dict[int, list[ResultRow]] = {}  # trial -> its rows, rung by rung
-        self._images: dict[int, int] = {}  # cohort -> images seen by each of its lanes, between rungs
+        self._images: dict[int, int] = {}  # trial -> images seen, between rungs
         self._handed_out: set[int] = set()
         self._catch_up()
 
@@ -150,9 +149,9 @@ class LaneStudy:
             )
         self._record(rows)
 
-    def note_images(self, cohort: int, images: int) -> None:
-        """Told between rungs how far a cohort is: for those who watch, never recorded."""
-        self._images[cohort] = images
+    def note_images(self, trials: list[int], images: int) -> None:
+        """Told between rungs how far trials are: for those who watch, never recorded."""
+        self._images.update(dict.fromkeys(trials, images))
 
     def snapshot(self) -> Snapshot:
         """Where the sweep stands now."""
@@ -160,17 +159,13 @@ class LaneStudy:
         ended = [row.outcome for row in last.values() if row.outcome is not Outcome.RUNNING]
         scored = [row for row in last.values() if row.outcome not in DEAD and math.isfinite(row.best_score)]
         best = min(scored, key=lambda row: (row.best_score, row.trial), default=None)
-        images = 0
-        for number, cohort in self._cohorts.items():
-            for trial in cohort.trials:
-                seen = last[trial].images_seen if trial in last else 0
-                images += seen if self._ended(trial) else max(seen, self._images.get(number, 0))
+        images = {t: rows[-1].images_seen if rows else 0 for t, rows in self._rows.items()}
         return Snapshot(
             trials=self.spec.trials,
             done=len(ended),
             running=sum(not self._ended(t) for c in self._handed_out for t in self._cohorts[c].trials),
             outcomes={str(outcome): ended.count(outcome) for outcome in Outcome if outcome is not Outcome.RUNNING},
-            images=images,
+            images=sum(max(seen, self._images.get(trial, 0)) for trial, seen in images.items()),
             best_trial=best.trial if best else None,
             best_score=best.best_score if best else math.nan,
             best_config=dict(best.hyperparameters) if best else {},
@@ -276,6 +271,13 @@ class LaneStudy:
         for row in rows:
             self._rows[row.trial].append(row)
             self._tell(row)
+        for cohort in {row.cohort for row in rows}:
+            self._forget_checkpoint(cohort)
+
+    def _forget_checkpoint(self, cohort: int) -> None:
+        """Removes what a cohort would go on from, once all its trials have ended."""
+        if all(self._ended(trial) for trial in self._cohorts[cohort].trials):
+            shutil.rmtree(self.folder.checkpoint(cohort), ignore_errors=True)
 
     def _tell(self, row: ResultRow) -> None:
         """Lets Optuna know of a row; a second time it changes nothing.
@@ -313,6 +315,8 @@ class LaneStudy:
                 raise ResultsError(f"{self.folder.rows}: trial {row.trial} has no place for rung {row.rung}")
             self._rows[row.trial].append(row)
             self._tell(row)
+        for cohort in self._cohorts:
+            self._forget_checkpoint(cohort)
         ours = set(self._optuna_trials.values())
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial._trial_id not in ours:
