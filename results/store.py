@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-
 OLD_OWNER_SECONDS = 15.0  # how long the study of a killed driver may still hold `study_lock`
 
 

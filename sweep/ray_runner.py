@@ -11,6 +11,7 @@ import math
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 import threading
 import warnings
@@ -34,6 +35,7 @@ NAMESPACE, STUDY_ACTOR = "gan-sweep", "study"
 RESTARTS = 2  # how often a cohort whose process died is started again, from its last rung
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # nothing large goes through Ray: samples are loaded where they are used
 LONGEST_RAY_FOLDER = 43  # bytes: the sockets that Ray makes below it must fit 107 bytes
+CONNECT_SECONDS = 5.0
 NOTE_EVERY_IMAGES = 2_000  # between two notes of a lane's progress to the study
 
 RAY_ENVIRONMENT = {
@@ -67,6 +69,8 @@ def run_ray(
     that was reported on disk.
     """
     os.environ.update(RAY_ENVIRONMENT)
+    if address is not None:
+        _refuse_dead_address(address)
     temporary = None
     if address is None:
         temporary = _short_folder()
@@ -99,6 +103,19 @@ def run_ray(
         ray.shutdown()
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _refuse_dead_address(address: str) -> None:
+    """Ray itself would try for over a minute. `auto`, and what is no host:port, is left to Ray."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"no Ray cluster answers at {address!r} ({error}); start one, or leave --address out"
+        ) from error
 
 
 def _short_folder() -> str:

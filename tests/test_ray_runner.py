@@ -141,6 +141,12 @@ def test_cohorts_fill_the_cluster(gpus, cluster, expected):
     assert slots(tiny_spec(f"resources.gpus_per_cohort={gpus}"), cluster) == expected
 
 
+def test_an_address_where_nothing_answers_is_refused_at_once(tmp_path):
+    spec = tiny_spec()
+    with pytest.raises(InputError, match="no Ray cluster answers at '127.0.0.1:9'"):
+        run_ray(spec, folder_for(spec, tmp_path / "run"), quiet(spec), address="127.0.0.1:9")
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "sweep.cli", *arguments]
 
