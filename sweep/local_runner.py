@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from gan_core.config import GanConfig
+from gan_core.config import GanConfig, InputError
 from gan_core.scoring import Workshop
 from results.store import RunFolder
 from sweep.cohort import CohortRun, TrainableArray
@@ -34,9 +34,15 @@ def run_local(
     watch: Watch,
     build: Callable[[Sequence[GanConfig]], TrainableArray] | None = None,
 ) -> None:
-    """Runs or resumes a sweep to its end, with one torch thread, as each Ray worker has. build makes the arrays;
-    without it they are real ones, on the device that the spec's resources allow.
+    """Runs or resumes a sweep to its end, with one torch thread, as each Ray worker has.
+
+    build makes the arrays; without it they are real ones, on the device that the spec's resources allow. Raises
+    InputError when it asks for more GPUs than there are.
     """
+    wanted = spec.resources.gpus_per_cohort
+    if wanted != "auto" and float(wanted) > torch.cuda.device_count():
+        have = torch.cuda.device_count()
+        raise InputError(f"resources.gpus_per_cohort asks for {wanted:g}, and torch sees {have} here; lower it")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # Adam's moments decay into denormals, which are many times slower

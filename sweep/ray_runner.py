@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import warnings
@@ -49,10 +50,7 @@ RAY_ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "60",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
-LOCAL_ENVIRONMENT = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # makes Ray take 127.0.0.1 for this node: nothing listens beyond loopback
-    "RAY_AUTH_MODE": "token",  # with a token of our own nothing is written to ~/.ray
-}
+LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0 makes Ray take 127.0.0.1 for this node; read at its import
 
 
 def run_ray(
@@ -74,9 +72,7 @@ def run_ray(
     temporary = None
     if address is None:
         temporary = _short_folder()
-        os.environ.update(LOCAL_ENVIRONMENT)
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray reads it once a process
-        os.environ.pop("RAY_ADDRESS", None)
+        _prepare_local_environment()
     ray = importlib.import_module("ray")
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": NAMESPACE}
     try:
@@ -103,6 +99,20 @@ def run_ray(
         ray.shutdown()
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _prepare_local_environment() -> None:
+    """Keeps a local cluster to this machine and this user: loopback, a token of its own, nothing in ~/.ray."""
+    if "ray" in sys.modules and os.environ.get(LOOPBACK_VARIABLE) != "0":
+        warnings.warn(
+            "ray was imported before the sweep started, so its local cluster listens beyond loopback (behind a "
+            f"token); set {LOOPBACK_VARIABLE}=0, or import ray afterwards",
+            stacklevel=3,
+        )
+    os.environ[LOOPBACK_VARIABLE] = "0"
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ.pop("RAY_ADDRESS", None)
+    logging.getLogger("ray").setLevel(logging.ERROR)
 
 
 def _refuse_dead_address(address: str) -> None:
@@ -187,10 +197,12 @@ def _tune(
     )
     try:
         tuner.fit()
+        watch.show(ray.get(study.snapshot.remote()))
+    except ray.exceptions.RayActorError as error:
+        raise ResultsError(f"the study's process died; {folder.path} is whole, the same command goes on") from error
     finally:
         stop.set()
         watcher.join(timeout=5)
-    watch.show(ray.get(study.snapshot.remote()))
     shutil.rmtree(folder.scheduler, ignore_errors=True)
 
 
@@ -228,7 +240,7 @@ def _searcher(study: Any, size: int) -> Any:
         def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
             number = self._cohorts.pop(trial_id)
             if error:
-                ray.get(study.fail_cohort.remote(number, f"its process died {RESTARTS + 1} times"))
+                ray.get(study.fail_cohort.remote(number, RESTARTS + 1))
 
         def save(self, checkpoint_path: str) -> None:
             """Nothing: the study is on disk already."""
@@ -249,6 +261,9 @@ class _RemoteStudy:
 
     def judge(self, cohort: int, rung: int, trials: list[int], reports: list[LaneReport]) -> list[Verdict]:
         return self._get(self._study.judge.remote(cohort, rung, trials, reports))
+
+    def note_failure(self, cohort: int, reason: str) -> None:
+        self._get(self._study.note_failure.remote(cohort, reason))
 
     def note_images(self, trials: list[int], images: int) -> None:
         if images < self._noted or images - self._noted >= NOTE_EVERY_IMAGES:
@@ -282,6 +297,14 @@ def _trainable_class() -> Any:
             return True
 
         def step(self) -> dict[str, Any]:
+            self._study = _RemoteStudy(ray.get_actor(STUDY_ACTOR, namespace=NAMESPACE))
+            try:
+                return self._climb()
+            except Exception as error:  # whatever it is, the table shall say it if it happens again and again
+                self._study.note_failure(self._wanted["cohort"]["cohort"], f"{type(error).__name__}: {error}")
+                raise
+
+        def _climb(self) -> dict[str, Any]:
             if self._run is None:
                 self._run = self._begin()
             run = self._run
@@ -304,8 +327,8 @@ def _trainable_class() -> Any:
                 wants_gpu = bool(ray.get_gpu_ids())
                 dataset = self._spec.space.base.structure.dataset
                 self._build = Workshop(dataset, self._spec.data_root, "cuda" if wants_gpu else "cpu").build
-            judge = _RemoteStudy(ray.get_actor(STUDY_ACTOR, namespace=NAMESPACE))
             cohort = Cohort.from_plain(self._wanted["cohort"])
-            return CohortRun(cohort, self._spec.ladder, self._spec.score_name(), self._build, judge, self._folder)
+            objective = self._spec.score_name()
+            return CohortRun(cohort, self._spec.ladder, objective, self._build, self._study, self._folder)
 
     return CohortTrainable

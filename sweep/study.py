@@ -30,6 +30,7 @@ from sweep.ladder import Verdict
 from sweep.spec import SweepSpec
 
 STUDY_NAME = "gan-sweep"
+LONGEST_REASON = 200  # characters of an error's text that a row keeps
 DEAD = (Outcome.DIVERGED, Outcome.FAILED)
 
 
@@ -74,6 +75,7 @@ class LaneStudy:
         self._cohorts: dict[int, Cohort] = {}
         self._rows: dict[int, list[ResultRow]] = {}  # trial -> its rows, rung by rung
         self._images: dict[int, int] = {}  # trial -> images seen, between rungs
+        self._failures: dict[int, str] = {}  # cohort -> what its process last raised
         self._handed_out: set[int] = set()
         self._catch_up()
 
@@ -129,8 +131,13 @@ class LaneStudy:
         self._record(rows)
         return verdicts
 
-    def fail_cohort(self, cohort: int, reason: str) -> None:
-        """Records what is still unfinished in a cohort as failed: its process died again and again."""
+    def note_failure(self, cohort: int, reason: str) -> None:
+        """Told what a cohort's process raised, before it is started again."""
+        self._failures[cohort] = " ".join(reason.split())[:LONGEST_REASON]
+
+    def fail_cohort(self, cohort: int, times: int) -> None:
+        """Records what is still unfinished in a cohort as failed: it was started so many times, and died each time."""
+        reason = f"died {times} times: {self._failures.get(cohort, 'its process was killed')}"
         rows = []
         for trial in self._cohorts[cohort].trials:
             if self._ended(trial):

@@ -47,7 +47,9 @@ def quiet(spec: SweepSpec) -> Watch:
 @pytest.fixture
 def ray_by_value():
     """Functions of this file travel to Ray's workers, which cannot import it."""
-    cloudpickle = pytest.importorskip("ray.cloudpickle")
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray reads it when it is imported
+    from ray import cloudpickle
+
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     yield
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
@@ -68,15 +70,17 @@ def test_the_local_runner_and_ray_give_the_same_table(tmp_path, monkeypatch):
 
 
 class DyingArray:
-    """Scores by its trial's seed alone; its process is killed at the second rung, once or each time."""
+    """Scores by its trial's seed alone; its process is killed at the second rung, once or each time, or it raises."""
 
-    def __init__(self, seeds, deaths: Path, always: set[int]):
-        self.seeds, self.deaths, self.always, self.rungs = list(seeds), deaths, always, 0
+    def __init__(self, seeds, deaths: Path, always: set[int], raises: int):
+        self.seeds, self.deaths, self.always, self.raises, self.rungs = list(seeds), deaths, always, raises, 0
 
     def train_to(self, images, on_step=None):
         from gan_core.reports import FidelityReport, LaneReport
 
         self.rungs += 1
+        if self.rungs == 2 and self.seeds == [self.raises]:
+            raise MemoryError("the card is full")
         if self.rungs == 2:
             for seed in self.seeds:
                 died = self.deaths / str(seed)
@@ -103,21 +107,26 @@ class DyingArray:
 
 
 def test_a_cohort_whose_process_dies_goes_on_from_its_rung_and_one_that_keeps_dying_fails(tmp_path, ray_by_value):
-    spec = tiny_spec("trials=4", "lanes_per_cohort=1", "sampler=random", "ladder.keep_fraction=1.0")
+    spec = tiny_spec("trials=5", "lanes_per_cohort=1", "sampler=random", "ladder.keep_fraction=1.0")
     folder = folder_for(spec, tmp_path / "run")
     deaths = tmp_path / "deaths"
     deaths.mkdir()
     from sweep.study import derived_seed
 
-    doomed = derived_seed(spec.seed, "trial", 2)
-    run_ray(spec, folder, quiet(spec), build=lambda configs: DyingArray([c.seed for c in configs], deaths, {doomed}))
+    doomed, raising = derived_seed(spec.seed, "trial", 2), derived_seed(spec.seed, "trial", 3)
+
+    def build(configs):
+        return DyingArray([c.seed for c in configs], deaths, {doomed}, raising)
+
+    run_ray(spec, folder, quiet(spec), build=build)
     trials = ResultsTable.load(folder.path).trials.set_index("trial")
-    assert trials["outcome"].to_dict() == {0: "completed", 1: "completed", 2: "failed", 3: "completed"}
-    assert "died 3 times" in trials.loc[2, "reason"]
+    assert trials["outcome"].to_dict() == {0: "completed", 1: "completed", 2: "failed", 3: "failed", 4: "completed"}
+    assert trials.loc[2, "reason"] == "died 3 times: its process was killed"
+    assert trials.loc[3, "reason"] == "died 3 times: MemoryError: the card is full"
     assert (deaths / str(doomed)).read_text() == "xxx"
-    assert {(deaths / str(derived_seed(spec.seed, "trial", t))).read_text() for t in (0, 1, 3)} == {"x"}
+    assert {(deaths / str(derived_seed(spec.seed, "trial", t))).read_text() for t in (0, 1, 4)} == {"x"}
     rows = JsonLines(folder.rows).read()
-    assert len({(row["trial"], row["rung"]) for row in rows}) == len(rows) == 3 * 3 + 2
+    assert len({(row["trial"], row["rung"]) for row in rows}) == len(rows) == 3 * 3 + 2 * 2
 
 
 def test_more_gpus_than_the_cluster_has_are_refused_in_one_line():
