@@ -75,7 +75,7 @@ def results(options: argparse.Namespace) -> int:
     elif options.json:
         print(trials.to_json(orient="records", indent=1))
     else:
-        _print_table(table, trials)
+        _print_table(table, trials, reasons=True)
     return 0
 
 
@@ -174,12 +174,13 @@ def _describe_space(space: Any) -> str:
     return "\n".join(lines)
 
 
-def _print_table(table: Any, trials: Any) -> None:
+def _print_table(table: Any, trials: Any, *, reasons: bool) -> None:
     import pandas as pd
 
     searched = [c for c in trials.columns if c.startswith(("structure.", "lane.")) and trials[c].nunique() > 1]
     scores = [c for c in trials.columns if c.startswith("fidelity.")]
-    shown = trials[["trial", "outcome", "images_seen", *scores, *searched, "reason"]]
+    reason = ["reason"] if reasons else []
+    shown = trials[["trial", "outcome", "images_seen", *scores, *searched, *reason]]
     shown = shown.rename(columns={c: c.partition(".")[2] or c for c in shown.columns})
     width = os.get_terminal_size().columns if sys.stdout.isatty() else None
     with pd.option_context("display.float_format", "{:.4g}".format, "display.width", width or 10_000):
@@ -188,7 +189,7 @@ def _print_table(table: Any, trials: Any) -> None:
 
 
 def _print_outcome(table: Any, folder: Any) -> None:
-    _print_table(table, table.trials.head(TOP_TRIALS))
+    _print_table(table, table.trials.head(TOP_TRIALS), reasons=False)
     if table.contenders.empty:
         print("no trial has a score: all diverged or failed; lower the learning rates of the space")
         return

@@ -110,18 +110,18 @@ class Watch:
         return f"[{elapsed}] " + "; ".join(f"{k} {v}" for k, v in self._facts(snapshot).items())
 
     def _panel(self, snapshot: "Snapshot") -> "RenderableType":
-        from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
         facts = Table.grid(padding=(0, 2))
+        facts.add_row("sweep", ProgressBar(total=snapshot.trials, completed=snapshot.done, width=50))
         for name, value in self._facts(snapshot).items():
             facts.add_row(name, value)
         config = {name: snapshot.best_config[name] for name in self.searched if name in snapshot.best_config}
         if config:
             facts.add_row("with", ", ".join(f"{k.rpartition('.')[2]} {_short(v)}" for k, v in config.items()))
         facts.add_row("elapsed", _duration(time.monotonic() - self._started))
-        return Group(ProgressBar(total=snapshot.trials, completed=snapshot.done, width=60), facts)
+        return facts
 
 
 def _duration(seconds: float) -> str:
@@ -130,4 +130,4 @@ def _duration(seconds: float) -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
