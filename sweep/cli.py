@@ -28,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, ResultsError) as error:
         print(f"gan-sweep: {error}", file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
