@@ -133,7 +133,7 @@ def _idx_images(torchvision_name: str, name: str) -> Callable[[Path | None, bool
         raw = Path(root).expanduser() / torchvision_name / "raw"
         if download:
             _download(torchvision_name, Path(root).expanduser())
-        splits, labels = [], []
+        splits, labels, shape = [], [], ()
         for part in ("train", "t10k"):
             images, targets = read_idx(raw / f"{part}-images-idx3-ubyte"), read_idx(raw / f"{part}-labels-idx1-ubyte")
             if images.ndim != 3 or targets.ndim != 1 or len(images) != len(targets) or len(images) == 0:
@@ -141,6 +141,12 @@ def _idx_images(torchvision_name: str, name: str) -> Callable[[Path | None, bool
                     f"{raw}: {part} must hold one label for each image, got images {list(images.shape)} "
                     f"and labels {list(targets.shape)}; put the files of one data set there"
                 )
+            if splits and (images.shape[1:] != shape[1:] or targets.max() > labels[0].max()):
+                raise InputError(
+                    f"{raw}: t10k must have images and labels like train's, {list(shape)} up to {labels[0].max()}, got "
+                    f"{list(images.shape)} up to {targets.max()}; put the files of one data set there"
+                )
+            shape = images.shape
             splits.append(torch.from_numpy(images).float().unsqueeze(1) / 127.5 - 1)
             labels.append(torch.from_numpy(targets).long())
         return _dataset(name, splits[0], splits[1], (labels[0], labels[1]))

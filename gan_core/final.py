@@ -89,6 +89,7 @@ def train_model(
         is_best = score < best
         if is_best:
             save_tensors(folder.generator, array.array.generator_tensors(0))
+        scored.add(report.images_seen)
         metrics.append(_metrics_row(report))
         write_metrics(folder.metrics, metrics)
         array.save(folder.state)

@@ -4,6 +4,7 @@ The same latents for every trial, the scored (averaged) generator, the reference
 L lanes, M samples, D features, K classes.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -154,9 +155,15 @@ def evaluate(array: LaneArray, scorer: Scorer, started: float) -> list[LaneRepor
     where = array.state.generator.flat.device
     device = torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
     return [
-        LaneReport(array.state.images_seen, d_loss[i], g_loss[i], fidelity[i], dead[i], seconds, device)
+        LaneReport(
+            array.state.images_seen, _or_nan(d_loss[i]), _or_nan(g_loss[i]), fidelity[i], dead[i], seconds, device
+        )
         for i in range(array.lanes)
     ]
+
+
+def _or_nan(loss: float | None) -> float:
+    return math.nan if loss is None else loss
 
 
 def _weights(array: LaneArray, lane: int) -> Tensor:

@@ -107,6 +107,10 @@ def train_step(array: "LaneArray") -> None:
     state.images_seen += array.structure.batch_size
 
 
+def _means(sums: Sequence[float], counts: Sequence[float]) -> list[float | None]:
+    return [total / count if count else None for total, count in zip(sums, counts, strict=True)]
+
+
 class LaneArray:
     """L configurations of equal structure, trained in lockstep: after any call all lanes have seen the same images.
 
@@ -222,16 +226,17 @@ class LaneArray:
         fill_latents(one, self.structure.latent_distribution, [seed], purpose)
         return lane_empty(self.lanes, one.shape[1:], self._like).copy_(one.expand(self.lanes, -1, -1))
 
-    def read_losses(self) -> tuple[list[float], list[float]]:
-        """Mean D and G loss of each lane since they were last read, [L] each; NaN where there was no step."""
+    def read_losses(self) -> tuple[list[float | None], list[float | None]]:
+        """Mean D and G loss of each lane since they were last read, [L] each; None where there was no step."""
         state = self.state
-        d_loss = state.d_loss_sum / state.d_loss_count if state.d_loss_count else state.d_loss_sum * math.nan
-        g_loss = state.g_loss_sum / state.g_loss_count
+        d_counts = [state.d_loss_count] * self.lanes
+        d_loss = _means(state.d_loss_sum.tolist(), d_counts)
+        g_loss = _means(state.g_loss_sum.tolist(), state.g_loss_count.tolist())
         state.d_loss_sum.zero_()
         state.g_loss_sum.zero_()
         state.g_loss_count.zero_()
         state.d_loss_count = 0
-        return d_loss.tolist(), g_loss.tolist()
+        return d_loss, g_loss
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Goes on with these lanes alone, in this order; their results do not change by it."""

@@ -61,7 +61,10 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     if not math.isfinite(row["score"]):
         raise ResultsError(f"trial {row['trial']} has no score to export ({row['outcome']}: {row['reason']})")
     spec = _read_yaml(folder.spec)
-    rungs = spec["ladder"]["rungs_images"]
+    ladder = spec.get("ladder")
+    rungs = ladder.get("rungs_images") if isinstance(ladder, Mapping) else None
+    if not isinstance(rungs, list) or not rungs or not all(map(_is_budget, rungs)):
+        raise ResultsError(f"{folder.spec} has no ladder.rungs_images; it was changed by hand")
     configuration = {name: _plain(row[name]) for name in row.index if _is_hyperparameter(name)}
     scores = {n.removeprefix("fidelity."): _plain(row[n]) for n in row.index if n.startswith("fidelity.")}
     values = {
@@ -77,8 +80,8 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
             "protocol": row["protocol"],
         },
         "source": {
-            "run": spec["name"],
-            "sweep_seed": spec["seed"],
+            "run": spec.get("name"),
+            "sweep_seed": spec.get("seed"),
             **{key: _plain(row[key]) for key in ("trial", "cohort", "rung", "outcome", "reason", "device")},
             "code_version": row["code_version"],
             "confirmed": False,
@@ -86,7 +89,7 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
         "versions": _versions(),
     }
     head = (
-        f"# Trial {row['trial']} of sweep {spec['name']!r}: {row['objective']} {row['score']:.4g} "
+        f"# Trial {row['trial']} of sweep {spec.get('name')!r}: {row['objective']} {row['score']:.4g} "
         f"at {row['images_seen']:,} images, from one seed.\n"
         "# `gan-sweep train` on this file starts from the trial's own seed; edit what you like.\n"
     )
@@ -130,7 +133,7 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
         values = yaml.safe_load(path.read_text())
     except OSError as error:
         raise ResultsError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # not text, or a date that is none, is a ValueError
         raise ResultsError(f"{path} is not plain YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(values, Mapping):
         raise ResultsError(f"{path} must hold 'key: value' lines, got {type(values).__name__}")

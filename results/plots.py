@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from results.store import appearing_whole
+
 SMALLEST_GRID_PIXELS = 512  # small images are enlarged by a whole factor until the grid is about this wide
 PLOT_WIDTH, PLOT_HEIGHT = 640, 320
 BARS = 80
@@ -19,7 +21,7 @@ def image_grid(samples: np.ndarray) -> np.ndarray:
     count, channels, height, width = samples.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    pixels = (np.clip(np.nan_to_num(samples, nan=-1.0), -1, 1) * 127.5 + 127.5).round().astype(np.uint8)
+    pixels = (np.clip(np.nan_to_num(samples, nan=-1.0, posinf=-1.0), -1, 1) * 127.5 + 127.5).round().astype(np.uint8)
     grid = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, channels), 128, np.uint8)
     for i, image in enumerate(pixels):
         top, left = 1 + (i // columns) * (height + 1), 1 + (i % columns) * (width + 1)
@@ -52,6 +54,5 @@ def draw_samples(samples: np.ndarray, path: Path) -> None:
     """A PNG of samples: a grid of images [n, C, H, W], or the density of numbers [n, 1] or [n]."""
     picture = image_grid(samples) if samples.ndim == 4 else density_plot(samples.reshape(-1))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture).save(partial, format="PNG")
-    partial.replace(path)
+    with appearing_whole(path) as partial:
+        Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture).save(partial, format="PNG")

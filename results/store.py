@@ -40,6 +40,13 @@ class RunFolder:
     def trial_samples(self, trial: int) -> Path:
         return self.samples / f"trial-{trial:04d}.png"
 
+    def holds_run(self) -> bool:
+        """Whether a run was begun here. Raises ResultsError when the folder cannot be looked into."""
+        try:
+            return self.spec.is_file()
+        except OSError as error:
+            raise ResultsError(f"cannot look into {self.path}: {error.strerror}; choose another --out") from error
+
     def create(self) -> "RunFolder":
         """Makes the folder. Raises ResultsError when it cannot be written."""
         try:
@@ -58,7 +65,7 @@ class RunFolder:
 
     def require(self) -> "RunFolder":
         """Raises ResultsError when there is no run here."""
-        if not self.spec.is_file():
+        if not self.holds_run():
             raise ResultsError(f"{self.path} is no run folder: it has no spec.yaml; give the folder of a run")
         return self
 
@@ -137,12 +144,21 @@ def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
 
 
+@contextmanager
+def appearing_whole(path: Path) -> Iterator[Path]:
+    """A path beside the target to write to; it takes the target's place at the end, or is removed after an error."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, content: str) -> None:
     """Writes beside the target and renames, so that nobody reads half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
+    with appearing_whole(path) as partial, partial.open("w") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)

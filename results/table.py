@@ -8,8 +8,8 @@ import pandas as pd
 from results.rows import Outcome
 from results.store import JsonLines, ResultsError, RunFolder
 
-REQUIRED = ("trial", "cohort", "lane", "rung", "images_seen", "outcome", "reason", "d_loss", "g_loss", "score")
 NUMBERS = ("d_loss", "g_loss", "score", "best_score", "seconds")
+REQUIRED = ("trial", "cohort", "lane", "rung", "images_seen", "outcome", "reason", "objective", "protocol", *NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,16 @@ class ResultsTable:
         if not records:
             raise ResultsError(f"{folder.path} has no results yet; no trial has reached its first rung")
         frame = pd.DataFrame.from_records(records)
-        for name in [*NUMBERS, *(c for c in frame.columns if c.startswith("fidelity."))]:
-            frame[name] = pd.to_numeric(frame[name])
-        return cls(frame)
+        for name in frame.columns:
+            if name in NUMBERS or name.startswith("fidelity."):
+                try:
+                    frame[name] = pd.to_numeric(frame[name])
+                except (ValueError, TypeError) as error:
+                    raise ResultsError(f"{folder.rows}: {name} is not a number everywhere; it was changed") from error
+        try:
+            return cls(frame)
+        except ResultsError as error:
+            raise ResultsError(f"{folder.rows}: {error}") from error
 
     @property
     def objective(self) -> str:

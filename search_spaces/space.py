@@ -3,6 +3,7 @@
 A space is a base configuration and ranges around it. The base is trial 0 of every sweep, so a range must contain it.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -92,8 +93,11 @@ def parse_range(name: str, value: Any) -> Range:
         raise InputError(f"log in the range of {name} must be true or false, got {log!r}")
     if log and low <= 0:
         raise InputError(f"a log range must have low > 0, got {name} with low={low}; raise low or drop 'log'")
-    if step is not None and (not isinstance(step, int | float) or isinstance(step, bool) or step <= 0 or log):
-        raise InputError(f"step in the range of {name} must be a number above 0, without log, got step={step!r}")
+    if step is not None:
+        kind = int if known.kind is int else (int, float)
+        if not isinstance(step, kind) or isinstance(step, bool) or not 0 < step < math.inf or log:
+            noun = "whole number" if known.kind is int else "number"
+            raise InputError(f"step in the range of {name} must be a {noun} above 0, without log, got step={step!r}")
     return Range(low=low, high=high, log=log, step=step)
 
 
@@ -122,28 +126,35 @@ class SearchSpace:
                 GanConfig.unflatten({**values, name: value})
 
     @classmethod
-    def load(cls, source: str | Path | Mapping[str, Any]) -> "SearchSpace":
-        """A shipped space by name, a YAML file by path, or a mapping of the keys of one.
+    def load(cls, source: str | Path | Mapping[str, Any], above: tuple[str, ...] = ()) -> "SearchSpace":
+        """A shipped space by name, a YAML file by path, or a mapping of the keys of one. above: what extends it.
 
         Raises InputError for an unknown name (listing the shipped ones), an unreadable file, an unknown key or name.
         """
         if isinstance(source, Mapping):
-            return cls._from_mapping(source, "inline")
+            return cls._from_mapping(source, "inline", above)
         if str(source) in shipped_spaces():
             text = (resources.files("search_spaces") / f"{source}.yaml").read_text()
-            return cls._from_mapping(parse_yaml(text, f"space {source}"), str(source))
+            return cls._from_mapping(parse_yaml(text, f"space {source}"), str(source), above or (str(source),))
         path = Path(source).expanduser()
         if path.suffix not in (".yaml", ".yml"):
             raise InputError(
                 f"unknown space {str(source)!r}; {nearest(str(source), shipped_spaces())}, or a .yaml file"
             )
-        return cls._from_mapping(read_yaml(path), path.stem)
+        return cls._from_mapping(read_yaml(path), path.stem, above or (str(source),))
 
     @classmethod
-    def _from_mapping(cls, values: Mapping[str, Any], name: str) -> "SearchSpace":
+    def _from_mapping(cls, values: Mapping[str, Any], name: str, above: tuple[str, ...]) -> "SearchSpace":
         check_keys(values, SPACE_KEYS, f"space {name!r}")
         name = str(values.get("name", name))
-        parent = cls.load(values["extends"]) if "extends" in values else cls(name, "", GanConfig(), {})
+        parent = cls(name, "", GanConfig(), {})
+        if "extends" in values:
+            source = values["extends"]
+            if not isinstance(source, str | Mapping):
+                raise InputError(f"extends of space {name!r} must be a space's name or file, got {source!r}")
+            if str(source) in above:
+                raise InputError(f"space {name!r} extends itself, by way of {' and '.join(above)}")
+            parent = cls.load(source, above=(*above, str(source)))
         base, ranges = values.get("base") or {}, values.get("ranges") or {}
         for part, found in (("base", base), ("ranges", ranges)):
             if not isinstance(found, Mapping):
@@ -201,6 +212,8 @@ def parse_yaml(text: str, source: str) -> Mapping[str, Any]:
         where = f" at line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise InputError(f"{source} is not plain YAML{where}: {problem}") from error
+    except ValueError as error:  # what looks like a date, or is tagged a number, and is none
+        raise InputError(f"{source} is not plain YAML: {error}") from error
     if not isinstance(values, Mapping):
         raise InputError(f"{source} must hold 'key: value' lines, got {type(values).__name__}")
     return values

@@ -1,6 +1,7 @@
 """The command line: one short function a command. Heavy packages are imported by the command that needs them."""
 
 import argparse
+import json
 import os
 import shlex
 import signal
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gan_core.config import InputError
+from gan_core.config import LARGEST_SEED, InputError
 from results.store import ResultsError
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -45,9 +46,7 @@ def run(options: argparse.Namespace) -> int:
     from sweep.run import is_finished, run_sweep
 
     folder = RunFolder(options.out or Path("runs") / spec.name)
-    finished = folder.spec.exists() and is_finished(folder, spec.trials)
-    if folder.spec.exists() and not finished:
-        print(f"going on with {folder.path}")
+    finished = folder.holds_run() and is_finished(folder, spec.trials)
     signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
         table = run_sweep(spec, folder.path, local=options.local, address=options.address, download=options.download)
@@ -75,7 +74,8 @@ def results(options: argparse.Namespace) -> int:
             raise InputError(f"cannot write {options.csv}: {error.strerror or error}") from error
         print(f"{len(table.frame)} rows in {options.csv}")
     elif options.json:
-        print(trials.to_json(orient="records", indent=1))
+        plain = trials.astype(object).where(trials.notna(), None).to_dict("records")
+        print(json.dumps(plain, indent=1))
     else:
         _print_table(table, trials, reasons=True)
     return 0
@@ -218,14 +218,15 @@ def _warn_in_one_line(
     print(f"gan-sweep: warning: {message}", file=sys.stderr)
 
 
-def _whole(low: int) -> Callable[[str], int]:
+def _whole(low: int, high: int = LARGEST_SEED) -> Callable[[str], int]:
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = low - 1
-        if value < low:
-            raise argparse.ArgumentTypeError(f"must be a whole number of at least {low}, got {text!r}")
+        if not low <= value <= high:
+            bound = f"at most {high}" if value > high else f"at least {low}"
+            raise argparse.ArgumentTypeError(f"must be a whole number of {bound}, got {text!r}")
         return value
 
     return parse

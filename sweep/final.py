@@ -81,47 +81,48 @@ def train_final(
     config: GanConfig, exported: ExportedConfiguration, home: Path, images: int, data_root: Path | None
 ) -> int:
     """Trains a model, or goes on with one. The exit code: 0, or 130 when it was interrupted and can go on."""
+    torch.set_num_threads(1)  # as a trial of a sweep has, so that it can be followed bit for bit
+    torch.set_flush_denormal(True)
     folder = ModelFolder(home)
+    _refuse_other_model(config, folder)
+    workshop = Workshop(config.structure.dataset, data_root)
+    if exported.data_digest and exported.data_digest != workshop.dataset.digest:
+        raise InputError(
+            f"data set {config.structure.dataset!r} here has digest {workshop.dataset.digest}, the configuration "
+            f"was found on {exported.data_digest}; give that data, or take data.digest out of the file"
+        )
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        return _train_locked(config, exported, folder, images, data_root)
+        with exclusive(folder.path / ".lock"):
+            return _train_locked(config, exported, folder, images, workshop)
     except OSError as error:
         raise ResultsError(f"cannot write to {folder.path}: {error.strerror or error}; choose another -o") from error
 
 
 def _train_locked(
-    config: GanConfig, exported: ExportedConfiguration, folder: ModelFolder, images: int, data_root: Path | None
+    config: GanConfig, exported: ExportedConfiguration, folder: ModelFolder, images: int, workshop: Workshop
 ) -> int:
-    torch.set_num_threads(1)  # as a trial of a sweep has, so that it can be followed bit for bit
-    torch.set_flush_denormal(True)
-    with exclusive(folder.path / ".lock"):
-        _refuse_other_model(config, folder)
-        workshop = Workshop(config.structure.dataset, data_root)
-        if exported.data_digest and exported.data_digest != workshop.dataset.digest:
-            raise InputError(
-                f"data set {config.structure.dataset!r} here has digest {workshop.dataset.digest}, the configuration "
-                f"was found on {exported.data_digest}; give that data, or take data.digest out of the file"
-            )
-        _write_config(config, exported, folder, workshop)
-        reporter = _Reporter(images, workshop.scorer.objective, dict(exported.score))
-        previous = signal.signal(signal.SIGINT, reporter.interrupt)
-        try:
-            train_model(
-                config,
-                workshop,
-                folder,
-                images=images,
-                evaluate_at_images=exported.evaluate_at_images,
-                on_progress=reporter,
-            )
-        except KeyboardInterrupt:
-            print(f"\ninterrupted; saved in {folder.path}. The same command goes on from there", file=sys.stderr)
-            return INTERRUPTED
-        finally:
-            signal.signal(signal.SIGINT, previous)
-        write_samples(folder.path, PICTURED_SAMPLES, 0, folder.samples)
-        key = f"fidelity.{workshop.scorer.objective}"
-        best = min(read_metrics(folder.metrics), key=lambda row: row[key])
+    _refuse_other_model(config, folder)
+    _write_config(config, exported, folder, workshop)
+    reporter = _Reporter(images, workshop.scorer.objective, dict(exported.score))
+    previous = signal.signal(signal.SIGINT, reporter.interrupt)
+    try:
+        train_model(
+            config,
+            workshop,
+            folder,
+            images=images,
+            evaluate_at_images=exported.evaluate_at_images,
+            on_progress=reporter,
+        )
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; saved in {folder.path}. The same command goes on from there", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    write_samples(folder.path, PICTURED_SAMPLES, 0, folder.samples)
+    key = f"fidelity.{workshop.scorer.objective}"
+    best = min(read_metrics(folder.metrics), key=lambda row: row[key])
     found = f"{workshop.scorer.objective} {best[key]:.4g} at {best['images_seen']:,.0f} images"
     print(f"best {found}; samples: {folder.samples}")
     print(f"next: gan-sweep sample {folder.path} -n 64 -o grid.png")
@@ -165,8 +166,10 @@ def write_samples(model: Path, count: int, seed: int, output: Path) -> None:
     if not folder.config.is_file() or not folder.generator.is_file():
         raise InputError(f"{folder.path} holds no model; give a folder made by `gan-sweep train`")
     values = read_yaml(folder.config)
-    shape, configuration = (values.get("model") or {}).get("sample_shape"), values.get("configuration")
-    if not isinstance(configuration, dict) or not isinstance(shape, list) or not all(isinstance(n, int) for n in shape):
+    configuration, made = values.get("configuration"), values.get("model")
+    shape = made.get("sample_shape") if isinstance(made, dict) else None
+    whole = isinstance(shape, list) and shape and all(isinstance(n, int) and n > 0 for n in shape)
+    if not isinstance(configuration, dict) or not isinstance(shape, list) or not whole:
         raise InputError(f"{folder.config} lacks 'configuration' or 'model.sample_shape'; it was changed by hand")
     torch.set_num_threads(1)
     structure = GanConfig.unflatten(configuration).structure

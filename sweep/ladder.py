@@ -35,7 +35,8 @@ class Ladder:
             raise InputError(f"ladder.rungs_images must be whole numbers of at least 1, got {list(rungs)}")
         if any(low >= high for low, high in zip(rungs, rungs[1:], strict=False)):
             raise InputError(f"ladder.rungs_images must rise, got {list(rungs)}")
-        if not isinstance(self.keep_fraction, int | float) or not 0 < self.keep_fraction <= 1:
+        keep = self.keep_fraction
+        if not isinstance(keep, int | float) or isinstance(keep, bool) or not 0 < keep <= 1:
             raise InputError(f"ladder.keep_fraction must be above 0 and at most 1, got {self.keep_fraction!r}")
 
     def __len__(self) -> int:
@@ -44,10 +45,13 @@ class Ladder:
     def judge(self, rung: int, score: float, reached: Sequence[float]) -> Verdict:
         """A lane with this best score so far, among the best scores of all that reached the rung (its own included).
 
-        Lower is better. The best max(1, floor(keep_fraction * count)) go on, ties included: asynchronous successive
-        halving (Li et al. 2020, algorithm 2), with at least one survivor so that a first small cohort is not lost. All
-        lanes that reach a rung together must be in `reached` before the first is judged; then their order is nothing.
+        Lower is better; what is not a number goes nowhere. The best max(1, floor(keep_fraction * count)) go on, ties
+        included: asynchronous successive halving (Li et al. 2020, algorithm 2), with at least one survivor so that a
+        first small cohort is not lost. All lanes that reach a rung together must be in `reached` before the first is
+        judged; then their order is nothing.
         """
+        if math.isnan(score):
+            return Verdict(Outcome.PRUNED, "its score is not a number")
         rank = 1 + sum(other < score for other in reached)
         if rung == len(self) - 1:
             return Verdict(Outcome.COMPLETED, f"rank {rank} of {len(reached)} at the last rung")

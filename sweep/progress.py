@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections import deque
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
@@ -12,10 +13,24 @@ from sweep.ladder import Ladder
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from sweep.study import Snapshot
 
 LIVE_SECONDS, PLAIN_SECONDS = 0.5, 5.0  # between two updates
 RATE_WINDOW_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Where a sweep stands. images: real images shown to all lanes so far; best: of the best trial, or None."""
+
+    trials: int
+    done: int
+    running: int
+    outcomes: dict[str, int]
+    images: int
+    best_trial: int | None
+    best_score: float
+    best_config: dict[str, Any]
+    baseline_score: float
 
 
 class Watch:
@@ -58,7 +73,7 @@ class Watch:
         else:
             print(text, file=self.stream, flush=True)
 
-    def show(self, snapshot: "Snapshot") -> None:
+    def show(self, snapshot: Snapshot) -> None:
         """Takes in where the sweep stands, and shows it when an update is due."""
         now = time.monotonic()
         self._points.append((now, snapshot.images))
@@ -79,7 +94,7 @@ class Watch:
         (start, before), (end, after) = self._points[0], self._points[-1]
         return (after - before) / (end - start) if end > start else 0.0
 
-    def seconds_left(self, snapshot: "Snapshot") -> float:
+    def seconds_left(self, snapshot: Snapshot) -> float:
         """A guess, NaN until there is a rate. A trial that is training is taken to be half done, and those that wait to
         cost what the others do; before any has ended, the ladder's expectation stands for that.
         """
@@ -90,7 +105,7 @@ class Watch:
         rate = self.images_per_second()
         return max(0.0, expected) / rate if rate > 0 else math.nan
 
-    def _facts(self, snapshot: "Snapshot") -> dict[str, str]:
+    def _facts(self, snapshot: Snapshot) -> dict[str, str]:
         counts = snapshot.outcomes
         trials = f"{snapshot.done}/{snapshot.trials} done, {snapshot.running} running, {counts['pruned']} pruned"
         trials += f", {counts['diverged']} diverged" + (f", {counts['failed']} failed" if counts["failed"] else "")
@@ -105,11 +120,11 @@ class Watch:
         speed += f", about {_duration(left)} left" if math.isfinite(left) else ""
         return {"trials": trials, f"best {self.objective}": best, "speed": speed}
 
-    def _line(self, snapshot: "Snapshot") -> str:
+    def _line(self, snapshot: Snapshot) -> str:
         elapsed = _duration(time.monotonic() - self._started)
         return f"[{elapsed}] " + "; ".join(f"{k} {v}" for k, v in self._facts(snapshot).items())
 
-    def _panel(self, snapshot: "Snapshot") -> "RenderableType":
+    def _panel(self, snapshot: Snapshot) -> "RenderableType":
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 

@@ -32,13 +32,16 @@ def run_sweep(
     """
     folder = RunFolder(out or Path("runs") / spec.name)
     _refuse_foreign_folder(folder)
+    _refuse_other_spec(spec, folder)
+    _check_data(spec, download)
     folder.create()
     with exclusive(folder.driver_lock):
         _refuse_other_spec(spec, folder)
         with exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS):
             folder.repair()  # here, where a person sees the warning; the study may live in another process
         if not is_finished(folder, spec.trials):
-            _check_data(spec, download)
+            if folder.spec.exists():
+                print(f"going on with {folder.path}")
             write_atomically(folder.spec, spec.to_yaml())
             _run(spec, folder, local, address)
     table = ResultsTable.load(folder.path)
@@ -72,14 +75,14 @@ def _run(spec: SweepSpec, folder: RunFolder, local: bool, address: str | None) -
 def _refuse_foreign_folder(folder: RunFolder) -> None:
     """An existing folder with other things in it is not written into."""
     path = folder.path
-    if folder.spec.exists() or not path.exists():
+    if folder.holds_run() or not path.exists():
         return
     if not path.is_dir() or any(not p.name.startswith(".") for p in path.iterdir()):
         raise InputError(f"{path} exists and is no run folder; give another --out or --name")
 
 
 def _refuse_other_spec(spec: SweepSpec, folder: RunFolder) -> None:
-    if not folder.spec.exists():
+    if not folder.holds_run():
         return
     if changed := SweepSpec.from_yaml(folder.spec).differences(spec):
         raise InputError(

@@ -1,5 +1,6 @@
 """SweepSpec: one frozen description of a sweep, read from YAML; the only input of a run. Loads without torch or Ray."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from sweep.ladder import Ladder
 SAMPLERS = ("tpe", "random")
 IMAGE_OBJECTIVES = ("fid", "class_kl")
 VALUE_OBJECTIVES = ("wasserstein", "mean_error", "deviation_error")
+LONGEST_NAME = 100
 LARGEST_AUTO_COHORT = 32
 COHORTS_PER_SLOT = 4  # an automatic cohort leaves the sampler so many looks at what came out
 WHERE_IT_RUNS = ("data_root", "resources")  # keys that may differ when a run is resumed
@@ -24,7 +26,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,9 @@ class SweepSpec:
     resources: Resources = Resources()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name or "/" in self.name or self.name in (".", ".."):
-            raise InputError(f"name must be a folder's name, got {self.name!r}")
+        name = self.name
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or "/" in name or name in (".", ".."):
+            raise InputError(f"name must be a folder's name of up to {LONGEST_NAME} characters, got {name!r}")
         if not _is_whole(self.trials) or self.trials < 1:
             raise InputError(f"trials must be a whole number of at least 1, got {self.trials!r}")
         lanes = self.lanes_per_cohort
@@ -95,7 +98,7 @@ class SweepSpec:
         """Trials asked for at once, where so many cohorts train at the same time."""
         if isinstance(self.lanes_per_cohort, int):
             return min(self.lanes_per_cohort, self.trials)
-        return max(1, min(LARGEST_AUTO_COHORT, -(-self.trials // (slots * COHORTS_PER_SLOT))))
+        return max(1, min(LARGEST_AUTO_COHORT, self.trials // (slots * COHORTS_PER_SLOT)))
 
     @classmethod
     def from_yaml(cls, path: str | Path, assignments: Sequence[str] = ()) -> "SweepSpec":

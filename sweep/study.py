@@ -12,7 +12,6 @@ import hashlib
 import math
 import shutil
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from results.rows import Outcome, ResultRow
 from results.store import OLD_OWNER_SECONDS, JsonLines, ResultsError, RunFolder, exclusive
 from sweep.cohort import Cohort
 from sweep.ladder import Verdict
+from sweep.progress import Snapshot
 from sweep.spec import SweepSpec
 
 STUDY_NAME = "gan-sweep"
@@ -38,21 +38,6 @@ def derived_seed(seed: int, purpose: str, number: int) -> int:
     """The seed of one trial (or of one proposal) of a sweep: 31 bits that depend on nothing else."""
     digest = hashlib.blake2b(f"{seed}:{purpose}:{number}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") >> 1
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Where a sweep stands. images: real images shown to all lanes so far; best: of the best trial, or None."""
-
-    trials: int
-    done: int
-    running: int
-    outcomes: dict[str, int]
-    images: int
-    best_trial: int | None
-    best_score: float
-    best_config: dict[str, Any]
-    baseline_score: float
 
 
 class LaneStudy:
@@ -112,8 +97,8 @@ class LaneStudy:
 
         All lanes are recorded as having reached the rung before the first is judged, so their order decides nothing.
         """
-        if all(len(self._rows[trial]) > rung for trial in trials):
-            return [Verdict(row.outcome, row.reason) for row in (self._rows[trial][rung] for trial in trials)]
+        if any(len(self._rows[trial]) > rung for trial in trials):  # an owner was killed while, or after, it wrote
+            return self._judge_again(cohort, rung, trials, reports)
         scores = [report.fidelity.values[self.objective] for report in reports]
         best = [
             _lowest([score, *(row.score for row in self._rows[trial])])
@@ -130,6 +115,14 @@ class LaneStudy:
         ]
         self._record(rows)
         return verdicts
+
+    def _judge_again(self, cohort: int, rung: int, trials: list[int], reports: list[LaneReport]) -> list[Verdict]:
+        """The recorded verdicts, after those that were not recorded yet are judged, among as many as the first time."""
+        missing = [i for i, trial in enumerate(trials) if len(self._rows[trial]) <= rung]
+        if missing:
+            self.judge(cohort, rung, [trials[i] for i in missing], [reports[i] for i in missing])
+        rows = [self._rows[trial][rung] for trial in trials]
+        return [Verdict(row.outcome, row.reason) for row in rows]
 
     def note_failure(self, cohort: int, reason: str) -> None:
         """Told what a cohort's process raised, before it is started again."""
@@ -303,7 +296,8 @@ class LaneStudy:
         if math.isfinite(row.best_score) and row.images_seen not in known.intermediate_values:
             trial.report(row.best_score, step=row.images_seen)
         if row.outcome is Outcome.DIVERGED:
-            trial.set_constraint("diverged", 1.0)
+            if "diverged" not in known.constraints:
+                trial.set_constraint("diverged", 1.0)
             self._study.tell(known.number, state=TrialState.PRUNED)
         elif row.outcome is Outcome.PRUNED:
             self._study.tell(known.number, state=TrialState.PRUNED)
@@ -315,9 +309,11 @@ class LaneStudy:
         for record in self._cohorts_file.read():
             self._admit(Cohort.from_plain(record), record["optuna"])
         for record in self._rows_file.read():
-            values = {k: math.nan if v is None and k in _NUMBERS else v for k, v in record.items()}
-            scores = {k: math.nan for k, v in record.items() if k.startswith("fidelity.") and v is None}
-            row = ResultRow.from_flat({**values, **scores})
+            values = {k: math.nan if v is None and _is_number(k) else v for k, v in record.items()}
+            try:
+                row = ResultRow.from_flat(values)
+            except (KeyError, ValueError) as error:
+                raise ResultsError(f"{self.folder.rows}: a row lacks or garbles {error}; it was changed") from error
             if row.trial not in self._rows or len(self._rows[row.trial]) != row.rung:
                 raise ResultsError(f"{self.folder.rows}: trial {row.trial} has no place for rung {row.rung}")
             self._rows[row.trial].append(row)
@@ -330,7 +326,8 @@ class LaneStudy:
                 self._study.tell(trial.number, state=TrialState.FAIL)
 
 
-_NUMBERS = ("d_loss", "g_loss", "score", "best_score", "seconds")
+def _is_number(column: str) -> bool:
+    return column.startswith("fidelity.") or column in ("d_loss", "g_loss", "score", "best_score", "seconds")
 
 
 def _lowest(scores: list[float]) -> float:

@@ -1,0 +1,87 @@
+"""Every test sees a home and a cache of its own, and one torch thread."""
+
+import os
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it when a test first imports it; so do its subprocesses
+
+TINY = (
+    "structure.generator_width=16",
+    "structure.discriminator_width=16",
+    "structure.latent_size=4",
+    "lane.ema_half_life_images=500",
+    "ladder.rungs_images=[256, 512]",
+    "ladder.keep_fraction=0.5",
+    "trials=4",
+    "lanes_per_cohort=2",
+)
+
+
+class Answer(NamedTuple):
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+
+def settings(*assignments: str) -> list[str]:
+    """Assignments as the command line takes them."""
+    return [part for assignment in assignments for part in ("--set", assignment)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No file of the user's is read or written; the digits classifier is trained once for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("GAN_SWEEP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("XDG_CACHE_HOME", raising=False)
+        yield
+
+
+@pytest.fixture
+def gan_sweep(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Callable[..., Answer]]:
+    """The command line in this process, standing in an empty folder `here`; its warnings are printed, as for a user."""
+    from sweep.cli import main
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    before = signal.getsignal(signal.SIGTERM)
+
+    def call(*arguments: str | Path) -> Answer:
+        capsys.readouterr()
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", ResourceWarning)
+            try:
+                code = main([str(argument) for argument in arguments])
+            except SystemExit as stop:
+                code = int(stop.code or 0)
+        said = capsys.readouterr()
+        return Answer(code, said.out, said.err)
+
+    yield call
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory, _isolation: None) -> Path:
+    """The folder of a finished local sweep of four real trials. Tests copy it before they change it."""
+    from sweep.cli import main
+
+    out = tmp_path_factory.mktemp("digits") / "run"
+    before = signal.getsignal(signal.SIGTERM)
+    code = main(["run", "--local", "--out", str(out), *settings(*TINY)])
+    signal.signal(signal.SIGTERM, before)
+    assert code == 0
+    return out

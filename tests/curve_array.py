@@ -1,0 +1,132 @@
+"""CurveArray: lanes whose scores are a formula of configuration and images. A sweep over it takes milliseconds."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gan_core.config import GanConfig
+from gan_core.reports import FidelityReport, LaneReport
+from results.store import JsonLines, RunFolder
+from sweep.cohort import CohortRun, TrainableArray
+from sweep.spec import SweepSpec
+from sweep.study import LaneStudy
+
+CURVE_SPACE: Mapping[str, Any] = {
+    "name": "curve",
+    "base": {"structure.generator_width": 16, "structure.discriminator_width": 16, "lane.beta1": 0.5},
+    "ranges": {
+        "structure.generator_width": {"choices": [16, 32]},
+        "lane.generator_lr": {"low": 1e-5, "high": 1e-2, "log": True},
+        "lane.discriminator_lr": {"low": 1e-5, "high": 1e-2, "log": True},
+        "lane.beta1": {"low": 0.0, "high": 0.9},
+    },
+}
+Builder = Callable[[list[GanConfig]], TrainableArray]
+
+
+class CurveArray:
+    """A `sweep.cohort.TrainableArray` without training. A lane whose generator_lr lies above `cliff_lr` diverges at the
+    first rung of at least `cliff_images`; every third seed scores worse the longer it trains, as an unstable GAN does.
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[GanConfig],
+        *,
+        cliff_lr: float = math.inf,
+        cliff_images: int = 0,
+        rung_seconds: float = 0.0,
+    ) -> None:
+        assert len({config.structure for config in configs}) == 1, "a cohort mixed structures in one array"
+        self.configs = list(configs)
+        self.cliff_lr, self.cliff_images, self.rung_seconds = cliff_lr, cliff_images, rung_seconds
+        self.images = 0
+        self.read_at = 0
+
+    def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> list[LaneReport]:
+        batch = self.configs[0].structure.batch_size
+        while self.images < images:
+            self.images += batch
+            if on_step is not None:
+                on_step(self.images)
+        time.sleep(self.rung_seconds)
+        reports = [self._report(config) for config in self.configs]
+        self.read_at = self.images
+        return reports
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        self.configs = [self.configs[lane] for lane in lanes]
+
+    def picture(self, lane: int, count: int) -> np.ndarray:
+        level = (self.configs[lane].seed % 100) / 100 + self.images / 1e6 - 0.5
+        return np.full((count, 1, 4, 4), level, np.float32)
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps([self.images, self.read_at, [config.seed for config in self.configs]]))
+
+    def load(self, path: Path) -> None:
+        self.images, self.read_at, seeds = json.loads(path.read_text())
+        assert seeds == [config.seed for config in self.configs], "the checkpoint is of other lanes"
+
+    def _report(self, config: GanConfig) -> LaneReport:
+        dead = config.lane.generator_lr > self.cliff_lr and self.images >= self.cliff_images
+        score = math.nan if dead else curve_score(config, self.images)
+        d_loss = math.nan if dead else 1.0 + (self.read_at + self.images) / 1e5
+        fidelity = FidelityReport({"fid": score, "class_kl": score / 10}, "curve", "formula")
+        why = "discriminator loss is nan" if dead else None
+        return LaneReport(self.images, d_loss, d_loss / 2, fidelity, why, 0.25, "cpu")
+
+
+def curve_score(config: GanConfig, images: int) -> float:
+    """Best at both rates 1e-3 and beta1 0.5; falls as 100/images, but for every third seed, where it rises."""
+    rates = math.log10(config.lane.generator_lr) + 3, math.log10(config.lane.discriminator_lr) + 3
+    luck = (config.seed % 101) / 1e4
+    trend = images / 1e4 if config.seed % 3 == 0 else 100 / images
+    return rates[0] ** 2 + rates[1] ** 2 + (config.lane.beta1 - 0.5) ** 2 + trend + luck
+
+
+def curve_spec(**values: Any) -> SweepSpec:
+    """A sweep over CURVE_SPACE: 5 trials in cohorts of 3, rungs at 100 and 300 images, unless `values` say else."""
+    ladder = {"rungs_images": [100, 300], "keep_fraction": 0.5}
+    return SweepSpec.from_mapping(
+        {"name": "curve", "space": CURVE_SPACE, "trials": 5, "lanes_per_cohort": 3, "ladder": ladder, **values}
+    )
+
+
+def run_folder(spec: SweepSpec, path: Path) -> RunFolder:
+    """A run's folder with its spec in it."""
+    folder = RunFolder(path).create()
+    folder.spec.write_text(spec.to_yaml())
+    return folder
+
+
+@contextmanager
+def opened(spec: SweepSpec, folder: RunFolder) -> Iterator[LaneStudy]:
+    """The study of a run, closed at the end."""
+    study = LaneStudy(spec, folder)
+    try:
+        yield study
+    finally:
+        study.close()
+
+
+def run_cohorts(spec: SweepSpec, folder: RunFolder, build: Builder = CurveArray) -> None:
+    """One cohort after another in this process, as `sweep.local_runner` does, without torch."""
+    with opened(spec, folder) as study:
+        while (cohort := study.open_cohort(spec.cohort_size(1))) is not None:
+            run = CohortRun(cohort, spec.ladder, study.objective, build, study, folder)
+            while not run.done:
+                run.advance()
+
+
+def curve_rows(spec: SweepSpec, path: Path, build: Builder = CurveArray) -> list[dict[str, Any]]:
+    """The rows of a whole sweep in a new folder."""
+    folder = run_folder(spec, path)
+    run_cohorts(spec, folder, build)
+    return JsonLines(folder.rows).read()

@@ -1,0 +1,278 @@
+"""Configurations: one dotted name each, checked when made, with errors that name the value; loaded without torch."""
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+import gan_core.version
+from gan_core.config import (
+    HYPERPARAMETERS,
+    LARGEST_SEED,
+    Architecture,
+    DatasetName,
+    GanConfig,
+    InputError,
+    LaneConfig,
+    LossName,
+    StructureConfig,
+    hyperparameter,
+    nearest,
+    parse_value,
+)
+from gan_core.data import DATASETS
+from gan_core.losses import LOSSES
+from gan_core.networks import ARCHITECTURES
+
+NUMBERS = [name for name, known in HYPERPARAMETERS.items() if not known.choices]
+CHOICES = [name for name, known in HYPERPARAMETERS.items() if known.choices]
+FLOATS = [name for name in NUMBERS if HYPERPARAMETERS[name].kind is float]
+WHOLE = [name for name in NUMBERS if HYPERPARAMETERS[name].kind is int]
+
+
+def directly(name: str, value: Any) -> Any:
+    """The value given to the dataclass itself, which is how code makes a configuration; answers what it holds."""
+    part, _, field = name.rpartition(".")
+    config = {"structure": StructureConfig, "lane": LaneConfig, "": GanConfig}[part](**{field: value})
+    return getattr(config, field)
+
+
+BOTH_WAYS = pytest.mark.parametrize("given", [directly, parse_value])
+
+
+def refusal(given: Callable[[str, Any], Any], name: str, value: Any) -> str:
+    with pytest.raises(InputError) as refused:
+        given(name, value)
+    message = str(refused.value)
+    assert "\n" not in message
+    return message
+
+
+def a_configuration_of_no_defaults() -> GanConfig:
+    return GanConfig(
+        structure=StructureConfig(
+            architecture="gaussian",
+            dataset="gaussian",
+            generator_width=5,
+            discriminator_width=10,
+            latent_size=1,
+            latent_distribution="uniform",
+            batch_size=500,
+            loss="hinge",
+            discriminator_input="moments",
+        ),
+        lane=LaneConfig(
+            generator_lr=1e-3,
+            discriminator_lr=1e-4,
+            beta1=0.0,
+            beta2=0.99,
+            discriminator_steps=20,
+            ema_half_life_images=1e4,
+        ),
+        seed=LARGEST_SEED,
+        data_seed=3,
+    )
+
+
+@pytest.mark.parametrize("config", [GanConfig(), a_configuration_of_no_defaults()])
+def test_unflatten_is_the_inverse_of_flatten(config):
+    flat = config.flatten()
+    assert list(flat) == list(HYPERPARAMETERS)
+    assert all(isinstance(value, str | int | float) for value in flat.values())
+    assert GanConfig.unflatten(flat) == config
+    assert GanConfig.unflatten(dict(reversed(flat.items()))).flatten() == flat
+
+
+def test_the_example_without_defaults_shares_no_value_with_them():
+    default = GanConfig().flatten()
+    assert [name for name, value in a_configuration_of_no_defaults().flatten().items() if value == default[name]] == []
+
+
+@pytest.mark.parametrize("name", HYPERPARAMETERS)
+def test_every_hyperparameter_reaches_the_configuration_under_its_dotted_name_alone(name):
+    flat, default = a_configuration_of_no_defaults().flatten(), GanConfig().flatten()
+    if name.endswith((".architecture", ".dataset", ".discriminator_input")):  # these hold one another
+        others = {key: flat[key] for key in ("structure.architecture", "structure.dataset")}
+    else:
+        others = {}
+    made = GanConfig.unflatten({**others, name: flat[name]}).flatten()
+    assert made == {**default, **others, name: flat[name]}
+
+
+def test_what_is_known_of_a_hyperparameter_is_what_its_field_says():
+    known = hyperparameter("lane.beta2")
+    assert (known.name, known.kind, known.choices, known.default) == ("beta2", float, (), 0.999)
+    assert (known.low, known.high, known.below) == (0, math.inf, 1)
+    assert hyperparameter("structure.loss").choices == get_args(LossName)
+    assert all(known.default == GanConfig().flatten()[name] for name, known in HYPERPARAMETERS.items())
+    assert all(known.says for known in HYPERPARAMETERS.values())
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("name", NUMBERS)
+def test_both_ends_of_a_range_are_taken_and_what_lies_beyond_is_refused_by_name_and_value(name, given):
+    known = HYPERPARAMETERS[name]
+    one = 1 if known.kind is int else 1e-9
+    assert given(name, known.kind(known.low)) == known.low
+    beyond = [known.kind(known.low) - one]
+    if math.isfinite(known.below):
+        assert given(name, math.nextafter(known.below, 0)) < known.below
+        beyond.append(known.below)
+    else:
+        assert given(name, known.kind(known.high)) == known.high
+        beyond.append(known.high + 1 if known.kind is int else math.nextafter(known.high, math.inf))
+    for value in beyond:
+        message = refusal(given, name, value)
+        assert message.startswith(f"{name} must be at least {known.low:g} and ")
+        assert message.endswith(f"got {value!r}")
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [True, False, None, "many", [1], math.nan, math.inf, -math.inf], ids=str)
+def test_what_is_no_number_in_range_is_refused_by_name_and_value(name, value, given):
+    message = refusal(given, name, value)
+    assert message.startswith(f"{name} must be ")
+    assert message.endswith(f"got {value!r}")
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_fraction_is_refused_where_a_whole_number_is_due(name, given):
+    message = refusal(given, name, 1.5)
+    assert message.startswith(f"{name} must be a whole number")
+    assert message.endswith("got 1.5")
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("value", ["no such thing", 3, None, True], ids=str)
+def test_an_unknown_choice_is_answered_with_all_choices(name, value, given):
+    choices = ", ".join(HYPERPARAMETERS[name].choices)
+    assert refusal(given, name, value) == f"{name} must be one of {choices}, got {value!r}"
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("value", [[], {}, ["mlp"]], ids=str)
+def test_a_list_where_a_choice_is_due_is_refused(value, given):
+    assert refusal(given, "structure.loss", value).endswith(f"got {value!r}")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("lane.generator_lr", "1e-4", 1e-4),
+        ("lane.generator_lr", " 0.5 ", 0.5),
+        ("lane.generator_lr", 1, 1.0),
+        ("lane.ema_half_life_images", "1_000", 1000.0),
+        ("structure.batch_size", "64", 64),
+        ("structure.batch_size", 64.0, 64),
+        ("seed", str(LARGEST_SEED), LARGEST_SEED),
+        ("structure.loss", "hinge", "hinge"),
+    ],
+)
+def test_a_value_takes_the_type_of_its_hyperparameter(name, text, value):
+    parsed = parse_value(name, text)
+    assert parsed == value
+    assert type(parsed) is type(value)
+    assert GanConfig.unflatten({name: text}).flatten()[name] == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("structure.batch_size", "1e3"), ("structure.batch_size", "6.4"), ("lane.beta1", "nan"), ("lane.beta1", "0,9")],
+)
+def test_a_text_that_is_no_such_number_is_refused_by_name_and_value(name, text):
+    message = refusal(parse_value, name, text)
+    assert message.startswith(f"{name} must be ")
+    assert text in message
+
+
+def test_code_may_not_give_a_text_for_a_number():
+    assert refusal(directly, "lane.generator_lr", "1e-4").startswith("lane.generator_lr must be a number")
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "right"),
+    [
+        ("lane.generator_rl", "lane.generator_lr"),
+        ("generator_lr", "lane.generator_lr"),
+        ("structure.batchsize", "structure.batch_size"),
+        ("sead", "seed"),
+        ("lane.descriminator_steps", "lane.discriminator_steps"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(misspelt, right):
+    with pytest.raises(InputError) as refused:
+        GanConfig.unflatten({misspelt: 1})
+    assert str(refused.value) == f"unknown hyperparameter {misspelt!r}; did you mean {right!r}?"
+
+
+def test_a_name_like_no_other_is_answered_with_all():
+    assert nearest("zzz", ["seed", "data_seed"]) == "known: seed, data_seed"
+    assert all(name in refusal(parse_value, "zzz", 1) for name in HYPERPARAMETERS)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"architecture": "gaussian"}, "architecture 'gaussian' with dataset 'digits'"),
+        ({"dataset": "gaussian"}, "architecture 'mlp' with dataset 'gaussian'"),
+        ({"architecture": "gaussian", "dataset": "mnist"}, "architecture 'gaussian' with dataset 'mnist'"),
+        ({"discriminator_input": "moments"}, "discriminator_input 'moments' needs architecture 'gaussian', got 'mlp'"),
+        ({"discriminator_input": "minibatch"}, "discriminator_input 'minibatch' needs architecture 'gaussian'"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused_with_both(values, says):
+    with pytest.raises(InputError) as refused:
+        StructureConfig(**values)
+    assert says in str(refused.value)
+    with pytest.raises(InputError):
+        GanConfig.unflatten({f"structure.{name}": value for name, value in values.items()})
+
+
+@pytest.mark.parametrize("part", [GanConfig(), StructureConfig(), LaneConfig()])
+def test_a_configuration_is_frozen_and_its_equals_are_interchangeable(part):
+    field = next(iter(vars(part)))
+    with pytest.raises(FrozenInstanceError):
+        setattr(part, field, None)
+    assert len({part, type(part)()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "implementations"),
+    [(Architecture, ARCHITECTURES), (LossName, LOSSES), (DatasetName, DATASETS)],
+    ids=["architectures", "losses", "data sets"],
+)
+def test_every_name_has_an_implementation_and_the_other_way_round(names, implementations):
+    assert tuple(implementations) == get_args(names)
+
+
+@pytest.mark.parametrize("module", ["gan_core.config", "gan_core.reports"])
+def test_it_loads_without_torch(module):
+    program = f"import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    root = Path(__file__).parents[2]
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()
+    assert "gan_core" in loaded
+    assert not {"torch", "torchvision", "numpy", "pandas", "ray", "optuna"} & set(loaded)
+
+
+def test_the_code_version_changes_with_any_source_of_the_core_and_with_nothing_else(tmp_path, monkeypatch):
+    (tmp_path / "core").mkdir()
+    monkeypatch.setattr(gan_core.version, "__file__", str(tmp_path / "core" / "version.py"))
+    source = tmp_path / "core" / "losses.py"
+    source.write_text("one")
+    one = gan_core.version.code_version()
+    source.write_text("two")
+    two = gan_core.version.code_version()
+    (tmp_path / "core" / "notes.txt").write_text("more")
+    assert one != two == gan_core.version.code_version()
+    assert one.partition("+")[0] == two.partition("+")[0]
+    assert all(len(version.partition("+")[2]) == 8 for version in (one, two))

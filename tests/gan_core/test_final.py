@@ -1,0 +1,334 @@
+"""Training one configuration to a model: stopped anywhere and run again equals not stopping; files are whole or not."""
+
+import csv
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import gan_core.final
+from gan_core.checkpoint import load_tensors, save_tensors
+from gan_core.config import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.final import (
+    ModelFolder,
+    Progress,
+    evaluation_points,
+    load_generator_weights,
+    read_metrics,
+    sample_generator,
+    train_model,
+    write_metrics,
+)
+from gan_core.scoring import Workshop
+from gan_core.training import LaneArray
+
+IMAGES, POINTS = 130, (26, 52)
+EVERY_CALL = range(1, 10 + 8 + 1)  # of on_progress: ten steps of 13 images, and eight scorings
+VALUES = GanConfig(
+    structure=StructureConfig(
+        architecture="gaussian",
+        dataset="gaussian",
+        discriminator_input="minibatch",
+        generator_width=7,
+        discriminator_width=7,
+        latent_size=3,
+        batch_size=13,
+    ),
+    # These rates make the score worse and then better again.
+    lane=LaneConfig(generator_lr=1.0, discriminator_lr=1.0, discriminator_steps=2, ema_half_life_images=30),
+    seed=5,
+)
+IMAGE_CONFIG = GanConfig(
+    structure=StructureConfig(generator_width=7, discriminator_width=7, latent_size=5, batch_size=13), seed=1
+)
+
+
+@pytest.fixture(scope="module")
+def workshop() -> Workshop:
+    return Workshop("gaussian", device="cpu")
+
+
+class Calls:
+    """Answers True at one call of on_progress, or at none, and keeps what it was told."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at = stop_at
+        self.told: list[Progress] = []
+
+    def __call__(self, progress: Progress) -> bool:
+        self.told.append(progress)
+        return len(self.told) == self.stop_at
+
+    def scorings(self) -> list[Progress]:
+        return [progress for progress in self.told if progress.report is not None]
+
+
+def run(workshop: Workshop, folder: ModelFolder, calls: Callable[[Progress], bool], config: GanConfig = VALUES) -> None:
+    folder.path.mkdir(parents=True, exist_ok=True)
+    train_model(config, workshop, folder, images=IMAGES, evaluate_at_images=POINTS, on_progress=calls)
+
+
+def outcome(folder: ModelFolder) -> list[object]:
+    """Generator and state as bits, the metrics as exact numbers (and NaN as itself)."""
+    return [folder.generator.read_bytes(), folder.state.read_bytes(), repr(read_metrics(folder.metrics))]
+
+
+@pytest.fixture(scope="module")
+def whole(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelFolder, Calls]:
+    """A training that nobody stopped."""
+    folder, calls = ModelFolder(tmp_path_factory.mktemp("model")), Calls()
+    run(workshop, folder, calls)
+    assert len(calls.told) == len(EVERY_CALL)
+    return folder, calls
+
+
+@pytest.mark.parametrize(
+    ("given", "images", "points"),
+    [
+        ((100,), 100, [100]),
+        ((100,), 200, [100, 125, 150, 175, 200]),
+        ((10, 100), 160, [10, 100, 125, 150, 160]),
+        ((10, 100), 90, [10, 90]),
+        ((10, 100), 10, [10]),
+        ((100,), 50, [50]),
+        ((2,), 5, [2, 3, 4, 5]),
+    ],
+)
+def test_a_model_is_scored_at_the_given_points_then_four_times_in_each_further_stretch_and_at_the_end(
+    given, images, points
+):
+    assert evaluation_points(given, images) == points
+
+
+def test_progress_is_told_at_every_step_and_at_every_scoring(whole):
+    folder, calls = whole
+    steps = [progress.images_seen for progress in calls.told if progress.report is None]
+    scored = [progress.images_seen for progress in calls.scorings()]
+    assert steps == list(range(13, IMAGES + 1, 13))
+    assert scored == [26, *range(52, IMAGES + 1, 13)]
+    assert [row["images_seen"] for row in read_metrics(folder.metrics)] == scored
+
+
+def test_the_metrics_are_those_that_were_told(whole):
+    folder, calls = whole
+    for row, progress in zip(read_metrics(folder.metrics), calls.scorings(), strict=True):
+        report = progress.report
+        assert report is not None
+        scores = {f"fidelity.{name}": value for name, value in report.fidelity.values.items()}
+        expected = {"images_seen": report.images_seen, "d_loss": report.d_loss, "g_loss": report.g_loss, **scores}
+        assert list(row) == list(expected)
+        np.testing.assert_array_equal(list(row.values()), list(expected.values()))
+
+
+def test_the_generator_kept_is_the_one_of_the_best_scoring(workshop, whole):
+    folder, calls = whole
+    scored = [(p.report.fidelity.values["wasserstein"], p.images_seen) for p in calls.scorings() if p.report]
+    improves = [score < min((s for s, _ in scored[:i]), default=math.inf) for i, (score, _) in enumerate(scored)]
+    assert [progress.is_best for progress in calls.scorings()] == improves
+    assert {True, False} == set(improves[1:])  # it got worse, and better again
+    best, images = min(scored)
+    array = workshop.build([VALUES])
+    assert array.train_to(images)[0].fidelity.values["wasserstein"] == best
+    expected = array.array.generator_tensors(0)
+    kept = load_generator_weights(folder)
+    assert {name: tensor.numpy().tobytes() for name, tensor in kept.items()} == {
+        name: tensor.numpy().tobytes() for name, tensor in expected.items()
+    }
+
+
+def test_a_worse_scoring_leaves_the_best_generator_in_place(workshop, whole, tmp_path):
+    """Stopped at the third scoring, which is worse than the first."""
+    _, calls = whole
+    at = 1 + calls.told.index(calls.scorings()[2])
+    assert [progress.is_best for progress in calls.scorings()[:3]] == [True, False, False]
+    folder = ModelFolder(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run(workshop, folder, Calls(at))
+    array = workshop.build([VALUES])
+    array.train_to(26)
+    kept = load_generator_weights(folder)
+    assert all(torch.equal(kept[name], tensor) for name, tensor in array.array.generator_tensors(0).items())
+
+
+@pytest.mark.parametrize("at", EVERY_CALL)
+def test_stopped_at_any_call_and_run_again_equals_not_stopping(workshop, whole, tmp_path, at):
+    whole_folder, whole_calls = whole
+    folder, first, rest = ModelFolder(tmp_path), Calls(at), Calls()
+    with pytest.raises(KeyboardInterrupt):
+        run(workshop, folder, first)
+    assert len(first.told) == at
+    run(workshop, folder, rest)
+    assert outcome(folder) == outcome(whole_folder)
+    told = [(p.images_seen, p.is_best, p.report is None) for p in first.told + rest.told]
+    assert told == [(p.images_seen, p.is_best, p.report is None) for p in whole_calls.told]
+
+
+def test_the_metrics_file_of_a_training_that_was_stopped_is_the_same_text(workshop, whole, tmp_path):
+    folder = ModelFolder(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run(workshop, folder, Calls(5))
+    run(workshop, folder, Calls())
+    assert folder.metrics.read_text() == whole[0].metrics.read_text()
+
+
+@pytest.mark.parametrize("at", EVERY_CALL)
+def test_killed_at_any_call_and_run_again_equals_not_stopping(workshop, whole, tmp_path, at):
+    """The process dies without a word: what was saved last is gone on from."""
+    told = []
+
+    def die(progress: Progress) -> bool:
+        told.append(progress)
+        if len(told) == at:
+            raise ProcessLookupError
+        return False
+
+    folder = ModelFolder(tmp_path)
+    with pytest.raises(ProcessLookupError):
+        run(workshop, folder, die)
+    run(workshop, folder, Calls())
+    assert outcome(folder) == outcome(whole[0])
+
+
+def test_the_state_is_saved_now_and_then_between_scorings(workshop, tmp_path, monkeypatch):
+    monkeypatch.setattr(gan_core.final, "SAVE_EVERY_SECONDS", 0.0)
+    folder, saved = ModelFolder(tmp_path), []
+
+    def note(progress: Progress) -> bool:
+        saved.append(load_tensors(folder.state)["counters"][0].item() if folder.state.exists() else None)
+        return False
+
+    run(workshop, folder, note)
+    assert saved[:4] == [None, 13, 26, 26]  # told at 13, at 26, of the scoring there, and at 39
+
+
+def test_points_that_fall_in_one_batch_are_scored_once(workshop, tmp_path):
+    calls = Calls()
+    train_model(VALUES, workshop, ModelFolder(tmp_path), images=39, evaluate_at_images=(20, 26, 39), on_progress=calls)
+    assert [progress.images_seen for progress in calls.scorings()] == [26, 39]
+
+
+def test_a_finished_training_run_again_does_nothing(workshop, whole, tmp_path):
+    folder = ModelFolder(tmp_path / "copy")
+    shutil.copytree(whole[0].path, folder.path)
+    again = Calls()
+    run(workshop, folder, again)
+    assert again.told == []
+    assert outcome(folder) == outcome(whole[0])
+
+
+def test_a_model_of_images_follows_the_trial_of_a_sweep_bit_for_bit(digits, tmp_path):
+    """The same configuration as one lane of three, scored at the same points; then its samples."""
+    images = Workshop("digits", device="cpu")
+    folder, calls = ModelFolder(tmp_path), Calls()
+    run(images, folder, calls, IMAGE_CONFIG)
+    others = [replace(IMAGE_CONFIG, seed=8), replace(IMAGE_CONFIG, lane=LaneConfig(beta1=0.5))]
+    trial = images.build([others[0], IMAGE_CONFIG, others[1]])
+    for progress in calls.scorings():
+        report = trial.train_to(progress.images_seen)[1]
+        assert progress.report is not None
+        assert replace(progress.report, seconds=0) == replace(report, seconds=0)
+    assert len({tensor.numpy().tobytes() for tensor in trial.array.sample(5, seed=2)}) == 3
+
+
+@pytest.mark.parametrize("count", [1, 13, 2500])
+@pytest.mark.parametrize("config", [VALUES, IMAGE_CONFIG], ids=["values", "images"])
+def test_samples_of_a_saved_generator_are_those_of_its_array(gaussian, digits, tmp_path, config, count):
+    dataset = gaussian if config is VALUES else digits
+    array = LaneArray([replace(config, seed=9), config, replace(config, seed=10)], dataset)
+    array.train_to(65)
+    samples = array.sample(count, seed=2)
+    assert not torch.equal(samples[0], samples[1])
+    for lane in range(3):
+        save_tensors(tmp_path / "generator", array.generator_tensors(lane))
+        weights = load_tensors(tmp_path / "generator")
+        again = sample_generator(config.structure, dataset.sample_shape, weights, count, seed=2)
+        assert again.numpy().tobytes() == samples[lane].numpy().tobytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda weights: {**weights, "0.bias": weights["0.bias"][:-1]},
+        lambda weights: {name: tensor for name, tensor in weights.items() if name != "0.bias"},
+        lambda weights: {**weights, "9.bias": weights["0.bias"]},
+        lambda weights: {**weights, "0.weight": weights["0.weight"].T.contiguous()},
+    ],
+    ids=["shorter", "missing", "another", "transposed"],
+)
+def test_weights_of_another_structure_are_refused(whole, change):
+    weights = load_generator_weights(whole[0])
+    assert sample_generator(VALUES.structure, (1,), weights, 5, seed=0).shape == (5, 1)
+    with pytest.raises(InputError, match="weights do not fit the configuration"):
+        sample_generator(VALUES.structure, (1,), change(weights), 5, seed=0)
+
+
+def test_the_state_of_another_structure_is_refused(workshop, whole, tmp_path):
+    folder = ModelFolder(tmp_path / "copy")
+    shutil.copytree(whole[0].path, folder.path)
+    other = replace(VALUES, structure=replace(VALUES.structure, generator_width=8))
+    with pytest.raises(InputError, match="does not fit this configuration"):
+        run(workshop, folder, Calls(), other)
+
+
+DIVERGING = replace(
+    VALUES,
+    structure=replace(VALUES.structure, loss="least_squares", generator_width=300, discriminator_width=300),
+    lane=LaneConfig(generator_lr=10, discriminator_lr=10, beta1=0, beta2=0),
+)
+
+
+def train_until_it_diverges(workshop: Workshop, folder: ModelFolder) -> None:
+    train_model(DIVERGING, workshop, folder, images=2600, evaluate_at_images=(2600,), on_progress=Calls())
+
+
+def test_a_training_that_diverges_says_where_and_why_and_keeps_no_generator(workshop, tmp_path):
+    folder = ModelFolder(tmp_path)
+    with pytest.raises(InputError, match="diverged at 2,600 images: discriminator loss is nan; lower the rates"):
+        train_until_it_diverges(workshop, folder)
+    assert not folder.generator.exists()
+    assert math.isnan(read_metrics(folder.metrics)[-1]["fidelity.wasserstein"])
+
+
+def test_a_training_that_diverged_is_refused_again_when_it_is_run_again(workshop, tmp_path):
+    folder = ModelFolder(tmp_path)
+    for _ in range(2):
+        with pytest.raises(InputError, match="diverged at 2,600 images"):
+            train_until_it_diverges(workshop, folder)
+
+
+def test_metrics_read_as_they_were_written(tmp_path):
+    rows = [{"images_seen": 26.0, "loss": 0.1 + 0.2}, {"images_seen": 52.0, "loss": math.nan}]
+    assert read_metrics(tmp_path / "metrics.csv") == []
+    write_metrics(tmp_path / "metrics.csv", rows)
+    assert repr(read_metrics(tmp_path / "metrics.csv")) == repr(rows)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        assert [float(row["images_seen"]) for row in csv.DictReader(file)] == [26, 52]
+
+
+def test_tensors_read_as_they_were_written_and_leave_one_file(tmp_path):
+    tensors = {"a": torch.arange(6.0).view(2, 3).T, "b": torch.tensor([math.nan, -0.0], dtype=torch.float64)}
+    save_tensors(tmp_path / "tensors", {"a": torch.zeros(1)})
+    save_tensors(tmp_path / "tensors", tensors)
+    found = load_tensors(tmp_path / "tensors")
+    assert {name: tensor.numpy().tobytes() for name, tensor in found.items()} == {
+        name: tensor.contiguous().numpy().tobytes() for name, tensor in tensors.items()
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["tensors"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no tensors", b"\xff" * 64, "cut"], ids=str)
+def test_a_file_that_holds_no_whole_tensors_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "tensors.safetensors"
+    if content == "cut":
+        save_tensors(path, {"a": torch.arange(100.0)})
+        path.write_bytes(path.read_bytes()[:-7])
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError) as refused:
+        load_tensors(path)
+    assert f"cannot read the tensors in {path}" in str(refused.value)

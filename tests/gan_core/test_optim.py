@@ -1,0 +1,165 @@
+"""Rows and Adam: torch.optim.Adam in every lane, and lanes left out keep every bit."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from gan_core.lanes import LANE_BYTES
+from gan_core.optim import Adam, Rows
+
+SHAPES = {"0.weight": (3, 7), "0.bias": (7,), "2.weight": (7, 1), "2.bias": (1,)}
+LR, BETA1, BETA2 = [1e-3, 0.0, 3e-2, 0.1], [0.9, 0.5, 0.0, 0.99], [0.999, 0.9, 0.99, 0.0]
+LANES = len(LR)
+BOTH_PATHS = pytest.mark.parametrize("path", ["_step_rows", "_step_columns"])
+
+
+def rows(lanes: int = LANES, dtype: torch.dtype = torch.float64) -> Rows:
+    drawn = [np.random.default_rng(i) for i in range(lanes)]
+    initial = [{name: source.standard_normal(shape) for name, shape in SHAPES.items()} for source in drawn]
+    return Rows.stack(SHAPES, initial, torch.empty(0, dtype=dtype))
+
+
+def adam(dtype: torch.dtype = torch.float64) -> Adam:
+    return Adam(rows(dtype=dtype), LR, BETA1, BETA2)
+
+
+def gradient(step: int, like: Tensor) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(1000 + step).standard_normal(like.shape)).to(like.dtype)
+
+
+def run(optimiser: Adam, path: str, active: list[list[bool]]) -> None:
+    for step, goes in enumerate(active):
+        optimiser.rows.grad.copy_(gradient(step, optimiser.rows.flat))
+        getattr(optimiser, path)(goes)
+
+
+def state(optimiser: Adam) -> list[Tensor]:
+    return [optimiser.rows.flat, optimiser.mean, optimiser.mean_square, optimiser.steps]
+
+
+def lane_bits(optimiser: Adam, lane: int) -> list[bytes]:
+    return [tensor[lane].numpy().tobytes() for tensor in state(optimiser)]
+
+
+@BOTH_PATHS
+def test_adam_is_torchs_in_every_lane_also_when_lanes_rest(path):
+    turns = [[step % (i + 1) == 0 for i in range(LANES)] for step in range(30)]
+    optimiser = adam()
+    start = optimiser.rows.flat.clone()
+    run(optimiser, path, turns)
+    for i in range(LANES):
+        weights = start[i].clone().requires_grad_()
+        reference = torch.optim.Adam([weights], lr=LR[i], betas=(BETA1[i], BETA2[i]), eps=1e-8, foreach=False)
+        for step, goes in enumerate(turns):
+            if goes[i]:
+                weights.grad = gradient(step, start)[i]
+                reference.step()
+        np.testing.assert_allclose(optimiser.rows.flat[i].numpy(), weights.detach().numpy(), rtol=1e-12, atol=1e-14)
+        assert optimiser.steps[i].item() == sum(goes[i] for goes in turns)
+    moved = (optimiser.rows.flat - start).abs().sum(1) > 0
+    assert moved.tolist() == [lr > 0 for lr in LR]
+
+
+def test_both_paths_give_the_same_state():
+    turns = [[True, step % 2 == 0, True, step % 3 == 0] for step in range(30)]
+    one, other = adam(), adam()
+    run(one, "_step_rows", turns)
+    run(other, "_step_columns", turns)
+    for mine, theirs in zip(state(one), state(other), strict=True):
+        np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-12, atol=1e-15)
+
+
+def test_on_the_cpu_a_step_is_the_path_by_rows():
+    one, other = adam(torch.float32), adam(torch.float32)
+    run(one, "_step_rows", [[True] * LANES] * 5)
+    run(other, "step", [[True] * LANES] * 5)
+    assert [lane_bits(one, i) for i in range(LANES)] == [lane_bits(other, i) for i in range(LANES)]
+
+
+@BOTH_PATHS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("poison", [0.0, math.nan, math.inf])
+def test_a_resting_lane_keeps_every_bit_whatever_its_gradient_is(poison, dtype, path):
+    optimiser = adam(dtype)
+    run(optimiser, path, [[True] * LANES] * 3)
+    before = [lane_bits(optimiser, i) for i in range(LANES)]
+    optimiser.rows.grad.copy_(gradient(3, optimiser.rows.flat))
+    optimiser.rows.grad[[0, 2]] += poison
+    getattr(optimiser, path)([False, True, False, True])
+    changed = [lane_bits(optimiser, i) != before[i] for i in range(LANES)]
+    assert changed == [False, True, False, True]
+    assert all(bool(tensor[[1, 3]].isfinite().all()) for tensor in state(optimiser))
+
+
+@BOTH_PATHS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_lane_of_nan_leaves_the_others_bit_for_bit_the_same(dtype, path):
+    clean, poisoned = adam(dtype), adam(dtype)
+    poisoned.rows.flat[1] = math.nan
+    poisoned.mean[2] = math.inf
+    for optimiser in (clean, poisoned):
+        run(optimiser, path, [[True] * LANES] * 5)
+    assert bool(poisoned.rows.flat[1:3].isnan().all())
+    assert [lane_bits(clean, i) for i in (0, 3)] == [lane_bits(poisoned, i) for i in (0, 3)]
+
+
+@BOTH_PATHS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_lanes_taken_out_go_on_with_the_same_bits(dtype, path):
+    whole = adam(dtype)
+    run(whole, path, [[True] * LANES, [True, False, True, True]])
+    index = [3, 0]
+    part = whole.take(index, whole.rows.take(index))
+    for step in range(2, 6):
+        whole.rows.grad.copy_(gradient(step, whole.rows.flat))
+        part.rows.grad.copy_(whole.rows.grad[index])
+        getattr(whole, path)([True] * LANES)
+        getattr(part, path)([True] * len(index))
+    assert (part.lr, part.beta1, part.beta2) == ([0.1, 1e-3], [0.99, 0.9], [0.0, 0.999])
+    assert [lane_bits(part, i) for i in range(2)] == [lane_bits(whole, i) for i in index]
+
+
+def test_rows_hold_each_lanes_parameters_on_boundaries_and_zeros_between():
+    made = rows()
+    sources = [np.random.default_rng(i) for i in range(LANES)]
+    for i, source in enumerate(sources):
+        for name, shape in SHAPES.items():
+            np.testing.assert_array_equal(made.views[name][i].numpy(), source.standard_normal(shape))
+    first = made.flat.data_ptr()
+    assert all((view[i].data_ptr() - first) % LANE_BYTES == 0 for view in made.views.values() for i in range(LANES))
+    assert int((made.flat != 0).sum()) == LANES * (21 + 7 + 7 + 1)
+
+
+def test_views_leaves_and_flat_are_one_memory():
+    made = rows()
+    made.flat.zero_()
+    assert all(not tensor.any() for tensor in (*made.views.values(), *made.leaves.values()))
+    assert all(leaf.requires_grad and leaf.is_leaf for leaf in made.leaves.values())
+    assert not any(view.requires_grad for view in made.views.values())
+
+
+def test_another_buffer_of_the_same_layout_reads_as_parameters():
+    made = rows()
+    doubled = made.with_flat(made.flat * 2)
+    assert all(torch.equal(doubled[name], view * 2) for name, view in made.views.items())
+
+
+def test_taken_rows_are_a_copy_in_the_asked_order():
+    made = rows()
+    taken = made.take([2, 0])
+    assert all(torch.equal(taken.views[name], made.views[name][[2, 0]]) for name in SHAPES)
+    made.flat.zero_()
+    assert bool(taken.flat.any(1).all())
+
+
+def test_a_lanes_gradient_is_that_of_its_own_loss_alone():
+    made = rows(3)
+    scale = torch.tensor([1.0, 2.0, math.nan], dtype=torch.float64)
+    made.store_gradients(sum(leaf.square().flatten(1).sum(1) for leaf in made.leaves.values()) * scale)
+    for name, view in made.views.items():
+        for i, factor in enumerate((1, 2)):
+            assert torch.equal(made.gradients[name][i], 2 * factor * view[i])
+        assert bool(made.gradients[name][2].isnan().all())

@@ -1,0 +1,494 @@
+"""The command line: what each command prints, writes and answers."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import TINY, settings
+from PIL import Image
+
+from gan_core.final import read_metrics
+from results.store import JsonLines, RunFolder
+from results.table import ResultsTable
+from search_spaces.space import shipped_spaces
+from sweep.run import run_sweep
+from sweep.spec import SweepSpec
+
+COMMANDS = ("run", "results", "export", "train", "sample", "spaces")
+SECONDS_ALLOWED = 0.5
+PROBE = (
+    "import sys, atexit; from sweep.cli import main\n"
+    "atexit.register(lambda: print('loaded', sorted({'torch', 'ray', 'optuna', 'sklearn'} & set(sys.modules))))\n"
+    "sys.exit(main(sys.argv[1:]))"
+)
+
+
+def process(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "sweep.cli", *(str(a) for a in arguments)]
+
+
+def same_tables(first: Path, second: Path) -> bool:
+    frames = [ResultsTable.load(run).frame.drop(columns=["seconds", "device"]) for run in (first, second)]
+    return frames[0].equals(frames[1])
+
+
+def tree(path: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def run(digits_run, tmp_path) -> Path:
+    """A copy of the finished run."""
+    return shutil.copytree(digits_run, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def model(digits_run, tmp_path_factory) -> Path:
+    """A trained model, by way of `export` and `train`."""
+    from sweep.cli import main
+
+    home = tmp_path_factory.mktemp("model")
+    assert main(["export", str(digits_run), "-o", str(home / "best.yaml")]) == 0
+    assert main(["train", str(home / "best.yaml"), "-o", str(home / "best"), "--images", "1024"]) == 0
+    return home / "best"
+
+
+# ---- quick answers
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--help"], 0, "COMMAND"),
+        *(([command, "--help"], 0, f"usage: gan-sweep {command}") for command in COMMANDS),
+        (["run", "--trials", "many"], 2, "--trials"),
+        (["nonsense"], 2, "nonsense"),
+        (["run", "--set", "trials"], 2, "KEY=VALUE"),
+        (["results", "nowhere"], 2, "no run folder"),
+    ],
+    ids=str,
+)
+def test_help_and_usage_errors_answer_within_half_a_second_and_load_nothing_heavy(tmp_path, arguments, code, says):
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", PROBE, *arguments], cwd=tmp_path, capture_output=True, text=True)
+        seconds.append(time.monotonic() - started)
+        assert done.returncode == code
+        assert says in done.stdout + done.stderr
+        assert done.stdout.splitlines()[-1] == "loaded []"
+        if seconds[-1] < SECONDS_ALLOWED:
+            break
+    assert min(seconds) < SECONDS_ALLOWED
+
+
+def test_the_installed_command_is_this_one(tmp_path):
+    installed = Path(sys.executable).with_name("gan-sweep")
+    done = subprocess.run([installed, "spaces"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert {line.split()[0] for line in done.stdout.splitlines()} == set(shipped_spaces())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["runn"],
+        ["run", "--trials", "0"],
+        ["run", "--trials", "-3"],
+        ["run", "--trials", "2.5"],
+        ["run", "--bogus"],
+        ["run", "a.yaml", "b.yaml"],
+        ["results"],
+        ["results", "x", "--top", "0"],
+        ["export", "x", "--trial", "-1"],
+        ["train"],
+        ["train", "x", "--images", "0"],
+        ["train", "x", "--seed", "-1"],
+        ["sample", "x", "-n", "0"],
+        ["sample", "x", "-n", "many"],
+    ],
+    ids=" ".join,
+)
+def test_a_usage_error_is_one_line_and_exit_2(gan_sweep, arguments):
+    answer = gan_sweep(*arguments)
+    assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
+    assert answer.err.startswith("gan-sweep")
+    assert "--help" in answer.err
+
+
+def test_a_reader_that_goes_away_is_no_error(digits_run):
+    command = f"{sys.executable} -m sweep.cli results {digits_run} --json | head -c 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# ---- run
+
+
+def test_a_dry_run_prints_spec_space_and_cost_and_writes_nothing(gan_sweep):
+    answer = gan_sweep("run", "--dry-run", "--local", *settings("trials=8", "ladder.rungs_images=[100, 300]"))
+    assert answer.code == 0
+    assert list(Path().iterdir()) == []
+    shown = yaml.safe_load(answer.out.partition("digits: ")[0])
+    spec = SweepSpec.from_mapping({}, ["trials=8", "ladder.rungs_images=[100, 300]"])
+    assert shown == spec.plain()
+    assert "lane.generator_lr" in answer.out
+    assert "5e-05 .. 0.005 log" in answer.out
+    assert "8 trials in 4 cohorts of up to 2 lanes, 1 at a time" in answer.out
+    assert f"about {spec.ladder.expected_images(8):,} images" in answer.out
+    assert "2,400 without pruning" in answer.out
+
+
+def test_a_dry_run_neither_imports_torch_nor_ray(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, "run", "--dry-run"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "loaded []"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_and_settings_reach_the_spec(gan_sweep, tmp_path):
+    (tmp_path / "sweep.yaml").write_text("trials: 3\nseed: 4\n")
+    options = ("--trials", "6", "--name", "it's a run", "--data-root", tmp_path / "my data", "--set", "seed=5")
+    answer = gan_sweep("run", tmp_path / "sweep.yaml", "--dry-run", *options)
+    shown = yaml.safe_load(answer.out.partition("digits: ")[0])
+    assert (shown["trials"], shown["seed"], shown["name"]) == (6, 5, "it's a run")
+    assert shown["data_root"] == str(tmp_path / "my data")
+
+
+def test_a_run_prints_its_progress_its_table_and_the_next_command(gan_sweep, digits_run):
+    answer = gan_sweep("run", "--local", "--name", "mine", *settings(*TINY))
+    assert answer.code == 0
+    assert answer.err == ""
+    assert same_tables(Path("runs/mine"), digits_run)
+    best = ResultsTable.load("runs/mine").best()
+    assert "trials 4/4 done, 0 running" in answer.out
+    assert f"best: trial {best['trial']}, fid {best['score']:.4g} (noise floor " in answer.out
+    assert "defaults (trial 0)" in answer.out
+    assert answer.out.splitlines()[-1] == "next: gan-sweep export runs/mine -o best.yaml"
+    assert Path("runs/mine/best.png").exists()
+
+
+def test_the_same_command_on_a_finished_run_says_so_and_trains_nothing(gan_sweep, run):
+    before = tree(run)
+    answer = gan_sweep("run", "--local", "--out", run, *settings(*TINY))
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out == f"{run} is finished: 4 trials. See them: gan-sweep results {run}\n"
+    assert tree(run) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        (["trials=5"], ["trials"]),
+        (["seed=3", "ladder.keep_fraction=0.75"], ["ladder.keep_fraction", "seed"]),
+        (["lane.beta1=0.5"], ["space.base.lane.beta1", "space.ranges.lane.beta1.low"]),
+    ],
+)
+def test_a_run_with_another_spec_is_refused_naming_the_keys(gan_sweep, run, changes, keys):
+    before = tree(run)
+    answer = gan_sweep("run", "--local", "--out", run, *settings(*TINY, *changes))
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.count("\n") == 1
+    assert "these keys differ: " + ", ".join(keys) in answer.err
+    assert tree(run) == before
+
+
+def test_where_a_run_finds_its_data_and_devices_may_change(gan_sweep, run, tmp_path):
+    changes = (f"data_root={tmp_path}", "resources.cpus_per_cohort=2")
+    answer = gan_sweep("run", "--local", "--out", run, *settings(*TINY, *changes))
+    assert answer.code == 0
+    assert "is finished" in answer.out
+
+
+def test_an_interrupted_local_run_says_how_to_resume_and_resumes_to_the_undisturbed_table(tmp_path):
+    sizes = (*TINY[:4], "ladder.rungs_images=[1024, 4096]", "trials=8", "lanes_per_cohort=2")
+    command = process("run", "--local", "--out", "it", *settings(*sizes))
+    rows = JsonLines(tmp_path / "it" / "rows.jsonl")
+    first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not rows.read() and first.poll() is None:
+        time.sleep(0.005)
+    first.send_signal(signal.SIGINT)
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 130
+    assert "Traceback" not in said
+    assert said.strip().startswith(
+        "interrupted; what was reported is in it. Go on with: gan-sweep run --local --out it"
+    )
+    before = rows.read()
+    assert before
+    assert len({row["trial"] for row in before if row["outcome"] != "running"}) < 8
+
+    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.startswith("going on with it\n")
+    assert rows.read()[: len(before)] == before
+    run_sweep(SweepSpec.from_mapping({}, sizes), tmp_path / "undisturbed", local=True)
+    assert same_tables(tmp_path / "it", tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "optuna.jsonl"])
+def test_a_torn_last_line_is_warned_of_and_the_run_goes_on_to_the_same_table(gan_sweep, run, digits_run, name):
+    torn = RunFolder(run).path / name
+    rows = RunFolder(run).rows
+    rows.write_bytes(b"".join(rows.read_bytes().splitlines(keepends=True)[:-1]))  # not finished any more
+    torn.write_bytes(torn.read_bytes() + b'{"trial":')
+    answer = gan_sweep("run", "--local", "--out", run, *settings(*TINY))
+    assert answer.code == 0, answer.err
+    assert (
+        answer.err == f"gan-sweep: warning: {torn}: the last line is torn (a writer was killed); 9 bytes are cut off\n"
+    )
+    assert same_tables(run, digits_run)
+
+
+# ---- results
+
+
+def test_results_print_a_line_for_each_trial_best_first(gan_sweep, digits_run):
+    answer = gan_sweep("results", digits_run)
+    table = ResultsTable.load(digits_run)
+    lines = answer.out.splitlines()
+    assert answer.code == 0
+    assert [int(line.split()[0]) for line in lines[1:-1]] == table.trials["trial"].tolist()
+    assert lines[-1] == "best by fid (lower is better), each trial at its best rung"
+    assert {"trial", "outcome", "images_seen", "fid", "generator_lr"} <= set(lines[0].split())
+    assert "latent_size" not in lines[0]  # the same in every trial
+
+
+def test_top_leaves_the_best(gan_sweep, digits_run):
+    answer = gan_sweep("results", digits_run, "--top", "2")
+    assert [int(line.split()[0]) for line in answer.out.splitlines()[1:-1]] == (
+        ResultsTable.load(digits_run).trials["trial"].tolist()[:2]
+    )
+
+
+def test_csv_holds_every_row_to_the_last_bit(gan_sweep, digits_run):
+    answer = gan_sweep("results", digits_run, "--csv", "rows.csv")
+    frame = ResultsTable.load(digits_run).frame
+    assert answer.out == f"{len(frame)} rows in rows.csv\n"
+    with Path("rows.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == list(frame.columns)
+    for column in ("trial", "rung", "score", "d_loss", "seconds", "lane.generator_lr", "seed"):
+        assert [float(row[column]) for row in rows] == frame[column].tolist()
+    assert [row["reason"] for row in rows] == frame["reason"].tolist()
+
+
+def test_json_holds_every_trial_to_the_last_bit(gan_sweep, digits_run):
+    trials = ResultsTable.load(digits_run).trials
+    records = json.loads(gan_sweep("results", digits_run, "--json").out)
+    for column in ("trial", "outcome", "reason", "score", "d_loss", "lane.generator_lr", "lane.beta1", "seed"):
+        assert [record[column] for record in records] == trials[column].tolist()
+    assert [r["trial"] for r in json.loads(gan_sweep("results", digits_run, "--json", "--top", "1").out)] == [
+        trials["trial"].iloc[0]
+    ]
+
+
+# ---- export, train, sample
+
+
+def test_an_export_names_the_trial_and_the_next_command(gan_sweep, digits_run):
+    best = ResultsTable.load(digits_run).best()
+    answer = gan_sweep("export", digits_run)
+    assert answer.code == 0
+    assert answer.out.startswith(f"Trial {best['trial']} of sweep 'digits': fid {best['score']:.4g} at ")
+    assert answer.out.splitlines()[-1] == "written to best.yaml; train it: gan-sweep train best.yaml"
+    assert yaml.safe_load(Path("best.yaml").read_text())["configuration"]["seed"] == best["seed"]
+
+
+@pytest.mark.parametrize("trial", [0, 3])
+def test_an_export_of_a_trial_is_of_that_trial(gan_sweep, digits_run, trial):
+    assert gan_sweep("export", digits_run, "--trial", str(trial), "-o", "deep/er/one.yaml").code == 0
+    values = yaml.safe_load(Path("deep/er/one.yaml").read_text())
+    assert values["source"]["trial"] == trial
+    assert values["configuration"]["seed"] == ResultsTable.load(digits_run).trial(trial)["seed"]
+
+
+def test_a_models_folder_holds_all_that_a_model_needs(model):
+    names = {path.name for path in model.iterdir() if not path.name.startswith(".")}
+    wanted = {"generator.safetensors", "state.safetensors", "metrics.csv", "config.yaml", "samples.png"}
+    assert names == wanted
+    assert [row["images_seen"] for row in read_metrics(model / "metrics.csv")] == [256, 512, 640, 768, 896, 1024]
+
+
+def test_training_goes_on_where_a_model_stands_and_equals_one_that_never_stopped(gan_sweep, model, tmp_path):
+    started = shutil.copytree(model, tmp_path / "on")
+    config = model.parent / "best.yaml"
+    assert gan_sweep("train", config, "-o", started, "--images", "1536").code == 0
+    assert gan_sweep("train", config, "-o", tmp_path / "whole", "--images", "1536").code == 0
+    mine, theirs = (read_metrics(path / "metrics.csv") for path in (started, tmp_path / "whole"))
+    assert [row for row in mine if row in theirs] == theirs
+    assert (started / "generator.safetensors").read_bytes() == (tmp_path / "whole/generator.safetensors").read_bytes()
+
+
+def test_training_a_finished_model_again_changes_nothing(gan_sweep, model, tmp_path):
+    home = shutil.copytree(model, tmp_path / "again")
+    before = tree(home)
+    answer = gan_sweep("train", model.parent / "best.yaml", "-o", home, "--images", "1024")
+    assert answer.code == 0
+    assert tree(home) == before
+
+
+def test_another_seed_is_another_model_and_the_file_says_so(gan_sweep, model):
+    config = model.parent / "best.yaml"
+    assert gan_sweep("train", config, "-o", "other", "--images", "512", "--seed", "1").code == 0
+    assert yaml.safe_load(Path("other/config.yaml").read_text())["configuration"]["seed"] == 1
+    assert read_metrics(Path("other/metrics.csv"))[0] != read_metrics(model / "metrics.csv")[0]
+    answer = gan_sweep("train", config, "-o", "other", "--images", "512", "--seed", "2")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "these differ: seed" in answer.err
+
+
+def test_an_edited_file_without_its_digest_trains(gan_sweep, model):
+    values = yaml.safe_load((model.parent / "best.yaml").read_text())
+    del values["data"], values["score"], values["source"], values["versions"]
+    values["configuration"]["lane.beta1"] = 0.25
+    values["training"] = {"images": 256, "evaluate_at_images": [128]}
+    Path("mine.yaml").write_text(yaml.safe_dump(values))
+    assert gan_sweep("train", "mine.yaml").code == 0
+    assert [row["images_seen"] for row in read_metrics(Path("models/mine/metrics.csv"))] == [128, 192, 256]
+
+
+def test_the_best_scoring_generator_is_kept(model):
+    rows = read_metrics(model / "metrics.csv")
+    best = min(rows, key=lambda row: row["fidelity.fid"])
+    config = yaml.safe_load((model / "config.yaml").read_text())
+    assert config["model"]["sample_shape"] == [1, 8, 8]
+    assert best["fidelity.fid"] == min(row["fidelity.fid"] for row in rows)
+    assert len({row["fidelity.fid"] for row in rows}) == len(rows)
+
+
+def interrupt(command: list[str], cwd: Path, ready) -> tuple[int, str]:
+    """Starts a command, sends SIGINT when `ready` answers true: its exit code and its stderr."""
+    child = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not ready(child.pid) and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    return child.returncode, said
+
+
+def test_an_interrupted_training_is_saved_and_the_same_command_ends_it(gan_sweep, model, tmp_path):
+    config = model.parent / "best.yaml"
+    command = process("train", config, "-o", "it", "--images", "12000")
+    metrics = tmp_path / "it/metrics.csv"
+    code, said = interrupt(command, tmp_path, lambda pid: len(read_metrics(metrics)) >= 5)
+    assert code == 130
+    assert said.strip() == "interrupted; saved in it. The same command goes on from there"
+    stood_at = len(read_metrics(metrics))
+    assert gan_sweep("train", config, "-o", tmp_path / "it", "--images", "12000").code == 0
+    rows = read_metrics(metrics)
+    assert 5 <= stood_at < len(rows)
+    assert rows[-1]["images_seen"] == 12032
+
+
+def opens(pid: int, name: str) -> bool:
+    """Whether a process has a file of this name open."""
+    for link in Path(f"/proc/{pid}/fd").glob("*"):
+        try:
+            if os.readlink(link).endswith(name):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads Linux's /proc")
+@pytest.mark.parametrize("command", ["train", "run"])
+def test_ctrl_c_before_training_has_begun_is_130_without_a_traceback(tmp_path, model, command):
+    """Another process holds the classifier's cache, so both commands wait there for as long as it takes to press it."""
+    from filelock import FileLock
+
+    cache = Path(os.environ["GAN_SWEEP_CACHE"])
+    (classifier,) = cache.glob("*.safetensors")
+    arguments = {"train": ["train", model.parent / "best.yaml", "-o", "it"], "run": ["run", "--local", "--out", "it"]}
+    lock = {"train": "it/.lock", "run": "it/.study.lock"}[command]
+    with FileLock(f"{classifier}.lock"):
+        code, said = interrupt(process(*arguments[command]), tmp_path, lambda pid: opens(pid, lock))
+    assert code == 130
+    assert "Traceback" not in said
+    assert said.count("\n") <= 2
+
+
+@pytest.mark.parametrize("count", [1, 5, 64])
+def test_samples_are_numbers_in_range_and_the_first_of_more_are_the_same(gan_sweep, model, count):
+    assert gan_sweep("sample", model, "-n", str(count), "-o", "few.npy").out == f"{count} samples in few.npy\n"
+    gan_sweep("sample", model, "-n", "64", "-o", "many.npy")
+    few, many = np.load("few.npy"), np.load("many.npy")
+    assert (few.shape, few.dtype) == ((count, 1, 8, 8), np.float32)
+    assert np.abs(few).max() <= 1
+    assert few.std() > 0.01
+    np.testing.assert_allclose(few, many[:count], atol=1e-6)
+
+
+def test_a_seed_draws_the_same_samples_again_and_another_draws_others(gan_sweep, model):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        gan_sweep("sample", model, "-n", "4", "--seed", str(seed), "-o", f"{name}.npy")
+    a, b, c = (np.load(f"{name}.npy") for name in "abc")
+    assert (a == b).all()
+    assert (a != c).any()
+
+
+def test_a_grid_is_a_picture(gan_sweep, model):
+    assert gan_sweep("sample", model, "-n", "9").code == 0
+    with Image.open("grid.png") as picture:
+        assert (picture.format, picture.mode) == ("PNG", "L")
+        assert picture.width == picture.height >= 256
+
+
+def test_samples_of_one_dimension_are_a_row_of_numbers(gan_sweep):
+    values = {
+        "configuration": {
+            "structure.architecture": "gaussian",
+            "structure.dataset": "gaussian",
+            "structure.generator_width": 8,
+            "structure.discriminator_width": 8,
+            "structure.latent_size": 1,
+        },
+        "training": {"images": 128, "evaluate_at_images": [128]},
+    }
+    Path("one.yaml").write_text(yaml.safe_dump(values))
+    assert gan_sweep("train", "one.yaml").code == 0
+    assert gan_sweep("sample", "models/one", "-n", "1234", "-o", "x.npy").code == 0
+    assert np.load("x.npy").shape == (1234,)
+    assert np.isfinite(np.load("x.npy")).all()
+    assert gan_sweep("sample", "models/one", "-o", "x.png").code == 0
+    with Image.open("x.png") as picture:
+        assert picture.mode == "RGB"
+
+
+# ---- spaces
+
+
+def test_spaces_are_listed_with_what_they_are_about(gan_sweep):
+    lines = gan_sweep("spaces").out.splitlines()
+    assert [line.split()[0] for line in lines] == shipped_spaces()
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_a_space_is_printed_with_every_hyperparameter_and_its_range(gan_sweep, name):
+    out = gan_sweep("spaces", name).out
+    space = SweepSpec.from_mapping({"space": name}).space
+    for searched, scope in space.ranges.items():
+        line = next(line for line in out.splitlines() if line.startswith(searched))
+        assert line.endswith(str(scope))
+        assert str(space.base.flatten()[searched]) in line
+
+
+def test_a_space_of_ones_own_is_printed_by_its_path(gan_sweep):
+    Path("mine.yaml").write_text("about: mine alone\nextends: mlp\nranges: {lane.beta1: null}\n")
+    out = gan_sweep("spaces", "mine.yaml").out
+    assert out.startswith("mine: mine alone\n")
+    assert next(line for line in out.splitlines() if line.startswith("lane.beta1")).split() == ["lane.beta1", "0.9"]

@@ -1,0 +1,141 @@
+"""An exported configuration: a file that a person can read and edit, and that trains."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from curve_array import CurveArray, curve_spec, run_cohorts, run_folder
+
+from gan_core.config import GanConfig
+from results.export import FINAL_TRAINING_FACTOR, ExportedConfiguration, export_trial, write_export
+from results.store import ResultsError, RunFolder
+from results.table import ResultsTable
+
+CLIFF_LR = 3e-3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> RunFolder:
+    spec = curve_spec(trials=8, lanes_per_cohort=4)
+    folder = run_folder(spec, tmp_path_factory.mktemp("export") / "run")
+    run_cohorts(spec, folder, lambda configs: CurveArray(configs, cliff_lr=CLIFF_LR))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def table(folder) -> ResultsTable:
+    return ResultsTable.load(folder.path)
+
+
+def read(text: str, path: Path) -> ExportedConfiguration:
+    write_export(text, path)
+    return ExportedConfiguration.read(path)
+
+
+def test_without_a_number_the_best_trial_is_exported(folder, table):
+    values = yaml.safe_load(export_trial(folder.path))
+    assert values["source"]["trial"] == table.best()["trial"]
+
+
+def test_an_export_holds_the_trials_own_configuration_and_numbers_to_the_last_bit(folder, table, tmp_path):
+    scored = table.trials[table.trials["score"].notna()]
+    assert len(scored) >= 3
+    for row in (table.trial(trial) for trial in scored["trial"]):
+        exported = read(export_trial(folder.path, row["trial"]), tmp_path / "best.yaml")
+        config = GanConfig.unflatten(exported.configuration)
+        assert {name: row[name] for name in config.flatten()} == config.flatten()
+        assert (exported.score["fid"], exported.score["d_loss"]) == (row["score"], row["d_loss"])
+        assert exported.score["images_seen"] == row["images_seen"]
+        assert (exported.score["protocol"], exported.data_digest) == ("curve", "formula")
+
+
+def test_a_trial_without_a_score_cannot_be_exported_and_the_reason_is_said(folder, table):
+    dead = table.trials[table.trials["score"].isna()]["trial"].tolist()
+    assert dead
+    with pytest.raises(ResultsError, match=rf"trial {dead[0]} has no score to export \(diverged: discriminator loss"):
+        export_trial(folder.path, dead[0])
+
+
+def test_the_final_budget_follows_the_ladder_and_is_scored_at_its_rungs(folder, tmp_path):
+    exported = read(export_trial(folder.path), tmp_path / "best.yaml")
+    assert exported.evaluate_at_images == (100, 300)
+    assert exported.images == FINAL_TRAINING_FACTOR * 300
+
+
+def test_a_person_reads_where_an_export_came_from(folder, table):
+    text = export_trial(folder.path)
+    values, best = yaml.safe_load(text), table.best()
+    assert text.startswith(f"# Trial {best['trial']} of sweep 'curve': fid {best['score']:.4g} at ")
+    assert values["source"]["run"] == "curve"
+    assert values["source"]["code_version"] == best["code_version"]
+    assert {"gan-sweep", "torch", "optuna"} <= set(values["versions"])
+    assert values["data"] == {"name": "digits", "digest": "formula"}
+
+
+def test_a_trial_that_there_is_not_cannot_be_exported(folder):
+    with pytest.raises(ResultsError, match="no trial 99"):
+        export_trial(folder.path, 99)
+
+
+def test_a_file_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ResultsError, match="cannot write"):
+        write_export("text", tmp_path / "file" / "best.yaml")
+
+
+GOOD: dict[str, Any] = {
+    "configuration": {"structure.architecture": "mlp"},
+    "training": {"images": 100, "evaluate_at_images": [10, 50]},
+}
+BAD_EXPORTS = {
+    "no configuration": ({"training": GOOD["training"]}, "no mapping 'configuration'"),
+    "configuration as a list": ({**GOOD, "configuration": [1]}, "no mapping 'configuration'"),
+    "no training": ({"configuration": {}}, "no mapping 'training'"),
+    "no images": ({**GOOD, "training": {"evaluate_at_images": [10]}}, "training.images .* got None"),
+    "images at zero": ({**GOOD, "training": {"images": 0, "evaluate_at_images": [10]}}, "training.images .* got 0"),
+    "images as text": ({**GOOD, "training": {"images": "x", "evaluate_at_images": [10]}}, "training.images .* got 'x'"),
+    "images as truth": ({**GOOD, "training": {"images": True, "evaluate_at_images": [10]}}, "training.images .* True"),
+    "no points": ({**GOOD, "training": {"images": 5, "evaluate_at_images": []}}, r"evaluate_at_images .* got \[\]"),
+    "points no list": ({**GOOD, "training": {"images": 5, "evaluate_at_images": 3}}, "evaluate_at_images .* got 3"),
+    "points as text": ({**GOOD, "training": {"images": 5, "evaluate_at_images": ["a"]}}, r"got \['a'\]"),
+    "points falling": ({**GOOD, "training": {"images": 5, "evaluate_at_images": [3, 2]}}, r"must rise, got \[3, 2\]"),
+    "data no mapping": ({**GOOD, "data": "mnist"}, "data in .* must be a mapping, got 'mnist'"),
+    "score no mapping": ({**GOOD, "score": 5}, "score in .* must be a mapping, got 5"),
+}
+
+
+@pytest.mark.parametrize(("values", "says"), BAD_EXPORTS.values(), ids=BAD_EXPORTS)
+def test_a_file_edited_to_nonsense_is_refused_by_what_is_wrong(tmp_path, values, says):
+    path = tmp_path / "best.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(ResultsError, match=says):
+        ExportedConfiguration.read(path)
+
+
+def test_an_export_needs_only_what_training_needs(tmp_path):
+    path = tmp_path / "best.yaml"
+    path.write_text(yaml.safe_dump(GOOD))
+    exported = ExportedConfiguration.read(path)
+    assert (exported.images, exported.evaluate_at_images) == (100, (10, 50))
+    assert (exported.data_digest, dict(exported.score)) == ("", {})
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"configuration: [", "not plain YAML"),
+        (b"configuration: !!python/object/apply:os.system ['true']", "not plain YAML: could not determine"),
+        (b"\xff\xfe", "not plain YAML"),
+        (b"- a\n", "'key: value' lines, got list"),
+        (b"when: 2026-13-45\n", "not plain YAML"),
+        (None, "cannot read"),
+    ],
+)
+def test_a_file_that_is_no_export_is_refused_in_one_line(tmp_path, content, says):
+    path = tmp_path / "best.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ResultsError, match=says) as refusal:
+        ExportedConfiguration.read(path)
+    assert "\n" not in str(refusal.value)

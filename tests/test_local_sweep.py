@@ -1,0 +1,229 @@
+"""Real training in this process: a table, pictures, and an exported trial that trains to the same numbers."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import TINY, settings
+from PIL import Image
+
+from gan_core.config import HYPERPARAMETERS
+from gan_core.final import read_metrics
+from results.store import JsonLines, RunFolder
+from results.table import ResultsTable
+from sweep.run import run_sweep
+from sweep.spec import SweepSpec
+
+SCORES = ["fidelity.fid", "fidelity.fid_floor", "fidelity.class_kl", "fidelity.classes_covered"]
+COLUMNS = [
+    *("trial", "cohort", "lane", "rung", "images_seen", "outcome", "reason", "d_loss", "g_loss"),
+    *("seconds", "device", "objective", "protocol", "data_digest", "code_version"),
+    *SCORES,
+    *HYPERPARAMETERS,
+]
+GAUSSIAN = (
+    "space=gaussian",
+    "trials=3",
+    "lanes_per_cohort=3",
+    "ladder.rungs_images=[250, 1000]",
+    "ladder.keep_fraction=0.5",
+    "structure.generator_width=8",
+    "structure.discriminator_width=8",
+)
+
+
+def rows_of(run: Path) -> Any:
+    """A run's frame. Any: to a type checker, comparing columns may give a bool."""
+    return ResultsTable.load(run).frame
+
+
+def trials_of(run: Path) -> Any:
+    """A row for each trial of a run."""
+    return ResultsTable.load(run).trials
+
+
+@pytest.fixture(scope="module")
+def gaussian_run(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("gaussian") / "run"
+    run_sweep(SweepSpec.from_mapping({}, GAUSSIAN), out, local=True)
+    return out
+
+
+def test_the_table_has_every_documented_column_filled(digits_run):
+    frame = rows_of(digits_run)
+    assert set(COLUMNS) <= set(frame.columns)
+    assert frame[COLUMNS].drop(columns="g_loss").notna().all(axis=None)
+    assert np.isfinite(frame[[*SCORES, "d_loss", "g_loss", "seconds"]].to_numpy()).all()
+    assert (frame["device"] == "cpu").all()
+    assert (frame["seconds"] > 0).all()
+
+
+def test_rungs_are_reached_exactly_and_outcomes_follow_the_ladder(digits_run):
+    frame = rows_of(digits_run)
+    assert frame.groupby("rung")["images_seen"].unique().map(list).to_dict() == {0: [256], 1: [512]}
+    ends = frame.groupby("trial").tail(1).set_index("trial")["outcome"].to_dict()
+    assert sorted(ends) == [0, 1, 2, 3]
+    assert set(ends.values()) == {"completed", "pruned"}
+    assert ends[0] == "completed"
+
+
+def test_trials_differ_in_what_is_searched_and_in_their_seeds_alone(digits_run):
+    trials = trials_of(digits_run)
+    assert trials["seed"].nunique() == trials["lane.generator_lr"].nunique() == trials["fidelity.fid"].nunique() == 4
+    assert trials[["data_seed", "structure.generator_width", "protocol", "data_digest"]].nunique().eq(1).all()
+
+
+def test_scores_stand_beside_their_noise_floor_and_name_their_protocol(digits_run):
+    frame = rows_of(digits_run)
+    assert (frame["score"] == frame["fidelity.fid"]).all()
+    assert (frame["fidelity.fid"] > frame["fidelity.fid_floor"]).all()
+    assert frame["fidelity.fid_floor"].between(0.01, 10).all()
+    protocol = frame["protocol"].iloc[0]
+    assert protocol.startswith("fid/classifier64-")
+    assert f"digits-{frame['data_digest'].iloc[0]}-held_out-797/2000@" in protocol
+
+
+def test_each_trial_has_a_picture_and_the_best_has_two(digits_run):
+    folder = RunFolder(digits_run)
+    best: Any = ResultsTable.load(digits_run).best()
+    assert sorted(p.name for p in folder.samples.iterdir()) == [f"trial-{trial:04d}.png" for trial in range(4)]
+    for path in folder.samples.iterdir():
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+            assert picture.width == picture.height
+            assert np.asarray(picture).std() > 10
+    assert folder.best_samples.read_bytes() == folder.trial_samples(best["trial"]).read_bytes()
+
+
+def test_no_checkpoint_and_no_half_file_is_left(digits_run):
+    left = [path.name for path in digits_run.rglob("*") if path.name.endswith((".partial", ".safetensors", ".rename"))]
+    assert left == []
+    assert list(RunFolder(digits_run).checkpoints.glob("*")) == []
+
+
+def test_a_second_sweep_of_the_same_spec_gives_the_same_table(digits_run, tmp_path):
+    table = run_sweep(SweepSpec.from_mapping({}, TINY), tmp_path / "again", local=True)
+    mine, theirs = (frame.drop(columns="seconds") for frame in (table.frame, ResultsTable.load(digits_run).frame))
+    assert mine.equals(theirs)
+
+
+def test_a_sweep_is_indifferent_to_how_many_lanes_train_together(tmp_path):
+    """Random proposals that all climb the whole ladder: the same numbers from cohorts of one, two and four."""
+    frames = []
+    for lanes in (1, 2, 4):
+        changes = ("sampler=random", "ladder.keep_fraction=1.0", f"lanes_per_cohort={lanes}")
+        table = run_sweep(SweepSpec.from_mapping({}, [*TINY, *changes]), tmp_path / str(lanes), local=True)
+        kept = table.frame.drop(columns=["seconds", "cohort", "lane", "reason"])
+        frames.append(kept.sort_values(["trial", "rung"], ignore_index=True))
+    assert len(frames[0]) == 8
+    assert frames[0].equals(frames[1])
+    assert frames[0].equals(frames[2])
+
+
+def test_a_finished_sweep_is_found_finished_and_nothing_is_trained_again(digits_run):
+    before = {path: path.read_bytes() for path in digits_run.rglob("*") if path.is_file()}
+    table = run_sweep(SweepSpec.from_mapping({}, TINY), digits_run, local=True)
+    assert {path: path.read_bytes() for path in digits_run.rglob("*") if path.is_file()} == before
+    assert len(table.trials) == 4
+
+
+def exported_and_trained(gan_sweep, run: Path, trial: int, images: int) -> tuple[list[dict[str, float]], str]:
+    """The metrics of a model trained from an exported trial, and what was printed."""
+    assert gan_sweep("export", run, "--trial", trial, "-o", f"trial{trial}.yaml").code == 0
+    answer = gan_sweep("train", f"trial{trial}.yaml", "--images", images)
+    assert answer.code == 0, answer.err
+    return read_metrics(Path(f"models/trial{trial}/metrics.csv")), answer.out
+
+
+def check_reproduced(gan_sweep, run: Path, objective: str) -> None:
+    """Every trial, trained alone from its exported file, passes through the very numbers that the sweep recorded."""
+    frame, table = rows_of(run), ResultsTable.load(run)
+    compared = ["images_seen", "d_loss", "g_loss", *(c for c in frame.columns if c.startswith("fidelity."))]
+    for trial in sorted(set(frame["trial"])):
+        recorded = frame[frame["trial"] == trial].sort_values("rung")
+        budget = SweepSpec.from_yaml(RunFolder(run).spec).ladder.rungs_images[recorded["rung"].max()]
+        metrics, said = exported_and_trained(gan_sweep, run, trial, budget)
+        assert [[row[c] for c in compared] for row in metrics] == recorded[compared].values.tolist()
+        best = table.trial(trial)
+        assert f"reproduces the sweep's {best['score']:.4g} exactly" in said
+        assert f"best {objective} {best['score']:.4g} at {best['images_seen']:,} images" in said
+
+
+def test_an_exported_trial_trains_to_the_sweeps_numbers_exactly(gan_sweep, digits_run):
+    check_reproduced(gan_sweep, digits_run, "fid")
+
+
+def test_an_exported_gaussian_trial_trains_to_the_sweeps_numbers_exactly(gan_sweep, gaussian_run):
+    check_reproduced(gan_sweep, gaussian_run, "wasserstein")
+
+
+def test_two_points_within_one_batch_are_one_scoring(gan_sweep, gaussian_run):
+    """The file says 250, the command 300, and with batches of 100 both are 300: no reason to call it divergence."""
+    metrics, _ = exported_and_trained(gan_sweep, gaussian_run, 0, 300)
+    assert [row["images_seen"] for row in metrics] == [300]
+
+
+def test_two_rungs_within_one_batch_kill_no_lane(tmp_path):
+    """Batches of 64: both rungs stand at 64 images, and no step lies between them."""
+    spec = SweepSpec.from_mapping({}, [*TINY, "trials=2", "ladder.rungs_images=[50, 60]"])
+    table = run_sweep(spec, tmp_path / "run", local=True)
+    assert set(table.trials["outcome"]) <= {"completed", "pruned"}
+
+
+def test_batches_are_whole_so_a_rung_is_passed_and_not_cut(gaussian_run):
+    frame = rows_of(gaussian_run)
+    assert sorted(frame["images_seen"].unique()) == [300, 1000]
+    assert (frame["structure.batch_size"] == 100).all()
+
+
+def test_one_dimensional_scores_have_their_own_columns(gaussian_run):
+    frame = rows_of(gaussian_run)
+    scores = ["wasserstein", "wasserstein_floor", "mean_error", "deviation_error"]
+    assert [c for c in frame.columns if c.startswith("fidelity.")] == [f"fidelity.{name}" for name in scores]
+    assert (frame["score"] == frame["fidelity.wasserstein"]).all()
+    assert (frame["fidelity.wasserstein"] >= frame["fidelity.mean_error"] * 0.99).all()  # |E x - E y| <= W1
+
+
+def test_another_objective_is_what_is_ranked_by(tmp_path):
+    spec = SweepSpec.from_mapping({}, [*TINY, "objective=class_kl", "trials=2"])
+    table = run_sweep(spec, tmp_path / "run", local=True)
+    assert table.objective == "class_kl"
+    assert table.frame["score"].tolist() == table.frame["fidelity.class_kl"].tolist()
+    assert table.best()["score"] == min(table.contenders["fidelity.class_kl"])
+
+
+def test_lanes_that_blow_up_end_as_diverged_and_those_beside_them_do_not_notice(tmp_path):
+    """Without a mean of squares (beta2 of 0) Adam divides by gradients that vanish, and steps of 10 overflow."""
+    rates = {f"lane.{name}_lr": {"choices": [2e-4, 10.0]} for name in ("generator", "discriminator")}
+    space = {"extends": "gaussian", "base": {"lane.beta2": 0.0}, "ranges": rates}
+    values = {"space": space, "trials": 8, "sampler": "random", "seed": 1}
+    sizes = ("lanes_per_cohort=8", "ladder.rungs_images=[1000, 10000]", "ladder.keep_fraction=1.0", *GAUSSIAN[5:])
+    spec = SweepSpec.from_mapping(values, sizes)
+    table = run_sweep(spec, tmp_path / "run", local=True)
+    trials = trials_of(tmp_path / "run")
+    dead = trials[trials["outcome"] == "diverged"]
+    assert 1 <= len(dead) <= 7
+    assert (dead[list(rates)] == 10.0).any(axis=1).all()
+    assert dead["reason"].str.contains("loss is|not finite|score is").all()
+    assert not set(dead["trial"]) & set(table.contenders["trial"])
+    assert np.isfinite(table.contenders["score"].to_numpy()).all()
+    alone = run_sweep(replace(spec, trials=1), tmp_path / "alone", local=True).frame
+    beside = table.frame[table.frame["trial"] == 0].reset_index(drop=True)
+    compared = ["images_seen", "d_loss", "g_loss", "score"]
+    assert alone[compared].equals(beside[compared])
+
+
+def test_rows_of_a_real_sweep_are_plain_json_numbers(digits_run):
+    for row in JsonLines(RunFolder(digits_run).rows).read():
+        assert {type(value) for value in row.values()} <= {int, float, str}
+    csv = ResultsTable.load(digits_run).frame.to_csv(index=False)
+    assert len(csv.splitlines()) == 1 + len(pd.read_json(RunFolder(digits_run).rows, lines=True))
+
+
+def test_the_tiny_settings_are_all_in_the_recorded_spec(digits_run):
+    recorded = SweepSpec.from_yaml(RunFolder(digits_run).spec)
+    assert recorded.differences(SweepSpec.from_mapping({}, TINY)) == []
+    assert len(settings(*TINY)) == 2 * len(TINY)

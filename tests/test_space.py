@@ -1,0 +1,305 @@
+"""A search space: a base configuration and ranges around it, checked when it is read."""
+
+from pathlib import Path
+
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from gan_core.config import HYPERPARAMETERS, GanConfig, InputError
+from search_spaces.space import NEVER_SEARCHED, Range, SearchSpace, parse_range, parse_yaml, read_yaml, shipped_spaces
+
+
+def inline(**keys) -> SearchSpace:
+    return SearchSpace.load(keys)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_a_shipped_space_loads_and_its_base_lies_within_its_ranges(name):
+    space = SearchSpace.load(name)
+    values = space.base.flatten()
+    assert space.about
+    assert len(space.ranges) >= 4
+    for searched, scope in space.ranges.items():
+        assert scope.contains(values[searched])
+        kind = HYPERPARAMETERS[searched].kind
+        internal = scope.distribution(kind).to_internal_repr(values[searched])
+        assert scope.distribution(kind)._contains(internal)
+
+
+def test_the_shipped_spaces_are_those_of_the_package():
+    assert {"digits", "mlp", "gaussian", "fashion_mlp"} <= set(shipped_spaces())
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_a_space_written_out_reads_back_as_the_same_space(name):
+    space = SearchSpace.load(name)
+    again = SearchSpace.load(space.plain())
+    assert again.plain() == space.plain()
+    assert again.base.flatten() == space.base.flatten()
+    assert again.distributions() == space.distributions()
+
+
+def test_a_child_lays_its_own_lines_over_its_parents():
+    parent = SearchSpace.load("mlp")
+    child = inline(extends="mlp", base={"lane.beta2": 0.99}, ranges={"lane.beta2": {"low": 0.5, "high": 0.99}})
+    assert child.base.lane.beta2 == 0.99
+    assert child.ranges["lane.beta2"] == Range(low=0.5, high=0.99)
+    others = {k: v for k, v in parent.ranges.items() if k != "lane.beta2"}
+    assert {k: v for k, v in child.ranges.items() if k != "lane.beta2"} == others
+    assert child.base.structure == parent.base.structure
+    assert child.about == parent.about
+
+
+def test_null_takes_a_parents_range_out_and_leaves_its_base_value():
+    child = inline(extends="mlp", ranges={"lane.generator_lr": None})
+    assert "lane.generator_lr" not in child.ranges
+    assert child.base.lane.generator_lr == SearchSpace.load("mlp").base.lane.generator_lr
+
+
+def test_a_base_value_without_a_range_of_its_own_fixes_what_the_parent_searched():
+    child = inline(extends="mlp", base={"lane.beta1": 0.5})
+    assert "lane.beta1" not in child.distributions()
+    assert child.base.lane.beta1 == 0.5
+
+
+def test_a_child_of_a_child_keeps_what_neither_changed(tmp_path):
+    middle = write(tmp_path / "middle.yaml", "extends: digits\nbase: {lane.beta1: 0.25}\n")
+    space = inline(extends=str(middle), ranges={"lane.beta2": None})
+    assert space.base.structure.dataset == "digits"
+    assert space.base.lane.beta1 == 0.25
+    assert not {"lane.beta1", "lane.beta2"} & set(space.ranges)
+
+
+def test_a_file_and_a_mapping_give_the_same_space(tmp_path):
+    text = "name: mine\nabout: x\nextends: digits\nranges:\n  lane.beta1: {low: 0.1, high: 0.95}\n"
+    from_file = SearchSpace.load(write(tmp_path / "other.yaml", text))
+    assert from_file == SearchSpace.load(parse_yaml(text, "text"))
+    assert from_file.name == "mine"
+
+
+def test_a_files_name_names_the_space(tmp_path):
+    assert SearchSpace.load(write(tmp_path / "wide.yaml", "extends: mlp\n")).name == "wide"
+
+
+def test_fixing_takes_the_range_out_and_puts_the_value_into_every_configuration():
+    space = SearchSpace.load("mlp")
+    fixed = space.fix("lane.beta1", 0.125)
+    assert "lane.beta1" not in fixed.distributions()
+    assert fixed.configuration({}, seed=3).lane.beta1 == 0.125
+    assert "lane.beta1" in space.distributions()  # the space it was made from is unchanged
+
+
+def test_fixing_takes_text_that_is_a_number_for_one():
+    assert SearchSpace.load("mlp").fix("lane.generator_lr", "1e-4").base.lane.generator_lr == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "expected"),
+    [
+        ("lane.beta1", {"low": 0, "high": 0.9}, FloatDistribution(0.0, 0.9)),
+        ("lane.generator_lr", {"low": "1e-5", "high": 1e-2, "log": True}, FloatDistribution(1e-5, 1e-2, log=True)),
+        ("lane.beta1", {"low": 0.0, "high": 0.75, "step": 0.25}, FloatDistribution(0.0, 0.75, step=0.25)),
+        ("lane.discriminator_steps", {"low": 1, "high": 5}, IntDistribution(1, 5)),
+        ("lane.discriminator_steps", {"low": 1, "high": 5, "step": 2}, IntDistribution(1, 5, step=2)),
+        ("structure.latent_size", {"low": 8, "high": 512, "log": True}, IntDistribution(8, 512, log=True)),
+        ("structure.generator_width", {"choices": [64, 128]}, CategoricalDistribution((64, 128))),
+        ("structure.loss", {"choices": ["hinge", "minimax"]}, CategoricalDistribution(("hinge", "minimax"))),
+        ("lane.ema_half_life_images", {"choices": [0, 500]}, CategoricalDistribution((0.0, 500.0))),
+    ],
+)
+def test_a_range_becomes_the_distribution_of_its_hyperparameters_type(name, written, expected):
+    scope = parse_range(name, written)
+    assert scope.distribution(HYPERPARAMETERS[name].kind) == expected
+    assert parse_range(name, scope.plain()) == scope
+
+
+def test_distributions_stand_in_the_order_of_the_fields():
+    ranges = {"lane.beta2": {"low": 0.5, "high": 0.999}, "structure.latent_size": {"low": 1, "high": 200}}
+    assert list(inline(ranges=ranges).distributions()) == ["structure.latent_size", "lane.beta2"]
+
+
+def test_the_baseline_is_the_base_restricted_to_what_is_searched():
+    space = SearchSpace.load("gaussian")
+    base = space.base.flatten()
+    assert space.baseline() == {name: base[name] for name in space.ranges}
+    assert space.configuration(space.baseline(), seed=0) == space.base
+
+
+def test_a_proposal_changes_what_it_names_and_the_seed_alone():
+    space = SearchSpace.load("digits")
+    config = space.configuration({"lane.beta1": 0.125}, seed=77)
+    changed = {k for k, v in config.flatten().items() if v != space.base.flatten()[k]}
+    assert changed == {"lane.beta1", "seed"}
+    assert (config.lane.beta1, config.seed) == (0.125, 77)
+
+
+@pytest.mark.parametrize(
+    ("scope", "text"),
+    [
+        (Range(low=1e-5, high=1e-2, log=True), "1e-05 .. 0.01 log"),
+        (Range(low=0.0, high=1.0, step=0.25), "0 .. 1 step 0.25"),
+        (Range(low=1, high=3), "1 .. 3"),
+        (Range(choices=(64, 128)), "64 | 128"),
+    ],
+)
+def test_a_range_prints_as_a_person_writes_it(scope, text):
+    assert str(scope) == text
+
+
+BAD_RANGES = {
+    "low above high": ("lane.beta1", {"low": 0.9, "high": 0.1}, ["low <= high", "low=0.9", "high=0.1"]),
+    "log at zero": ("lane.generator_lr", {"low": 0, "high": 1, "log": True}, ["low > 0", "low=0"]),
+    "log as text": (
+        "lane.generator_lr",
+        {"low": 1e-5, "high": 1, "log": "yes please"},
+        ["true or false", "yes please"],
+    ),
+    "unknown key": ("lane.beta1", {"lo": 0.1, "high": 0.9}, ["unknown key 'lo'", "did you mean 'low'"]),
+    "far key": ("lane.beta1", {"q": 0.1}, ["unknown key 'q'", "low, high, log, step, choices"]),
+    "unknown name": ("lane.generator_rl", {"low": 0.1, "high": 0.9}, ["lane.generator_lr"]),
+    "no high": ("lane.beta1", {"low": 0.1}, ["lacks high"]),
+    "neither": ("lane.beta1", {}, ["lacks high and low"]),
+    "no mapping": ("lane.beta1", 0.5, ["{low, high}", "0.5", "base"]),
+    "choices with low": ("lane.beta1", {"choices": [0.1], "low": 0.1}, ["choices", "alone"]),
+    "no choices": ("lane.beta1", {"choices": []}, ["at least one"]),
+    "choices no list": ("lane.beta1", {"choices": 0.5}, ["list"]),
+    "choice of wrong type": ("lane.beta1", {"choices": [0.5, "high"]}, ["lane.beta1", "a number", "'high'"]),
+    "choice out of range": ("lane.beta1", {"choices": [0.5, 1.0]}, ["below 1", "1.0"]),
+    "unknown choice": ("structure.loss", {"choices": ["hinge", "hing"]}, ["hinge", "minimax", "'hing'"]),
+    "low of wrong type": ("lane.beta1", {"low": "a", "high": 0.5}, ["a number", "'a'"]),
+    "low out of range": ("lane.beta1", {"low": -0.1, "high": 0.5}, ["at least 0", "-0.1"]),
+    "low not a number": ("lane.beta1", {"low": float("nan"), "high": 0.5}, ["lane.beta1", "nan"]),
+    "part of a whole": ("lane.discriminator_steps", {"low": 1, "high": 2.5}, ["a whole number", "2.5"]),
+    "range of a name": ("structure.loss", {"low": 0, "high": 1}, ["choices", "not a number"]),
+    "step at zero": ("lane.beta1", {"low": 0, "high": 0.9, "step": 0}, ["above 0", "step=0"]),
+    "step with log": ("lane.beta2", {"low": 0.1, "high": 0.9, "step": 0.1, "log": True}, ["without log"]),
+    "step as text": ("lane.beta1", {"low": 0, "high": 0.9, "step": "x"}, ["step='x'"]),
+    "step as truth": ("lane.beta1", {"low": 0, "high": 0.9, "step": True}, ["step=True"]),
+    "step not a number": ("lane.beta1", {"low": 0, "high": 0.9, "step": float("nan")}, ["step", "nan"]),
+    "half a step": ("lane.discriminator_steps", {"low": 1, "high": 3, "step": 0.5}, ["step", "0.5"]),
+}
+
+
+@pytest.mark.parametrize(("name", "written", "says"), BAD_RANGES.values(), ids=BAD_RANGES)
+def test_a_range_that_is_none_is_refused_with_the_rule_and_the_value(name, written, says):
+    with pytest.raises(InputError) as refusal:
+        parse_range(name, written)
+    message = str(refusal.value)
+    assert "\n" not in message
+    assert [fragment for fragment in says if fragment not in message] == []
+
+
+BAD_SPACES = {
+    "unknown key": ({"bases": {}}, ["unknown key 'bases'", "did you mean 'base'"]),
+    "unknown base name": ({"base": {"lane.beta3": 1}}, ["unknown hyperparameter 'lane.beta3'", "lane.beta"]),
+    "number as a name": ({"base": {5: 1}}, ["unknown hyperparameter"]),
+    "base out of range": ({"base": {"lane.beta1": 2}}, ["lane.beta1", "below 1", "2"]),
+    "base of wrong type": ({"base": {"lane.beta1": "high"}}, ["a number", "'high'"]),
+    "base null": ({"base": {"lane.beta1": None}}, ["lane.beta1", "a number"]),
+    "base no mapping": ({"base": [1]}, ["base", "dotted names"]),
+    "ranges no mapping": ({"ranges": "all"}, ["ranges", "dotted names", "'all'"]),
+    "base outside a range": (
+        {"base": {"lane.beta1": 0.95}, "ranges": {"lane.beta1": {"low": 0, "high": 0.9}}},
+        ["0.95", "lane.beta1", "0 .. 0.9", "trial 0"],
+    ),
+    "base not among choices": ({"ranges": {"structure.batch_size": {"choices": [32]}}}, ["64", "32"]),
+    "unknown architecture": ({"base": {"structure.architecture": "cnn"}}, ["gaussian, mlp", "'cnn'"]),
+    "unknown loss": ({"base": {"structure.loss": "bce"}}, ["hinge", "minimax", "'bce'"]),
+    "unknown data set": ({"base": {"structure.dataset": "cifar"}}, ["digits", "mnist", "'cifar'"]),
+    "unfitting choice": (
+        {"ranges": {"structure.architecture": {"choices": ["mlp", "gaussian"]}}},
+        ["go together", "'gaussian'", "'digits'"],
+    ),
+    "unknown parent": ({"extends": "dcgan"}, ["unknown space 'dcgan'", "digits", "mlp"]),
+    "parent of wrong type": ({"extends": 5}, ["5"]),
+    "parents as a list": ({"extends": ["mlp"]}, ["mlp"]),
+}
+
+
+@pytest.mark.parametrize(("written", "says"), BAD_SPACES.values(), ids=BAD_SPACES)
+def test_a_space_that_does_not_fit_is_refused_with_the_rule_and_the_value(written, says):
+    with pytest.raises(InputError) as refusal:
+        SearchSpace.load(written)
+    message = str(refusal.value)
+    assert "\n" not in message
+    assert [fragment for fragment in says if fragment not in message] == []
+
+
+@pytest.mark.parametrize("name", NEVER_SEARCHED)
+def test_seeds_and_the_data_set_are_never_searched(name):
+    scope = {"choices": ["digits", "mnist"]} if name == "structure.dataset" else {"low": 0, "high": 9}
+    with pytest.raises(InputError, match=f"{name} cannot be searched"):
+        inline(ranges={name: scope})
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [("digit", "did you mean 'digits'"), ("cifar", "known: digits, fashion_mlp, gaussian, mlp")],
+)
+def test_an_unknown_space_is_answered_with_the_nearest_or_the_list(written, says):
+    with pytest.raises(InputError) as refusal:
+        SearchSpace.load(written)
+    assert f"unknown space {written!r}" in str(refusal.value)
+    assert says in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "No such file"),
+        (b"base: [1", "not plain YAML at line 1"),
+        (b"- 1\n- 2\n", "'key: value' lines, got list"),
+        (b"", "'key: value' lines, got NoneType"),
+        (b"\xff\xfe\x00base", "not text"),
+        (b"about: 2026-13-45\n", "not plain YAML"),
+        (b"about: !!int twelve\n", "not plain YAML"),
+    ],
+)
+def test_a_file_that_holds_no_mapping_is_refused_by_its_path(tmp_path, content, says):
+    path = tmp_path / "space.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError) as refusal:
+        read_yaml(path)
+    assert str(path) in str(refusal.value)
+    assert says in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_folder_is_no_space(tmp_path):
+    (tmp_path / "space.yaml").mkdir()
+    with pytest.raises(InputError, match="cannot read .*space.yaml: Is a directory"):
+        SearchSpace.load(tmp_path / "space.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "base: !!python/object/apply:os.system ['touch {trap}']",
+        "extends: mlp\nranges:\n  lane.beta1: !!python/object/apply:os.system ['touch {trap}']",
+        "about: !!python/name:os.system",
+    ],
+)
+def test_a_python_tag_is_refused_and_nothing_runs(tmp_path, text):
+    trap = tmp_path / "trap"
+    path = write(tmp_path / "space.yaml", text.format(trap=trap))
+    with pytest.raises(InputError, match=r"not plain YAML at line \d+: could not determine a constructor"):
+        SearchSpace.load(path)
+    assert not trap.exists()
+
+
+def test_a_space_that_extends_itself_is_refused(tmp_path):
+    path = tmp_path / "loop.yaml"
+    write(path, f"extends: {path}\n")
+    with pytest.raises(InputError, match="loop.yaml"):
+        SearchSpace.load(path)
+
+
+def test_every_default_lies_in_the_default_configuration():
+    assert inline().base == GanConfig()
+    assert inline().distributions() == {}

@@ -1,0 +1,386 @@
+"""LaneStudy: what is proposed, what is answered, and what Optuna is told."""
+
+import math
+
+import pytest
+from curve_array import CURVE_SPACE, CurveArray, curve_rows, curve_score, curve_spec, opened, run_cohorts, run_folder
+from optuna.trial import TrialState
+
+from gan_core.config import GanConfig
+from gan_core.reports import FidelityReport, LaneReport
+from results.rows import Outcome
+from results.store import JsonLines, ResultsError
+from sweep.cohort import CohortRun
+from sweep.spec import SweepSpec
+from sweep.study import LaneStudy, derived_seed
+
+LARGE = {"trials": 24, "lanes_per_cohort": 6, "ladder": {"rungs_images": [100, 300, 900], "keep_fraction": 0.5}}
+CLIFF_LR = 5e-3
+
+
+def cliff(configs) -> CurveArray:
+    return CurveArray(configs, cliff_lr=CLIFF_LR)
+
+
+def late_cliff(configs) -> CurveArray:
+    """Many lanes diverge, the base among them, but none before its second rung."""
+    return CurveArray(configs, cliff_lr=1e-4, cliff_images=300)
+
+
+def report(score: float, images: int = 128, diverged: str | None = None) -> LaneReport:
+    return LaneReport(images, 1.0, 0.5, FidelityReport({"fid": score, "class_kl": 0.0}, "p", "d"), diverged, 0.1, "cpu")
+
+
+def told(study: LaneStudy) -> dict[int, tuple]:
+    """Our trial number -> state, value and constraints in Optuna's own memory."""
+    trials = {t._trial_id: t for t in study._study.get_trials()}
+    ours = {number: trials[identity] for number, identity in study._optuna_trials.items()}
+    return {number: (t.state, t.value, t.constraints) for number, t in ours.items()}
+
+
+def without_time(rows: list[dict]) -> list[dict]:
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a sweep of 24 trials over three rungs, in which some diverged."""
+    folder = run_folder(curve_spec(**LARGE), tmp_path_factory.mktemp("study") / "run")
+    run_cohorts(curve_spec(**LARGE), folder, cliff)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(finished) -> list[dict]:
+    return JsonLines(finished.rows).read()
+
+
+def last_rows(rows: list[dict]) -> dict[int, dict]:
+    return {row["trial"]: row for row in rows}
+
+
+def test_every_trial_ends_with_an_outcome_and_climbs_without_a_gap(rows):
+    ends = last_rows(rows)
+    assert sorted(ends) == list(range(24))
+    assert {row["outcome"] for row in ends.values()} == {"completed", "pruned", "diverged"}
+    for trial in ends:
+        mine = [row for row in rows if row["trial"] == trial]
+        assert [row["rung"] for row in mine] == list(range(len(mine)))
+        assert [row["outcome"] for row in mine[:-1]] == ["running"] * (len(mine) - 1)
+        assert [row["images_seen"] for row in mine] == [128, 320, 960][: len(mine)]  # whole batches of 64
+
+
+def test_rows_hold_the_formulas_numbers_and_the_best_so_far(rows):
+    for row in rows:
+        names = [name for name in row if name.startswith(("structure.", "lane.")) or name in ("seed", "data_seed")]
+        config = GanConfig.unflatten({name: row[name] for name in names})
+        expected = None if config.lane.generator_lr > CLIFF_LR else curve_score(config, row["images_seen"])
+        assert row["score"] == row["fidelity.fid"] == expected
+        so_far = [r["score"] for r in rows if r["trial"] == row["trial"] and r["rung"] <= row["rung"]]
+        assert row["best_score"] == min((score for score in so_far if score is not None), default=None)
+
+
+def test_each_rung_is_judged_by_rank_among_all_that_reached_it_alive(rows):
+    for number, row in enumerate(rows):
+        if row["outcome"] == "diverged":
+            continue
+        together = {r["trial"] for r in rows if (r["cohort"], r["rung"]) == (row["cohort"], row["rung"])}
+        came = [r for i, r in enumerate(rows) if r["rung"] == row["rung"] and (i <= number or r["trial"] in together)]
+        alive = [r["best_score"] for r in came if r["outcome"] != "diverged"]
+        rank = 1 + sum(score < row["best_score"] for score in alive)
+        assert f"rank {rank} of {len(alive)}" in row["reason"]
+
+
+def test_trial_0_is_the_base_and_is_never_pruned(rows):
+    spec = curve_spec(**LARGE)
+    mine = [row for row in rows if row["trial"] == 0]
+    base = spec.space.base.flatten()
+    assert {name: mine[0][name] for name in base if name != "seed"} == {k: v for k, v in base.items() if k != "seed"}
+    assert [row["outcome"] for row in mine] == ["running", "running", "completed"]
+
+
+def test_a_baseline_without_a_place_says_that_it_is_kept_as_the_baseline(tmp_path):
+    spec = curve_spec(trials=3)
+    with opened(spec, run_folder(spec, tmp_path)) as study:
+        assert study.open_cohort(3) is not None
+        verdicts = study.judge(0, 0, [0, 1, 2], [report(9.0), report(1.0), report(2.0)])
+    assert [verdict.goes_on for verdict in verdicts] == [True, True, False]
+    assert verdicts[0].reason.startswith("baseline, never pruned; rank 3 of 3")
+
+
+def test_a_diverged_baseline_ends(tmp_path):
+    spec = curve_spec(trials=3)
+    with opened(spec, run_folder(spec, tmp_path)) as study:
+        study.open_cohort(3)
+        verdicts = study.judge(0, 0, [0, 1, 2], [report(math.nan, diverged="dead"), report(1.0), report(2.0)])
+    assert verdicts[0].outcome is Outcome.DIVERGED
+    assert verdicts[0].reason == "dead"
+
+
+def test_optuna_is_told_the_best_score_of_the_completed_and_an_infeasible_pruning_of_the_diverged(finished, rows):
+    with opened(curve_spec(**LARGE), finished) as study:
+        found = told(study)
+    for trial, row in last_rows(rows).items():
+        state, value, constraints = found[trial]
+        assert state is {"completed": TrialState.COMPLETE}.get(row["outcome"], TrialState.PRUNED)
+        assert constraints == ({"diverged": 1.0} if row["outcome"] == "diverged" else {})
+        if row["outcome"] == "completed":
+            assert value == row["best_score"]
+
+
+def test_optuna_has_heard_the_best_so_far_at_every_rung_a_trial_reached_alive(finished, rows):
+    with opened(curve_spec(**LARGE), finished) as study:
+        trials = {t._trial_id: t for t in study._study.get_trials()}
+        heard = {number: trials[identity].intermediate_values for number, identity in study._optuna_trials.items()}
+    for trial in range(24):
+        mine = [r for r in rows if r["trial"] == trial and r["best_score"] is not None]
+        assert heard[trial] == {r["images_seen"]: r["best_score"] for r in mine}
+
+
+def test_a_lane_that_diverges_after_good_rungs_is_infeasible_and_keeps_its_report(tmp_path):
+    spec = curve_spec(trials=8, lanes_per_cohort=8)
+    folder = run_folder(spec, tmp_path)
+    run_cohorts(spec, folder, late_cliff)
+    ends = last_rows(JsonLines(folder.rows).read())
+    late = [trial for trial, row in ends.items() if row["outcome"] == "diverged" and row["rung"] == 1]
+    assert late
+    with opened(spec, folder) as study:
+        for trial in late:
+            assert told(study)[trial] == (TrialState.PRUNED, ends[trial]["best_score"], {"diverged": 1.0})
+            assert study.snapshot().best_trial != trial
+
+
+def test_a_failed_trial_is_told_as_failed_and_keeps_what_it_had(tmp_path):
+    spec = curve_spec(trials=3)
+    folder = run_folder(spec, tmp_path)
+    with opened(spec, folder) as study:
+        study.open_cohort(3)
+        study.judge(0, 0, [0, 1, 2], [report(3.0), report(1.0), report(2.0)])
+        study.note_failure(0, "OSError: one\n  thing")
+        study.note_failure(0, "OSError: another\n  thing")
+        study.fail_cohort(0, 3)
+        states = {trial: state for trial, (state, _, _) in told(study).items()}
+        assert states == {0: TrialState.FAIL, 1: TrialState.FAIL, 2: TrialState.PRUNED}
+        assert study.finished
+    rows = JsonLines(folder.rows).read()
+    failed = [(r["trial"], r["rung"], r["score"], r["best_score"], r["images_seen"]) for r in rows[3:]]
+    assert failed == [(0, 1, None, 3.0, 128), (1, 1, None, 1.0, 128)]
+    assert {r["reason"] for r in rows[3:]} == {"died 3 times: OSError: another thing"}
+
+
+def test_a_cohort_that_fails_before_its_first_rung_has_rows_too(tmp_path):
+    spec = curve_spec(trials=3)
+    folder = run_folder(spec, tmp_path)
+    with opened(spec, folder) as study:
+        study.open_cohort(3)
+        study.fail_cohort(0, 3)
+        snapshot = study.snapshot()
+    assert (snapshot.done, snapshot.outcomes["failed"], snapshot.best_trial) == (3, 3, None)
+    rows = JsonLines(folder.rows).read()
+    assert [(r["rung"], r["images_seen"], r["outcome"]) for r in rows] == [(0, 0, "failed")] * 3
+    assert {r["reason"] for r in rows} == {"died 3 times: its process was killed"}
+
+
+def test_judged_again_a_rung_gives_the_same_verdicts_and_writes_nothing(tmp_path):
+    spec = curve_spec(trials=3)
+    folder = run_folder(spec, tmp_path)
+    reports = [report(3.0), report(math.nan, diverged="dead"), report(2.0)]
+    with opened(spec, folder) as study:
+        study.open_cohort(3)
+        first = study.judge(0, 0, [0, 1, 2], reports)
+        before = folder.rows.read_bytes(), folder.journal.read_bytes()
+        assert study.judge(0, 0, [0, 1, 2], reports) == first
+        assert (folder.rows.read_bytes(), folder.journal.read_bytes()) == before
+    with opened(spec, folder) as study:
+        assert study.judge(0, 0, [0, 1, 2], [report(99.0)] * 3) == first  # what was recorded is the truth
+    assert folder.rows.read_bytes() == before[0]
+    assert len({verdict.outcome for verdict in first}) > 1
+
+
+@pytest.mark.parametrize("recorded", [1, 2])
+def test_a_rung_whose_rows_were_written_in_part_is_judged_to_the_same_rows(tmp_path, recorded):
+    spec = curve_spec(trials=3)
+    reports = [report(3.0), report(1.0), report(2.0)]
+    whole = run_folder(spec, tmp_path / "whole")
+    with opened(spec, whole) as study:
+        study.open_cohort(3)
+        verdicts = study.judge(0, 0, [0, 1, 2], reports)
+    torn = run_folder(spec, tmp_path / "torn")
+    for name in ("optuna.jsonl", "cohorts.jsonl"):
+        (torn.path / name).write_bytes((whole.path / name).read_bytes())
+    torn.rows.write_bytes(b"".join(whole.rows.read_bytes().splitlines(keepends=True)[:recorded]))
+    with opened(spec, torn) as study:
+        assert study.judge(0, 0, [0, 1, 2], reports) == verdicts
+    assert torn.rows.read_bytes() == whole.rows.read_bytes()
+
+
+def test_the_order_of_lanes_changes_no_verdict(tmp_path):
+    spec = curve_spec(trials=5, lanes_per_cohort=5)
+    found = []
+    for order in ([0, 1, 2, 3, 4], [4, 2, 0, 3, 1]):
+        with opened(spec, run_folder(spec, tmp_path / str(order))) as study:
+            study.open_cohort(5)
+            verdicts = study.judge(0, 0, order, [report([9.0, 1.0, 2.0, 3.0, 4.0][trial]) for trial in order])
+            found.append(dict(zip(order, verdicts, strict=True)))
+    assert found[0] == found[1]
+    assert [trial for trial, verdict in sorted(found[0].items()) if verdict.goes_on] == [0, 1, 2]
+
+
+def test_the_same_spec_and_seed_give_the_same_table(tmp_path, rows):
+    assert curve_rows(curve_spec(**LARGE), tmp_path / "again", cliff) == rows
+
+
+def test_another_seed_gives_other_proposals_and_other_seeds_of_trials(tmp_path, rows):
+    other = last_rows(curve_rows(curve_spec(**LARGE, seed=1), tmp_path / "other", cliff))
+    mine = last_rows(rows)
+    assert all(other[t]["lane.beta1"] != mine[t]["lane.beta1"] for t in range(1, 24))
+    assert all(other[t]["seed"] != mine[t]["seed"] for t in range(24))
+    assert other[0]["lane.beta1"] == mine[0]["lane.beta1"]
+
+
+def test_the_random_sampler_proposes_without_looking_at_scores(tmp_path):
+    spec = curve_spec(**LARGE, sampler="random")
+    found = [
+        {t: row["lane.beta1"] for t, row in last_rows(curve_rows(spec, tmp_path / name, build)).items()}
+        for name, build in (("a", CurveArray), ("b", late_cliff))
+    ]
+    assert found[0] == found[1]
+
+
+def test_the_tpe_sampler_does_look_at_scores(tmp_path, rows):
+    other = last_rows(curve_rows(curve_spec(**LARGE), tmp_path / "other", late_cliff))
+    mine = last_rows(rows)
+    assert [t for t in range(24) if other[t]["lane.beta1"] != mine[t]["lane.beta1"]]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_reopening_the_study_between_cohorts_and_rungs_changes_nothing(tmp_path, rows, sampler):
+    spec = curve_spec(**LARGE, sampler=sampler)
+    expected = rows if sampler == "tpe" else curve_rows(spec, tmp_path / "whole", cliff)
+    folder = run_folder(spec, tmp_path / "reopened")
+    for _ in range(100):
+        with opened(spec, folder) as study:
+            cohort = study.open_cohort(6)
+            if cohort is None:
+                break
+            CohortRun(cohort, spec.ladder, study.objective, cliff, study, folder).advance()
+    assert JsonLines(folder.rows).read() == expected
+
+
+def test_reopening_the_study_between_two_asks_changes_nothing(tmp_path):
+    """Cohorts of one: every ask sees all that was told before it."""
+    spec = curve_spec(trials=16, lanes_per_cohort=1)
+    expected = curve_rows(spec, tmp_path / "whole", cliff)
+    folder = run_folder(spec, tmp_path / "reopened")
+    for _ in range(16):
+        with opened(spec, folder) as study:
+            cohort = study.open_cohort(1)
+            assert cohort is not None
+            run = CohortRun(cohort, spec.ladder, study.objective, cliff, study, folder)
+            while not run.done:
+                run.advance()
+    assert JsonLines(folder.rows).read() == expected
+
+
+def test_an_interrupted_cohort_is_handed_out_again_before_a_new_one(tmp_path):
+    spec = curve_spec(trials=5)
+    folder = run_folder(spec, tmp_path)
+    with opened(spec, folder) as study:
+        first = study.open_cohort(3)
+        second = study.open_cohort(3)
+        assert study.open_cohort(3) is None
+    with opened(spec, folder) as study:
+        assert [study.open_cohort(1), study.open_cohort(1), study.open_cohort(1)] == [first, second, None]
+    assert first is not None
+    assert second is not None
+    assert (first.trials, second.trials) == ((0, 1, 2), (3, 4))
+
+
+def test_a_trials_seed_depends_on_the_sweeps_seed_and_its_number_alone():
+    seeds = {(seed, number): derived_seed(seed, "trial", number) for seed in range(20) for number in range(50)}
+    assert len(set(seeds.values())) == 1000
+    assert all(0 <= value < 2**31 for value in seeds.values())
+    assert derived_seed(0, "trial", 3) == seeds[0, 3] != derived_seed(0, "sampler", 3)
+
+
+def test_a_snapshot_counts_trials_images_and_the_best(tmp_path):
+    spec = curve_spec(trials=5)
+    with opened(spec, run_folder(spec, tmp_path)) as study:
+        assert (study.snapshot().done, study.snapshot().running, study.snapshot().images) == (0, 0, 0)
+        assert math.isnan(study.snapshot().best_score)
+        study.open_cohort(3)
+        study.note_images([0, 1], 64)
+        assert (study.snapshot().running, study.snapshot().images) == (3, 128)
+        study.judge(0, 0, [0, 1, 2], [report(3.0), report(math.nan, diverged="dead"), report(2.0)])
+        snapshot = study.snapshot()
+    assert (snapshot.trials, snapshot.done, snapshot.running, snapshot.images) == (5, 1, 2, 3 * 128)
+    assert (snapshot.best_trial, snapshot.best_score, snapshot.baseline_score) == (2, 2.0, 3.0)
+    assert snapshot.outcomes == {"completed": 0, "pruned": 0, "diverged": 1, "failed": 0}
+    assert snapshot.best_config["seed"] == derived_seed(0, "trial", 2)
+
+
+def test_a_second_owner_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("sweep.study.OLD_OWNER_SECONDS", 0.0)
+    spec = curve_spec()
+    folder = run_folder(spec, tmp_path)
+    with opened(spec, folder), pytest.raises(ResultsError, match="another process is at work"):
+        LaneStudy(spec, folder)
+
+
+@pytest.mark.parametrize("change", [{"rung": 5}, {"trial": 99}])
+def test_rows_that_have_no_place_are_refused(tmp_path, change):
+    spec = curve_spec(trials=3)
+    folder = run_folder(spec, tmp_path)
+    run_cohorts(spec, folder)
+    row = JsonLines(folder.rows).read()[-1]
+    JsonLines(folder.rows).append([{**row, **change}])
+    with pytest.raises(ResultsError, match=r"rows.jsonl: trial \d+ has no place for rung \d"):
+        LaneStudy(spec, folder)
+
+
+@pytest.mark.parametrize("lost", ["outcome", "score", "cohort"])
+def test_a_row_without_one_of_its_columns_is_refused(tmp_path, lost):
+    spec = curve_spec(trials=3)
+    folder = run_folder(spec, tmp_path)
+    run_cohorts(spec, folder)
+    records = JsonLines(folder.rows).read()
+    del records[-1][lost]
+    folder.rows.unlink()
+    JsonLines(folder.rows).append(records)
+    with pytest.raises(ResultsError, match=f"rows.jsonl.*{lost}"):
+        LaneStudy(spec, folder)
+
+
+def test_the_journal_is_lines_of_json_and_holds_no_pickle(finished):
+    assert len(JsonLines(finished.journal).read()) > 24
+    assert not [p for p in finished.path.rglob("*") if p.suffix in (".pkl", ".pickle", ".db")]
+
+
+RATES = {"low": 1e-5, "high": 1e-1, "log": True}
+WIDE = {
+    **CURVE_SPACE,
+    "ranges": {**CURVE_SPACE["ranges"], "lane.generator_lr": RATES, "lane.discriminator_lr": RATES},
+}
+
+
+def share_beyond_the_cliff(tmp_path, sampler: str, seed: int) -> float:
+    """Of the last 40 of 60 proposals; half of the range of generator_lr lies beyond the cliff at 1e-3."""
+    ladder = {"rungs_images": [100, 300], "keep_fraction": 0.5}
+    spec = SweepSpec.from_mapping(
+        {"space": WIDE, "trials": 60, "lanes_per_cohort": 4, "ladder": ladder, "sampler": sampler, "seed": seed}
+    )
+    rows = curve_rows(spec, tmp_path / f"{sampler}{seed}", lambda configs: CurveArray(configs, cliff_lr=1e-3))
+    late = [row for trial, row in last_rows(rows).items() if trial >= 20]
+    return sum(row["outcome"] == "diverged" for row in late) / len(late)
+
+
+def test_the_sampler_learns_to_stay_out_of_a_diverging_region(tmp_path):
+    """The best rate lies right at the cliff. Random sampling falls over it half of the time; measured over six seeds,
+    0.52 of random proposals, 0.30 of TPE's, and 0.71 of TPE's when a diverged trial is told FAIL.
+    """
+    random, tpe = (
+        [share_beyond_the_cliff(tmp_path, sampler, seed) for seed in range(3)] for sampler in ("random", "tpe")
+    )
+    assert 0.4 < sum(random) / 3 < 0.6
+    assert sum(tpe) / 3 < 0.7 * sum(random) / 3
+    assert all(learnt < guessed for learnt, guessed in zip(tpe, random, strict=True))

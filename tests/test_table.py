@@ -1,0 +1,209 @@
+"""ResultsTable: what a sweep found, and which trial is best."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from curve_array import CurveArray, curve_spec, opened, run_cohorts, run_folder
+
+from results.export import export_trial
+from results.rows import Outcome, ResultRow
+from results.store import JsonLines, ResultsError, RunFolder
+from results.table import ResultsTable
+
+
+def row(trial: int, rung: int, score: float, outcome: Outcome = Outcome.RUNNING, **values: Any) -> dict[str, Any]:
+    plain = ResultRow(
+        trial=trial,
+        cohort=0,
+        lane=trial,
+        rung=rung,
+        images_seen=100 * (rung + 1),
+        outcome=outcome,
+        reason=f"{outcome} at {rung}",
+        d_loss=1.0,
+        g_loss=math.nan,
+        score=score,
+        best_score=score,
+        seconds=0.5,
+        device="cpu",
+        objective="fid",
+        protocol="p",
+        data_digest="d",
+        code_version="v",
+        fidelity={"fid": score},
+        hyperparameters={"lane.beta1": trial / 10},
+    ).flat()
+    return {**plain, **values}
+
+
+ROWS = [
+    row(0, 0, 9.0),
+    row(1, 0, 4.0),
+    row(2, 0, 0.5),
+    row(3, 0, math.nan, Outcome.DIVERGED),
+    row(4, 0, 6.0, Outcome.PRUNED),
+    row(5, 0, 0.25),
+    row(0, 1, 8.0, Outcome.COMPLETED),
+    row(1, 1, 7.0, Outcome.COMPLETED),
+    row(2, 1, math.nan, Outcome.DIVERGED),
+    row(5, 1, math.nan, Outcome.FAILED, protocol="", device=""),
+]
+
+
+def stored(path: Path, rows: list[dict[str, Any]]) -> Path:
+    folder = RunFolder(path / "run").create()
+    folder.spec.write_text("name: x\n")
+    JsonLines(folder.rows).append(rows)
+    return folder.path
+
+
+@pytest.fixture
+def table(tmp_path) -> ResultsTable:
+    return ResultsTable.load(stored(tmp_path, ROWS))
+
+
+def test_the_frame_has_a_row_for_each_trial_at_each_rung_as_recorded(table):
+    assert table.frame[["trial", "rung"]].values.tolist() == [[r["trial"], r["rung"]] for r in ROWS]
+    assert table.frame["score"].dtype == float
+    assert table.frame["score"].isna().sum() == 3
+    assert table.objective == "fid"
+
+
+def test_trials_stand_best_first_at_their_best_rung_and_the_dead_last(table):
+    trials = table.trials
+    assert trials["trial"].tolist() == [1, 4, 0, 5, 2, 3]
+    assert trials.set_index("trial").loc[1, ["rung", "score", "images_seen"]].tolist() == [0, 4.0, 100]
+
+
+def test_a_trial_has_the_outcome_of_its_last_rung_and_what_it_cost_in_all(table):
+    first = table.trial(1)
+    assert (first["outcome"], first["reason"]) == ("completed", "completed at 1")
+    assert (first["images_trained"], first["seconds"]) == (200, 1.0)
+
+
+def test_the_best_is_the_lowest_at_its_best_rung_and_never_diverged_or_failed(table):
+    best = table.best()
+    assert (best["trial"], best["score"], best["rung"]) == (1, 4.0, 0)
+    assert set(table.contenders["trial"]) == {0, 1, 4}
+    assert 0.25 in set(table.frame["score"])  # the failed trial scored lower once
+
+
+def test_ties_go_to_the_earlier_trial(tmp_path):
+    rows = [row(trial, 0, 1.0, Outcome.COMPLETED) for trial in (2, 0, 1)]
+    assert ResultsTable.load(stored(tmp_path, rows)).best()["trial"] == 0
+
+
+def test_the_order_of_rows_decides_nothing(tmp_path, table):
+    shuffled = ResultsTable.load(stored(tmp_path / "shuffled", ROWS[::-1]))
+    assert shuffled.trials.equals(table.trials)
+
+
+def test_the_baseline_is_trial_0_once_it_has_a_score(tmp_path, table):
+    baseline = table.baseline()
+    assert (baseline["trial"], baseline["score"]) == (0, 8.0)
+    assert ResultsTable.load(stored(tmp_path / "b", ROWS[1:6])).baseline() is None
+
+
+def test_a_table_without_any_living_trial_has_no_best(tmp_path):
+    rows = [row(0, 0, math.nan, Outcome.DIVERGED), row(1, 0, 3.0, Outcome.FAILED)]
+    table = ResultsTable.load(stored(tmp_path, rows))
+    assert len(table.trials) == 2
+    with pytest.raises(ResultsError, match="no trial of this run has a score"):
+        table.best()
+
+
+def test_a_trial_that_there_is_not_is_refused_with_those_that_there_are(table):
+    with pytest.raises(ResultsError, match=r"no trial 9 in this run; trials with results: 0 to 5"):
+        table.trial(9)
+
+
+def test_a_trial_twice_at_a_rung_is_refused(tmp_path):
+    with pytest.raises(ResultsError, match="trial 1 stands twice at rung 0"):
+        ResultsTable.load(stored(tmp_path, [*ROWS[:2], ROWS[1]]))
+
+
+def test_rows_of_two_protocols_are_refused(tmp_path):
+    with pytest.raises(ResultsError, match="different protocols cannot be compared: other, p"):
+        ResultsTable.load(stored(tmp_path, [ROWS[0], {**ROWS[1], "protocol": "other"}]))
+
+
+@pytest.mark.parametrize("column", ["score", "d_loss", "protocol", "objective", "seconds", "best_score", "trial"])
+def test_a_table_without_one_of_its_columns_is_refused_by_its_name(tmp_path, column):
+    rows = [{k: v for k, v in record.items() if k != column} for record in ROWS]
+    with pytest.raises(ResultsError, match=column):
+        ResultsTable.load(stored(tmp_path, rows))
+
+
+@pytest.mark.parametrize("column", ["score", "fidelity.fid", "seconds"])
+def test_a_number_that_is_text_is_refused(tmp_path, column):
+    with pytest.raises(ResultsError, match=column):
+        ResultsTable.load(stored(tmp_path, [ROWS[0], {**ROWS[1], column: "good"}]))
+
+
+def test_a_run_without_rows_says_so(tmp_path):
+    with pytest.raises(ResultsError, match=r"has no results yet; no trial has reached its first rung"):
+        ResultsTable.load(stored(tmp_path, []))
+
+
+def test_a_torn_last_row_is_passed_over(tmp_path):
+    path = stored(tmp_path, ROWS)
+    rows = RunFolder(path).rows
+    rows.write_bytes(rows.read_bytes()[:-5])
+    assert len(ResultsTable.load(path).frame) == len(ROWS) - 1
+
+
+@pytest.fixture(scope="module")
+def curve_run(tmp_path_factory) -> RunFolder:
+    spec = curve_spec(trials=12, lanes_per_cohort=4, ladder={"rungs_images": [100, 300, 900], "keep_fraction": 0.5})
+    folder = run_folder(spec, tmp_path_factory.mktemp("curve") / "run")
+    run_cohorts(spec, folder, lambda configs: CurveArray(configs, cliff_lr=3e-3))
+    return folder
+
+
+def test_the_table_the_export_the_sampler_and_the_final_line_agree_on_the_best(curve_run):
+    spec = curve_spec(trials=12, lanes_per_cohort=4, ladder={"rungs_images": [100, 300, 900], "keep_fraction": 0.5})
+    best = ResultsTable.load(curve_run.path).best()
+    with opened(spec, curve_run) as study:
+        snapshot = study.snapshot()
+        told = study._study.best_trial
+        assert study._optuna_trials[snapshot.best_trial or 0] == told._trial_id
+    exported = yaml.safe_load(export_trial(curve_run.path))
+    scores = [best["score"], snapshot.best_score, told.value, exported["score"]["fid"]]
+    assert scores == [best["score"]] * 4
+    assert [snapshot.best_trial, exported["source"]["trial"]] == [best["trial"]] * 2
+    assert snapshot.best_config["lane.beta1"] == best["lane.beta1"] == exported["configuration"]["lane.beta1"]
+
+
+def test_the_best_of_this_run_is_not_at_its_last_rung_so_that_the_agreement_means_something(curve_run):
+    trials: Any = ResultsTable.load(curve_run.path).trials
+    completed = trials[trials["outcome"] == "completed"]
+    assert (completed["images_seen"] < completed["images_trained"]).any()
+    assert (trials["outcome"] == "diverged").any()
+
+
+def test_a_row_is_understood_alone(curve_run):
+    frame: Any = ResultsTable.load(curve_run.path).frame
+    columns = [
+        *("trial", "cohort", "lane", "rung", "images_seen", "outcome", "reason", "d_loss", "g_loss"),
+        *("fidelity.fid", "seconds", "device", "objective", "protocol", "data_digest", "seed", "code_version"),
+        *("structure.loss", "structure.generator_width", "lane.generator_lr", "lane.beta1", "data_seed"),
+    ]
+    assert set(columns) <= set(frame.columns)
+    assert frame[columns].drop(columns=["d_loss", "g_loss", "fidelity.fid"]).notna().all(axis=None)
+    assert (frame["seed"].nunique(), frame["data_seed"].nunique()) == (12, 1)
+
+
+def test_rows_load_with_pandas_and_nothing_of_ours(curve_run):
+    frame = pd.read_json(curve_run.rows, lines=True, precise_float=True)
+    ours = ResultsTable.load(curve_run.path).frame
+    assert list(frame.columns) == list(ours.columns)
+    assert frame["score"].equals(ours["score"])
+    code = "import sys, pandas; print(len(pandas.read_json(sys.argv[1], lines=True)), 'results' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, curve_run.rows], capture_output=True, text=True)
+    assert done.stdout.split() == [str(len(ours)), "False"]
