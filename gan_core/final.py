@@ -77,6 +77,11 @@ def train_model(
     if folder.state.exists():
         array.load(folder.state)
         metrics = [row for row in read_metrics(folder.metrics) if row["images_seen"] <= array.array.state.images_seen]
+    key = f"fidelity.{workshop.scorer.objective}"
+    if metrics and math.isnan(metrics[-1][key]):
+        raise InputError(
+            f"training diverged at {metrics[-1]['images_seen']:,} images; lower the rates, in another folder"
+        )
     points = evaluation_points(evaluate_at_images, images)
     scored = {row["images_seen"] for row in metrics}
     saver = _Saver(array, folder, on_progress)
@@ -84,9 +89,9 @@ def train_model(
         if array.array.images_at(point) in scored or array.array.images_at(point) < array.array.state.images_seen:
             continue
         report = array.train_to(point, saver)[0]
-        score = report.fidelity.values[workshop.scorer.objective]
-        best = min((row[f"fidelity.{workshop.scorer.objective}"] for row in metrics), default=math.inf)
-        is_best = score < best
+        is_best = report.fidelity.values[workshop.scorer.objective] < min(
+            (row[key] for row in metrics), default=math.inf
+        )
         if is_best:
             save_tensors(folder.generator, array.array.generator_tensors(0))
         scored.add(report.images_seen)
@@ -136,7 +141,8 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        rows = list(csv.DictReader(file))
+    return [{**{name: float(v) for name, v in row.items()}, "images_seen": int(row["images_seen"])} for row in rows]
 
 
 def sample_generator(

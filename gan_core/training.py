@@ -46,6 +46,7 @@ class TrainState:
 
     def tensors(self) -> dict[str, Tensor]:
         """The state as named tensors, lanes first where there are lanes: what a checkpoint holds."""
+        networks = (self.generator, self.discriminator)
         return {
             "generator": self.generator.flat,
             "discriminator": self.discriminator.flat,
@@ -59,15 +60,17 @@ class TrainState:
             "d_loss_sum": self.d_loss_sum,
             "g_loss_sum": self.g_loss_sum,
             "g_loss_count": self.g_loss_count,
+            "layout": torch.tensor([n for rows in networks for shape in rows.shapes.values() for n in (0, *shape)]),
             "counters": torch.tensor([self.images_seen, self.discriminator_steps, self.d_loss_count]),
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Takes over what `tensors` gave, in place. Raises InputError when the shapes are another state's."""
         for name, mine in self.tensors().items():
-            if name not in tensors or tensors[name].shape != mine.shape:
+            theirs = tensors.get(name)
+            if theirs is None or theirs.shape != mine.shape or (name == "layout" and not theirs.equal(mine)):
                 raise InputError(f"the checkpoint's {name!r} does not fit this configuration; it is another run's")
-            mine.copy_(tensors[name])
+            mine.copy_(theirs)
         self.images_seen, self.discriminator_steps, self.d_loss_count = tensors["counters"].tolist()
 
 

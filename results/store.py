@@ -45,7 +45,7 @@ class RunFolder:
         try:
             return self.spec.is_file()
         except OSError as error:
-            raise ResultsError(f"cannot look into {self.path}: {error.strerror}; choose another --out") from error
+            raise ResultsError(f"cannot read {self.path}: {error.strerror}; give another folder (--out)") from error
 
     def create(self) -> "RunFolder":
         """Makes the folder. Raises ResultsError when it cannot be written."""

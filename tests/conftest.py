@@ -5,35 +5,11 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from tiny_runs import TINY, Answer, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it when a test first imports it; so do its subprocesses
-
-TINY = (
-    "structure.generator_width=16",
-    "structure.discriminator_width=16",
-    "structure.latent_size=4",
-    "lane.ema_half_life_images=500",
-    "ladder.rungs_images=[256, 512]",
-    "ladder.keep_fraction=0.5",
-    "trials=4",
-    "lanes_per_cohort=2",
-)
-
-
-class Answer(NamedTuple):
-    """What a command said."""
-
-    code: int
-    out: str
-    err: str
-
-
-def settings(*assignments: str) -> list[str]:
-    """Assignments as the command line takes them."""
-    return [part for assignment in assignments for part in ("--set", assignment)]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import TINY, settings
 from PIL import Image
+from tiny_runs import TINY, settings
 
 from gan_core.final import read_metrics
 from results.store import JsonLines, RunFolder

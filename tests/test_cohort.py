@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from curve_array import CurveArray, curve_spec, opened, run_cohorts, run_folder
+from curve_array import CurveArray, curve_level, curve_spec, opened, run_cohorts, run_folder
 from optuna.storages.journal import JournalFileBackend
 from PIL import Image
 
@@ -80,6 +80,7 @@ def test_the_undisturbed_sweep_has_what_a_kill_could_spoil(undisturbed):
     assert outcomes == {"running", "completed", "pruned", "diverged"}
     assert {row["cohort"] for row in undisturbed.rows} == {0, 1}
     assert {row["structure.generator_width"] for row in undisturbed.rows} == {16, 32}
+    assert [row["trial"] for row in undisturbed.rows if row["rung"] == 1 and (row["score"] or 0) > row["best_score"]]
     assert len(undisturbed.pictures) >= 4
     assert undisturbed.warned == []
 
@@ -383,7 +384,7 @@ def test_a_picture_shows_a_trial_at_its_best_rung(undisturbed, tmp_path):
     shown, images = {}, {}
     for trial in scored:
         best = min((r for r in rows if r["trial"] == trial and r["score"] is not None), key=lambda r: r["score"])
-        level = np.float32((best["seed"] % 100) / 100 + best["images_seen"] / 1e6 - 0.5)
+        level = curve_level(best["seed"], best["images_seen"])
         with Image.open(folder.trial_samples(trial)) as picture:
             shown[trial] = np.asarray(picture)[picture.height // 16, picture.width // 16]
         images[trial] = round(float(level) * 127.5 + 127.5)

@@ -31,7 +31,8 @@ def data_root(tmp_path_factory) -> Path:
     """Folders as torchvision lays them out, with scikit-learn's digits enlarged to 28x28 in them."""
     root = tmp_path_factory.mktemp("data")
     images, labels = load_digits(return_X_y=True)
-    large = np.pad((images.reshape(-1, 8, 8) * 15.9).repeat(3, 1).repeat(3, 2), ((0, 0), (2, 2), (2, 2)))
+    labels = np.asarray(labels)
+    large = np.pad((np.asarray(images).reshape(-1, 8, 8) * 15.9).repeat(3, 1).repeat(3, 2), ((0, 0), (2, 2), (2, 2)))
     for name in ("MNIST", "FashionMNIST"):
         raw = root / name / "raw"
         raw.mkdir(parents=True)

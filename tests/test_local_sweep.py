@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TINY, settings
 from PIL import Image
+from tiny_runs import TINY, settings
 
 from gan_core.config import HYPERPARAMETERS
 from gan_core.final import read_metrics

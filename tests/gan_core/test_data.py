@@ -196,7 +196,10 @@ def test_a_damaged_idx_file_is_refused_by_name(tmp_path, write, kind, says):
     assert says in str(refused.value)
 
 
-@pytest.mark.parametrize("damage", [lambda x: x[:-9], lambda x: x[:20], lambda x: b"no gzip", lambda x: b""])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda x: x[:-9], lambda x: x[:20], lambda x: x[:10] + b"\xff" + x[11:], lambda x: b"no gzip", lambda x: b""],
+)
 def test_a_damaged_gzip_file_is_refused_by_name(tmp_path, damage: Callable[[bytes], bytes]):
     path = write_packed(tmp_path / "images", idx_bytes(images_and_labels(0, 2)[0]))
     path.write_bytes(damage(path.read_bytes()))

@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from gan_core.data import Dataset
@@ -105,8 +107,9 @@ def test_training_leaves_every_global_generator_alone(cache):
         return [torch.get_rng_state().tolist(), repr(numpy_state), random.getstate()]
 
     before = states()
-    load_extractor(small_dataset())
-    assert states() == before
+    for _ in ("trained", "read from the cache"):
+        load_extractor(small_dataset())
+        assert states() == before
     torch.rand(1)
     np.random.rand(1)  # noqa: NPY002
     random.random()
@@ -176,6 +179,20 @@ save_file(load_extractor(small_dataset()).classifier.state_dict(), sys.argv[1])
     assert [process.returncode for process in processes] == [0, 0]
     assert files(cache) == [stored.name]
     assert [bits(load_file(result)) for result in results] == [bits(load_file(stored))] * 2
+
+
+def test_who_waits_for_another_reads_what_the_other_trained(cache, stored):
+    other = {name: tensor + 1 for name, tensor in load_file(stored).items()}
+    cache.mkdir(parents=True)
+    found = []
+    waiting = threading.Thread(target=lambda: found.append(load_extractor(small_dataset())))
+    with FileLock(f"{cache / stored.name}.lock"):
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+        save_file(other, cache / stored.name)
+    waiting.join(60)
+    assert bits(found[0].classifier.state_dict()) == bits(other)
 
 
 def test_where_the_cache_cannot_be_written_a_temporary_one_serves(stored, tmp_path, monkeypatch):

@@ -193,6 +193,16 @@ def test_killed_at_any_call_and_run_again_equals_not_stopping(workshop, whole, t
     assert outcome(folder) == outcome(whole[0])
 
 
+def test_killed_between_metrics_and_state_and_run_again_equals_not_stopping(workshop, whole, tmp_path):
+    folder = ModelFolder(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run(workshop, folder, Calls(5))
+    for ahead in ("metrics.csv", "generator.safetensors"):
+        shutil.copy(whole[0].path / ahead, folder.path / ahead)
+    run(workshop, folder, Calls())
+    assert outcome(folder) == outcome(whole[0])
+
+
 def test_the_state_is_saved_now_and_then_between_scorings(workshop, tmp_path, monkeypatch):
     monkeypatch.setattr(gan_core.final, "SAVE_EVERY_SECONDS", 0.0)
     folder, saved = ModelFolder(tmp_path), []
@@ -301,7 +311,7 @@ def test_a_training_that_diverged_is_refused_again_when_it_is_run_again(workshop
 
 
 def test_metrics_read_as_they_were_written(tmp_path):
-    rows = [{"images_seen": 26.0, "loss": 0.1 + 0.2}, {"images_seen": 52.0, "loss": math.nan}]
+    rows = [{"images_seen": 26, "loss": 0.1 + 0.2}, {"images_seen": 52, "loss": math.nan}]
     assert read_metrics(tmp_path / "metrics.csv") == []
     write_metrics(tmp_path / "metrics.csv", rows)
     assert repr(read_metrics(tmp_path / "metrics.csv")) == repr(rows)

@@ -94,7 +94,7 @@ def lane_results(array: LaneArray) -> list[dict[str, bytes]]:
     has none to compare when it is alone.
     """
     state, samples = array.state.tensors(), array.sample(count=29, seed=3)
-    named = {name: state[name] for name in state if name not in ("average", "counters")}
+    named = {name: state[name] for name in state if name not in ("average", "counters", "layout")}
     return [
         {
             **{name: bits(tensor[i]) for name, tensor in named.items()},
