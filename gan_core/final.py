@@ -79,9 +79,8 @@ def train_model(
         metrics = [row for row in read_metrics(folder.metrics) if row["images_seen"] <= array.array.state.images_seen]
     key = f"fidelity.{workshop.scorer.objective}"
     if metrics and math.isnan(metrics[-1][key]):
-        raise InputError(
-            f"training diverged at {metrics[-1]['images_seen']:,} images; lower the rates, in another folder"
-        )
+        where = f"{metrics[-1]['images_seen']:,} images"
+        raise InputError(f"training diverged at {where}; lower the rates, and train in another folder")
     points = evaluation_points(evaluate_at_images, images)
     scored = {row["images_seen"] for row in metrics}
     saver = _Saver(array, folder, on_progress)
@@ -89,13 +88,12 @@ def train_model(
         if array.array.images_at(point) in scored or array.array.images_at(point) < array.array.state.images_seen:
             continue
         report = array.train_to(point, saver)[0]
-        is_best = report.fidelity.values[workshop.scorer.objective] < min(
-            (row[key] for row in metrics), default=math.inf
-        )
+        row = _metrics_row(report)
+        is_best = row[key] < min((earlier[key] for earlier in metrics), default=math.inf)
         if is_best:
             save_tensors(folder.generator, array.array.generator_tensors(0))
         scored.add(report.images_seen)
-        metrics.append(_metrics_row(report))
+        metrics.append(row)
         write_metrics(folder.metrics, metrics)
         array.save(folder.state)
         if on_progress(Progress(report.images_seen, report, is_best)):
