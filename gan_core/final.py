@@ -76,7 +76,10 @@ def train_model(
     metrics: list[dict[str, float]] = []
     if folder.state.exists():
         array.load(folder.state)
-        metrics = [row for row in read_metrics(folder.metrics) if row["images_seen"] <= array.array.state.images_seen]
+        state = array.array.state
+        # A scoring counts once the state after it is saved: losses have then been read, and none is summed up since.
+        settled = state.images_seen if state.d_loss_count == 0 else state.images_seen - 1
+        metrics = [row for row in read_metrics(folder.metrics) if row["images_seen"] <= settled]
     key = f"fidelity.{workshop.scorer.objective}"
     if metrics and math.isnan(metrics[-1][key]):
         where = f"{metrics[-1]['images_seen']:,} images"

@@ -291,23 +291,23 @@ DIVERGING = replace(
 )
 
 
-def train_until_it_diverges(workshop: Workshop, folder: ModelFolder) -> None:
-    train_model(DIVERGING, workshop, folder, images=2600, evaluate_at_images=(2600,), on_progress=Calls())
-
-
 def test_a_training_that_diverges_says_where_and_why_and_keeps_no_generator(workshop, tmp_path):
     folder = ModelFolder(tmp_path)
     with pytest.raises(InputError, match="diverged at 2,600 images: discriminator loss is nan; lower the rates"):
-        train_until_it_diverges(workshop, folder)
+        train_model(DIVERGING, workshop, folder, images=2600, evaluate_at_images=(2600,), on_progress=Calls())
     assert not folder.generator.exists()
     assert math.isnan(read_metrics(folder.metrics)[-1]["fidelity.wasserstein"])
 
 
-def test_a_training_that_diverged_is_refused_again_when_it_is_run_again(workshop, tmp_path):
+@pytest.mark.parametrize(("k", "images", "scored"), [(2, 2600, False), (5, 91, True)], ids=["score", "weights"])
+def test_a_training_that_diverged_is_refused_again_when_it_is_run_again(workshop, tmp_path, k, images, scored):
+    """Also where the discriminator alone is lost: its generator still has a score."""
+    config = replace(DIVERGING, lane=replace(DIVERGING.lane, discriminator_steps=k, ema_half_life_images=0))
     folder = ModelFolder(tmp_path)
-    for _ in range(2):
-        with pytest.raises(InputError, match="diverged at 2,600 images"):
-            train_until_it_diverges(workshop, folder)
+    for _ in range(3):
+        with pytest.raises(InputError, match=f"diverged at {images:,} images"):
+            train_model(config, workshop, folder, images=images, evaluate_at_images=(images,), on_progress=Calls())
+        assert math.isfinite(read_metrics(folder.metrics)[-1]["fidelity.wasserstein"]) == scored
 
 
 def test_metrics_read_as_they_were_written(tmp_path):
