@@ -20,7 +20,7 @@ from sweep.progress import Watch
 from sweep.spec import SweepSpec
 
 
-def family(pid: int) -> set[int]:
+def family_of(pid: int) -> set[int]:
     """A process and all below it."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -54,7 +54,7 @@ def measure_command(arguments: list[str], folder: Path) -> tuple[float, int]:
     started, peak = time.monotonic(), 0
     with subprocess.Popen(command, env=environment) as process:
         while process.poll() is None:
-            peak = max(peak, proportional_bytes(family(process.pid)))
+            peak = max(peak, proportional_bytes(family_of(process.pid)))
             time.sleep(1.0)
     return time.monotonic() - started, peak
 

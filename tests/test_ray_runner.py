@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.first_sweep import family_of
 from gan_core.config import InputError
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
@@ -191,20 +192,6 @@ def listening_beyond_loopback(pids: set[int]) -> list[str]:
     return found
 
 
-def descendants(pid: int) -> set[int]:
-    """A process and all below it."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except (OSError, IndexError):
-            continue
-    family = {pid}
-    while more := {child for child, parent in parents.items() if parent in family} - family:
-        family |= more
-    return family
-
-
 def wait_for_end(pids: set[int], seconds: float = 20) -> set[int]:
     """Which of the processes are still there in the end; a zombie is gone."""
     deadline = time.monotonic() + seconds
@@ -242,7 +229,7 @@ def test_an_interrupted_sweep_listens_on_loopback_alone_ends_with_130_and_resume
 
     first = subprocess.Popen(run, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert started(first, rows)
-    family = descendants(first.pid)
+    family = family_of(first.pid)
     assert len(family) > 3
     assert listening_beyond_loopback(family) == []
     first.send_signal(signal.SIGINT)
