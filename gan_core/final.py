@@ -70,7 +70,8 @@ def train_model(
 
     on_progress is called after every step and after every scoring; when it answers True the state is saved and
     KeyboardInterrupt is raised. On the CPU, networks of linear layers follow the trial of a sweep with the same
-    configuration bit for bit. Raises InputError when the folder's state is another configuration's.
+    configuration bit for bit. Raises InputError when the folder's state has another structure, and when
+    training diverges.
     """
     array = workshop.build([config])
     metrics: list[dict[str, float]] = []
@@ -81,9 +82,6 @@ def train_model(
         settled = state.images_seen if state.d_loss_count == 0 else state.images_seen - 1
         metrics = [row for row in read_metrics(folder.metrics) if row["images_seen"] <= settled]
     key = f"fidelity.{workshop.scorer.objective}"
-    if metrics and math.isnan(metrics[-1][key]):
-        where = f"{metrics[-1]['images_seen']:,} images"
-        raise InputError(f"training diverged at {where}; lower the rates, and train in another folder")
     points = evaluation_points(evaluate_at_images, images)
     scored = {row["images_seen"] for row in metrics}
     saver = _Saver(array, folder, on_progress)
@@ -92,17 +90,19 @@ def train_model(
             continue
         report = array.train_to(point, saver)[0]
         row = _metrics_row(report)
-        is_best = row[key] < min((earlier[key] for earlier in metrics), default=math.inf)
+        is_best = report.diverged is None and row[key] < min((r[key] for r in metrics), default=math.inf)
         if is_best:
             save_tensors(folder.generator, array.array.generator_tensors(0))
         scored.add(report.images_seen)
         metrics.append(row)
         write_metrics(folder.metrics, metrics)
-        array.save(folder.state)
-        if on_progress(Progress(report.images_seen, report, is_best)):
-            raise KeyboardInterrupt
+        if report.diverged is None:  # a dead state is not gone on from: run again, training dies again
+            array.save(folder.state)
+        stop = on_progress(Progress(report.images_seen, report, is_best))
         if report.diverged is not None:
             raise InputError(f"training diverged at {report.images_seen:,} images: {report.diverged}; lower the rates")
+        if stop:
+            raise KeyboardInterrupt
 
 
 class _Saver:

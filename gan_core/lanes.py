@@ -2,7 +2,8 @@
 
 Two promises are kept here, and everything numeric in the core is built on them.
 
-1. *A lane's arithmetic does not depend on its neighbours, its place or their number*, bit for bit on the CPU. Nothing
+1. *A lane's arithmetic does not depend on its neighbours, its place or their number*, bit for bit on the CPU with one
+   torch thread (`torch.set_num_threads(1)`; with more, torch cuts elementwise loops in the middle of a lane). Nothing
    mixes lanes; but a matrix library picks its inner loops by the alignment of what it is given, and a vectorised
    elementwise loop treats the tail of a tensor differently from its middle. So every lane starts on a boundary of 128
    bytes (`lane_empty`), products go through `lane_matmul`, and functions whose vector and scalar forms round

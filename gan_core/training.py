@@ -66,11 +66,13 @@ class TrainState:
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Takes over what `tensors` gave, in place. Raises InputError when the shapes are another state's."""
-        for name, mine in self.tensors().items():
+        mine = self.tensors()
+        for name, own in mine.items():
             theirs = tensors.get(name)
-            if theirs is None or theirs.shape != mine.shape or (name == "layout" and not theirs.equal(mine)):
+            if theirs is None or theirs.shape != own.shape or (name == "layout" and not theirs.equal(own.cpu())):
                 raise InputError(f"the checkpoint's {name!r} does not fit this configuration; it is another run's")
-            mine.copy_(theirs)
+        for name, own in mine.items():
+            own.copy_(tensors[name])
         self.images_seen, self.discriminator_steps, self.d_loss_count = tensors["counters"].tolist()
 
 
