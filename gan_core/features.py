@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gan_core.data import Dataset
-from gan_core.lanes import Stream, stream
+from gan_core.lanes import Stream, lane_arithmetic, stream
 
 FEATURES = 64
 CHANNELS = 16  # of the first convolution; the second has twice as many
@@ -151,12 +151,8 @@ def train_classifier(dataset: Dataset) -> Classifier:
     """
     if dataset.train_labels is None:
         raise ValueError(f"data set {dataset.name!r} has no labels to train a classifier with")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with lane_arithmetic():
         return _fit(initial_classifier(dataset), dataset.train, dataset.train_labels)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _fit(classifier: Classifier, images: Tensor, labels: Tensor) -> Classifier:

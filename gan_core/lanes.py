@@ -15,7 +15,9 @@ L lanes, N rows, F features.
 """
 
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 
 import numpy as np
@@ -62,6 +64,22 @@ def fill_latents(out: Tensor, distribution: str, seeds: Sequence[int], purpose: 
         )
         lane.copy_(torch.from_numpy(drawn))
     return out
+
+
+@contextmanager
+def lane_arithmetic() -> Iterator[None]:
+    """The arithmetic that trials are computed in: one torch thread, and denormals taken for zero (Adam's moments decay
+    into them, where a core is many times slower). What was set before is set again at the end.
+    """
+    threads = torch.get_num_threads()
+    flushed = sys.float_info.min / 2 == 0  # torch cannot be asked
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(flushed)
 
 
 def column(values: Sequence[float], like: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 
 from gan_core.config import GanConfig, InputError
@@ -20,6 +19,7 @@ from gan_core.final import (
     sample_generator,
     train_model,
 )
+from gan_core.lanes import lane_arithmetic
 from gan_core.scoring import Workshop
 from gan_core.version import code_version
 from results.export import ExportedConfiguration
@@ -81,8 +81,6 @@ def train_final(
     config: GanConfig, exported: ExportedConfiguration, home: Path, images: int, data_root: Path | None
 ) -> int:
     """Trains a model, or goes on with one. The exit code: 0, or 130 when it was interrupted and can go on."""
-    torch.set_num_threads(1)  # as a trial of a sweep has, so that it can be followed bit for bit
-    torch.set_flush_denormal(True)
     folder = ModelFolder(home)
     _refuse_other_model(config, folder)
     workshop = Workshop(config.structure.dataset, data_root)
@@ -93,7 +91,7 @@ def train_final(
         )
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        with exclusive(folder.path / ".lock"):
+        with exclusive(folder.path / ".lock"), lane_arithmetic():  # as a trial has: it can be followed bit for bit
             return _train_locked(config, exported, folder, images, workshop)
     except OSError as error:
         raise ResultsError(f"cannot write to {folder.path}: {error.strerror or error}; choose another -o") from error
@@ -171,9 +169,9 @@ def write_samples(model: Path, count: int, seed: int, output: Path) -> None:
     whole = isinstance(shape, list) and shape and all(isinstance(n, int) and n > 0 for n in shape)
     if not isinstance(configuration, dict) or not isinstance(shape, list) or not whole:
         raise InputError(f"{folder.config} lacks 'configuration' or 'model.sample_shape'; it was changed by hand")
-    torch.set_num_threads(1)
     structure = GanConfig.unflatten(configuration).structure
-    drawn = sample_generator(structure, tuple(shape), load_generator_weights(folder), count, seed).numpy()
+    with lane_arithmetic():
+        drawn = sample_generator(structure, tuple(shape), load_generator_weights(folder), count, seed).numpy()
     try:
         if output.suffix == ".npy":
             np.save(output, drawn if drawn.ndim == 4 else drawn.reshape(-1))

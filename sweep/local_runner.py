@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from gan_core.config import GanConfig, InputError
+from gan_core.lanes import lane_arithmetic
 from gan_core.scoring import Workshop
 from results.store import RunFolder
 from sweep.cohort import CohortRun, TrainableArray
@@ -43,20 +44,17 @@ def run_local(
     if wanted != "auto" and float(wanted) > torch.cuda.device_count():
         have = torch.cuda.device_count()
         raise InputError(f"resources.gpus_per_cohort asks for {wanted:g}, and torch sees {have} here; lower it")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # Adam's moments decay into denormals, which are many times slower
     study = LaneStudy(spec, folder)
     try:
-        if build is None:
-            device = "cpu" if spec.resources.gpus_per_cohort == 0 else "auto"
-            build = Workshop(spec.space.base.structure.dataset, spec.data_root, device).build
-        while (cohort := study.open_cohort(spec.cohort_size(SLOTS))) is not None:
-            run = CohortRun(cohort, spec.ladder, study.objective, build, _WatchedStudy(study, watch), folder)
-            while not run.done:
-                run.advance()
-                watch.show(study.snapshot())
+        with lane_arithmetic():
+            if build is None:
+                device = "cpu" if wanted == 0 else "auto"
+                build = Workshop(spec.space.base.structure.dataset, spec.data_root, device).build
+            while (cohort := study.open_cohort(spec.cohort_size(SLOTS))) is not None:
+                run = CohortRun(cohort, spec.ladder, study.objective, build, _WatchedStudy(study, watch), folder)
+                while not run.done:
+                    run.advance()
+                    watch.show(study.snapshot())
         watch.show(study.snapshot())
     finally:
         study.close()
-        torch.set_num_threads(threads)

@@ -20,9 +20,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-import torch
-
 from gan_core.config import GanConfig, InputError
+from gan_core.lanes import lane_arithmetic
 from gan_core.reports import LaneReport
 from gan_core.scoring import Workshop
 from results.store import ResultsError, RunFolder
@@ -299,7 +298,8 @@ def _trainable_class() -> Any:
         def step(self) -> dict[str, Any]:
             self._study = _RemoteStudy(ray.get_actor(STUDY_ACTOR, namespace=NAMESPACE))
             try:
-                return self._climb()
+                with lane_arithmetic():
+                    return self._climb()
             except Exception as error:  # whatever it is, the table shall say it if it happens again and again
                 self._study.note_failure(self._wanted["cohort"]["cohort"], f"{type(error).__name__}: {error}")
                 raise
@@ -321,8 +321,6 @@ def _trainable_class() -> Any:
             }
 
         def _begin(self) -> CohortRun:
-            torch.set_num_threads(1)
-            torch.set_flush_denormal(True)
             if self._build is None:
                 wants_gpu = bool(ray.get_gpu_ids())
                 dataset = self._spec.space.base.structure.dataset

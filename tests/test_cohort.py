@@ -68,6 +68,14 @@ def facts(folder: RunFolder, spec: SweepSpec, killed: str = "", warned: list[str
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _unsynced() -> Iterator[None]:
+    """What a killed process wrote is in the page cache; a power cut alone needs the disk, and syncing is slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> Facts:
     folder = run_folder(SPEC, tmp_path_factory.mktemp("undisturbed") / "run")

@@ -227,3 +227,14 @@ def test_the_tiny_settings_are_all_in_the_recorded_spec(digits_run):
     recorded = SweepSpec.from_yaml(RunFolder(digits_run).spec)
     assert recorded.differences(SweepSpec.from_mapping({}, TINY)) == []
     assert len(settings(*TINY)) == 2 * len(TINY)
+
+
+def test_a_local_sweep_leaves_threads_and_denormals_as_they_were(tmp_path, gan_sweep):
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    assert gan_sweep("run", "--local", "--out", tmp_path / "run", *settings(*TINY)).code == 0
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+    assert torch.tensor(5e-324, dtype=torch.float64).mul(1).item() > 0

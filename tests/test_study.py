@@ -1,6 +1,8 @@
 """LaneStudy: what is proposed, what is answered, and what Optuna is told."""
 
 import math
+import os
+from collections.abc import Iterator
 
 import pytest
 from curve_array import CURVE_SPACE, CurveArray, curve_rows, curve_score, curve_spec, opened, run_cohorts, run_folder
@@ -40,6 +42,14 @@ def told(study: LaneStudy) -> dict[int, tuple]:
 
 def without_time(rows: list[dict]) -> list[dict]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unsynced() -> Iterator[None]:
+    """What a killed process wrote is in the page cache; a power cut alone needs the disk, and syncing is slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture(scope="module")
