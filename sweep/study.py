@@ -12,7 +12,6 @@ import hashlib
 import math
 import shutil
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -38,6 +37,18 @@ def derived_seed(seed: int, purpose: str, number: int) -> int:
     """The seed of one trial (or of one proposal) of a sweep: 31 bits that depend on nothing else."""
     digest = hashlib.blake2b(f"{seed}:{purpose}:{number}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") >> 1
+
+
+class _NoLock:
+    """The folder is ours alone already (`study_lock`). Optuna's own lock would outlive a killed owner by half a minute,
+    and answers Ctrl-C inside it with another error.
+    """
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
 
 
 class LaneStudy:
@@ -179,9 +190,8 @@ class LaneStudy:
 
     def _open_study(self) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        # The folder is ours alone (study_lock), so a lock left beside the journal is a killed owner's.
-        Path(f"{self.folder.journal}.lock").unlink(missing_ok=True)
-        storage = JournalStorage(JournalFileBackend(str(self.folder.journal)))
+        lock: Any = _NoLock()  # Optuna does not export the base class it asks for
+        storage = JournalStorage(JournalFileBackend(str(self.folder.journal), lock_obj=lock))
         study = optuna.create_study(storage=storage, study_name=STUDY_NAME, direction="minimize", load_if_exists=True)
         if study.direction is not optuna.study.StudyDirection.MINIMIZE:
             raise ResultsError(f"{self.folder.journal} holds a study that maximises; it is not this run's")
