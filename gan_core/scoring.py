@@ -27,7 +27,7 @@ from gan_core.fidelity import (
     wasserstein_floor,
 )
 from gan_core.health import divergence
-from gan_core.lanes import Stream
+from gan_core.lanes import Stream, lane_arithmetic
 from gan_core.reports import FidelityReport, LaneReport
 from gan_core.training import LaneArray
 
@@ -140,7 +140,8 @@ class ValueScorer:
 
 def build_scorer(dataset: Dataset) -> Scorer:
     """The scorer of a data set; trains or loads the feature extractor where one is needed."""
-    return ValueScorer(dataset) if dataset.classes == 0 else ImageScorer(dataset, load_extractor(dataset))
+    with lane_arithmetic():  # the reference's own numbers must not depend on who asks for them
+        return ValueScorer(dataset) if dataset.classes == 0 else ImageScorer(dataset, load_extractor(dataset))
 
 
 def evaluate(array: LaneArray, scorer: Scorer, started: float) -> list[LaneReport]:

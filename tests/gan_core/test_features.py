@@ -236,3 +236,18 @@ def test_an_extractor_moved_to_a_device_is_the_same_one(filled):
 def test_a_data_set_without_labels_has_no_classifier(gaussian):
     with pytest.raises(ValueError, match="'gaussian' has no labels"):
         train_classifier(gaussian)
+
+
+def test_a_scorers_reference_does_not_depend_on_the_callers_threads(digits):
+    from gan_core.scoring import ImageScorer, build_scorer
+
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        found.append(build_scorer(digits))
+    torch.set_num_threads(1)
+    one, other = found
+    assert isinstance(one, ImageScorer)
+    assert isinstance(other, ImageScorer)
+    assert torch.equal(one.covariance, other.covariance)
+    assert torch.equal(one.extractor.deviation, other.extractor.deviation)
