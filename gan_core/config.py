@@ -5,71 +5,73 @@ file, in the table, in an exported configuration. Where a field stands says what
 shapes, so only lanes of equal structure share an array; a *lane* field is one number a lane.
 """
 
-import math
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import Field, asdict, dataclass, field, fields
-from difflib import get_close_matches
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
-Architecture = Literal["gaussian", "mlp"]
-DatasetName = Literal["gaussian", "digits", "mnist", "fashion_mnist"]
-LatentDistribution = Literal["normal", "uniform"]
-LossName = Literal["non_saturating", "minimax", "least_squares", "hinge"]
+from gan_core.combinations import BATCH_NORM_DISCRIMINATORS, BATCH_NORM_GENERATORS, check_lane, check_structure
+from gan_core.fields import Hyperparameter, check_fields, describe, fitted, ranged
+from gan_core.input_error import InputError, nearest
+
+__all__ = ["HYPERPARAMETERS", "GanConfig", "InputError", "LaneConfig", "StructureConfig", "nearest"]
+
+Architecture = Literal["gaussian", "mlp", "mlp_bn", "mlp_minimax", "mlp_dropout", "cgan", "dcgan", "infogan"]
+LatentDistribution = Literal["normal", "uniform", "symmetric_uniform"]
+LossName = Literal["non_saturating", "minimax", "minimax_clamped", "least_squares", "hinge", "wasserstein_gp"]
+LossReduction = Literal["mean", "sum"]
+GradientPenalty = Literal["none", "r1", "wgan_gp"]
+DiscriminatorNorm = Literal["published", "none", "batch", "spectral"]
 DiscriminatorInput = Literal["sample", "minibatch", "moments"]
+UpdateOrder = Literal["discriminator_first", "generator_first"]
 
 LARGEST_SEED = 2**63 - 1
 
 
-class InputError(ValueError):
-    """Something a person wrote is wrong. The message is one line: the rule, the value, the fix."""
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """How an unknown name is answered: the closest known one, or the list of all.
-
-    >>> nearest("lane.generator_rl", ["lane.generator_lr", "seed"])
-    "did you mean 'lane.generator_lr'?"
-    """
-    known = list(known)
-    close = get_close_matches(str(name), known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-
-
-def _ranged(default: Any, says: str, *, low: float = -math.inf, high: float = math.inf, below: float = math.inf) -> Any:
-    """A dataclass field with its range: low <= value <= high, and value < below."""
-    return field(default=default, metadata={"says": says, "low": low, "high": high, "below": below})
-
-
 @dataclass(frozen=True, kw_only=True)
 class StructureConfig:
-    """The hyperparameters that fix shapes. Lanes of one array share all of them. Defaults: the `mlp` family's.
+    """The hyperparameters that fix shapes or the course of a step. Lanes of one array share all of them.
 
+    Defaults: the `mlp` family's; a family's published settings are the base of the shipped space of its name.
     Raises InputError when a value has the wrong type, is out of range, or does not fit the others.
     """
 
-    architecture: Architecture = _ranged("mlp", "the networks of G and D")
-    dataset: DatasetName = _ranged("digits", "what real samples are drawn from")
-    generator_width: int = _ranged(256, "units of each hidden layer of G", low=1, high=65536)
-    discriminator_width: int = _ranged(256, "units of each hidden layer of D", low=1, high=65536)
-    latent_size: int = _ranged(100, "numbers in a latent", low=1, high=65536)
-    latent_distribution: LatentDistribution = _ranged("normal", "N(0, 1) or U(0, 1)")
-    batch_size: int = _ranged(64, "real images D sees at each of its steps", low=1, high=65536)
-    loss: LossName = _ranged("non_saturating", "the game that is played")
-    discriminator_input: DiscriminatorInput = _ranged("sample", "what D decides on: a sample, or a whole minibatch")
+    architecture: Architecture = ranged("mlp", "the networks of G and D")
+    dataset: str = ranged("digits", "what real samples are drawn from: KIND or KIND:ARGUMENTS")
+    image_size_pixels: int = ranged(0, "side of the images, resized to it; 0: the data set's own", low=0, high=512)
+    generator_width: int = ranged(256, "units of G's first hidden layer; the others scale with it", low=1, high=65536)
+    discriminator_width: int = ranged(256, "units of D's base layer; the others scale with it", low=1, high=65536)
+    latent_size: int = ranged(100, "numbers of noise in a latent", low=1, high=65536)
+    latent_distribution: LatentDistribution = ranged("normal", "N(0, 1), U(0, 1) or U(-1, 1)")
+    categorical_codes: int = ranged(0, "values of InfoGAN's categorical code", low=0, high=1000)
+    continuous_codes: int = ranged(0, "InfoGAN's continuous codes, each in (-1, 1)", low=0, high=1000)
+    batch_size: int = ranged(64, "real images D sees at each of its steps", low=1, high=65536)
+    loss: LossName = ranged("non_saturating", "the game that is played")
+    loss_reduction: LossReduction = ranged("mean", "over a batch's decisions, in what is descended")
+    gradient_penalty: GradientPenalty = ranged("none", "on D; loss 'wasserstein_gp' has wgan_gp by itself")
+    discriminator_norm: DiscriminatorNorm = ranged("published", "normalisation in D; published: the family's own")
+    discriminator_input: DiscriminatorInput = ranged("sample", "what D decides on: a sample, or a whole minibatch")
+    update_order: UpdateOrder = ranged("discriminator_first", "generator_first: D then sees the fakes G learnt from")
 
     def __post_init__(self) -> None:
-        _check("structure", self)
-        if (self.architecture == "gaussian") != (self.dataset == "gaussian"):
-            raise InputError(
-                f"structure.architecture 'gaussian' and structure.dataset 'gaussian' go together, got "
-                f"architecture {self.architecture!r} with dataset {self.dataset!r}; images need architecture 'mlp'"
-            )
-        if self.discriminator_input != "sample" and self.architecture != "gaussian":
-            raise InputError(
-                f"structure.discriminator_input {self.discriminator_input!r} needs architecture 'gaussian', "
-                f"got {self.architecture!r}; use 'sample'"
-            )
+        check_fields("structure", self)
+        check_structure(self)
+
+    @property
+    def penalty(self) -> GradientPenalty:
+        """The gradient penalty that is in force."""
+        return "wgan_gp" if self.loss == "wasserstein_gp" else self.gradient_penalty
+
+    @property
+    def norm(self) -> DiscriminatorNorm:
+        """The normalisation of D that is in force: none, batch or spectral."""
+        if self.discriminator_norm != "published":
+            return self.discriminator_norm
+        return "batch" if self.architecture in BATCH_NORM_DISCRIMINATORS else "none"
+
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether G or D has batch normalisation."""
+        return self.norm == "batch" or self.architecture in BATCH_NORM_GENERATORS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,30 +81,47 @@ class LaneConfig:
     Raises InputError when a value has the wrong type or is out of range.
     """
 
-    generator_lr: float = _ranged(2e-4, "Adam's learning rate of G", low=0.0, high=10.0)
-    discriminator_lr: float = _ranged(2e-4, "Adam's learning rate of D", low=0.0, high=10.0)
-    beta1: float = _ranged(0.9, "Adam's decay of the mean, in G and D", low=0.0, below=1.0)
-    beta2: float = _ranged(0.999, "Adam's decay of the mean square, in G and D", low=0.0, below=1.0)
-    discriminator_steps: int = _ranged(1, "k: D updates for each G update", low=1, high=1000)
-    ema_half_life_images: float = _ranged(
+    generator_lr: float = ranged(2e-4, "Adam's learning rate of G", low=0.0, high=10.0)
+    discriminator_lr: float = ranged(2e-4, "Adam's learning rate of D", low=0.0, high=10.0)
+    beta1: float = ranged(0.9, "Adam's decay of the mean, in G and D", low=0.0, below=1.0)
+    beta2: float = ranged(0.999, "Adam's decay of the mean square, in G and D", low=0.0, below=1.0)
+    discriminator_steps: int = ranged(1, "k: D updates before each turn of G", low=1, high=1000)
+    generator_steps: int = ranged(1, "G updates at each of its turns", low=1, high=1000)
+    ema_half_life_images: float = ranged(
         0.0, "half-life of the average of G's weights that is scored and exported; 0: no average", low=0.0, high=1e12
     )
+    label_smoothing: float = ranged(0.0, "real samples are labelled 1 minus this; cross-entropy only", low=0, high=0.5)
+    instance_noise: float = ranged(0.0, "deviation of the noise added to all that D sees", low=0.0, high=10.0)
+    instance_noise_images: float = ranged(
+        0.0, "images over which instance noise falls linearly to 0; 0: it stays", low=0.0, high=1e12
+    )
+    generator_dropout: float = ranged(0.0, "share of G's hidden units dropped", low=0.0, below=1.0)
+    discriminator_dropout: float = ranged(0.0, "share of D's hidden units dropped", low=0.0, below=1.0)
+    penalty_weight: float = ranged(10.0, "lambda of wgan_gp, gamma of r1, where there is one", low=0.0, high=1e6)
+    batch_norm_eps: float = ranged(1e-5, "added to the variance in batch normalisation", low=1e-12, high=100.0)
+    batch_norm_momentum: float = ranged(0.1, "weight of a batch in batch norm's running moments", low=0.0, high=1.0)
+    information_weight: float = ranged(1.0, "of InfoGAN's information term, in D and in G", low=0.0, high=1e3)
+    continuous_code_weight: float = ranged(0.1, "of the continuous codes in that term", low=0.0, high=1e3)
 
     def __post_init__(self) -> None:
-        _check("lane", self)
+        check_fields("lane", self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GanConfig:
-    """One configuration: structure, lane parameters, and the two seeds of everything random in it."""
+    """One configuration: structure, lane parameters, and the two seeds of everything random in it.
+
+    Raises InputError when a lane parameter that is set would have no effect in this structure.
+    """
 
     structure: StructureConfig = field(default_factory=StructureConfig)
     lane: LaneConfig = field(default_factory=LaneConfig)
-    seed: int = _ranged(0, "of initial weights and latents", low=0, high=LARGEST_SEED)
-    data_seed: int = _ranged(0, "of the order in which real samples are shown", low=0, high=LARGEST_SEED)
+    seed: int = ranged(0, "of initial weights and latents", low=0, high=LARGEST_SEED)
+    data_seed: int = ranged(0, "of the order in which real samples are shown", low=0, high=LARGEST_SEED)
 
     def __post_init__(self) -> None:
-        _check("", self)
+        check_fields("", self)
+        check_lane(self.structure, self.lane)
 
     def flatten(self) -> dict[str, Any]:
         """Dotted name -> plain value, in the order of the fields; `GanConfig.unflatten` is its inverse."""
@@ -123,31 +142,10 @@ class GanConfig:
         return cls(structure=StructureConfig(**parts["structure"]), lane=LaneConfig(**parts["lane"]), **parts[""])
 
 
-@dataclass(frozen=True)
-class Hyperparameter:
-    """What is known of one dotted name. `choices` is empty for a number; bounds are low <= value <= high, < below."""
-
-    name: str
-    kind: type
-    choices: tuple[str, ...]
-    default: Any
-    says: str
-    low: float
-    high: float
-    below: float
-
-
-def _describe(cls: type, item: "Field[Any]") -> Hyperparameter:
-    hint = get_type_hints(cls)[item.name]
-    choices = get_args(hint) if get_origin(hint) is Literal else ()
-    bounds = {key: item.metadata[key] for key in ("says", "low", "high", "below")}
-    return Hyperparameter(item.name, str if choices else hint, choices, item.default, **bounds)
-
-
 HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
-    **{f"structure.{item.name}": _describe(StructureConfig, item) for item in fields(StructureConfig)},
-    **{f"lane.{item.name}": _describe(LaneConfig, item) for item in fields(LaneConfig)},
-    **{name: _describe(GanConfig, item) for item in fields(GanConfig) if (name := item.name) in ("seed", "data_seed")},
+    **{f"structure.{name}": known for name, known in describe(StructureConfig).items()},
+    **{f"lane.{name}": known for name, known in describe(LaneConfig).items()},
+    **describe(GanConfig),
 }
 
 
@@ -159,39 +157,5 @@ def hyperparameter(name: str) -> Hyperparameter:
 
 
 def parse_value(name: str, value: Any) -> Any:
-    """A value as YAML or a command line gives it -> the hyperparameter's own type, checked against its range.
-
-    YAML 1.1 reads `1e-4` as text; a text that is a number is taken for one where a number is due.
-    Raises InputError on a wrong type or a value out of range.
-    """
-    known = hyperparameter(name)
-    if known.kind in (int, float) and isinstance(value, str):
-        with suppress(ValueError):  # the check below says what is wrong, with the value as it was written
-            value = known.kind(value)
-    if known.kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if known.kind is int and isinstance(value, float) and value.is_integer():
-        value = int(value)
-    _check_value(name, known, value)
-    return value
-
-
-def _check(prefix: str, config: Any) -> None:
-    for item in fields(config):
-        name = f"{prefix}.{item.name}" if prefix else item.name
-        if "says" in item.metadata:
-            _check_value(name, _describe(type(config), item), getattr(config, item.name))
-
-
-def _check_value(name: str, known: Hyperparameter, value: Any) -> None:
-    if known.choices:
-        if value not in known.choices:
-            raise InputError(f"{name} must be one of {', '.join(known.choices)}, got {value!r}")
-        return
-    right_type = isinstance(value, int) if known.kind is int else isinstance(value, int | float)
-    if not right_type or isinstance(value, bool):
-        noun = "a whole number" if known.kind is int else "a number"
-        raise InputError(f"{name} must be {noun} ({known.says}), got {value!r}")
-    if not (known.low <= value <= known.high and value < known.below):
-        upper = f"below {known.below:g}" if math.isfinite(known.below) else f"at most {known.high:g}"
-        raise InputError(f"{name} must be at least {known.low:g} and {upper} ({known.says}), got {value!r}")
+    """A hyperparameter's value as YAML or a command line gives it -> its own type, checked. Raises InputError."""
+    return fitted(name, hyperparameter(name), value)

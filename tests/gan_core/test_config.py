@@ -11,12 +11,13 @@ from typing import Any, get_args
 import pytest
 
 import gan_core.version
+from gan_core.architectures import ARCHITECTURES
 from gan_core.config import (
     HYPERPARAMETERS,
     LARGEST_SEED,
     Architecture,
-    DatasetName,
     GanConfig,
+    GradientPenalty,
     InputError,
     LaneConfig,
     LossName,
@@ -26,20 +27,29 @@ from gan_core.config import (
     parse_value,
 )
 from gan_core.data import DATASETS
+from gan_core.dataset_name import IMAGE_KINDS, VALUE_KINDS
+from gan_core.fields import Hyperparameter, check_value, fitted
 from gan_core.losses import LOSSES
-from gan_core.networks import ARCHITECTURES
+from gan_core.penalties import PENALTIES
 
-NUMBERS = [name for name, known in HYPERPARAMETERS.items() if not known.choices]
+NUMBERS = [name for name, known in HYPERPARAMETERS.items() if known.kind in (int, float)]
 CHOICES = [name for name, known in HYPERPARAMETERS.items() if known.choices]
 FLOATS = [name for name in NUMBERS if HYPERPARAMETERS[name].kind is float]
 WHOLE = [name for name in NUMBERS if HYPERPARAMETERS[name].kind is int]
 
 
+# What a structure field needs beside it to be allowed to leave its default.
+BESIDE: dict[str, dict[str, Any]] = {
+    "structure.categorical_codes": {"architecture": "infogan", "continuous_codes": 2},
+    "structure.continuous_codes": {"architecture": "infogan", "categorical_codes": 10},
+}
+
+
 def directly(name: str, value: Any) -> Any:
     """The value given to the dataclass itself, which is how code makes a configuration; answers what it holds."""
     part, _, field = name.rpartition(".")
-    config = {"structure": StructureConfig, "lane": LaneConfig, "": GanConfig}[part](**{field: value})
-    return getattr(config, field)
+    kind = {"structure": StructureConfig, "lane": LaneConfig, "": GanConfig}[part]
+    return getattr(kind(**{**BESIDE.get(name, {}), field: value}), field)
 
 
 BOTH_WAYS = pytest.mark.parametrize("given", [directly, parse_value])
@@ -53,55 +63,60 @@ def refusal(given: Callable[[str, Any], Any], name: str, value: Any) -> str:
     return message
 
 
-def a_configuration_of_no_defaults() -> GanConfig:
-    return GanConfig(
-        structure=StructureConfig(
-            architecture="gaussian",
-            dataset="gaussian",
-            generator_width=5,
-            discriminator_width=10,
-            latent_size=1,
-            latent_distribution="uniform",
-            batch_size=500,
-            loss="hinge",
-            discriminator_input="moments",
-        ),
-        lane=LaneConfig(
-            generator_lr=1e-3,
-            discriminator_lr=1e-4,
-            beta1=0.0,
-            beta2=0.99,
-            discriminator_steps=20,
-            ema_half_life_images=1e4,
-        ),
-        seed=LARGEST_SEED,
-        data_seed=3,
-    )
+# Every hyperparameter -> a value that is not its default, and what it needs beside it.
+_INFOGAN = {"structure.architecture": "infogan", "structure.categorical_codes": 10}
+_VALUES = {"structure.architecture": "gaussian", "structure.dataset": "gaussian"}
+_NORMED = {"structure.architecture": "mlp_bn"}
+CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "structure.architecture": ("dcgan", {}),
+    "structure.dataset": ("polygons", {}),
+    "structure.image_size_pixels": (28, {}),
+    "structure.generator_width": (5, {}),
+    "structure.discriminator_width": (10, {}),
+    "structure.latent_size": (1, {}),
+    "structure.latent_distribution": ("uniform", {}),
+    "structure.categorical_codes": (7, {"structure.architecture": "infogan"}),
+    "structure.continuous_codes": (3, _INFOGAN),
+    "structure.batch_size": (500, {}),
+    "structure.loss": ("hinge", {}),
+    "structure.loss_reduction": ("sum", {}),
+    "structure.gradient_penalty": ("r1", {}),
+    "structure.discriminator_norm": ("spectral", {}),
+    "structure.discriminator_input": ("moments", _VALUES),
+    "structure.update_order": ("generator_first", {}),
+    "lane.generator_lr": (1e-3, {}),
+    "lane.discriminator_lr": (1e-4, {}),
+    "lane.beta1": (0.0, {}),
+    "lane.beta2": (0.99, {}),
+    "lane.discriminator_steps": (20, {}),
+    "lane.generator_steps": (2, {}),
+    "lane.ema_half_life_images": (1e4, {}),
+    "lane.label_smoothing": (0.1, {}),
+    "lane.instance_noise": (0.1, {}),
+    "lane.instance_noise_images": (1e4, {"lane.instance_noise": 0.2}),
+    "lane.generator_dropout": (0.25, {"structure.architecture": "mlp_dropout"}),
+    "lane.discriminator_dropout": (0.5, {}),
+    "lane.penalty_weight": (1.0, {"structure.gradient_penalty": "r1"}),
+    "lane.batch_norm_eps": (0.8, _NORMED),
+    "lane.batch_norm_momentum": (0.01, _NORMED),
+    "lane.information_weight": (0.5, _INFOGAN),
+    "lane.continuous_code_weight": (1.0, {**_INFOGAN, "structure.continuous_codes": 2}),
+    "seed": (LARGEST_SEED, {}),
+    "data_seed": (3, {}),
+}
 
 
-@pytest.mark.parametrize("config", [GanConfig(), a_configuration_of_no_defaults()])
-def test_unflatten_is_the_inverse_of_flatten(config):
-    flat = config.flatten()
+@pytest.mark.parametrize("name", HYPERPARAMETERS)
+def test_unflatten_is_the_inverse_of_flatten_and_a_dotted_name_reaches_its_field_alone(name: str):
+    value, beside = CHANGED[name]
+    config = GanConfig.unflatten({**beside, name: value})
+    flat, default = config.flatten(), GanConfig().flatten()
+    assert value != default[name]
+    assert flat == {**default, **beside, name: value}
     assert list(flat) == list(HYPERPARAMETERS)
     assert all(isinstance(value, str | int | float) for value in flat.values())
     assert GanConfig.unflatten(flat) == config
     assert GanConfig.unflatten(dict(reversed(flat.items()))).flatten() == flat
-
-
-def test_the_example_without_defaults_shares_no_value_with_them():
-    default = GanConfig().flatten()
-    assert [name for name, value in a_configuration_of_no_defaults().flatten().items() if value == default[name]] == []
-
-
-@pytest.mark.parametrize("name", HYPERPARAMETERS)
-def test_every_hyperparameter_reaches_the_configuration_under_its_dotted_name_alone(name):
-    flat, default = a_configuration_of_no_defaults().flatten(), GanConfig().flatten()
-    if name.endswith((".architecture", ".dataset", ".discriminator_input")):  # these hold one another
-        others = {key: flat[key] for key in ("structure.architecture", "structure.dataset")}
-    else:
-        others = {}
-    made = GanConfig.unflatten({**others, name: flat[name]}).flatten()
-    assert made == {**default, **others, name: flat[name]}
 
 
 def test_what_is_known_of_a_hyperparameter_is_what_its_field_says():
@@ -110,7 +125,9 @@ def test_what_is_known_of_a_hyperparameter_is_what_its_field_says():
     assert (known.low, known.high, known.below) == (0, math.inf, 1)
     assert hyperparameter("structure.loss").choices == get_args(LossName)
     assert all(known.default == GanConfig().flatten()[name] for name, known in HYPERPARAMETERS.items())
-    assert all(known.says for known in HYPERPARAMETERS.values())
+    says = [known.says for known in HYPERPARAMETERS.values()]
+    assert all(10 < len(line) <= 100 and "\n" not in line for line in says)
+    assert len(set(says)) == len(says)
 
 
 @BOTH_WAYS
@@ -155,6 +172,14 @@ def test_a_fraction_is_refused_where_a_whole_number_is_due(name, given):
 def test_an_unknown_choice_is_answered_with_all_choices(name, value, given):
     choices = ", ".join(HYPERPARAMETERS[name].choices)
     assert refusal(given, name, value) == f"{name} must be one of {choices}, got {value!r}"
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("value", [3, None, True, ["digits"]], ids=str)
+def test_a_name_of_a_data_set_is_text(value, given):
+    message = refusal(given, "structure.dataset", value)
+    assert message.startswith("structure.dataset must be text")
+    assert message.endswith(f"got {value!r}")
 
 
 @BOTH_WAYS
@@ -218,22 +243,49 @@ def test_a_name_like_no_other_is_answered_with_all():
     assert all(name in refusal(parse_value, "zzz", 1) for name in HYPERPARAMETERS)
 
 
+NUMBER = Hyperparameter("x", float, (), 1.0, "of something", low=0.0, high=math.inf, below=2.0)
+WHOLE_NUMBER = Hyperparameter("n", int, (), 1, "of things", low=1, high=7, below=math.inf)
+
+
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("known", "value", "fits"),
     [
-        ({"architecture": "gaussian"}, "architecture 'gaussian' with dataset 'digits'"),
-        ({"dataset": "gaussian"}, "architecture 'mlp' with dataset 'gaussian'"),
-        ({"architecture": "gaussian", "dataset": "mnist"}, "architecture 'gaussian' with dataset 'mnist'"),
-        ({"discriminator_input": "moments"}, "discriminator_input 'moments' needs architecture 'gaussian', got 'mlp'"),
-        ({"discriminator_input": "minibatch"}, "discriminator_input 'minibatch' needs architecture 'gaussian'"),
+        (NUMBER, 1, 1.0),
+        (NUMBER, "1e-3", 1e-3),
+        (NUMBER, 0, 0.0),
+        (NUMBER, 1.999, 1.999),
+        (WHOLE_NUMBER, "7", 7),
+        (WHOLE_NUMBER, 7.0, 7),
+        (WHOLE_NUMBER, 1, 1),
     ],
 )
-def test_values_that_do_not_go_together_are_refused_with_both(values, says):
-    with pytest.raises(InputError) as refused:
-        StructureConfig(**values)
-    assert says in str(refused.value)
-    with pytest.raises(InputError):
-        GanConfig.unflatten({f"structure.{name}": value for name, value in values.items()})
+def test_what_is_fitted_is_checked_has_its_own_type_and_fits_again(known: Hyperparameter, value: Any, fits: Any):
+    fitting = fitted("name", known, value)
+    assert (fitting, type(fitting)) == (fits, type(fits))
+    assert fitted("name", known, fitting) == fitting
+    check_value("name", known, fitting)
+
+
+@pytest.mark.parametrize(
+    ("known", "value", "says"),
+    [
+        (NUMBER, 2.0, "name must be at least 0 and below 2 (of something), got 2.0"),
+        (NUMBER, -1e-9, "name must be at least 0 and below 2 (of something), got -1e-09"),
+        (NUMBER, "two", "name must be a number (of something), got 'two'"),
+        (NUMBER, 10**400, f"name must be at least 0 and below 2 (of something), got {10**400}"),
+        (WHOLE_NUMBER, 8, "name must be at least 1 and at most 7 (of things), got 8"),
+        (WHOLE_NUMBER, 7.5, "name must be a whole number (of things), got 7.5"),
+        (WHOLE_NUMBER, False, "name must be a whole number (of things), got False"),
+    ],
+    ids=lambda part: str(part)[:40],
+)
+def test_what_does_not_fit_is_refused_with_the_range_and_what_the_field_is(
+    known: Hyperparameter, value: Any, says: str
+):
+    for check in (fitted, check_value):
+        with pytest.raises(InputError) as refused:
+            check("name", known, value)
+        assert str(refused.value) == says
 
 
 @pytest.mark.parametrize("part", [GanConfig(), StructureConfig(), LaneConfig()])
@@ -246,14 +298,15 @@ def test_a_configuration_is_frozen_and_its_equals_are_interchangeable(part):
 
 @pytest.mark.parametrize(
     ("names", "implementations"),
-    [(Architecture, ARCHITECTURES), (LossName, LOSSES), (DatasetName, DATASETS)],
-    ids=["architectures", "losses", "data sets"],
+    [(Architecture, ARCHITECTURES), (LossName, LOSSES), (GradientPenalty, {"none": None, **PENALTIES})],
+    ids=["architectures", "losses", "penalties"],
 )
 def test_every_name_has_an_implementation_and_the_other_way_round(names, implementations):
     assert tuple(implementations) == get_args(names)
+    assert tuple(DATASETS) == VALUE_KINDS + IMAGE_KINDS
 
 
-@pytest.mark.parametrize("module", ["gan_core.config", "gan_core.reports"])
+@pytest.mark.parametrize("module", ["gan_core.config", "gan_core.reports", "gan_core.health"])
 def test_it_loads_without_torch(module):
     program = f"import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
     root = Path(__file__).parents[2]

@@ -1,0 +1,118 @@
+"""The grammar of `structure.dataset`: `KIND` or `KIND:ARGUMENTS`. Loads without torch or numpy.
+
+- `gaussian`: N(4, 1.25^2); `gaussian:MEAN,DEVIATION`.
+- `mixture:MEAN,DEVIATION;MEAN,DEVIATION[;...]`: 1-D normals of equal weight.
+- `ring[:MODES[,RADIUS[,DEVIATION]]]`: 2-D normals on a circle around 0; 8 modes, radius 1, deviation 0.01.
+- `grid[:SIDE[,STEP[,DEVIATION]]]`: SIDE x SIDE 2-D normals around 0; 5 a side, step 2, deviation 0.05.
+- `digits`, `polygons`, `mnist`, `fashion_mnist`, `cifar10`.
+- `images:FOLDER`: any folder of pictures, its path as it stands.
+"""
+
+import math
+from dataclasses import dataclass
+
+from gan_core.input_error import InputError, nearest
+
+VALUE_KINDS = ("gaussian", "mixture", "ring", "grid")
+IMAGE_KINDS = ("digits", "polygons", "mnist", "fashion_mnist", "cifar10", "images")
+LABELLED_KINDS = ("digits", "mnist", "fashion_mnist", "cifar10")  # and `images`, where the folder has class subfolders
+ON_DISK_KINDS = ("mnist", "fashion_mnist", "cifar10")  # read from files under a data root that a person provides
+
+FORMS = {
+    "gaussian": "gaussian or gaussian:MEAN,DEVIATION",
+    "mixture": "mixture:MEAN,DEVIATION;MEAN,DEVIATION[;...]",
+    "ring": "ring or ring:MODES[,RADIUS[,DEVIATION]]",
+    "grid": "grid or grid:SIDE[,STEP[,DEVIATION]]",
+    "images": "images:FOLDER",
+}
+DEFAULTS = {"gaussian": (4.0, 1.25), "ring": (8.0, 1.0, 0.01), "grid": (5.0, 2.0, 0.05)}
+LARGEST_MODES = 1000
+LEAST, MOST = 1e-6, 1e6  # of a deviation, radius or step; float32 samples still tell such numbers apart
+
+
+@dataclass(frozen=True)
+class DatasetName:
+    """A data set's name taken apart: its kind, its numbers in the order of the grammar, or its folder.
+
+    numbers: complete, with the defaults filled in; `mixture` has a mean and a deviation a mode, one after the other.
+    """
+
+    kind: str
+    numbers: tuple[float, ...] = ()
+    folder: str | None = None
+
+    @property
+    def is_values(self) -> bool:
+        return self.kind in VALUE_KINDS
+
+    @property
+    def value_size(self) -> int:
+        """Numbers in one sample: 1 or 2; 0 for images."""
+        return {"gaussian": 1, "mixture": 1, "ring": 2, "grid": 2}.get(self.kind, 0)
+
+
+def parse_dataset_name(text: str) -> DatasetName:
+    """A data set's name taken apart and checked. Raises InputError, one line, for what the grammar does not allow."""
+    kind, colon, arguments = str(text).partition(":")
+    if kind not in VALUE_KINDS + IMAGE_KINDS:
+        raise InputError(f"unknown data set {text!r}; {nearest(kind, VALUE_KINDS + IMAGE_KINDS)}")
+    if kind == "images":
+        if not arguments:
+            raise InputError(f"data set {text!r} names no folder; write {FORMS[kind]}")
+        return DatasetName(kind, folder=arguments)
+    if kind in IMAGE_KINDS:
+        if colon:
+            raise InputError(f"data set {kind!r} takes no arguments, got {text!r}; write {kind!r}")
+        return DatasetName(kind)
+    if not colon and kind in DEFAULTS:
+        return DatasetName(kind, DEFAULTS[kind])
+    return DatasetName(kind, _mixture(text, arguments) if kind == "mixture" else _numbers(text, kind, arguments))
+
+
+def _numbers(text: str, kind: str, arguments: str) -> tuple[float, ...]:
+    given = _parse(text, kind, arguments)
+    fewest = 2 if kind == "gaussian" else 1
+    if not fewest <= len(given) <= len(DEFAULTS[kind]):
+        raise InputError(f"data set {text!r} has {len(given)} numbers; write {FORMS[kind]}")
+    numbers = (*given, *DEFAULTS[kind][len(given) :])
+    if kind == "gaussian":
+        _check_normal(text, *numbers)
+        return numbers
+    most = LARGEST_MODES if kind == "ring" else math.isqrt(LARGEST_MODES)
+    if not numbers[0].is_integer() or not 1 <= numbers[0] <= most:
+        noun = "MODES" if kind == "ring" else "SIDE"
+        raise InputError(f"data set {text!r}: {noun} must be a whole number from 1 to {most}, got {numbers[0]:g}")
+    for noun, value in zip(("RADIUS" if kind == "ring" else "STEP", "DEVIATION"), numbers[1:], strict=True):
+        _check_positive(text, noun, value)
+    return numbers
+
+
+def _mixture(text: str, arguments: str) -> tuple[float, ...]:
+    modes = [_parse(text, "mixture", part) for part in arguments.split(";")] if arguments else []
+    if not 2 <= len(modes) <= LARGEST_MODES:
+        raise InputError(
+            f"data set 'mixture' must have 2 to {LARGEST_MODES} modes, got {len(modes)}; write {FORMS['mixture']}"
+        )
+    for mode in modes:
+        if len(mode) != 2:
+            raise InputError(f"data set {text!r}: a mode is two numbers, got {len(mode)}; write {FORMS['mixture']}")
+        _check_normal(text, *mode)
+    return tuple(number for mode in modes for number in mode)
+
+
+def _parse(text: str, kind: str, arguments: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in arguments.split(","))
+    except ValueError as error:
+        raise InputError(f"data set {text!r}: {error}; write {FORMS[kind]}") from error
+
+
+def _check_normal(text: str, mean: float, deviation: float) -> None:
+    if not -MOST <= mean <= MOST:
+        raise InputError(f"data set {text!r}: MEAN must be from -{MOST:g} to {MOST:g}, got {mean:g}")
+    _check_positive(text, "DEVIATION", deviation)
+
+
+def _check_positive(text: str, noun: str, value: float) -> None:
+    if not LEAST <= value <= MOST:
+        raise InputError(f"data set {text!r}: {noun} must be above 0, from {LEAST:g} to {MOST:g}, got {value:g}")

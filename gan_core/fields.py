@@ -1,0 +1,87 @@
+"""Fields of a configuration that know their range: declared once, checked when the configuration is made. No torch."""
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from gan_core.input_error import InputError
+
+
+def ranged(default: Any, says: str, *, low: float = -math.inf, high: float = math.inf, below: float = math.inf) -> Any:
+    """A dataclass field with its range: low <= value <= high, and value < below."""
+    return field(default=default, metadata={"says": says, "low": low, "high": high, "below": below})
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """What is known of one dotted name. `choices` is empty for a number; bounds are low <= value <= high, < below."""
+
+    name: str
+    kind: type
+    choices: tuple[str, ...]
+    default: Any
+    says: str
+    low: float
+    high: float
+    below: float
+
+
+@cache
+def describe(cls: type) -> Mapping[str, Hyperparameter]:
+    """What the fields of a dataclass that were declared by `ranged` say of themselves, by name."""
+    hints = get_type_hints(cls)
+    known = {}
+    for item in fields(cls):
+        if "says" in item.metadata:
+            hint = hints[item.name]
+            choices = get_args(hint) if get_origin(hint) is Literal else ()
+            known[item.name] = Hyperparameter(
+                item.name, str if choices else hint, choices, item.default, **item.metadata
+            )
+    return known
+
+
+def fitted(name: str, known: Hyperparameter, value: Any) -> Any:
+    """A value as YAML or a command line gives it -> the field's own type, checked against its range.
+
+    YAML 1.1 reads `1e-4` as text; a text that is a number is taken for one where a number is due.
+    Raises InputError on a wrong type or a value out of range.
+    """
+    if known.kind in (int, float) and isinstance(value, str):
+        with suppress(ValueError):  # the check below says what is wrong, with the value as it was written
+            value = known.kind(value)
+    if known.kind is float and isinstance(value, int) and not isinstance(value, bool):
+        with suppress(OverflowError):  # likewise
+            value = float(value)
+    if known.kind is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    check_value(name, known, value)
+    return value
+
+
+def check_fields(prefix: str, config: Any) -> None:
+    """Raises InputError for the first field of a dataclass that has the wrong type or is out of range."""
+    for name, known in describe(type(config)).items():
+        check_value(f"{prefix}.{name}" if prefix else name, known, getattr(config, name))
+
+
+def check_value(name: str, known: Hyperparameter, value: Any) -> None:
+    """Raises InputError when a value has the wrong type or is out of range."""
+    if known.choices:
+        if value not in known.choices:
+            raise InputError(f"{name} must be one of {', '.join(known.choices)}, got {value!r}")
+        return
+    if known.kind is str:
+        if not isinstance(value, str):
+            raise InputError(f"{name} must be text ({known.says}), got {value!r}")
+        return
+    right_type = isinstance(value, int) if known.kind is int else isinstance(value, int | float)
+    if not right_type or isinstance(value, bool):
+        noun = "a whole number" if known.kind is int else "a number"
+        raise InputError(f"{name} must be {noun} ({known.says}), got {value!r}")
+    if not (known.low <= value <= known.high and value < known.below):
+        upper = f"below {known.below:g}" if math.isfinite(known.below) else f"at most {known.high:g}"
+        raise InputError(f"{name} must be at least {known.low:g} and {upper} ({known.says}), got {value!r}")
