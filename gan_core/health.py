@@ -1,21 +1,91 @@
-"""The signs that a lane is dead."""
+"""The signs that a lane is in trouble or dead, and their thresholds. Plain numbers, no torch.
+
+What is watched, a mean over the stretch since the rung before unless it says otherwise:
+
+- `discriminator_accuracy`: share of real decisions that D puts above the fake one beside them; 1/2 is chance.
+- `d_gradient`, `g_gradient`: Euclidean norms of the gradients. `d_loss_deviation`: of D's loss over its steps.
+- `sample_deviation`: mean over pixels of the deviation over samples, as a share of what real samples have.
+- `penalty`, `d_information`: what was added to D's loss, before its weight.
+"""
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from torch import Tensor
+from gan_core.fields import check_fields, ranged
+from gan_core.reports import Death
 
 
-def divergence(d_loss: float | None, g_loss: float | None, weights: Tensor, score: float) -> str | None:
-    """Why a lane has diverged, or None: a loss, a weight (of `weights` [P]) or the score that is not finite.
+@dataclass(frozen=True, kw_only=True)
+class HealthConfig:
+    """Thresholds of the signs. Raises InputError when a value has the wrong type or is out of range.
 
-    A loss is None where no step was taken since it was last read: that proves nothing.
+    Sources: Goodfellow et al. 2014, section 3 (saturation); S. Chintala et al., "How to train a GAN", 2016 (gradients
+    over 100, D's loss near 0); Naeem et al. 2020 (coverage); Meehan et al. 2020 (copying); numbers that they do not
+    give are ours.
     """
-    if d_loss is not None and not math.isfinite(d_loss):
-        return f"discriminator loss is {d_loss:g}"
-    if g_loss is not None and not math.isfinite(g_loss):
-        return f"generator loss is {g_loss:g}"
-    if not bool(weights.isfinite().all()):
-        return "weights are not finite"
-    if not math.isfinite(score):
-        return f"score is {score:g}"
+
+    grace_images: int = ranged(50_000, "images before which D may be ahead and modes missing", low=0, high=10**15)
+    vanished_gradient: float = ranged(1e-6, "norm of G's gradient below which it has vanished", low=0.0, high=1e12)
+    vanished_images: int = ranged(20_000, "images without a gradient for G that prove it dead", low=1, high=10**15)
+    collapsed_deviation: float = ranged(1e-3, "sample_deviation below which G ignores its latent", low=0.0, high=1e12)
+    collapsed_images: int = ranged(20_000, "images with such a G that prove it dead", low=1, high=10**15)
+    exploded_gradient: float = ranged(100.0, "norm of a gradient above which it has exploded", low=0.0, high=1e12)
+    won_accuracy: float = ranged(0.99, "discriminator_accuracy from which D may have won", low=0.0, high=1.0)
+    won_loss: float = ranged(0.07, "and its loss: 5% of 2 ln 2", low=-1e12, high=1e12)
+    class_kl: float = ranged(0.1, "KL of classes in nats above which some are missing", low=0.0, high=1e12)
+    coverage: float = ranged(0.5, "share of real samples' coverage below which modes are missing", low=0.0, high=1e12)
+    oscillation: float = ranged(1.0, "d_loss_deviation above which training oscillates", low=0.0, high=1e12)
+    copying: float = ranged(0.6, "memorisation above which G copies training samples; 1/2 is none", low=0.0, high=1.0)
+
+    def __post_init__(self) -> None:
+        check_fields("health", self)
+
+
+_GRADIENTS = ("g_gradient", "d_gradient")
+_SIGNS: dict[str, Callable[[Mapping[str, float], HealthConfig], bool]] = {
+    "exploded_gradient": lambda v, t: any(v.get(name, 0) > t.exploded_gradient for name in _GRADIENTS),
+    "vanished_gradient": lambda v, t: v.get("g_gradient", math.inf) < t.vanished_gradient,
+    "discriminator_won": lambda v, t: (
+        v.get("discriminator_accuracy", 0) >= t.won_accuracy and v.get("d_loss", math.inf) < t.won_loss
+    ),
+    "ignores_latent": lambda v, t: v.get("sample_deviation", math.inf) < t.collapsed_deviation,
+    "missing_classes": lambda v, t: v.get("class_kl", 0) > t.class_kl,
+    "low_coverage": lambda v, t: v.get("coverage", math.inf) < t.coverage * v.get("coverage_floor", 1.0),
+    "oscillation": lambda v, t: v.get("d_loss_deviation", 0) > t.oscillation,
+    "memorisation": lambda v, t: v.get("memorisation", 0) > t.copying,
+}
+_OF_YOUTH = ("discriminator_won", "missing_classes", "low_coverage")
+
+
+def signs(images_seen: int, values: Mapping[str, float], health: HealthConfig) -> tuple[str, ...]:
+    """The names of the signs that values (what was watched, losses and scores) show. A value that is missing or not a
+    number shows nothing, and what every young generator shows counts only once the grace is over.
+    """
+    young = images_seen < health.grace_images
+    return tuple(name for name, shows in _SIGNS.items() if not (young and name in _OF_YOUTH) and shows(values, health))
+
+
+_MUST_BE_FINITE = {
+    "d_loss": "discriminator loss",
+    "g_loss": "generator loss",
+    "penalty": "gradient penalty",
+    "d_gradient": "discriminator gradient",
+    "g_gradient": "generator gradient",
+    "sample_deviation": "deviation of samples",
+}
+
+
+def death(values: Mapping[str, float], health: HealthConfig) -> Death | None:
+    """Why a lane with these sums cannot go on, or None. quiet_images, still_images: see `gan_core.watch`."""
+    for name, said in _MUST_BE_FINITE.items():
+        if not math.isfinite(values[name]):
+            return Death("diverged", f"{said} is {values[name]:g}")
+    if values["quiet_images"] >= health.vanished_images:
+        images = f"{values['quiet_images']:,.0f} images"
+        return Death("diverged", f"no gradient for G in {images}: its norm stays below {health.vanished_gradient:g}")
+    if values["still_images"] >= health.collapsed_images:
+        images = f"{values['still_images']:,.0f} images"
+        least = f"less than {health.collapsed_deviation:g} of what real ones do"
+        return Death("collapsed", f"G ignores its latent: in {images} its samples vary by {least}")
     return None

@@ -42,6 +42,10 @@ class Stream(IntEnum):
     SAMPLE_LATENTS = 9
     FEATURE_WEIGHTS = 10
     FEATURE_ORDER = 11
+    CODES = 12
+    DROPOUT = 13
+    INSTANCE_NOISE = 14
+    PENALTY_MIX = 15
 
 
 def stream(seed: int, purpose: Stream, *seen: int) -> np.random.Generator:
@@ -51,19 +55,19 @@ def stream(seed: int, purpose: Stream, *seen: int) -> np.random.Generator:
 
 
 def fill_latents(out: Tensor, distribution: str, seeds: Sequence[int], purpose: Stream, *seen: int) -> Tensor:
-    """Fills out [L, N, Z] with N(0, 1) or U(0, 1), lane i from (seeds[i], purpose, seen). Drawn in float32 whatever
-    out's type, so that a float64 reference sees the same numbers. Returns out.
+    """Fills out [L, N, Z] with N(0, 1), U(0, 1) or U(-1, 1), lane i from (seeds[i], purpose, seen). Drawn in float32
+    whatever out's type, so that a float64 reference sees the same numbers. Returns out.
     """
     for lane, seed in zip(out.unbind(0), seeds, strict=True):
-        source = stream(seed, purpose, *seen)
-        shape = tuple(lane.shape)
-        drawn = (
-            source.standard_normal(shape, dtype=np.float32)
-            if distribution == "normal"
-            else source.random(shape, dtype=np.float32)
-        )
-        lane.copy_(torch.from_numpy(drawn))
+        lane.copy_(torch.from_numpy(_draw(stream(seed, purpose, *seen), distribution, tuple(lane.shape))))
     return out
+
+
+def _draw(source: np.random.Generator, distribution: str, shape: tuple[int, ...]) -> np.ndarray:
+    if distribution == "normal":
+        return source.standard_normal(shape, dtype=np.float32)
+    uniform = source.random(shape, dtype=np.float32)
+    return uniform if distribution == "uniform" else 2 * uniform - 1
 
 
 @contextmanager
@@ -101,13 +105,23 @@ def lane_empty(lanes: int, shape: Sequence[int], like: Tensor) -> Tensor:
 
 
 def _aligned(x: Tensor) -> Tensor:
-    """X [L, N, F], copied only where a lane does not start on a boundary."""
+    """X [L, N, F] with each lane in one piece, by rows or by columns as it came, from a boundary on; else copied.
+
+    A matrix library takes its path by the strides. An axis of one number leaves them open: such a lane is by rows.
+    """
+    if 1 in x.shape[1:]:
+        x = x.flatten(1).unflatten(1, x.shape[1:])
+    elif x.stride(1) == 1:
+        return _aligned_rows(x.mT).mT
+    return _aligned_rows(x)
+
+
+def _aligned_rows(x: Tensor) -> Tensor:
     step = LANE_BYTES // x.dtype.itemsize
-    if (x.shape[0] == 1 or x.stride(0) % step == 0) and x.data_ptr() % 64 == 0:
+    whole = x.stride(2) == 1 and x.stride(1) == x.shape[2]
+    if whole and (x.shape[0] == 1 or x.stride(0) % step == 0) and x.data_ptr() % 64 == 0:
         return x
-    if x.stride(-1) == 1:
-        return lane_empty(x.shape[0], x.shape[1:], x).copy_(x)
-    return lane_empty(x.shape[0], x.mT.shape[1:], x).copy_(x.mT).mT
+    return lane_empty(x.shape[0], x.shape[1:], x).copy_(x)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:

@@ -1,89 +1,320 @@
-"""Layers over [L, N, ...]: frozen descriptions of a map and of its parameters' shapes; no layer holds a tensor.
+"""Layers over [L, N, ...]: frozen descriptions of a map and of its weights' shapes; no layer holds a tensor.
 
-L lanes, N rows of a batch, F features.
+A layer's weights are its parameters, which are trained, and its buffers, which move by themselves (running moments).
+L lanes, N rows of a batch, F features, C channels, H, W a feature map.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.lanes import lane_matmul, lanewise
+from gan_core.lanes import Stream, column, lane_empty, lane_matmul, lanewise, stream
 
-Parameters = Mapping[str, Tensor]
+Weights = Mapping[str, Tensor]
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass
+class Call:
+    """One pass through a network: what its layers need beside weights and input. All sequences are [L].
+
+    training: batch statistics and dropout, else running moments. active: the lanes whose buffers move; None: all.
+    seeds and seen: what dropout is keyed by; seen is (images seen, which pass of the step).
+    """
+
+    batch_norm_eps: Sequence[float]
+    batch_norm_momentum: Sequence[float] = ()
+    dropout: Sequence[float] = ()
+    training: bool = False
+    active: Sequence[bool] | None = None
+    seeds: Sequence[int] = ()
+    seen: tuple[int, int] = (0, 0)
+    dropouts_passed: int = 0
+
+    def moves(self, lane: int) -> bool:
+        """Whether this pass moves a lane's buffers."""
+        return self.training and (self.active is None or self.active[lane])
+
+    def move(self, buffer: Tensor, value: Tensor) -> None:
+        """Writes a buffer's new value [L, ...] in the lanes that move."""
+        goes = torch.tensor([self.moves(lane) for lane in range(len(buffer))], device=buffer.device)
+        # Buffers share memory with parameters that autograd has saved, not numbers: `data` tells it nothing of this.
+        buffer.data.copy_(torch.where(goes.view(-1, *[1] * (buffer.ndim - 1)), value.detach(), buffer))
 
 
 class Layer(Protocol):
     """What a network is made of."""
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> Shapes:
         """Parameter name -> its shape in one lane."""
         ...
 
-    def initial(self, source: np.random.Generator) -> dict[str, np.ndarray]:
-        """One lane's initial parameters, drawn from source."""
+    def buffers(self) -> Shapes:
+        """Buffer name -> its shape in one lane."""
         ...
 
-    def __call__(self, parameters: Parameters, x: Tensor) -> Tensor:
+    def initial(self, source: np.random.Generator) -> dict[str, np.ndarray]:
+        """One lane's initial weights, buffers included, drawn from source."""
+        ...
+
+    def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         """[L, N, ...] -> [L, N', ...]."""
         ...
+
+
+class _Weightless:
+    """A layer without weights."""
+
+    def shapes(self) -> Shapes:
+        return {}
+
+    def buffers(self) -> Shapes:
+        return {}
+
+    def initial(self, source: np.random.Generator) -> dict[str, np.ndarray]:
+        return {}
+
+
+def _uniform(source: np.random.Generator, shapes: Shapes, inputs: int) -> dict[str, np.ndarray]:
+    """Weights and biases uniform in +-1/sqrt(inputs), as torch.nn's linear and convolution layers start."""
+    bound = 1 / math.sqrt(inputs)
+    return {name: source.uniform(-bound, bound, shape) for name, shape in shapes.items()}
 
 
 @dataclass(frozen=True)
 class Linear:
     """x [L, N, inputs] -> [L, N, outputs]. Weights are stored [inputs, outputs].
 
-    Initial weights and biases are uniform in +-1/sqrt(inputs), as torch.nn.Linear's.
+    Initial values are torch.nn.Linear's; initial_inputs: drawn as if there were so many inputs.
     """
 
     inputs: int
     outputs: int
+    bias: bool = True
+    initial_inputs: int | None = None
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"weight": (self.inputs, self.outputs), "bias": (self.outputs,)}
+    def shapes(self) -> Shapes:
+        return {"weight": (self.inputs, self.outputs), **({"bias": (self.outputs,)} if self.bias else {})}
+
+    def buffers(self) -> Shapes:
+        return {}
 
     def initial(self, source: np.random.Generator) -> dict[str, np.ndarray]:
-        bound = 1 / math.sqrt(self.inputs)
-        return {name: source.uniform(-bound, bound, shape) for name, shape in self.shapes().items()}
+        return _uniform(source, self.shapes(), self.initial_inputs or self.inputs)
 
-    def __call__(self, parameters: Parameters, x: Tensor) -> Tensor:
-        return lane_matmul(x, parameters["weight"]) + parameters["bias"].unsqueeze(1)
+    def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
+        product = lane_matmul(x, weights["weight"])
+        return product + weights["bias"].unsqueeze(1) if self.bias else product
 
 
 @dataclass(frozen=True)
-class Elementwise:
+class Convolution:
+    """x [L, N, inputs, H, W] -> [L, N, outputs, H', W'], by torch.nn.Conv2d's map and initial values, or where
+    `transposed` by torch.nn.ConvTranspose2d's; weights in their layouts.
+
+    On the CPU lane by lane, each lane a call of its own: as fast there as grouped convolution from 32 channels on, and
+    no lane's bits depend on its neighbours. Elsewhere as one grouped convolution.
+    """
+
+    inputs: int
+    outputs: int
+    kernel_pixels: int
+    stride: int
+    padding: int
+    transposed: bool = False
+    bias: bool = False
+
+    def shapes(self) -> Shapes:
+        ends = (self.inputs, self.outputs) if self.transposed else (self.outputs, self.inputs)
+        weight = (*ends, self.kernel_pixels, self.kernel_pixels)
+        return {"weight": weight, **({"bias": (self.outputs,)} if self.bias else {})}
+
+    def buffers(self) -> Shapes:
+        return {}
+
+    def initial(self, source: np.random.Generator) -> dict[str, np.ndarray]:
+        # torch counts a transposed layer's inputs by its second axis too (`_calculate_fan_in_and_fan_out`).
+        return _uniform(source, self.shapes(), math.prod(self.shapes()["weight"][1:]))
+
+    def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
+        return self.lane_by_lane(weights, x) if x.device.type == "cpu" else self.together(weights, x)
+
+    def lane_by_lane(self, weights: Weights, x: Tensor) -> Tensor:
+        """One native call a lane."""
+        biases = weights["bias"].unbind(0) if self.bias else [None] * len(x)
+        parts = zip(x.unbind(0), weights["weight"].unbind(0), biases, strict=True)
+        return torch.stack([self._convolve(*part, groups=1) for part in parts])
+
+    def together(self, weights: Weights, x: Tensor) -> Tensor:
+        """The same map as one grouped convolution, a group a lane."""
+        lanes, rows = x.shape[:2]
+        bias = weights["bias"].flatten() if self.bias else None
+        joined = self._convolve(x.transpose(0, 1).flatten(1, 2), weights["weight"].flatten(0, 1), bias, groups=lanes)
+        return joined.view(rows, lanes, self.outputs, *joined.shape[2:]).transpose(0, 1)
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+        if self.transposed:
+            return F.conv_transpose2d(x, weight, bias, self.stride, self.padding, groups=groups)
+        return F.conv2d(x, weight, bias, self.stride, self.padding, groups=groups)
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Batch normalisation (Ioffe & Szegedy 2015) of [L, N, F] or [L, N, C, H, W] within each lane, as torch.nn's, with
+    eps and momentum numbers of the lane. In training by the batch's moments, else by the running ones.
+    """
+
+    features: int
+
+    def shapes(self) -> Shapes:
+        return {"weight": (self.features,), "bias": (self.features,)}
+
+    def buffers(self) -> Shapes:
+        return {"running_mean": (self.features,), "running_var": (self.features,)}
+
+    def initial(self, source: np.random.Generator) -> dict[str, np.ndarray]:
+        starts = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
+        return {name: np.full(self.features, start) for name, start in starts.items()}
+
+    def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
+        return self.lane_by_lane(weights, x, call) if x.device.type == "cpu" else self.together(weights, x, call)
+
+    def lane_by_lane(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
+        """One native call a lane: two passes over memory."""
+        mean, variance = weights["running_mean"].unbind(0), weights["running_var"].unbind(0)
+        parts = zip(x.unbind(0), weights["weight"].unbind(0), weights["bias"].unbind(0), strict=True)
+        normalised = []
+        for lane, (part, weight, bias) in enumerate(parts):
+            known = (mean[lane], variance[lane]) if call.moves(lane) or not call.training else (None, None)
+            momentum = call.batch_norm_momentum[lane] if call.training else 0.0
+            eps = call.batch_norm_eps[lane]
+            normalised.append(F.batch_norm(part, *known, weight, bias, call.training, momentum, eps))
+        return torch.stack(normalised)
+
+    def together(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
+        """The same map as operations on all lanes: no launch a lane."""
+        within = (1, *range(3, x.ndim))
+        shape = (len(x), 1, self.features, *[1] * (x.ndim - 3))
+        mean, variance = weights["running_mean"].view(shape), weights["running_var"].view(shape)
+        if call.training:
+            mean = x.mean(within, keepdim=True)
+            variance = (x - mean).square().mean(within, keepdim=True)
+            count = x[0, :, 0].numel()
+            momentum = column(call.batch_norm_momentum, x).unsqueeze(1)
+            for name, new in (("running_mean", mean), ("running_var", variance * (count / (count - 1)))):
+                call.move(weights[name], torch.lerp(weights[name], new.detach().flatten(1), momentum))
+        eps = column(call.batch_norm_eps, x).view(-1, *[1] * (x.ndim - 1))
+        scale = weights["weight"].view(shape) / (variance + eps).sqrt()
+        return (x - mean) * scale + weights["bias"].view(shape)
+
+
+@dataclass(frozen=True)
+class SpectralNorm:
+    """A layer whose weight is divided by its largest singular value (Miyato et al. 2018, algorithm 1), estimated by one
+    power iteration a training pass from kept singular vectors u and v; 15 before the first, as in torch.
+    """
+
+    layer: Linear | Convolution
+
+    def _sides(self) -> tuple[int, int]:
+        """Rows and columns of the weight as a matrix, outputs first."""
+        shape = self.layer.shapes()["weight"]
+        return (shape[1], shape[0]) if isinstance(self.layer, Linear) else (shape[0], math.prod(shape[1:]))
+
+    def _matrix(self, weight: Tensor) -> Tensor:
+        return weight.mT if isinstance(self.layer, Linear) else weight.flatten(2)
+
+    def shapes(self) -> Shapes:
+        return self.layer.shapes()
+
+    def buffers(self) -> Shapes:
+        rows, columns = self._sides()
+        return {"u": (rows,), "v": (columns,)}
+
+    def initial(self, source: np.random.Generator) -> dict[str, np.ndarray]:
+        initial = self.layer.initial(source)
+        matrix = initial["weight"].T if isinstance(self.layer, Linear) else initial["weight"].reshape(self._sides())
+        u, v = (source.standard_normal(size) for size in matrix.shape)
+        for _ in range(15):
+            u = matrix @ v
+            u /= np.linalg.norm(u)
+            v = matrix.T @ u
+            v /= np.linalg.norm(v)
+        return {**initial, "u": u, "v": v}
+
+    def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
+        matrix = self._matrix(weights["weight"])  # [L, outputs, inputs]
+        u, v = weights["u"].unsqueeze(2).clone(), weights["v"].unsqueeze(2).clone()
+        if call.training:
+            fixed = matrix.detach()
+            u = _unit(lane_matmul(fixed, v))
+            v = _unit(lane_matmul(fixed.mT, u))
+            call.move(weights["u"], u.squeeze(2))
+            call.move(weights["v"], v.squeeze(2))
+        largest = lane_matmul(lane_matmul(u.mT, matrix), v)  # [L, 1, 1]
+        weight = weights["weight"] / largest.view(-1, *[1] * (weights["weight"].ndim - 1))
+        return self.layer({**weights, "weight": weight}, x, call)
+
+
+def _unit(x: Tensor) -> Tensor:
+    """X [L, F, 1] divided by its length."""
+    return x / lane_matmul(x.mT, x).sqrt().clamp_min(1e-12)
+
+
+@dataclass(frozen=True)
+class Dropout(_Weightless):
+    """Drops each number with the lane's own probability in training, and scales up what stays (Srivastava et al. 2014).
+
+    A lane's mask is keyed by its seed, the images seen, the pass of the step and the layer's place among its like.
+    """
+
+    def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
+        if not call.training or not any(call.dropout):
+            return x
+        call.dropouts_passed += 1
+        kept = lane_empty(len(x), x.shape[1:], x).fill_(1.0)
+        for lane, (seed, share) in enumerate(zip(call.seeds, call.dropout, strict=True)):
+            if share:
+                source = stream(seed, Stream.DROPOUT, *call.seen, call.dropouts_passed)
+                drawn = torch.from_numpy(source.random(tuple(x.shape[1:]), dtype=np.float32))
+                kept[lane].copy_(drawn >= share).div_(1 - share)
+        return x * kept
+
+
+@dataclass(frozen=True)
+class Elementwise(_Weightless):
     """A function of each number alone. `exact`: its vector and scalar forms round alike, so it needs no alignment."""
 
     function: Callable[[Tensor], Tensor]
     exact: bool
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {}
-
-    def initial(self, source: np.random.Generator) -> dict[str, np.ndarray]:
-        return {}
-
-    def __call__(self, parameters: Parameters, x: Tensor) -> Tensor:
+    def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         return self.function(x) if self.exact else lanewise(self.function, x)
 
 
 @dataclass(frozen=True)
-class Reshape:
+class Maxout(_Weightless):
+    """[L, N, units * pieces] -> [L, N, units], the largest of each unit's pieces (Goodfellow et al. 2013)."""
+
+    pieces: int
+
+    def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
+        return x.unflatten(2, (-1, self.pieces)).max(3).values
+
+
+@dataclass(frozen=True)
+class Reshape(_Weightless):
     """[L, N, ...] -> [L, N, *shape]."""
 
     shape: tuple[int, ...]
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {}
-
-    def initial(self, source: np.random.Generator) -> dict[str, np.ndarray]:
-        return {}
-
-    def __call__(self, parameters: Parameters, x: Tensor) -> Tensor:
+    def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         return x.reshape(*x.shape[:2], *self.shape)
 
 

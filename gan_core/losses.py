@@ -4,21 +4,28 @@ D's loss is the sum of its two parts everywhere (2 ln 2 = 1.386 at the equilibri
 families compare. A new loss is a pair of functions and a line in LOSSES.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from gan_core.config import LossName
 from gan_core.lanes import lanewise
 
+CLAMPED_LOGIT = math.log((1 - 1e-5) / 1e-5)  # where a probability reaches 1 - 1e-5
+
 
 @dataclass(frozen=True)
 class Loss:
-    """discriminator(real_logits, fake_logits) and generator(fake_logits), [L, R] -> [L]."""
+    """discriminator(real_logits, fake_logits, smoothing) and generator(fake_logits), [L, R] -> [L].
 
-    discriminator: Callable[[Tensor, Tensor], Tensor]
+    smoothing [L]: real samples are labelled 1 - smoothing; games without labels take no notice.
+    """
+
+    discriminator: Callable[[Tensor, Tensor, Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]
 
 
@@ -26,13 +33,28 @@ def _softplus(logits: Tensor) -> Tensor:
     return lanewise(F.softplus, logits).mean(1)
 
 
-def _cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
-    """-[log D(x) + log(1 - D(G(z)))] with D = sigmoid(logit)."""
-    return _softplus(-real) + _softplus(fake)
+def _cross_entropy(real: Tensor, fake: Tensor, smoothing: Tensor) -> Tensor:
+    """-[t log D(x) + (1 - t) log(1 - D(x)) + log(1 - D(G(z)))], D = sigmoid(logit), t = 1 - smoothing
+    (one-sided: Salimans et al. 2016, section 3.4).
+    """
+    return _softplus(-real) + smoothing * real.mean(1) + _softplus(fake)
+
+
+def _clamped(logits: Tensor) -> Tensor:
+    """Logits whose probabilities lie in [1e-5, 1 - 1e-5]; beyond, there is no gradient."""
+    return logits.clamp(-CLAMPED_LOGIT, CLAMPED_LOGIT)
 
 
 def _mean_square(x: Tensor) -> Tensor:
     return (x * x).mean(1)
+
+
+def _least_squares(real: Tensor, fake: Tensor, smoothing: Tensor) -> Tensor:
+    return (_mean_square(real - 1) + _mean_square(fake)) / 2
+
+
+def _hinge(real: Tensor, fake: Tensor, smoothing: Tensor) -> Tensor:
+    return F.relu(1 - real).mean(1) + F.relu(1 + fake).mean(1)
 
 
 LOSSES: dict[LossName, Loss] = {
@@ -40,10 +62,30 @@ LOSSES: dict[LossName, Loss] = {
     "non_saturating": Loss(_cross_entropy, lambda fake: _softplus(-fake)),
     # Goodfellow et al. 2014, equation 1: G minimises log(1 - D(G(z))).
     "minimax": Loss(_cross_entropy, lambda fake: -_softplus(fake)),
-    # Mao et al. 2017, equation 9 (labels a = 0, b = c = 1), with its halves.
-    "least_squares": Loss(
-        lambda real, fake: (_mean_square(real - 1) + _mean_square(fake)) / 2, lambda fake: _mean_square(fake - 1) / 2
+    # The same with probabilities clamped, as in Tomczak 2022, chapter 7: G's gradient is 0 below a logit of -11.5.
+    "minimax_clamped": Loss(
+        lambda real, fake, smoothing: _cross_entropy(_clamped(real), _clamped(fake), smoothing),
+        lambda fake: -_softplus(_clamped(fake)),
     ),
+    # Mao et al. 2017, equation 9 (labels a = 0, b = c = 1), with its halves.
+    "least_squares": Loss(_least_squares, lambda fake: _mean_square(fake - 1) / 2),
     # Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17.
-    "hinge": Loss(lambda real, fake: F.relu(1 - real).mean(1) + F.relu(1 + fake).mean(1), lambda fake: -fake.mean(1)),
+    "hinge": Loss(_hinge, lambda fake: -fake.mean(1)),
+    # Arjovsky et al. 2017, equations 2 and 3; the penalty of Gulrajani et al. 2017 is added in gan_core/penalties.py.
+    "wasserstein_gp": Loss(lambda real, fake, smoothing: fake.mean(1) - real.mean(1), lambda fake: -fake.mean(1)),
 }
+
+
+def information_loss(heads: Tensor, codes: Tensor, choices: int, continuous_weight: Tensor) -> Tensor:
+    """InfoGAN's variational bound on the information between codes and samples, to be minimised (Chen et al. 2016,
+    equation 5): cross-entropy of the categorical code, and `continuous_weight` [L] times the mean squared error of the
+    continuous ones. heads and codes: [L, N, choices + continuous]; returns [L].
+    """
+    logits, values = heads.split((choices, heads.shape[2] - choices), dim=2)
+    one_hot, true_values = codes.split((choices, codes.shape[2] - choices), dim=2)
+    loss = torch.zeros_like(continuous_weight)
+    if choices:
+        loss = loss - (one_hot * logits.log_softmax(2)).sum(2).mean(1)
+    if values.shape[2]:
+        loss = loss + continuous_weight * (values - true_values).square().mean((1, 2))
+    return loss

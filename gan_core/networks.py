@@ -1,6 +1,8 @@
-"""The generators and discriminators. A new architecture is a function here and a line in ARCHITECTURES.
+"""What networks are made of: layers in turn and side by side, and what a discriminator decides on.
 
-Discriminators return logits, one a decision. L lanes, N samples, R decisions, F features.
+A generator takes latents [L, N, Z]: noise, then a one-hot class (or categorical code), then continuous codes.
+Discriminators return [L, R, H]: the logit of each of R decisions, then the logits and values of InfoGAN's heads.
+L lanes, N samples, F features.
 """
 
 import math
@@ -11,117 +13,123 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_core.config import Architecture, DiscriminatorInput, StructureConfig
 from gan_core.lanes import Stream, stream
-from gan_core.layers import Layer, Linear, Parameters, Reshape, elu, leaky_relu, relu, sigmoid, tanh
+from gan_core.layers import Call, Layer, Shapes, Weights
 
 
 @dataclass(frozen=True)
 class Network:
-    """Layers applied in turn. Parameters are named `<layer's place>.<name>`, e.g. `0.weight`."""
+    """Layers applied in turn; a layer of a network like any other. Weights are named `<layer's place>.<name>`."""
 
     layers: tuple[Layer, ...]
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> Shapes:
         """Parameter name -> its shape in one lane."""
         return {f"{i}.{name}": shape for i, layer in enumerate(self.layers) for name, shape in layer.shapes().items()}
+
+    def buffers(self) -> Shapes:
+        """Buffer name -> its shape in one lane."""
+        return {f"{i}.{name}": shape for i, layer in enumerate(self.layers) for name, shape in layer.buffers().items()}
 
     def parameter_count(self) -> int:
         """Numbers that are trained, in one lane."""
         return sum(math.prod(shape) for shape in self.shapes().values())
 
-    def initial(self, seed: int, purpose: Stream) -> dict[str, np.ndarray]:
-        """One lane's initial parameters: a pure function of (seed, purpose), each layer from a stream of its own."""
+    def initial(self, source: np.random.Generator) -> dict[str, np.ndarray]:
+        """One lane's initial weights, drawn from source layer by layer."""
+        drawn = [layer.initial(source) for layer in self.layers]
+        return {f"{i}.{name}": value for i, layer in enumerate(drawn) for name, value in layer.items()}
+
+    def keyed_initial(self, seed: int, purpose: Stream) -> dict[str, np.ndarray]:
+        """One lane's initial weights: a pure function of (seed, purpose), each layer from a stream of its own."""
         return {
             f"{i}.{name}": value
             for i, layer in enumerate(self.layers)
             for name, value in layer.initial(stream(seed, purpose, i)).items()
         }
 
-    def __call__(self, parameters: Parameters, x: Tensor) -> Tensor:
+    def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         """X [L, N, ...] -> [L, N', ...], lane by lane."""
         for i, layer in enumerate(self.layers):
-            x = layer({name: parameters[f"{i}.{name}"] for name in layer.shapes()}, x)
+            names = (*layer.shapes(), *layer.buffers())
+            x = layer({name: weights[f"{i}.{name}"] for name in names}, x, call)
         return x
 
 
 @dataclass(frozen=True)
-class Networks:
-    """One architecture. `view` turns samples [L, N, ...] into what D decides on, [L, R, F]; D answers [L, R, 1]."""
+class Branches:
+    """Networks side by side, their outputs joined along the last axis. inputs: how many of x's last numbers each takes,
+    in turn; without it each takes the whole x.
+    """
 
-    generator: Network
-    view: Callable[[Tensor], Tensor]
-    discriminator: Network
+    networks: tuple[Network, ...]
+    inputs: tuple[int, ...] = ()
+
+    def shapes(self) -> Shapes:
+        return {f"{i}.{name}": shape for i, part in enumerate(self.networks) for name, shape in part.shapes().items()}
+
+    def buffers(self) -> Shapes:
+        return {f"{i}.{name}": shape for i, part in enumerate(self.networks) for name, shape in part.buffers().items()}
+
+    def initial(self, source: np.random.Generator) -> dict[str, np.ndarray]:
+        drawn = [part.initial(source) for part in self.networks]
+        return {f"{i}.{name}": value for i, part in enumerate(drawn) for name, value in part.items()}
+
+    def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
+        given = x.split(self.inputs, dim=-1) if self.inputs else [x] * len(self.networks)
+        answers = []
+        for i, (part, taken) in enumerate(zip(self.networks, given, strict=True)):
+            names = (*part.shapes(), *part.buffers())
+            answers.append(part({name: weights[f"{i}.{name}"] for name in names}, taken, call))
+        return torch.cat(answers, -1)
 
 
-def flatten_samples(samples: Tensor) -> Tensor:
+def samples_view(samples: Tensor, condition: Tensor | None) -> Tensor:
+    """[L, N, ...] as they are: D decides on each sample."""
+    return samples
+
+
+def flat_view(samples: Tensor, condition: Tensor | None) -> Tensor:
     """[L, N, ...] -> [L, N, F]: D decides on each sample."""
     return samples.flatten(2)
 
 
-def minibatch_view(samples: Tensor) -> Tensor:
-    """[L, N, 1] -> [L, 1, 2N]: D decides on the minibatch, its values and their squared deviations from its mean."""
-    values = samples.flatten(1)
-    deviations = values - values.mean(1, keepdim=True)
-    return torch.cat((values, deviations * deviations), 1).unsqueeze(1)
+def conditional_view(samples: Tensor, condition: Tensor | None) -> Tensor:
+    """Samples [L, N, ...] and one-hot classes [L, N, K] -> [L, N, F + K]: D decides on each with its class."""
+    assert condition is not None
+    return torch.cat((samples.flatten(2), condition), 2)
 
 
-def moments_view(samples: Tensor) -> Tensor:
-    """[L, N, 1] -> [L, 1, 4]: D decides on the minibatch's mean, deviation, skewness and excess kurtosis."""
-    values = samples.flatten(1)
-    mean = values.mean(1, keepdim=True)
-    deviations = values - mean
+@dataclass(frozen=True)
+class Networks:
+    """One architecture. `view` turns samples [L, N, ...] and their condition into what D decides on, [L, R, ...].
+
+    choices: the length of the one-hot part of a latent, which is the sample's class where `conditional`, else a code;
+    continuous: how many continuous codes stand after it.
+    """
+
+    generator: Network
+    discriminator: Network
+    view: Callable[[Tensor, Tensor | None], Tensor] = samples_view
+    choices: int = 0
+    continuous: int = 0
+    conditional: bool = False
+
+
+def minibatch_view(samples: Tensor, condition: Tensor | None) -> Tensor:
+    """[L, N, d] -> [L, 1, 2Nd]: D decides on the minibatch, its values and their squared deviations from its mean."""
+    deviations = samples - samples.mean(1, keepdim=True)
+    return torch.cat((samples.flatten(1), (deviations * deviations).flatten(1)), 1).unsqueeze(1)
+
+
+def moments_view(samples: Tensor, condition: Tensor | None) -> Tensor:
+    """[L, N, d] -> [L, 1, 4d]: D decides on the minibatch's mean, deviation, skewness and excess kurtosis."""
+    mean = samples.mean(1, keepdim=True)
+    deviations = samples - mean
     squares = deviations * deviations
     variance = squares.mean(1, keepdim=True)
     deviation = (variance + 1e-12).sqrt()  # a collapsed batch has deviation 0, where the root has no slope
     scores = deviations / deviation
     skewness = (scores * scores * scores).mean(1, keepdim=True)
     kurtosis = (scores * scores * scores * scores).mean(1, keepdim=True) - 3
-    return torch.cat((mean, deviation, skewness, kurtosis), 1).unsqueeze(1)
-
-
-def gaussian(structure: StructureConfig, sample_shape: tuple[int, ...]) -> Networks:
-    """The 1-D GAN that sees a minibatch as one input (N. Nag's `pytorch-generative-adversarial-networks`, 2017)."""
-    width, hidden = structure.generator_width, structure.discriminator_width
-    views: dict[DiscriminatorInput, tuple[Callable[[Tensor], Tensor], int]] = {
-        "sample": (flatten_samples, 1),
-        "minibatch": (minibatch_view, 2 * structure.batch_size),
-        "moments": (moments_view, 4),
-    }
-    view, features = views[structure.discriminator_input]
-    return Networks(
-        Network((Linear(structure.latent_size, width), elu, Linear(width, width), sigmoid, Linear(width, 1))),
-        view,
-        Network((Linear(features, hidden), elu, Linear(hidden, hidden), elu, Linear(hidden, 1))),
-    )
-
-
-def mlp(structure: StructureConfig, sample_shape: tuple[int, ...]) -> Networks:
-    """Two hidden layers in G and in D; samples in [-1, 1]."""
-    width, hidden, pixels = structure.generator_width, structure.discriminator_width, math.prod(sample_shape)
-    generator = (
-        Linear(structure.latent_size, width),
-        relu,
-        Linear(width, width),
-        relu,
-        Linear(width, pixels),
-        tanh,
-        Reshape(sample_shape),
-    )
-    slope = leaky_relu(0.2)
-    return Networks(
-        Network(generator),
-        flatten_samples,
-        Network((Linear(pixels, hidden), slope, Linear(hidden, hidden), slope, Linear(hidden, 1))),
-    )
-
-
-ARCHITECTURES: dict[Architecture, Callable[[StructureConfig, tuple[int, ...]], Networks]] = {
-    "gaussian": gaussian,
-    "mlp": mlp,
-}
-
-
-def build_networks(structure: StructureConfig, sample_shape: tuple[int, ...]) -> Networks:
-    """The networks of a structure, for samples of this shape: [C, H, W] or [1]."""
-    return ARCHITECTURES[structure.architecture](structure, sample_shape)
+    return torch.cat((mean, deviation, skewness, kurtosis), 2)

@@ -1,6 +1,8 @@
 """What is known of one lane at one rung, as plain numbers. Loads without torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -18,17 +20,38 @@ class FidelityReport:
 
 
 @dataclass(frozen=True)
-class LaneReport:
-    """One lane when it reached a rung. Losses are means since the rung before; D's is the sum of its two parts.
+class Death:
+    """Why a lane cannot go on. outcome: `diverged` (its numbers left what training can go on from) or `collapsed` (its
+    generator answers every latent alike).
+    """
 
-    diverged: the reason why the lane is dead, or None. seconds: the lane's share of training and scoring since then.
-    device: `cpu`, or the GPU's name.
+    outcome: Literal["diverged", "collapsed"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class LaneReport:
+    """One lane when it reached a rung, or died on the way. Losses are means since the rung before; D's is the sum of
+    its two parts.
+
+    health: what was watched, name -> number (`gan_core.health`); signs: those of it that tell of trouble. death: why
+    the lane cannot go on, or None. seconds: the lane's share of training and scoring since then. device: `cpu`, or the
+    GPU's name.
     """
 
     images_seen: int
     d_loss: float
     g_loss: float
     fidelity: FidelityReport
-    diverged: str | None
+    health: dict[str, float]
+    signs: tuple[str, ...]
+    death: Death | None
     seconds: float
     device: str
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> "LaneReport":
+        """The inverse of `dataclasses.asdict`, also by way of JSON."""
+        death = Death(**values["death"]) if values["death"] else None
+        fidelity = FidelityReport(**values["fidelity"])
+        return cls(**{**values, "fidelity": fidelity, "signs": tuple(values["signs"]), "death": death})

@@ -9,117 +9,41 @@ One configuration is an array of one lane; there is no other code path. L lanes,
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.config import GanConfig, InputError
-from gan_core.data import DataOrder, Dataset
-from gan_core.lanes import Stream, column, fill_latents, lane_empty
+from gan_core.architectures import build_networks
+from gan_core.config import GanConfig, StructureConfig
+from gan_core.data import DataOrder, Dataset, host_or_device
+from gan_core.health import HealthConfig
+from gan_core.input_error import InputError
+from gan_core.lanes import Stream, column, lane_empty
+from gan_core.latents import fill_shared_latents, fill_step_latents, latent_numbers
+from gan_core.layers import Call
 from gan_core.losses import LOSSES
-from gan_core.networks import build_networks
 from gan_core.optim import Adam, Rows
+from gan_core.reports import Death
+from gan_core.state import TrainState
+from gan_core.step import train_step
+from gan_core.watch import WATCH_EVERY_STEPS, Watch
 
 SAMPLES_AT_ONCE = 1000  # rows of one generator call when many samples are drawn: bounds memory
+IMAGES_AT_ONCE = 100  # the same where there are convolutions
 
 
-@dataclass
-class TrainState:
-    """Everything that training changes. `average` is [L, P], the averaged weights of G. The sums are float64 [L], the
-    counts whole numbers: losses since they were last read.
-    """
-
-    generator: Rows
-    discriminator: Rows
-    generator_adam: Adam
-    discriminator_adam: Adam
-    average: Tensor
-    images_seen: int
-    discriminator_steps: int
-    d_loss_sum: Tensor
-    g_loss_sum: Tensor
-    d_loss_count: int
-    g_loss_count: Tensor
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The state as named tensors, lanes first where there are lanes: what a checkpoint holds."""
-        networks = (self.generator, self.discriminator)
-        return {
-            "generator": self.generator.flat,
-            "discriminator": self.discriminator.flat,
-            "generator_mean": self.generator_adam.mean,
-            "generator_mean_square": self.generator_adam.mean_square,
-            "generator_steps": self.generator_adam.steps,
-            "discriminator_mean": self.discriminator_adam.mean,
-            "discriminator_mean_square": self.discriminator_adam.mean_square,
-            "discriminator_steps": self.discriminator_adam.steps,
-            "average": self.average,
-            "d_loss_sum": self.d_loss_sum,
-            "g_loss_sum": self.g_loss_sum,
-            "g_loss_count": self.g_loss_count,
-            "layout": torch.tensor([n for rows in networks for shape in rows.shapes.values() for n in (0, *shape)]),
-            "counters": torch.tensor([self.images_seen, self.discriminator_steps, self.d_loss_count]),
-        }
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes over what `tensors` gave, in place. Raises InputError when the shapes are another state's."""
-        mine = self.tensors()
-        for name, own in mine.items():
-            theirs = tensors.get(name)
-            if theirs is None or theirs.shape != own.shape or (name == "layout" and not theirs.equal(own.cpu())):
-                raise InputError(f"the checkpoint's {name!r} does not fit this configuration; it is another run's")
-        for name, own in mine.items():
-            own.copy_(tensors[name])
-        self.images_seen, self.discriminator_steps, self.d_loss_count = tensors["counters"].tolist()
-
-
-def train_step(array: "LaneArray") -> None:
-    """One D update of every lane on N real images, then one G update of the lanes whose k-th D update it was.
-
-    D goes first, on detached fakes; G follows on fresh latents, as in Goodfellow et al. 2014, algorithm 1. k differs by
-    lane inside the array: all lanes see the same number of images, and a lane's G rests until its turn.
-    """
-    state, networks, loss = array.state, array.networks, array.loss
-    real = array.real_batch(state.images_seen)
-    latents = array.latents(Stream.DISCRIMINATOR_LATENTS, array.structure.batch_size, state.images_seen)
-    with torch.no_grad():
-        fake = networks.generator(state.generator.views, latents)
-    decided = torch.cat((networks.view(real), networks.view(fake)), 1)  # [L, 2R, F]
-    real_logits, fake_logits = networks.discriminator(state.discriminator.leaves, decided).squeeze(2).chunk(2, 1)
-    d_loss = loss.discriminator(real_logits, fake_logits)  # [L]
-    state.discriminator.store_gradients(d_loss)
-    state.discriminator_adam.step(array.all_lanes)
-    state.d_loss_sum += d_loss.detach()
-    state.d_loss_count += 1
-    state.discriminator_steps += 1
-
-    turn = [state.discriminator_steps % k == 0 for k in array.k]
-    if any(turn):
-        latents = array.latents(Stream.GENERATOR_LATENTS, array.structure.batch_size, state.images_seen)
-        fake = networks.generator(state.generator.leaves, latents)
-        logits = networks.discriminator(state.discriminator.views, networks.view(fake)).squeeze(2)
-        g_loss = loss.generator(logits)  # [L]
-        state.generator.store_gradients(g_loss)
-        state.generator_adam.step(turn)
-        turns = torch.tensor(turn, device=g_loss.device)
-        state.g_loss_sum += torch.where(turns, g_loss.detach(), 0)
-        state.g_loss_count += turns
-    if array.averages:
-        state.average.lerp_(state.generator.flat, array.average_weight)
-    state.images_seen += array.structure.batch_size
-
-
-def _means(sums: Sequence[float], counts: Sequence[float]) -> list[float | None]:
-    return [total / count if count else None for total, count in zip(sums, counts, strict=True)]
+def rows_at_once(structure: StructureConfig) -> int:
+    """How many samples one call of the generator makes where many are drawn."""
+    return IMAGES_AT_ONCE if structure.architecture in ("dcgan", "infogan") else SAMPLES_AT_ONCE
 
 
 class LaneArray:
     """L configurations of equal structure, trained in lockstep: after any call all lanes have seen the same images.
 
-    Raises InputError when the structures differ, or a configuration is for another data set.
+    Raises InputError when the structures differ, or a configuration is for another data set or size of its images.
     """
 
     def __init__(
@@ -129,6 +53,7 @@ class LaneArray:
         *,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        health: HealthConfig | None = None,
     ) -> None:
         structures = {config.structure for config in configs}
         if len(structures) != 1:
@@ -136,48 +61,67 @@ class LaneArray:
         self.structure = structures.pop()
         if self.structure.dataset != dataset.name:
             raise InputError(f"the configuration is for data set {self.structure.dataset!r}, got {dataset.name!r}")
+        size, side = self.structure.image_size_pixels, dataset.sample_shape[-1]
+        if size not in (0, side):
+            raise InputError(f"structure.image_size_pixels is {size}, got images of {side}; load them at {size}")
         self.dataset = dataset
-        self.networks = build_networks(self.structure, dataset.sample_shape)
+        self.networks = build_networks(self.structure, dataset.sample_shape, dataset.classes)
         self.loss = LOSSES[self.structure.loss]
         self._like = torch.empty(0, dtype=dtype, device=device)
-        self._real = dataset.train.flatten(1).to(device=device, dtype=dtype)
+        self._real = self._place(dataset.train.flatten(1).to(dtype))
         self._adopt(configs)
-        self.state = self._initial_state()
+        self.state = self._initial_state(health or HealthConfig())
+
+    def _place(self, samples: Tensor) -> Tensor:
+        """On the device, or in host memory where they would take more than half of the device's."""
+        device = self._like.device
+        memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+        stays = host_or_device(samples.nbytes, memory) == "host"
+        return samples if stays else samples.to(device)
 
     def _adopt(self, configs: Sequence[GanConfig]) -> None:
         self.configs = list(configs)
+        lane = [config.lane for config in configs]
         self.all_lanes = [True] * len(configs)
-        self.k = [config.lane.discriminator_steps for config in configs]
+        self.k, self.g = [x.discriminator_steps for x in lane], [x.generator_steps for x in lane]
         self.seeds = [config.seed for config in configs]
         self._orders = {seed: DataOrder(seed, len(self._real)) for seed in {c.data_seed for c in configs}}
-        half_lives = [config.lane.ema_half_life_images for config in configs]
+        half_lives = [x.ema_half_life_images for x in lane]
         self.averages = any(half_lives)
         weights = [1 - 0.5 ** (self.structure.batch_size / h) if h else 1.0 for h in half_lives]
         self.average_weight = column(weights, self._like).unsqueeze(1)
+        self.smoothing = column([x.label_smoothing for x in lane], self._like)
+        self.penalty_weight = column([x.penalty_weight for x in lane], self._like)
+        self.information_weight = column([x.information_weight for x in lane], self._like)
+        self.continuous_code_weight = column([x.continuous_code_weight for x in lane], self._like)
+        self._norm_eps = [x.batch_norm_eps for x in lane]
+        self._norm_momentum = [x.batch_norm_momentum for x in lane]
+        self._dropout = [x.generator_dropout for x in lane], [x.discriminator_dropout for x in lane]
 
-    def _initial_state(self) -> TrainState:
+    def _initial_state(self, health: HealthConfig) -> TrainState:
         lane = [config.lane for config in self.configs]
         beta1, beta2 = [x.beta1 for x in lane], [x.beta2 for x in lane]
         generator, discriminator = (
-            Rows.stack(network.shapes(), [network.initial(seed, purpose) for seed in self.seeds], self._like)
+            Rows.stack(
+                network.shapes(),
+                network.buffers(),
+                [network.keyed_initial(seed, purpose) for seed in self.seeds],
+                self._like,
+            )
             for network, purpose in (
                 (self.networks.generator, Stream.GENERATOR_WEIGHTS),
                 (self.networks.discriminator, Stream.DISCRIMINATOR_WEIGHTS),
             )
         )
-        zeros = self._like.new_zeros(len(self.configs), dtype=torch.float64)
         return TrainState(
             generator=generator,
             discriminator=discriminator,
             generator_adam=Adam(generator, [x.generator_lr for x in lane], beta1, beta2),
             discriminator_adam=Adam(discriminator, [x.discriminator_lr for x in lane], beta1, beta2),
             average=generator.flat.clone(),
+            watch=Watch.begin(len(lane), self._like, health),
             images_seen=0,
             discriminator_steps=0,
-            d_loss_sum=zeros.clone(),
-            g_loss_sum=zeros.clone(),
-            d_loss_count=0,
-            g_loss_count=zeros.clone(),
         )
 
     @property
@@ -189,81 +133,114 @@ class LaneArray:
         """The first whole batch at or after this many images: where `train_to(images)` stops."""
         return math.ceil(images / self.structure.batch_size) * self.structure.batch_size
 
-    def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> None:
+    def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> bool:
         """Trains until every lane's D has been shown at least `images` real images (whole batches). on_step is given
-        the images seen after each step.
+        the images seen after each step. Stops early, and answers False, where a lane may be dead: asked every
+        WATCH_EVERY_STEPS steps, `dead` says which.
         """
         while self.state.images_seen < images:
             train_step(self)
             if on_step is not None:
                 on_step(self.state.images_seen)
+            if self.watches() and any(self.dead()):
+                return False
+        return not any(self.dead())
 
-    def real_batch(self, images_seen: int) -> Tensor:
-        """The next N real samples of each lane: [L, N, *sample_shape]."""
+    def watches(self) -> bool:
+        """Whether lanes are looked at after so many steps."""
+        return self.state.discriminator_steps % WATCH_EVERY_STEPS == 0
+
+    def dead(self) -> list[Death | None]:
+        """Why each lane cannot go on, or None: [L]."""
+        return self.state.watch.dead()
+
+    def real_batch(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
+        """The next N real samples of each lane, [L, N, *sample_shape], and for a conditional architecture their classes
+        as one-hot vectors [L, N, K].
+        """
         batch = self.structure.batch_size
         order = {seed: order.indices(images_seen, batch) for seed, order in self._orders.items()}
         index = torch.from_numpy(np.concatenate([order[config.data_seed] for config in self.configs]))
-        rows = self._real.index_select(0, index.to(self._real.device))
-        return rows.view(self.lanes, batch, *self.dataset.sample_shape)
+        rows = self._real.index_select(0, index.to(self._real.device)).to(self._like.device)
+        samples = rows.view(self.lanes, batch, *self.dataset.sample_shape)
+        if not self.networks.conditional or self.dataset.train_labels is None:
+            return samples, None
+        return samples, self.one_hot(self.dataset.train_labels[index].view(self.lanes, batch))
 
-    def latents(self, purpose: Stream, count: int, *seen: int) -> Tensor:
-        """[L, count, Z], each lane's from its own seed."""
-        out = lane_empty(self.lanes, (count, self.structure.latent_size), self._like)
-        return fill_latents(out, self.structure.latent_distribution, self.seeds, purpose, *seen)
+    def one_hot(self, choices: Tensor) -> Tensor:
+        """Classes or categorical codes [L, N] -> [L, N, K]."""
+        return F.one_hot(choices, self.networks.choices).to(self._like)
+
+    def latents(self, purpose: Stream, condition: Tensor | None, images_seen: int, j: int = 0) -> Tensor:
+        """The N latents [L, N, Z] of a step, each lane's from its own seed. condition: the classes, where D is told."""
+        out = lane_empty(self.lanes, (self.structure.batch_size, self._latent_numbers), self._like)
+        seen = (images_seen, j)
+        fill_step_latents(out, self.structure, self.networks, self.seeds, purpose, seen, condition)
+        return out
+
+    @property
+    def _latent_numbers(self) -> int:
+        return latent_numbers(self.structure, self.networks)
+
+    def instance_noise(self, images_seen: int) -> list[float]:
+        """The deviation of each lane's instance noise now."""
+        levels = []
+        for lane in (config.lane for config in self.configs):
+            lasts = lane.instance_noise_images
+            levels.append(lane.instance_noise * (max(0.0, 1 - images_seen / lasts) if lasts else 1.0))
+        return levels
+
+    def generator_call(self, number: int, active: Sequence[bool] | None = None) -> Call:
+        """A training pass through G, the number-th of its step; active: the lanes whose buffers it moves."""
+        return self._call(0, number, active)
+
+    def discriminator_call(self, number: int, active: Sequence[bool] | None = None) -> Call:
+        """A training pass through D, likewise."""
+        return self._call(1, number, active)
+
+    def _call(self, network: int, number: int, active: Sequence[bool] | None) -> Call:
+        return Call(
+            self._norm_eps,
+            self._norm_momentum,
+            self._dropout[network],
+            training=True,
+            active=active,
+            seeds=self.seeds,
+            seen=(self.state.images_seen, number),
+        )
 
     def generate(self, latents: Tensor) -> Tensor:
         """Latents [L, M, Z] -> samples [L, M, *sample_shape] of the scored generator: the averaged weights where a lane
-        has an average, its plain weights where it has none.
+        has an average, its plain weights where it has none; running moments, and nothing dropped.
         """
-        state = self.state
+        state, call = self.state, Call(self._norm_eps)
         weights = state.generator.with_flat(state.average) if self.averages else state.generator.views
         with torch.no_grad():
-            parts = [self.networks.generator(weights, part) for part in latents.split(SAMPLES_AT_ONCE, dim=1)]
+            parts = [
+                self.networks.generator(weights, part, call)
+                for part in latents.split(rows_at_once(self.structure), dim=1)
+            ]
         return torch.cat(parts, 1)
 
-    def sample(self, count: int, seed: int) -> Tensor:
-        """[L, count, *sample_shape]; the same `count` latents for every lane, drawn from `seed`."""
-        return self.generate(self.shared_latents(Stream.SAMPLE_LATENTS, count, seed))
+    def sample(self, count: int, seed: int, choice: int | None = None) -> Tensor:
+        """[L, count, *sample_shape]; the same `count` latents for every lane, drawn from `seed`. choice: of this class
+        or categorical code; without it they take turns.
+        """
+        return self.generate(self.shared_latents(Stream.SAMPLE_LATENTS, count, seed, choice))
 
-    def shared_latents(self, purpose: Stream, count: int, seed: int) -> Tensor:
-        """[L, count, Z], the same in every lane: a pure function of (seed, purpose)."""
-        one = lane_empty(1, (count, self.structure.latent_size), self._like)
-        fill_latents(one, self.structure.latent_distribution, [seed], purpose)
+    def shared_latents(self, purpose: Stream, count: int, seed: int, choice: int | None = None) -> Tensor:
+        """[L, count, Z], the same in every lane: a pure function of (seed, purpose, choice)."""
+        one = lane_empty(1, (count, self._latent_numbers), self._like)
+        fill_shared_latents(one, self.structure, self.networks, purpose, seed, choice)
         return lane_empty(self.lanes, one.shape[1:], self._like).copy_(one.expand(self.lanes, -1, -1))
-
-    def read_losses(self) -> tuple[list[float | None], list[float | None]]:
-        """Mean D and G loss of each lane since they were last read, [L] each; None where there was no step."""
-        state = self.state
-        d_counts = [state.d_loss_count] * self.lanes
-        d_loss = _means(state.d_loss_sum.tolist(), d_counts)
-        g_loss = _means(state.g_loss_sum.tolist(), state.g_loss_count.tolist())
-        state.d_loss_sum.zero_()
-        state.g_loss_sum.zero_()
-        state.g_loss_count.zero_()
-        state.d_loss_count = 0
-        return d_loss, g_loss
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Goes on with these lanes alone, in this order; their results do not change by it."""
-        old, index = self.state, list(lanes)
-        generator, discriminator = old.generator.take(index), old.discriminator.take(index)
-        self.state = TrainState(
-            generator=generator,
-            discriminator=discriminator,
-            generator_adam=old.generator_adam.take(index, generator),
-            discriminator_adam=old.discriminator_adam.take(index, discriminator),
-            average=old.average[index],
-            images_seen=old.images_seen,
-            discriminator_steps=old.discriminator_steps,
-            d_loss_sum=old.d_loss_sum[index],
-            g_loss_sum=old.g_loss_sum[index],
-            d_loss_count=old.d_loss_count,
-            g_loss_count=old.g_loss_count[index],
-        )
-        self._adopt([self.configs[i] for i in index])
+        self.state = self.state.take(lanes)
+        self._adopt([self.configs[i] for i in lanes])
 
     def generator_tensors(self, lane: int) -> dict[str, Tensor]:
-        """One lane's scored generator by parameter name, without the lane axis: what `models/x` holds."""
+        """One lane's scored generator by weight name, without the lane axis: what `models/x` holds."""
         state = self.state
         weights = state.generator.with_flat(state.average) if self.averages else state.generator.views
         return {name: tensor[lane].detach().clone().contiguous() for name, tensor in weights.items()}

@@ -1,4 +1,7 @@
-"""One thread, and the two data sets that need no files."""
+"""One thread, and the data sets that need no files."""
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,3 +23,16 @@ def digits() -> Dataset:
 @pytest.fixture(scope="session")
 def gaussian() -> Dataset:
     return load_dataset("gaussian")
+
+
+@pytest.fixture(scope="session")
+def few(digits: Dataset, gaussian: Dataset) -> Callable[[str], Dataset]:
+    """A data set by name, cut to so few samples that a short training passes the end of an epoch."""
+    known = {"digits": digits, "gaussian": gaussian, "ring": load_dataset("ring")}
+
+    def cut(name: str) -> Dataset:
+        whole = known[name]
+        labels = None if whole.train_labels is None else whole.train_labels[:41]
+        return replace(whole, train=whole.train[:41], train_labels=labels)
+
+    return cut

@@ -1,6 +1,8 @@
 """The lane axis: a lane's arithmetic knows no neighbours, and its randomness is a function of what it has seen."""
 
+import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,16 +16,18 @@ from gan_core.lanes import (
     Stream,
     column,
     fill_latents,
+    lane_arithmetic,
     lane_empty,
     lane_matmul,
     lane_pitch,
     lanewise,
     stream,
 )
-from gan_core.layers import elu, sigmoid, tanh
+from gan_core.layers import Call, elu, sigmoid, tanh
 
+DISTRIBUTIONS = ["normal", "uniform", "symmetric_uniform"]
 DTYPES = [torch.float32, torch.float64]
-LANES = [1, 2, 3, 5]
+LANES = [1, 2, 3, 5, 8]
 # Rows, inner, features of a product. Measured with MKL and AVX-512: those of the second line have other bits in a batch
 # of one, or where lanes start between boundaries. The last one is large enough to be computed lane by lane.
 PRODUCTS = [(1, 1, 1), (13, 7, 50), (100, 50, 7), (200, 1, 3), (26, 129, 1)]
@@ -103,6 +107,29 @@ def test_a_product_has_the_same_bits_from_any_memory_layout(dtype):
         assert same_bits(lane_matmul(other, b), expected)
 
 
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "rows": lambda x: x.clone(),
+    "columns": lambda x: x.mT.clone(memory_format=torch.contiguous_format).mT,
+    "part of a row": lambda x: torch.cat((x, x), 2)[:, :, : x.shape[2]],
+    "part of a column": lambda x: (
+        torch.cat((x, x), 1).mT.clone(memory_format=torch.contiguous_format).mT[:, x.shape[1] :]
+    ),
+    "every second": lambda x: torch.stack((x, x), 3).flatten(2)[:, :, ::2],
+}
+
+
+# Sizes and layouts at which bits differed while a lane's strides were left as they came. MKL and AVX-512.
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("size", [(1, 128, 1024), (2, 20, 36), (76, 128, 1), (5, 836, 2), (1, 28, 108), (13, 7, 5)])
+def test_from_any_layout_a_product_has_the_same_bits_alone_and_among_others(size, dtype):
+    rows, inner, features = size
+    a, b = drawn(3, rows, inner, dtype=dtype), drawn(3, inner, features, dtype=dtype, seed=1)
+    for first, second in itertools.product(LAYOUTS.values(), repeat=2):
+        together = lane_matmul(first(a), second(b))
+        for i in range(3):
+            assert same_bits(together[i], lane_matmul(first(a[i : i + 1]), second(b[i : i + 1]))[0])
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_a_lane_of_nan_leaves_the_other_products_bit_for_bit_the_same(dtype):
     a, b = drawn(3, 13, 7, dtype=dtype), drawn(3, 7, 50, dtype=dtype, seed=1)
@@ -119,9 +146,9 @@ def test_a_lane_of_nan_leaves_the_other_products_bit_for_bit_the_same(dtype):
 @pytest.mark.parametrize(
     "function",
     [
-        lambda x: tanh({}, x),
-        lambda x: elu({}, x),
-        lambda x: sigmoid({}, x),
+        lambda x: tanh({}, x, Call(())),
+        lambda x: elu({}, x, Call(())),
+        lambda x: sigmoid({}, x, Call(())),
         lambda x: lanewise(torch.nn.functional.softplus, x),
     ],
     ids=["tanh", "elu", "sigmoid", "softplus"],
@@ -221,7 +248,7 @@ def latents(distribution: str, seeds: list[int], shape: tuple[int, ...], dtype: 
     return fill_latents(out, distribution, seeds, Stream.SAMPLE_LATENTS, *seen)
 
 
-@pytest.mark.parametrize("distribution", ["normal", "uniform"])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_latents_of_a_lane_do_not_depend_on_its_neighbours(distribution):
     three = latents(distribution, [4, 5, 6], (13, 7), torch.float32, 100)
     assert not torch.equal(three[0], three[1])
@@ -230,14 +257,15 @@ def test_latents_of_a_lane_do_not_depend_on_its_neighbours(distribution):
     assert not torch.equal(latents(distribution, [5], (13, 7), torch.float32, 113)[0], three[1])
 
 
-@pytest.mark.parametrize("distribution", ["normal", "uniform"])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_float64_latents_are_the_float32_ones(distribution):
     single, double = (latents(distribution, [1, 2], (5, 3), dtype) for dtype in DTYPES)
     assert torch.equal(single.double(), double)
 
 
 @pytest.mark.parametrize(
-    ("distribution", "mean", "variance", "fourth_moment"), [("normal", 0, 1, 3), ("uniform", 0.5, 1 / 12, 1 / 80)]
+    ("distribution", "mean", "variance", "fourth_moment"),
+    [("normal", 0, 1, 3), ("uniform", 0.5, 1 / 12, 1 / 80), ("symmetric_uniform", 0, 1 / 3, 1 / 5)],
 )
 def test_latents_have_the_mean_and_variance_of_their_distribution(distribution, mean, variance, fourth_moment):
     count = 200_000
@@ -246,7 +274,31 @@ def test_latents_have_the_mean_and_variance_of_their_distribution(distribution, 
     assert abs(((values - mean) ** 2).mean() - variance) < 5 * math.sqrt((fourth_moment - variance**2) / count)
 
 
-def test_uniform_latents_are_at_least_0_and_below_1():
-    values = latents("uniform", [8], (500_000, 1), torch.float32)
-    assert 0 <= float(values.min()) < 1e-4
+@pytest.mark.parametrize(("distribution", "low"), [("uniform", 0), ("symmetric_uniform", -1)])
+def test_uniform_latents_fill_their_range_up_to_1_and_never_reach_it(distribution, low):
+    values = latents(distribution, [8], (500_000, 1), torch.float32)
+    assert low <= float(values.min()) < low + 1e-4
     assert 1 - 1e-4 < float(values.max()) < 1
+
+
+def test_symmetric_latents_are_the_uniform_ones_stretched():
+    plain, symmetric = (latents(name, [3], (13, 7), torch.float32, 64) for name in ("uniform", "symmetric_uniform"))
+    assert torch.equal(symmetric, 2 * plain - 1)
+
+
+def test_lane_arithmetic_is_one_thread_without_denormals_and_sets_back_what_was():
+    smallest = torch.full((64,), 1e-39)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(KeyError), lane_arithmetic():
+            assert torch.get_num_threads() == 1
+            assert not (smallest * 0.5).any()
+            with lane_arithmetic():
+                assert torch.get_num_threads() == 1
+            assert not (smallest * 0.5).any()
+            raise KeyError
+        assert torch.get_num_threads() == 2
+        assert bool((smallest * 0.5).all())
+    finally:
+        torch.set_num_threads(before)

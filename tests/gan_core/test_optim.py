@@ -11,6 +11,7 @@ from gan_core.lanes import LANE_BYTES
 from gan_core.optim import Adam, Rows
 
 SHAPES = {"0.weight": (3, 7), "0.bias": (7,), "2.weight": (7, 1), "2.bias": (1,)}
+BUFFERS = {"1.running_mean": (7,), "1.running_var": (7,), "2.u": (1,)}
 LR, BETA1, BETA2 = [1e-3, 0.0, 3e-2, 0.1], [0.9, 0.5, 0.0, 0.99], [0.999, 0.9, 0.99, 0.0]
 LANES = len(LR)
 BOTH_PATHS = pytest.mark.parametrize("path", ["_step_rows", "_step_columns"])
@@ -18,8 +19,9 @@ BOTH_PATHS = pytest.mark.parametrize("path", ["_step_rows", "_step_columns"])
 
 def rows(lanes: int = LANES, dtype: torch.dtype = torch.float64) -> Rows:
     drawn = [np.random.default_rng(i) for i in range(lanes)]
-    initial = [{name: source.standard_normal(shape) for name, shape in SHAPES.items()} for source in drawn]
-    return Rows.stack(SHAPES, initial, torch.empty(0, dtype=dtype))
+    every = {**SHAPES, **BUFFERS}
+    initial = [{name: source.standard_normal(shape) for name, shape in every.items()} for source in drawn]
+    return Rows.stack(SHAPES, BUFFERS, initial, torch.empty(0, dtype=dtype))
 
 
 def adam(dtype: torch.dtype = torch.float64) -> Adam:
@@ -32,7 +34,7 @@ def gradient(step: int, like: Tensor) -> Tensor:
 
 def run(optimiser: Adam, path: str, active: list[list[bool]]) -> None:
     for step, goes in enumerate(active):
-        optimiser.rows.grad.copy_(gradient(step, optimiser.rows.flat))
+        optimiser.rows.grad.copy_(gradient(step, optimiser.rows.trained))
         getattr(optimiser, path)(goes)
 
 
@@ -48,7 +50,7 @@ def lane_bits(optimiser: Adam, lane: int) -> list[bytes]:
 def test_adam_is_torchs_in_every_lane_also_when_lanes_rest(path):
     turns = [[step % (i + 1) == 0 for i in range(LANES)] for step in range(30)]
     optimiser = adam()
-    start = optimiser.rows.flat.clone()
+    start = optimiser.rows.trained.clone()
     run(optimiser, path, turns)
     for i in range(LANES):
         weights = start[i].clone().requires_grad_()
@@ -57,9 +59,9 @@ def test_adam_is_torchs_in_every_lane_also_when_lanes_rest(path):
             if goes[i]:
                 weights.grad = gradient(step, start)[i]
                 reference.step()
-        np.testing.assert_allclose(optimiser.rows.flat[i].numpy(), weights.detach().numpy(), rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(optimiser.rows.trained[i].numpy(), weights.detach().numpy(), rtol=1e-12, atol=1e-14)
         assert optimiser.steps[i].item() == sum(goes[i] for goes in turns)
-    moved = (optimiser.rows.flat - start).abs().sum(1) > 0
+    moved = (optimiser.rows.trained - start).abs().sum(1) > 0
     assert moved.tolist() == [lr > 0 for lr in LR]
 
 
@@ -86,7 +88,7 @@ def test_a_resting_lane_keeps_every_bit_whatever_its_gradient_is(poison, dtype, 
     optimiser = adam(dtype)
     run(optimiser, path, [[True] * LANES] * 3)
     before = [lane_bits(optimiser, i) for i in range(LANES)]
-    optimiser.rows.grad.copy_(gradient(3, optimiser.rows.flat))
+    optimiser.rows.grad.copy_(gradient(3, optimiser.rows.trained))
     optimiser.rows.grad[[0, 2]] += poison
     getattr(optimiser, path)([False, True, False, True])
     changed = [lane_bits(optimiser, i) != before[i] for i in range(LANES)]
@@ -102,8 +104,22 @@ def test_a_lane_of_nan_leaves_the_others_bit_for_bit_the_same(dtype, path):
     poisoned.mean[2] = math.inf
     for optimiser in (clean, poisoned):
         run(optimiser, path, [[True] * LANES] * 5)
-    assert bool(poisoned.rows.flat[1:3].isnan().all())
+    assert bool(poisoned.rows.trained[1:3].isnan().all())
     assert [lane_bits(clean, i) for i in (0, 3)] == [lane_bits(poisoned, i) for i in (0, 3)]
+
+
+@BOTH_PATHS
+@pytest.mark.parametrize("poison", [0.0, math.nan])
+def test_adam_never_touches_a_buffer(path, poison):
+    optimiser = adam()
+    before = {name: optimiser.rows.views[name].numpy().tobytes() for name in BUFFERS}
+    parameters = optimiser.rows.trained.clone()
+    optimiser.rows.grad += poison
+    run(optimiser, path, [[True] * LANES] * 3)
+    optimiser.rows.grad += poison
+    getattr(optimiser, path)([True] * LANES)
+    assert {name: optimiser.rows.views[name].numpy().tobytes() for name in BUFFERS} == before
+    assert not torch.equal(optimiser.rows.trained[0], parameters[0])
 
 
 @BOTH_PATHS
@@ -114,7 +130,7 @@ def test_lanes_taken_out_go_on_with_the_same_bits(dtype, path):
     index = [3, 0]
     part = whole.take(index, whole.rows.take(index))
     for step in range(2, 6):
-        whole.rows.grad.copy_(gradient(step, whole.rows.flat))
+        whole.rows.grad.copy_(gradient(step, whole.rows.trained))
         part.rows.grad.copy_(whole.rows.grad[index])
         getattr(whole, path)([True] * LANES)
         getattr(part, path)([True] * len(index))
@@ -128,14 +144,33 @@ def test_rows_hold_each_lanes_parameters_on_boundaries_and_zeros_between():
     for i, source in enumerate(sources):
         for name, shape in SHAPES.items():
             np.testing.assert_array_equal(made.views[name][i].numpy(), source.standard_normal(shape))
+        for name, shape in BUFFERS.items():
+            np.testing.assert_array_equal(made.views[name][i].numpy(), source.standard_normal(shape))
     first = made.flat.data_ptr()
     assert all((view[i].data_ptr() - first) % LANE_BYTES == 0 for view in made.views.values() for i in range(LANES))
-    assert int((made.flat != 0).sum()) == LANES * (21 + 7 + 7 + 1)
+    assert int((made.flat != 0).sum()) == LANES * (21 + 7 + 7 + 1 + 7 + 7 + 1)
 
 
-def test_views_leaves_and_flat_are_one_memory():
+def test_a_row_is_all_parameters_and_then_all_buffers():
+    made = rows()
+    trained, whole = made.trained.clone(), made.flat.clone()
+    for name in BUFFERS:
+        made.views[name].fill_(7.0)
+    assert torch.equal(made.trained, trained)
+    assert made.grad.shape == trained.shape
+    assert set(made.gradients) == set(made.leaves) == set(SHAPES)
+    assert set(made.views) == set(made.weights) == {*SHAPES, *BUFFERS}
+    assert int((made.flat != whole).sum()) == LANES * (7 + 7 + 1)
+    made.trained.zero_()
+    assert not any(made.views[name].any() for name in SHAPES)
+    assert all(bool((made.views[name] == 7).all()) for name in BUFFERS)
+
+
+def test_views_leaves_weights_and_flat_are_one_memory():
     made = rows()
     made.flat.zero_()
+    assert all(made.weights[name] is made.leaves[name] for name in SHAPES)
+    assert all(not made.weights[name].any() for name in BUFFERS)
     assert all(not tensor.any() for tensor in (*made.views.values(), *made.leaves.values()))
     assert all(leaf.requires_grad and leaf.is_leaf for leaf in made.leaves.values())
     assert not any(view.requires_grad for view in made.views.values())
@@ -150,7 +185,7 @@ def test_another_buffer_of_the_same_layout_reads_as_parameters():
 def test_taken_rows_are_a_copy_in_the_asked_order():
     made = rows()
     taken = made.take([2, 0])
-    assert all(torch.equal(taken.views[name], made.views[name][[2, 0]]) for name in SHAPES)
+    assert all(torch.equal(taken.views[name], made.views[name][[2, 0]]) for name in made.views)
     made.flat.zero_()
     assert bool(taken.flat.any(1).all())
 
@@ -159,7 +194,7 @@ def test_a_lanes_gradient_is_that_of_its_own_loss_alone():
     made = rows(3)
     scale = torch.tensor([1.0, 2.0, math.nan], dtype=torch.float64)
     made.store_gradients(sum(leaf.square().flatten(1).sum(1) for leaf in made.leaves.values()) * scale)
-    for name, view in made.views.items():
+    for name, view in made.leaves.items():
         for i, factor in enumerate((1, 2)):
             assert torch.equal(made.gradients[name][i], 2 * factor * view[i])
         assert bool(made.gradients[name][2].isnan().all())

@@ -1,0 +1,80 @@
+"""What generators are fed: noise, then a one-hot class or categorical code, then continuous codes in (-1, 1).
+
+L lanes, M latents, Z numbers in one.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gan_core.config import StructureConfig
+from gan_core.input_error import InputError
+from gan_core.lanes import Stream, fill_latents, stream
+from gan_core.networks import Networks
+
+
+def latent_numbers(structure: StructureConfig, networks: Networks) -> int:
+    """Z."""
+    return structure.latent_size + networks.choices + networks.continuous
+
+
+def _parts(latents: Tensor, structure: StructureConfig, networks: Networks) -> tuple[Tensor, ...]:
+    return latents.split((structure.latent_size, networks.choices, networks.continuous), dim=2)
+
+
+def fill_step_latents(
+    out: Tensor,
+    structure: StructureConfig,
+    networks: Networks,
+    seeds: Sequence[int],
+    purpose: Stream,
+    seen: tuple[int, int],
+    condition: Tensor | None,
+) -> None:
+    """Fills out [L, M, Z], lane i from (seeds[i], purpose, seen): seen is (images seen, which of G's steps).
+
+    condition [L, M, K]: the classes of a conditional architecture, as one-hot vectors; codes are drawn uniformly.
+    """
+    noise, choice, continuous = _parts(out, structure, networks)
+    fill_latents(noise, structure.latent_distribution, seeds, purpose, *seen)
+    if condition is not None:
+        choice.copy_(condition)
+    elif networks.choices or networks.continuous:
+        for lane, seed in enumerate(seeds):
+            _draw_codes(choice[lane], continuous[lane], stream(seed, Stream.CODES, *seen, int(purpose)))
+
+
+def _draw_codes(choice: Tensor, continuous: Tensor, source: np.random.Generator) -> None:
+    """Fills one lane's one-hot codes [M, K] and continuous codes [M, C]."""
+    count, choices = choice.shape
+    if choices:
+        choice.copy_(F.one_hot(torch.from_numpy(source.integers(0, choices, count)), choices))
+    continuous.copy_(torch.from_numpy(2 * source.random(tuple(continuous.shape), np.float32) - 1))
+
+
+def fill_shared_latents(
+    out: Tensor, structure: StructureConfig, networks: Networks, purpose: Stream, seed: int, choice: int | None = None
+) -> None:
+    """Fills out [1, M, Z] with latents that any lane may be shown: a pure function of (seed, purpose, choice).
+
+    choice: the class or categorical code of all of them; without it they take turns, so that each has its share.
+    Raises InputError when there is no such class or code.
+    """
+    noise, one_hot, continuous = _parts(out, structure, networks)
+    fill_latents(noise, structure.latent_distribution, [seed], purpose)
+    if networks.choices or networks.continuous:
+        _draw_codes(one_hot[0], continuous[0], stream(seed, Stream.CODES, 0, 0, int(purpose)))
+    if choice is not None and not 0 <= choice < networks.choices:
+        known = f"0 to {networks.choices - 1}" if networks.choices else "none: it is not conditional"
+        raise InputError(f"this generator has no class or code {choice}; known: {known}")
+    if networks.choices:
+        asked = shared_choices(out.shape[1], networks.choices) if choice is None else torch.tensor([choice])
+        one_hot[0] = F.one_hot(asked, networks.choices).to(out)
+
+
+def shared_choices(count: int, choices: int) -> Tensor:
+    """The classes or codes [count] that shared latents have when none is asked for: in turn."""
+    return torch.arange(count) % choices

@@ -1,0 +1,80 @@
+"""TrainState: everything that training changes, in one place."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gan_core.input_error import InputError
+from gan_core.optim import Adam, Rows
+from gan_core.watch import Watch
+
+
+@dataclass
+class TrainState:
+    """Everything that training changes. `average` is [L, P + B], the averaged weights of G, running moments included
+    (torch.optim.swa_utils.AveragedModel with use_buffers=True).
+    """
+
+    generator: Rows
+    discriminator: Rows
+    generator_adam: Adam
+    discriminator_adam: Adam
+    average: Tensor
+    watch: Watch
+    images_seen: int
+    discriminator_steps: int
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state as named tensors, lanes first where there are lanes: what a checkpoint holds."""
+        shapes = [
+            shape
+            for rows in (self.generator, self.discriminator)
+            for part in (rows.shapes, rows.buffers)
+            for shape in part.values()
+        ]
+        return {
+            "generator": self.generator.flat,
+            "discriminator": self.discriminator.flat,
+            "generator_mean": self.generator_adam.mean,
+            "generator_mean_square": self.generator_adam.mean_square,
+            "generator_steps": self.generator_adam.steps,
+            "discriminator_mean": self.discriminator_adam.mean,
+            "discriminator_mean_square": self.discriminator_adam.mean_square,
+            "discriminator_steps": self.discriminator_adam.steps,
+            "average": self.average,
+            "watch": self.watch.sums,
+            "layout": torch.tensor([n for shape in shapes for n in (0, *shape)]),
+            "counters": torch.tensor([self.images_seen, self.discriminator_steps]),
+        }
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over what `tensors` gave, in place. Raises InputError when the shapes are another state's."""
+        mine = self.tensors()
+        for name, own in mine.items():
+            theirs = tensors.get(name)
+            if (
+                theirs is None
+                or (theirs.shape, theirs.dtype) != (own.shape, own.dtype)
+                or (name == "layout" and not theirs.equal(own.cpu()))
+            ):
+                raise InputError(f"the checkpoint's {name!r} does not fit this configuration; it is another run's")
+        for name, own in mine.items():
+            own.copy_(tensors[name])
+        self.images_seen, self.discriminator_steps = tensors["counters"].tolist()
+
+    def take(self, lanes: Sequence[int]) -> "TrainState":
+        """The state of these lanes, in this order."""
+        index = list(lanes)
+        generator, discriminator = self.generator.take(index), self.discriminator.take(index)
+        return TrainState(
+            generator=generator,
+            discriminator=discriminator,
+            generator_adam=self.generator_adam.take(index, generator),
+            discriminator_adam=self.discriminator_adam.take(index, discriminator),
+            average=self.average[index],
+            watch=self.watch.take(index),
+            images_seen=self.images_seen,
+            discriminator_steps=self.discriminator_steps,
+        )

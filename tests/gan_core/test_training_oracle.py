@@ -1,0 +1,66 @@
+"""Every lane of every family follows the same training in plain torch, float64."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from plain_families import numbers_of
+from plain_torch import PlainGan
+from tiny_arrays import CASES, configs_of, train
+
+from gan_core.lanes import Stream
+from gan_core.training import LaneArray
+
+STEPS = 10
+
+
+def assert_near(mine: torch.Tensor, theirs: torch.Tensor, what: str, slack: float = 1.0) -> None:
+    """To 1e-9 of each number, or slack * 1e-9 of the largest."""
+    scale = slack * 1e-9 * theirs.abs().max().item()
+    np.testing.assert_allclose(mine.numpy(), theirs.reshape(mine.shape).numpy(), rtol=1e-9, atol=scale, err_msg=what)
+
+
+def followed(array: LaneArray) -> list[PlainGan]:
+    """Each lane in plain torch, with the array's weights of now."""
+    state, lanes = array.state, []
+    for i, config in enumerate(array.configs):
+        plain = PlainGan(config, array.dataset)
+        for rows, network in ((state.generator, plain.generator), (state.discriminator, plain.discriminator)):
+            numbers = dict(numbers_of(network))
+            assert set(numbers) == set(rows.views)
+            for name, view in numbers.items():
+                view.copy_(rows.views[name][i].reshape(view.shape))
+        plain.begin_average()
+        lanes.append(plain)
+    return lanes
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_lane_follows_plain_torch(case: str, few: Any):
+    configs = configs_of(case)
+    array = LaneArray(configs, few(configs[0].structure.dataset), dtype=torch.float64)
+    lanes = followed(array)
+    train(array, STEPS)
+    watched = array.state.watch.read()
+    latents = array.shared_latents(Stream.SCORE_LATENTS, 7, 5)
+    samples = array.generate(latents)
+    assert len({means["d_loss"] for means in watched}) == len({means["g_loss"] for means in watched}) == len(lanes)
+    # The bias before a batch norm has no gradient but rounding, and Adam divides that by its own size.
+    slack = 100 if array.structure.norm == "batch" else 1
+    for i, plain in enumerate(lanes):
+        plain.train(STEPS)
+        for name, values in plain.watched.items():
+            assert watched[i][name] == pytest.approx(np.mean(values), rel=slack * 1e-9, abs=1e-10), (i, name)
+        averages = array.state.generator.with_flat(array.state.average)
+        compared = [
+            (array.state.generator.views, plain.generator),
+            (array.state.discriminator.views, plain.discriminator),
+            *([(averages, plain.averaged.module)] if plain.averaged else []),
+        ]
+        for views, network in compared:
+            for name, tensor in numbers_of(network):
+                assert_near(views[name][i], tensor, f"lane {i}, {name}", slack)
+        scored = (plain.averaged or plain.generator).eval()
+        with torch.no_grad():
+            assert_near(samples[i], scored(latents[i]), f"samples of lane {i}")
