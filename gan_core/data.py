@@ -1,35 +1,39 @@
 """Data set name -> samples in memory, and the order in which they are shown.
 
-Images are float32 [n, C, H, W] in [-1, 1], one tensor, no per-sample transforms; the 1-D set is [n, 1].
+Images are float32 [n, C, H, W] in [-1, 1], one tensor, no per-sample transforms; sets of numbers are [n, 1] or [n, 2].
 """
 
-import gzip
 import hashlib
-import math
-import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.config import DatasetName, InputError, nearest
+from gan_core.dataset_name import DatasetName, parse_dataset_name
+from gan_core.input_error import InputError
 from gan_core.lanes import Stream, stream
+from gan_core.pictures import load_pictures, split_pictures
+from gan_core.published_images import ImageSplits, load_cifar10, load_idx_images
+from gan_core.values import Mixture, mixture_of
 
-GAUSSIAN_MEAN, GAUSSIAN_DEVIATION = 4.0, 1.25
-GAUSSIAN_SAMPLES = 131_072
+TRAIN_VALUES = 131_072
+HELD_OUT_VALUES = 10_000
+HELD_OUT_DRAWS = 2  # the counter of DATA_SAMPLES that held-out 2-D samples are drawn with
 DIGITS_TRAIN_IMAGES = 1_000
-IDX_UNSIGNED_BYTES = 0x08
-ON_DISK = ("mnist", "fashion_mnist")  # data sets that are read from files a person provides
+POLYGONS_TRAIN_IMAGES, POLYGONS_HELD_OUT_IMAGES = 60_000, 10_000
+RESIZED_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Real samples. train and held_out: [n, C, H, W] in [-1, 1] (or [n, 1]); labels [n] in 0..classes-1, or None
-    where there are none (classes = 0). digest: of the samples and labels: two scores with equal digests share them.
+    """Real samples. train and held_out: [n, C, H, W] in [-1, 1] (or [n, 1], [n, 2]); labels [n] in 0..classes-1, or
+    None where there are none (classes = 0). digest: of the kind, samples and labels: two scores with equal digests
+    share them. truth: the distribution itself, of sets of numbers.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Dataset:
     held_out_labels: Tensor | None
     classes: int
     digest: str
+    truth: Mixture | None = None
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -70,42 +75,96 @@ class DataOrder:
         return stream(self.data_seed, Stream.DATA_ORDER, epoch).permutation(self.size)
 
 
-def load_dataset(name: str, root: Path | None = None, *, download: bool = False) -> Dataset:
-    """The samples of a data set. root: the folder that holds `<Name>/raw/` as torchvision lays it out; `gaussian` and
-    `digits` need none. download: let torchvision fetch what is missing.
+@dataclass(frozen=True)
+class Request:
+    """What a data set is asked for with: its name taken apart, and `load_dataset`'s other arguments."""
 
-    Raises InputError for an unknown name, and for files that are missing, truncated or not what they claim to be.
+    name: DatasetName
+    root: Path | None
+    image_size_pixels: int
+    download: bool
+    skip_corrupt: bool
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A data set before it is resized and named. The fields are `Dataset`'s; labels: of train and of held_out."""
+
+    train: Tensor
+    held_out: Tensor
+    labels: tuple[Tensor, Tensor] | None = None
+    truth: Mixture | None = None
+
+
+def load_dataset(
+    name: str,
+    root: Path | None = None,
+    *,
+    image_size_pixels: int = 0,
+    download: bool = False,
+    skip_corrupt: bool = False,
+) -> Dataset:
+    """The samples of a data set; gan_core.dataset_name has the grammar of its name.
+
+    root: the folder that holds MNIST, Fashion-MNIST and CIFAR-10 as torchvision lays them out; the others need none.
+    image_size_pixels: images are resized to this side; 0: the set's own. download: let torchvision fetch what is
+    missing. skip_corrupt: leave out pictures of `images:` that cannot be read, with a warning.
+    Raises InputError for a name that means nothing, and for files that are missing, damaged or not what they claim.
     """
-    if name not in DATASETS:
-        raise InputError(f"unknown data set {name!r}; {nearest(name, DATASETS)}")
-    return DATASETS[name](root, download)
+    request = Request(parse_dataset_name(name), root, image_size_pixels, download, skip_corrupt)
+    if image_size_pixels < 0 or (image_size_pixels and request.name.is_values):
+        rule = "0 for numbers" if request.name.is_values else "at least 0; 0 keeps a set's own size"
+        raise InputError(f"image_size_pixels must be {rule}, got {image_size_pixels} with data set {name!r}")
+    samples = DATASETS[request.name.kind](request)
+    train, held_out = samples.train, samples.held_out
+    if image_size_pixels:
+        train, held_out = resized(train, image_size_pixels), resized(held_out, image_size_pixels)
+    train_labels, held_out_labels = samples.labels or (None, None)
+    classes = 0 if train_labels is None else int(train_labels.max()) + 1
+    digest = _digest(request.name.kind, train, held_out, *(samples.labels or ()))
+    return Dataset(name, train, train_labels, held_out, held_out_labels, classes, digest, samples.truth)
 
 
-def _dataset(name: str, train: Tensor, held_out: Tensor, labels: tuple[Tensor, Tensor] | None) -> Dataset:
-    digest = hashlib.sha256(name.encode())
-    for tensor in (train, held_out, *(labels or ())):
+def resized(images: Tensor, size_pixels: int) -> Tensor:
+    """Images [n, C, H, W] in [-1, 1] -> [n, C, size, size]: bilinear, antialiased where they shrink."""
+    if tuple(images.shape[2:]) == (size_pixels, size_pixels):
+        return images
+    out = images.new_empty(*images.shape[:2], size_pixels, size_pixels)
+    for part, place in zip(images.split(RESIZED_AT_ONCE), out.split(RESIZED_AT_ONCE), strict=True):
+        place.copy_(F.interpolate(part, (size_pixels, size_pixels), mode="bilinear", antialias=True))
+    return out.clamp_(-1, 1)
+
+
+def host_or_device(dataset_bytes: int, device_bytes: int | None) -> Literal["device", "host"]:
+    """Where a data set is kept: in host memory when it is larger than half the device's (free or total), in bytes.
+
+    None means that the device is the CPU, whose memory holds it already.
+    """
+    return "device" if device_bytes is None or 2 * dataset_bytes <= device_bytes else "host"
+
+
+def _digest(kind: str, *tensors: Tensor) -> str:
+    digest = hashlib.sha256(kind.encode())
+    for tensor in tensors:
         digest.update(str(tuple(tensor.shape)).encode())
         digest.update(tensor.contiguous().numpy().data)
-    train_labels, held_out_labels = labels or (None, None)
-    classes = 0 if train_labels is None else int(train_labels.max()) + 1
-    return Dataset(name, train, train_labels, held_out, held_out_labels, classes, digest.hexdigest()[:16])
+    return digest.hexdigest()[:16]
 
 
-def _gaussian(root: Path | None, download: bool) -> Dataset:
-    """Samples of N(4, 1.25^2). The held-out split is the distribution itself at its quantiles (i - 1/2)/n."""
-    drawn = stream(0, Stream.DATA_SAMPLES).standard_normal((GAUSSIAN_SAMPLES, 1), dtype=np.float32)
-    train = torch.from_numpy(drawn) * GAUSSIAN_DEVIATION + GAUSSIAN_MEAN
-    held_out = gaussian_quantiles(10_000).float().unsqueeze(1)
-    return _dataset("gaussian", train, held_out, None)
+def _values(request: Request) -> Samples:
+    """Draws of a known distribution. Held out: in 1-D the distribution itself at its quantiles (i - 1/2)/n, in 2-D
+    other draws.
+    """
+    truth = mixture_of(request.name)
+    train = truth.draw(TRAIN_VALUES, stream(0, Stream.DATA_SAMPLES))
+    if truth.value_size == 1:
+        held_out = truth.quantiles(HELD_OUT_VALUES).float().unsqueeze(1)
+    else:
+        held_out = truth.draw(HELD_OUT_VALUES, stream(0, Stream.DATA_SAMPLES, HELD_OUT_DRAWS))
+    return Samples(train, held_out, truth=truth)
 
 
-def gaussian_quantiles(count: int) -> Tensor:
-    """The quantiles (i - 1/2)/count, i = 1..count, of N(4, 1.25^2): [count], float64."""
-    levels = (torch.arange(1, count + 1, dtype=torch.float64) - 0.5) / count
-    return GAUSSIAN_MEAN + GAUSSIAN_DEVIATION * math.sqrt(2) * torch.erfinv(2 * levels - 1)
-
-
-def _digits(root: Path | None, download: bool) -> Dataset:
+def _digits(_request: Request) -> Samples:
     """scikit-learn's 1,797 handwritten 8x8 digits, which install with the package, split within each class."""
     from sklearn.datasets import load_digits  # imported here: it is slow, and no other data set needs it
 
@@ -120,80 +179,54 @@ def _digits(root: Path | None, download: bool) -> Dataset:
     parts = np.sort(ranked[:DIGITS_TRAIN_IMAGES]), np.sort(ranked[DIGITS_TRAIN_IMAGES:])
     train, held_out = (torch.from_numpy(images[part]).float().view(-1, 1, 8, 8) / 8 - 1 for part in parts)
     labels = tuple(torch.from_numpy(targets[part]).long() for part in parts)
-    return _dataset("digits", train, held_out, (labels[0], labels[1]))
+    return Samples(train, held_out, (labels[0], labels[1]))
 
 
-def _idx_images(torchvision_name: str, name: str) -> Callable[[Path | None, bool], Dataset]:
-    def load(root: Path | None, download: bool) -> Dataset:
-        if root is None:
-            raise InputError(
-                f"data set {name!r} needs a data root: give --data-root DIR (or data_root: in the spec), "
-                f"a folder that holds {torchvision_name}/raw/train-images-idx3-ubyte[.gz] and its three companions"
-            )
-        raw = Path(root).expanduser() / torchvision_name / "raw"
-        if download:
-            _download(torchvision_name, Path(root).expanduser())
-        splits, labels, shape = [], [], ()
-        for part in ("train", "t10k"):
-            images, targets = read_idx(raw / f"{part}-images-idx3-ubyte"), read_idx(raw / f"{part}-labels-idx1-ubyte")
-            if images.ndim != 3 or targets.ndim != 1 or len(images) != len(targets) or len(images) == 0:
-                raise InputError(
-                    f"{raw}: {part} must hold one label for each image, got images {list(images.shape)} "
-                    f"and labels {list(targets.shape)}; put the files of one data set there"
-                )
-            if splits and (images.shape[1:] != shape[1:] or targets.max() > labels[0].max()):
-                raise InputError(
-                    f"{raw}: t10k must have images and labels like train's, {list(shape)} up to {labels[0].max()}, got "
-                    f"{list(images.shape)} up to {targets.max()}; put the files of one data set there"
-                )
-            shape = images.shape
-            splits.append(torch.from_numpy(images).float().unsqueeze(1) / 127.5 - 1)
-            labels.append(torch.from_numpy(targets).long())
-        return _dataset(name, splits[0], splits[1], (labels[0], labels[1]))
+def _polygons(_request: Request) -> Samples:
+    """Triangles of Lucic et al. (2018). As in their sets, the last 10,000 of 80,000 are kept apart, seen by nothing."""
+    from gan_core.polygons import polygon_images  # imported here: no other data set needs it
 
-    return load
+    images = polygon_images()[:, None]
+    end = POLYGONS_TRAIN_IMAGES + POLYGONS_HELD_OUT_IMAGES
+    return Samples(_scaled(images[:POLYGONS_TRAIN_IMAGES]), _scaled(images[POLYGONS_TRAIN_IMAGES:end]))
 
 
-def _download(torchvision_name: str, root: Path) -> None:
-    import torchvision
-
-    try:
-        getattr(torchvision.datasets, torchvision_name)(str(root), download=True)
-    except (RuntimeError, OSError) as error:
-        raise InputError(f"could not download {torchvision_name} to {root}: {error}") from error
+def _published(splits: ImageSplits) -> Samples:
+    labels = torch.from_numpy(splits.train_labels), torch.from_numpy(splits.held_out_labels)
+    return Samples(_scaled(splits.train), _scaled(splits.held_out), labels)
 
 
-def read_idx(path: Path) -> np.ndarray:
-    """An IDX file of unsigned bytes, plain or as `<path>.gz`, as an array of the shape it declares.
-
-    Raises InputError when it is missing, truncated, or not an IDX file.
-    """
-    packed = path.with_name(path.name + ".gz")
-    found = next((p for p in (path, packed) if p.is_file()), None)
-    if found is None:
-        raise InputError(f"no file {path} nor {packed.name} beside it; put the IDX file there, or pass --download")
-    try:
-        content = gzip.decompress(found.read_bytes()) if found == packed else found.read_bytes()
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{found} is not a whole gzip file ({error}); fetch it again") from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != IDX_UNSIGNED_BYTES or not 1 <= content[3] <= 4:
-        raise InputError(f"{found} is not an IDX file of bytes: it starts with {content[:4].hex()}; fetch it again")
-    dimensions = content[3]
-    header = 4 + 4 * dimensions
-    if len(content) < header:
-        raise InputError(f"{found} ends inside its header; fetch it again")
-    shape = struct.unpack(f">{dimensions}I", content[4:header])
-    if len(content) - header != math.prod(shape):
+def _pictures(request: Request) -> Samples:
+    assert request.name.folder is not None
+    if not request.image_size_pixels:
         raise InputError(
-            f"{found} declares {list(shape)} = {math.prod(shape)} bytes and holds {len(content) - header}; "
-            "fetch it again"
+            f"data set 'images:{request.name.folder}' has no size of its own; set image_size_pixels, such as 32"
         )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
+    pictures = load_pictures(request.name.folder, request.image_size_pixels, skip_corrupt=request.skip_corrupt)
+    parts = split_pictures(pictures.labels, len(pictures.images))
+    train, held_out = (_scaled(pictures.images[part]) for part in parts)
+    if pictures.labels is None:
+        return Samples(train, held_out)
+    labels = tuple(torch.from_numpy(pictures.labels[part]) for part in parts)
+    return Samples(train, held_out, (labels[0], labels[1]))
 
 
-DATASETS: dict[DatasetName, Callable[[Path | None, bool], Dataset]] = {
-    "gaussian": _gaussian,
+def _scaled(pixels: np.ndarray) -> Tensor:
+    """Bytes 0..255 -> float32 in [-1, 1]."""
+    return torch.from_numpy(pixels).float().div_(127.5).sub_(1)
+
+
+DATASETS: dict[str, Callable[[Request], Samples]] = {
+    "gaussian": _values,
+    "mixture": _values,
+    "ring": _values,
+    "grid": _values,
     "digits": _digits,
-    "mnist": _idx_images("MNIST", "mnist"),
-    "fashion_mnist": _idx_images("FashionMNIST", "fashion_mnist"),
+    "polygons": _polygons,
+    "mnist": lambda request: _published(load_idx_images("MNIST", "mnist", request.root, request.download)),
+    "fashion_mnist": lambda request: _published(
+        load_idx_images("FashionMNIST", "fashion_mnist", request.root, request.download)
+    ),
+    "cifar10": lambda request: _published(load_cifar10(request.root, request.download)),
+    "images": _pictures,
 }

@@ -1,20 +1,17 @@
-"""Data sets from memory and from files, and an order that is a function of (data_seed, images seen)."""
+"""Data sets from memory, their sizes and digests, and an order that is a function of (data seed, images seen)."""
 
-import gzip
 import math
-import struct
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
+from PIL import Image
 
-from gan_core.config import DatasetName, InputError
-from gan_core.data import DATASETS, ON_DISK, DataOrder, gaussian_quantiles, load_dataset, read_idx
+from gan_core.data import DATASETS, DataOrder, host_or_device, load_dataset, resized
+from gan_core.dataset_name import IMAGE_KINDS, ON_DISK_KINDS, VALUE_KINDS
+from gan_core.input_error import InputError
 
-FOLDERS: dict[DatasetName, str] = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
 SIZES = pytest.mark.parametrize(
     ("size", "batch"), [(10, 5), (10, 3), (7, 7), (5, 12), (1, 3), (1000, 64)], ids=lambda x: str(x)
 )
@@ -100,204 +97,106 @@ def test_the_gaussian_set_is_a_sample_of_its_normal_distribution(gaussian):
     assert (gaussian.sample_shape, gaussian.classes, gaussian.train_labels) == ((1,), 0, None)
 
 
-@pytest.mark.parametrize("count", [1, 2, 101, 10_000])
-def test_gaussian_quantiles_are_those_of_the_normal_distribution(count):
-    levels = (np.arange(count) + 0.5) / count
-    expected = scipy.stats.norm.ppf(levels, loc=4, scale=1.25)
-    np.testing.assert_allclose(gaussian_quantiles(count).numpy(), expected, rtol=1e-12)
-
-
 def test_the_gaussians_held_out_split_is_its_quantiles(gaussian):
     levels = (np.arange(10_000) + 0.5) / 10_000
     expected = scipy.stats.norm.ppf(levels, loc=4, scale=1.25)
     np.testing.assert_allclose(gaussian.held_out.numpy()[:, 0], expected, rtol=1e-6)
 
 
-def idx_bytes(array: np.ndarray) -> bytes:
-    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+@pytest.mark.parametrize(("name", "digest"), [("gaussian", "cd4075e91a759b1a"), ("digits", "aeafb0a9751c3ea5")])
+def test_digests_are_those_of_the_first_release(name, digest):
+    """Scores kept from then name them; MNIST's and Fashion-MNIST's are held in test_published_images."""
+    assert load_dataset(name).digest == digest
 
 
-def write_plain(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
+def test_a_digest_is_of_samples_not_of_how_the_name_was_written(gaussian):
+    same, other = load_dataset("gaussian:4,1.25"), load_dataset("gaussian:4,1.26")
+    assert (same.name, same.digest) == ("gaussian:4,1.25", gaussian.digest)
+    assert other.digest != gaussian.digest
 
 
-def write_packed(path: Path, content: bytes) -> Path:
-    packed = path.with_name(path.name + ".gz")
-    packed.write_bytes(gzip.compress(content))
-    return packed
+@pytest.mark.parametrize("name", ["gaussian", "gaussian:-1,0.5", "mixture:-3,0.5;4,1.5"])
+def test_a_1d_set_is_drawn_from_its_truth_and_held_out_as_its_quantiles(name):
+    dataset = load_dataset(name)
+    assert dataset.truth is not None
+    assert (dataset.name, dataset.sample_shape, dataset.classes, dataset.train_labels) == (name, (1,), 0, None)
+    assert torch.equal(dataset.held_out, dataset.truth.quantiles(10_000).float().unsqueeze(1))
+    error = float(dataset.truth.deviation) / math.sqrt(len(dataset.train))
+    assert abs(float(dataset.train.double().mean() - dataset.truth.mean)) < 5 * error
 
 
-BOTH_FORMS = pytest.mark.parametrize("write", [write_plain, write_packed])
+@pytest.mark.parametrize("name", ["ring", "grid:3,1,0.1"])
+def test_a_2d_set_holds_out_10000_draws_of_its_truth_that_nobody_trains_on(name):
+    dataset = load_dataset(name)
+    assert dataset.truth is not None
+    assert (dataset.sample_shape, len(dataset.train), len(dataset.held_out)) == ((2,), 131_072, 10_000)
+    train, held_out = ({tuple(sample) for sample in part.tolist()} for part in (dataset.train, dataset.held_out))
+    assert not train & held_out
+    for part in (dataset.train, dataset.held_out):
+        error = dataset.truth.deviation / math.sqrt(len(part))
+        assert bool(((part.double().mean(0) - dataset.truth.mean).abs() < 5 * error).all())
+        assert bool(((part.double().std(0) - dataset.truth.deviation).abs() < 5 * error).all())
 
 
-def images_and_labels(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    source = np.random.default_rng(seed)
-    return source.integers(0, 256, (count, 28, 28)), np.arange(count) % 10
+def test_only_sets_of_numbers_have_a_truth(digits, gaussian):
+    assert gaussian.truth is not None
+    assert digits.truth is None
 
 
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    """Twelve and eleven fake images of MNIST, plain, as torchvision lays them out."""
-    folder = tmp_path / "MNIST" / "raw"
-    folder.mkdir(parents=True)
-    for part, count in (("train", 12), ("t10k", 11)):
-        images, labels = images_and_labels(count, count)
-        write_plain(folder / f"{part}-images-idx3-ubyte", idx_bytes(images))
-        write_plain(folder / f"{part}-labels-idx1-ubyte", idx_bytes(labels))
-    return folder
+def test_polygons_train_on_the_first_60000_hold_out_the_next_10000_and_keep_the_rest_apart(monkeypatch):
+    """The images themselves have tests of their own; here each of 80,000 is known by its first three pixels."""
+    images = np.zeros((80_000, 28, 28), np.uint8)
+    images[:, 0, :3] = np.stack(np.unravel_index(np.arange(80_000), (2, 256, 256)), 1)
+    monkeypatch.setattr("gan_core.polygons.polygon_images", lambda: images)
+    dataset = load_dataset("polygons")
+    assert (dataset.sample_shape, dataset.classes, dataset.train_labels, dataset.truth) == ((1, 28, 28), 0, None, None)
+    shown = [((part[:, 0, 0, :3] + 1) * 127.5).round().long().numpy() for part in (dataset.train, dataset.held_out)]
+    found = [np.ravel_multi_index(tuple(part.T), (2, 256, 256)) for part in shown]
+    np.testing.assert_array_equal(found[0], np.arange(60_000))
+    np.testing.assert_array_equal(found[1], np.arange(60_000, 70_000))
 
 
-@BOTH_FORMS
-@pytest.mark.parametrize("shape", [(5,), (2, 3), (4, 28, 28), (2, 1, 3, 2), (0, 28, 28)], ids=str)
-def test_an_idx_file_reads_as_it_was_written(tmp_path, write, shape):
-    array = np.random.default_rng(0).integers(0, 256, shape)
-    write(tmp_path / "file", idx_bytes(array))
-    found = read_idx(tmp_path / "file")
-    assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, array)
+@pytest.mark.parametrize("size_pixels", [4, 6, 8, 16, 28, 32])
+def test_resized_images_are_pillows_antialiased_bilinear_ones(digits, size_pixels):
+    """An independent implementation, to 1e-5 of a range of 2."""
+    found = resized(digits.held_out[:20], size_pixels)
+    expected = [
+        np.asarray(Image.fromarray(image[0].numpy()).resize((size_pixels, size_pixels), Image.Resampling.BILINEAR))
+        for image in digits.held_out[:20]
+    ]
+    assert found.shape == (20, 1, size_pixels, size_pixels)
+    np.testing.assert_allclose(found[:, 0].numpy(), np.stack(expected), atol=1e-5)
+    assert float(found.abs().max()) <= 1
 
 
-def damaged(content: bytes, kind: str) -> bytes:
-    whole = {
-        "magic": b"\x01" + content[1:],
-        "type": content[:2] + b"\x0d" + content[3:],
-        "no dimension": content[:3] + b"\0" + content[4:],
-        "five dimensions": content[:3] + b"\5" + content[4:],
-        "short": content[:-1],
-        "long": content + b"\0",
-        "header": content[:9],
-        "empty": b"",
-        "page": b"<html>not found</html>",
-    }
-    return whole[kind]
+def test_an_image_is_resized_alone_and_one_of_the_right_size_is_left_as_it_is(digits):
+    many = digits.train.repeat(3, 1, 1, 1)  # more than are resized at once
+    assert torch.equal(resized(many, 12)[2500:2510], resized(many[2500:2510], 12))
+    assert resized(digits.train, 8) is digits.train
 
 
-@BOTH_FORMS
+def test_a_data_set_is_resized_whole_and_its_size_is_in_its_digest(digits):
+    small = load_dataset("digits", image_size_pixels=12)
+    assert small.sample_shape == (1, 12, 12)
+    assert torch.equal(small.train, resized(digits.train, 12))
+    assert torch.equal(small.held_out, resized(digits.held_out, 12))
+    assert small.train_labels is not None
+    assert small.train_labels.tolist() == digits.train_labels.tolist()
+    assert small.digest == load_dataset("digits", image_size_pixels=12).digest != digits.digest
+    assert load_dataset("digits", image_size_pixels=8).digest == digits.digest
+
+
 @pytest.mark.parametrize(
-    ("kind", "says"),
+    ("name", "size_pixels", "says"),
     [
-        ("magic", "not an IDX file of bytes: it starts with 01000803"),
-        ("type", "not an IDX file of bytes: it starts with 00000d03"),
-        ("no dimension", "not an IDX file of bytes"),
-        ("five dimensions", "not an IDX file of bytes"),
-        ("short", "declares [2, 28, 28] = 1568 bytes and holds 1567"),
-        ("long", "declares [2, 28, 28] = 1568 bytes and holds 1569"),
-        ("header", "ends inside its header"),
-        ("empty", "not an IDX file of bytes"),
-        ("page", "not an IDX file of bytes: it starts with 3c68746d"),
+        ("gaussian", 8, "image_size_pixels must be 0 for numbers, got 8 with data set 'gaussian'"),
+        ("digits", -1, "image_size_pixels must be at least 0; 0 keeps a set's own size, got -1"),
+        ("images:.", 0, "'images:.' has no size of its own; set image_size_pixels"),
     ],
 )
-def test_a_damaged_idx_file_is_refused_by_name(tmp_path, write, kind, says):
-    path = write(tmp_path / "images", damaged(idx_bytes(images_and_labels(0, 2)[0]), kind))
-    with pytest.raises(InputError) as refused:
-        read_idx(tmp_path / "images")
-    assert str(path) in str(refused.value)
-    assert says in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [lambda x: x[:-9], lambda x: x[:20], lambda x: x[:10] + b"\xff" + x[11:], lambda x: b"no gzip", lambda x: b""],
-)
-def test_a_damaged_gzip_file_is_refused_by_name(tmp_path, damage: Callable[[bytes], bytes]):
-    path = write_packed(tmp_path / "images", idx_bytes(images_and_labels(0, 2)[0]))
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(InputError) as refused:
-        read_idx(tmp_path / "images")
-    assert str(path) in str(refused.value)
-
-
-def test_a_gzip_file_whose_middle_was_changed_is_refused_by_name(tmp_path):
-    path = write_packed(tmp_path / "images", idx_bytes(images_and_labels(0, 2)[0]))
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
-    with pytest.raises(InputError, match="images.gz is not a whole gzip file"):
-        read_idx(tmp_path / "images")
-
-
-@pytest.mark.parametrize("name", ON_DISK)
-def test_images_on_disk_are_loaded_in_minus_1_to_1_with_their_labels(raw, tmp_path, name):
-    raw.parent.rename(tmp_path / FOLDERS[name])
-    dataset = load_dataset(name, tmp_path)
-    images, labels = images_and_labels(12, 12)
-    assert dataset.train_labels is not None
-    assert (dataset.name, dataset.classes, dataset.sample_shape) == (name, 10, (1, 28, 28))
-    assert (len(dataset.train), len(dataset.held_out)) == (12, 11)
-    assert dataset.train_labels.tolist() == labels.tolist()
-    np.testing.assert_allclose(dataset.train[:, 0].numpy(), images / 127.5 - 1, atol=1e-6)
-    assert (float(dataset.train.min()), float(dataset.train.max())) == (-1, 1)
-
-
-def test_packed_and_plain_files_are_one_data_set_and_another_image_is_another(raw, tmp_path):
-    digest = load_dataset("mnist", tmp_path).digest
-    for path in list(raw.iterdir()):
-        write_packed(path, path.read_bytes())
-        path.unlink()
-    assert load_dataset("mnist", tmp_path).digest == digest
-    images = images_and_labels(12, 12)[0]
-    images[3, 4, 5] ^= 1
-    write_plain(raw / "train-images-idx3-ubyte", idx_bytes(images))
-    assert load_dataset("mnist", tmp_path).digest != digest
-
-
-@pytest.mark.parametrize(
-    "file", [f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
-)
-def test_a_missing_file_is_named(raw, tmp_path, file):
-    (raw / file).unlink()
-    with pytest.raises(InputError) as refused:
-        load_dataset("mnist", tmp_path)
-    assert f"no file {raw / file} nor {file}.gz" in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("file", "array", "says"),
-    [
-        ("train-labels-idx1-ubyte", np.zeros(11), "train must hold one label for each image, got images [12, 28, 28]"),
-        ("t10k-images-idx3-ubyte", np.zeros((12, 28, 28)), "and labels [11]"),
-        ("train-images-idx3-ubyte", np.zeros((12, 784)), "got images [12, 784]"),
-        ("t10k-labels-idx1-ubyte", np.zeros((11, 10)), "t10k must hold one label for each image"),
-    ],
-)
-def test_images_and_labels_that_do_not_belong_together_are_refused(raw, tmp_path, file, array, says):
-    write_plain(raw / file, idx_bytes(array))
-    with pytest.raises(InputError) as refused:
-        load_dataset("mnist", tmp_path)
-    assert str(raw) in str(refused.value)
-    assert says in str(refused.value)
-
-
-def test_a_data_set_without_images_is_refused(raw, tmp_path):
-    write_plain(raw / "t10k-images-idx3-ubyte", idx_bytes(np.zeros((0, 28, 28))))
-    write_plain(raw / "t10k-labels-idx1-ubyte", idx_bytes(np.zeros(0)))
-    with pytest.raises(InputError, match="t10k must hold"):
-        load_dataset("mnist", tmp_path)
-
-
-@pytest.mark.parametrize("name", ON_DISK)
-def test_a_data_set_on_disk_without_a_root_is_refused(name):
-    with pytest.raises(InputError, match=f"'{name}' needs a data root.*{FOLDERS[name]}/raw/train-images-idx3-ubyte"):
-        load_dataset(name)
-
-
-def test_a_root_may_be_written_with_a_tilde(raw, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert load_dataset("mnist", Path("~")).digest == load_dataset("mnist", tmp_path).digest
-
-
-def test_a_download_of_files_that_are_there_changes_nothing(raw, tmp_path):
-    before = {path.name: path.read_bytes() for path in raw.iterdir()}
-    digest = load_dataset("mnist", tmp_path, download=True).digest
-    assert {path.name: path.read_bytes() for path in raw.iterdir()} == before
-    assert digest == load_dataset("mnist", tmp_path).digest
-
-
-def test_a_download_that_cannot_be_written_is_refused(tmp_path):
-    occupied = write_plain(tmp_path / "file", b"")
-    with pytest.raises(InputError, match=f"could not download MNIST to {occupied}"):
-        load_dataset("mnist", occupied, download=True)
+def test_a_size_that_makes_no_sense_is_refused(name, size_pixels, says):
+    with pytest.raises(InputError, match=says):
+        load_dataset(name, image_size_pixels=size_pixels)
 
 
 def test_an_unknown_data_set_is_answered_with_the_nearest():
@@ -305,7 +204,25 @@ def test_an_unknown_data_set_is_answered_with_the_nearest():
         load_dataset("digit")
 
 
-def test_data_sets_on_disk_are_those_that_need_a_root():
-    needing_none = [name for name in DATASETS if name not in ON_DISK]
-    assert set(ON_DISK) == set(FOLDERS) <= set(DATASETS)
-    assert [load_dataset(name).name for name in needing_none] == needing_none
+def test_every_kind_has_a_loader_and_those_on_disk_need_a_root():
+    assert set(DATASETS) == set(VALUE_KINDS) | set(IMAGE_KINDS)
+    assert set(ON_DISK_KINDS) == {"mnist", "fashion_mnist", "cifar10"}
+    for name in ON_DISK_KINDS:
+        with pytest.raises(InputError, match=f"'{name}' needs a data root"):
+            load_dataset(name)
+
+
+@pytest.mark.parametrize(
+    ("dataset_bytes", "device_bytes", "place"),
+    [
+        (10, None, "device"),
+        (10**15, None, "device"),
+        (0, 0, "device"),
+        (50, 100, "device"),
+        (51, 100, "host"),
+        (50, 99, "host"),
+        (1, 0, "host"),
+    ],
+)
+def test_data_larger_than_half_a_devices_memory_stays_on_the_host(dataset_bytes, device_bytes, place):
+    assert host_or_device(dataset_bytes, device_bytes) == place

@@ -1,0 +1,194 @@
+"""MNIST, Fashion-MNIST and CIFAR-10 from the files their authors published, as torchvision lays them out in a folder.
+
+Pixels are uint8 [n, C, H, W]; labels int64 [n] in 0..9.
+"""
+
+import gzip
+import hashlib
+import io
+import math
+import pickle
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gan_core.input_error import InputError
+
+IDX_UNSIGNED_BYTES = 0x08
+LARGEST_LABEL = 9
+CIFAR_SHAPE = (3, 32, 32)
+CIFAR_RECORD_BYTES = 1 + math.prod(CIFAR_SHAPE)  # a label and an image
+CIFAR_BINARY, CIFAR_PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
+
+
+@dataclass(frozen=True)
+class ImageSplits:
+    """The two splits as their files give them: uint8 [n, C, H, W] and int64 labels [n] of each."""
+
+    train: np.ndarray
+    train_labels: np.ndarray
+    held_out: np.ndarray
+    held_out_labels: np.ndarray
+
+
+def load_idx_images(torchvision_name: str, name: str, root: Path | None, download: bool) -> ImageSplits:
+    """The images of `<root>/<torchvision_name>/raw`, plain or gzipped. download: let torchvision fetch what is missing.
+
+    Raises InputError for files that are missing, damaged, or do not belong together.
+    """
+    if root is None:
+        raise InputError(
+            f"data set {name!r} needs a data root: give --data-root DIR (or data_root: in the spec), "
+            f"a folder that holds {torchvision_name}/raw/train-images-idx3-ubyte[.gz] and its three companions"
+        )
+    root = Path(root).expanduser()
+    raw = root / torchvision_name / "raw"
+    if download:
+        _download(torchvision_name, root)
+    images, labels = _idx_split(raw, "train")
+    held_out, held_out_labels = _idx_split(raw, "t10k")
+    if held_out.shape[1:] != images.shape[1:] or held_out_labels.max() > labels.max():
+        raise InputError(
+            f"{raw}: t10k must have images and labels like train's, {_grey(images)} up to {labels.max()}, got "
+            f"{_grey(held_out)} up to {held_out_labels.max()}; put the files of one data set there"
+        )
+    return ImageSplits(images, labels, held_out, held_out_labels)
+
+
+def _grey(images: np.ndarray) -> list[int]:
+    return [len(images), *images.shape[2:]]
+
+
+def _idx_split(raw: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = read_idx(raw / f"{part}-images-idx3-ubyte"), read_idx(raw / f"{part}-labels-idx1-ubyte")
+    if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or len(images) == 0:
+        raise InputError(
+            f"{raw}: {part} must hold one label for each image, got images {list(images.shape)} "
+            f"and labels {list(labels.shape)}; put the files of one data set there"
+        )
+    _check_labels(raw / f"{part}-labels-idx1-ubyte", labels)
+    return images[:, None], labels.astype(np.int64)
+
+
+def _check_labels(path: Path, labels: np.ndarray) -> None:
+    if labels.max() > LARGEST_LABEL:
+        raise InputError(f"{path}: labels must lie in 0..{LARGEST_LABEL}, got {labels.max()}; fetch the file again")
+
+
+def _download(torchvision_name: str, root: Path) -> None:
+    import torchvision
+
+    try:
+        getattr(torchvision.datasets, torchvision_name)(str(root), download=True)
+    except (RuntimeError, OSError) as error:
+        raise InputError(f"could not download {torchvision_name} to {root}: {error}") from error
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An IDX file of unsigned bytes, plain or as `<path>.gz`, as an array of the shape it declares.
+
+    Raises InputError when it is missing, truncated, or not an IDX file.
+    """
+    packed = path.with_name(path.name + ".gz")
+    found = next((p for p in (path, packed) if p.is_file()), None)
+    if found is None:
+        raise InputError(f"no file {path} nor {packed.name} beside it; put the IDX file there, or pass --download")
+    try:
+        content = gzip.decompress(found.read_bytes()) if found == packed else found.read_bytes()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{found} is not a whole gzip file ({error}); fetch it again") from error
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != IDX_UNSIGNED_BYTES or not 1 <= content[3] <= 4:
+        raise InputError(f"{found} is not an IDX file of bytes: it starts with {content[:4].hex()}; fetch it again")
+    dimensions = content[3]
+    header = 4 + 4 * dimensions
+    if len(content) < header:
+        raise InputError(f"{found} ends inside its header; fetch it again")
+    shape = struct.unpack(f">{dimensions}I", content[4:header])
+    if len(content) - header != math.prod(shape):
+        raise InputError(
+            f"{found} declares {list(shape)} = {math.prod(shape)} bytes and holds {len(content) - header}; "
+            "fetch it again"
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
+
+
+def load_cifar10(root: Path | None, download: bool) -> ImageSplits:
+    """CIFAR-10 (Krizhevsky 2009) from `<root>/cifar-10-batches-bin`, the binary version, or else from
+    `<root>/cifar-10-batches-py`, the version torchvision fetches, whose files are pickles.
+
+    A pickle may run any program when it is read, so the second is taken only where each file has the MD5 that
+    torchvision publishes for it, and through a reader that builds arrays and nothing else. Raises InputError.
+    """
+    if root is None:
+        raise InputError(
+            "data set 'cifar10' needs a data root: give --data-root DIR (or data_root: in the spec), "
+            f"a folder that holds {CIFAR_BINARY}/data_batch_1.bin and its five companions, or {CIFAR_PYTHON}"
+        )
+    root = Path(root).expanduser()
+    binary, python = root / CIFAR_BINARY, root / CIFAR_PYTHON
+    if binary.is_dir():
+        parts = [read_cifar_binary(binary / f"data_batch_{number}.bin") for number in range(1, 6)]
+        held_out = read_cifar_binary(binary / "test_batch.bin")
+    else:
+        if download:
+            _download("CIFAR10", root)
+        if not python.is_dir():
+            raise InputError(f"{root} holds no {CIFAR_BINARY} nor {CIFAR_PYTHON}; put one there, or pass --download")
+        from torchvision.datasets import CIFAR10  # imported here: it is slow, and only its list of MD5s is needed
+
+        parts = [read_cifar_python(python / name, md5) for name, md5 in CIFAR10.train_list]
+        held_out = read_cifar_python(python / CIFAR10.test_list[0][0], CIFAR10.test_list[0][1])
+    images, labels = (np.concatenate(both) for both in zip(*parts, strict=True))
+    return ImageSplits(images, labels, *held_out)
+
+
+def read_cifar_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """A file of the binary version, n records of a label and 3,072 bytes: images [n, 3, 32, 32], labels [n].
+
+    Raises InputError when it is missing, holds no whole number of records, or a label above 9.
+    """
+    content = _read(path)
+    if not content or len(content) % CIFAR_RECORD_BYTES:
+        raise InputError(
+            f"{path} must hold records of {CIFAR_RECORD_BYTES} bytes, got {len(content)} bytes; fetch it again"
+        )
+    records = np.frombuffer(content, np.uint8).reshape(-1, CIFAR_RECORD_BYTES)
+    _check_labels(path, records[:, 0])
+    return records[:, 1:].reshape(-1, *CIFAR_SHAPE).copy(), records[:, 0].astype(np.int64)
+
+
+def read_cifar_python(path: Path, md5: str) -> tuple[np.ndarray, np.ndarray]:
+    """A pickled batch whose bytes have this MD5: images [n, 3, 32, 32], labels [n]. The bytes checked are those read.
+
+    Raises InputError when it is missing or another file, before anything in it is read.
+    """
+    content = _read(path)
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != md5:
+        raise InputError(
+            f"{path} is not the published file: its MD5 must be {md5}, got {found}; fetch it again, "
+            f"or use {CIFAR_BINARY}, which needs no pickle"
+        )
+    batch = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+    return batch["data"].reshape(-1, *CIFAR_SHAPE), np.array(batch["labels"], np.int64)
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads the arrays of a pickle and calls nothing that is not needed to build one."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        rebuild = np.empty(0).__reduce__()[0]
+        known = {"_reconstruct": rebuild, "ndarray": np.ndarray, "dtype": np.dtype}
+        if module_name.split(".")[0] != "numpy" or global_name not in known:
+            raise pickle.UnpicklingError(f"a batch of images needs no {module_name}.{global_name}")
+        return known[global_name]
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise InputError(f"no file {path}; put the whole of CIFAR-10 there, or pass --download")
+    return path.read_bytes()
