@@ -1,181 +1,83 @@
-"""Images -> the features that fidelity is measured in: a small classifier trained on the data set's training split.
+"""Images -> the features that fidelity is measured in: which extractor, and what every one of them promises.
 
-Trained once for each data set and recipe, deterministically, on the CPU with one thread, and cached under a hash of
-both; several processes may want it at once. n images, C, H, W an image, D = FEATURES.
+n images, C, H, W an image, D features, K classes.
 """
 
-import hashlib
-import os
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from filelock import FileLock
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from gan_core.cache import cache_folder
+from gan_core.classifier import load_classifier
 from gan_core.data import Dataset
-from gan_core.lanes import Stream, lane_arithmetic, stream
+from gan_core.inception import load_inception
+from gan_core.input_error import InputError, nearest
+from gan_core.own_network import LOADERS, load_own_network
+from gan_core.principal_components import fit_principal_components
 
-FEATURES = 64
-CHANNELS = 16  # of the first convolution; the second has twice as many
-SLOPE = 0.1  # of the leaky rectifiers: no unit dies, so every feature keeps a spread
-STEPS = 800
-BATCH = 128
-PEAK_LR = 6e-3  # of Adam: reached linearly in WARM_UP of the steps, then linearly to zero
-WARM_UP = 0.2
-SMOOTHING = 0.1  # of the labels
-SHIFT_PIXELS = 1  # each training image is moved by up to this much along each axis
-SEED = 0
-RECIPE = f"2:{FEATURES}:{CHANNELS}:{SLOPE}:{STEPS}:{BATCH}:{PEAK_LR}:{WARM_UP}:{SMOOTHING}:{SHIFT_PIXELS}:{SEED}"
+__all__ = ["KINDS", "FeatureExtractor", "cache_folder", "extract", "load_classifier", "load_extractor"]
+
+KINDS = ("auto", "classifier", "pca", "inception")
+IMAGES_AT_ONCE = 500  # of one call of an extractor: a small network's activations stay in the cache
 
 
-class Classifier(nn.Module):
-    """Two strided convolutions, a linear layer to FEATURES, a linear layer to the classes."""
+class FeatureExtractor(Protocol):
+    """What all extractors keep: an image's features depend on that image alone, and are NaN where it is not finite.
 
-    def __init__(self, channels: int, size_pixels: int, classes: int) -> None:
-        super().__init__()
-        self.trunk = nn.Sequential(
-            nn.Conv2d(channels, CHANNELS, 4, stride=2, padding=1),
-            nn.LeakyReLU(SLOPE),
-            nn.Conv2d(CHANNELS, 2 * CHANNELS, 4, stride=2, padding=1),
-            nn.LeakyReLU(SLOPE),
-            nn.Flatten(),
-            nn.Linear(2 * CHANNELS * (size_pixels // 4) ** 2, FEATURES),
-        )
-        self.head = nn.Sequential(nn.LeakyReLU(SLOPE), nn.Linear(FEATURES, classes))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """[n, C, H, W] in [-1, 1] -> logits [n, classes]."""
-        return self.head(self.trunk(images))
-
-
-@dataclass(frozen=True)
-class FeatureExtractor:
-    """Images -> standardised features: mean 0 and deviation 1 over the training split fix a distance's scale.
-
-    name: with a hash of data and recipe, so that scores of different extractors never mix.
+    name: the kind, D, and a hash of all that decides the features, so that scores of different ones never mix.
+    features: D. classifies: whether class probabilities come with the features.
     """
 
-    name: str
-    classifier: Classifier
-    mean: Tensor
-    deviation: Tensor
+    @property
+    def name(self) -> str: ...
 
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """[n, C, H, W] -> features [n, D] and class probabilities [n, classes], on the images' own device."""
-        with torch.no_grad():
-            raw = self.classifier.trunk(images)
-            return (raw - self.mean) / self.deviation, self.classifier.head(raw).softmax(1)
+    @property
+    def features(self) -> int: ...
+
+    @property
+    def classifies(self) -> bool: ...
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """[n, C, H, W] in [-1, 1] -> features float32 [n, D] and probabilities [n, K] or None, where the images are."""
+        ...
 
     def to(self, device: torch.device | str) -> "FeatureExtractor":
-        """The same extractor on another device."""
-        return FeatureExtractor(self.name, self.classifier.to(device), self.mean.to(device), self.deviation.to(device))
+        """The same extractor on another device. This one stays; keep what is returned, for moving may be slow."""
+        ...
 
 
-def cache_folder() -> Path:
-    """Where trained classifiers are kept: $GAN_SWEEP_CACHE, or gan-sweep under the user's cache folder."""
-    chosen = os.environ.get("GAN_SWEEP_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(chosen) if chosen else Path(base) / "gan-sweep"
+def load_extractor(dataset: Dataset, kind: str = "auto", weights: Path | None = None) -> FeatureExtractor:
+    """The extractor of a data set by the kind of its features.
 
+    `classifier`: 64, standardised, of a classifier trained on the training split. `pca`: at most 64 principal
+    components of its pixels. `auto`: the classifier where there are labels, else pca. `inception`: the 2,048 of the
+    usual FID, raw; weights: its file, where it is not in torch.hub's folder. A path to a .pt, .ts or .pt2 file: the raw
+    features of a person's own network, a program to be trusted like one (gan_core.own_network says why).
+    Class probabilities come with the classifier alone; `load_classifier` gives it beside any other features.
 
-def load_extractor(dataset: Dataset) -> FeatureExtractor:
-    """The classifier of a labelled image data set, trained now if nobody has trained it yet. One process trains, others
-    wait; a cache file that cannot be read is made anew. Where the cache cannot be written, a temporary one serves.
+    Raises InputError for an unknown kind, for weights that kind has no use for, and as each kind's loader does.
     """
-    digest = hashlib.sha256(f"{RECIPE}:{dataset.digest}".encode()).hexdigest()[:12]
-    name = f"classifier{FEATURES}-{digest}"
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        folder = Path(tempfile.gettempdir()) / f"gan-sweep-cache-{os.getuid()}"
-        folder.mkdir(exist_ok=True)
-    path = folder / f"{name}.safetensors"
-    with FileLock(str(path) + ".lock"):
-        classifier = _read(path, dataset)
-        if classifier is None:
-            classifier = train_classifier(dataset)
-            with tempfile.NamedTemporaryFile(dir=folder, suffix=".partial", delete=False) as file:
-                pass
-            save_file(classifier.state_dict(), file.name)
-            os.replace(file.name, path)
-    classifier.eval().requires_grad_(False)
-    with torch.no_grad():
-        raw = torch.cat([classifier.trunk(part) for part in dataset.train.split(1000)])
-    return FeatureExtractor(name, classifier, raw.mean(0), raw.std(0).clamp_min(1e-6))
+    if weights is not None and kind != "inception":
+        raise InputError(f"weights go with features 'inception', got features {kind!r}; leave the weights out")
+    if kind == "auto":
+        kind = "pca" if dataset.train_labels is None else "classifier"
+    if kind == "classifier":
+        return load_classifier(dataset)
+    if kind == "pca":
+        return fit_principal_components(dataset)
+    if kind == "inception":
+        return load_inception(dataset, weights)
+    path = Path(kind).expanduser()
+    if path.suffix not in LOADERS:
+        suffixes = ", ".join(LOADERS)
+        raise InputError(f"unknown features {kind!r}; {nearest(kind, KINDS)}, or the path of a {suffixes} file")
+    return load_own_network(path, dataset)
 
 
-def _read(path: Path, dataset: Dataset) -> Classifier | None:
-    if not path.exists():
-        return None
-    classifier = _empty_classifier(dataset)
-    try:
-        classifier.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError):
-        return None
-    return classifier
-
-
-def _empty_classifier(dataset: Dataset) -> Classifier:
-    channels, height, _ = dataset.sample_shape
-    with torch.device("meta"):  # shapes only: torch's own initial values would come from the global generator
-        classifier = Classifier(channels, height, dataset.classes)
-    return classifier.to_empty(device="cpu")
-
-
-def initial_classifier(dataset: Dataset) -> Classifier:
-    """An untrained classifier: He-normal weights (He et al. 2015) from a keyed stream, zero biases."""
-    classifier = _empty_classifier(dataset)
-    for i, layer in enumerate(m for m in classifier.modules() if isinstance(m, nn.Conv2d | nn.Linear)):
-        drawn = stream(SEED, Stream.FEATURE_WEIGHTS, i).standard_normal(tuple(layer.weight.shape), dtype=np.float32)
-        deviation = (2 / (1 + SLOPE**2) / layer.weight[0].numel()) ** 0.5
-        with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(drawn) * deviation)
-        nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
-    return classifier
-
-
-def train_classifier(dataset: Dataset) -> Classifier:
-    """A classifier fitted to the training split. Same bits on every run of one machine: one thread, keyed randomness.
-
-    Measured on the held-out split: digits 98.9%, MNIST 98.9%, in 2 and 6 seconds of one core.
-    """
-    if dataset.train_labels is None:
-        raise ValueError(f"data set {dataset.name!r} has no labels to train a classifier with")
-    with lane_arithmetic():
-        return _fit(initial_classifier(dataset), dataset.train, dataset.train_labels)
-
-
-def _fit(classifier: Classifier, images: Tensor, labels: Tensor) -> Classifier:
-    optimiser = torch.optim.Adam(classifier.parameters(), fused=True)
-    source = stream(SEED, Stream.FEATURE_ORDER)
-    order = np.empty(0, np.int64)
-    for step in range(STEPS):
-        while len(order) < BATCH:
-            order = np.concatenate((order, source.permutation(len(images))))
-        batch, order = torch.from_numpy(order[:BATCH]), order[BATCH:]
-        done = step / STEPS
-        optimiser.param_groups[0]["lr"] = PEAK_LR * min((done + 1 / STEPS) / WARM_UP, (1 - done) / (1 - WARM_UP))
-        logits = classifier(_shifted(images[batch], source))
-        optimiser.zero_grad()
-        F.cross_entropy(logits, labels[batch], label_smoothing=SMOOTHING).backward()
-        optimiser.step()
-    return classifier
-
-
-def _shifted(images: Tensor, source: np.random.Generator) -> Tensor:
-    """Each image moved by its own whole number of pixels, its edge repeated."""
-    count, _, height, width = images.shape
-    padded = F.pad(images, (SHIFT_PIXELS,) * 4, mode="replicate")
-    down, right = torch.from_numpy(source.integers(0, 2 * SHIFT_PIXELS + 1, (2, count, 1, 1)))
-    rows, columns = down + torch.arange(height)[:, None], right + torch.arange(width)
-    return padded[torch.arange(count)[:, None, None], :, rows, columns].permute(0, 3, 1, 2).contiguous()
+def extract(extractor: FeatureExtractor, images: Tensor, at_once: int = IMAGES_AT_ONCE) -> tuple[Tensor, Tensor | None]:
+    """Features [n, D] of images [n, C, H, W], at_once of them a call, and probabilities [n, K] where it classifies."""
+    parts = [extractor(part) for part in images.split(at_once)]
+    probabilities = [part[1] for part in parts if part[1] is not None]
+    return torch.cat([part[0] for part in parts]), torch.cat(probabilities) if probabilities else None

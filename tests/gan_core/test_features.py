@@ -1,253 +1,147 @@
-"""The classifier behind the features: good, the same bits whoever trains it, and cached once for all."""
+"""What every extractor promises, whatever its kind; and how a kind is chosen."""
 
-import random
-import shutil
-import subprocess
-import sys
-import tempfile
-import threading
-from collections.abc import Callable
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
-from safetensors.torch import load_file, save_file
+from torch import nn
 
+from gan_core.config import InputError
 from gan_core.data import Dataset
-from gan_core.features import (
-    FEATURES,
-    FeatureExtractor,
-    cache_folder,
-    initial_classifier,
-    load_extractor,
-    train_classifier,
-)
+from gan_core.features import FeatureExtractor, extract, load_extractor
 
-ROOT = Path(__file__).parents[2]
+KINDS = ["classifier", "pca", "own.pt2"]  # a .pt2 stands for a person's own files; inception has tests of its own
 
 
-def small_dataset() -> Dataset:
-    """Images of 4x4 pixels in three classes that differ in brightness: trained in a second."""
-    source = np.random.default_rng(0)
-    labels = torch.from_numpy(source.integers(0, 3, 90))
-    noise = torch.from_numpy(source.standard_normal((90, 1, 4, 4)).astype(np.float32))
-    images = (noise / 5 + (labels - 1).view(-1, 1, 1, 1) / 2).clamp(-1, 1)
-    return Dataset("small", images[:60], labels[:60], images[60:], labels[60:], 3, "small")
+def shapes(images: int = 60, seed: int = 0, labels: bool = True) -> Dataset:
+    """Images of 8x8 pixels in three classes that differ in brightness."""
+    source = np.random.default_rng(seed)
+    classes = torch.from_numpy(source.integers(0, 3, images))
+    drawn = torch.from_numpy(source.standard_normal((images, 1, 8, 8)).astype(np.float32))
+    samples = (drawn / 5 + (classes - 1).view(-1, 1, 1, 1) / 2).clamp(-1, 1)
+    given = classes if labels else None
+    return Dataset("shapes", samples, given, samples, given, 3 if labels else 0, f"shapes-{images}-{seed}")
 
 
-def bits(tensors: dict[str, torch.Tensor]) -> dict[str, bytes]:
-    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
-
-
-def files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+def save_program(path: Path) -> Path:
+    network = nn.Sequential(nn.Flatten(), nn.utils.skip_init(nn.Linear, 64, 5)).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.linspace(-1, 1, parameter.numel()).view(parameter.shape).sin())
+    images = {0: torch.export.Dim.DYNAMIC}
+    torch.export.save(torch.export.export(network, (torch.zeros(4, 1, 8, 8),), dynamic_shapes=(images,)), path)
+    return path
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The one file that loading the small extractor leaves in an empty cache."""
-    folder = tmp_path_factory.mktemp("stored")
+def extractors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FeatureExtractor]:
+    folder = tmp_path_factory.mktemp("extractors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GAN_SWEEP_CACHE", str(folder))
-        extractor = load_extractor(small_dataset())
-    assert files(folder) == [f"{extractor.name}.safetensors"]
-    return folder / f"{extractor.name}.safetensors"
+        own = load_extractor(shapes(), str(save_program(folder / "own.pt2")))
+        return {"own.pt2": own} | {kind: load_extractor(shapes(), kind) for kind in KINDS[:2]}
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch) -> Path:
-    """A cache folder of this test's own that is not there yet."""
-    folder = tmp_path / "cache" / "below"
-    monkeypatch.setenv("GAN_SWEEP_CACHE", str(folder))
-    return folder
+@pytest.fixture(params=KINDS)
+def extractor(request: pytest.FixtureRequest, extractors: dict[str, FeatureExtractor]) -> FeatureExtractor:
+    return extractors[request.param]
 
 
-@pytest.fixture
-def filled(cache: Path, stored: Path) -> Path:
-    """The file of a cache in which the small classifier lies."""
-    cache.mkdir(parents=True)
-    return Path(shutil.copy(stored, cache / stored.name))
+def test_features_are_as_many_as_the_extractor_says_and_its_name_gives_kind_number_and_hash(extractor):
+    features, probabilities = extractor(shapes().held_out)
+    assert features.shape == (60, extractor.features)
+    assert features.dtype == torch.float32
+    assert re.fullmatch(rf"(classifier|pca|own){extractor.features}-[0-9a-f]{{12}}", extractor.name)
+    assert extractor.classifies == (probabilities is not None)
+    assert extractor.classifies == extractor.name.startswith("classifier")
 
 
-@pytest.fixture
-def three_threads():
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(1)
+def test_the_features_of_an_image_do_not_depend_on_the_others(extractor):
+    images = shapes().held_out
+    together = extractor(images)[0]
+    assert float((together[0] - together[1]).abs().max()) > 0.1
+    for batch in (images[3:4], images[3:10], images.flip(0)[56 : 56 + 1]):
+        np.testing.assert_allclose(extractor(batch)[0][0].numpy(), together[3].numpy(), rtol=1e-4, atol=1e-4)
 
 
-def test_the_digits_classifier_is_right_on_19_of_20_held_out_digits(digits):
-    assert digits.held_out_labels is not None
-    chosen = load_extractor(digits)(digits.held_out)[1].argmax(1)
-    assert (chosen == digits.held_out_labels).double().mean().item() >= 0.95
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf, -torch.inf])
+def test_an_image_that_is_not_finite_has_no_finite_features_and_harms_no_other(extractor, broken):
+    images = shapes().held_out[:4].clone()
+    images[2, 0, 5, 5] = broken
+    features = extractor(images)[0]
+    assert not bool(features[2].isfinite().all())
+    np.testing.assert_allclose(
+        features[[0, 1, 3]].numpy(), extractor(shapes().held_out[[0, 1, 3]])[0].numpy(), rtol=1e-4, atol=1e-4
+    )
 
 
-def test_features_are_standardised_over_the_training_split_and_probabilities_sum_to_one(digits):
-    features, probabilities = load_extractor(digits)(digits.train)
-    assert features.shape == (1000, FEATURES)
-    assert probabilities.shape == (1000, 10)
-    np.testing.assert_allclose(features.double().mean(0).numpy(), 0, atol=1e-5)
-    np.testing.assert_allclose(features.double().std(0).numpy(), 1, atol=1e-5)
-    np.testing.assert_allclose(probabilities.sum(1).numpy(), 1, atol=1e-5)
-    assert float(probabilities.min()) >= 0
+@pytest.mark.parametrize("at_once", [1, 7, 60, 500])
+def test_extracting_in_batches_equals_one_call(extractor, at_once):
+    images = shapes().held_out
+    features, probabilities = extract(extractor, images, at_once)
+    expected, shares = extractor(images)
+    np.testing.assert_allclose(features.numpy(), expected.numpy(), rtol=1e-4, atol=1e-4)
+    assert (probabilities is None) == (shares is None)
+    if probabilities is not None and shares is not None:
+        np.testing.assert_allclose(probabilities.numpy(), shares.numpy(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.usefixtures("three_threads")
-def test_training_again_gives_the_same_bits_with_any_number_of_the_callers_threads(digits):
-    extractor = load_extractor(digits)
-    assert bits(train_classifier(digits).state_dict()) == bits(extractor.classifier.state_dict())
-    assert torch.get_num_threads() == 3
+def test_an_extractor_asked_for_the_device_it_is_on_is_the_same_one(extractor):
+    images = shapes().held_out
+    assert extractor.to("cpu").name == extractor.name
+    assert torch.equal(extractor.to(torch.device("cpu"))(images)[0], extractor(images)[0])
 
 
-def test_training_leaves_every_global_generator_alone(cache):
-    def states() -> list[object]:
-        numpy_state = np.random.get_state(legacy=False)
-        return [torch.get_rng_state().tolist(), repr(numpy_state), random.getstate()]
-
-    before = states()
-    for _ in ("trained", "read from the cache"):
-        load_extractor(small_dataset())
-        assert states() == before
-    torch.rand(1)
-    np.random.rand(1)  # noqa: NPY002
-    random.random()
-    assert all(one != other for one, other in zip(before, states(), strict=True))
+@pytest.mark.parametrize("kind", ["classifier", "pca"])
+def test_moving_an_extractor_leaves_the_one_that_was_moved_where_it_is(extractors, kind):
+    images = shapes().held_out
+    before = extractors[kind](images)[0]
+    moved = extractors[kind].to("meta")
+    assert moved(images.to("meta"))[0].device.type == "meta"
+    assert moved.name == extractors[kind].name
+    assert torch.equal(extractors[kind](images)[0], before)
 
 
-def test_a_cached_classifier_is_the_one_that_was_trained_and_its_file_is_left_alone(filled, stored):
-    before, again = filled.stat(), load_extractor(small_dataset())
-    assert bits(again.classifier.state_dict()) == bits(load_file(stored))
-    after = filled.stat()
-    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
-    assert files(filled.parent) == [filled.name]
+@pytest.mark.parametrize("kind", ["classifier", "pca"])
+def test_loading_again_gives_the_same_bits_and_other_data_another_name(monkeypatch, tmp_path, kind):
+    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path))
+    one, again = load_extractor(shapes(), kind), load_extractor(shapes(), kind)
+    assert one.name == again.name
+    assert torch.equal(one(shapes().held_out)[0], again(shapes().held_out)[0])
+    if kind == "pca":
+        assert load_extractor(shapes(seed=1), kind).name != one.name
 
 
-def test_training_moves_every_parameter_away_from_its_initial_value(stored):
-    start, end = initial_classifier(small_dataset()).state_dict(), load_file(stored)
-    assert all(not torch.equal(start[name], end[name]) for name in start)
-
-
-def _of_another_shape(path: Path) -> None:
-    save_file({name: tensor[:1].clone() for name, tensor in load_file(path).items()}, path)
+def test_auto_takes_the_classifier_where_there_are_labels_and_principal_components_elsewhere(extractors, monkeypatch):
+    assert load_extractor(shapes(labels=False)).name.startswith("pca")
+    monkeypatch.setattr("gan_core.features.load_classifier", lambda data: extractors["classifier"])
+    assert load_extractor(shapes()) is extractors["classifier"]
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("kind", "line"),
     [
-        lambda path: path.write_bytes(b""),
-        lambda path: path.write_bytes(path.read_bytes()[:-100]),
-        _of_another_shape,
+        ("pcs", "unknown features 'pcs'; did you mean 'pca'?, or the path of a .pt, .ts, .pt2 file"),
+        ("net.onnx", "unknown features 'net.onnx'; known: auto, classifier, pca, inception, or the path of a .pt, "),
+        ("gone.pt2", "no features file gone.pt2; give a .pt, .ts, .pt2 file that is there"),
     ],
-    ids=["empty", "truncated", "other shapes"],
 )
-def test_a_damaged_cache_file_is_made_anew(filled: Path, stored: Path, damage: Callable[[Path], object]):
-    damage(filled)
-    assert filled.read_bytes() != stored.read_bytes()
-    extractor = load_extractor(small_dataset())
-    assert bits(extractor.classifier.state_dict()) == bits(load_file(stored)) == bits(load_file(filled))
-    assert files(filled.parent) == [filled.name]
+def test_a_kind_that_is_not_there_is_refused_in_one_line_that_names_those_that_are(kind, line, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        load_extractor(shapes(), kind)
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
 
 
-def test_two_processes_that_want_it_at_once_both_get_it_and_leave_one_file(cache, stored):
-    program = """
-import sys, torch
-from test_features import bits, load_extractor, small_dataset
-from safetensors.torch import save_file
-print("ready", flush=True)
-sys.stdin.readline()
-save_file(load_extractor(small_dataset()).classifier.state_dict(), sys.argv[1])
-"""
-    results = [cache.parent.parent / f"result{i}" for i in range(2)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    command = [
-        sys.executable,
-        "-c",
-        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]{program}",
-    ]
-    processes = [subprocess.Popen([*command, str(result)], **pipes) for result in results]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    assert not cache.exists()
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    assert [process.communicate(timeout=120)[0] for process in processes] == ["", ""]
-    assert [process.returncode for process in processes] == [0, 0]
-    assert files(cache) == [stored.name]
-    assert [bits(load_file(result)) for result in results] == [bits(load_file(stored))] * 2
+@pytest.mark.parametrize("kind", ["auto", "pca", "classifier", "net.pt"])
+def test_weights_go_with_inception_alone(kind, tmp_path):
+    with pytest.raises(InputError, match=f"weights go with features 'inception', got features '{kind}'"):
+        load_extractor(shapes(), kind, tmp_path / "weights.pth")
 
 
-def test_who_waits_for_another_reads_what_the_other_trained(cache, stored):
-    other = {name: tensor + 1 for name, tensor in load_file(stored).items()}
-    cache.mkdir(parents=True)
-    found = []
-    waiting = threading.Thread(target=lambda: found.append(load_extractor(small_dataset())))
-    with FileLock(f"{cache / stored.name}.lock"):
-        waiting.start()
-        waiting.join(0.3)
-        assert waiting.is_alive()
-        save_file(other, cache / stored.name)
-    waiting.join(60)
-    assert bits(found[0].classifier.state_dict()) == bits(other)
-
-
-def test_where_the_cache_cannot_be_written_a_temporary_one_serves(stored, tmp_path, monkeypatch):
-    occupied, temporary = tmp_path / "file", tmp_path / "temporary"
-    occupied.write_text("")
-    temporary.mkdir()
-    monkeypatch.setenv("GAN_SWEEP_CACHE", str(occupied / "cache"))
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    extractor = load_extractor(small_dataset())
-    assert bits(extractor.classifier.state_dict()) == bits(load_file(stored))
-    (folder,) = temporary.iterdir()
-    assert files(folder) == [stored.name]
-
-
-def test_the_cache_lies_where_it_was_asked_for(monkeypatch, tmp_path):
-    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path / "asked"))
-    assert cache_folder() == tmp_path / "asked"
-    monkeypatch.delenv("GAN_SWEEP_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "gan-sweep"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "gan-sweep"
-
-
-def test_extractors_of_different_data_have_different_names(stored, digits):
-    assert stored.stem.startswith("classifier64-")
-    assert load_extractor(digits).name.startswith("classifier64-")
-    assert load_extractor(digits).name != stored.stem
-
-
-def test_an_extractor_moved_to_a_device_is_the_same_one(filled):
-    extractor = load_extractor(small_dataset())
-    moved = extractor.to("cpu")
-    images = small_dataset().held_out
-    assert isinstance(moved, FeatureExtractor)
-    assert moved.name == extractor.name
-    assert all(torch.equal(mine, theirs) for mine, theirs in zip(extractor(images), moved(images), strict=True))
-
-
-def test_a_data_set_without_labels_has_no_classifier(gaussian):
-    with pytest.raises(ValueError, match="'gaussian' has no labels"):
-        train_classifier(gaussian)
-
-
-def test_a_scorers_reference_does_not_depend_on_the_callers_threads(digits):
-    from gan_core.scoring import ImageScorer, build_scorer
-
-    found = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        found.append(build_scorer(digits))
-    torch.set_num_threads(1)
-    one, other = found
-    assert isinstance(one, ImageScorer)
-    assert isinstance(other, ImageScorer)
-    assert torch.equal(one.covariance, other.covariance)
-    assert torch.equal(one.extractor.deviation, other.extractor.deviation)
+def test_the_classifier_of_a_data_set_without_labels_is_refused():
+    with pytest.raises(InputError, match="'shapes' has no labels; choose 'pca'"):
+        load_extractor(shapes(labels=False), "classifier")

@@ -1,30 +1,29 @@
-"""Distances against scipy, closed forms and simulations; scorers that know real from spoilt; reports of lanes."""
+"""Distances against scipy, closed forms and simulations."""
 
+import itertools
 import math
-import time
-from typing import cast
 
 import numpy as np
 import pytest
+import scipy.integrate
 import scipy.linalg
 import scipy.stats
 import torch
 from torch import Tensor
 
-from gan_core.config import GanConfig, LaneConfig, StructureConfig
-from gan_core.data import Dataset
-from gan_core.features import load_extractor
 from gan_core.fidelity import (
+    class_accuracy,
     class_divergence,
+    code_agreement,
+    constrained_fidelity,
     frechet_distance,
     frechet_floor,
     moments,
+    point_mass_distance,
     wasserstein_1d,
     wasserstein_floor,
+    wasserstein_floor_of_cdf,
 )
-from gan_core.health import divergence
-from gan_core.scoring import IMAGE_SAMPLES, VALUE_SAMPLES, ImageScorer, ScoredArray, ValueScorer, evaluate
-from gan_core.training import LaneArray
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -137,6 +136,27 @@ def test_the_wasserstein_floor_is_the_mean_distance_of_a_normal_sample_to_its_di
     assert distances.std().item() / math.sqrt(repetitions) < 0.03 * distances.mean().item()
 
 
+def test_the_wasserstein_floor_of_a_normal_is_the_closed_integral_to_1e_4():
+    """The integral of sqrt(Phi (1 - Phi)) by adaptive quadrature."""
+    integral, _ = scipy.integrate.quad(lambda x: math.sqrt(scipy.stats.norm.cdf(x) * scipy.stats.norm.sf(x)), -20, 20)
+    assert wasserstein_floor(1.25, 400) == pytest.approx(1.25 * math.sqrt(2 / math.pi / 400) * integral, rel=1e-4)
+
+
+@pytest.mark.parametrize("apart", [0.5, 3.0])
+def test_the_wasserstein_floor_of_any_cdf_is_the_mean_distance_of_a_sample_to_its_distribution(apart):
+    """Two normals at -apart and apart: where they are far from each other, their shares make most of the floor."""
+    grid = np.linspace(-12, 12, 20_001)
+    cdf = scipy.stats.norm.cdf(np.stack((grid - apart, grid + apart))).mean(0)
+    count, repetitions = 1000, 400
+    quantiles = torch.from_numpy(np.interp((np.arange(count) + 0.5) / count, cdf, grid))
+    source = np.random.default_rng(0)
+    mode = source.choice([-apart, apart], (repetitions, count))
+    distances = wasserstein_1d(torch.from_numpy(source.standard_normal((repetitions, count)) + mode), quantiles)
+    floor = wasserstein_floor_of_cdf(torch.from_numpy(grid), torch.from_numpy(cdf), count)
+    assert floor == pytest.approx(distances.mean().item(), rel=0.1)
+    assert floor > (1.05 if apart == 0.5 else 1.9) * wasserstein_floor(1, count)
+
+
 @pytest.mark.parametrize("classes", [2, 10])
 def test_the_class_divergence_is_scipys_relative_entropy(classes):
     counts = np.random.default_rng(0).integers(1, 100, (4, classes))
@@ -153,163 +173,100 @@ def test_the_class_divergence_is_zero_when_balanced_and_ln_k_with_one_class_only
     np.testing.assert_allclose(found.numpy(), [0, math.log(10)], rtol=1e-12)
 
 
-class GivenSamples:
-    """Stands where an array stands when it is scored: each lane answers with samples that were made beforehand."""
-
-    def __init__(self, lanes: list[Tensor]) -> None:
-        self.samples = torch.stack(lanes)
-        self.lanes = len(lanes)
-
-    def shared_latents(self, purpose: int, count: int, seed: int) -> Tensor:
-        """The count is all that matters of them."""
-        return torch.empty(self.lanes, count, 0)
-
-    def generate(self, latents: Tensor) -> Tensor:
-        """As many samples as there are latents."""
-        return self.samples[:, : latents.shape[1]]
+def test_the_accuracy_of_a_class_is_its_share_that_was_taken_for_it_and_nan_where_never_asked():
+    asked = torch.tensor([0, 0, 1, 1, 1, 3])
+    predicted = torch.tensor([[0, 0, 1, 1, 1, 3], [0, 2, 1, 0, 3, 0]])
+    found = class_accuracy(predicted, asked, 4)
+    np.testing.assert_allclose(found.numpy(), [[1, 1, math.nan, 1], [0.5, 1 / 3, math.nan, 0]])
+    np.testing.assert_array_equal(class_accuracy(predicted, asked.expand(2, 6), 4).numpy(), found.numpy())
 
 
-def scores(scorer: ImageScorer | ValueScorer, lanes: list[Tensor]) -> list[dict[str, float]]:
-    return [report.values for report in scorer.score(cast(LaneArray, GivenSamples(lanes)))]
+def test_each_lane_can_be_asked_for_classes_of_its_own():
+    found = class_accuracy(torch.tensor([[0, 1], [0, 1]]), torch.tensor([[0, 1], [1, 1]]), 2)
+    np.testing.assert_allclose(found.numpy(), [[1, 1], [math.nan, 0.5]])
 
 
-@pytest.fixture(scope="module")
-def image_scorer(digits: Dataset) -> ImageScorer:
-    return ImageScorer(digits, load_extractor(digits))
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_a_class_that_does_not_exist_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"classes must be in \[0, 3\)"):
+        class_accuracy(torch.tensor([[0, 1]]), torch.tensor([wrong, 1]), 3)
+    with pytest.raises(ValueError, match=r"classes must be in \[0, 3\)"):
+        code_agreement(torch.tensor([[0, wrong]]), torch.tensor([[0, 1]]), 3)
 
 
-def chosen(images: Tensor) -> Tensor:
-    """IMAGE_SAMPLES of these images, with replacement."""
-    return images[torch.from_numpy(np.random.default_rng(0).integers(0, len(images), IMAGE_SAMPLES))]
+def test_codes_agree_with_classes_under_the_best_of_all_renamings():
+    source = np.random.default_rng(0)
+    codes, predicted = source.integers(0, 4, (3, 50)), source.integers(0, 4, (3, 50))
+    predicted[1] = np.array([2, 0, 3, 1])[codes[1]]
+    predicted[2, :30] = codes[2, :30]
+    found = code_agreement(torch.from_numpy(codes), torch.from_numpy(predicted), 4).numpy()
+    renamings = [np.array(order) for order in itertools.permutations(range(4))]
+    expected = [max((order[codes[i]] == predicted[i]).mean() for order in renamings) for i in range(3)]
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+    assert found[1] == 1
+    assert len(set(found)) == 3
 
 
-def blurred(images: Tensor) -> Tensor:
-    return torch.nn.functional.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
+def test_codes_of_a_generator_of_one_class_agree_no_more_than_the_commonest_code():
+    codes = torch.tensor([[0, 0, 0, 1, 2, 2, 3, 3]])
+    assert code_agreement(codes, torch.full((1, 8), 2), 4).item() == 3 / 8
 
 
-def test_real_digits_score_better_than_spoilt_ones_and_near_their_floor(digits, image_scorer):
-    real = chosen(digits.train)
-    noisy = (real + drawn(*real.shape).float() / 2).clamp(-1, 1)
-    noise = (drawn(*real.shape, seed=1).float()).clamp(-1, 1)
-    of_real, of_blurred, of_noisy, of_noise = scores(image_scorer, [real, blurred(real), noisy, noise])
-    assert 0 < of_real["fid"] < 10 * of_real["fid_floor"]
-    assert of_real["fid"] < of_blurred["fid"] / 3
-    assert of_real["fid"] < of_noisy["fid"] / 3
-    assert max(of_blurred["fid"], of_noisy["fid"]) < of_noise["fid"]
-    assert of_real["class_kl"] < 0.02
-    assert of_real["classes_covered"] == 10
+def lanes_of(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
 
 
-def test_real_digits_of_three_classes_alone_are_found_out(digits, image_scorer):
-    kept = torch.isin(digits.train_labels, torch.tensor([1, 4, 7]))
-    balanced, narrow = scores(image_scorer, [chosen(digits.train), chosen(digits.train[kept])])
-    assert narrow["class_kl"] > 0.8 * math.log(10 / 3)
-    assert (balanced["classes_covered"], narrow["classes_covered"]) == (10, 3)
-    assert narrow["fid"] > 3 * balanced["fid"]
-
-
-def test_the_held_out_split_itself_has_no_distance_to_itself(digits, image_scorer):
-    whole = torch.cat([digits.held_out] * 3)[:IMAGE_SAMPLES]
-    (values,) = scores(image_scorer, [whole])
-    assert values["fid"] < values["fid_floor"]
-    np.testing.assert_allclose(image_scorer.shares.sum().item(), 1)
-
-
-def test_images_of_nan_score_nan_and_leave_the_other_scores_bit_for_bit_the_same(digits, image_scorer):
-    real = chosen(digits.train)
-    poisoned = real.clone()
-    poisoned[3, 0, 2, 2] = math.nan
-    clean, spoilt = scores(image_scorer, [real, blurred(real)]), scores(image_scorer, [real, poisoned, blurred(real)])
-    assert math.isnan(spoilt[1]["fid"])
-    assert [spoilt[0], spoilt[2]] == clean
-
-
-def test_a_score_says_how_it_was_made(digits, image_scorer):
-    (report,) = image_scorer.score(cast(LaneArray, GivenSamples([chosen(digits.train)])))
-    assert report.data_digest == digits.digest
-    assert report.protocol == image_scorer.protocol
-    for part in (image_scorer.extractor.name, digits.digest, "held_out-797", "2000@latents42"):
-        assert part in report.protocol
-
-
-def test_images_without_labels_cannot_be_scored(digits, gaussian):
-    with pytest.raises(ValueError, match="'gaussian' has no labels"):
-        ImageScorer(gaussian, load_extractor(digits))
-
-
-def test_values_are_scored_by_their_distance_and_the_errors_of_mean_and_deviation(gaussian):
-    scorer = ValueScorer(gaussian)
-    real = gaussian.train[:VALUE_SAMPLES]
-    of_real, of_shifted, of_wide = scores(scorer, [real, real + 1, (real - 4) * 2 + 4])
-    assert of_real["wasserstein"] < 3 * of_real["wasserstein_floor"]
-    assert of_shifted["wasserstein"] == pytest.approx(1, abs=0.05)
-    assert of_shifted["mean_error"] == pytest.approx(1, abs=0.05)
-    assert of_wide["deviation_error"] == pytest.approx(1.25, abs=0.05)
-    assert of_wide["wasserstein"] == pytest.approx(1.25 * math.sqrt(2 / math.pi), abs=0.05)
-    for values in (of_real, of_shifted, of_wide):
-        assert values["wasserstein_floor"] == wasserstein_floor(1.25, VALUE_SAMPLES)
-
-
-def value_lanes() -> list[GanConfig]:
-    structure = StructureConfig(
-        architecture="gaussian", dataset="gaussian", generator_width=7, discriminator_width=7, latent_size=1
+def test_where_the_limits_hold_the_constrained_fidelity_is_the_distance_above_its_floor():
+    value, violation = constrained_fidelity(
+        lanes_of(5, 1, 0.5), 1.0, lanes_of(0, 0.1, 0.05), lanes_of(1, 0.5, 0.97), scale=100
     )
-    lanes = [LaneConfig(), LaneConfig(discriminator_steps=100), LaneConfig(generator_lr=0.01)]
-    return [GanConfig(structure=structure, lane=lane, seed=i) for i, lane in enumerate(lanes)]
+    assert value.tolist() == [4, 0, -0.5]
+    assert violation.tolist() == [0, 0, 0]
+    without, none = constrained_fidelity(lanes_of(5, 1, 0.5), 1.0, None, None, scale=100)
+    assert torch.equal(without, value)
+    assert torch.equal(none, violation)
 
 
-def test_a_lane_report_holds_the_losses_since_the_one_before_and_the_reason_of_death(gaussian):
-    array, twin = (LaneArray(value_lanes(), gaussian) for _ in range(2))
-    scorer = ValueScorer(gaussian)
-    started = time.monotonic()
-    for one in (array, twin):
-        one.train_to(640)
-        one.state.discriminator.flat[2, 0] = math.inf
-    reports, (d_loss, g_loss) = evaluate(array, scorer, started), twin.read_losses()
-    assert [report.d_loss for report in reports] == d_loss
-    assert g_loss[1] is None
-    assert math.isnan(reports[1].g_loss)
-    assert [reports[i].g_loss for i in (0, 2)] == [g_loss[i] for i in (0, 2)]
-    assert [report.fidelity for report in reports] == scorer.score(twin)
-    assert [report.diverged for report in reports] == [None, None, "weights are not finite"]
-    assert {(report.images_seen, report.device) for report in reports} == {(640, "cpu")}
-    assert 0 < sum(report.seconds for report in reports) <= time.monotonic() - started
-    assert all(math.isnan(report.d_loss) for report in evaluate(array, scorer, started))
+def test_a_broken_limit_costs_the_scale_and_the_relative_excesses():
+    """KL 0.2 and 0.4 break 0.1 by 1/2 and 3/4; coverage 0.4 and 0 break 0.5 by 1/5 and 1."""
+    value, violation = constrained_fidelity(
+        lanes_of(5, 5, 5, 5), 1.0, lanes_of(0.2, 0.01, 0.4, math.inf), lanes_of(1, 0.4, 0.4, 0), scale=100
+    )
+    np.testing.assert_allclose(violation.numpy(), [0.5, 0.2, 0.95, 2])
+    np.testing.assert_allclose(value.numpy(), [154, 124, 199, 304])
+    chosen_limits, _ = constrained_fidelity(
+        lanes_of(5), 1.0, lanes_of(0.2), lanes_of(0.4), scale=100, class_kl_limit=0.2, coverage_limit=0.4
+    )
+    assert chosen_limits.item() == 4
 
 
-def test_a_scored_array_trains_scores_keeps_and_goes_on_from_a_file(gaussian, tmp_path):
-    scorer = ValueScorer(gaussian)
-    array, other = (ScoredArray(LaneArray(value_lanes(), gaussian), scorer) for _ in range(2))
-    array.train_to(640)
-    array.save(tmp_path / "state")
-    other.load(tmp_path / "state")
-    mine, theirs = array.train_to(1280), other.train_to(1280)
-    assert [report.fidelity for report in mine] == [report.fidelity for report in theirs]
-    assert len({report.fidelity.values["wasserstein"] for report in mine}) == 3
-    picture = array.picture(2, 25)
-    assert picture.shape == (25, 1)
-    array.keep([2])
-    assert array.array.lanes == 1
-    np.testing.assert_array_equal(array.picture(0, 25), picture)
-    assert array.train_to(1280)[0].fidelity == mine[2].fidelity
+def test_no_broken_lane_ranks_before_one_that_holds_and_is_better_than_a_repeated_sample():
+    source, count, scale, floor = np.random.default_rng(0), 500, 128.0, 1.3
+    fid = torch.from_numpy(source.uniform(0, 1, count) ** 3 * scale)
+    class_kl, coverage = (torch.from_numpy(source.uniform(0, high, count)) for high in (0.3, 1))
+    value, violation = constrained_fidelity(fid, floor, class_kl, coverage, scale=scale)
+    broken = (class_kl > 0.1) | (coverage < 0.5)
+    assert 100 < broken.sum() < 450
+    assert torch.equal(violation > 0, broken)
+    assert value[~broken].max() < value[broken].min()
+    assert ((violation >= 0) & (violation <= 2)).all()
+    assert len(value[broken].unique()) == broken.sum()
+    worse, _ = constrained_fidelity(fid, floor, class_kl * 1.5, coverage, scale=scale)
+    assert (worse >= value).all()
 
 
-@pytest.mark.parametrize(
-    ("d_loss", "g_loss", "weight", "score", "reason"),
-    [
-        (1.4, 0.7, 0.1, 3.0, None),
-        (1.4, None, 0.1, 3.0, None),
-        (None, None, 0.1, 3.0, None),
-        (None, None, math.nan, 3.0, "weights are not finite"),
-        (1.4, math.nan, 0.1, 3.0, "generator loss is nan"),
-        (math.nan, 0.7, 0.1, 3.0, "discriminator loss is nan"),
-        (math.inf, 0.7, 0.1, 3.0, "discriminator loss is inf"),
-        (1.4, -math.inf, 0.1, 3.0, "generator loss is -inf"),
-        (1.4, 0.7, math.nan, 3.0, "weights are not finite"),
-        (1.4, 0.7, -math.inf, 3.0, "weights are not finite"),
-        (1.4, 0.7, 0.1, math.nan, "score is nan"),
-        (math.nan, math.inf, math.nan, math.nan, "discriminator loss is nan"),
-    ],
-)
-def test_a_lane_is_dead_when_a_loss_a_weight_or_the_score_is_not_finite(d_loss, g_loss, weight, score, reason):
-    assert divergence(d_loss, g_loss, torch.tensor([0.5, weight]), score) == reason
+def test_a_score_of_nan_makes_the_constrained_fidelity_nan_in_its_lane_alone():
+    good = lanes_of(5, 5, 5, 5), lanes_of(0, 0, 0, 0), lanes_of(1, 1, 1, 1)
+    for i, scores in enumerate(good):
+        scores[i] = math.nan
+    value, violation = constrained_fidelity(good[0], 1.0, good[1], good[2], scale=100)
+    assert value.isnan().tolist() == violation.isnan().tolist() == [True, True, True, False]
+    assert value[3] == 4
+
+
+def test_the_scale_is_the_mean_distance_of_generators_that_repeat_one_real_sample_each():
+    real = drawn(40, 5) * torch.tensor([1.0, 2, 3, 4, 5])
+    mean, covariance = moments(real.unsqueeze(0))
+    distances = frechet_distance(real, torch.zeros(40, 5, 5, dtype=torch.float64), mean[0], covariance[0])
+    unbiased = (39 / 40 + 1) / 2  # of these very samples the mean |x - m|^2 is (n - 1)/n of the trace
+    assert point_mass_distance(covariance[0]) * unbiased == pytest.approx(distances.mean().item(), rel=1e-9)

@@ -1,0 +1,131 @@
+"""The network of the usual FID: Inception-v3 of 2015-12-05, the 2,048 values after its last pooling.
+
+The network is torch-fidelity's (Obukhov et al. 2020), which gives the features of the TensorFlow original (Heusel et
+al. 2017). Its weights are a file that a person provides: nothing is fetched from here. n images, D = FEATURES.
+"""
+
+import copy
+import hashlib
+import io
+import pickle
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gan_core.data import Dataset
+from gan_core.input_error import InputError
+
+FEATURES = 2_048
+IMAGES_AT_ONCE = 50  # each is 299x299 pixels inside
+# One file under two names, pytorch-fid's and torch-fidelity's; the last part of a name is its SHA-256.
+WEIGHTS_FILES = ("pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth")
+WEIGHTS_SOURCE = "https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights"
+PROMISED_HASH = re.compile(r"-([0-9a-f]{8,64})\.pth$")  # torch.hub's rule for names
+RECIPE = "1:uint8:2048"
+
+
+@dataclass(frozen=True)
+class InceptionExtractor:
+    """Images -> the 2,048 raw features of the usual FID: not standardised, so that its scale is the field's.
+
+    name: with a hash of the weights' bytes and of how images are handed over.
+    """
+
+    name: str
+    network: nn.Module
+    features: int = FEATURES
+    classifies: bool = False
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, None]:
+        """[n, 1 or 3, H, W] in [-1, 1] -> features [n, D], on the images' own device; NaN for an image that is not
+        finite, since bytes cannot say so.
+        """
+        with torch.no_grad():
+            found = torch.cat([self.network(to_bytes(part))[0] for part in images.split(IMAGES_AT_ONCE)])
+        broken = ~images.isfinite().flatten(1).all(1, keepdim=True)
+        return found.masked_fill(broken, torch.nan), None
+
+    def to(self, device: torch.device | str) -> "InceptionExtractor":
+        """The same extractor on another device; this one stays where it is."""
+        if next(self.network.parameters()).device == torch.device(device):
+            return self
+        return InceptionExtractor(self.name, copy.deepcopy(self.network).to(device))
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """[n, 1 or 3, H, W] in [-1, 1] -> the nearest of 0..255, uint8 [n, 3, H, W]; grey in all three channels."""
+    nearest = (images.clamp(-1, 1) * 127.5 + 127.5).round().nan_to_num().to(torch.uint8)
+    return nearest.expand(-1, 3, -1, -1)
+
+
+def load_inception(dataset: Dataset, weights: Path | None = None) -> InceptionExtractor:
+    """The extractor with the weights of a file: the one given, or the usual one where torch.hub keeps its files
+    ($TORCH_HOME/hub/checkpoints, by default under ~/.cache/torch). A file whose name promises a SHA-256 must keep it.
+
+    The file is unpickled by torch with weights_only: tensors, and nothing that runs.
+    Raises InputError when the data has no images of 1 or 3 channels, when torch-fidelity is not installed, and when the
+    weights are missing, not what their name says, or not of this network.
+    """
+    shape = dataset.sample_shape
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise InputError(
+            f"features 'inception' need images of 1 or 3 channels, and samples of data set {dataset.name!r} are "
+            f"{list(shape)}; choose 'pca'"
+        )
+    path = _weights_path(weights)
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    promised = PROMISED_HASH.search(path.name)
+    if promised and not digest.startswith(promised[1]):
+        raise InputError(
+            f"{path} is not the file its name says: its SHA-256 must begin with {promised[1]}, got {digest[:12]}; "
+            "fetch it again, or rename it if you mean other weights"
+        )
+    name = hashlib.sha256(f"{RECIPE}:{digest}".encode()).hexdigest()[:12]
+    return InceptionExtractor(f"inception{FEATURES}-{name}", _network(path, content))
+
+
+def _weights_path(weights: Path | None) -> Path:
+    if weights is not None:
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise InputError(f"no weights file {path}; give the path of {WEIGHTS_FILES[0]}, from {WEIGHTS_SOURCE}")
+        return path
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    found = next((folder / name for name in WEIGHTS_FILES if (folder / name).is_file()), None)
+    if found is None:
+        raise InputError(
+            f"features 'inception' need the file {WEIGHTS_FILES[0]}, and it is not in {folder}; put it there from "
+            f"{WEIGHTS_SOURCE}, or give its path as the weights"
+        )
+    return found
+
+
+def _network(path: Path, content: bytes) -> nn.Module:
+    """Torch-fidelity's network with this state. It reads a file itself, trusting it, or fetches one: so it is handed a
+    copy that holds the checked tensors alone.
+    """
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import (  # pyright: ignore[reportMissingImports]
+            FeatureExtractorInceptionV3,
+        )
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "features 'inception' need the package torch-fidelity, which is not installed; "
+            'pip install "gan-sweep[inception]"'
+        ) from error
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise InputError(f"{path} is not a file of torch weights; give {WEIGHTS_FILES[0]}") from error
+    checked = io.BytesIO()
+    torch.save(state, checked)
+    checked.seek(0)
+    try:
+        with torch.random.fork_rng(devices=[]):  # initial values, drawn to be overwritten, leave the generator alone
+            return FeatureExtractorInceptionV3("inception", [str(FEATURES)], feature_extractor_weights_path=checked)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"{path} holds no weights of the FID's Inception-v3; give {WEIGHTS_FILES[0]}") from error

@@ -1,0 +1,154 @@
+"""A person's own feature network, from a file: TorchScript (.pt, .ts) or a torch.export program (.pt2).
+
+**Such a file is a program, to be trusted like one.** TorchScript can read and write files. torch.export.load (of
+torch 2.15) unpickles with weights_only=False where the archive says so, loads shared libraries from it, and evaluates
+expressions of its JSON as Python: no check of ours could make a stranger's file safe. A pickled eager module is
+refused.
+n images, C, H, W an image, D features.
+"""
+
+import hashlib
+import io
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan_core.data import Dataset
+from gan_core.input_error import InputError
+
+Network = Callable[[Tensor], Tensor]
+TOLERANCE = 1e-3  # of the largest feature: convolutions of another batch size round differently
+
+
+@dataclass(frozen=True)
+class OwnExtractor:
+    """Images -> the raw features of a person's own network: not standardised, since the network may know better.
+
+    name: with the first 12 hex digits of the file's SHA-256. place: makes the network on a device.
+    """
+
+    name: str
+    features: int
+    device: torch.device
+    network: Network = field(repr=False)
+    place: Callable[[torch.device], Network] = field(repr=False)
+    classifies: bool = False
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, None]:
+        """[n, C, H, W] in [-1, 1] -> features float32 [n, D], on the images' own device; NaN for an image that is not
+        finite, whatever the network makes of it.
+        """
+        with torch.no_grad():
+            found = self.network(images).float()
+        broken = ~images.isfinite().flatten(1).all(1, keepdim=True)
+        return found.masked_fill(broken, torch.nan), None
+
+    def to(self, device: torch.device | str) -> "OwnExtractor":
+        """The same network made anew on another device: constants inside a program move only when it is loaded."""
+        device = torch.device(device)
+        if device == self.device:
+            return self
+        return OwnExtractor(self.name, self.features, device, self.place(device), self.place)
+
+
+def load_own_network(path: Path, dataset: Dataset) -> OwnExtractor:
+    """The extractor of a file whose suffix is one of LOADERS, tried out on training images of the data set.
+
+    Raises InputError when the file is missing or not what its suffix says, and when the network does not give finite
+    features [n, D] for any number of images, those of an image whatever the others are.
+    """
+    if not path.is_file():
+        raise InputError(f"no features file {path}; give a {', '.join(LOADERS)} file that is there")
+    content = path.read_bytes()
+
+    def place(device: torch.device) -> Network:
+        return LOADERS[path.suffix](path, content, device)
+
+    cpu = torch.device("cpu")
+    network = place(cpu)
+    features = _tried_out(path, network, dataset.train[:3])
+    name = f"own{features}-{hashlib.sha256(content).hexdigest()[:12]}"
+    return OwnExtractor(name, features, cpu, network, place)
+
+
+def _script(path: Path, content: bytes, device: torch.device) -> Network:
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"`torch\.jit\.load` is", FutureWarning)
+            return torch.jit.load(io.BytesIO(content), map_location=device).eval()
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{path} is not TorchScript ({_last_line(error)}); save it with torch.jit.save") from error
+
+
+def _program(path: Path, content: bytes, device: torch.device) -> Network:
+    if not _is_pt2(content):
+        raise InputError(f"{path} is not a program of torch.export; save it with torch.export.save")
+    try:
+        program = torch.export.load(io.BytesIO(content))
+    except (RuntimeError, ValueError, KeyError, TypeError, AssertionError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be loaded by torch.export ({_last_line(error)}); save it again") from error
+    inputs = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
+    if len(inputs) != 1:
+        raise InputError(f"{path} must take one tensor of images, and takes {len(inputs)} inputs; export it so")
+    batch = inputs[0].meta["val"].shape[:1]
+    if batch and isinstance(batch[0], int):
+        raise InputError(
+            f"{path} must take any number of images, and was exported for {batch[0]}; export it with "
+            "dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)"
+        )
+    from torch.export.passes import move_to_device_pass  # imported here: it is slow, and only programs need it
+
+    return move_to_device_pass(program, str(device)).module()
+
+
+LOADERS: dict[str, Callable[[Path, bytes, torch.device], Network]] = {".pt": _script, ".ts": _script, ".pt2": _program}
+
+
+def _is_pt2(content: bytes) -> bool:
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return False
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return any(name.endswith("/archive_format") and archive.read(name) == b"pt2" for name in archive.namelist())
+
+
+def _tried_out(path: Path, network: Network, images: Tensor) -> int:
+    """D, after two and after three images have been given to the network."""
+    two, three = _answer(path, network, images[:2]), _answer(path, network, images)
+    if three.shape[1] != two.shape[1]:
+        raise InputError(f"{path} must give each image as many features, got {list(two.shape)} and {list(three.shape)}")
+    if float((two - three[:2]).abs().max()) > TOLERANCE * float(three.abs().max()):
+        raise InputError(f"{path}: the features of an image must not depend on the others; save it in eval mode")
+    return two.shape[1]
+
+
+def _answer(path: Path, network: Network, images: Tensor) -> Tensor:
+    try:
+        with torch.no_grad():
+            answer: object = network(images)
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        raise InputError(f"{path} must take images {list(images.shape)}: {_last_line(error)}") from error
+    if not isinstance(answer, Tensor) or not answer.is_floating_point():
+        raise InputError(
+            f"{path} must give one tensor of floating numbers, got {_kind(answer)}; return features [n, D]"
+        )
+    if answer.ndim != 2 or len(answer) != len(images) or answer.shape[1] == 0:
+        raise InputError(
+            f"{path} must give features [n, D], got {list(answer.shape)} for images {list(images.shape)}; flatten them"
+        )
+    if not bool(answer.isfinite().all()):
+        raise InputError(f"{path} must give finite features for training images in [-1, 1], got NaN or infinity")
+    return answer.float()
+
+
+def _kind(answer: object) -> str:
+    return str(answer.dtype) if isinstance(answer, Tensor) else type(answer).__name__
+
+
+def _last_line(error: Exception) -> str:
+    """Of a message of torch's that may have many: the last says what went wrong."""
+    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)

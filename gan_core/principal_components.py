@@ -1,0 +1,92 @@
+"""The principal components of a data set's training pixels: features where there are no labels to train with.
+
+n images, C, H, W an image, P values of a pooled image, D components.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gan_core.data import Dataset
+from gan_core.input_error import InputError
+from gan_core.lanes import lane_arithmetic
+
+MOST_COMPONENTS = 64
+MOST_IMAGES = 10_000  # of the training split, evenly spaced: 64 components need no more
+MOST_VALUES = 1_024  # larger images are averaged over squares of pixels first: the components are smooth anyway
+SMALLEST_VARIANCE = 1e-10  # of the largest: below it a direction is rounding, and another machine's is another one
+RECIPE = f"1:{MOST_COMPONENTS}:{MOST_IMAGES}:{MOST_VALUES}:{SMALLEST_VARIANCE}"
+
+
+@dataclass(frozen=True)
+class PrincipalComponents:
+    """Images -> their first D principal components, all scaled by one number: the mean variance of the features is 1.
+
+    Not whitened: that would give the noise of the last component the weight of the first. mean: [P];
+    directions: [P, D], orthogonal columns of one length; pool_pixels: the side of the squares that are averaged.
+    """
+
+    name: str
+    mean: Tensor
+    directions: Tensor
+    pool_pixels: int
+    classifies: bool = False
+
+    @property
+    def features(self) -> int:
+        """D, how many components there are."""
+        return self.directions.shape[1]
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, None]:
+        """[n, C, H, W] in [-1, 1] (or [n, 1]) -> features [n, D], on the images' own device."""
+        return (_values(images, self.pool_pixels) - self.mean) @ self.directions, None
+
+    def to(self, device: torch.device | str) -> "PrincipalComponents":
+        """The same components on another device; these stay where they are."""
+        return replace(self, mean=self.mean.to(device), directions=self.directions.to(device))
+
+
+def fit_principal_components(dataset: Dataset) -> PrincipalComponents:
+    """The components of the training split, by eigh of the pixels' covariance in float64 (Jolliffe 2002, section 1.1).
+
+    D is MOST_COMPONENTS, or the rank of the covariance where that is less. Of each direction the entry of largest
+    magnitude is positive. Measured on one core, 10,000 images: 0.3 to 0.5 s at 28x28, 1.4 s at 3x64x64.
+    Raises InputError where all training images are the same.
+    """
+    pool = _pool_pixels(dataset.sample_shape)
+    count = min(MOST_IMAGES, len(dataset.train))
+    chosen = torch.arange(count) * len(dataset.train) // count
+    with lane_arithmetic():
+        values = _values(dataset.train[chosen], pool).double()
+        if torch.equal(values, values[:1].expand_as(values)):
+            raise InputError(f"features 'pca' need images that differ, and those of {dataset.name!r} are all the same")
+        mean = values.mean(0)
+        variances, directions = torch.linalg.eigh(torch.cov(values.T).view(len(mean), len(mean)))
+    variances, directions = variances.flip(0)[:MOST_COMPONENTS], directions.flip(1)[:, :MOST_COMPONENTS]
+    rank = int((variances > SMALLEST_VARIANCE * variances[0]).sum())
+    variances, directions = variances[:rank], directions[:, :rank]
+    largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
+    scaled = directions * largest.sign() / variances.mean().sqrt()
+    digest = hashlib.sha256(f"{RECIPE}:{dataset.digest}".encode()).hexdigest()[:12]
+    return PrincipalComponents(f"pca{rank}-{digest}", mean.float(), scaled.float(), pool)
+
+
+def _pool_pixels(shape: tuple[int, ...]) -> int:
+    """The least side of the squares over which an image of `shape` is averaged to at most MOST_VALUES values."""
+    if len(shape) == 1:
+        return 1
+    channels, height, width = shape
+    sides = range(1, max(height, width) + 1)
+    pooled = {side: channels * math.ceil(height / side) * math.ceil(width / side) for side in sides}
+    return next((side for side in sides if pooled[side] <= MOST_VALUES), max(height, width))
+
+
+def _values(images: Tensor, pool_pixels: int) -> Tensor:
+    """[n, C, H, W] -> [n, P]; squares at the lower and right edge hold what is left of the image."""
+    if pool_pixels > 1:
+        images = F.avg_pool2d(images, pool_pixels, ceil_mode=True)
+    return images.flatten(1)
