@@ -13,7 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import gan_core.scoring as scoring
+import gan_core.scorers as scorers
+from gan_core.reports import FidelityReport
+from gan_core.training import LaneArray
 from results.store import RunFolder
 from sweep.local_runner import run_local
 from sweep.progress import Watch
@@ -61,22 +63,22 @@ def measure_command(arguments: list[str], folder: Path) -> tuple[float, int]:
 
 def scoring_share(folder: Path) -> float:
     """Seconds in scoring over all seconds of training and scoring, of the default sweep in this process."""
-    spent, score = 0.0, scoring.ImageScorer.score
+    spent, score = 0.0, scorers.ImageScorer.score
 
-    def timed(self: scoring.ImageScorer, array: scoring.LaneArray) -> list[scoring.FidelityReport]:
+    def timed(self: scorers.ImageScorer, array: LaneArray) -> list[FidelityReport]:
         nonlocal spent
         started = time.monotonic()
         reports = score(self, array)
         spent += time.monotonic() - started
         return reports
 
-    scoring.ImageScorer.score = timed
+    scorers.ImageScorer.score = timed
     spec = SweepSpec()
     run = RunFolder(folder / "local").create()
     run.spec.write_text(spec.to_yaml())
     with open(os.devnull, "w") as nowhere:
         started = time.monotonic()
-        run_local(spec, run, Watch(spec.ladder, spec.score_name(), [], nowhere))
+        run_local(spec, run, Watch(spec.ladder, spec.objective, [], nowhere))
     return spent / (time.monotonic() - started)
 
 

@@ -16,12 +16,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gan_core.architectures import build_networks
 from gan_core.checkpoint import load_tensors, save_tensors
-from gan_core.config import GanConfig, InputError, StructureConfig
-from gan_core.lanes import Stream, fill_latents
-from gan_core.networks import build_networks
+from gan_core.config import GanConfig
+from gan_core.input_error import InputError
+from gan_core.lanes import Stream
+from gan_core.latents import fill_shared_latents, latent_numbers
+from gan_core.layers import Call
 from gan_core.reports import LaneReport
 from gan_core.scoring import ScoredArray, Workshop
+from gan_core.training import rows_at_once
 
 SAVE_EVERY_SECONDS = 30.0
 EVALUATIONS_PER_BUDGET = 4  # further scorings in each stretch as long as the last given point
@@ -74,14 +78,14 @@ def train_model(
     training diverges.
     """
     array = workshop.build([config])
+    key = f"fidelity.{workshop.conditions.objective}"
     metrics: list[dict[str, float]] = []
     if folder.state.exists():
         array.load(folder.state)
         state = array.array.state
         # A scoring counts once the state after it is saved: losses have then been read, and none is summed up since.
-        settled = state.images_seen if state.d_loss_count == 0 else state.images_seen - 1
+        settled = state.images_seen - 1 if state.watch.unread else state.images_seen
         metrics = [row for row in read_metrics(folder.metrics) if row["images_seen"] <= settled]
-    key = f"fidelity.{workshop.scorer.objective}"
     points = evaluation_points(evaluate_at_images, images)
     scored = {row["images_seen"] for row in metrics}
     saver = _Saver(array, folder, on_progress)
@@ -89,19 +93,18 @@ def train_model(
         if array.array.images_at(point) in scored or array.array.images_at(point) < array.array.state.images_seen:
             continue
         report = array.train_to(point, saver)[0]
+        if report.death is not None:  # nothing of it is kept: run again, training dies again
+            how = f"{report.death.outcome} at {report.images_seen:,} images: {report.death.reason}"
+            raise InputError(f"training {how}; lower the rates")
         row = _metrics_row(report)
-        is_best = report.diverged is None and row[key] < min((r[key] for r in metrics), default=math.inf)
+        is_best = row[key] < min((r[key] for r in metrics), default=math.inf)
         if is_best:
             save_tensors(folder.generator, array.array.generator_tensors(0))
         scored.add(report.images_seen)
         metrics.append(row)
         write_metrics(folder.metrics, metrics)
-        if report.diverged is None:  # a dead state is not gone on from: run again, training dies again
-            array.save(folder.state)
-        stop = on_progress(Progress(report.images_seen, report, is_best))
-        if report.diverged is not None:
-            raise InputError(f"training diverged at {report.images_seen:,} images: {report.diverged}; lower the rates")
-        if stop:
+        array.save(folder.state)
+        if on_progress(Progress(report.images_seen, report, is_best)):
             raise KeyboardInterrupt
 
 
@@ -146,22 +149,33 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     return [{**{name: float(v) for name, v in row.items()}, "images_seen": int(row["images_seen"])} for row in rows]
 
 
-def sample_generator(
-    structure: StructureConfig, sample_shape: tuple[int, ...], weights: Mapping[str, Tensor], count: int, seed: int
-) -> Tensor:
-    """Samples [count, *sample_shape] of a saved generator; the same numbers as `LaneArray.sample` gives for it.
+@dataclass(frozen=True)
+class SampleKind:
+    """What a generator draws, as its folder says: [C, H, W] or [d], and the classes of the data set."""
 
-    Raises InputError when the weights are not of this structure.
+    shape: tuple[int, ...]
+    classes: int
+
+
+def sample_generator(
+    config: GanConfig, kind: SampleKind, weights: Mapping[str, Tensor], count: int, seed: int, choice: int | None = None
+) -> Tensor:
+    """Samples [count, *shape] of a saved generator; the same numbers as `LaneArray.sample` gives for it.
+
+    choice: of this class or categorical code. Raises InputError when the weights are not of this structure, and when
+    there is no such class.
     """
-    network = build_networks(structure, sample_shape).generator
-    expected = network.shapes()
-    if {name: tuple(tensor.shape) for name, tensor in weights.items()} != expected:
+    networks = build_networks(config.structure, kind.shape, kind.classes)
+    generator = networks.generator
+    if {name: tuple(tensor.shape) for name, tensor in weights.items()} != {**generator.shapes(), **generator.buffers()}:
         raise InputError("the generator's weights do not fit the configuration beside them; one of them was changed")
-    latents = torch.empty(1, count, structure.latent_size)
-    fill_latents(latents, structure.latent_distribution, [seed], Stream.SAMPLE_LATENTS)
+    latents = torch.empty(1, count, latent_numbers(config.structure, networks))
+    fill_shared_latents(latents, config.structure, networks, Stream.SAMPLE_LATENTS, seed, choice)
     stacked = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
+    call = Call([config.lane.batch_norm_eps])
     with torch.no_grad():
-        return torch.cat([network(stacked, part) for part in latents.split(1000, dim=1)], 1)[0]
+        parts = [generator(stacked, part, call) for part in latents.split(rows_at_once(config.structure), dim=1)]
+        return torch.cat(parts, 1)[0]
 
 
 def load_generator_weights(folder: ModelFolder) -> dict[str, Tensor]:

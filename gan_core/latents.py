@@ -15,6 +15,8 @@ from gan_core.input_error import InputError
 from gan_core.lanes import Stream, fill_latents, stream
 from gan_core.networks import Networks
 
+Choice = int | Tensor | None  # the class or code of all latents, of each, or in turn
+
 
 def latent_numbers(structure: StructureConfig, networks: Networks) -> int:
     """Z."""
@@ -56,22 +58,22 @@ def _draw_codes(choice: Tensor, continuous: Tensor, source: np.random.Generator)
 
 
 def fill_shared_latents(
-    out: Tensor, structure: StructureConfig, networks: Networks, purpose: Stream, seed: int, choice: int | None = None
+    out: Tensor, structure: StructureConfig, networks: Networks, purpose: Stream, seed: int, choice: Choice = None
 ) -> None:
     """Fills out [1, M, Z] with latents that any lane may be shown: a pure function of (seed, purpose, choice).
 
-    choice: the class or categorical code of all of them; without it they take turns, so that each has its share.
+    choice: the class or categorical code of all of them, or of each [M]; without it they take turns.
     Raises InputError when there is no such class or code.
     """
     noise, one_hot, continuous = _parts(out, structure, networks)
     fill_latents(noise, structure.latent_distribution, [seed], purpose)
     if networks.choices or networks.continuous:
         _draw_codes(one_hot[0], continuous[0], stream(seed, Stream.CODES, 0, 0, int(purpose)))
-    if choice is not None and not 0 <= choice < networks.choices:
+    asked = shared_choices(out.shape[1], networks.choices or 1) if choice is None else torch.as_tensor(choice).view(-1)
+    if choice is not None and not 0 <= int(asked.min()) <= int(asked.max()) < networks.choices:
         known = f"0 to {networks.choices - 1}" if networks.choices else "none: it is not conditional"
         raise InputError(f"this generator has no class or code {choice}; known: {known}")
     if networks.choices:
-        asked = shared_choices(out.shape[1], networks.choices) if choice is None else torch.tensor([choice])
         one_hot[0] = F.one_hot(asked, networks.choices).to(out)
 
 

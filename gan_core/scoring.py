@@ -1,217 +1,171 @@
-"""Scoring the lanes of an array against held-out real samples, under one fixed protocol a data set.
+"""An array with its scorer: what a sweep trains from rung to rung, and what a process needs to make one.
 
-The same latents for every trial, the scored (averaged) generator, the reference split that no D has seen.
-L lanes, M samples, D features, K classes.
+L lanes.
 """
 
 import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from gan_core.checkpoint import load_tensors, save_tensors
+from gan_core.conditions import Conditions
 from gan_core.config import GanConfig
-from gan_core.data import GAUSSIAN_DEVIATION, GAUSSIAN_MEAN, Dataset, gaussian_quantiles, load_dataset
-from gan_core.features import FeatureExtractor, load_extractor
-from gan_core.fidelity import (
-    class_divergence,
-    frechet_distance,
-    frechet_floor,
-    moments,
-    wasserstein_1d,
-    wasserstein_floor,
-)
-from gan_core.health import divergence
+from gan_core.data import Dataset, load_dataset
+from gan_core.health import HealthConfig, signs
+from gan_core.input_error import InputError
 from gan_core.lanes import Stream, lane_arithmetic
-from gan_core.reports import FidelityReport, LaneReport
+from gan_core.protocol import LATENT_SEED, Scorer
+from gan_core.reports import Death, FidelityReport, LaneReport
+from gan_core.scorers import build_scorer
 from gan_core.training import LaneArray
 
-LATENT_SEED = 42  # of the latents every trial is scored with (Lucic et al. 2018 do the same, with this seed)
-IMAGE_SAMPLES = 2_000
-VALUE_SAMPLES = 10_000
-SAMPLES_AT_ONCE = 500  # of one call of the extractor: its activations stay in the cache
-COVERED_SHARE = 0.01  # a class with a smaller share of the samples counts as missing
 
+def evaluate(array: LaneArray, scorer: Scorer, health: HealthConfig, started: float) -> list[LaneReport]:
+    """One report a lane of what happened since it was last asked; started: the clock (time.monotonic) then.
 
-class Scorer(Protocol):
-    """Scores arrays over one data set. `objective` names the value that is minimised by default."""
-
-    objective: str
-    protocol: str
-
-    def score(self, array: LaneArray) -> list[FidelityReport]:
-        """One report a lane; NaN where a lane's samples are not finite."""
-        ...
-
-
-class ImageScorer:
-    """Frechet distance in the feature space of a classifier, with its noise floor, and the balance of classes.
-
-    `fid`; `fid_floor`, what two sets of real samples of these sizes would differ by; `class_kl`, KL of the
-    drawn classes to the held-out ones in nats; `classes_covered`, those with at least 1% of the samples.
+    Every lane must be alive; one whose weights or score are not finite dies here.
     """
-
-    objective = "fid"
-
-    def __init__(self, dataset: Dataset, extractor: FeatureExtractor) -> None:
-        if dataset.held_out_labels is None:
-            raise ValueError(f"data set {dataset.name!r} has no labels")
-        self.extractor = extractor
-        self.classes = dataset.classes
-        self.data_digest = dataset.digest
-        parts = [extractor(part)[0] for part in dataset.held_out.split(SAMPLES_AT_ONCE)]
-        mean, covariance = moments(torch.cat(parts).unsqueeze(0))
-        self.mean, self.covariance = mean[0], covariance[0]
-        self.shares = torch.bincount(dataset.held_out_labels, minlength=self.classes).double() / len(dataset.held_out)
-        self.floor = frechet_floor(self.covariance, IMAGE_SAMPLES, len(dataset.held_out))
-        self.protocol = (
-            f"fid/{extractor.name}/{dataset.name}-{dataset.digest}-held_out-{len(dataset.held_out)}"
-            f"/{IMAGE_SAMPLES}@latents{LATENT_SEED}"
-        )
-
-    def score(self, array: LaneArray) -> list[FidelityReport]:
-        samples = array.generate(array.shared_latents(Stream.SCORE_LATENTS, IMAGE_SAMPLES, LATENT_SEED))
-        extractor = self.extractor.to(samples.device)
-        means, covariances, shares = [], [], []
-        for lane in samples.float().unbind(0):
-            parts = [extractor(part) for part in lane.split(SAMPLES_AT_ONCE)]
-            mean, covariance = moments(torch.cat([part[0] for part in parts]).unsqueeze(0).cpu())
-            drawn = torch.cat([part[1] for part in parts]).argmax(1).cpu()
-            means.append(mean)
-            covariances.append(covariance)
-            shares.append(torch.bincount(drawn, minlength=self.classes).double() / IMAGE_SAMPLES)
-        share = torch.stack(shares)
-        fid = frechet_distance(torch.cat(means), torch.cat(covariances), self.mean, self.covariance)
-        divergences = class_divergence(share, self.shares)
-        covered = (share >= COVERED_SHARE).sum(1)
-        return [
-            FidelityReport(
-                {
-                    "fid": float(fid[i]),
-                    "fid_floor": self.floor,
-                    "class_kl": float(divergences[i]),
-                    "classes_covered": float(covered[i]),
-                },
-                self.protocol,
-                self.data_digest,
-            )
-            for i in range(array.lanes)
-        ]
-
-
-class ValueScorer:
-    """1-D samples against N(4, 1.25^2): Wasserstein-1 to its exact quantiles with the noise floor at that sample count,
-    and the absolute errors of mean and deviation.
-    """
-
-    objective = "wasserstein"
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.data_digest = dataset.digest
-        self.quantiles = gaussian_quantiles(VALUE_SAMPLES)
-        self.floor = wasserstein_floor(GAUSSIAN_DEVIATION, VALUE_SAMPLES)
-        self.protocol = f"wasserstein/exact-quantiles/{dataset.name}/{VALUE_SAMPLES}@latents{LATENT_SEED}"
-
-    def score(self, array: LaneArray) -> list[FidelityReport]:
-        drawn = array.generate(array.shared_latents(Stream.SCORE_LATENTS, VALUE_SAMPLES, LATENT_SEED))
-        values = drawn.flatten(1).double().cpu()  # [L, M]
-        distance = wasserstein_1d(values, self.quantiles)
-        mean_error = (values.mean(1) - GAUSSIAN_MEAN).abs()
-        deviation_error = (values.std(1) - GAUSSIAN_DEVIATION).abs()
-        return [
-            FidelityReport(
-                {
-                    "wasserstein": float(distance[i]),
-                    "wasserstein_floor": self.floor,
-                    "mean_error": float(mean_error[i]),
-                    "deviation_error": float(deviation_error[i]),
-                },
-                self.protocol,
-                self.data_digest,
-            )
-            for i in range(array.lanes)
-        ]
-
-
-def build_scorer(dataset: Dataset) -> Scorer:
-    """The scorer of a data set; trains or loads the feature extractor where one is needed."""
-    with lane_arithmetic():  # the reference's own numbers must not depend on who asks for them
-        return ValueScorer(dataset) if dataset.classes == 0 else ImageScorer(dataset, load_extractor(dataset))
-
-
-def evaluate(array: LaneArray, scorer: Scorer, started: float) -> list[LaneReport]:
-    """One report a lane of what happened since losses were last read; started: the clock (time.monotonic) then."""
-    fidelity = scorer.score(array)
-    d_loss, g_loss = array.read_losses()
-    dead = [
-        divergence(d_loss[i], g_loss[i], _weights(array, i), fidelity[i].values[scorer.objective])
-        for i in range(array.lanes)
-    ]
+    fidelity, watched = scorer.score(array), array.state.watch.read()
     seconds = (time.monotonic() - started) / array.lanes
-    where = array.state.generator.flat.device
-    device = torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
-    return [
-        LaneReport(
-            array.state.images_seen, _or_nan(d_loss[i]), _or_nan(g_loss[i]), fidelity[i], dead[i], seconds, device
+    reports = []
+    for lane, (found, seen) in enumerate(zip(fidelity, watched, strict=True)):
+        d_loss, g_loss = seen.pop("d_loss"), seen.pop("g_loss")
+        reports.append(
+            LaneReport(
+                images_seen=array.state.images_seen,
+                d_loss=d_loss,
+                g_loss=g_loss,
+                fidelity=found,
+                health=seen,
+                signs=signs(array.state.images_seen, {**found.values, **seen, "d_loss": d_loss}, health),
+                death=_death_at_a_rung(array, lane, found.values["fidelity"]),
+                seconds=seconds,
+                device=_device(array),
+            )
         )
-        for i in range(array.lanes)
-    ]
+    return reports
 
 
-def _or_nan(loss: float | None) -> float:
-    return math.nan if loss is None else loss
+def _death_at_a_rung(array: LaneArray, lane: int, score: float) -> Death | None:
+    if not all(bool(rows.flat[lane].isfinite().all()) for rows in (array.state.generator, array.state.discriminator)):
+        return Death("diverged", "weights are not finite")
+    return None if math.isfinite(score) else Death("diverged", f"score is {score:g}")
 
 
-def _weights(array: LaneArray, lane: int) -> Tensor:
-    return torch.cat((array.state.generator.flat[lane], array.state.discriminator.flat[lane]))
+def _device(array: LaneArray) -> str:
+    where = array.state.generator.flat.device
+    return torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
 
 
 class ScoredArray:
-    """An array with its scorer: what a sweep trains from rung to rung."""
+    """An array with its scorer. Lanes keep their numbers from one `keep` to the next: one that dies is trained no
+    further, and its neighbours do not notice.
+    """
 
-    def __init__(self, array: LaneArray, scorer: Scorer) -> None:
-        self.array, self.scorer = array, scorer
+    def __init__(self, array: LaneArray, scorer: Scorer, health: HealthConfig) -> None:
+        self.array, self.scorer, self.health = array, scorer, health
+        self._living = list(range(array.lanes))  # the number of each lane of the array
+        self._lanes = array.lanes
+        self._dead: dict[int, LaneReport] = {}  # the last word of each lane that left
 
     def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> list[LaneReport]:
-        """Trains every lane to `images` real images and scores it: one report a lane."""
+        """Trains every lane to `images` real images and scores it: one report a lane, also of those that died."""
         started = time.monotonic()
-        self.array.train_to(images, on_step)
-        return evaluate(self.array, self.scorer, started)
+        while self._living and not self.array.train_to(images, on_step):
+            share = (time.monotonic() - started) / len(self._living)
+            self._dead |= self._bury(share)
+            started = time.monotonic() - share * len(self._living)  # as if the living had been alone
+        scored = evaluate(self.array, self.scorer, self.health, started) if self._living else []
+        reports = {**self._dead, **dict(zip(self._living, scored, strict=True))}
+        return [reports[lane] for lane in range(self._lanes)]
+
+    def _bury(self, seconds: float) -> dict[int, LaneReport]:
+        """Reports of the lanes that are dead now, which leave the array. seconds: each lane's share so far."""
+        deaths, losses = self.array.dead(), self.array.state.watch.means()
+        dead = {}
+        for lane, (death, seen) in enumerate(zip(deaths, losses, strict=True)):
+            if death is not None:
+                d_loss, g_loss = seen.pop("d_loss"), seen.pop("g_loss")
+                unscored = FidelityReport({"fidelity": math.nan}, self.scorer.protocol, self.scorer.data_digest)
+                images, device = self.array.state.images_seen, _device(self.array)
+                dead[self._living[lane]] = LaneReport(
+                    images, d_loss, g_loss, unscored, seen, (), death, seconds, device
+                )
+        self._keep_living([number for number in self._living if number not in dead])
+        return dead
+
+    def _keep_living(self, numbers: list[int]) -> None:
+        """Goes on with these of the living lanes; where none is left the array stays as it is, and is not trained."""
+        if numbers and numbers != self._living:
+            self.array.keep([self._living.index(number) for number in numbers])
+        self._living = numbers
 
     def keep(self, lanes: Sequence[int]) -> None:
-        """Goes on with these lanes alone."""
-        self.array.keep(lanes)
+        """Goes on with these lanes alone, which must be alive; they are numbered anew in this order."""
+        self._keep_living(list(lanes))
+        self._lanes = len(self._living)
+        self._living, self._dead = list(range(self._lanes)), {}
 
     def picture(self, lane: int, count: int) -> np.ndarray:
-        """The first `count` samples that the lane is scored with: float32 [count, *sample_shape]."""
-        latents = self.array.shared_latents(Stream.SCORE_LATENTS, IMAGE_SAMPLES, LATENT_SEED)[:, :count]
-        return self.array.generate(latents)[lane].float().cpu().numpy()
+        """Samples of the latents that a living lane is scored with, classes in turn: float32 [count, *sample_shape]."""
+        latents = self.array.shared_latents(Stream.SCORE_LATENTS, self.scorer.samples, LATENT_SEED)[:, :count]
+        return self.array.generate(latents)[self._living.index(lane)].float().cpu().numpy()
 
     def save(self, path: Path) -> None:
         """Writes all that training needs to go on, atomically."""
-        save_tensors(path, self.array.state.tensors())
+        living = torch.tensor(self._living, dtype=torch.int64)
+        save_tensors(path, {**self.array.state.tensors(), "living": living})
 
     def load(self, path: Path) -> None:
         """Takes over what `save` wrote for the same configurations. Raises InputError when it does not fit."""
-        self.array.state.load(load_tensors(path))
+        tensors = load_tensors(path)
+        if "living" in tensors:
+            living = tensors.pop("living").tolist()
+            if not set(living) <= set(self._living):
+                raise InputError(f"the checkpoint {path} is of other lanes; it is another run's")
+            self._keep_living(living)
+        if self._living:
+            self.array.state.load(tensors)
+
+
+def load_data(conditions: Conditions, *, download: bool = False) -> Dataset:
+    """The samples that the conditions name. download: let torchvision fetch what is missing. Raises InputError as
+    `load_dataset` does, and where the objective needs labels that there are not.
+    """
+    dataset = load_dataset(
+        conditions.dataset,
+        Path(conditions.data_root) if conditions.data_root else None,
+        image_size_pixels=conditions.image_size_pixels,
+        download=download,
+        skip_corrupt=conditions.skip_corrupt_images,
+    )
+    if conditions.objective == "class_kl" and dataset.train_labels is None:
+        raise InputError(
+            f"objective 'class_kl' needs labels, and {conditions.dataset!r} has none; put its pictures into class "
+            "subfolders, or take objective 'fidelity'"
+        )
+    return dataset
 
 
 class Workshop:
-    """What a process needs to train any configuration of one data set: its samples and its scorer, loaded once.
+    """What a process needs to train any configuration of a sweep: its samples and its scorer, loaded once.
 
-    device: `cpu`, `cuda`, or `auto` for a GPU where torch sees one. Raises InputError as `load_dataset` does.
+    device: `cpu`, `cuda`, or `auto` for a GPU where torch sees one. Raises InputError as `load_dataset` and
+    `build_scorer` do.
     """
 
-    def __init__(self, dataset: str, data_root: str | Path | None = None, device: str = "auto") -> None:
-        self.dataset = load_dataset(dataset, Path(data_root) if data_root else None)
-        self.scorer = build_scorer(self.dataset)
+    def __init__(self, conditions: Conditions, device: str = "auto") -> None:
+        self.conditions = conditions
+        self.dataset = load_data(conditions)
+        with lane_arithmetic():  # the reference's own numbers must not depend on who asks for them
+            self.scorer = build_scorer(self.dataset, conditions.scoring)
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
     def build(self, configs: Sequence[GanConfig]) -> ScoredArray:
         """An untrained array of these configurations, which share a structure."""
-        return ScoredArray(LaneArray(configs, self.dataset, device=self.device), self.scorer)
+        health = self.conditions.health
+        return ScoredArray(LaneArray(configs, self.dataset, device=self.device, health=health), self.scorer, health)

@@ -22,7 +22,7 @@ from gan_core.data import DataOrder, Dataset, host_or_device
 from gan_core.health import HealthConfig
 from gan_core.input_error import InputError
 from gan_core.lanes import Stream, column, lane_empty
-from gan_core.latents import fill_shared_latents, fill_step_latents, latent_numbers
+from gan_core.latents import Choice, fill_shared_latents, fill_step_latents, latent_numbers
 from gan_core.layers import Call
 from gan_core.losses import LOSSES
 from gan_core.optim import Adam, Rows
@@ -228,7 +228,7 @@ class LaneArray:
         """
         return self.generate(self.shared_latents(Stream.SAMPLE_LATENTS, count, seed, choice))
 
-    def shared_latents(self, purpose: Stream, count: int, seed: int, choice: int | None = None) -> Tensor:
+    def shared_latents(self, purpose: Stream, count: int, seed: int, choice: Choice = None) -> Tensor:
         """[L, count, Z], the same in every lane: a pure function of (seed, purpose, choice)."""
         one = lane_empty(1, (count, self._latent_numbers), self._like)
         fill_shared_latents(one, self.structure, self.networks, purpose, seed, choice)

@@ -23,7 +23,8 @@ class ExportedConfiguration:
 
     configuration: dotted name -> value, seeds included. data_digest: of the samples it was found on, or "" when that
     line was taken out. images: the final budget; evaluate_at_images: where it is scored on the way, the sweep's rungs
-    first. score: what the sweep measured at score["images_seen"], or empty.
+    first. score: what the sweep measured at score["images_seen"], or empty; objective: which score decides.
+    scoring and health: the sweep's, key -> value, or empty.
     """
 
     configuration: Mapping[str, Any]
@@ -31,6 +32,9 @@ class ExportedConfiguration:
     images: int
     evaluate_at_images: tuple[int, ...]
     score: Mapping[str, Any]
+    objective: str
+    scoring: Mapping[str, Any]
+    health: Mapping[str, Any]
 
     @classmethod
     def read(cls, path: str | Path) -> "ExportedConfiguration":
@@ -39,8 +43,9 @@ class ExportedConfiguration:
         for key in ("configuration", "training"):
             if not isinstance(values.get(key), Mapping):
                 raise ResultsError(f"{path} has no mapping {key!r}; give a file written by `gan-sweep export`")
-        training, data, score = values["training"], values.get("data") or {}, values.get("score") or {}
-        for key, part in (("data", data), ("score", score)):
+        training = values["training"]
+        optional = {key: values.get(key) or {} for key in ("data", "score", "scoring", "health")}
+        for key, part in optional.items():
             if not isinstance(part, Mapping):
                 raise ResultsError(f"{key} in {path} must be a mapping, got {part!r}")
         images, points = training.get("images"), training.get("evaluate_at_images")
@@ -50,7 +55,16 @@ class ExportedConfiguration:
             raise ResultsError(f"training.evaluate_at_images in {path} must list whole numbers, got {points!r}")
         if any(low >= high for low, high in zip(points, points[1:], strict=False)):
             raise ResultsError(f"training.evaluate_at_images in {path} must rise, got {points}")
-        return cls(values["configuration"], str(data.get("digest", "")), images, tuple(points), score)
+        return cls(
+            configuration=values["configuration"],
+            data_digest=str(optional["data"].get("digest", "")),
+            images=images,
+            evaluate_at_images=tuple(points),
+            score=optional["score"],
+            objective=str(optional["score"].get("objective", "fidelity")),
+            scoring=optional["scoring"],
+            health=optional["health"],
+        )
 
 
 def export_trial(run: str | Path, trial: int | None = None) -> str:
@@ -66,7 +80,11 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     if not isinstance(rungs, list) or not rungs or not all(map(_is_budget, rungs)):
         raise ResultsError(f"{folder.spec} has no ladder.rungs_images; it was changed by hand")
     configuration = {name: _plain(row[name]) for name in row.index if _is_hyperparameter(name)}
-    scores = {n.removeprefix("fidelity."): _plain(row[n]) for n in row.index if n.startswith("fidelity.")}
+    scores = {
+        n.removeprefix("fidelity."): _plain(row[n])
+        for n in row.index
+        if n.startswith("fidelity.") and not pd.isna(row[n])
+    }
     values = {
         "configuration": configuration,
         "data": {"name": configuration["structure.dataset"], "digest": row["data_digest"]},
@@ -79,6 +97,7 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
             "images_seen": _plain(row["images_seen"]),
             "protocol": row["protocol"],
         },
+        **{key: dict(spec[key]) for key in ("scoring", "health") if isinstance(spec.get(key), Mapping)},
         "source": {
             "run": spec.get("name"),
             "sweep_seed": spec.get("seed"),

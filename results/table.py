@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from results.rows import Outcome
+from results.rows import DEAD, GROUPS
 from results.store import JsonLines, ResultsError, RunFolder
 
 NUMBERS = ("d_loss", "g_loss", "score", "best_score", "seconds")
@@ -42,7 +42,7 @@ class ResultsTable:
             raise ResultsError(f"{folder.path} has no results yet; no trial has reached its first rung")
         frame = pd.DataFrame.from_records(records)
         for name in frame.columns:
-            if name in NUMBERS or name.startswith("fidelity."):
+            if name in NUMBERS or name.partition(".")[0] in GROUPS:
                 try:
                     frame[name] = pd.to_numeric(frame[name])
                 except (ValueError, TypeError) as error:
@@ -69,23 +69,23 @@ class ResultsTable:
         best["outcome"], best["reason"] = last["outcome"], last["reason"]
         best["images_trained"] = last["images_seen"]
         best["seconds"] = frame.groupby("trial")["seconds"].sum()
-        dead = best["outcome"].isin([Outcome.DIVERGED, Outcome.FAILED])
+        dead = best["outcome"].isin(DEAD)
         order = best.assign(dead=dead).reset_index().sort_values(["dead", "score", "trial"], na_position="last")
         return order.drop(columns="dead").reset_index(drop=True)
 
     @property
     def contenders(self) -> pd.DataFrame:
-        """The rows of `trials` that may be best: with a score, and neither diverged nor failed."""
+        """The rows of `trials` that may be best: with a score, and not dead."""
         trials = self.trials
-        return trials.loc[~trials["outcome"].isin([Outcome.DIVERGED, Outcome.FAILED]) & trials["score"].notna()]
+        return trials.loc[~trials["outcome"].isin(DEAD) & trials["score"].notna()]
 
     def best(self) -> pd.Series:
-        """The row of `trials` with the lowest score; a diverged or failed trial is never best.
+        """The row of `trials` with the lowest score; a dead trial (diverged, collapsed or failed) is never best.
 
         Raises ResultsError when there is none.
         """
         if self.contenders.empty:
-            raise ResultsError("no trial of this run has a score; all diverged or failed")
+            raise ResultsError("no trial of this run has a score; all diverged, collapsed or failed")
         return self.contenders.iloc[0]
 
     def trial(self, number: int) -> pd.Series:

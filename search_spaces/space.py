@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from itertools import combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,16 @@ NEVER_SEARCHED = {
     "seed": "every trial has a seed of its own, from the sweep's",
     "data_seed": "all trials are shown the same order of samples",
     "structure.dataset": "scores on different data sets cannot be compared; make a space for each",
+    "structure.image_size_pixels": "scores at different sizes cannot be compared; make a space for each",
 }
 RANGE_KEYS = ("low", "high", "log", "step", "choices")
+COMBINED = frozenset(  # what gan_core.combinations looks at: the names whose ranges may not fit each other
+    {f"structure.{name}" for name in ("architecture", "batch_size", "categorical_codes", "continuous_codes")}
+    | {f"structure.{name}" for name in ("loss", "gradient_penalty", "discriminator_norm", "discriminator_input")}
+    | {f"lane.{name}" for name in ("label_smoothing", "generator_dropout", "instance_noise", "instance_noise_images")}
+    | {f"lane.{name}" for name in ("batch_norm_eps", "batch_norm_momentum")}
+    | {f"lane.{name}" for name in ("information_weight", "continuous_code_weight")}
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,11 @@ class Range:
     high: float = 0.0
     log: bool = False
     step: float | None = None
+
+    @property
+    def extremes(self) -> tuple[Any, ...]:
+        """The values that decide whether the range fits: every choice, or both ends."""
+        return self.choices or (self.low, self.high)
 
     def contains(self, value: Any) -> bool:
         """Whether a value lies in the range (a step's grid is not asked about)."""
@@ -103,8 +117,8 @@ def parse_range(name: str, value: Any) -> Range:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A base configuration and the ranges around it. Raises InputError when the base lies outside a range, or when a
-    choice does not fit the rest of the base.
+    """A base configuration and the ranges around it. Raises InputError when the base lies outside a range, when an
+    extreme value of a range does not fit the rest of the base, or when those of two ranges do not fit each other.
     """
 
     name: str
@@ -122,8 +136,23 @@ class SearchSpace:
                     f"space {self.name!r}: the base value {values[name]!r} of {name} lies outside its range {scope}; "
                     "widen the range or change the base (it is trial 0)"
                 )
-            for value in scope.choices or (scope.low, scope.high):
+            for value in scope.extremes:
                 GanConfig.unflatten({**values, name: value})
+        self._check_pairs(values)
+
+    def _check_pairs(self, values: Mapping[str, Any]) -> None:
+        """Raises InputError where two ranges can combine into a configuration that makes no sense: here, and not in
+        the middle of a sweep.
+        """
+        for one, other in combinations(sorted(COMBINED & set(self.ranges)), 2):
+            for pair in product(self.ranges[one].extremes, self.ranges[other].extremes):
+                try:
+                    GanConfig.unflatten({**values, one: pair[0], other: pair[1]})
+                except InputError as error:
+                    raise InputError(
+                        f"space {self.name!r} can combine {one} {pair[0]!r} with {other} {pair[1]!r}: {error}, "
+                        "or narrow one of the two ranges"
+                    ) from error
 
     @classmethod
     def load(cls, source: str | Path | Mapping[str, Any], above: tuple[str, ...] = ()) -> "SearchSpace":
@@ -168,10 +197,12 @@ class SearchSpace:
             {k: v for k, v in kept.items() if k not in base or k in ranges},
         )
 
-    def fix(self, name: str, value: Any) -> "SearchSpace":
-        """The same space with one hyperparameter fixed: its range is gone, and the base has the value."""
-        base = GanConfig.unflatten({**self.base.flatten(), name: parse_value(name, value)})
-        return SearchSpace(self.name, self.about, base, {k: v for k, v in self.ranges.items() if k != name})
+    def fix(self, values: Mapping[str, Any]) -> "SearchSpace":
+        """The same space with some hyperparameters fixed, all together: their ranges are gone, and the base has the
+        values. Raises InputError when the values do not fit each other or the ranges that remain.
+        """
+        base = GanConfig.unflatten({**self.base.flatten(), **values})
+        return SearchSpace(self.name, self.about, base, {k: v for k, v in self.ranges.items() if k not in values})
 
     def distributions(self) -> "dict[str, BaseDistribution]":
         """Dotted name -> Optuna distribution, in the order of the fields."""

@@ -16,6 +16,11 @@ from results.store import ResultsError
 
 BAD_INPUT, INTERRUPTED = 2, 130
 TOP_TRIALS = 8
+SHOWN_SCORES = (  # of those a table has; --csv and --json give all
+    *("fidelity", "fid", "kid", "precision", "recall", "coverage", "class_kl", "classes_covered"),
+    *("class_accuracy", "code_agreement", "triangle_precision", "triangle_recall", "memorisation"),
+    *("wasserstein", "energy", "mean_error", "deviation_error", "modes_covered", "high_quality_share"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,12 +105,13 @@ def train(options: argparse.Namespace) -> int:
     exported = ExportedConfiguration.read(options.config)
     values = {**exported.configuration, **({} if options.seed is None else {"seed": options.seed})}
     config = GanConfig.unflatten(values)
-    from sweep.final import train_final  # torch from here on
+    from sweep.final import conditions_of, train_final  # torch from here on
+    from sweep.run import check_files
 
     home = options.output or Path("models") / Path(options.config).stem
-    dataset = config.structure.dataset
-    _check_data(dataset, options.data_root, options.download)
-    return train_final(config, exported, home, options.images or exported.images, options.data_root)
+    conditions = conditions_of(config, exported, options.data_root, options.skip_corrupt_images)
+    check_files(config.structure, conditions, options.download)
+    return train_final(config, exported, home, options.images or exported.images, conditions)
 
 
 def sample(options: argparse.Namespace) -> int:
@@ -114,7 +120,7 @@ def sample(options: argparse.Namespace) -> int:
         raise InputError(f"the output must end in .png (a grid) or .npy (the samples), got {options.output}")
     from sweep.final import write_samples
 
-    write_samples(options.model, options.n, options.seed, options.output)
+    write_samples(options.model, options.n, options.seed, options.output, options.choice)
     print(f"{options.n} samples in {options.output}")
     return 0
 
@@ -140,17 +146,11 @@ def _spec(options: argparse.Namespace) -> Any:
     for key, value in (("trials", options.trials), ("name", options.name), ("data_root", options.data_root)):
         if value is not None:
             assignments.append(f"{key}={value if key == 'trials' else repr(str(value))}")
+    if options.skip_corrupt_images:
+        assignments.append("skip_corrupt_images=true")
     if options.spec is None:
         return SweepSpec.from_mapping({}, assignments)
     return SweepSpec.from_yaml(options.spec, assignments)
-
-
-def _check_data(dataset: str, root: Any, download: bool) -> None:
-    """Reads a data set that a person must provide, so that what is wrong with it is said before anything starts."""
-    from gan_core.data import ON_DISK, load_dataset
-
-    if dataset in ON_DISK:
-        load_dataset(dataset, Path(root) if root else None, download=download)
 
 
 def _print_plan(spec: Any, local: bool) -> None:
@@ -180,9 +180,11 @@ def _print_table(table: Any, trials: Any, *, reasons: bool) -> None:
     import pandas as pd
 
     searched = [c for c in trials.columns if c.startswith(("structure.", "lane.")) and trials[c].nunique() > 1]
-    scores = [c for c in trials.columns if c.startswith("fidelity.")]
+    wanted = dict.fromkeys(f"fidelity.{name}" for name in (table.objective, *SHOWN_SCORES))
+    scores = [column for column in wanted if column in trials.columns]
+    signs = ["signs"] if "signs" in trials.columns and trials["signs"].astype(bool).any() else []
     reason = ["reason"] if reasons else []
-    shown = trials[["trial", "outcome", "images_seen", *scores, *searched, *reason]]
+    shown = trials[["trial", "outcome", "images_seen", *scores, *searched, *signs, *reason]]
     shown = shown.rename(columns={c: c.partition(".")[2] or c for c in shown.columns})
     width = os.get_terminal_size().columns if sys.stdout.isatty() else None
     with pd.option_context("display.float_format", "{:.4g}".format, "display.width", width or 10_000):
@@ -193,16 +195,14 @@ def _print_table(table: Any, trials: Any, *, reasons: bool) -> None:
 def _print_outcome(table: Any, folder: Any) -> None:
     _print_table(table, table.trials.head(TOP_TRIALS), reasons=False)
     if table.contenders.empty:
-        print("no trial has a score: all diverged or failed; lower the learning rates of the space")
+        print("no trial has a score: all diverged, collapsed or failed; lower the learning rates of the space")
         return
     if folder.best_samples.exists():
         print(f"samples of the best: {folder.best_samples}")
     best, base = table.best(), table.baseline()
-    floor = best.get(f"fidelity.{table.objective}_floor")
-    beside = f" (noise floor {floor:.3g})" if floor is not None else ""
-    print(f"best: trial {best['trial']}, {table.objective} {best['score']:.4g}{beside}", end="")
+    print(f"best: trial {best['trial']}, {table.objective} {best['score']:.4g}", end="")
     if base is not None and best["trial"] != 0:
-        print(f"; the defaults (trial 0) reach {base['score']:.4g}, {base['score'] / best['score']:.3g} times as much")
+        print(f"; the defaults (trial 0) reach {base['score']:.4g}")
     else:
         print("; the defaults (trial 0) were not beaten" if best["trial"] == 0 else "; the defaults have no score")
     print(f"next: gan-sweep export {shlex.quote(str(folder.path))} -o best.yaml")
@@ -284,7 +284,9 @@ def _parser() -> argparse.ArgumentParser:
     part.add_argument("model", type=Path, metavar="MODEL", help="a model's folder")
     part.add_argument("-n", type=_whole(1), default=64, metavar="N", help="how many; default: 64")
     part.add_argument("--seed", type=_whole(0), default=0, metavar="S", help="of the latents; default: 0")
-    form = ".png: a grid; .npy: the samples, [N, C, H, W] in [-1, 1], or [N]; default: grid.png"
+    asked = "of this class (cgan) or categorical code (infogan); without it they take turns"
+    part.add_argument("--class", type=_whole(0), dest="choice", metavar="K", help=asked)
+    form = ".png: a grid; .npy: the samples, [N, C, H, W] in [-1, 1], [N, 2] or [N]; default: grid.png"
     part.add_argument("-o", "--output", type=Path, default=Path("grid.png"), metavar="FILE", help=form)
 
     part = add("spaces", spaces, "List the search spaces that come with the package, or print one.")
@@ -295,6 +297,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_data_options(part: argparse.ArgumentParser) -> None:
     part.add_argument("--data-root", type=Path, metavar="DIR", help="the folder that holds MNIST/raw and the like")
     part.add_argument("--download", action="store_true", help="let torchvision fetch a missing data set")
+    skip = "leave out pictures of images:FOLDER that cannot be read, instead of refusing it"
+    part.add_argument("--skip-corrupt-images", action="store_true", help=skip)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """One cohort's way up the ladder: train to a rung, report, drop the pruned lanes, repeat. No Ray, no torch."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gan_core.config import GanConfig, StructureConfig
-from gan_core.reports import FidelityReport, LaneReport
+from gan_core.reports import LaneReport
 from results.plots import draw_samples
 from results.store import RunFolder, write_atomically
 from sweep.ladder import Ladder, Verdict
@@ -135,8 +136,8 @@ class CohortRun:
         """A picture of each trial's samples at its best rung so far."""
         places = [(group.array, lane) for group in self._groups for lane in range(len(group.trials))]
         for trial, report, (array, lane) in zip(trials, reports, places, strict=True):
-            score = report.fidelity.values[self.objective]
-            if report.diverged is None and score < self._best.get(trial, float("inf")):
+            score = report.fidelity.values.get(self.objective, math.nan)
+            if report.death is None and score < self._best.get(trial, float("inf")):
                 self._best[trial] = score
                 draw_samples(array.picture(lane, PICTURED_SAMPLES), self.folder.trial_samples(trial))
 
@@ -173,7 +174,4 @@ class CohortRun:
         self._groups = [_Group(part, self._build([self._configs[t] for t in part])) for part in note["groups"]]
         for number, group in enumerate(self._groups):
             group.array.load(path / f"array-{number}.safetensors")
-        reports = [
-            LaneReport(**{**report, "fidelity": FidelityReport(**report["fidelity"])}) for report in note["reports"]
-        ]
-        self._settle(reports)
+        self._settle([LaneReport.from_plain(report) for report in note["reports"]])

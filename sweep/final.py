@@ -10,15 +10,19 @@ from typing import Any
 import numpy as np
 import yaml
 
-from gan_core.config import GanConfig, InputError
+from gan_core.conditions import Conditions, ScoringConfig, parse_section
+from gan_core.config import GanConfig, InputError, nearest
+from gan_core.dataset_name import parse_dataset_name
 from gan_core.final import (
     ModelFolder,
     Progress,
+    SampleKind,
     load_generator_weights,
     read_metrics,
     sample_generator,
     train_model,
 )
+from gan_core.health import HealthConfig
 from gan_core.lanes import lane_arithmetic
 from gan_core.scoring import Workshop
 from gan_core.version import code_version
@@ -26,6 +30,7 @@ from results.export import ExportedConfiguration
 from results.plots import draw_samples
 from results.store import ResultsError, exclusive, write_atomically
 from search_spaces.space import read_yaml
+from sweep.spec import objectives
 
 INTERRUPTED = 130
 PICTURED_SAMPLES = 64
@@ -77,13 +82,32 @@ class _Reporter:
                 print(f"  the sweep had {recorded:.4g}: a difference of {value - recorded:+.2g}")
 
 
+def conditions_of(
+    config: GanConfig, exported: ExportedConfiguration, data_root: Path | None, skip_corrupt_images: bool
+) -> Conditions:
+    """The conditions under which an exported configuration was found. Raises InputError where the file garbles them."""
+    structure = config.structure
+    known = objectives(parse_dataset_name(structure.dataset))
+    if exported.objective not in known:
+        raise InputError(f"unknown score.objective {exported.objective!r}; {nearest(exported.objective, known)}")
+    return Conditions(
+        dataset=structure.dataset,
+        objective=exported.objective,
+        image_size_pixels=structure.image_size_pixels,
+        data_root=str(data_root) if data_root else None,
+        skip_corrupt_images=skip_corrupt_images,
+        scoring=parse_section(ScoringConfig, "scoring", exported.scoring),
+        health=parse_section(HealthConfig, "health", exported.health),
+    )
+
+
 def train_final(
-    config: GanConfig, exported: ExportedConfiguration, home: Path, images: int, data_root: Path | None
+    config: GanConfig, exported: ExportedConfiguration, home: Path, images: int, conditions: Conditions
 ) -> int:
     """Trains a model, or goes on with one. The exit code: 0, or 130 when it was interrupted and can go on."""
     folder = ModelFolder(home)
     _refuse_other_model(config, folder)
-    workshop = Workshop(config.structure.dataset, data_root)
+    workshop = Workshop(conditions)
     if exported.data_digest and exported.data_digest != workshop.dataset.digest:
         raise InputError(
             f"data set {config.structure.dataset!r} here has digest {workshop.dataset.digest}, the configuration "
@@ -102,7 +126,7 @@ def _train_locked(
 ) -> int:
     _refuse_other_model(config, folder)
     _write_config(config, exported, folder, workshop)
-    reporter = _Reporter(images, workshop.scorer.objective, dict(exported.score))
+    reporter = _Reporter(images, exported.objective, dict(exported.score))
     previous = signal.signal(signal.SIGINT, reporter.interrupt)
     try:
         train_model(
@@ -119,9 +143,9 @@ def _train_locked(
     finally:
         signal.signal(signal.SIGINT, previous)
     write_samples(folder.path, PICTURED_SAMPLES, 0, folder.samples)
-    key = f"fidelity.{workshop.scorer.objective}"
+    key = f"fidelity.{exported.objective}"
     best = min(read_metrics(folder.metrics), key=lambda row: row[key])
-    found = f"{workshop.scorer.objective} {best[key]:.4g} at {best['images_seen']:,.0f} images"
+    found = f"{exported.objective} {best[key]:.4g} at {best['images_seen']:,.0f} images"
     print(f"best {found}; samples: {folder.samples}")
     print(f"next: gan-sweep sample {folder.path} -n 64 -o grid.png")
     return 0
@@ -146,9 +170,12 @@ def _write_config(config: GanConfig, exported: ExportedConfiguration, folder: Mo
         "configuration": config.flatten(),
         "data": {"name": config.structure.dataset, "digest": workshop.dataset.digest},
         "training": {"images": exported.images, "evaluate_at_images": list(exported.evaluate_at_images)},
-        "score": dict(exported.score),
+        "score": {**exported.score, "objective": exported.objective},
+        "scoring": dict(exported.scoring),
+        "health": dict(exported.health),
         "model": {
             "sample_shape": list(workshop.dataset.sample_shape),
+            "classes": workshop.dataset.classes,
             "device": workshop.device,
             "code_version": code_version(),
         },
@@ -156,9 +183,9 @@ def _write_config(config: GanConfig, exported: ExportedConfiguration, folder: Mo
     write_atomically(folder.config, yaml.safe_dump(values, sort_keys=False, width=100))
 
 
-def write_samples(model: Path, count: int, seed: int, output: Path) -> None:
-    """Samples of a model's folder as a picture (.png) or as numbers (.npy). Raises InputError for a folder that holds
-    no model, and for a file that cannot be written.
+def write_samples(model: Path, count: int, seed: int, output: Path, choice: int | None = None) -> None:
+    """Samples of a model's folder as a picture (.png) or as numbers (.npy). choice: of this class, or categorical code.
+    Raises InputError for a folder that holds no model, for a class it has not, and for a file that cannot be written.
     """
     folder = ModelFolder(model)
     if not folder.config.is_file() or not folder.generator.is_file():
@@ -169,13 +196,20 @@ def write_samples(model: Path, count: int, seed: int, output: Path) -> None:
     whole = isinstance(shape, list) and shape and all(isinstance(n, int) and n > 0 for n in shape)
     if not isinstance(configuration, dict) or not isinstance(shape, list) or not whole:
         raise InputError(f"{folder.config} lacks 'configuration' or 'model.sample_shape'; it was changed by hand")
-    structure = GanConfig.unflatten(configuration).structure
+    config, kind = GanConfig.unflatten(configuration), SampleKind(tuple(shape), _classes(made))
     with lane_arithmetic():
-        drawn = sample_generator(structure, tuple(shape), load_generator_weights(folder), count, seed).numpy()
+        drawn = sample_generator(config, kind, load_generator_weights(folder), count, seed, choice).numpy()
     try:
         if output.suffix == ".npy":
-            np.save(output, drawn if drawn.ndim == 4 else drawn.reshape(-1))
+            np.save(output, drawn.reshape(-1) if drawn.shape[1:] == (1,) else drawn)
         else:
             draw_samples(drawn, output)
     except OSError as error:
         raise InputError(f"cannot write {output}: {error.strerror or error}") from error
+
+
+def _classes(made: Any) -> int:
+    classes = made.get("classes", 0)
+    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 0:
+        raise InputError(f"model.classes must be a whole number of at least 0, got {classes!r}; it was changed by hand")
+    return classes

@@ -49,7 +49,7 @@ def run_local(
         with lane_arithmetic():
             if build is None:
                 device = "cpu" if wanted == 0 else "auto"
-                build = Workshop(spec.space.base.structure.dataset, spec.data_root, device).build
+                build = Workshop(spec.conditions(), device).build
             while (cohort := study.open_cohort(spec.cohort_size(SLOTS))) is not None:
                 run = CohortRun(cohort, spec.ladder, study.objective, build, _WatchedStudy(study, watch), folder)
                 while not run.done:

@@ -108,7 +108,8 @@ class Watch:
     def _facts(self, snapshot: Snapshot) -> dict[str, str]:
         counts = snapshot.outcomes
         trials = f"{snapshot.done}/{snapshot.trials} done, {snapshot.running} running, {counts['pruned']} pruned"
-        trials += f", {counts['diverged']} diverged" + (f", {counts['failed']} failed" if counts["failed"] else "")
+        trials += f", {counts['diverged']} diverged"
+        trials += "".join(f", {counts[end]} {end}" for end in ("collapsed", "failed") if counts[end])
         best = "none yet"
         if snapshot.best_trial is not None:
             best = f"{snapshot.best_score:.4g} (trial {snapshot.best_trial}"

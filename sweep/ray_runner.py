@@ -323,10 +323,9 @@ def _trainable_class() -> Any:
         def _begin(self) -> CohortRun:
             if self._build is None:
                 wants_gpu = bool(ray.get_gpu_ids())
-                dataset = self._spec.space.base.structure.dataset
-                self._build = Workshop(dataset, self._spec.data_root, "cuda" if wants_gpu else "cpu").build
+                self._build = Workshop(self._spec.conditions(), "cuda" if wants_gpu else "cpu").build
             cohort = Cohort.from_plain(self._wanted["cohort"])
-            objective = self._spec.score_name()
+            objective = self._spec.objective
             return CohortRun(cohort, self._spec.ladder, objective, self._build, self._study, self._folder)
 
     return CohortTrainable

@@ -5,12 +5,16 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from gan_core.config import InputError
+from gan_core.conditions import Conditions
+from gan_core.config import InputError, StructureConfig
+from gan_core.dataset_name import ON_DISK_KINDS, parse_dataset_name
 from results.rows import Outcome
 from results.store import OLD_OWNER_SECONDS, JsonLines, RunFolder, exclusive, write_atomically
 from results.table import ResultsTable
 from sweep.progress import Watch
 from sweep.spec import SweepSpec
+
+FITTED_FEATURES = ("auto", "classifier", "pca")  # extractors that are made here, from the data set alone
 
 
 def run_sweep(
@@ -33,7 +37,7 @@ def run_sweep(
     folder = RunFolder(out or Path("runs") / spec.name)
     _refuse_foreign_folder(folder)
     _refuse_other_spec(spec, folder)
-    _check_data(spec, download)
+    check_files(spec.space.base.structure, spec.conditions(), download)
     folder.create()
     with exclusive(folder.driver_lock):
         _refuse_other_spec(spec, folder)
@@ -61,7 +65,7 @@ def _run(spec: SweepSpec, folder: RunFolder, local: bool, address: str | None) -
     here = RunFolder(folder.path.resolve())  # other processes may stand in other folders
     root = os.path.abspath(os.path.expanduser(spec.data_root)) if spec.data_root else None
     placed = replace(spec, data_root=root)
-    with Watch(spec.ladder, spec.score_name(), list(spec.space.ranges)) as watch:
+    with Watch(spec.ladder, spec.objective, list(spec.space.ranges)) as watch:
         if local:
             from sweep.local_runner import run_local
 
@@ -91,10 +95,23 @@ def _refuse_other_spec(spec: SweepSpec, folder: RunFolder) -> None:
         )
 
 
-def _check_data(spec: SweepSpec, download: bool) -> None:
-    """Reads a data set that a person must provide, so that what is wrong with it is said before anything starts."""
-    from gan_core.data import ON_DISK, load_dataset
+def check_files(structure: StructureConfig, conditions: Conditions, download: bool) -> None:
+    """Reads the data set and the feature network that a person must provide, so that what is wrong with them is said
+    before anything starts.
 
-    dataset = spec.space.base.structure.dataset
-    if dataset in ON_DISK:
-        load_dataset(dataset, Path(spec.data_root) if spec.data_root else None, download=download)
+    Raises InputError as `gan_core.scoring.load_data` and `gan_core.features.load_extractor` do, and where the structure
+    does not fit what was found. download: let torchvision fetch a missing data set.
+    """
+    name, scoring = parse_dataset_name(conditions.dataset), conditions.scoring
+    fitted_here = name.is_values or (scoring.features in FITTED_FEATURES and not scoring.inception_weights)
+    if name.kind not in (*ON_DISK_KINDS, "images") and fitted_here:
+        return
+    from gan_core.architectures import build_networks
+    from gan_core.features import load_extractor
+    from gan_core.scoring import load_data
+
+    dataset = load_data(conditions, download=download)
+    build_networks(structure, dataset.sample_shape, dataset.classes)
+    if not fitted_here:
+        weights = Path(scoring.inception_weights).expanduser() if scoring.inception_weights else None
+        load_extractor(dataset, scoring.features, weights)

@@ -2,23 +2,37 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from gan_core.conditions import Conditions, ScoringConfig, parse_section
 from gan_core.config import HYPERPARAMETERS, LARGEST_SEED, InputError, nearest
+from gan_core.dataset_name import LABELLED_KINDS, DatasetName, parse_dataset_name
+from gan_core.health import HealthConfig
 from search_spaces.space import SearchSpace, check_keys, parse_yaml, read_yaml
 from sweep.ladder import Ladder
 
+DEFAULT_SPACE = "digits"
 SAMPLERS = ("tpe", "random")
-IMAGE_OBJECTIVES = ("fid", "class_kl")
-VALUE_OBJECTIVES = ("wasserstein", "mean_error", "deviation_error")
 LONGEST_NAME = 100
 LARGEST_AUTO_COHORT = 32
 COHORTS_PER_SLOT = 4  # an automatic cohort leaves the sampler so many looks at what came out
 WHERE_IT_RUNS = ("data_root", "resources")  # keys that may differ when a run is resumed
+PARTS = ("space", "ladder", "resources", "scoring", "health")  # keys that are mappings
+
+
+def objectives(dataset: DatasetName) -> tuple[str, ...]:
+    """The scores of a data set that can be minimised; `fidelity` first."""
+    if dataset.value_size == 1:
+        return ("fidelity", "wasserstein", "energy", "mean_error", "deviation_error")
+    if dataset.value_size == 2:
+        return ("fidelity", "energy", "mode_jsd")
+    of_classes = ("class_kl",) if dataset.kind in (*LABELLED_KINDS, "images") else ()
+    of_triangles = ("triangle_distance",) if dataset.kind == "polygons" else ()
+    return ("fidelity", "fid", "kid", *of_classes, *of_triangles)
 
 
 def _is_whole(value: Any) -> bool:
@@ -52,12 +66,14 @@ class Resources:
 class SweepSpec:
     """A sweep. Defaults are those of `gan-sweep run` alone: 32 trials of the mlp family on the 8x8 digits.
 
-    objective: what is minimised; `fidelity` is the data set's own score (fid for images, wasserstein for 1-D).
-    seed: of the sampler and, with a trial's number, of each trial. Raises InputError when a value does not fit.
+    objective: the score that is minimised; `fidelity` is the data set's own, corrected by its floor, and far worse
+    where modes are missing. scoring: the protocol of the scores; health: thresholds of the signs of trouble;
+    skip_corrupt_images: see `gan_core.conditions`. seed: of the sampler and, with a trial's number, of each trial.
+    Raises InputError when a value does not fit.
     """
 
-    name: str = "digits"
-    space: SearchSpace = field(default_factory=lambda: SearchSpace.load("digits"))
+    name: str = DEFAULT_SPACE
+    space: SearchSpace = field(default_factory=lambda: SearchSpace.load(DEFAULT_SPACE))
     trials: int = 32
     ladder: Ladder = Ladder((16_000, 64_000, 192_000), 1 / 3)
     lanes_per_cohort: int | str = "auto"
@@ -65,6 +81,9 @@ class SweepSpec:
     sampler: str = "tpe"
     seed: int = 0
     data_root: str | None = None
+    skip_corrupt_images: bool = False
+    scoring: ScoringConfig = ScoringConfig()
+    health: HealthConfig = HealthConfig()
     resources: Resources = Resources()
 
     def __post_init__(self) -> None:
@@ -82,17 +101,27 @@ class SweepSpec:
             raise InputError(f"seed must be a whole number from 0 to {LARGEST_SEED}, got {self.seed!r}")
         if self.data_root is not None and not isinstance(self.data_root, str):
             raise InputError(f"data_root must be a folder, got {self.data_root!r}")
-        self.score_name()
-
-    def score_name(self) -> str:
-        """The score that is minimised. Raises InputError when the data set has no such score."""
-        known = VALUE_OBJECTIVES if self.space.base.structure.dataset == "gaussian" else IMAGE_OBJECTIVES
-        if self.objective == "fidelity":
-            return known[0]
+        if not isinstance(self.skip_corrupt_images, bool):
+            raise InputError(f"skip_corrupt_images must be true or false, got {self.skip_corrupt_images!r}")
+        dataset = self.space.base.structure.dataset
+        known = objectives(parse_dataset_name(dataset))
         if self.objective not in known:
-            hint = nearest(str(self.objective), ("fidelity", *known))
-            raise InputError(f"unknown objective {self.objective!r} on {self.space.base.structure.dataset}; {hint}")
-        return self.objective
+            raise InputError(
+                f"unknown objective {self.objective!r} on {dataset}; {nearest(str(self.objective), known)}"
+            )
+
+    def conditions(self) -> Conditions:
+        """What a process must know to train any trial of this sweep."""
+        structure = self.space.base.structure
+        return Conditions(
+            dataset=structure.dataset,
+            objective=self.objective,
+            image_size_pixels=structure.image_size_pixels,
+            data_root=self.data_root,
+            skip_corrupt_images=self.skip_corrupt_images,
+            scoring=self.scoring,
+            health=self.health,
+        )
 
     def cohort_size(self, slots: int) -> int:
         """Trials asked for at once, where so many cohorts train at the same time."""
@@ -123,10 +152,10 @@ class SweepSpec:
             else:
                 _assign(values, key, value)
         check_keys(values, tuple(f.name for f in fields(cls)), "the spec")
-        given: dict[str, Any] = {k: v for k, v in values.items() if k not in ("space", "ladder", "resources")}
-        if "space" in values:
-            given["space"] = SearchSpace.load(_space_source(values["space"]))
-            given.setdefault("name", given["space"].name)
+        given: dict[str, Any] = {k: v for k, v in values.items() if k not in PARTS}
+        space = SearchSpace.load(_space_source(values.get("space", DEFAULT_SPACE)))
+        given["space"] = space.fix(fixed)
+        given.setdefault("name", space.name)
         if "ladder" in values:
             part = _mapping(values["ladder"], ("rungs_images", "keep_fraction"), "ladder")
             rungs = part.get("rungs_images", cls.ladder.rungs_images)
@@ -136,11 +165,10 @@ class SweepSpec:
         if "resources" in values:
             part = _mapping(values["resources"], ("gpus_per_cohort", "cpus_per_cohort"), "resources")
             given["resources"] = Resources(**part)
-        spec = cls(**given)
-        space = spec.space
-        for name, value in fixed.items():
-            space = space.fix(name, value)
-        return replace(spec, space=space)
+        for key, part_class in (("scoring", ScoringConfig), ("health", HealthConfig)):
+            if key in values:
+                given[key] = parse_section(part_class, key, values[key])
+        return cls(**given)
 
     def plain(self) -> dict[str, Any]:
         """The resolved spec as plain values, everything written out; `from_mapping` reads it back."""
@@ -157,6 +185,9 @@ class SweepSpec:
             "sampler": self.sampler,
             "seed": self.seed,
             "data_root": self.data_root,
+            "skip_corrupt_images": self.skip_corrupt_images,
+            "scoring": asdict(self.scoring),
+            "health": asdict(self.health),
             "resources": {
                 "gpus_per_cohort": self.resources.gpus_per_cohort,
                 "cpus_per_cohort": self.resources.cpus_per_cohort,

@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 
 from gan_core.reports import LaneReport
 from gan_core.version import code_version
-from results.rows import Outcome, ResultRow
+from results.rows import DEAD, GROUPS, Outcome, ResultRow
 from results.store import OLD_OWNER_SECONDS, JsonLines, ResultsError, RunFolder, exclusive
 from sweep.cohort import Cohort
 from sweep.ladder import Verdict
@@ -30,7 +30,6 @@ from sweep.spec import SweepSpec
 
 STUDY_NAME = "gan-sweep"
 LONGEST_REASON = 200  # characters of an error's text that a row keeps
-DEAD = (Outcome.DIVERGED, Outcome.FAILED)
 
 
 def derived_seed(seed: int, purpose: str, number: int) -> int:
@@ -60,7 +59,7 @@ class LaneStudy:
 
     def __init__(self, spec: SweepSpec, folder: RunFolder) -> None:
         self.spec, self.folder = spec, folder
-        self.objective = spec.score_name()
+        self.objective = spec.objective
         self._open = ExitStack()
         self._open.enter_context(exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS))
         folder.repair()
@@ -110,13 +109,14 @@ class LaneStudy:
         """
         if any(len(self._rows[trial]) > rung for trial in trials):  # an owner was killed while, or after, it wrote
             return self._judge_again(cohort, rung, trials, reports)
-        scores = [report.fidelity.values[self.objective] for report in reports]
+        scores = [report.fidelity.values.get(self.objective, math.nan) for report in reports]
         best = [
             _lowest([score, *(row.score for row in self._rows[trial])])
             for trial, score in zip(trials, scores, strict=True)
         ]
-        alive = [b for b, report in zip(best, reports, strict=True) if report.diverged is None]
-        reached = [rows[rung].best_score for rows in self._rows.values() if len(rows) > rung and _counts(rows[rung])]
+        alive = [b for b, report in zip(best, reports, strict=True) if report.death is None]
+        earlier = [rows[rung] for rows in self._rows.values() if len(rows) > rung]
+        reached = [row.best_score for row in earlier if row.outcome not in DEAD]
         verdicts = [
             self._verdict(trial, rung, score, report, reached + alive)
             for trial, score, report in zip(trials, best, reports, strict=True)
@@ -228,8 +228,8 @@ class LaneStudy:
         return bool(rows) and rows[-1].outcome is not Outcome.RUNNING
 
     def _verdict(self, trial: int, rung: int, best: float, report: LaneReport, reached: list[float]) -> Verdict:
-        if report.diverged is not None:
-            return Verdict(Outcome.DIVERGED, report.diverged)
+        if report.death is not None:
+            return Verdict(Outcome(report.death.outcome), report.death.reason)
         verdict = self.spec.ladder.judge(rung, best, reached)
         if trial == 0 and verdict.outcome is Outcome.PRUNED:
             return Verdict(Outcome.RUNNING, f"baseline, never pruned; {verdict.reason}")
@@ -254,6 +254,8 @@ class LaneStudy:
             protocol=report.fidelity.protocol,
             data_digest=report.fidelity.data_digest,
             fidelity=report.fidelity.values,
+            health=report.health,
+            signs=" ".join(report.signs),
         )
 
     def _plain_row(self, cohort: int, trial: int, **values: Any) -> ResultRow:
@@ -293,7 +295,7 @@ class LaneStudy:
         """Lets Optuna know of a row; a second time it changes nothing.
 
         A pruned trial keeps its best score so far at the images it reached, which TPE ranks below every completed one
-        and among the pruned by progress and score. A diverged one is also marked infeasible, so that its region is
+        and among the pruned by progress and score. A dead one is also marked infeasible, so that its region is
         learnt as bad: told FAIL it would be forgotten. A failed one says nothing about its configuration: FAIL.
         """
         known = self._study._storage.get_trial(self._optuna_trials[row.trial])
@@ -305,9 +307,9 @@ class LaneStudy:
         trial = self._trial(row.trial)
         if math.isfinite(row.best_score) and row.images_seen not in known.intermediate_values:
             trial.report(row.best_score, step=row.images_seen)
-        if row.outcome is Outcome.DIVERGED:
-            if "diverged" not in known.constraints:
-                trial.set_constraint("diverged", 1.0)
+        if row.outcome in DEAD:
+            if str(row.outcome) not in known.constraints:
+                trial.set_constraint(str(row.outcome), 1.0)
             self._study.tell(known.number, state=TrialState.PRUNED)
         elif row.outcome is Outcome.PRUNED:
             self._study.tell(known.number, state=TrialState.PRUNED)
@@ -337,14 +339,9 @@ class LaneStudy:
 
 
 def _is_number(column: str) -> bool:
-    return column.startswith("fidelity.") or column in ("d_loss", "g_loss", "score", "best_score", "seconds")
+    return column.partition(".")[0] in GROUPS or column in ("d_loss", "g_loss", "score", "best_score", "seconds")
 
 
 def _lowest(scores: list[float]) -> float:
     """The lowest finite score, or NaN where there is none."""
     return min((score for score in scores if math.isfinite(score)), default=math.nan)
-
-
-def _counts(row: ResultRow) -> bool:
-    """Whether a row is of a lane that reached its rung alive."""
-    return row.outcome not in DEAD

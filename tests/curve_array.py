@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gan_core.config import GanConfig
-from gan_core.reports import FidelityReport, LaneReport
+from gan_core.reports import Death, FidelityReport, LaneReport
 from results.store import JsonLines, RunFolder
 from sweep.cohort import CohortRun, TrainableArray
 from sweep.spec import SweepSpec
@@ -31,8 +31,9 @@ Builder = Callable[[list[GanConfig]], TrainableArray]
 
 
 class CurveArray:
-    """A `sweep.cohort.TrainableArray` without training. A lane whose generator_lr lies above `cliff_lr` diverges at the
-    first rung of at least `cliff_images`; every third seed scores worse the longer it trains, as an unstable GAN does.
+    """A `sweep.cohort.TrainableArray` without training. A lane whose generator_lr lies above `cliff_lr` diverges, one
+    whose beta1 lies above `cliff_beta1` collapses, both at the first batch at or after `cliff_images`, in the middle of
+    a rung or not; every third seed scores worse the longer it trains, as an unstable GAN does, and shows a sign of it.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class CurveArray:
         configs: Sequence[GanConfig],
         *,
         cliff_lr: float = math.inf,
+        cliff_beta1: float = math.inf,
         cliff_images: int = 0,
         rung_seconds: float = 0.0,
     ) -> None:
         assert len({config.structure for config in configs}) == 1, "a cohort mixed structures in one array"
         self.configs = list(configs)
-        self.cliff_lr, self.cliff_images, self.rung_seconds = cliff_lr, cliff_images, rung_seconds
+        self.cliff_lr, self.cliff_beta1, self.cliff_images = cliff_lr, cliff_beta1, cliff_images
+        self.rung_seconds = rung_seconds
         self.images = 0
         self.read_at = 0
 
@@ -74,12 +77,24 @@ class CurveArray:
         assert seeds == [config.seed for config in self.configs], "the checkpoint is of other lanes"
 
     def _report(self, config: GanConfig) -> LaneReport:
-        dead = config.lane.generator_lr > self.cliff_lr and self.images >= self.cliff_images
-        score = math.nan if dead else curve_score(config, self.images)
-        d_loss = math.nan if dead else 1.0 + (self.read_at + self.images) / 1e5
-        fidelity = FidelityReport({"fid": score, "class_kl": score / 10}, "curve", "formula")
-        why = "discriminator loss is nan" if dead else None
-        return LaneReport(self.images, d_loss, d_loss / 2, fidelity, why, 0.25, "cpu")
+        batch = config.structure.batch_size
+        dies_at = max(batch, math.ceil(self.cliff_images / batch) * batch)
+        death = curve_death(config, self.cliff_lr, self.cliff_beta1) if dies_at <= self.images else None
+        images = self.images if death is None else dies_at
+        d_loss = math.nan if death else 1.0 + (self.read_at + self.images) / 1e5
+        score = curve_score(config, images)
+        values = {"fidelity": math.nan} if death else {"fidelity": score, "fid": score + 1, "class_kl": score / 10}
+        health = {"d_gradient": math.nan if death else score, "sample_deviation": 0.5}
+        signs = ("oscillation", "low_coverage") if config.seed % 3 == 0 and death is None else ()
+        fidelity = FidelityReport(values, "curve", "formula")
+        return LaneReport(images, d_loss, d_loss / 2, fidelity, health, signs, death, 0.25, "cpu")
+
+
+def curve_death(config: GanConfig, cliff_lr: float, cliff_beta1: float) -> Death | None:
+    """Why a lane dies once it has come to the cliff."""
+    if config.lane.generator_lr > cliff_lr:
+        return Death("diverged", "discriminator loss is nan")
+    return Death("collapsed", "G ignores its latent") if config.lane.beta1 > cliff_beta1 else None
 
 
 def curve_level(seed: int, images: int) -> float:

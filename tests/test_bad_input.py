@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from tiny_runs import TINY, settings
 
 from gan_core.data import load_dataset
@@ -77,6 +78,13 @@ def spec(**values: Any) -> Prepare:
     return file("bad.yaml", yaml.safe_dump({**SPEC, **values}))
 
 
+def pictures(folder: Path) -> None:
+    """Pictures of 8x8, without classes."""
+    folder.mkdir()
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (40, 8, 8)).astype(np.uint8)):
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+
+
 def space(**values: Any) -> Prepare:
     """`bad.yaml`: a spec whose space is an inline one."""
     return spec(space={"extends": "digits", **values})
@@ -123,6 +131,27 @@ UNKNOWN_KEYS = {
     "ladder key": Case(
         RUN, ["unknown key 'rung_images'", "did you mean 'rungs_images'"], spec(ladder={"rung_images": []})
     ),
+    "scoring key": Case(
+        RUN, ["unknown key 'feature' in scoring", "did you mean 'features'"], spec(scoring={"feature": "pca"})
+    ),
+    "health key": Case(
+        ["run", "--set", "health.won_los=0.1"], ["unknown key 'won_los' in health", "did you mean 'won_loss'"]
+    ),
+    "exported scoring": Case(
+        TRAIN,
+        ["unknown key 'sample' in scoring", "did you mean 'samples'"],
+        changed("best.yaml", lambda v: v["scoring"].update(sample=5)),
+    ),
+    "exported health": Case(
+        TRAIN,
+        ["unknown key 'grace' in health", "grace_images"],
+        changed("best.yaml", lambda v: v["health"].update(grace=5)),
+    ),
+    "exported objective": Case(
+        TRAIN,
+        ["unknown score.objective 'fidd'", "did you mean 'fid'"],
+        changed("best.yaml", lambda v: v["score"].update(objective="fidd")),
+    ),
     "resources key": Case(
         RUN, ["unknown key 'gpu_per_cohort'", "'gpus_per_cohort'"], spec(resources={"gpu_per_cohort": 1})
     ),
@@ -157,9 +186,37 @@ WRONG_VALUES = {
     "keep nothing": Case(RUN, ["keep_fraction", "above 0", "got 0"], spec(ladder={"keep_fraction": 0})),
     "no lanes": Case(RUN, ["lanes_per_cohort", "'auto'", "got 0"], spec(lanes_per_cohort=0)),
     "unknown sampler": Case(RUN, ["unknown sampler 'cma'", "tpe, random"], spec(sampler="cma")),
-    "unknown objective": Case(RUN, ["unknown objective 'loss'", "fid, class_kl"], spec(objective="loss")),
+    "unknown objective": Case(
+        RUN, ["unknown objective 'loss' on digits", "fidelity, fid, kid, class_kl"], spec(objective="loss")
+    ),
     "gpus below zero": Case(RUN, ["gpus_per_cohort", "at least 0", "-1"], spec(resources={"gpus_per_cohort": -1})),
     "cpus no number": Case(RUN, ["cpus_per_cohort", "nan"], spec(resources={"cpus_per_cohort": float("nan")})),
+    "samples below zero": Case(RUN, ["scoring.samples", "at least 0", "-5"], spec(scoring={"samples": -5})),
+    "limit above all": Case(
+        ["run", "--set", "scoring.coverage_limit=2"], ["scoring.coverage_limit", "at most 1", "got 2"]
+    ),
+    "health out of range": Case(RUN, ["health.won_accuracy", "at most 1"], spec(health={"won_accuracy": 1.5})),
+    "health no mapping": Case(RUN, ["health must map grace_images", "'strict'"], spec(health="strict")),
+    "skip as text": Case(["run", "--set", "skip_corrupt_images=maybe"], ["true or false", "'maybe'"]),
+    "pair of ranges": Case(
+        RUN,
+        ["can combine lane.label_smoothing 0.3 with structure.loss 'hinge'", "narrow one"],
+        space(
+            ranges={
+                "structure.loss": {"choices": ["non_saturating", "hinge"]},
+                "lane.label_smoothing": {"low": 0.0, "high": 0.3},
+            }
+        ),
+    ),
+    "own features that are missing": Case(
+        ["run", "--set", "scoring.features=none.pt"], ["no features file none.pt", "that is there"]
+    ),
+    "inception without its weights": Case(
+        ["run", "--set", "scoring.features=inception", "--set", "scoring.inception_weights=none.pth"], ["none.pth"]
+    ),
+    "weights without inception": Case(
+        ["run", "--set", "scoring.inception_weights=x.pth"], ["weights go with features 'inception'", "'auto'"]
+    ),
     "name of a path": Case(["run", "--name", "a/b"], ["name", "folder's name", "'a/b'"]),
     "lane out of range": Case(["run", "--set", "lane.beta1=1.0"], ["lane.beta1", "below 1", "1.0"]),
     "lane of wrong type": Case(["run", "--set", "lane.beta1=high"], ["lane.beta1", "a number", "'high'"]),
@@ -192,15 +249,17 @@ WRONG_VALUES = {
 }
 UNKNOWN_NAMES = {
     "space near": Case(["run", "--set", "space=digit"], ["unknown space 'digit'", "did you mean 'digits'"]),
-    "space far": Case(["run", "--set", "space=cifar"], ["unknown space 'cifar'", "digits, fashion_mlp, gaussian, mlp"]),
-    "space asked for": Case(["spaces", "cifar"], ["unknown space 'cifar'", "digits, fashion_mlp, gaussian, mlp"]),
+    "space far": Case(["run", "--set", "space=cifar"], ["unknown space 'cifar'", "dcgan, digits, fashion_mlp"]),
+    "space asked for": Case(["spaces", "cifar"], ["unknown space 'cifar'", "dcgan, digits, fashion_mlp"]),
     "parent": Case(RUN, ["unknown space 'cifar'", "digits, fashion_mlp"], spec(space={"extends": "cifar"})),
     "parent of wrong type": Case(RUN, ["extends", "5"], spec(space={"extends": 5})),
     "parent of itself": Case(["spaces", "own.yaml"], ["own.yaml", "extends"], file("own.yaml", "extends: own.yaml")),
     "architecture": Case(["run", "--set", "structure.architecture=cnn"], ["one of gaussian, mlp", "'cnn'"]),
-    "loss": Case(["run", "--set", "structure.loss=bce"], ["non_saturating, minimax, least_squares, hinge", "'bce'"]),
+    "loss": Case(
+        ["run", "--set", "structure.loss=bce"], ["non_saturating, minimax, minimax_clamped, least_squares", "'bce'"]
+    ),
     "data set": Case(
-        ["run", "--set", "structure.dataset=cifar"], ["gaussian, digits, mnist, fashion_mnist", "'cifar'"]
+        ["run", "--set", "structure.dataset=cifar"], ["unknown data set 'cifar'", "did you mean 'cifar10'"]
     ),
     "choice": Case(RUN, ["one of", "hinge", "'bce'"], ranged("structure.loss", choices=["hinge", "bce"])),
     "exported loss": Case(
@@ -233,6 +292,29 @@ BAD_FILES = {
     "run's spec with a tag": Case(AGAIN, ["spec.yaml is not plain YAML"], file("run/spec.yaml", f"trials: {TAG}")),
 }
 BAD_DATA = {
+    "class scores of unlabelled pictures": Case(
+        [
+            "run",
+            "--set",
+            "structure.dataset=images:pictures",
+            *settings("structure.image_size_pixels=8", "objective=class_kl"),
+        ],
+        ["objective 'class_kl' needs labels", "'images:pictures' has none", "class subfolders"],
+        lambda here: pictures(here / "pictures"),
+    ),
+    "classes of unlabelled pictures": Case(
+        [
+            "run",
+            *settings("space=cgan", "structure.dataset=images:pictures", "structure.image_size_pixels=8"),
+        ],
+        ["architecture 'cgan' needs labels", "class subfolders"],
+        lambda here: pictures(here / "pictures"),
+    ),
+    "a broken picture": Case(
+        ["run", *settings("structure.dataset=images:pictures", "structure.image_size_pixels=8")],
+        ["broken.png", "--skip-corrupt-images"],
+        lambda here: [pictures(here / "pictures"), (here / "pictures/broken.png").write_bytes(b"\x89PNG")],
+    ),
     "no root": Case(["run", "--local", "--set", "space=mlp"], ["'mnist'", "--data-root", "MNIST/raw"]),
     "no files": Case(RUN_MNIST, ["data/MNIST/raw/train-images-idx3-ubyte", "put the IDX file there"]),
     "fashion": Case(
@@ -348,6 +430,21 @@ BAD_FOLDERS = {
     "sample into a folder": Case(
         ["sample", "best", "-o", "x.png"], ["cannot write x.png", "directory"], lambda here: (here / "x.png").mkdir()
     ),
+    "changed scoring": Case(
+        [*AGAIN, "--set", "scoring.samples=77"], ["another spec", "these keys differ: scoring.samples"]
+    ),
+    "changed health": Case(
+        [*AGAIN, "--set", "health.won_loss=0.5"], ["another spec", "these keys differ: health.won_loss"]
+    ),
+    "changed objective": Case([*AGAIN, "--set", "objective=fid"], ["another spec", "these keys differ: objective"]),
+    "results of two protocols": Case(
+        ["results", "run"], ["different protocols cannot be compared"], rows(lambda r: r[-1].update(protocol="other"))
+    ),
+    "export of two protocols": Case(
+        ["export", "run"], ["different protocols cannot be compared"], rows(lambda r: r[-1].update(protocol="other"))
+    ),
+    "sample of a class of none": Case([*SAMPLE, "--class", "3"], ["no class or code 3", "not conditional"]),
+    "sample of a class below zero": Case([*SAMPLE, "--class", "-1"], ["--class", "at least 0", "'-1'"]),
     "changed spec": Case([*AGAIN, "--set", "seed=1"], ["another spec", "these keys differ: seed"]),
     "resumed with other rows": Case(AGAIN, ["rows.jsonl"], rows(lambda r: [r.pop(), r[-1].pop("score")])),
     "resumed without its cohorts": Case(

@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from optuna.storages.journal import JournalFileBackend
 from PIL import Image
 
 import sweep.cohort
+from gan_core.reports import Death
 from results.store import JsonLines, RunFolder
+from results.table import ResultsTable
 from sweep.cohort import Cohort, CohortRun
 from sweep.spec import SweepSpec
 from sweep.study import LaneStudy
@@ -29,7 +31,7 @@ from sweep.study import LaneStudy
 ROOT = Path(__file__).parent.parent
 LADDER = {"rungs_images": [100, 300, 900], "keep_fraction": 0.5}
 SPEC = curve_spec()
-CLIFF = {"cliff_lr": 5e-4, "cliff_images": 300}
+CLIFF = {"cliff_lr": 5e-4, "cliff_beta1": 0.49, "cliff_images": 200}  # between the rungs at 100 and 300
 
 
 def build(configs) -> CurveArray:
@@ -85,7 +87,10 @@ def undisturbed(tmp_path_factory) -> Facts:
 
 def test_the_undisturbed_sweep_has_what_a_kill_could_spoil(undisturbed):
     outcomes = {row["outcome"] for row in undisturbed.rows}
-    assert outcomes == {"running", "completed", "pruned", "diverged"}
+    assert outcomes == {"running", "completed", "pruned", "diverged", "collapsed"}
+    dead = [row for row in undisturbed.rows if row["outcome"] in ("diverged", "collapsed")]
+    assert [(row["rung"], row["images_seen"]) for row in dead] == [(1, 256)] * len(dead)  # between 128 and 320
+    assert any(row["signs"] for row in undisturbed.rows)
     assert {row["cohort"] for row in undisturbed.rows} == {0, 1}
     assert {row["structure.generator_width"] for row in undisturbed.rows} == {16, 32}
     assert [row["trial"] for row in undisturbed.rows if row["rung"] == 1 and (row["score"] or 0) > row["best_score"]]
@@ -285,7 +290,7 @@ from curve_array import CurveArray, run_cohorts
 from results.store import RunFolder
 from sweep.spec import SweepSpec
 folder = RunFolder(sys.argv[2])
-build = lambda configs: CurveArray(configs, cliff_lr=5e-4, cliff_images=300, rung_seconds=0.01)
+build = lambda configs: CurveArray(configs, cliff_lr=5e-4, cliff_beta1=0.49, cliff_images=200, rung_seconds=0.01)
 run_cohorts(SweepSpec.from_yaml(folder.spec), folder, build)
 """
 
@@ -429,3 +434,70 @@ def test_a_run_whose_process_died_trains_at_most_one_rung_again(tmp_path):
                 CohortRun(cohort, spec.ladder, study.objective, Counting, study, folder).advance()
     assert trained == [100, 300, 900]
     assert [row["rung"] for row in JsonLines(folder.rows).read()] == [0, 1, 2]
+
+
+def test_a_cohort_whose_lanes_all_die_is_done_and_the_next_one_is_opened(tmp_path):
+    spec = curve_spec(trials=5, ladder=LADDER)
+    folder = run_folder(spec, tmp_path)
+    with opened(spec, folder) as study:
+        cohort = study.open_cohort(3)
+        assert cohort is not None
+        run = CohortRun(cohort, spec.ladder, study.objective, lambda c: CurveArray(c, cliff_lr=0.0), study, folder)
+        reports = run.advance()
+        assert run.done
+        assert [report.death is not None for report in reports] == [True] * 3
+        assert not list(folder.checkpoints.glob("*"))
+        assert not folder.samples.exists()
+        second = study.open_cohort(3)
+        assert second is not None
+        assert second.trials == (3, 4)
+        assert math.isnan(study.snapshot().best_score)
+    rows = JsonLines(folder.rows).read()
+    assert [(row["trial"], row["rung"], row["images_seen"], row["outcome"]) for row in rows] == [
+        (trial, 0, 64, "diverged") for trial in range(3)
+    ]
+
+
+def test_a_dead_lane_is_not_trained_again_when_its_cohort_is_resumed_before_it_was_judged(tmp_path):
+    """Killed after its checkpoint was written and before the study heard of it: the death is told from the file."""
+    spec = curve_spec(trials=3, ladder=LADDER)
+    whole, folder = run_folder(spec, tmp_path / "whole"), run_folder(spec, tmp_path / "killed")
+    run_cohorts(spec, whole, build)
+    trained: list[int] = []
+
+    class Counting(CurveArray):
+        def train_to(self, images, on_step=None):
+            trained.append(images)
+            return super().train_to(images, on_step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        saboteur = Saboteur()
+        patch.setattr(CohortRun, "_settle", saboteur.wrapped(CohortRun._settle, "settle"))
+        saboteur.kill_at = 3  # before and after the first rung's, before the second's
+        with pytest.raises(Killed):
+            run_cohorts(spec, folder, build)
+    assert {row["outcome"] for row in JsonLines(folder.rows).read()} <= {"running", "pruned"}
+    run_cohorts(spec, folder, lambda configs: Counting(configs, **CLIFF))
+    assert JsonLines(folder.rows).read() == JsonLines(whole.rows).read()
+    assert {"diverged", "collapsed"} & {row["outcome"] for row in JsonLines(folder.rows).read()}
+    assert set(trained) <= {900}
+
+
+def test_a_lane_that_dies_with_a_score_has_its_row_and_no_picture(tmp_path):
+    """As one whose weights are lost after its last good samples."""
+
+    class Poisoned(CurveArray):
+        def train_to(self, images, on_step=None):
+            reports = super().train_to(images, on_step)
+            return [replace(reports[0], death=Death("diverged", "weights are not finite")), *reports[1:]]
+
+    spec = curve_spec(trials=2, lanes_per_cohort=1)
+    folder = run_folder(spec, tmp_path)
+    run_cohorts(spec, folder, Poisoned)
+    rows = JsonLines(folder.rows).read()
+    assert [(row["outcome"], row["reason"]) for row in rows] == [("diverged", "weights are not finite")] * 2
+    assert all(math.isfinite(row["score"]) for row in rows)
+    assert not folder.samples.exists()
+    assert ResultsTable.load(folder.path).contenders.empty
+    with opened(spec, folder) as study:
+        assert study.snapshot().best_trial is None

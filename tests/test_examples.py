@@ -5,15 +5,25 @@ import re
 import struct
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+import gan_core.classifier
+import gan_core.data
+import gan_core.polygons
+from gan_core.conditions import Conditions, ScoringConfig
+from gan_core.config import HYPERPARAMETERS, GanConfig
+from gan_core.dataset_name import ON_DISK_KINDS, parse_dataset_name
+from gan_core.health import HealthConfig
+from gan_core.scoring import Workshop
 from results.table import ResultsTable
+from search_spaces.space import parse_yaml, shipped_spaces
 from sweep.run import run_sweep
-from sweep.spec import SweepSpec
+from sweep.spec import SweepSpec, objectives
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -36,25 +46,74 @@ def data_root(tmp_path_factory) -> Path:
     for name in ("MNIST", "FashionMNIST"):
         raw = root / name / "raw"
         raw.mkdir(parents=True)
-        for part, chosen in (("train", slice(0, 300)), ("t10k", slice(300, 500))):
+        for part, chosen in (("train", slice(0, 150)), ("t10k", slice(150, 270))):
             write_idx(raw / f"{part}-images-idx3-ubyte.gz", large[chosen])
             write_idx(raw / f"{part}-labels-idx1-ubyte.gz", labels[chosen])
     return root
 
 
 def test_there_are_examples():
-    assert {path.stem for path in EXAMPLES} >= {"mnist_mlp", "gaussian", "fashion_mlp"}
+    published = {"gaussian", "mnist_mlp", "mlp_bn", "mlp_minimax", "mlp_dropout", "cgan", "dcgan", "infogan"}
+    assert {path.stem for path in EXAMPLES} == published | {"fashion_mlp", "polygons", "ring"}
+
+
+def test_the_examples_are_of_every_family_and_each_says_what_it_is_and_how_it_runs():
+    specs = {path: SweepSpec.from_yaml(path) for path in EXAMPLES}
+    families = {spec.space.base.structure.architecture for spec in specs.values()}
+    assert families == set(HYPERPARAMETERS["structure.architecture"].choices)
+    for path, spec in specs.items():
+        lines = path.read_text().splitlines()
+        assert lines[0].startswith("# ")
+        on_disk = spec.space.base.structure.dataset in ON_DISK_KINDS
+        command = f"# gan-sweep run examples/{path.name} --data-root DIR"
+        assert not on_disk or path.stem == "fashion_mlp" or lines[1].startswith(command)
+
+
+@pytest.fixture
+def quick(monkeypatch) -> None:
+    """80,000 triangles take seconds to draw, and long to score against; a classifier takes seconds to train."""
+    monkeypatch.setattr(gan_core.classifier, "STEPS", 20)
+    monkeypatch.setattr(gan_core.classifier, "RECIPE", "quick")
+    monkeypatch.setattr(gan_core.polygons, "POLYGONS", 1400)
+    monkeypatch.setattr(gan_core.polygons, "RECIPE", "few")
+    monkeypatch.setattr(gan_core.data, "POLYGONS_TRAIN_IMAGES", 1000)
+    monkeypatch.setattr(gan_core.data, "POLYGONS_HELD_OUT_IMAGES", 300)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_each_example_runs_to_its_end(path, data_root, tmp_path):
-    assignments = ["trials=3", "ladder.rungs_images=[128, 256]", f"data_root='{data_root}'", "lanes_per_cohort=3"]
-    spec = SweepSpec.from_yaml(path, assignments)
+def test_each_example_runs_to_its_end(path, data_root, quick, tmp_path):
+    sizes = [f"structure.{network}_width=8" for network in ("generator", "discriminator")]
+    budget = ["trials=3", "ladder.rungs_images=[128, 256]", "lanes_per_cohort=3", "scoring.samples=60"]
+    spec = SweepSpec.from_yaml(path, [*sizes, *budget, f"data_root='{data_root}'"])
     table = run_sweep(spec, tmp_path / "run", local=True)
     assert set(table.trials["trial"]) == {0, 1, 2}
-    assert table.baseline() is not None
+    baseline = table.baseline()
+    assert baseline is not None
     assert set(table.trials["outcome"]) <= {"completed", "pruned"}
     assert (tmp_path / "run" / "best.png").read_bytes().startswith(b"\x89PNG")
+    own = FAMILY_SCORES.get(path.stem, [])
+    assert np.isfinite(baseline[[f"fidelity.{name}" for name in own]].astype(float)).all()
+
+
+FAMILY_SCORES = {
+    "cgan": ["class_accuracy", *(f"class_accuracy_{label}" for label in range(10))],
+    "infogan": ["code_agreement"],
+    "gaussian": ["wasserstein", "mean_error", "deviation_error"],
+    "ring": ["energy", "modes_covered", "high_quality_share"],
+    "polygons": ["triangle_precision", "triangle_recall", "triangle_distance"],
+}
+
+
+@pytest.mark.parametrize("dataset", ["digits", "polygons", "gaussian", "mixture:0,1;4,1", "ring", "grid"])
+def test_every_objective_of_a_data_set_is_among_its_scores(dataset, quick):
+    """And the sweep's own: whatever may be minimised is a number of every trial."""
+    conditions = Conditions(dataset=dataset, scoring=ScoringConfig(samples=50))
+    values = parse_dataset_name(dataset).is_values
+    names = {"structure.dataset": dataset, "structure.architecture": "gaussian" if values else "mlp"}
+    small = {"structure.generator_width": 8, "structure.discriminator_width": 8, "structure.latent_size": 2}
+    array = Workshop(conditions, "cpu").build([GanConfig.unflatten({**names, **small})])
+    found = array.train_to(64)[0].fidelity.values
+    assert [name for name in objectives(parse_dataset_name(dataset)) if not np.isfinite(found[name])] == []
 
 
 def test_the_mnist_example_is_the_sweep_that_the_readme_describes():
@@ -66,10 +125,39 @@ def test_the_mnist_example_is_the_sweep_that_the_readme_describes():
 
 def test_the_spec_that_the_readme_shows_is_the_example():
     block = next(b for b in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if b.startswith("name: mnist"))
-    from search_spaces.space import parse_yaml
-
     shown = SweepSpec.from_mapping(parse_yaml(block, "README"))
     assert shown.differences(SweepSpec.from_yaml(ROOT / "examples" / "mnist_mlp.yaml")) == []
+
+
+def scores_of(dataset: str) -> set[str]:
+    """The names of a data set's scores, from an untrained G and D."""
+    values = parse_dataset_name(dataset).is_values
+    names = {"structure.dataset": dataset, "structure.architecture": "gaussian" if values else "mlp"}
+    small = {"structure.generator_width": 8, "structure.discriminator_width": 8, "structure.latent_size": 2}
+    workshop = Workshop(Conditions(dataset=dataset, scoring=ScoringConfig(samples=50)), "cpu")
+    report = workshop.build([GanConfig.unflatten({**names, **small})]).train_to(64)[0]
+    return {f"fidelity.{name}" for name in report.fidelity.values} | {f"health.{name}" for name in report.health}
+
+
+def test_the_names_that_the_readme_writes_are_names(quick):
+    """Hyperparameters, keys of a spec, and columns of a table."""
+    dotted = set(re.findall(r"(?<![\w./-])((?:lane|structure|scoring|health|fidelity)\.(?!py\b)[a-z_0-9]+)", README))
+    known = {*HYPERPARAMETERS, *(f"scoring.{name}" for name in asdict(ScoringConfig()))}
+    known |= {f"health.{name}" for name in asdict(HealthConfig())}
+    known |= {name for dataset in ("digits", "gaussian", "ring", "polygons") for name in scores_of(dataset)}
+    assert {name.partition(".")[0] for name in dotted} >= {"lane", "structure", "scoring", "fidelity"}
+    assert dotted - known == set()
+
+
+def test_the_families_that_the_readme_lists_are_the_shipped_spaces():
+    table = README.partition("## Families")[2].partition("**Data**")[0]
+    listed = [
+        name
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    ]
+    assert sorted(listed) == shipped_spaces()
 
 
 def test_the_python_examples_of_the_readme_run(tmp_path):

@@ -1,5 +1,6 @@
 """An exported configuration: a file that a person can read and edit, and that trains."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,9 @@ import pytest
 import yaml
 from curve_array import CurveArray, curve_spec, run_cohorts, run_folder
 
+from gan_core.conditions import ScoringConfig
 from gan_core.config import GanConfig
+from gan_core.health import HealthConfig
 from results.export import FINAL_TRAINING_FACTOR, ExportedConfiguration, export_trial, write_export
 from results.store import ResultsError, RunFolder
 from results.table import ResultsTable
@@ -45,7 +48,8 @@ def test_an_export_holds_the_trials_own_configuration_and_numbers_to_the_last_bi
         exported = read(export_trial(folder.path, row["trial"]), tmp_path / "best.yaml")
         config = GanConfig.unflatten(exported.configuration)
         assert {name: row[name] for name in config.flatten()} == config.flatten()
-        assert (exported.score["fid"], exported.score["d_loss"]) == (row["score"], row["d_loss"])
+        assert (exported.score["fidelity"], exported.score["d_loss"]) == (row["score"], row["d_loss"])
+        assert exported.score["fid"] == row["fidelity.fid"]
         assert exported.score["images_seen"] == row["images_seen"]
         assert (exported.score["protocol"], exported.data_digest) == ("curve", "formula")
 
@@ -63,10 +67,23 @@ def test_the_final_budget_follows_the_ladder_and_is_scored_at_its_rungs(folder, 
     assert exported.images == FINAL_TRAINING_FACTOR * 300
 
 
+def test_an_export_carries_how_the_sweep_scored_and_watched(tmp_path):
+    scoring, health = {"samples": 77, "features": "pca"}, {"won_loss": 0.125}
+    spec = curve_spec(trials=3, objective="class_kl", scoring=scoring, health=health)
+    folder = run_folder(spec, tmp_path / "run")
+    run_cohorts(spec, folder)
+    exported = read(export_trial(folder.path), tmp_path / "best.yaml")
+    assert exported.objective == "class_kl"
+    assert exported.scoring == {**asdict(ScoringConfig()), **scoring}
+    assert exported.health == {**asdict(HealthConfig()), **health}
+    best: Any = ResultsTable.load(folder.path).best()
+    assert exported.score["class_kl"] == best["score"] == best["fidelity.class_kl"]
+
+
 def test_a_person_reads_where_an_export_came_from(folder, table):
     text = export_trial(folder.path)
     values, best = yaml.safe_load(text), table.best()
-    assert text.startswith(f"# Trial {best['trial']} of sweep 'curve': fid {best['score']:.4g} at ")
+    assert text.startswith(f"# Trial {best['trial']} of sweep 'curve': fidelity {best['score']:.4g} at ")
     assert values["source"]["run"] == "curve"
     assert values["source"]["code_version"] == best["code_version"]
     assert {"gan-sweep", "torch", "optuna"} <= set(values["versions"])
@@ -102,6 +119,8 @@ BAD_EXPORTS = {
     "points falling": ({**GOOD, "training": {"images": 5, "evaluate_at_images": [3, 2]}}, r"must rise, got \[3, 2\]"),
     "data no mapping": ({**GOOD, "data": "mnist"}, "data in .* must be a mapping, got 'mnist'"),
     "score no mapping": ({**GOOD, "score": 5}, "score in .* must be a mapping, got 5"),
+    "scoring no mapping": ({**GOOD, "scoring": "pca"}, "scoring in .* must be a mapping, got 'pca'"),
+    "health no mapping": ({**GOOD, "health": [1]}, r"health in .* must be a mapping, got \[1\]"),
 }
 
 
@@ -119,6 +138,7 @@ def test_an_export_needs_only_what_training_needs(tmp_path):
     exported = ExportedConfiguration.read(path)
     assert (exported.images, exported.evaluate_at_images) == (100, (10, 50))
     assert (exported.data_digest, dict(exported.score)) == ("", {})
+    assert (exported.objective, dict(exported.scoring), dict(exported.health)) == ("fidelity", {}, {})
 
 
 @pytest.mark.parametrize(

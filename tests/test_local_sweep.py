@@ -17,11 +17,21 @@ from results.table import ResultsTable
 from sweep.run import run_sweep
 from sweep.spec import SweepSpec
 
-SCORES = ["fidelity.fid", "fidelity.fid_floor", "fidelity.class_kl", "fidelity.classes_covered"]
+SCORES = [
+    *("fidelity.fidelity", "fidelity.violation", "fidelity.fid", "fidelity.fid_floor", "fidelity.kid"),
+    *("fidelity.kid_error", "fidelity.precision", "fidelity.recall", "fidelity.density", "fidelity.coverage"),
+    *("fidelity.memorisation", "fidelity.class_kl", "fidelity.classes_covered"),
+]
+HEALTH = [
+    *("health.discriminator_accuracy", "health.penalty", "health.d_gradient", "health.g_gradient"),
+    "health.d_loss_deviation",
+]
 COLUMNS = [
     *("trial", "cohort", "lane", "rung", "images_seen", "outcome", "reason", "d_loss", "g_loss"),
     *("seconds", "device", "objective", "protocol", "data_digest", "code_version"),
     *SCORES,
+    *HEALTH,
+    "signs",
     *HYPERPARAMETERS,
 ]
 GAUSSIAN = (
@@ -56,7 +66,8 @@ def test_the_table_has_every_documented_column_filled(digits_run):
     frame = rows_of(digits_run)
     assert set(COLUMNS) <= set(frame.columns)
     assert frame[COLUMNS].drop(columns="g_loss").notna().all(axis=None)
-    assert np.isfinite(frame[[*SCORES, "d_loss", "g_loss", "seconds"]].to_numpy()).all()
+    assert np.isfinite(frame[[*SCORES, *HEALTH, "d_loss", "g_loss", "seconds"]].to_numpy()).all()
+    assert frame["health.sample_deviation"].isna().all()  # looked at every 16 steps; these rungs have 4
     assert (frame["device"] == "cpu").all()
     assert (frame["seconds"] > 0).all()
 
@@ -78,12 +89,16 @@ def test_trials_differ_in_what_is_searched_and_in_their_seeds_alone(digits_run):
 
 def test_scores_stand_beside_their_noise_floor_and_name_their_protocol(digits_run):
     frame = rows_of(digits_run)
-    assert (frame["score"] == frame["fidelity.fid"]).all()
+    assert (frame["score"] == frame["fidelity.fidelity"]).all()
     assert (frame["fidelity.fid"] > frame["fidelity.fid_floor"]).all()
+    over = frame["fidelity.fid"] - frame["fidelity.fid_floor"]
+    assert (frame["fidelity.fidelity"] >= over * (1 - 1e-12)).all()
+    assert (frame["fidelity.violation"] > 0).all()  # after 512 images no class is covered
+    assert (frame["fidelity.fidelity"] > over).all()
     assert frame["fidelity.fid_floor"].between(0.01, 10).all()
     protocol = frame["protocol"].iloc[0]
     assert protocol.startswith("fid/classifier64-")
-    assert f"digits-{frame['data_digest'].iloc[0]}-held_out-797/2000@" in protocol
+    assert f"digits-{frame['data_digest'].iloc[0]}-held_out-797/200@latents42/kl0.1-coverage0.5" in protocol
 
 
 def test_each_trial_has_a_picture_and_the_best_has_two(digits_run):
@@ -138,7 +153,7 @@ def exported_and_trained(gan_sweep, run: Path, trial: int, images: int) -> tuple
     return read_metrics(Path(f"models/trial{trial}/metrics.csv")), answer.out
 
 
-def check_reproduced(gan_sweep, run: Path, objective: str) -> None:
+def check_reproduced(gan_sweep, run: Path) -> None:
     """Every trial, trained alone from its exported file, passes through the very numbers that the sweep recorded."""
     frame, table = rows_of(run), ResultsTable.load(run)
     compared = ["images_seen", "d_loss", "g_loss", *(c for c in frame.columns if c.startswith("fidelity."))]
@@ -149,15 +164,15 @@ def check_reproduced(gan_sweep, run: Path, objective: str) -> None:
         assert [[row[c] for c in compared] for row in metrics] == recorded[compared].values.tolist()
         best = table.trial(trial)
         assert f"reproduces the sweep's {best['score']:.4g} exactly" in said
-        assert f"best {objective} {best['score']:.4g} at {best['images_seen']:,} images" in said
+        assert f"best fidelity {best['score']:.4g} at {best['images_seen']:,} images" in said
 
 
 def test_an_exported_trial_trains_to_the_sweeps_numbers_exactly(gan_sweep, digits_run):
-    check_reproduced(gan_sweep, digits_run, "fid")
+    check_reproduced(gan_sweep, digits_run)
 
 
 def test_an_exported_gaussian_trial_trains_to_the_sweeps_numbers_exactly(gan_sweep, gaussian_run):
-    check_reproduced(gan_sweep, gaussian_run, "wasserstein")
+    check_reproduced(gan_sweep, gaussian_run)
 
 
 def test_two_points_within_one_batch_are_one_scoring(gan_sweep, gaussian_run):
@@ -181,9 +196,12 @@ def test_batches_are_whole_so_a_rung_is_passed_and_not_cut(gaussian_run):
 
 def test_one_dimensional_scores_have_their_own_columns(gaussian_run):
     frame = rows_of(gaussian_run)
-    scores = ["wasserstein", "wasserstein_floor", "mean_error", "deviation_error"]
+    scores = ["fidelity", "violation", "wasserstein", "energy", "energy_error"]
+    scores += ["mean_error", "deviation_error", "wasserstein_floor"]
     assert [c for c in frame.columns if c.startswith("fidelity.")] == [f"fidelity.{name}" for name in scores]
-    assert (frame["score"] == frame["fidelity.wasserstein"]).all()
+    assert (frame["score"] == frame["fidelity.fidelity"]).all()
+    over = frame["fidelity.wasserstein"] - frame["fidelity.wasserstein_floor"]
+    assert np.allclose(frame["fidelity.fidelity"], over, rtol=1e-12)  # one mode: nothing to miss
     assert (frame["fidelity.wasserstein"] >= frame["fidelity.mean_error"] * 0.99).all()  # |E x - E y| <= W1
 
 
@@ -207,7 +225,7 @@ def test_lanes_that_blow_up_end_as_diverged_and_those_beside_them_do_not_notice(
     dead = trials[trials["outcome"] == "diverged"]
     assert 1 <= len(dead) <= 7
     assert (dead[list(rates)] == 10.0).any(axis=1).all()
-    assert dead["reason"].str.contains("loss is|not finite|score is").all()
+    assert dead["reason"].str.contains("loss is|not finite|gradient is|score is|no gradient for G").all()
     assert not set(dead["trial"]) & set(table.contenders["trial"])
     assert np.isfinite(table.contenders["score"].to_numpy()).all()
     alone = run_sweep(replace(spec, trials=1), tmp_path / "alone", local=True).frame
@@ -218,7 +236,8 @@ def test_lanes_that_blow_up_end_as_diverged_and_those_beside_them_do_not_notice(
 
 def test_rows_of_a_real_sweep_are_plain_json_numbers(digits_run):
     for row in JsonLines(RunFolder(digits_run).rows).read():
-        assert {type(value) for value in row.values()} <= {int, float, str}
+        kinds = {type(value) for name, value in row.items() if name != "health.sample_deviation"}
+        assert kinds <= {int, float, str}
     csv = ResultsTable.load(digits_run).frame.to_csv(index=False)
     assert len(csv.splitlines()) == 1 + len(pd.read_json(RunFolder(digits_run).rows, lines=True))
 

@@ -42,7 +42,7 @@ def folder_for(spec: SweepSpec, path: Path) -> RunFolder:
 
 
 def quiet(spec: SweepSpec) -> Watch:
-    return Watch(spec.ladder, spec.score_name(), [], open(os.devnull, "w"))  # noqa: SIM115
+    return Watch(spec.ladder, spec.objective, [], open(os.devnull, "w"))  # noqa: SIM115
 
 
 @pytest.fixture
@@ -89,8 +89,9 @@ class DyingArray:
                     with died.open("a") as file:
                         file.write("x")
                     os.kill(os.getpid(), signal.SIGKILL)
-        fidelity = [{"fid": seed % 97 + 1e6 / images} for seed in self.seeds]
-        return [LaneReport(images, 1.0, 1.0, FidelityReport(f, "formula", "none"), None, 0.0, "cpu") for f in fidelity]
+        scores = [{"fidelity": seed % 97 + 1e6 / images} for seed in self.seeds]
+        found = [FidelityReport(score, "formula", "none") for score in scores]
+        return [LaneReport(images, 1.0, 1.0, fidelity, {}, (), None, 0.0, "cpu") for fidelity in found]
 
     def keep(self, lanes):
         self.seeds = [self.seeds[lane] for lane in lanes]

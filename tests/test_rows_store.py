@@ -33,11 +33,13 @@ ROW = ResultRow(
     best_score=2.0,
     seconds=0.5,
     device="cpu",
-    objective="fid",
+    objective="fidelity",
     protocol="p",
     data_digest="d",
     code_version="v",
-    fidelity={"fid": 2.5, "fid_floor": 0.1},
+    signs="oscillation low_coverage",
+    fidelity={"fidelity": 2.4, "fid": 2.5, "fid_floor": 0.1},
+    health={"d_gradient": 0.25, "sample_deviation": 0.5},
     hyperparameters={"lane.beta1": 0.5, "structure.loss": "hinge", "seed": 2**31 - 1},
 )
 
@@ -64,6 +66,8 @@ def test_a_row_laid_flat_reads_back_as_the_same_row():
     flat = ROW.flat()
     assert ResultRow.from_flat(json.loads(json.dumps(flat))) == ROW
     assert flat["fidelity.fid_floor"] == 0.1
+    assert (flat["health.d_gradient"], flat["signs"]) == (0.25, "oscillation low_coverage")
+    assert not {"fidelity", "health", "hyperparameters"} & set(flat)
     assert flat["lane.beta1"] == 0.5
     assert flat["outcome"] == "pruned"
 

@@ -1,12 +1,100 @@
 """A search space: a base configuration and ranges around it, checked when it is read."""
 
+import ast
+import math
+import re
+import time
 from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from gan_core import combinations
 from gan_core.config import HYPERPARAMETERS, GanConfig, InputError
-from search_spaces.space import NEVER_SEARCHED, Range, SearchSpace, parse_range, parse_yaml, read_yaml, shipped_spaces
+from search_spaces.space import (
+    COMBINED,
+    NEVER_SEARCHED,
+    Range,
+    SearchSpace,
+    parse_range,
+    parse_yaml,
+    read_yaml,
+    shipped_spaces,
+)
+
+ADAM = {"lane.beta1": 0.5, "lane.beta2": 0.999, "lane.generator_lr": 2e-4, "lane.discriminator_lr": 2e-4}
+NORMAL_100 = {"structure.latent_size": 100, "structure.latent_distribution": "normal"}
+# What each family's own trial 0 must be: the published numbers, written down a second time.
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "gaussian": {
+        **{**ADAM, "lane.beta1": 0.9},
+        "structure.dataset": "gaussian",
+        "structure.generator_width": 50,
+        "structure.discriminator_width": 50,
+        "structure.latent_size": 1,
+        "structure.latent_distribution": "uniform",
+        "structure.batch_size": 100,
+        "structure.discriminator_input": "minibatch",
+    },
+    "ring": {
+        **ADAM,
+        "structure.architecture": "gaussian",
+        "structure.dataset": "ring",
+        "structure.latent_size": 2,
+        "structure.latent_distribution": "normal",
+        "structure.batch_size": 100,
+    },
+    "mlp": {
+        **NORMAL_100,
+        **{**ADAM, "lane.beta1": 0.9},
+        "structure.dataset": "mnist",
+        "structure.generator_width": 256,
+        "structure.discriminator_width": 256,
+    },
+    "mlp_bn": {
+        **NORMAL_100,
+        **ADAM,
+        "structure.dataset": "mnist",
+        "structure.generator_width": 128,
+        "structure.discriminator_width": 256,
+        "structure.batch_size": 128,
+        "structure.update_order": "generator_first",
+        "lane.batch_norm_eps": 0.8,
+        "lane.batch_norm_momentum": 0.1,
+    },
+    "mlp_minimax": {"structure.dataset": "digits", "structure.loss": "minimax_clamped"},
+    "mlp_dropout": {
+        **NORMAL_100,
+        "structure.dataset": "mnist",
+        "structure.generator_width": 128,
+        "structure.discriminator_width": 256,
+        "structure.loss_reduction": "sum",
+        "lane.generator_dropout": 0.25,
+    },
+    "cgan": {
+        "structure.dataset": "mnist",
+        "structure.generator_width": 200,
+        "structure.discriminator_width": 240,
+    },
+    "dcgan": {
+        "structure.dataset": "mnist",
+        "structure.image_size_pixels": 32,
+        "structure.generator_width": 64,
+        "structure.discriminator_width": 64,
+    },
+    "infogan": {
+        "structure.dataset": "mnist",
+        "structure.generator_width": 64,
+        "structure.discriminator_width": 64,
+        "structure.latent_size": 62,
+        "structure.categorical_codes": 10,
+        "structure.continuous_codes": 2,
+        "lane.information_weight": 1.0,
+        "lane.continuous_code_weight": 0.1,
+    },
+}
 
 
 def inline(**keys) -> SearchSpace:
@@ -32,7 +120,52 @@ def test_a_shipped_space_loads_and_its_base_lies_within_its_ranges(name):
 
 
 def test_the_shipped_spaces_are_those_of_the_package():
-    assert {"digits", "mlp", "gaussian", "fashion_mlp"} <= set(shipped_spaces())
+    assert set(PUBLISHED) | {"digits", "fashion_mlp", "polygons"} == set(shipped_spaces())
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_trial_0_of_a_familys_space_has_the_published_settings(name):
+    """What is not named here is the default of every family: binary cross-entropy, one step each, D first, no extra."""
+    space = SearchSpace.load(name)
+    common = {
+        "structure.architecture": name,
+        "structure.image_size_pixels": 0,
+        "structure.loss": "non_saturating",
+        "structure.loss_reduction": "mean",
+        "structure.gradient_penalty": "none",
+        "structure.discriminator_norm": "published",
+        "structure.discriminator_input": "sample",
+        "structure.update_order": "discriminator_first",
+        "structure.categorical_codes": 0,
+        "structure.continuous_codes": 0,
+        "lane.discriminator_steps": 1,
+        "lane.generator_steps": 1,
+        "lane.ema_half_life_images": 0.0,
+        "lane.label_smoothing": 0.0,
+        "lane.instance_noise": 0.0,
+        "lane.generator_dropout": 0.0,
+        "lane.discriminator_dropout": 0.0,
+        "lane.batch_norm_eps": 1e-5,
+    }
+    expected = {**common, **PUBLISHED[name]}
+    first = space.configuration(space.baseline(), seed=1).flatten()
+    assert {k: first[k] for k in expected} == expected
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_a_shipped_space_says_in_a_sentence_what_it_is_about(name):
+    about = SearchSpace.load(name).about
+    assert re.fullmatch(r"[A-Z0-9].{20,130}\.", about)
+    assert "\n" not in about
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_whatever_a_shipped_space_can_propose_makes_sense(name):
+    """Random proposals become configurations; an unfitting one would raise InputError in the middle of a sweep."""
+    space = SearchSpace.load(name)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    seen = {space.configuration(study.ask(space.distributions()).params, seed=0) for _ in range(100)}
+    assert len(seen) == 100
 
 
 @pytest.mark.parametrize("name", shipped_spaces())
@@ -88,14 +221,14 @@ def test_a_files_name_names_the_space(tmp_path):
 
 def test_fixing_takes_the_range_out_and_puts_the_value_into_every_configuration():
     space = SearchSpace.load("mlp")
-    fixed = space.fix("lane.beta1", 0.125)
+    fixed = space.fix({"lane.beta1": 0.125})
     assert "lane.beta1" not in fixed.distributions()
     assert fixed.configuration({}, seed=3).lane.beta1 == 0.125
     assert "lane.beta1" in space.distributions()  # the space it was made from is unchanged
 
 
 def test_fixing_takes_text_that_is_a_number_for_one():
-    assert SearchSpace.load("mlp").fix("lane.generator_lr", "1e-4").base.lane.generator_lr == 1e-4
+    assert SearchSpace.load("mlp").fix({"lane.generator_lr": "1e-4"}).base.lane.generator_lr == 1e-4
 
 
 @pytest.mark.parametrize(
@@ -194,6 +327,110 @@ def test_a_range_that_is_none_is_refused_with_the_rule_and_the_value(name, writt
     assert [fragment for fragment in says if fragment not in message] == []
 
 
+UNFITTING_PAIRS: dict[str, tuple[dict[str, Any], tuple[str, str], str]] = {
+    "smoothing and a loss that has no labels": (
+        {
+            "structure.loss": {"choices": ["non_saturating", "hinge"]},
+            "lane.label_smoothing": {"low": 0.0, "high": 0.3},
+        },
+        ("lane.label_smoothing 0.3", "structure.loss 'hinge'"),
+        "lane.label_smoothing needs a cross-entropy loss",
+    ),
+    "penalty and batch norm": (
+        {
+            "structure.gradient_penalty": {"choices": ["none", "r1"]},
+            "structure.discriminator_norm": {"choices": ["published", "batch"]},
+        },
+        ("structure.discriminator_norm 'batch'", "structure.gradient_penalty 'r1'"),
+        "a gradient penalty (r1) acts on each sample alone",
+    ),
+    "the loss's own penalty and batch norm": (
+        {
+            "structure.loss": {"choices": ["non_saturating", "wasserstein_gp"]},
+            "structure.discriminator_norm": {"choices": ["published", "batch", "spectral"]},
+        },
+        ("structure.discriminator_norm 'batch'", "structure.loss 'wasserstein_gp'"),
+        "structure.discriminator_norm to 'none' or 'spectral'",
+    ),
+    "one penalty and another": (
+        {
+            "structure.loss": {"choices": ["non_saturating", "wasserstein_gp"]},
+            "structure.gradient_penalty": {"choices": ["none", "r1"]},
+        },
+        ("structure.gradient_penalty 'r1'", "structure.loss 'wasserstein_gp'"),
+        "set it to 'none'",
+    ),
+    "batch norm and batches of one": (
+        {
+            "structure.batch_size": {"low": 1, "high": 64},
+            "structure.discriminator_norm": {"choices": ["published", "batch"]},
+        },
+        ("structure.batch_size 1", "structure.discriminator_norm 'batch'"),
+        "structure.batch_size must be at least 2",
+    ),
+    "dropout and networks that have none": (
+        {
+            "structure.architecture": {"choices": ["mlp", "mlp_minimax"]},
+            "structure.discriminator_norm": {"choices": ["published", "batch"]},
+        },
+        ("structure.architecture 'mlp_minimax'", "structure.discriminator_norm 'batch'"),
+        "architecture 'mlp_minimax' has one",
+    ),
+}
+
+
+@pytest.mark.parametrize(("ranges", "names", "says"), UNFITTING_PAIRS.values(), ids=UNFITTING_PAIRS)
+def test_ranges_that_can_combine_into_nonsense_are_refused_when_the_space_is_made(ranges, names, says):
+    """Each range alone fits the base; the two that do not fit each other are named with the values and the fix."""
+    for name, scope in ranges.items():
+        assert set(inline(ranges={name: scope}).ranges) == {name}
+    with pytest.raises(InputError) as refusal:
+        inline(name="mine", ranges={"lane.beta1": {"low": 0.0, "high": 0.9}, **ranges})
+    message = str(refusal.value)
+    assert f"space 'mine' can combine {names[0]} with {names[1]}: " in message
+    assert says in message
+    assert message.endswith(", or narrow one of the two ranges")
+    assert "\n" not in message
+
+
+def test_hyperparameters_are_fixed_together():
+    fixed = SearchSpace.load("mlp").fix({"structure.architecture": "gaussian", "structure.dataset": "gaussian"})
+    assert fixed.base.structure.architecture == "gaussian"
+    for alone in ({"structure.architecture": "gaussian"}, {"structure.dataset": "gaussian"}):
+        with pytest.raises(InputError, match="change one of them"):
+            SearchSpace.load("mlp").fix(alone)
+
+
+def test_fixing_nothing_is_the_same_space():
+    assert SearchSpace.load("mlp").fix({}) == SearchSpace.load("mlp")
+
+
+def test_the_pairs_that_are_checked_are_of_all_names_that_combinations_looks_at():
+    """Read off its source: `structure.x`, `lane.x`, and the properties of a structure, which stand for fields."""
+    source = Path(combinations.__file__).read_text()
+    stands_for = {"penalty": "gradient_penalty", "norm": "discriminator_norm", "has_batch_norm": "discriminator_norm"}
+    looked_at = {
+        f"{node.value.id}.{stands_for.get(node.attr, node.attr)}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if node.value.id in ("structure", "lane")
+    }
+    looked_at |= {f"lane.{name}" for name in combinations._EFFECTIVE}
+    assert looked_at - set(NEVER_SEARCHED) == COMBINED
+
+
+def test_making_the_largest_shipped_space_takes_less_than_a_fifth_of_a_second():
+    seconds = []
+    for name in shipped_spaces():
+        best = math.inf
+        for _ in range(3):
+            before = time.process_time()
+            SearchSpace.load(name)
+            best = min(best, time.process_time() - before)
+        seconds.append(best)
+    assert max(seconds) < 0.2
+
+
 BAD_SPACES = {
     "unknown key": ({"bases": {}}, ["unknown key 'bases'", "did you mean 'base'"]),
     "unknown base name": ({"base": {"lane.beta3": 1}}, ["unknown hyperparameter 'lane.beta3'", "lane.beta"]),
@@ -210,12 +447,12 @@ BAD_SPACES = {
     "base not among choices": ({"ranges": {"structure.batch_size": {"choices": [32]}}}, ["64", "32"]),
     "unknown architecture": ({"base": {"structure.architecture": "cnn"}}, ["gaussian, mlp", "'cnn'"]),
     "unknown loss": ({"base": {"structure.loss": "bce"}}, ["hinge", "minimax", "'bce'"]),
-    "unknown data set": ({"base": {"structure.dataset": "cifar"}}, ["digits", "mnist", "'cifar'"]),
+    "unknown data set": ({"base": {"structure.dataset": "cifar"}}, ["unknown data set 'cifar'", "'cifar10'"]),
     "unfitting choice": (
         {"ranges": {"structure.architecture": {"choices": ["mlp", "gaussian"]}}},
-        ["go together", "'gaussian'", "'digits'"],
+        ["'gaussian'", "'digits'", "change one of them"],
     ),
-    "unknown parent": ({"extends": "dcgan"}, ["unknown space 'dcgan'", "digits", "mlp"]),
+    "unknown parent": ({"extends": "cyclegan"}, ["unknown space 'cyclegan'", "did you mean 'cgan'"]),
     "parent of wrong type": ({"extends": 5}, ["5"]),
     "parents as a list": ({"extends": ["mlp"]}, ["mlp"]),
 }
@@ -233,13 +470,14 @@ def test_a_space_that_does_not_fit_is_refused_with_the_rule_and_the_value(writte
 @pytest.mark.parametrize("name", NEVER_SEARCHED)
 def test_seeds_and_the_data_set_are_never_searched(name):
     scope = {"choices": ["digits", "mnist"]} if name == "structure.dataset" else {"low": 0, "high": 9}
+    assert name in HYPERPARAMETERS
     with pytest.raises(InputError, match=f"{name} cannot be searched"):
         inline(ranges={name: scope})
 
 
 @pytest.mark.parametrize(
     ("written", "says"),
-    [("digit", "did you mean 'digits'"), ("cifar", "known: digits, fashion_mlp, gaussian, mlp")],
+    [("digit", "did you mean 'digits'"), ("cifar", f"known: {', '.join(shipped_spaces())}, or a .yaml file")],
 )
 def test_an_unknown_space_is_answered_with_the_nearest_or_the_list(written, says):
     with pytest.raises(InputError) as refusal:

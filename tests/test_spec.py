@@ -6,9 +6,12 @@ from dataclasses import replace
 import pytest
 from curve_array import CURVE_SPACE
 
+from gan_core.conditions import Conditions, ScoringConfig
 from gan_core.config import LARGEST_SEED, InputError
+from gan_core.dataset_name import parse_dataset_name
+from gan_core.health import HealthConfig
 from search_spaces.space import SearchSpace, shipped_spaces
-from sweep.spec import IMAGE_OBJECTIVES, LARGEST_AUTO_COHORT, VALUE_OBJECTIVES, Resources, SweepSpec
+from sweep.spec import LARGEST_AUTO_COHORT, Resources, SweepSpec, objectives
 
 SPEC_KEYS = [
     "name",
@@ -20,6 +23,9 @@ SPEC_KEYS = [
     "sampler",
     "seed",
     "data_root",
+    "skip_corrupt_images",
+    "scoring",
+    "health",
     "resources",
 ]
 
@@ -39,7 +45,8 @@ def test_without_anything_a_sweep_is_the_promised_one():
     assert spec.space.base.structure.architecture == "mlp"
     assert spec.trials == 32
     assert len(spec.ladder) >= 3
-    assert spec.score_name() == "fid"
+    assert spec.objective == "fidelity"
+    assert (spec.scoring, spec.health) == (ScoringConfig(), HealthConfig())
     assert (spec.lanes_per_cohort, spec.sampler, spec.seed, spec.data_root) == ("auto", "tpe", 0, None)
 
 
@@ -78,6 +85,9 @@ ROUND_TRIPS = [
     {"resources": {"gpus_per_cohort": 0.25, "cpus_per_cohort": 2}, "data_root": "~/data: 'a'"},
     {"space": {"extends": "mlp", "ranges": {"lane.beta1": {"low": 0.0, "high": 0.9, "step": 0.1}}}},
     {"name": "2026-01-02", "ladder": {"keep_fraction": 1}},
+    {"scoring": {"features": "~/net.pt", "samples": 500, "coverage_limit": 0}, "skip_corrupt_images": True},
+    {"scoring": {"inception_weights": "w: 'a'.pth", "class_kl_limit": 1e-3}, "objective": "kid"},
+    {"health": {"grace_images": 1, "won_loss": -1e-3, "copying": 1}},
 ]
 
 
@@ -93,6 +103,8 @@ def test_a_resolved_spec_reads_back_without_a_difference(tmp_path, values):
     assert again.space.distributions() == spec.space.distributions()
     assert again.data_root == spec.data_root
     assert again.resources == spec.resources
+    assert (again.scoring, again.health) == (spec.scoring, spec.health)
+    assert again.conditions() == spec.conditions()
 
 
 @pytest.mark.parametrize(
@@ -110,6 +122,12 @@ def test_a_resolved_spec_reads_back_without_a_difference(tmp_path, values):
         ("structure.loss=hinge", ("space", "base", "structure.loss"), "hinge"),
         ("data_seed=12", ("space", "base", "data_seed"), 12),
         ("space=gaussian", ("space", "base", "structure.dataset"), "gaussian"),
+        ("scoring.samples=500", ("scoring", "samples"), 500),
+        ("scoring.features=pca", ("scoring", "features"), "pca"),
+        ("scoring.class_kl_limit=1e-2", ("scoring", "class_kl_limit"), 0.01),
+        ("health.won_loss=0", ("health", "won_loss"), 0.0),
+        ("health.grace_images=1000", ("health", "grace_images"), 1000),
+        ("skip_corrupt_images=true", ("skip_corrupt_images",), True),
         (" trials = 8 ", ("trials",), 8),
     ],
 )
@@ -142,6 +160,10 @@ def test_a_later_assignment_wins_over_an_earlier_one_and_over_the_file(tmp_path)
         (["ladder.keep_fraction=0.9"], ["ladder.keep_fraction"]),
         (["ladder.rungs_images=[1, 2]", "seed=1"], ["ladder.rungs_images", "seed"]),
         (["name=other"], ["name"]),
+        (["scoring.samples=7"], ["scoring.samples"]),
+        (["health.won_loss=0.5", "scoring.features=pca"], ["scoring.features", "health.won_loss"]),
+        (["skip_corrupt_images=true"], ["skip_corrupt_images"]),
+        (["objective=fid"], ["objective"]),
         (["structure.latent_size=7"], ["space.base.structure.latent_size"]),
         (["data_root=/elsewhere", "resources.gpus_per_cohort=0.5", "resources.cpus_per_cohort=2"], []),
     ],
@@ -180,8 +202,28 @@ BAD_VALUES = {
     "seed as text": ({"seed": "x"}, ["seed", "whole number", "'x'"]),
     "data root as a number": ({"data_root": 5}, ["data_root", "folder", "5"]),
     "objective near": ({"objective": "fidd"}, ["unknown objective 'fidd'", "did you mean 'fid'"]),
-    "objective of the other data": ({"objective": "wasserstein"}, ["unknown objective", "digits", "fid, class_kl"]),
+    "objective of the other data": ({"objective": "wasserstein"}, ["unknown objective", "fid, kid, class_kl"]),
     "objective as a list": ({"objective": ["fid"]}, ["unknown objective"]),
+    "objective that no data set has": ({"objective": "loss"}, ["unknown objective 'loss' on digits; known: fidelity"]),
+    "score that is none to minimise": ({"objective": "recall"}, ["unknown objective 'recall'"]),
+    "skip as text": ({"skip_corrupt_images": "yes please"}, ["skip_corrupt_images", "true or false", "'yes please'"]),
+    "scoring no mapping": ({"scoring": 5}, ["scoring must map features", "5"]),
+    "scoring null": ({"scoring": None}, ["scoring must map", "None"]),
+    "scoring key near": ({"scoring": {"sample": 5}}, ["unknown key 'sample' in scoring", "did you mean 'samples'"]),
+    "scoring key far": ({"scoring": {"q": 5}}, ["unknown key 'q' in scoring", "known: features, inception_weights"]),
+    "samples below zero": ({"scoring": {"samples": -1}}, ["scoring.samples", "at least 0", "-1"]),
+    "samples in part": ({"scoring": {"samples": 1.5}}, ["scoring.samples", "a whole number", "1.5"]),
+    "too many samples": ({"scoring": {"samples": 10**7}}, ["scoring.samples", "at most 1e+06"]),
+    "features as a number": ({"scoring": {"features": 5}}, ["scoring.features", "text", "5"]),
+    "limit at zero": ({"scoring": {"class_kl_limit": 0}}, ["scoring.class_kl_limit", "at least 1e-06"]),
+    "limit above all": ({"scoring": {"coverage_limit": 1.1}}, ["scoring.coverage_limit", "at most 1", "1.1"]),
+    "limit no number": ({"scoring": {"coverage_limit": math.nan}}, ["scoring.coverage_limit", "nan"]),
+    "health no mapping": ({"health": ["grace"]}, ["health must map grace_images", "['grace']"]),
+    "health key near": ({"health": {"won_los": 1}}, ["unknown key 'won_los' in health", "did you mean 'won_loss'"]),
+    "health key as a number": ({"health": {3: 1}}, ["unknown key '3' in health"]),
+    "grace below zero": ({"health": {"grace_images": -1}}, ["health.grace_images", "at least 0", "-1"]),
+    "accuracy above all": ({"health": {"won_accuracy": 2}}, ["health.won_accuracy", "at most 1", "2"]),
+    "threshold as truth": ({"health": {"oscillation": True}}, ["health.oscillation", "a number", "True"]),
     "ladder no mapping": ({"ladder": [1, 2]}, ["ladder", "rungs_images", "[1, 2]"]),
     "ladder null": ({"ladder": None}, ["ladder", "None"]),
     "ladder key": ({"ladder": {"rungs": [1]}}, ["unknown key 'rungs'", "rungs_images"]),
@@ -234,7 +276,10 @@ BAD_ASSIGNMENTS = {
     "broken yaml": ("trials=[1", ["--set trials", "not plain YAML"]),
     "impossible date": ("name=2026-13-45", ["--set name", "not plain YAML"]),
     "python tag": ("name=!!python/object/apply:os.system ['true']", ["--set name", "not plain YAML"]),
-    "unfitting": ("structure.dataset=gaussian", ["go together"]),
+    "unfitting": ("structure.dataset=gaussian", ["architecture 'mlp' with dataset 'gaussian'", "change one of them"]),
+    "unknown part of scoring": ("scoring.feature=pca", ["unknown key 'feature'", "did you mean 'features'"]),
+    "unknown part of health": ("health.grace=1", ["unknown key 'grace' in health", "grace_images"]),
+    "part out of range": ("scoring.samples=-1", ["scoring.samples", "at least 0", "-1"]),
 }
 
 
@@ -244,17 +289,67 @@ def test_an_assignment_that_does_not_fit_is_refused_with_the_rule_and_the_value(
     assert [fragment for fragment in says if fragment not in message] == []
 
 
-@pytest.mark.parametrize(
-    ("space", "objective", "score"),
-    [
-        ("digits", "fidelity", "fid"),
-        ("gaussian", "fidelity", "wasserstein"),
-        *(("mlp", name, name) for name in IMAGE_OBJECTIVES),
-        *(("gaussian", name, name) for name in VALUE_OBJECTIVES),
-    ],
-)
-def test_an_objective_is_a_score_of_the_data_set(space, objective, score):
-    assert SweepSpec.from_mapping({"space": space, "objective": objective}).score_name() == score
+OBJECTIVES = {
+    "digits": ("fidelity", "fid", "kid", "class_kl"),
+    "polygons": ("fidelity", "fid", "kid", "triangle_distance"),
+    "images:photos": ("fidelity", "fid", "kid", "class_kl"),
+    "gaussian": ("fidelity", "wasserstein", "energy", "mean_error", "deviation_error"),
+    "mixture:0,1;4,1": ("fidelity", "wasserstein", "energy", "mean_error", "deviation_error"),
+    "ring": ("fidelity", "energy", "mode_jsd"),
+    "grid": ("fidelity", "energy", "mode_jsd"),
+}
+
+
+@pytest.mark.parametrize("dataset", OBJECTIVES)
+def test_an_objective_is_a_score_of_the_data_set_and_no_other_is_taken(dataset):
+    parsed = parse_dataset_name(dataset)
+    assert objectives(parsed) == OBJECTIVES[dataset]
+    base = {"structure.dataset": dataset, "structure.architecture": "gaussian" if parsed.is_values else "mlp"}
+    size = {"structure.image_size_pixels": 32} if parsed.kind == "images" else {}
+    for objective in {name for names in OBJECTIVES.values() for name in names}:
+        values = {"space": {"base": {**base, **size}}, "objective": objective}
+        if objective in OBJECTIVES[dataset]:
+            assert SweepSpec.from_mapping(values).conditions().objective == objective
+        else:
+            assert f"unknown objective {objective!r} on {dataset}" in refused(values)
+
+
+def test_the_objective_is_asked_of_the_data_set_that_is_set():
+    other = ("structure.architecture=gaussian", "structure.dataset=ring", "objective=mode_jsd")
+    assert SweepSpec.from_mapping({}, other).objective == "mode_jsd"
+    assert "unknown objective 'fid' on ring" in refused({"objective": "fid"}, *other[:2])
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_assigned_hyperparameters_are_fixed_together(order):
+    """Each alone makes no sense on the digits."""
+    pair = ("structure.architecture=gaussian", "structure.dataset=gaussian")
+    spec = SweepSpec.from_mapping({}, [pair[i] for i in order])
+    assert (spec.space.base.structure.architecture, spec.space.base.structure.dataset) == ("gaussian", "gaussian")
+    assert spec.name == "digits"
+    for alone in pair:
+        assert "change one of them" in refused({}, alone)
+
+
+def test_an_assignment_that_leaves_a_range_without_effect_says_which():
+    message = refused({"space": "mlp_minimax"}, "structure.loss=hinge")
+    assert "lane.label_smoothing needs a cross-entropy loss" in message
+    both = SweepSpec.from_mapping({"space": "mlp_minimax"}, ["structure.loss=hinge", "lane.label_smoothing=0"])
+    assert both.space.base.structure.loss == "hinge"
+
+
+def test_the_conditions_are_all_that_a_process_must_know_beside_its_configurations():
+    values = {"objective": "kid", "scoring": {"samples": 50}, "health": {"won_loss": 0.5}, "skip_corrupt_images": True}
+    found = SweepSpec.from_mapping({**values, "data_root": "here"}, ["structure.image_size_pixels=16"]).conditions()
+    assert found == Conditions(
+        dataset="digits",
+        objective="kid",
+        image_size_pixels=16,
+        data_root="here",
+        skip_corrupt_images=True,
+        scoring=ScoringConfig(samples=50),
+        health=HealthConfig(won_loss=0.5),
+    )
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3, 16])

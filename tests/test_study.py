@@ -5,11 +5,21 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from curve_array import CURVE_SPACE, CurveArray, curve_rows, curve_score, curve_spec, opened, run_cohorts, run_folder
+from curve_array import (
+    CURVE_SPACE,
+    CurveArray,
+    curve_death,
+    curve_rows,
+    curve_score,
+    curve_spec,
+    opened,
+    run_cohorts,
+    run_folder,
+)
 from optuna.trial import TrialState
 
 from gan_core.config import GanConfig
-from gan_core.reports import FidelityReport, LaneReport
+from gan_core.reports import Death, FidelityReport, LaneReport
 from results.rows import Outcome
 from results.store import JsonLines, ResultsError
 from sweep.cohort import CohortRun
@@ -17,11 +27,12 @@ from sweep.spec import SweepSpec
 from sweep.study import LaneStudy, derived_seed
 
 LARGE = {"trials": 24, "lanes_per_cohort": 6, "ladder": {"rungs_images": [100, 300, 900], "keep_fraction": 0.5}}
-CLIFF_LR = 5e-3
+CLIFF_LR, CLIFF_BETA1 = 3e-3, 0.7
+DEAD = ("diverged", "collapsed")
 
 
 def cliff(configs) -> CurveArray:
-    return CurveArray(configs, cliff_lr=CLIFF_LR)
+    return CurveArray(configs, cliff_lr=CLIFF_LR, cliff_beta1=CLIFF_BETA1, cliff_images=150)
 
 
 def late_cliff(configs) -> CurveArray:
@@ -29,8 +40,12 @@ def late_cliff(configs) -> CurveArray:
     return CurveArray(configs, cliff_lr=1e-4, cliff_images=300)
 
 
-def report(score: float, images: int = 128, diverged: str | None = None) -> LaneReport:
-    return LaneReport(images, 1.0, 0.5, FidelityReport({"fid": score, "class_kl": 0.0}, "p", "d"), diverged, 0.1, "cpu")
+def report(score: float, images: int = 128, death: Death | None = None) -> LaneReport:
+    fidelity = FidelityReport({"fidelity": score, "class_kl": 0.0}, "p", "d")
+    return LaneReport(images, 1.0, 0.5, fidelity, {"d_gradient": 2.5}, ("oscillation",), death, 0.1, "cpu")
+
+
+DIVERGED, COLLAPSED = Death("diverged", "dead"), Death("collapsed", "still")
 
 
 def told(study: LaneStudy) -> dict[int, tuple]:
@@ -38,10 +53,6 @@ def told(study: LaneStudy) -> dict[int, tuple]:
     trials = {t._trial_id: t for t in study._study.get_trials()}
     ours = {number: trials[identity] for number, identity in study._optuna_trials.items()}
     return {number: (t.state, t.value, t.constraints) for number, t in ours.items()}
-
-
-def without_time(rows: list[dict]) -> list[dict]:
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,7 +65,7 @@ def _unsynced() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The folder of a sweep of 24 trials over three rungs, in which some diverged."""
+    """The folder of a sweep of 24 trials over three rungs, in which some diverged and some collapsed."""
     folder = run_folder(curve_spec(**LARGE), tmp_path_factory.mktemp("study") / "run")
     run_cohorts(curve_spec(**LARGE), folder, cliff)
     return folder
@@ -72,31 +83,51 @@ def last_rows(rows: list[dict]) -> dict[int, dict]:
 def test_every_trial_ends_with_an_outcome_and_climbs_without_a_gap(rows):
     ends = last_rows(rows)
     assert sorted(ends) == list(range(24))
-    assert {row["outcome"] for row in ends.values()} == {"completed", "pruned", "diverged"}
+    assert {row["outcome"] for row in ends.values()} == {"completed", "pruned", "diverged", "collapsed"}
     for trial in ends:
         mine = [row for row in rows if row["trial"] == trial]
         assert [row["rung"] for row in mine] == list(range(len(mine)))
         assert [row["outcome"] for row in mine[:-1]] == ["running"] * (len(mine) - 1)
-        assert [row["images_seen"] for row in mine] == [128, 320, 960][: len(mine)]  # whole batches of 64
+        images = [128, 320, 960][: len(mine)]  # whole batches of 64
+        if mine[-1]["outcome"] in DEAD:
+            images[-1] = 192  # the cliff at 150, on the way to the second rung
+        assert [row["images_seen"] for row in mine] == images
+
+
+def test_a_lane_that_died_on_the_way_has_a_row_of_its_reason_without_a_score_at_the_images_where_it_died(rows):
+    dead = [row for row in rows if row["outcome"] in DEAD]
+    assert {row["outcome"] for row in dead} == set(DEAD)
+    reasons = {"diverged": "discriminator loss is nan", "collapsed": "G ignores its latent"}
+    for row in dead:
+        assert (row["rung"], row["images_seen"], row["reason"]) == (1, 192, reasons[row["outcome"]])
+        assert (row["score"], row["fidelity.fidelity"], row["d_loss"], row["signs"]) == (None, None, None, "")
+
+
+def test_health_and_signs_are_recorded_as_they_were_reported(rows):
+    alive = [row for row in rows if row["outcome"] not in DEAD]
+    assert all(row["health.d_gradient"] == row["score"] and row["health.sample_deviation"] == 0.5 for row in alive)
+    assert all(row["signs"] == ("oscillation low_coverage" if row["seed"] % 3 == 0 else "") for row in alive)
+    assert {row["signs"] for row in alive} == {"", "oscillation low_coverage"}
 
 
 def test_rows_hold_the_formulas_numbers_and_the_best_so_far(rows):
     for row in rows:
         names = [name for name in row if name.startswith(("structure.", "lane.")) or name in ("seed", "data_seed")]
         config = GanConfig.unflatten({name: row[name] for name in names})
-        expected = None if config.lane.generator_lr > CLIFF_LR else curve_score(config, row["images_seen"])
-        assert row["score"] == row["fidelity.fid"] == expected
+        expected = None if row["outcome"] in DEAD else curve_score(config, row["images_seen"])
+        assert (curve_death(config, CLIFF_LR, CLIFF_BETA1) is None) or row["rung"] == 0 or row["outcome"] in DEAD
+        assert row["score"] == row["fidelity.fidelity"] == expected
         so_far = [r["score"] for r in rows if r["trial"] == row["trial"] and r["rung"] <= row["rung"]]
         assert row["best_score"] == min((score for score in so_far if score is not None), default=None)
 
 
 def test_each_rung_is_judged_by_rank_among_all_that_reached_it_alive(rows):
     for number, row in enumerate(rows):
-        if row["outcome"] == "diverged":
+        if row["outcome"] in DEAD:
             continue
         together = {r["trial"] for r in rows if (r["cohort"], r["rung"]) == (row["cohort"], row["rung"])}
         came = [r for i, r in enumerate(rows) if r["rung"] == row["rung"] and (i <= number or r["trial"] in together)]
-        alive = [r["best_score"] for r in came if r["outcome"] != "diverged"]
+        alive = [r["best_score"] for r in came if r["outcome"] not in DEAD]
         rank = 1 + sum(score < row["best_score"] for score in alive)
         assert f"rank {rank} of {len(alive)}" in row["reason"]
 
@@ -118,22 +149,48 @@ def test_a_baseline_without_a_place_says_that_it_is_kept_as_the_baseline(tmp_pat
     assert verdicts[0].reason.startswith("baseline, never pruned; rank 3 of 3")
 
 
-def test_a_diverged_baseline_ends(tmp_path):
+@pytest.mark.parametrize("death", [DIVERGED, COLLAPSED], ids=lambda death: death.outcome)
+def test_a_dead_baseline_ends(tmp_path, death):
     spec = curve_spec(trials=3)
     with opened(spec, run_folder(spec, tmp_path)) as study:
         study.open_cohort(3)
-        verdicts = study.judge(0, 0, [0, 1, 2], [report(math.nan, diverged="dead"), report(1.0), report(2.0)])
-    assert verdicts[0].outcome is Outcome.DIVERGED
-    assert verdicts[0].reason == "dead"
+        verdicts = study.judge(0, 0, [0, 1, 2], [report(math.nan, death=death), report(1.0), report(2.0)])
+    assert (verdicts[0].outcome, verdicts[0].reason) == (Outcome(death.outcome), death.reason)
+    assert not verdicts[0].goes_on
 
 
-def test_optuna_is_told_the_best_score_of_the_completed_and_an_infeasible_pruning_of_the_diverged(finished, rows):
+def test_a_dead_lane_takes_no_place_from_the_living(tmp_path):
+    """Of four that come to a rung, half go on: two of four alive, one of three where one is dead."""
+    spec = curve_spec(trials=4, lanes_per_cohort=4, ladder=LARGE["ladder"])
+    found = []
+    for death in (None, COLLAPSED):
+        with opened(spec, run_folder(spec, tmp_path / str(death is None))) as study:
+            study.open_cohort(4)
+            reports = [report(9.0), report(1.0), report(2.0), report(math.nan if death else 3.0, death=death)]
+            found.append([verdict.reason for verdict in study.judge(0, 0, [0, 1, 2, 3], reports)])
+    assert found[0][1:3] == ["rank 1 of 4", "rank 2 of 4"]
+    assert found[1][1:3] == ["rank 1 of 3", "rank 2 of 3 at rung 0, the best 1 go on"]
+
+
+def test_a_cohort_of_the_dead_alone_is_told_and_the_study_goes_on(tmp_path):
+    spec = curve_spec(trials=4)
+    with opened(spec, run_folder(spec, tmp_path)) as study:
+        study.open_cohort(3)
+        dead = [report(math.nan, images=64, death=death) for death in (DIVERGED, COLLAPSED, DIVERGED)]
+        assert not any(verdict.goes_on for verdict in study.judge(0, 0, [0, 1, 2], dead))
+        assert (study.snapshot().best_trial, study.snapshot().done) == (None, 3)
+        assert study.open_cohort(3) is not None
+        assert study.judge(1, 0, [3], [report(5.0)])[0].goes_on
+        assert study.snapshot().best_trial == 3
+
+
+def test_optuna_is_told_the_best_score_of_the_completed_and_an_infeasible_pruning_of_the_dead(finished, rows):
     with opened(curve_spec(**LARGE), finished) as study:
         found = told(study)
     for trial, row in last_rows(rows).items():
         state, value, constraints = found[trial]
         assert state is {"completed": TrialState.COMPLETE}.get(row["outcome"], TrialState.PRUNED)
-        assert constraints == ({"diverged": 1.0} if row["outcome"] == "diverged" else {})
+        assert constraints == ({row["outcome"]: 1.0} if row["outcome"] in DEAD else {})
         if row["outcome"] == "completed":
             assert value == row["best_score"]
 
@@ -145,6 +202,7 @@ def test_optuna_has_heard_the_best_so_far_at_every_rung_a_trial_reached_alive(fi
     for trial in range(24):
         mine = [r for r in rows if r["trial"] == trial and r["best_score"] is not None]
         assert heard[trial] == {r["images_seen"]: r["best_score"] for r in mine}
+    assert any(row["best_score"] is not None for row in rows if row["outcome"] in DEAD)
 
 
 def test_a_lane_that_diverges_after_good_rungs_is_infeasible_and_keeps_its_report(tmp_path):
@@ -194,7 +252,7 @@ def test_a_cohort_that_fails_before_its_first_rung_has_rows_too(tmp_path):
 def test_judged_again_a_rung_gives_the_same_verdicts_and_writes_nothing(tmp_path):
     spec = curve_spec(trials=3)
     folder = run_folder(spec, tmp_path)
-    reports = [report(3.0), report(math.nan, diverged="dead"), report(2.0)]
+    reports = [report(3.0), report(math.nan, death=DIVERGED), report(2.0)]
     with opened(spec, folder) as study:
         study.open_cohort(3)
         first = study.judge(0, 0, [0, 1, 2], reports)
@@ -321,11 +379,11 @@ def test_a_snapshot_counts_trials_images_and_the_best(tmp_path):
         study.open_cohort(3)
         study.note_images([0, 1], 64)
         assert (study.snapshot().running, study.snapshot().images) == (3, 128)
-        study.judge(0, 0, [0, 1, 2], [report(3.0), report(math.nan, diverged="dead"), report(2.0)])
+        study.judge(0, 0, [0, 1, 2], [report(3.0), report(math.nan, death=DIVERGED), report(2.0)])
         snapshot = study.snapshot()
     assert (snapshot.trials, snapshot.done, snapshot.running, snapshot.images) == (5, 1, 2, 3 * 128)
     assert (snapshot.best_trial, snapshot.best_score, snapshot.baseline_score) == (2, 2.0, 3.0)
-    assert snapshot.outcomes == {"completed": 0, "pruned": 0, "diverged": 1, "failed": 0}
+    assert snapshot.outcomes == {"completed": 0, "pruned": 0, "diverged": 1, "collapsed": 0, "failed": 0}
     assert snapshot.best_config["seed"] == derived_seed(0, "trial", 2)
 
 

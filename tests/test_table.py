@@ -32,11 +32,13 @@ def row(trial: int, rung: int, score: float, outcome: Outcome = Outcome.RUNNING,
         best_score=score,
         seconds=0.5,
         device="cpu",
-        objective="fid",
+        objective="fidelity",
         protocol="p",
         data_digest="d",
         code_version="v",
-        fidelity={"fid": score},
+        signs="oscillation" if trial == 1 else "",
+        fidelity={"fidelity": score, "fid": score + 1},
+        health={"d_gradient": 10.0 * trial},
         hyperparameters={"lane.beta1": trial / 10},
     ).flat()
     return {**plain, **values}
@@ -53,6 +55,8 @@ ROWS = [
     row(1, 1, 7.0, Outcome.COMPLETED),
     row(2, 1, math.nan, Outcome.DIVERGED),
     row(5, 1, math.nan, Outcome.FAILED, protocol="", device=""),
+    row(6, 0, 0.125),
+    row(6, 1, math.nan, Outcome.COLLAPSED),
 ]
 
 
@@ -71,13 +75,13 @@ def table(tmp_path) -> ResultsTable:
 def test_the_frame_has_a_row_for_each_trial_at_each_rung_as_recorded(table):
     assert table.frame[["trial", "rung"]].values.tolist() == [[r["trial"], r["rung"]] for r in ROWS]
     assert table.frame["score"].dtype == float
-    assert table.frame["score"].isna().sum() == 3
-    assert table.objective == "fid"
+    assert table.frame["score"].isna().sum() == 4
+    assert table.objective == "fidelity"
 
 
 def test_trials_stand_best_first_at_their_best_rung_and_the_dead_last(table):
     trials = table.trials
-    assert trials["trial"].tolist() == [1, 4, 0, 5, 2, 3]
+    assert trials["trial"].tolist() == [1, 4, 0, 6, 5, 2, 3]
     assert trials.set_index("trial").loc[1, ["rung", "score", "images_seen"]].tolist() == [0, 4.0, 100]
 
 
@@ -87,11 +91,18 @@ def test_a_trial_has_the_outcome_of_its_last_rung_and_what_it_cost_in_all(table)
     assert (first["images_trained"], first["seconds"]) == (200, 1.0)
 
 
-def test_the_best_is_the_lowest_at_its_best_rung_and_never_diverged_or_failed(table):
+def test_the_best_is_the_lowest_at_its_best_rung_and_never_a_dead_one(table):
     best: Any = table.best()
     assert (best["trial"], best["score"], best["rung"]) == (1, 4.0, 0)
     assert set(table.contenders["trial"]) == {0, 1, 4}
-    assert 0.25 in table.frame["score"].tolist()  # the failed trial scored lower once
+    assert {0.125, 0.25, 0.5} <= set(table.frame["score"])  # the dead trials scored lower once
+
+
+def test_signs_and_health_are_those_of_a_trials_best_rung(table):
+    trials = table.trials.set_index("trial")
+    assert trials["signs"].to_dict() == {t: "oscillation" if t == 1 else "" for t in range(7)}
+    assert trials["health.d_gradient"].to_dict() == {t: 10.0 * t for t in range(7)}
+    assert table.frame["health.d_gradient"].dtype == float
 
 
 def test_ties_go_to_the_earlier_trial(tmp_path):
@@ -112,15 +123,15 @@ def test_the_baseline_is_trial_0_once_it_has_a_score(tmp_path, table):
 
 
 def test_a_table_without_any_living_trial_has_no_best(tmp_path):
-    rows = [row(0, 0, math.nan, Outcome.DIVERGED), row(1, 0, 3.0, Outcome.FAILED)]
+    rows = [row(0, 0, math.nan, Outcome.DIVERGED), row(1, 0, 3.0, Outcome.FAILED), row(2, 0, 1.0, Outcome.COLLAPSED)]
     table = ResultsTable.load(stored(tmp_path, rows))
-    assert len(table.trials) == 2
-    with pytest.raises(ResultsError, match="no trial of this run has a score"):
+    assert len(table.trials) == 3
+    with pytest.raises(ResultsError, match="no trial of this run has a score; all diverged, collapsed or failed"):
         table.best()
 
 
 def test_a_trial_that_there_is_not_is_refused_with_those_that_there_are(table):
-    with pytest.raises(ResultsError, match=r"no trial 9 in this run; trials with results: 0 to 5"):
+    with pytest.raises(ResultsError, match=r"no trial 9 in this run; trials with results: 0 to 6"):
         table.trial(9)
 
 
@@ -130,8 +141,11 @@ def test_a_trial_twice_at_a_rung_is_refused(tmp_path):
 
 
 def test_rows_of_two_protocols_are_refused(tmp_path):
+    path = stored(tmp_path, [ROWS[0], {**ROWS[1], "protocol": "other"}])
     with pytest.raises(ResultsError, match="different protocols cannot be compared: other, p"):
-        ResultsTable.load(stored(tmp_path, [ROWS[0], {**ROWS[1], "protocol": "other"}]))
+        ResultsTable.load(path)
+    with pytest.raises(ResultsError, match="different protocols cannot be compared: other, p"):
+        export_trial(path, 0)
 
 
 @pytest.mark.parametrize("column", ["score", "d_loss", "protocol", "objective", "seconds", "best_score", "trial"])
@@ -141,7 +155,7 @@ def test_a_table_without_one_of_its_columns_is_refused_by_its_name(tmp_path, col
         ResultsTable.load(stored(tmp_path, rows))
 
 
-@pytest.mark.parametrize("column", ["score", "fidelity.fid", "seconds"])
+@pytest.mark.parametrize("column", ["score", "fidelity.fid", "health.d_gradient", "seconds"])
 def test_a_number_that_is_text_is_refused(tmp_path, column):
     with pytest.raises(ResultsError, match=column):
         ResultsTable.load(stored(tmp_path, [ROWS[0], {**ROWS[1], column: "good"}]))
@@ -175,7 +189,7 @@ def test_the_table_the_export_the_sampler_and_the_final_line_agree_on_the_best(c
         told = study._study.best_trial
         assert study._optuna_trials[snapshot.best_trial or 0] == told._trial_id
     exported = yaml.safe_load(export_trial(curve_run.path))
-    scores = [best["score"], snapshot.best_score, told.value, exported["score"]["fid"]]
+    scores = [best["score"], snapshot.best_score, told.value, exported["score"]["fidelity"]]
     assert scores == [best["score"]] * 4
     assert [snapshot.best_trial, exported["source"]["trial"]] == [best["trial"]] * 2
     assert snapshot.best_config["lane.beta1"] == best["lane.beta1"] == exported["configuration"]["lane.beta1"]
@@ -192,11 +206,13 @@ def test_a_row_is_understood_alone(curve_run):
     frame: Any = ResultsTable.load(curve_run.path).frame
     columns = [
         *("trial", "cohort", "lane", "rung", "images_seen", "outcome", "reason", "d_loss", "g_loss"),
-        *("fidelity.fid", "seconds", "device", "objective", "protocol", "data_digest", "seed", "code_version"),
+        *("fidelity.fidelity", "health.d_gradient", "signs"),
+        *("seconds", "device", "objective", "protocol", "data_digest", "seed", "code_version"),
         *("structure.loss", "structure.generator_width", "lane.generator_lr", "lane.beta1", "data_seed"),
     ]
     assert set(columns) <= set(frame.columns)
-    assert frame[columns].drop(columns=["d_loss", "g_loss", "fidelity.fid"]).notna().all(axis=None)
+    measured = ["d_loss", "g_loss", "fidelity.fidelity", "health.d_gradient"]
+    assert frame[columns].drop(columns=measured).notna().all(axis=None)
     assert (frame["seed"].nunique(), frame["data_seed"].nunique()) == (12, 1)
 
 

@@ -7,6 +7,7 @@ TINY = (
     "structure.discriminator_width=16",
     "structure.latent_size=4",
     "lane.ema_half_life_images=500",
+    "scoring.samples=200",
     "ladder.rungs_images=[256, 512]",
     "ladder.keep_fraction=0.5",
     "trials=4",

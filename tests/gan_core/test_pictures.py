@@ -165,7 +165,7 @@ def test_corrupt_pictures_are_refused_by_name_and_count_or_left_out_with_one_war
     for _ in ("read", "from the cache"):
         with pytest.raises(InputError) as refused:
             load_pictures(str(folder), SIZE)
-        assert str(refused.value) == f"{says}...; mend or remove them, or leave them out with skip_corrupt"
+        assert str(refused.value) == f"{says}...; mend or remove them, or leave them out (--skip-corrupt-images)"
         with pytest.warns(UserWarning, match="left out$") as warned:
             assert levels(folder, skip_corrupt=True) == [0, 9, 10, 11]
         assert [str(warning.message) for warning in warned] == [f"{says}...; left out"]

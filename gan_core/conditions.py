@@ -1,0 +1,57 @@
+"""What all trials of a sweep share beside their search space: the data, how lanes are scored and watched. No torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from gan_core.fields import check_fields, describe, fitted, ranged
+from gan_core.health import HealthConfig
+from gan_core.input_error import InputError, nearest
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringConfig:
+    """The protocol by which samples are scored. Raises InputError when a value has the wrong type or range."""
+
+    features: str = ranged("auto", "classifier, pca, inception, or a .pt, .ts or .pt2 file; auto: by the data set")
+    inception_weights: str = ranged("", "the file of Inception's weights; empty: torch.hub's folder")
+    samples: int = ranged(0, "drawn for a score; 0: 2,000 images or 10,000 numbers", low=0, high=10**6)
+    class_kl_limit: float = ranged(0.1, "KL of classes in nats that fidelity puts up with", low=1e-6, high=1e3)
+    coverage_limit: float = ranged(0.5, "share of real samples' coverage that it asks for", low=0.0, high=1.0)
+
+    def __post_init__(self) -> None:
+        check_fields("scoring", self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """All that a process must know to train and score any configuration of a sweep.
+
+    dataset: as `structure.dataset`; objective: the score that is minimised; data_root: the folder of data sets on
+    disk; skip_corrupt_images: leave out the pictures of a folder that cannot be read, with a warning, instead of
+    refusing the folder.
+    """
+
+    dataset: str
+    objective: str = "fidelity"
+    image_size_pixels: int = 0
+    data_root: str | None = None
+    skip_corrupt_images: bool = False
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
+
+
+def parse_section(section: type[Section], key: str, values: Any) -> Section:
+    """A mapping under `key` of a file -> ScoringConfig or HealthConfig; what is not named keeps its default.
+
+    Raises InputError for what is no mapping, for an unknown key (naming the nearest right one) and for a wrong value.
+    """
+    known = describe(section)
+    if not isinstance(values, Mapping):
+        raise InputError(f"{key} must map {', '.join(known)} to values, got {values!r}")
+    for name in values:
+        if name not in known:
+            raise InputError(f"unknown key {str(name)!r} in {key}; {nearest(str(name), known)}")
+    return section(**{name: fitted(f"{key}.{name}", known[name], value) for name, value in values.items()})

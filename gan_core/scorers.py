@@ -1,0 +1,202 @@
+"""The scores of images, and which scorer a data set has.
+
+L lanes, M samples, D features, K classes.
+"""
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan_core.conditions import ScoringConfig
+from gan_core.data import Dataset
+from gan_core.features import FeatureExtractor, extract, load_extractor
+from gan_core.fidelity import (
+    class_accuracy,
+    class_divergence,
+    code_agreement,
+    constrained_fidelity,
+    frechet_distance,
+    frechet_floor,
+    moments,
+    point_mass_distance,
+)
+from gan_core.input_error import InputError
+from gan_core.lanes import Stream
+from gan_core.latents import shared_choices
+from gan_core.neighbours import (
+    NEIGHBOURS,
+    coverage_null,
+    data_copying,
+    data_copying_error,
+    kernel_distance,
+    nearest_distance,
+    prdc,
+    real_neighbours,
+)
+from gan_core.polygons import recall_ceiling, triangle_reference, triangle_scores
+from gan_core.protocol import (
+    LATENT_SEED,
+    Scorer,
+    Scores,
+    check_samples,
+    chosen,
+    drawn_samples,
+    held_out_split,
+    limits,
+    reports,
+)
+from gan_core.reports import FidelityReport
+from gan_core.training import LaneArray
+from gan_core.value_scorers import PlaneScorer, ValueScorer
+
+IMAGE_SAMPLES = 2_000
+COPY_SAMPLES = 250  # looked up in the whole training split, at a sixth of a score's cost; the error is 0.02
+COPY_TRAIN_IMAGES = 60_000
+COVERED_SHARE = 0.01  # a class with a smaller share of the samples counts as missing
+
+
+class ImageScorer:
+    """Images in a feature space, against the held-out split. Each score has its noise floor or error beside it.
+
+    `fidelity`, what a sweep minimises: `fid` less `fid_floor`, and far more where the classes or the coverage break
+    their limits, by `violation`. `kid` with `kid_error`; `precision`, `recall` (`_real`: what as many training images
+    score, or all there are); `density`; `coverage` (`coverage_floor`: what real samples are expected to have).
+    `memorisation`: the share of samples nearer to the training split than a held-out image is, 1/2 +-
+    `memorisation_error` without copying. Where there are labels: `class_kl` in nats and `classes_covered`; for
+    conditional models `class_accuracy`, overall and by class, and for categorical codes `code_agreement`. On triangles:
+    their own precision and recall.
+    """
+
+    def __init__(
+        self, dataset: Dataset, scoring: ScoringConfig, extractor: FeatureExtractor, cheap: FeatureExtractor
+    ) -> None:
+        """extractor: of the features that are compared. cheap: the data set's own (`auto`): copies are looked for in
+        them, and classes come with them where there are labels.
+        """
+        self.scoring, self.dataset, self.extractor, self._cheap = scoring, dataset, extractor, cheap
+        self.samples = scoring.samples or IMAGE_SAMPLES
+        self.data_digest = dataset.digest
+        names = "+".join(dict.fromkeys((extractor.name, cheap.name)))
+        reference = held_out_split(dataset, len(dataset.held_out))
+        self.protocol = "/".join(("fid", names, reference, drawn_samples(self.samples), limits(scoring)))
+        self._check_counts()
+        mean, covariance = moments(extract(extractor, dataset.held_out)[0].unsqueeze(0))
+        self._mean, self._covariance = mean[0], covariance[0]
+        self._scale = point_mass_distance(self._covariance)
+        if dataset.held_out_labels is not None:
+            counts = torch.bincount(dataset.held_out_labels, minlength=dataset.classes)
+            self._shares = counts.double() / len(dataset.held_out)
+            labels = chosen(dataset.held_out_labels, self.samples, 1)
+            self.asked = labels[torch.arange(self.samples) % len(labels)]  # in the held-out split's own shares
+        reference = chosen(dataset.held_out, self.samples, 1)
+        self._real = extract(extractor, reference)[0]
+        self._neighbours = real_neighbours(self._real)
+        self._train = extract(cheap, chosen(dataset.train, COPY_TRAIN_IMAGES, 2))[0]
+        self._held_out_distances = nearest_distance(extract(cheap, reference)[0].unsqueeze(0), self._train)[0]
+        self._triangles = triangle_reference(reference) if dataset.name == "polygons" else None
+        self.constants = self._constants(len(reference))
+
+    def _check_counts(self) -> None:
+        """Raises InputError where there are too few samples or held-out images for nearest neighbours."""
+        check_samples(self.samples, NEIGHBOURS + 1)
+        held_out = len(self.dataset.held_out)
+        if held_out <= NEIGHBOURS:
+            raise InputError(
+                f"scores need at least {NEIGHBOURS + 1} held-out images, and data set {self.dataset.name!r} has "
+                f"{held_out}; add pictures"
+            )
+
+    def _constants(self, references: int) -> dict[str, float]:
+        """The floors: what real samples would score."""
+        real = prdc(
+            extract(self.extractor, chosen(self.dataset.train, self.samples, 3))[0].unsqueeze(0), self._neighbours
+        )
+        copied = min(COPY_SAMPLES, self.samples)
+        constants = {
+            "fid_floor": frechet_floor(self._covariance, self.samples, len(self.dataset.held_out)),
+            "coverage_floor": coverage_null(self.samples, references),
+            "precision_real": float(real.precision),
+            "recall_real": float(real.recall),
+            "memorisation_error": data_copying_error(copied, references),
+        }
+        if self._cheap.classifies:
+            constants["class_kl_floor"] = (self.dataset.classes - 1) / (2 * self.samples)
+        if self._triangles is not None:
+            constants["triangle_recall_floor"] = recall_ceiling(self.samples, references)
+        return constants
+
+    def score(self, array: LaneArray) -> list[FidelityReport]:
+        asked = self.asked if array.networks.conditional else None
+        images = array.generate(array.shared_latents(Stream.SCORE_LATENTS, self.samples, LATENT_SEED, asked))
+        features, near, predicted = self._seen(images)
+        distances = frechet_distance(*moments(features), self._mean, self._covariance)
+        kid, kid_error = kernel_distance(features, self._real)
+        scores = {"fid": distances, "kid": kid, "kid_error": kid_error, **asdict(prdc(features, self._neighbours))}
+        scores["memorisation"] = data_copying(nearest_distance(near, self._train), self._held_out_distances)
+        if predicted is not None:
+            scores |= self._class_scores(predicted, distances, array)
+        if self._triangles is not None:
+            found = asdict(triangle_scores(images, self._triangles))
+            scores |= {f"triangle_{name}": column for name, column in found.items()}
+        fidelity, violation = constrained_fidelity(
+            distances,
+            self.constants["fid_floor"],
+            scores.get("class_kl"),
+            scores["coverage"] / self.constants["coverage_floor"],
+            scale=self._scale,
+            class_kl_limit=self.scoring.class_kl_limit,
+            coverage_limit=self.scoring.coverage_limit,
+        )
+        scores = {"fidelity": fidelity, "violation": violation, **scores}
+        return reports(scores, self.constants, self, array.lanes)
+
+    def _seen(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """On the CPU: features [L, M, D], cheap ones of the first COPY_SAMPLES, and where there are labels predicted
+        classes [L, M].
+        """
+        self.extractor = self.extractor.to(images.device)  # and kept there: moving may be slow
+        self._cheap = self._cheap.to(images.device)
+        features, near, predicted = [], [], []
+        for lane in images:  # one at a time, so that no lane's numbers depend on its neighbours
+            found = extract(self.extractor, lane)
+            cheap = found if self._cheap.name == self.extractor.name else extract(self._cheap, lane)
+            features.append(found[0].cpu())
+            near.append(cheap[0][:COPY_SAMPLES].cpu())
+            if cheap[1] is not None:
+                predicted.append(cheap[1].argmax(1).cpu())
+        return torch.stack(features), torch.stack(near), torch.stack(predicted) if predicted else None
+
+    def _class_scores(self, predicted: Tensor, distances: Tensor, array: LaneArray) -> Scores:
+        """Of predicted classes [L, M]; NaN where the lane's samples are not finite, as its distance is."""
+        classes = self.dataset.classes
+        shares = torch.stack([torch.bincount(lane, minlength=classes).double() for lane in predicted]) / self.samples
+        scores = {
+            "class_kl": class_divergence(shares, self._shares),
+            "classes_covered": (shares >= COVERED_SHARE).sum(1).double(),
+        }
+        choices = array.networks.choices
+        if array.networks.conditional:
+            by_class = class_accuracy(predicted, self.asked, classes)
+            scores["class_accuracy"] = (predicted == self.asked).double().mean(1)
+            scores |= {f"class_accuracy_{label}": by_class[:, label] for label in range(classes)}
+        elif choices:
+            codes = shared_choices(self.samples, choices).expand_as(predicted)
+            scores["code_agreement"] = code_agreement(codes, predicted, max(choices, classes))
+        return {name: torch.where(distances.isnan(), math.nan, column) for name, column in scores.items()}
+
+
+def build_scorer(dataset: Dataset, scoring: ScoringConfig) -> Scorer:
+    """The scorer of a data set; trains or loads the feature extractor where one is needed. Raises InputError for
+    features that cannot be had.
+    """
+    if dataset.truth is None:
+        weights = Path(scoring.inception_weights).expanduser() if scoring.inception_weights else None
+        cheap = load_extractor(dataset)
+        same = scoring.features in ("auto", "classifier" if cheap.classifies else "pca") and weights is None
+        extractor = cheap if same else load_extractor(dataset, scoring.features, weights)
+        return ImageScorer(dataset, scoring, extractor, cheap)
+    kind = ValueScorer if dataset.sample_shape == (1,) else PlaneScorer
+    return kind(dataset, scoring, dataset.truth)

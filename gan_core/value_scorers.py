@@ -1,0 +1,102 @@
+"""The scores of data sets of numbers, whose distribution is known: in one dimension, and in the plane.
+
+L lanes, M samples.
+"""
+
+import math
+from dataclasses import asdict
+
+import torch
+
+from gan_core.conditions import ScoringConfig
+from gan_core.data import Dataset
+from gan_core.fidelity import constrained_fidelity, wasserstein_1d, wasserstein_floor_of_cdf
+from gan_core.lanes import Stream
+from gan_core.neighbours import energy_distance
+from gan_core.protocol import LATENT_SEED, check_samples, drawn_samples, held_out_split, limits, reports
+from gan_core.reports import FidelityReport
+from gan_core.training import LaneArray
+from gan_core.values import Mixture, mode_scores
+
+VALUE_SAMPLES = 10_000
+PLANE_SAMPLES = 2_500  # as PacGAN and VEEGAN score rings and grids; all pairs are formed
+FEWEST_SAMPLES = 4  # of which a discrepancy has an error
+
+
+class ValueScorer:
+    """Numbers [n, 1] against the distribution they should have, exactly known.
+
+    `fidelity`: `wasserstein`, the Wasserstein-1 distance to the exact quantiles, less `wasserstein_floor`, what exact
+    samples would have; of a mixture, far more where fewer modes are covered than the limit. `energy` with
+    `energy_error`; `mean_error`, `deviation_error`; of a mixture `modes_covered`, `high_quality_share`, `mode_jsd`.
+    """
+
+    def __init__(self, dataset: Dataset, scoring: ScoringConfig, truth: Mixture) -> None:
+        self.scoring, self.truth = scoring, truth
+        self.samples = scoring.samples or VALUE_SAMPLES
+        check_samples(self.samples, FEWEST_SAMPLES)
+        self.data_digest = dataset.digest
+        self.quantiles = truth.quantiles(self.samples)
+        # Quantiles are no draws: the unbiased energy would be off by its error at as many, and by a tenth of it at ten
+        # times as many.
+        self._fine = truth.quantiles(10 * self.samples).unsqueeze(1)
+        spread = 9 * float(truth.deviations.max())
+        grid = torch.linspace(float(truth.means.min()) - spread, float(truth.means.max()) + spread, 200_001).double()
+        self.constants = {"wasserstein_floor": wasserstein_floor_of_cdf(grid, truth.cdf(grid), self.samples)}
+        self.protocol = f"wasserstein/exact-quantiles/{dataset.name}/{drawn_samples(self.samples)}/{limits(scoring)}"
+
+    def score(self, array: LaneArray) -> list[FidelityReport]:
+        drawn = array.generate(array.shared_latents(Stream.SCORE_LATENTS, self.samples, LATENT_SEED))
+        values = drawn.flatten(1).double().cpu()  # [L, M]
+        values = torch.where(values.isfinite().all(1, keepdim=True), values, math.nan)
+        distance = wasserstein_1d(values, self.quantiles)
+        energy, energy_error = energy_distance(values.unsqueeze(2), self._fine)
+        deviations = torch.stack([lane.std() for lane in values])  # std(1) rounds by how many lanes there are
+        scores = {
+            "wasserstein": distance,
+            "energy": energy,
+            "energy_error": energy_error,
+            "mean_error": (values.mean(1) - float(self.truth.mean)).abs(),
+            "deviation_error": (deviations - float(self.truth.deviation)).abs(),
+        }
+        covered = None
+        if self.truth.modes > 1:
+            found = mode_scores(values.unsqueeze(2), self.truth)
+            scores |= asdict(found)
+            covered = found.modes_covered / self.truth.modes
+        scale = 2 * float(self.truth.deviation)
+        limit = self.scoring.coverage_limit
+        floor = self.constants["wasserstein_floor"]
+        fidelity, violation = constrained_fidelity(distance, floor, None, covered, scale=scale, coverage_limit=limit)
+        return reports({"fidelity": fidelity, "violation": violation, **scores}, self.constants, self, array.lanes)
+
+
+class PlaneScorer:
+    """Points [n, 2] against held-out draws of a mixture.
+
+    `fidelity`: `energy`, the squared energy distance without bias (so its floor is 0; `energy_error` is its standard
+    error), and far more where fewer modes are covered than the limit. `modes_covered`, `high_quality_share` and
+    `mode_jsd` as in `gan_core.values`.
+    """
+
+    def __init__(self, dataset: Dataset, scoring: ScoringConfig, truth: Mixture) -> None:
+        self.scoring, self.truth = scoring, truth
+        self.samples = scoring.samples or PLANE_SAMPLES
+        check_samples(self.samples, FEWEST_SAMPLES)
+        self.data_digest = dataset.digest
+        self._real = dataset.held_out[: self.samples].double()
+        self._scale = 4 * float(self._real.var(0).sum().sqrt())
+        self.constants = {"modes": float(truth.modes)}
+        self.protocol = (
+            f"energy/{held_out_split(dataset, len(self._real))}/{drawn_samples(self.samples)}/{limits(scoring)}"
+        )
+
+    def score(self, array: LaneArray) -> list[FidelityReport]:
+        drawn = array.generate(array.shared_latents(Stream.SCORE_LATENTS, self.samples, LATENT_SEED))
+        points = drawn.double().cpu()  # [L, M, 2]
+        energy, energy_error = energy_distance(points, self._real)
+        found = mode_scores(points, self.truth)
+        covered, limit = found.modes_covered / self.truth.modes, self.scoring.coverage_limit
+        fidelity, violation = constrained_fidelity(energy, 0.0, None, covered, scale=self._scale, coverage_limit=limit)
+        scores = {"fidelity": fidelity, "violation": violation, "energy": energy, "energy_error": energy_error}
+        return reports({**scores, **asdict(found)}, self.constants, self, array.lanes)

@@ -1,0 +1,282 @@
+"""Arrays with their scorers: what a report holds, how lanes die and leave, what a process is made from."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny_arrays import bits
+
+from gan_core.conditions import Conditions, ScoringConfig
+from gan_core.config import GanConfig, LaneConfig, StructureConfig
+from gan_core.data import Dataset
+from gan_core.health import HealthConfig
+from gan_core.input_error import InputError
+from gan_core.lanes import Stream
+from gan_core.protocol import LATENT_SEED, Scorer
+from gan_core.reports import Death, LaneReport
+from gan_core.scorers import ImageScorer, PlaneScorer, ValueScorer, build_scorer
+from gan_core.scoring import ScoredArray, Workshop, evaluate
+from gan_core.training import LaneArray
+from gan_core.watch import WATCH_EVERY_STEPS
+
+BATCH = 20
+WATCHED = WATCH_EVERY_STEPS * BATCH
+HEALTH = HealthConfig(grace_images=0)
+STRUCTURE = StructureConfig(
+    architecture="gaussian",
+    dataset="gaussian",
+    generator_width=7,
+    discriminator_width=7,
+    latent_size=1,
+    batch_size=BATCH,
+)
+
+
+def configs(lanes: int = 3) -> list[GanConfig]:
+    """Lanes that differ; the second has a turn of G after 10,000 steps only."""
+    known = [LaneConfig(), LaneConfig(discriminator_steps=1000), *(LaneConfig(generator_lr=i / 100) for i in (1, 2, 3))]
+    return [GanConfig(structure=STRUCTURE, lane=lane, seed=seed) for seed, lane in enumerate(known[:lanes])]
+
+
+@pytest.fixture(scope="module")
+def scorer(gaussian: Dataset) -> Scorer:
+    return build_scorer(gaussian, ScoringConfig(samples=500))
+
+
+def scored(gaussian: Dataset, scorer: Scorer, chosen: Sequence[int] = (0, 1, 2)) -> ScoredArray:
+    """An array of some of five lanes."""
+    known = configs(5)
+    return ScoredArray(LaneArray([known[i] for i in chosen], gaussian, health=HEALTH), scorer, HEALTH)
+
+
+def poison(array: ScoredArray, lane: int) -> None:
+    """From the next step on the lane's D answers NaN."""
+    array.array.state.discriminator.flat[lane] = math.nan
+
+
+def timeless(reports: Sequence[LaneReport]) -> list[str]:
+    """Reports as text, in which NaN equals NaN, without the seconds."""
+    return [repr(replace(report, seconds=0.0)) for report in reports]
+
+
+def test_a_report_holds_losses_and_what_was_watched_since_the_one_before(gaussian, scorer):
+    array, twin = (LaneArray(configs(), gaussian, health=HEALTH) for _ in range(2))
+    for one in (array, twin):
+        assert one.train_to(640)
+    means = twin.state.watch.means()
+    reports = evaluate(array, scorer, HEALTH, time.monotonic())
+    for report, seen in zip(reports, means, strict=True):
+        assert report.d_loss == seen["d_loss"]
+        others = {name: value for name, value in seen.items() if name not in ("d_loss", "g_loss")}
+        assert repr(report.health) == repr(others)  # in which NaN equals NaN
+        assert (report.images_seen, report.device, report.death) == (640, "cpu", None)
+        assert report.health["discriminator_accuracy"] > 0
+    assert [report.g_loss for report in reports][::2] == [seen["g_loss"] for seen in means][::2]
+    assert math.isnan(reports[1].g_loss)
+    assert [report.fidelity for report in reports] == scorer.score(twin)
+    assert math.isnan(evaluate(array, scorer, HEALTH, time.monotonic())[0].d_loss)
+
+
+def test_signs_are_told_by_the_thresholds_and_after_the_grace(gaussian, scorer):
+    every = HealthConfig(exploded_gradient=0.0, won_accuracy=0.0, won_loss=1e12)
+    for grace, expected in ((640, {"exploded_gradient", "discriminator_won"}), (641, {"exploded_gradient"})):
+        array = LaneArray(configs(), gaussian)
+        array.train_to(640)
+        reports = evaluate(array, scorer, replace(every, grace_images=grace), time.monotonic())
+        assert [set(report.signs) for report in reports] == [expected] * 3
+
+
+@pytest.mark.parametrize(
+    ("network", "value", "scoreless"),
+    [("generator", math.nan, True), ("generator", math.inf, False), ("discriminator", math.inf, False)],
+)
+def test_a_lane_whose_weights_are_not_finite_dies_at_the_rung(gaussian, scorer, network, value, scoreless):
+    array, twin = (scored(gaussian, scorer) for _ in range(2))
+    for one in (array, twin):
+        one.train_to(320)
+    getattr(array.array.state, network).flat[1, 0] = value
+    reports, theirs = array.train_to(320), twin.train_to(320)
+    assert [report.death for report in reports] == [None, Death("diverged", "weights are not finite"), None]
+    assert math.isnan(reports[1].fidelity.values["fidelity"]) is scoreless
+    assert timeless([reports[0], reports[2]]) == timeless([theirs[0], theirs[2]])
+
+
+def test_a_lane_without_a_score_dies_at_the_rung(gaussian, scorer):
+    array = scored(gaussian, scorer)
+    array.train_to(320)
+    array.array.state.generator.flat[2] = 1e38  # finite, but what it draws is not
+    reports = array.train_to(320)
+    assert [report.death for report in reports] == [None, None, Death("diverged", "score is nan")]
+
+
+def test_a_lane_that_dies_between_rungs_leaves_at_once_and_the_others_are_as_if_it_had_never_been(gaussian, scorer):
+    array, without = scored(gaussian, scorer), scored(gaussian, scorer, (0, 2))
+    poison(array, 1)
+    seen = []
+    reports, theirs = array.train_to(2000, seen.append), without.train_to(2000)
+    assert array.array.lanes == 2
+    assert seen == list(range(BATCH, 2001, BATCH))
+    assert [report.images_seen for report in reports] == [2000, WATCHED, 2000]
+    assert reports[1].death == Death("diverged", "discriminator loss is nan")
+    assert reports[1].fidelity.values.keys() == {"fidelity"}
+    assert math.isnan(reports[1].fidelity.values["fidelity"])
+    assert (reports[1].fidelity.protocol, reports[1].signs) == (scorer.protocol, ())
+    assert timeless([reports[0], reports[2]]) == timeless(theirs)
+    mine, other = array.array.state.tensors(), without.array.state.tensors()
+    assert [name for name in mine if bits(mine[name]) != bits(other[name])] == []
+    assert reports[0].d_loss != reports[2].d_loss
+
+
+def test_two_lanes_may_die_at_different_times_and_seconds_are_counted_once(gaussian, scorer):
+    array = scored(gaussian, scorer, range(5))
+    poison(array, 0)
+    started = time.monotonic()
+
+    def step(images: int) -> None:
+        if images == WATCHED + BATCH:
+            poison(array, 2)  # lanes 1, 2, 3, 4 are left
+
+    reports = array.train_to(1000, step)
+    elapsed = time.monotonic() - started
+    assert [report.images_seen for report in reports] == [WATCHED, 1000, 1000, 2 * WATCHED, 1000]
+    assert [report.death is None for report in reports] == [False, True, True, False, True]
+    total = sum(report.seconds for report in reports)
+    assert 0.5 * elapsed < total <= elapsed
+    assert 0 < reports[0].seconds < reports[3].seconds < reports[1].seconds == reports[4].seconds
+
+
+def test_lanes_are_numbered_by_the_last_keep_and_pictures_are_of_the_right_one(gaussian, scorer):
+    array, alone = scored(gaussian, scorer, range(5)), scored(gaussian, scorer, (4,))
+    poison(array, 1)
+    array.train_to(400)
+    alone.train_to(400)
+    expected = alone.picture(0, 25)
+    assert expected.shape == (25, 1)
+    assert expected.dtype == np.float32
+    np.testing.assert_array_equal(array.picture(4, 25), expected)
+    assert not np.array_equal(array.picture(3, 25), expected)
+    drawn = alone.array.generate(alone.array.shared_latents(Stream.SCORE_LATENTS, scorer.samples, LATENT_SEED))
+    np.testing.assert_allclose(expected, drawn[0, :25].numpy(), rtol=1e-6)
+    array.keep([4, 0, 3])
+    np.testing.assert_array_equal(array.picture(0, 25), expected)
+    poison(array, 1)
+    reports, theirs = array.train_to(800), alone.train_to(800)
+    assert [report.death is None for report in reports] == [True, False, True]
+    assert timeless(reports[:1]) == timeless(theirs)
+    array.keep([2, 0])
+    assert timeless(array.train_to(1200)[1:]) == timeless(alone.train_to(1200))
+
+
+def test_what_is_saved_after_a_death_goes_on_as_if_it_had_not_stopped(gaussian, scorer, tmp_path):
+    array, other = (scored(gaussian, scorer, range(4)) for _ in range(2))
+    poison(array, 1)
+    array.train_to(640)
+    array.save(tmp_path / "state")
+    other.load(tmp_path / "state")
+    assert other.array.lanes == 3
+    np.testing.assert_array_equal(array.picture(3, 9), other.picture(3, 9))
+    for one in (array, other):
+        one.keep([0, 3])
+    assert timeless(array.train_to(1280)) == timeless(other.train_to(1280))
+
+
+def test_a_checkpoint_of_other_lanes_is_refused_in_one_line(gaussian, scorer, tmp_path):
+    four, two = scored(gaussian, scorer, range(4)), scored(gaussian, scorer, range(2))
+    four.save(tmp_path / "state")
+    with pytest.raises(InputError, match="is of other lanes; it is another run's$") as caught:
+        two.load(tmp_path / "state")
+    assert "\n" not in str(caught.value)
+    poison(four, 0)
+    poison(four, 1)
+    four.train_to(320)
+    four.save(tmp_path / "two of four")
+    with pytest.raises(InputError, match="another run's"):
+        two.load(tmp_path / "two of four")
+
+
+def test_where_all_lanes_die_nothing_is_scored_and_a_checkpoint_of_it_loads(gaussian, scorer, tmp_path):
+    array = scored(gaussian, scorer, range(2))
+    poison(array, 0)
+    poison(array, 1)
+    reports = array.train_to(2000)
+    assert [report.images_seen for report in reports] == [WATCHED] * 2
+    assert [report.death for report in reports] == [Death("diverged", "discriminator loss is nan")] * 2
+    assert array.array.state.images_seen == WATCHED
+    array.save(tmp_path / "state")
+    again = scored(gaussian, scorer, range(2))
+    again.load(tmp_path / "state")
+    again.keep([])
+    assert again.train_to(4000) == []
+    assert again.array.state.images_seen == 0
+
+
+def test_a_generator_that_answers_alike_collapses_and_its_neighbours_go_on(gaussian, scorer):
+    health = HealthConfig(collapsed_images=2 * WATCHED)
+    still = replace(configs()[0], lane=LaneConfig(generator_lr=0.0))
+    array = ScoredArray(LaneArray([still, *configs()[1:]], gaussian, health=health), scorer, health)
+    array.array.state.generator.flat[0] = 0.0
+    reports = array.train_to(1000)
+    assert [report.images_seen for report in reports] == [2 * WATCHED, 1000, 1000]
+    assert [report.death.outcome if report.death else None for report in reports] == ["collapsed", None, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "samples"),
+    [("digits", ImageScorer, 100), ("gaussian", ValueScorer, 50), ("ring", PlaneScorer, 50)],
+)
+def test_a_workshop_reads_the_conditions(name, kind, samples):
+    scoring, health = ScoringConfig(samples=samples, coverage_limit=0.25), HealthConfig(grace_images=7)
+    workshop = Workshop(Conditions(dataset=name, scoring=scoring, health=health), "cpu")
+    assert isinstance(workshop.scorer, kind)
+    assert workshop.scorer.samples == samples
+    assert "coverage0.25" in workshop.scorer.protocol
+    architecture = "mlp" if name == "digits" else "gaussian"
+    structure = StructureConfig(
+        architecture=architecture, dataset=name, generator_width=4, discriminator_width=4, latent_size=2
+    )
+    array = workshop.build([GanConfig(structure=structure)])
+    assert array.health == array.array.state.watch.health == health
+    (report,) = array.train_to(64)
+    assert report.fidelity.protocol == workshop.scorer.protocol
+    assert report.fidelity.data_digest == workshop.dataset.digest
+
+
+def test_two_conditions_that_score_differently_never_share_a_protocol():
+    def protocol(image_size_pixels: int = 0, **scoring: object) -> str:
+        chosen = ScoringConfig(**scoring)  # pyright: ignore[reportArgumentType]
+        conditions = Conditions(dataset="digits", image_size_pixels=image_size_pixels, scoring=chosen)
+        return Workshop(conditions, "cpu").scorer.protocol
+
+    fast = {"samples": 50}
+    others = [
+        protocol(**fast),
+        protocol(samples=51),
+        protocol(**fast, features="pca"),
+        protocol(**fast, class_kl_limit=0.1000001),
+        protocol(**fast, coverage_limit=0.4),
+        protocol(5, **fast, features="pca"),
+    ]
+    assert len(set(others)) == len(others)
+    assert protocol(**fast, features="classifier") == others[0]
+
+
+@pytest.mark.parametrize("name", ["digits", "gaussian", "ring"])
+def test_what_samples_are_compared_with_does_not_depend_on_the_callers_threads(name):
+    def known(threads: int) -> dict[str, bytes]:
+        torch.set_num_threads(threads)
+        try:
+            scorer = Workshop(Conditions(dataset=name), "cpu").scorer
+        finally:
+            assert torch.get_num_threads() == threads
+            torch.set_num_threads(1)
+        tensors = {key: value for key, value in vars(scorer).items() if isinstance(value, torch.Tensor)}
+        return {key: bits(tensor) for key, tensor in tensors.items()} | {"constants": repr(scorer.constants).encode()}  # pyright: ignore[reportAttributeAccessIssue]
+
+    one = known(1)
+    assert len(one) >= 2
+    assert known(2) == one
+    assert known(3) == one
