@@ -88,7 +88,10 @@ class LaneConfig:
     discriminator_steps: int = ranged(1, "k: D updates before each turn of G", low=1, high=1000)
     generator_steps: int = ranged(1, "G updates at each of its turns", low=1, high=1000)
     ema_half_life_images: float = ranged(
-        0.0, "half-life of the average of G's weights that is scored and exported; 0: no average", low=0.0, high=1e12
+        0.0,
+        "half-life of the average of G that is scored, at most a tenth of what was seen; 0: none",
+        low=0.0,
+        high=1e12,
     )
     label_smoothing: float = ranged(0.0, "real samples are labelled 1 minus this; cross-entropy only", low=0, high=0.5)
     instance_noise: float = ranged(0.0, "deviation of the noise added to all that D sees", low=0.0, high=10.0)

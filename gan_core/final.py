@@ -73,8 +73,8 @@ def train_model(
     """Trains to `images` real images, or goes on where the folder's state stands.
 
     on_progress is called after every step and after every scoring; when it answers True the state is saved and
-    KeyboardInterrupt is raised. On the CPU, networks of linear layers follow the trial of a sweep with the same
-    configuration bit for bit. Raises InputError when the folder's state has another structure, and when
+    KeyboardInterrupt is raised. On the CPU it follows the trial of a sweep with the same configuration bit for
+    bit. Raises InputError when the folder's state has another structure, and when
     training diverges.
     """
     array = workshop.build([config])

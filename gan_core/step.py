@@ -40,9 +40,9 @@ def train_step(array: "LaneArray") -> None:
     state.discriminator_steps += 1
     if not generator_first:
         update_generator(array, [state.discriminator_steps % k == 0 for k in array.k], condition)
-    if array.averages:
-        state.average.lerp_(state.generator.flat, array.average_weight)
     state.images_seen += array.structure.batch_size
+    if array.averages:
+        state.average.lerp_(state.generator.flat, array.average_weights(state.images_seen))
     if array.watches():
         state.watch.see_samples(real, fake, WATCH_EVERY_STEPS * array.structure.batch_size)
 

@@ -33,6 +33,7 @@ from gan_core.watch import WATCH_EVERY_STEPS, Watch
 
 SAMPLES_AT_ONCE = 1000  # rows of one generator call when many samples are drawn: bounds memory
 IMAGES_AT_ONCE = 100  # the same where there are convolutions
+AVERAGED_SHARE = 0.1  # of the images seen: the longest half-life of an average
 
 
 def rows_at_once(structure: StructureConfig) -> int:
@@ -86,10 +87,7 @@ class LaneArray:
         self.k, self.g = [x.discriminator_steps for x in lane], [x.generator_steps for x in lane]
         self.seeds = [config.seed for config in configs]
         self._orders = {seed: DataOrder(seed, len(self._real)) for seed in {c.data_seed for c in configs}}
-        half_lives = [x.ema_half_life_images for x in lane]
-        self.averages = any(half_lives)
-        weights = [1 - 0.5 ** (self.structure.batch_size / h) if h else 1.0 for h in half_lives]
-        self.average_weight = column(weights, self._like).unsqueeze(1)
+        self.averages = any(x.ema_half_life_images for x in lane)
         self.smoothing = column([x.label_smoothing for x in lane], self._like)
         self.penalty_weight = column([x.penalty_weight for x in lane], self._like)
         self.information_weight = column([x.information_weight for x in lane], self._like)
@@ -181,6 +179,19 @@ class LaneArray:
     @property
     def _latent_numbers(self) -> int:
         return latent_numbers(self.structure, self.networks)
+
+    def average_weights(self, images_seen: int) -> Tensor:
+        """What the weights after so many images weigh in each lane's average, [L, 1]: 1 where there is no average.
+
+        The half-life is the lane's own, but at most AVERAGED_SHARE of the images seen: so that the average of a young
+        generator is not that of its beginnings, and is worth scoring at an early rung (Karras et al. 2020,
+        "ADA": `ema_rampup`).
+        """
+        weights = []
+        for lane in (config.lane for config in self.configs):
+            half_life = min(lane.ema_half_life_images, AVERAGED_SHARE * images_seen)
+            weights.append(1 - 0.5 ** (self.structure.batch_size / half_life) if half_life else 1.0)
+        return column(weights, self._like).unsqueeze(1)
 
     def instance_noise(self, images_seen: int) -> list[float]:
         """The deviation of each lane's instance noise now."""

@@ -28,6 +28,7 @@ from sweep.cohort import Cohort, CohortRun
 from sweep.spec import SweepSpec
 from sweep.study import LaneStudy
 
+pytestmark = pytest.mark.usefixtures("unsynced")
 ROOT = Path(__file__).parent.parent
 LADDER = {"rungs_images": [100, 300, 900], "keep_fraction": 0.5}
 SPEC = curve_spec()
@@ -68,14 +69,6 @@ def facts(folder: RunFolder, spec: SweepSpec, killed: str = "", warned: list[str
         paths,
         warned or [],
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _unsynced() -> Iterator[None]:
-    """What a killed process wrote is in the page cache; a power cut alone needs the disk, and syncing is slow."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda file: None)
-        yield
 
 
 @pytest.fixture(scope="module")

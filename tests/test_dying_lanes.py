@@ -26,12 +26,7 @@ from sweep.study import LaneStudy
 
 RUNGS = (320, 1600, 2400)
 RING = StructureConfig(
-    architecture="gaussian",
-    dataset="ring",
-    generator_width=16,
-    discriminator_width=16,
-    latent_size=2,
-    batch_size=16,
+    architecture="gaussian", dataset="ring", generator_width=16, discriminator_width=16, latent_size=2, batch_size=16
 )
 HEALTH = HealthConfig(collapsed_deviation=0.05, collapsed_images=1000, vanished_images=500)
 GOOD = [

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tiny_runs import ROW
 
 from results.rows import Outcome, ResultRow
 from results.store import JsonLines, ResultsError, RunFolder, exclusive, write_atomically
@@ -19,29 +20,6 @@ RECORDS = [
     {"trial": 1, "score": 1 / 3, "reason": "rank 2 of 2"},
     {"trial": 2, "score": 5e-324, "reason": 'é\n"quoted"'},
 ]
-ROW = ResultRow(
-    trial=3,
-    cohort=1,
-    lane=2,
-    rung=1,
-    images_seen=512,
-    outcome=Outcome.PRUNED,
-    reason="rank 3 of 4",
-    d_loss=1.25,
-    g_loss=0.1 + 0.2,
-    score=2.5,
-    best_score=2.0,
-    seconds=0.5,
-    device="cpu",
-    objective="fidelity",
-    protocol="p",
-    data_digest="d",
-    code_version="v",
-    signs="oscillation low_coverage",
-    fidelity={"fidelity": 2.4, "fid": 2.5, "fid_floor": 0.1},
-    health={"d_gradient": 0.25, "sample_deviation": 0.5},
-    hyperparameters={"lane.beta1": 0.5, "structure.loss": "hinge", "seed": 2**31 - 1},
-)
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """LaneStudy: what is proposed, what is answered, and what Optuna is told."""
 
 import math
-import os
-from collections.abc import Iterator
 
 import pytest
 from curve_array import (
@@ -26,6 +24,7 @@ from sweep.cohort import CohortRun
 from sweep.spec import SweepSpec
 from sweep.study import LaneStudy, derived_seed
 
+pytestmark = pytest.mark.usefixtures("unsynced")
 LARGE = {"trials": 24, "lanes_per_cohort": 6, "ladder": {"rungs_images": [100, 300, 900], "keep_fraction": 0.5}}
 CLIFF_LR, CLIFF_BETA1 = 3e-3, 0.7
 DEAD = ("diverged", "collapsed")
@@ -53,14 +52,6 @@ def told(study: LaneStudy) -> dict[int, tuple]:
     trials = {t._trial_id: t for t in study._study.get_trials()}
     ours = {number: trials[identity] for number, identity in study._optuna_trials.items()}
     return {number: (t.state, t.value, t.constraints) for number, t in ours.items()}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _unsynced() -> Iterator[None]:
-    """What a killed process wrote is in the page cache; a power cut alone needs the disk, and syncing is slow."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda file: None)
-        yield
 
 
 @pytest.fixture(scope="module")

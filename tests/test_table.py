@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,17 @@ import pandas as pd
 import pytest
 import yaml
 from curve_array import CurveArray, curve_spec, opened, run_cohorts, run_folder
+from tiny_runs import ROW
 
 from results.export import export_trial
-from results.rows import Outcome, ResultRow
+from results.rows import Outcome
 from results.store import JsonLines, ResultsError, RunFolder
 from results.table import ResultsTable
 
 
 def row(trial: int, rung: int, score: float, outcome: Outcome = Outcome.RUNNING, **values: Any) -> dict[str, Any]:
-    plain = ResultRow(
+    plain = replace(
+        ROW,
         trial=trial,
         cohort=0,
         lane=trial,
@@ -30,12 +33,6 @@ def row(trial: int, rung: int, score: float, outcome: Outcome = Outcome.RUNNING,
         g_loss=math.nan,
         score=score,
         best_score=score,
-        seconds=0.5,
-        device="cpu",
-        objective="fidelity",
-        protocol="p",
-        data_digest="d",
-        code_version="v",
         signs="oscillation" if trial == 1 else "",
         fidelity={"fidelity": score, "fid": score + 1},
         health={"d_gradient": 10.0 * trial},

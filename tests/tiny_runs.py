@@ -1,6 +1,8 @@
-"""The smallest sweep that is one, as the command line takes it."""
+"""The smallest sweep that is one, as the command line takes it, and a row of results."""
 
 from typing import NamedTuple
+
+from results.rows import Outcome, ResultRow
 
 TINY = (
     "structure.generator_width=16",
@@ -12,6 +14,29 @@ TINY = (
     "ladder.keep_fraction=0.5",
     "trials=4",
     "lanes_per_cohort=2",
+)
+ROW = ResultRow(
+    trial=3,
+    cohort=1,
+    lane=2,
+    rung=1,
+    images_seen=512,
+    outcome=Outcome.PRUNED,
+    reason="rank 3 of 4",
+    d_loss=1.25,
+    g_loss=0.1 + 0.2,
+    score=2.5,
+    best_score=2.0,
+    seconds=0.5,
+    device="cpu",
+    objective="fidelity",
+    protocol="p",
+    data_digest="d",
+    code_version="v",
+    signs="oscillation low_coverage",
+    fidelity={"fidelity": 2.4, "fid": 2.5, "fid_floor": 0.1},
+    health={"d_gradient": 0.25, "sample_deviation": 0.5},
+    hyperparameters={"lane.beta1": 0.5, "structure.loss": "hinge", "seed": 2**31 - 1},
 )
 
 

@@ -4,11 +4,12 @@ Nothing here is the core's: every random number is drawn again from its key.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from plain_families import Builder, Pass, keyed
+from published_networks import Pass, drop, keyed, published
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -20,7 +21,7 @@ LATENTS_OF_D, LATENTS_OF_G, ORDER, CODES, NOISE, MIX = 3, 4, 5, 12, 14, 15  # th
 
 @dataclass
 class PlainGan:
-    """One lane. Weights are to be set before the first step: `numbers_of` gives views of them."""
+    """One lane. Weights, and the eps and momentum of batch norms, are to be set before the first step."""
 
     config: GanConfig
     dataset: Dataset
@@ -32,8 +33,9 @@ class PlainGan:
         lane, self.s = self.config.lane, self.config.structure
         self.now.seed = self.config.seed
         shape = tuple(self.dataset.train.shape[1:])
-        networks = Builder(self.config, shape, self.dataset.classes, self.now).build()
-        self.generator, self.discriminator = (network.double() for network in networks)
+        self.generator, self.discriminator = published(self.s, shape, self.dataset.classes)
+        drop(self.generator, lane.generator_dropout, self.now)
+        drop(self.discriminator, lane.discriminator_dropout, self.now)
         self.watched: dict[str, list[float]] = {
             name: [] for name in ("d_loss", "penalty", "d_information", "d_gradient", "g_loss", "g_gradient")
         }
@@ -48,8 +50,11 @@ class PlainGan:
         """Averages from the weights of now on, where the lane has an average."""
         half_life = self.config.lane.ema_half_life_images
         if half_life:
-            decay = 0.5 ** (self.s.batch_size / half_life)
-            rule = get_ema_multi_avg_fn(decay)
+
+            def rule(averaged: Any, current: Any, count: Any) -> None:
+                decay = 0.5 ** (self.s.batch_size / min(half_life, self.images_seen / 10))
+                get_ema_multi_avg_fn(decay)(averaged, current, count)
+
             self.averaged = AveragedModel(self.generator, multi_avg_fn=rule, use_buffers=True)
             self.averaged.update_parameters(self.generator)  # the first time it copies
 
@@ -73,9 +78,9 @@ class PlainGan:
             self.steps += 1
             if self.steps % lane.discriminator_steps == 0:
                 self.turn_of_generator(classes, None)
+        self.images_seen += self.s.batch_size
         if self.averaged is not None:
             self.averaged.update_parameters(self.generator)
-        self.images_seen += self.s.batch_size
 
     def real(self) -> tuple[Tensor, Tensor | None]:
         size, shown, permutation = len(self.dataset.train), [], []
@@ -84,8 +89,11 @@ class PlainGan:
             if not shown or place == 0:
                 permutation = keyed(self.config.data_seed, ORDER, epoch).permutation(size).tolist()
             shown.append(permutation[place])
-        labels = self.dataset.train_labels
-        return self.dataset.train[shown].double(), None if labels is None else labels[shown]
+        one_hot = None
+        if self.s.architecture == "cgan":
+            assert self.dataset.train_labels is not None
+            one_hot = torch.eye(self.dataset.classes).double()[self.dataset.train_labels[shown]]
+        return self.dataset.train[shown].double(), one_hot
 
     def faked(self, purpose: int, j: int, number: int, classes: Tensor | None) -> tuple[Tensor, Tensor]:
         s, seed, seen = self.s, self.config.seed, self.images_seen
@@ -96,9 +104,7 @@ class PlainGan:
             low = -1 if s.latent_distribution == "symmetric_uniform" else 0
             noise = source.random(shape, np.float32) * np.float32(1 - low) + np.float32(low)
         parts = [torch.from_numpy(noise).double()]
-        if s.architecture == "cgan":
-            assert classes is not None
-            parts.append(torch.eye(self.dataset.classes).double()[classes])
+        parts += [] if classes is None else [classes]
         if s.architecture == "infogan":
             codes = keyed(seed, CODES, seen, j, purpose)
             if s.categorical_codes:
@@ -121,31 +127,15 @@ class PlainGan:
         drawn = keyed(self.config.seed, NOISE, self.images_seen, which).standard_normal(samples.shape, np.float32)
         return samples + level * torch.from_numpy(drawn).double()
 
-    def view(self, samples: Tensor, classes: Tensor | None) -> Tensor:
-        s = self.s
-        if s.architecture in ("dcgan", "infogan"):
-            return samples
-        values = samples.flatten(1)
-        if s.architecture == "cgan":
-            assert classes is not None
-            return torch.cat((values, torch.eye(self.dataset.classes).double()[classes]), 1)
-        if s.discriminator_input == "sample":
-            return values
-        mean = values.mean()
-        if s.discriminator_input == "minibatch":
-            return torch.cat((values, (values - mean) ** 2)).T
-        deviation = (values.var(correction=0) + 1e-12) ** 0.5
-        scores = (values - mean) / deviation
-        return torch.stack((mean, deviation, (scores**3).mean(), (scores**4).mean() - 3)).unsqueeze(0)
-
     def step_discriminator(self, real: Tensor, fake: Tensor, latents: Tensor, classes: Tensor | None) -> None:
         lane = self.config.lane
         seen = [self.noised(real, 0), self.noised(fake, 1)]
         self._enter(1)
         if self.s.norm == "batch":
-            answers = [self.discriminator(self.view(samples, classes)) for samples in seen]
+            answers = [self.discriminator(samples, classes) for samples in seen]
         else:
-            answers = self.discriminator(torch.cat([self.view(samples, classes) for samples in seen])).chunk(2)
+            views = [self.discriminator.view(samples, classes) for samples in seen]
+            answers = self.discriminator.body(torch.cat(views)).chunk(2)
         loss = self.loss_of_discriminator(answers[0][:, 0], answers[1][:, 0])
         scale = len(answers[0]) if self.s.loss_reduction == "sum" else 1
         penalty = self.penalty(seen[0], seen[1], classes)
@@ -161,7 +151,7 @@ class PlainGan:
             first = made if j == 0 else None
             latents, fake = first or self.faked(LATENTS_OF_G, j, 4 * (j + 1), classes)
             self._enter(4 * (j + 1) + 1)
-            answers = self.discriminator(self.view(self.noised(fake, 2 + j), classes))
+            answers = self.discriminator(self.noised(fake, 2 + j), classes)
             loss = self.loss_of_generator(answers[:, 0])
             scale = len(answers) if self.s.loss_reduction == "sum" else 1
             total = scale * (loss + self.config.lane.information_weight * self.information(answers, latents))
@@ -216,7 +206,7 @@ class PlainGan:
             at = share * real + (1 - share) * fake
         at = at.detach().requires_grad_()
         self._enter(2)
-        logits = self.discriminator(self.view(at, classes))[:, 0]
+        logits = self.discriminator(at, classes)[:, 0]
         (gradient,) = torch.autograd.grad(logits.sum(), at, create_graph=True)
         square = gradient.reshape(len(logits), -1).pow(2).sum(1)
         for name, buffer in self.discriminator.named_buffers():

@@ -1,12 +1,12 @@
 """The eight architectures are the published networks: sizes, outputs, gradients, and what a discriminator is shown."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
-from published_networks import Discriminator, KeyedDropout, Published, generator
+from published_networks import Discriminator, Pass, drop, published
 from torch import Tensor, nn
 from torch_twins import EPS, LANES, MOMENTUM, all_pairs, drawn, give, lane_weights
 
@@ -32,30 +32,34 @@ CODES = {"categorical_codes": 10, "continuous_codes": 2}
 CLASSES = 10
 
 
-def structured(of: Published) -> StructureConfig:
+class Case(NamedTuple):
+    """What is built: a structure, the shape of one sample, and the classes of the data."""
+
+    structure: StructureConfig
+    shape: tuple[int, ...]
+    classes: int = CLASSES
+
+    def __str__(self) -> str:
+        s = self.structure
+        return f"{s.architecture}-{'x'.join(map(str, self.shape))}-{s.norm}-{s.discriminator_input}"
+
+
+def case(
+    architecture: str, widths: tuple[int, int], noise: int, side_pixels: int = 0, channels: int = 1, **others: Any
+) -> Case:
+    """Without batch norm in D where `others` say nothing of it, and with the published codes."""
     fields: dict[str, Any] = {
-        "architecture": of.architecture,
-        "dataset": "mnist" if of.side_pixels else "gaussian",
-        "image_size_pixels": of.side_pixels,
-        "generator_width": of.generator_width,
-        "discriminator_width": of.discriminator_width,
-        "latent_size": of.noise,
-        "discriminator_norm": of.norm,
-        "discriminator_input": of.decides_on,
-        **(CODES if of.architecture == "infogan" else {}),
-        **({"batch_size": of.batch} if of.batch else {}),
+        "architecture": architecture,
+        "dataset": "mnist" if side_pixels else "gaussian",
+        "image_size_pixels": side_pixels,
+        "generator_width": widths[0],
+        "discriminator_width": widths[1],
+        "latent_size": noise,
+        "discriminator_norm": "none",
+        **(CODES if architecture == "infogan" else {}),
+        **others,
     }
-    return StructureConfig(**fields)
-
-
-def built(of: Published) -> Networks:
-    shape = (of.channels, of.side_pixels, of.side_pixels) if of.side_pixels else (1,)
-    return build_networks(structured(of), shape, CLASSES)
-
-
-def published(architecture: str, widths: tuple[int, int], noise: int, **others) -> Published:
-    codes = {"cgan": (CLASSES, 0), "infogan": (10, 2)}.get(architecture, (0, 0))
-    return Published(architecture, *widths, noise, condition=codes[0], continuous=codes[1], **others)
+    return Case(StructureConfig(**fields), (channels, side_pixels, side_pixels) if side_pixels else (1,))
 
 
 def numbers(module: nn.Module) -> int:
@@ -65,54 +69,54 @@ def numbers(module: nn.Module) -> int:
 @pytest.mark.parametrize(
     ("of", "generator_numbers", "discriminator_numbers"),
     [
-        (published("gaussian", (50, 50), 1, batch=100, decides_on="minibatch"), 2_701, 12_651),
-        (published("gaussian", (5, 10), 1, batch=500, decides_on="minibatch"), 46, 10_131),
-        (published("mlp", (256, 256), 100, side_pixels=28), 293_136, 267_009),
-        (published("mlp_bn", (128, 256), 100, side_pixels=28), 1_510_032, 533_505),
-        (published("mlp_minimax", (128, 128), 16, side_pixels=8), 10_432, 8_449),
-        (published("mlp_dropout", (128, 256), 100, side_pixels=28), 1_506_448, 533_505),
-        (published("cgan", (200, 240), 200, side_pixels=28), 2_438_784, 1_224_351),
-        (published("dcgan", (64, 64), 100, side_pixels=32, norm="batch"), 1_066_881, 661_313),
-        (published("dcgan", (64, 64), 100, side_pixels=28, norm="batch"), 759_681, 138_689),
-        (published("dcgan", (64, 64), 100, side_pixels=64, channels=3, norm="batch"), 3_576_707, 2_765_633),
-        (published("infogan", (64, 64), 62, side_pixels=28, norm="batch"), 6_632_833, 6_822_221),
+        (case("gaussian", (50, 50), 1, batch_size=100, discriminator_input="minibatch"), 2_701, 12_651),
+        (case("gaussian", (5, 10), 1, batch_size=500, discriminator_input="minibatch"), 46, 10_131),
+        (case("mlp", (256, 256), 100, side_pixels=28), 293_136, 267_009),
+        (case("mlp_bn", (128, 256), 100, side_pixels=28), 1_510_032, 533_505),
+        (case("mlp_minimax", (128, 128), 16, side_pixels=8), 10_432, 8_449),
+        (case("mlp_dropout", (128, 256), 100, side_pixels=28), 1_506_448, 533_505),
+        (case("cgan", (200, 240), 200, side_pixels=28), 2_438_784, 1_224_351),
+        (case("dcgan", (64, 64), 100, side_pixels=32, discriminator_norm="batch"), 1_066_881, 661_313),
+        (case("dcgan", (64, 64), 100, side_pixels=28, discriminator_norm="batch"), 759_681, 138_689),
+        (case("dcgan", (64, 64), 100, side_pixels=64, channels=3, discriminator_norm="batch"), 3_576_707, 2_765_633),
+        (case("infogan", (64, 64), 62, side_pixels=28, discriminator_norm="batch"), 6_632_833, 6_822_221),
     ],
 )
 def test_networks_have_the_published_number_of_parameters(of, generator_numbers, discriminator_numbers):
-    networks = built(of)
-    counted = numbers(generator(of)), numbers(Discriminator(of))
+    networks = build_networks(*of)
+    counted = tuple(numbers(network) for network in published(*of))
     assert (networks.generator.parameter_count(), networks.discriminator.parameter_count()) == counted
     assert counted == (generator_numbers, discriminator_numbers)
 
 
-def tiny_cases() -> list[Published]:
+def tiny_cases() -> list[Case]:
     """Every family at every side and norm of D that it has, grey and in colour."""
     cases = []
     for norm in ("none", "batch", "spectral"):
-        cases.append(published("gaussian", (5, 3), 2, norm=norm))
+        cases.append(case("gaussian", (5, 3), 2, discriminator_norm=norm))
         if norm != "batch":
-            cases.append(published("gaussian", (2, 4), 1, norm=norm, batch=6, decides_on="minibatch"))
+            cases.append(
+                case("gaussian", (2, 4), 1, discriminator_norm=norm, batch_size=6, discriminator_input="minibatch")
+            )
         for name in IMAGES:
             for side_pixels, channels in ((8, 1), (28, 1), (32, 3), (64, 3)):
                 exists = (name, norm) != ("mlp_minimax", "batch") and (side_pixels < 64 or name == "dcgan")
                 widths = (3, 2) if channels == 1 else (2, 5)
-                of = published(name, widths, 4, side_pixels=side_pixels, channels=channels, norm=norm)
-                cases += [of] if exists else []
+                if exists:
+                    cases.append(case(name, widths, 4, side_pixels, channels, discriminator_norm=norm))
     return cases
 
 
-def title(of: Published) -> str:
-    return f"{of.architecture}-{of.side_pixels}-{of.channels}-{of.norm}-{of.decides_on}"
-
-
-def latents(of: Published, batch: int, seed: int) -> Tensor:
+def latents(of: Case, batch: int, seed: int) -> Tensor:
     """[L, N, Z]: noise, one-hot choices, codes."""
-    parts = [drawn(LANES, batch, of.noise, seed=seed)]
-    if of.condition:
-        choices = np.random.default_rng(seed).integers(0, of.condition, (LANES, batch))
-        parts.append(torch.nn.functional.one_hot(torch.from_numpy(choices), of.condition).double())
-    if of.continuous:
-        parts.append(drawn(LANES, batch, of.continuous, seed=seed + 1))
+    s = of.structure
+    parts = [drawn(LANES, batch, s.latent_size, seed=seed)]
+    choices = of.classes if s.architecture == "cgan" else s.categorical_codes
+    if choices:
+        chosen = np.random.default_rng(seed).integers(0, choices, (LANES, batch))
+        parts.append(torch.nn.functional.one_hot(torch.from_numpy(chosen), choices).double())
+    if s.continuous_codes:
+        parts.append(drawn(LANES, batch, s.continuous_codes, seed=seed + 1))
     return torch.cat(parts, 2)
 
 
@@ -124,18 +128,12 @@ def context(network: str, training: bool) -> Call:
     return Call(EPS, MOMENTUM, SHARES[network], training=training, seeds=SEEDS, seen=SEEN)
 
 
-def twins_of(of: Published, weights: tuple[dict, dict], networks: Networks) -> list[tuple[nn.Module, nn.Module]]:
-    """G and D of each lane in torch, with its weights and its dropout."""
-    twins = []
-    for lane in range(LANES):
-        pair = generator(of).double(), Discriminator(of).double()
-        for name, ours, values, module in zip(
-            SHARES, (networks.generator, networks.discriminator), weights, pair, strict=True
-        ):
-            give(ours, values, lane, module)
-            for place, drops in enumerate(m for m in module.modules() if isinstance(m, KeyedDropout)):
-                drops.share, drops.seed, drops.seen, drops.place = SHARES[name][lane], SEEDS[lane], SEEN, place + 1
-        twins.append(pair)
+def twins_of(of: Case, weights: tuple[dict, dict], networks: Networks) -> list[tuple[nn.Sequential, Discriminator]]:
+    """G and D of each lane in torch, with its weights."""
+    twins = [published(*of) for _ in range(LANES)]
+    for lane, (paints, judges) in enumerate(twins):
+        give(networks.generator, weights[0], lane, paints)
+        give(networks.discriminator, weights[1], lane, judges)
     return twins
 
 
@@ -149,9 +147,11 @@ def assert_same(net: Network, weights: Weights, gradients: Weights, lane: int, m
         np.testing.assert_allclose(ours, theirs.grad, rtol=1e-8, atol=1e-12 * (1 + scale))
 
 
-@pytest.mark.parametrize("of", tiny_cases(), ids=title)
+@pytest.mark.parametrize("of", tiny_cases(), ids=str)
 def test_outputs_gradients_and_buffers_are_those_of_the_published_networks(of):
-    networks, batch = built(of), of.batch or 3
+    networks, s = build_networks(*of), of.structure
+    decides_once = s.discriminator_input == "minibatch"
+    batch = s.batch_size if decides_once else 3
     paint, judge = networks.generator, networks.discriminator
     painting, judging = lane_weights(paint), lane_weights(judge, seed=2)
     twins = twins_of(of, (painting, judging), networks)
@@ -159,16 +159,18 @@ def test_outputs_gradients_and_buffers_are_those_of_the_published_networks(of):
     leaves += [judging[name].requires_grad_() for name in judge.shapes()]
     for training in (True, True, False):
         z = latents(of, batch, seed=int(training))
-        condition = z[:, :, of.noise :] if of.architecture == "cgan" else None
+        condition = z[:, :, s.latent_size :] if s.architecture == "cgan" else None
         samples = paint(painting, z, context("generator", training))
         answers = judge(judging, networks.view(samples, condition), context("discriminator", training))
-        assert answers.shape == (LANES, 1 if of.decides_on == "minibatch" else batch, 13 if of.continuous else 1)
+        assert answers.shape == (LANES, 1 if decides_once else batch, 13 if s.continuous_codes else 1)
         assert not torch.equal(answers[0], answers[1])
         factors = drawn(*answers.shape)
         gradients = torch.autograd.grad((answers * factors).sum(), leaves)
         painted = dict(zip(paint.shapes(), gradients, strict=False))
         judged = dict(zip(judge.shapes(), gradients[len(painted) :], strict=True))
         for lane, (paints, judges) in enumerate(twins):
+            drop(paints, SHARES["generator"][lane], Pass(SEEDS[lane], *SEEN))
+            drop(judges, SHARES["discriminator"][lane], Pass(SEEDS[lane], *SEEN))
             expected = paints.train(training)(z[lane])
             answer = judges.train(training)(expected, None if condition is None else condition[lane])
             np.testing.assert_allclose(samples[lane].detach(), expected.detach(), rtol=1e-12, atol=1e-12)
@@ -181,7 +183,7 @@ def test_outputs_gradients_and_buffers_are_those_of_the_published_networks(of):
 
 
 def test_every_architecture_is_compared_with_its_published_networks():
-    assert {of.architecture for of in tiny_cases()} == set(ARCHITECTURES)
+    assert {of.structure.architecture for of in tiny_cases()} == set(ARCHITECTURES)
 
 
 def test_batch_norm_in_a_discriminator_of_one_hidden_layer_is_refused():
@@ -197,7 +199,7 @@ def test_a_conditional_architecture_refuses_data_without_classes(classes):
 
 @pytest.mark.parametrize("width", [8, 24, 240, 1000])
 def test_cgan_scales_units_and_keeps_pieces(width):
-    shapes = built(published("cgan", (200, width), 200, side_pixels=8)).discriminator.shapes()
+    shapes = build_networks(*case("cgan", (200, width), 200, side_pixels=8)).discriminator.shapes()
     label_units = round(width * 50 / 240)
     assert [shape for name, shape in shapes.items() if name.endswith("weight")] == [
         (64, 5 * width),
@@ -209,8 +211,8 @@ def test_cgan_scales_units_and_keeps_pieces(width):
 
 @pytest.mark.parametrize("architecture", IMAGES)
 def test_generated_images_lie_between_minus_1_and_1(architecture):
-    of = published(architecture, (3, 3), 4, side_pixels=8)
-    network = built(of).generator
+    of = case(architecture, (3, 3), 4, side_pixels=8)
+    network = build_networks(*of).generator
     weights = {name: 100 * value for name, value in lane_weights(network).items()}
     assert network(weights, latents(of, 50, 0), context("generator", True)).abs().max() == 1
 
@@ -222,21 +224,23 @@ def keyed(network: Network, seeds: list[int], purpose: Stream) -> list[dict[str,
 @pytest.mark.parametrize(
     ("of", "place"),
     [
-        (published("dcgan", (3, 2), 4, side_pixels=8), 1),
-        (published("infogan", (2, 2), 4, side_pixels=8), 1),
-        (published("infogan", (2, 2), 4, side_pixels=8), 4),
-        (published("dcgan", (3, 2), 4, side_pixels=32), 4),
+        (case("dcgan", (3, 2), 4, side_pixels=8), 1),
+        (case("infogan", (2, 2), 4, side_pixels=8), 1),
+        (case("infogan", (2, 2), 4, side_pixels=8), 4),
+        (case("dcgan", (3, 2), 4, side_pixels=32), 4),
     ],
     ids=["dcgan_first", "infogan_first", "infogan_second", "dcgan_second"],
 )
 def test_generators_start_in_the_bounds_of_the_published_transposed_convolutions(of, place):
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        theirs = [dict(generator(of).named_parameters())[f"{place}.weight"] for _ in range(20)]
-    convolutions = [i for i, layer in enumerate(generator(of)) if isinstance(layer, nn.ConvTranspose2d)]
-    names = [name for name, shape in built(of).generator.shapes().items() if len(shape) in (2, 4)]
+        generators = [published(*of)[0] for _ in range(20)]
+    theirs = [dict(generator.named_parameters())[f"{place}.weight"] for generator in generators]
+    convolutions = [i for i, layer in enumerate(generators[0]) if isinstance(layer, nn.ConvTranspose2d)]
+    ours = build_networks(*of).generator
+    names = [name for name, shape in ours.shapes().items() if len(shape) in (2, 4)]
     name = names[convolutions.index(place)]
-    made = [np.abs(lane[name]).max() for lane in keyed(built(of).generator, list(range(20)), Stream.GENERATOR_WEIGHTS)]
+    made = [np.abs(lane[name]).max() for lane in keyed(ours, list(range(20)), Stream.GENERATOR_WEIGHTS)]
     np.testing.assert_allclose(max(made), max(x.abs().max().item() for x in theirs), rtol=0.01)
 
 
@@ -307,30 +311,30 @@ def without_gradient(rows: Rows) -> set[str]:
     return {name for name, value in rows.gradients.items() if name.endswith("weight") and not value.any()}
 
 
-def families() -> list[Published]:
+def families() -> list[Case]:
     """Each family once; where D has batch norm, or decides on minibatches, once more without."""
-    images = [published(name, (3, 3), 4, side_pixels=8) for name in IMAGES]
-    normed = [published(name, (3, 3), 4, side_pixels=8, norm="batch") for name in ("dcgan", "infogan")]
-    minibatch = published("gaussian", (3, 3), 4, batch=5, decides_on="minibatch")
-    return [published("gaussian", (3, 3), 4), minibatch, *images, *normed]
+    images = [case(name, (3, 3), 4, side_pixels=8) for name in IMAGES]
+    normed = [case(name, (3, 3), 4, side_pixels=8, discriminator_norm="batch") for name in ("dcgan", "infogan")]
+    minibatch = case("gaussian", (3, 3), 4, batch_size=5, discriminator_input="minibatch")
+    return [case("gaussian", (3, 3), 4), minibatch, *images, *normed]
 
 
-def penalties_of(of: Published, loss: LossName) -> tuple[GradientPenalty, ...]:
+def penalties_of(of: Case, loss: LossName) -> tuple[GradientPenalty, ...]:
     if loss == "wasserstein_gp":
-        return () if of.norm == "batch" else ("wgan_gp",)
-    return ("none",) if of.norm == "batch" else ("none", *PENALTIES)
+        return () if of.structure.norm == "batch" else ("wgan_gp",)
+    return ("none",) if of.structure.norm == "batch" else ("none", *PENALTIES)
 
 
 @pytest.mark.parametrize("information_weight", [1.0, 0.0])
-@pytest.mark.parametrize("of", families(), ids=title)
+@pytest.mark.parametrize("of", families(), ids=str)
 def test_every_loss_and_penalty_has_a_gradient_for_every_weight(of, information_weight):
     """As `gan_core.step` adds them; InfoGAN's heads have gradients of 0 where the information has no weight."""
-    networks = built(of)
+    networks, s = build_networks(*of), of.structure
     made = rows_of(networks.generator, Stream.GENERATOR_WEIGHTS)
     judged = rows_of(networks.discriminator, Stream.DISCRIMINATOR_WEIGHTS)
     context = Call([1e-5] * 2, [0.1] * 2, [0.0] * 2, training=True)
     z, weight = latents(of, 5, 0)[:2], torch.full((2,), information_weight, dtype=torch.float64)
-    condition = z[:, :, of.noise :] if of.architecture == "cgan" else None
+    condition = z[:, :, s.latent_size :] if s.architecture == "cgan" else None
     fake = networks.generator(made.weights, z, context)
     real, mix = drawn(*fake.shape, seed=3), drawn(*fake.shape[:2]).sigmoid()
 
@@ -342,7 +346,7 @@ def test_every_loss_and_penalty_has_a_gradient_for_every_weight(of, information_
 
     def information(samples: Tensor) -> Tensor | int:
         heads = answers(samples)[:, :, 1:]
-        return weight * information_loss(heads, z[:, :, of.noise :], 10, weight) if of.continuous else 0
+        return weight * information_loss(heads, z[:, :, s.latent_size :], 10, weight) if s.continuous_codes else 0
 
     for loss, pair in LOSSES.items():
         made.store_gradients(pair.generator(logits_of(fake)) + information(fake))
@@ -357,4 +361,4 @@ def test_every_loss_and_penalty_has_a_gradient_for_every_weight(of, information_
             last = len(networks.discriminator.layers) - 1
             heads = {name for name in judged.gradients if name.startswith((f"{last}.1.", f"{last}.2."))}
             idle = {name for name in heads if name.endswith("weight")} if not information_weight else set()
-            assert silent == (idle if of.continuous else set())
+            assert silent == (idle if s.continuous_codes else set())

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tiny_arrays import GAUSSIAN
 
 import gan_core.final
 from gan_core.checkpoint import load_tensors, save_tensors
@@ -40,13 +41,7 @@ IMAGES, POINTS = 130, (26, 52)
 EVERY_CALL = range(1, 10 + 8 + 1)  # of on_progress: ten steps of 13 images, and eight scorings
 VALUES = GanConfig(
     structure=StructureConfig(
-        architecture="gaussian",
-        dataset="gaussian",
-        discriminator_input="minibatch",
-        generator_width=7,
-        discriminator_width=7,
-        latent_size=3,
-        batch_size=13,
+        **{**GAUSSIAN, "discriminator_input": "minibatch", "discriminator_width": 7, "latent_size": 3, "batch_size": 13}
     ),
     # These rates make the score worse and then better again.
     lane=LaneConfig(generator_lr=1.0, discriminator_lr=1.0, discriminator_steps=2, ema_half_life_images=30),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_arrays import bits
+from tiny_arrays import GAUSSIAN, bits
 
 from gan_core.conditions import Conditions, ScoringConfig
 from gan_core.config import GanConfig, LaneConfig, StructureConfig
@@ -26,14 +26,7 @@ from gan_core.watch import WATCH_EVERY_STEPS
 BATCH = 20
 WATCHED = WATCH_EVERY_STEPS * BATCH
 HEALTH = HealthConfig(grace_images=0)
-STRUCTURE = StructureConfig(
-    architecture="gaussian",
-    dataset="gaussian",
-    generator_width=7,
-    discriminator_width=7,
-    latent_size=1,
-    batch_size=BATCH,
-)
+STRUCTURE = StructureConfig(**{**GAUSSIAN, "discriminator_width": 7, "latent_size": 1, "batch_size": BATCH})
 
 
 def configs(lanes: int = 3) -> list[GanConfig]:

@@ -30,20 +30,20 @@ OPTIONS: dict[str, dict[str, tuple[float, ...]]] = {
     "information": {"information_weight": (1.0, 0.0, 0.5, 2.0), "continuous_code_weight": (0.1, 1.0, 0.0, 0.1)},
 }
 _DENSE = {"generator_width": 7, "discriminator_width": 9, "latent_size": 5, "batch_size": 13}
-_VALUES = {**_DENSE, "architecture": "gaussian", "dataset": "gaussian"}
+GAUSSIAN: dict[str, Any] = {**_DENSE, "architecture": "gaussian", "dataset": "gaussian"}
 _DCGAN = {**_DENSE, "architecture": "dcgan", "generator_width": 3, "discriminator_width": 5, "batch_size": 6}
 _INFOGAN = {**_DCGAN, "architecture": "infogan", "categorical_codes": 10, "continuous_codes": 2}
 # Name -> fields of the structure, and the options that its lanes have.
 CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "gaussian": (_VALUES | {"latent_distribution": "uniform", "batch_size": 100, "generator_width": 50}, ("noise",)),
+    "gaussian": (GAUSSIAN | {"latent_distribution": "uniform", "batch_size": 100, "generator_width": 50}, ("noise",)),
     "gaussian minibatch r1": (
-        _VALUES
+        GAUSSIAN
         | {"discriminator_input": "minibatch", "gradient_penalty": "r1", "latent_distribution": "symmetric_uniform"},
         ("penalty", "smoothing"),
     ),
-    "gaussian moments least_squares": (_VALUES | {"discriminator_input": "moments", "loss": "least_squares"}, ()),
+    "gaussian moments least_squares": (GAUSSIAN | {"discriminator_input": "moments", "loss": "least_squares"}, ()),
     "ring spectral hinge": (
-        _VALUES | {"dataset": "ring", "discriminator_norm": "spectral", "loss": "hinge"},
+        GAUSSIAN | {"dataset": "ring", "discriminator_norm": "spectral", "loss": "hinge"},
         ("noise", "dropout"),
     ),
     "mlp": (_DENSE | {"architecture": "mlp"}, ("smoothing", "dropout")),

@@ -44,8 +44,8 @@ def weighted(layer: Layer, prefix: str = "") -> Iterator[tuple[str, Layer]]:
         yield prefix, layer
 
 
-def pairs(layer: Layer, values: Mapping[str, Tensor], module: Any) -> list[tuple[Tensor, Tensor]]:
-    """A torch module's tensors, each with one lane's value of ours in its layout."""
+def _pairs(layer: Layer, values: Mapping[str, Tensor], module: Any) -> dict[str, tuple[Tensor, Tensor]]:
+    """Our name -> a torch module's tensor, and one lane's value of ours in its layout."""
     normed = isinstance(layer, SpectralNorm)
     value, inner = values["weight"], layer.layer if normed else layer
     spectral: Any = module.parametrizations.weight if normed else None
@@ -53,34 +53,53 @@ def pairs(layer: Layer, values: Mapping[str, Tensor], module: Any) -> list[tuple
     if isinstance(inner, Linear) and not isinstance(module, nn.ConvTranspose2d):
         value = value.mT
     assert weight.numel() == value.numel()
-    found = [(weight, value.reshape(weight.shape))]
+    found = {"weight": (weight, value.reshape(weight.shape))}
     for name, value in values.items():
         if name != "weight":
-            found.append((getattr(spectral[0], f"_{name}") if name in ("u", "v") else getattr(module, name), value))
-    assert all(one.shape == other.shape for one, other in found)
+            theirs = getattr(spectral[0], f"_{name}") if name in ("u", "v") else getattr(module, name)
+            found[name] = theirs, value
+    assert all(theirs.shape == ours.shape for theirs, ours in found.values())
     assert normed or ("bias" in values) == (module.bias is not None)
     return found
 
 
-def all_pairs(layer: Layer, values: Mapping[str, Tensor], lane: int, modules: nn.Module) -> list[tuple[Tensor, Tensor]]:
+def named_pairs(
+    layer: Layer, values: Mapping[str, Tensor], lane: int, modules: nn.Module
+) -> dict[str, tuple[Tensor, Tensor]]:
     """The same for one lane of a layer that holds layers, and of values [L, ...], in the order of the modules."""
     has_weights = [
         m
         for m in modules.modules()
         if isinstance(m, nn.Linear | nn.modules.conv._ConvNd | nn.BatchNorm1d | nn.BatchNorm2d)
     ]
-    found = []
+    found = {}
     for (prefix, part), module in zip(weighted(layer), has_weights, strict=True):
         names = [name for name in (*part.shapes(), *part.buffers()) if prefix + name in values]
-        found += pairs(part, {name: values[prefix + name][lane] for name in names}, module)
+        mine = {name: values[prefix + name][lane] for name in names}
+        found |= {prefix + name: pair for name, pair in _pairs(part, mine, module).items()}
+    assert set(found) == set(values)
     return found
 
 
-def give(layer: Layer, weights: Mapping[str, Tensor], lane: int, modules: nn.Module) -> None:
+def all_pairs(layer: Layer, values: Mapping[str, Tensor], lane: int, modules: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """The pairs alone."""
+    return list(named_pairs(layer, values, lane, modules).values())
+
+
+def give(
+    layer: Layer,
+    weights: Mapping[str, Tensor],
+    lane: int,
+    modules: nn.Module,
+    eps: Sequence[float] = EPS,
+    momentum: Sequence[float] = MOMENTUM,
+) -> None:
     """Copies one lane's weights, buffers included, into the modules; batch norms take the lane's eps and momentum."""
+    copied = all_pairs(layer, weights, lane, modules)
+    assert len(copied) == sum(not name.endswith("num_batches_tracked") for name in modules.state_dict())
     with torch.no_grad():
-        for theirs, ours in all_pairs(layer, weights, lane, modules):
+        for theirs, ours in copied:
             theirs.copy_(ours)
     for module in modules.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.eps, module.momentum = EPS[lane], MOMENTUM[lane]
+            module.eps, module.momentum = eps[lane], momentum[lane]
