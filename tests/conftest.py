@@ -14,7 +14,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it when a test firs
 
 @pytest.fixture(scope="session", autouse=True)
 def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No file of the user's is read or written; the digits classifier is trained once for all tests."""
+    """No file of the user's is read or written; the digits classifier is trained once for all tests. Ctrl-C works in
+    what tests start, also where the suite itself was started in the background, deaf to it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("GAN_SWEEP_CACHE", str(tmp_path_factory.mktemp("cache")))
