@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from gan_core.fields import check_fields, describe, fitted, ranged
 from gan_core.health import HealthConfig
 from gan_core.input_error import InputError, nearest
 
 Section = TypeVar("Section")
+Execution = Literal["replayed", "eager"]
+Precision = Literal["float32", "tf32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +35,9 @@ class Conditions:
 
     dataset: as `structure.dataset`; objective: the score that is minimised; data_root: the folder of data sets on
     disk; skip_corrupt_images: leave out the pictures of a folder that cannot be read, with a warning, instead of
-    refusing the folder.
+    refusing the folder. precision: of products, see `gan_core.lanes.matmul_precision`; execution: how a step is carried
+    out, see `gan_core.programs`; lanes_per_call: how many lanes a kernel is called for, or `auto`, which measures.
+    Raises InputError for a value of the last three that there is not.
     """
 
     dataset: str
@@ -39,8 +45,27 @@ class Conditions:
     image_size_pixels: int = 0
     data_root: str | None = None
     skip_corrupt_images: bool = False
+    precision: Precision = "float32"
+    execution: Execution = "replayed"
+    lanes_per_call: int | Literal["auto"] = "auto"
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
+
+    def __post_init__(self) -> None:
+        parse_precision(self.precision)
+        if self.execution not in EXECUTIONS:
+            raise InputError(f"unknown execution {self.execution!r}; {nearest(str(self.execution), EXECUTIONS)}")
+        lanes = self.lanes_per_call
+        if lanes != "auto" and (not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1):
+            raise InputError(f"lanes_per_call must be 'auto' or a whole number of at least 1, got {lanes!r}")
+
+
+def parse_precision(value: Any) -> Precision:
+    """What stands under `precision` of a file. Raises InputError for a name that there is not."""
+    for known in PRECISIONS:
+        if value == known:
+            return known
+    raise InputError(f"unknown precision {value!r}; {nearest(str(value), PRECISIONS)}")
 
 
 def parse_section(section: type[Section], key: str, values: Any) -> Section:

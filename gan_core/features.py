@@ -3,6 +3,8 @@
 n images, C, H, W an image, D features, K classes.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -17,10 +19,20 @@ from gan_core.input_error import InputError, nearest
 from gan_core.own_network import LOADERS, load_own_network
 from gan_core.principal_components import fit_principal_components
 
-__all__ = ["KINDS", "FeatureExtractor", "cache_folder", "extract", "load_classifier", "load_extractor"]
+__all__ = [
+    "KINDS",
+    "FeatureExtractor",
+    "cache_folder",
+    "extract",
+    "extract_lanes",
+    "full_precision",
+    "load_classifier",
+    "load_extractor",
+]
 
 KINDS = ("auto", "classifier", "pca", "inception")
 IMAGES_AT_ONCE = 500  # of one call of an extractor: a small network's activations stay in the cache
+DEVICE_IMAGES_AT_ONCE = 8_192  # the same on a GPU, over the samples of all lanes
 
 
 class FeatureExtractor(Protocol):
@@ -81,3 +93,40 @@ def extract(extractor: FeatureExtractor, images: Tensor, at_once: int = IMAGES_A
     parts = [extractor(part) for part in images.split(at_once)]
     probabilities = [part[1] for part in parts if part[1] is not None]
     return torch.cat([part[0] for part in parts]), torch.cat(probabilities) if probabilities else None
+
+
+def extract_lanes(
+    extractor: FeatureExtractor, images: Tensor, *, together: bool | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Features [L, M, D] of images [L, M, C, H, W], and probabilities [L, M, K] where it classifies.
+
+    together: all lanes' images in the same calls, as on a GPU, where few large calls cost least; else lane by lane, as
+    on the CPU, where so a lane's bits do not depend on its neighbours, at no cost. None: as the images' device has it.
+    """
+    if together is None:
+        together = images.device.type != "cpu"
+    if together:
+        found, probabilities = extract(extractor, images.flatten(0, 1), DEVICE_IMAGES_AT_ONCE)
+        lanes = images.shape[:2]
+        return found.unflatten(0, lanes), None if probabilities is None else probabilities.unflatten(0, lanes)
+    parts = [extract(extractor, lane) for lane in images]
+    shares = [part[1] for part in parts if part[1] is not None]
+    return torch.stack([part[0] for part in parts]), torch.stack(shares) if shares else None
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """float32 products and convolutions in float32, never TF32 or bfloat16, whatever trials are trained in. What was
+    set before is set again at the end.
+    """
+    convolutions = torch.backends.cudnn.conv, torch.backends.mkldnn.conv  # pyright: ignore[reportAttributeAccessIssue]
+    products = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
+    places = (*convolutions, *products)
+    before = [place.fp32_precision for place in places]
+    for place in places:
+        place.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for place, precision in zip(places, before, strict=True):
+            place.fp32_precision = precision

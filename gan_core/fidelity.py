@@ -1,14 +1,15 @@
 """How close generated samples are to real ones: pure functions of features or samples, lane by lane, in float64.
 
 L lanes, M samples, D features, K classes. Computing features and computing a distance never meet. Scores made of pairs
-of samples are in `neighbours.py`.
+of samples are in `neighbours.py`, `discrepancy.py` and `copying.py`.
 """
 
 import math
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+
+from gan_core.discrepancy import rising
 
 CLASS_KL_LIMIT = 0.1  # nats: a part of the classes is missing
 COVERAGE_LIMIT = 0.5  # of the coverage that real samples have
@@ -22,22 +23,26 @@ def moments(features: Tensor) -> tuple[Tensor, Tensor]:
     return mean, centred.mT @ centred / (features.shape[1] - 1)
 
 
-def _root(matrix: Tensor) -> Tensor:
-    """The symmetric square root of a positive semi-definite matrix [..., D, D]."""
-    values, vectors = torch.linalg.eigh(matrix)
-    return vectors * values.clamp_min(0).sqrt().unsqueeze(-2) @ vectors.mT
+def covariance_factor(covariance: Tensor) -> Tensor:
+    """F with F F^T = a positive semi-definite covariance [D, D]: [D, D]. By eigh, for it may be singular."""
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors * values.clamp_min(0).sqrt()
 
 
-def frechet_distance(mean: Tensor, covariance: Tensor, real_mean: Tensor, real_covariance: Tensor) -> Tensor:
+def frechet_distance(
+    mean: Tensor, covariance: Tensor, real_mean: Tensor, real_covariance: Tensor, real_factor: Tensor | None = None
+) -> Tensor:
     """|m - m_r|^2 + Tr(S + S_r - 2 (S_r^1/2 S S_r^1/2)^1/2) (Heusel et al. 2017, equation 6): [L], >= 0.
 
-    mean [L, D], covariance [L, D, D]; the real ones [D], [D, D]. The trace of the root comes from eigenvalues, which is
-    real by construction. A lane whose statistics are not finite scores NaN and touches no other.
+    mean [L, D], covariance [L, D, D]; the real ones [D], [D, D]; real_factor: its `covariance_factor`, where it is at
+    hand. The trace of the root is the sum of the roots of the eigenvalues of F^T S F, F any factor of S_r: real by
+    construction. A lane whose statistics are not finite scores NaN and touches no other.
     """
     finite = mean.isfinite().all(1) & covariance.isfinite().flatten(1).all(1)
-    safe = torch.where(finite[:, None, None], covariance, torch.eye(covariance.shape[-1], dtype=covariance.dtype))
-    root = _root(real_covariance)
-    eigenvalues = torch.linalg.eigvalsh(root @ safe @ root).clamp_min(0)
+    unit = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+    safe = torch.where(finite[:, None, None], covariance, unit)
+    factor = covariance_factor(real_covariance) if real_factor is None else real_factor
+    eigenvalues = torch.linalg.eigvalsh(factor.mT @ safe @ factor).clamp_min(0)
     traces = covariance.diagonal(dim1=1, dim2=2).sum(1) + real_covariance.diagonal().sum()
     distance = (mean - real_mean).square().sum(1) + traces - 2 * eigenvalues.sqrt().sum(1)
     return torch.where(finite, distance.clamp_min(0), math.nan)
@@ -63,7 +68,7 @@ def class_divergence(shares: Tensor, real_shares: Tensor) -> Tensor:
 
 def wasserstein_1d(samples: Tensor, quantiles: Tensor) -> Tensor:
     """Wasserstein-1 distance of samples [L, M] to a distribution given by its quantiles (i - 1/2)/M, [M]: [L]."""
-    return (samples.double().sort(1).values - quantiles).abs().mean(1)
+    return (rising(samples.double()) - quantiles).abs().mean(1)
 
 
 def wasserstein_floor(deviation: float, samples: int) -> float:
@@ -101,6 +106,8 @@ def code_agreement(codes: Tensor, predicted: Tensor, classes: int) -> Tensor:
     as in the clustering accuracy of Xie et al. 2016. In [1/K, 1]: about 1/K where codes say nothing, also where all
     samples are of one class.
     """
+    from scipy.optimize import linear_sum_assignment  # imported here: it is slow, and only codes need it
+
     table = (_one_hot(codes, classes).mT @ _one_hot(predicted, classes)).cpu().numpy()  # [L, K, K] counts
     agreeing = [float(counts[linear_sum_assignment(counts, maximize=True)].sum()) for counts in table]
     return torch.tensor(agreeing, dtype=torch.float64, device=codes.device) / codes.shape[1]

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from gan_core.architectures import build_networks
+from gan_core.call import Call
 from gan_core.checkpoint import load_tensors, save_tensors
+from gan_core.conditions import Precision
 from gan_core.config import GanConfig
 from gan_core.input_error import InputError
-from gan_core.lanes import Stream
+from gan_core.lanes import Stream, matmul_precision
 from gan_core.latents import fill_shared_latents, latent_numbers
-from gan_core.layers import Call
 from gan_core.reports import LaneReport
 from gan_core.scoring import ScoredArray, Workshop
 from gan_core.training import rows_at_once
@@ -158,9 +159,17 @@ class SampleKind:
 
 
 def sample_generator(
-    config: GanConfig, kind: SampleKind, weights: Mapping[str, Tensor], count: int, seed: int, choice: int | None = None
+    config: GanConfig,
+    kind: SampleKind,
+    weights: Mapping[str, Tensor],
+    count: int,
+    seed: int,
+    choice: int | None = None,
+    *,
+    precision: Precision = "float32",
 ) -> Tensor:
-    """Samples [count, *shape] of a saved generator; the same numbers as `LaneArray.sample` gives for it.
+    """Samples [count, *shape] of a saved generator; the same numbers as `LaneArray.sample` gives for it. precision: of
+    its training.
 
     choice: of this class or categorical code. Raises InputError when the weights are not of this structure, and when
     there is no such class.
@@ -173,7 +182,7 @@ def sample_generator(
     fill_shared_latents(latents, config.structure, networks, Stream.SAMPLE_LATENTS, seed, choice)
     stacked = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
     call = Call([config.lane.batch_norm_eps])
-    with torch.no_grad():
+    with torch.no_grad(), matmul_precision(precision):
         parts = [generator(stacked, part, call) for part in latents.split(rows_at_once(config.structure), dim=1)]
         return torch.cat(parts, 1)[0]
 

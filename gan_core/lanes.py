@@ -24,8 +24,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_core.conditions import Precision
+from gan_core.input_error import InputError
+
 LANE_BYTES = 128  # two AVX-512 registers: the stride of torch's vectorised loops, and two cache lines
-LOOP_PRODUCTS = 2**22  # a lane's matrix product with so many multiply-adds fills a core by itself
+NORMAL_PAIRS = 256  # drawn together, so that of more numbers the first are the same
+NORMALS_TOGETHER = 2**16  # numbers of several lanes that are drawn in one go: what a core's cache holds
+LOOP_PRODUCTS = 2**19  # a lane's matrix product with so many multiply-adds fills a core by itself
+SMALL_PRODUCTS = 2**12  # up to so many over all lanes, oneDNN leaves a product in bfloat16 to another library
+_GPU_CONVOLUTIONS = torch.backends.cudnn.conv  # pyright: ignore[reportAttributeAccessIssue]
+_HOST_PRODUCTS = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Stream(IntEnum):
@@ -58,16 +66,32 @@ def fill_latents(out: Tensor, distribution: str, seeds: Sequence[int], purpose: 
     """Fills out [L, N, Z] with N(0, 1), U(0, 1) or U(-1, 1), lane i from (seeds[i], purpose, seen). Drawn in float32
     whatever out's type, so that a float64 reference sees the same numbers. Returns out.
     """
-    for lane, seed in zip(out.unbind(0), seeds, strict=True):
-        lane.copy_(torch.from_numpy(_draw(stream(seed, purpose, *seen), distribution, tuple(lane.shape))))
+    sources = [stream(seed, purpose, *seen) for seed in seeds]
+    if distribution == "normal":
+        together = max(1, NORMALS_TOGETHER // out[0].numel())
+        for start in range(0, len(sources), together):
+            part = out[start : start + together]
+            part.copy_(_normals(sources[start : start + together], part[0].numel()).view(part.shape))
+        return out
+    for lane, source in zip(out.unbind(0), sources, strict=True):
+        uniform = source.random(tuple(lane.shape), dtype=np.float32)
+        lane.copy_(torch.from_numpy(uniform if distribution == "uniform" else 2 * uniform - 1))
     return out
 
 
-def _draw(source: np.random.Generator, distribution: str, shape: tuple[int, ...]) -> np.ndarray:
-    if distribution == "normal":
-        return source.standard_normal(shape, dtype=np.float32)
-    uniform = source.random(shape, dtype=np.float32)
-    return uniform if distribution == "uniform" else 2 * uniform - 1
+def _normals(sources: Sequence[np.random.Generator], count: int) -> Tensor:
+    """[L, count] float32 numbers of N(0, 1), each lane's from its own source, by Box & Muller (1958) on 32 random bits
+    a number: at most 5.9 from 0, and three times as fast as numpy's ziggurat. Of a larger count they are the first.
+    """
+    blocks = -(-count // (2 * NORMAL_PAIRS))
+    raw = np.stack([source.bit_generator.random_raw(blocks * NORMAL_PAIRS) for source in sources])
+    uniform = torch.from_numpy(raw.view(np.int32)).view(-1, 2, NORMAL_PAIRS).float()  # [-2**31, 2**31]
+    radius = uniform[:, 0].mul_(2.0**-32).add_(0.5).clamp_min_(2.0**-25).log_().mul_(-2).sqrt_()
+    angle = uniform[:, 1].mul_(2 * math.pi / 2**32)
+    drawn = torch.empty_like(uniform)
+    torch.mul(angle.cos(), radius, out=drawn[:, 0])
+    torch.mul(angle.sin(), radius, out=drawn[:, 1])
+    return drawn.view(len(sources), -1)[:, :count]
 
 
 @contextmanager
@@ -84,6 +108,44 @@ def lane_arithmetic() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(flushed)
+
+
+@contextmanager
+def matmul_precision(precision: Precision) -> Iterator[None]:
+    """The precision in which float32 arrays are multiplied: products of `lane_matmul` and convolutions. What they give
+    is float32, and so is everything else. What was set before is set again at the end.
+
+    float32: nothing less, on any device. tf32: factors of 10 bits on a GPU; on the CPU the same as float32. bfloat16:
+    factors of 8 bits; products are summed in float32, convolutions also rounded at their end.
+    """
+    on_gpu = "tf32" if precision == "tf32" else "ieee"
+    places = torch.backends.cuda.matmul, _GPU_CONVOLUTIONS, _HOST_PRODUCTS
+    before = [place.fp32_precision for place in places]
+    for place, setting in zip(places, (on_gpu, on_gpu, "bf16" if precision == "bfloat16" else "ieee"), strict=True):
+        place.fp32_precision = setting
+    try:
+        yield
+    finally:
+        for place, setting in zip(places, before, strict=True):
+            place.fp32_precision = setting
+
+
+def check_processor(precision: Precision, device: str) -> None:
+    """Raises InputError where a device cannot multiply in this precision: a processor without AVX-512, or on ARM
+    without bfloat16, would silently take float32.
+    """
+    if precision == "bfloat16" and device == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        raise InputError("precision bfloat16 needs a processor with AVX-512, and this one has none; take float32")
+
+
+def factor(x: Tensor) -> Tensor:
+    """X as a convolution is given it: in bfloat16 where float32 is multiplied in that, else as it is."""
+    return x.bfloat16() if _rounds(x) else x
+
+
+def _rounds(x: Tensor) -> bool:
+    # torch itself keeps the choice: a setting of one processor's library, which is read on any device
+    return x.dtype == torch.float32 and _HOST_PRODUCTS.fp32_precision == "bf16"
 
 
 def column(values: Sequence[float], like: Tensor) -> Tensor:
@@ -126,11 +188,16 @@ def _aligned_rows(x: Tensor) -> Tensor:
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
     lanes, rows, inner = a.shape
+    size, rounds, on_host = rows * inner * b.shape[2], _rounds(a), a.device.type == "cpu"
+    if rounds and not on_host:
+        return torch.bmm(a.bfloat16(), b.bfloat16(), out_dtype=torch.float32)
+    if rounds and size <= SMALL_PRODUCTS:  # float64 is multiplied by one library, whatever L
+        return _product(a.double(), b.double()).float()
     out = lane_empty(lanes, (rows, b.shape[2]), a)
     a, b = _aligned(a), _aligned(b)
-    if a.device.type != "cpu":
+    if not on_host or (rounds and 1 not in out.shape[1:]):  # oneDNN rounds a and b by itself, those of a vector never
         return torch.bmm(a, b, out=out)
-    if rows * inner * b.shape[2] >= LOOP_PRODUCTS:  # the choice looks at one lane's shape, never at L
+    if size >= LOOP_PRODUCTS:  # the choice looks at one lane's shape, never at L
         for one, other, result in zip(a.unbind(0), b.unbind(0), out.unbind(0), strict=True):
             torch.mm(one, other, out=result)
         return out

@@ -34,17 +34,14 @@ def fill_step_latents(
     seeds: Sequence[int],
     purpose: Stream,
     seen: tuple[int, int],
-    condition: Tensor | None,
 ) -> None:
     """Fills out [L, M, Z], lane i from (seeds[i], purpose, seen): seen is (images seen, which of G's steps).
 
-    condition [L, M, K]: the classes of a conditional architecture, as one-hot vectors; codes are drawn uniformly.
+    Codes are drawn uniformly; the classes of a conditional architecture are left as they are.
     """
     noise, choice, continuous = _parts(out, structure, networks)
     fill_latents(noise, structure.latent_distribution, seeds, purpose, *seen)
-    if condition is not None:
-        choice.copy_(condition)
-    elif networks.choices or networks.continuous:
+    if not networks.conditional and (networks.choices or networks.continuous):
         for lane, seed in enumerate(seeds):
             _draw_codes(choice[lane], continuous[lane], stream(seed, Stream.CODES, *seen, int(purpose)))
 

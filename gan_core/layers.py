@@ -5,7 +5,7 @@ L lanes, N rows of a batch, F features, C channels, H, W a feature map.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,38 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.lanes import Stream, column, lane_empty, lane_matmul, lanewise, stream
+from gan_core.call import Call
+from gan_core.convolutions import convolve, convolve_transposed
+from gan_core.lanes import factor, lane_matmul, lanewise
 
 Weights = Mapping[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
-
-
-@dataclass
-class Call:
-    """One pass through a network: what its layers need beside weights and input. All sequences are [L].
-
-    training: batch statistics and dropout, else running moments. active: the lanes whose buffers move; None: all.
-    seeds and seen: what dropout is keyed by; seen is (images seen, which pass of the step).
-    """
-
-    batch_norm_eps: Sequence[float]
-    batch_norm_momentum: Sequence[float] = ()
-    dropout: Sequence[float] = ()
-    training: bool = False
-    active: Sequence[bool] | None = None
-    seeds: Sequence[int] = ()
-    seen: tuple[int, int] = (0, 0)
-    dropouts_passed: int = 0
-
-    def moves(self, lane: int) -> bool:
-        """Whether this pass moves a lane's buffers."""
-        return self.training and (self.active is None or self.active[lane])
-
-    def move(self, buffer: Tensor, value: Tensor) -> None:
-        """Writes a buffer's new value [L, ...] in the lanes that move."""
-        goes = torch.tensor([self.moves(lane) for lane in range(len(buffer))], device=buffer.device)
-        # Buffers share memory with parameters that autograd has saved, not numbers: `data` tells it nothing of this.
-        buffer.data.copy_(torch.where(goes.view(-1, *[1] * (buffer.ndim - 1)), value.detach(), buffer))
 
 
 class Layer(Protocol):
@@ -149,13 +123,18 @@ class Convolution:
         """One native call a lane."""
         biases = weights["bias"].unbind(0) if self.bias else [None] * len(x)
         parts = zip(x.unbind(0), weights["weight"].unbind(0), biases, strict=True)
-        return torch.stack([self._convolve(*part, groups=1) for part in parts])
+        return _stacked([self._convolve_lane(*part) for part in parts])
+
+    def _convolve_lane(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        function = convolve_transposed if self.transposed else convolve
+        return function(x, weight, bias, self.stride, self.padding)
 
     def together(self, weights: Weights, x: Tensor) -> Tensor:
         """The same map as one grouped convolution, a group a lane."""
         lanes, rows = x.shape[:2]
-        bias = weights["bias"].flatten() if self.bias else None
-        joined = self._convolve(x.transpose(0, 1).flatten(1, 2), weights["weight"].flatten(0, 1), bias, groups=lanes)
+        bias = factor(weights["bias"].flatten()) if self.bias else None
+        maps, weight = factor(x.transpose(0, 1).flatten(1, 2)), factor(weights["weight"].flatten(0, 1))
+        joined = self._convolve(maps, weight, bias, groups=lanes).to(x.dtype)
         return joined.view(rows, lanes, self.outputs, *joined.shape[2:]).transpose(0, 1)
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
@@ -195,7 +174,7 @@ class BatchNorm:
             momentum = call.batch_norm_momentum[lane] if call.training else 0.0
             eps = call.batch_norm_eps[lane]
             normalised.append(F.batch_norm(part, *known, weight, bias, call.training, momentum, eps))
-        return torch.stack(normalised)
+        return _stacked(normalised)
 
     def together(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         """The same map as operations on all lanes: no launch a lane."""
@@ -206,12 +185,17 @@ class BatchNorm:
             mean = x.mean(within, keepdim=True)
             variance = (x - mean).square().mean(within, keepdim=True)
             count = x[0, :, 0].numel()
-            momentum = column(call.batch_norm_momentum, x).unsqueeze(1)
+            momentum = call.column("batch_norm_momentum", x).unsqueeze(1)
             for name, new in (("running_mean", mean), ("running_var", variance * (count / (count - 1)))):
                 call.move(weights[name], torch.lerp(weights[name], new.detach().flatten(1), momentum))
-        eps = column(call.batch_norm_eps, x).view(-1, *[1] * (x.ndim - 1))
+        eps = call.column("batch_norm_eps", x).view(-1, *[1] * (x.ndim - 1))
         scale = weights["weight"].view(shape) / (variance + eps).sqrt()
         return (x - mean) * scale + weights["bias"].view(shape)
+
+
+def _stacked(lanes: list[Tensor]) -> Tensor:
+    """[...] of each lane -> [L, ...]; one lane is not copied."""
+    return lanes[0].unsqueeze(0) if len(lanes) == 1 else torch.stack(lanes)
 
 
 @dataclass(frozen=True)
@@ -277,14 +261,7 @@ class Dropout(_Weightless):
     def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         if not call.training or not any(call.dropout):
             return x
-        call.dropouts_passed += 1
-        kept = lane_empty(len(x), x.shape[1:], x).fill_(1.0)
-        for lane, (seed, share) in enumerate(zip(call.seeds, call.dropout, strict=True)):
-            if share:
-                source = stream(seed, Stream.DROPOUT, *call.seen, call.dropouts_passed)
-                drawn = torch.from_numpy(source.random(tuple(x.shape[1:]), dtype=np.float32))
-                kept[lane].copy_(drawn >= share).div_(1 - share)
-        return x * kept
+        return x * call.mask(x)
 
 
 @dataclass(frozen=True)
@@ -323,7 +300,28 @@ def leaky_relu(slope: float) -> Elementwise:
     return Elementwise(lambda x: F.leaky_relu(x, slope), exact=True)
 
 
+class _Elu(torch.autograd.Function):
+    """The number itself above 0, exp(x) - 1 below (Clevert et al. 2016): `F.elu` to rounding, whose expm1 takes ten
+    times as long.
+    """
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
+        y = torch.maximum(x, x.clamp_max(0).exp() - 1)  # exp(x) - 1 is never below x
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grad_outputs: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
+        return grad_outputs[0] * (y.clamp_max(0) + 1)
+
+
+def _elu(x: Tensor) -> Tensor:
+    return _Elu.apply(x)  # pyright: ignore[reportReturnType]
+
+
 relu = Elementwise(F.relu, exact=True)
-elu = Elementwise(F.elu, exact=False)
+elu = Elementwise(_elu, exact=False)
 sigmoid = Elementwise(lambda x: x.sigmoid(), exact=False)
 tanh = Elementwise(lambda x: x.tanh(), exact=False)

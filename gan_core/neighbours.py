@@ -1,87 +1,151 @@
-"""Scores made of pairs of samples: kernel and energy distance, precision to coverage, copies of training samples.
+"""Scores made of pairs of features: kernel distance, and precision to coverage.
 
-Pure functions, lane by lane, in float64; a lane that is not finite scores NaN and touches no other.
-L lanes, M samples, R real samples, T training samples, D features, d numbers a sample, k neighbours.
+Pure functions, lane by lane; a lane that is not finite scores NaN and touches no other. Products of pairs are formed
+once, about the mean of the real features, in the features' own type: float64, or float32. In float32 the kernel
+distance is off by less than 1e-5 of the mean kernel, and a share by the few pairs that stand within 1e-5 of a ball's
+radius: both far below the scores' own errors, and a test bounds them against float64.
+L lanes, M samples, R real samples, D features, k neighbours.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from gan_core.discrepancy import PairSums, discrepancy, each_lane, rows_at_once, working_type
+
 NEIGHBOURS = 5  # k of Naeem et al. 2020
-ROWS_AT_ONCE = 32  # of a matrix of all pairs: a strip of it stays in the cache
-REFERENCES_AT_ONCE = 2_000  # the same, where nearest neighbours are looked up
-
-
-def _each_lane(score: Callable[[Tensor], tuple[Tensor, ...]], features: Tensor, scores: int) -> Tensor:
-    """The score of each finite lane [M, D] in float64, NaN of the others: [scores, L]."""
-    out = torch.full((scores, len(features)), math.nan, dtype=torch.float64, device=features.device)
-    for i, lane in enumerate(features):
-        if lane.isfinite().all():
-            out[:, i] = torch.stack(score(lane.double()))
-    return out
 
 
 @dataclass(frozen=True)
-class _PairSums:
-    """Sums of a kernel over pairs of M and R samples: of each row [M], of each column [R], and of all its squares."""
-
-    rows: Tensor
-    columns: Tensor
-    squares: Tensor
-
-
-def _pair_sums(kernel: Callable[[Tensor, Tensor], Tensor], one: Tensor, other: Tensor) -> _PairSums:
-    """Of kernel(one [M, D], other [R, D]) -> [M, R]; pairs of a sample with itself are left out where one is other."""
-    rows, columns, squares = [], one.new_zeros(len(other)), one.new_zeros(())
-    for start in range(0, len(one), ROWS_AT_ONCE):
-        strip = kernel(one[start : start + ROWS_AT_ONCE], other)
-        if one is other:
-            strip.diagonal(start).zero_()
-        rows.append(strip.sum(1))
-        columns += strip.sum(0)
-        squares += strip.flatten().dot(strip.flatten())
-    return _PairSums(torch.cat(rows), columns, squares)
-
-
-def _discrepancy(own: _PairSums, cross: _PairSums, real: _PairSums) -> tuple[Tensor, Tensor]:
-    """The unbiased squared discrepancy E k(x, x') + E k(y, y') - 2 E k(x, y), and its standard error.
-
-    The variance is that of Hoeffding's decomposition, whose parts are uncorrelated: with the witness
-    f(x) = E k(x, x') - E k(x, y) and h a kernel centred along both sides,
-    4 Var f(x)/M + 4 Var f(y)/R + 2 E h_xx^2/M(M-1) + 2 E h_yy^2/R(R-1) + 4 E h_xy^2/MR. Each part is estimated without
-    bias (h within a set by U-centring, Szekely & Rizzo 2014). The first two, differences of estimates, are taken as 0
-    where they come out below: the error is right to 15% where the sets differ, and where they are alike on average too
-    large: by 6% in 64 independent features, by up to 50% in 1-D.
+class _Set:
+    """Features [n, D] less the real mean; their squared norms [n]; and terms [n] with which the kernel's base
+    x.y/D + 1 of uncentred features is the centred x.y/D + term_i + term_j.
     """
-    m, r = len(cross.rows), len(cross.columns)
-    if min(m, r) < 4:
-        raise ValueError(f"a discrepancy and its error need at least 4 samples on each side, got {m} and {r}")
-    total = cross.rows.sum()
-    value = own.rows.sum() / (m * (m - 1)) + real.rows.sum() / (r * (r - 1)) - 2 * total / (m * r)
-    centred = cross.squares - cross.rows.square().sum() / r - cross.columns.square().sum() / m + total**2 / (m * r)
-    spread = centred / ((m - 1) * (r - 1))
-    own_spread, real_spread = _spread_within(own), _spread_within(real)
-    witness = (own.rows / (m - 2) - cross.rows / r).var() - own_spread / (m - 2) - spread / r
-    real_witness = (real.rows / (r - 2) - cross.columns / m).var() - real_spread / (r - 2) - spread / m
-    first = (4 * witness / m + 4 * real_witness / r).clamp_min(0)
-    second = 2 * own_spread / (m * (m - 1)) + 2 * real_spread / (r * (r - 1)) + 4 * spread / (m * r)
-    return value, (first + second).clamp_min(0).sqrt()
+
+    features: Tensor
+    squares: Tensor
+    terms: Tensor
 
 
-def _spread_within(sums: _PairSums) -> Tensor:
-    """The mean square of a kernel within one set, centred along both sides, without bias."""
-    m, total = len(sums.rows), sums.rows.sum()
-    centred = sums.squares - 2 / (m - 2) * sums.rows.square().sum() + total**2 / ((m - 1) * (m - 2))
-    return centred / (m * (m - 3))
+def _set(features: Tensor, middle: Tensor, kind: torch.dtype) -> _Set:
+    """Of features [n, D]; middle: float64 [D]."""
+    centred = features.double() - middle
+    terms = (centred @ middle + middle.square().sum() / 2) / features.shape[1] + 0.5
+    return _Set(centred.to(kind), centred.square().sum(1).to(kind), terms.to(kind))
 
 
-def _cubic(one: Tensor, other: Tensor) -> Tensor:
-    """(x.y/D + 1)^3 of all pairs: [M, D], [R, D] -> [M, R]."""
-    return torch.addmm(one.new_ones(1), one, other.T, alpha=1 / one.shape[1]).pow_(3)
+class _Reader(Protocol):
+    """Reads the products of all pairs, a strip of rows at a time, in order."""
+
+    def read(self, start: int, products: Tensor) -> None:
+        """products: x.y of the rows from start on, [m, n]; it must stay as it is."""
+        ...
+
+
+def _form_products(one: _Set, other: _Set, readers: list[_Reader]) -> None:
+    """Shows all readers the product of each pair of one's [M, D] and other's [n, D]."""
+    buffer = _strip(one, other)
+    for start in range(0, len(one.features), len(buffer)):
+        part = one.features[start : start + len(buffer)]
+        products = torch.mm(part, other.features.T, out=buffer[: len(part)])
+        for reader in readers:
+            reader.read(start, products)
+
+
+def _strip(one: _Set, other: _Set) -> Tensor:
+    """Room for as many rows as are formed at once: a fresh strip each time would cost as much as the arithmetic."""
+    count = len(other.features)
+    return one.features.new_empty(min(rows_at_once(one.features, count), len(one.features)), count)
+
+
+class _KernelSums:
+    """Sums of the kernel (x.y/D + 1)^3; pairs of a sample with itself are left out where one is other."""
+
+    def __init__(self, one: _Set, other: _Set) -> None:
+        self._one, self._other, self._same = one, other, one is other
+        self._strip = _strip(one, other)
+        self._rows: list[Tensor] = []
+        self._columns = torch.zeros(len(other.features), dtype=torch.float64, device=one.features.device)
+        self._squares: list[Tensor] = []
+
+    def read(self, start: int, products: Tensor) -> None:
+        strip = self._strip[: len(products)]
+        torch.add(self._other.terms, products, alpha=1 / self._one.features.shape[1], out=strip)
+        strip.add_(self._one.terms[start : start + len(strip), None]).pow_(3)
+        if self._same:
+            strip.diagonal(start).zero_()
+        else:
+            self._columns += strip.sum(0)
+        self._rows.append(strip.sum(1).double())
+        self._squares.append(strip.flatten().dot(strip.flatten()).double())
+
+    def sums(self) -> PairSums:
+        rows = torch.cat(self._rows)
+        return PairSums(rows, rows if self._same else self._columns, torch.stack(self._squares).sum())
+
+
+class _Radii:
+    """The squared distance of each sample to its k-th nearest other one; the nearest of all is itself."""
+
+    def __init__(self, own: _Set, k: int) -> None:
+        if not 1 <= k < len(own.features):
+            raise ValueError(f"a k-th neighbour needs 1 <= k < samples, got k {k} with {len(own.features)} samples")
+        self._own, self._k, self._strip = own, k, _strip(own, own)
+        self._nearest: list[Tensor] = []
+
+    def read(self, start: int, products: Tensor) -> None:
+        strip = self._strip[: len(products)]
+        torch.add(self._own.squares, products, alpha=-2, out=strip)
+        self._nearest.append(_kth_smallest(strip, self._k))
+
+    def squared(self) -> Tensor:
+        return torch.cat(self._nearest).add_(self._own.squares).clamp_min_(0)
+
+
+def _kth_smallest(strip: Tensor, k: int, *, by_numpy: bool | None = None) -> Tensor:
+    """The (k + 1)-th smallest number of each row of [m, n]: [m]. The strip is lost. by_numpy: by its partition, as on
+    the CPU, in half the time of topk; None: as the strip's device has it.
+    """
+    if by_numpy is None:
+        by_numpy = strip.device.type == "cpu"
+    if not by_numpy:
+        return strip.topk(k + 1, largest=False).values[:, k]
+    strip.numpy().partition(k, axis=1)
+    return strip[:, k].clone()
+
+
+@dataclass(frozen=True)
+class RealNeighbours:
+    """Real features [R, D] with the squared radius [R] of each one's ball, which reaches to its k-th nearest other.
+
+    middle: their mean, float64 [D]; within: sums of the kernel over their pairs; float64, or float32 as they were.
+    """
+
+    features: Tensor
+    middle: Tensor
+    squared_radii: Tensor
+    within: PairSums
+    k: int
+
+    def to(self, device: torch.device | str) -> "RealNeighbours":
+        """The same on another device; where they are there already, themselves."""
+        if self.features.device == torch.device(device):
+            return self
+        within = PairSums(*(part.to(device) for part in (self.within.rows, self.within.columns, self.within.squares)))
+        radii = self.squared_radii.to(device)
+        return RealNeighbours(self.features.to(device), self.middle.to(device), radii, within, self.k)
+
+
+def real_neighbours(real: Tensor, k: int = NEIGHBOURS) -> RealNeighbours:
+    """The real side of `pair_scores`, computed once for all lanes and rungs. Raises ValueError unless 1 <= k < R."""
+    middle = real.double().mean(0)
+    own = _set(real, middle, working_type(real))
+    kernel, radii = _KernelSums(own, own), _Radii(own, k)
+    _form_products(own, own, [kernel, radii])
+    return RealNeighbours(real, middle, radii.squared(), kernel.sums(), k)
 
 
 def kernel_distance(features: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,92 +154,50 @@ def kernel_distance(features: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
     features [L, M, D], real [R, D] (Binkowski et al. 2018, equation 4). All samples make one U-statistic, no
     subsets. Unbiased: its floor is 0 at any M and R, and it can be negative. The error is over fresh draws of both
     sets; between lanes that are compared with the same real set it is too large rather than too small.
+    Raises ValueError with fewer than 4 samples on a side.
     """
-    real = real.double()
-    within_real = _pair_sums(_cubic, real, real)
+    middle, kind = real.double().mean(0), working_type(features)
+    other = _set(real, middle, kind)
+    within = _KernelSums(other, other)
+    _form_products(other, other, [within])
 
     def score(lane: Tensor) -> tuple[Tensor, Tensor]:
-        return _discrepancy(_pair_sums(_cubic, lane, lane), _pair_sums(_cubic, lane, real), within_real)
+        one = _set(lane, middle, kind)
+        own, cross = _KernelSums(one, one), _KernelSums(one, other)
+        _form_products(one, one, [own])
+        _form_products(one, other, [cross])
+        return discrepancy(own.sums(), cross.sums(), within.sums())
 
-    value, error = _each_lane(score, features, 2)
+    value, error = each_lane(score, features)
     return value, error
 
 
-def energy_distance(samples: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared energy distance 2 E|X - Y| - E|X - X'| - E|Y - Y'| and its standard error: [L] and [L].
+class _Balls:
+    """Which samples are in real balls, and which real samples are in a sample's ball; radii: of the samples, [M]."""
 
-    samples [L, M, d], real [R, d], d of a few numbers (Szekely & Rizzo 2013); in the samples' own unit.
-    The unbiased U-statistic: its floor is 0 and it can be negative. In 1-D it is 2 * integral (F - G)^2 and costs a
-    sort; else all pairs. The error is as that of `kernel_distance`. real are draws: quantiles in their place, which do
-    not vary, lower the value by E|Y - Y'|/R and enlarge the error, so take at least ten times as many as samples.
-    """
-    middle = real.double().mean(0)
-    centred = real.double() - middle  # keeps the sums of squares small
-    sums = _sorted_sums if real.shape[1] == 1 else _all_distances
-    within_real = sums(centred, centred)
+    def __init__(self, one: _Set, radii: Tensor, other: _Set, real: RealNeighbours) -> None:
+        self._one, self._other, self._radii = one, other, radii[:, None]
+        self._real_radii, self._k = real.squared_radii.to(radii.dtype), real.k
+        self._strips = _strip(one, other), _strip(one, other)
+        self._inside: list[Tensor] = []  # for each sample, how many real balls it is in
+        self._nearest = torch.full_like(other.squares, math.inf)
+        self._deepest = torch.full_like(other.squares, math.inf)  # how far outside all samples' balls
 
-    def score(lane: Tensor) -> tuple[Tensor, Tensor]:
-        lane = lane - middle
-        return _discrepancy(sums(lane, lane), sums(lane, centred), within_real)
+    def read(self, start: int, products: Tensor) -> None:
+        rows = slice(start, start + len(products))
+        squared, inside = (strip[: len(products)] for strip in self._strips)
+        torch.add(self._other.squares, products, alpha=-2, out=squared)
+        squared.add_(self._one.squares[rows, None]).clamp_min_(0)
+        # A comparison written as numbers and summed takes a sixth of the time of one that is counted.
+        self._inside.append(torch.lt(squared, self._real_radii, out=inside).sum(1))
+        self._nearest = torch.minimum(self._nearest, squared.amin(0))
+        self._deepest = torch.minimum(self._deepest, squared.sub_(self._radii[rows]).amin(0))
 
-    value, error = _each_lane(score, samples, 2)
-    return value, error
-
-
-def _all_distances(one: Tensor, other: Tensor) -> _PairSums:
-    return _pair_sums(_minus_distance, one, other)
-
-
-def _minus_distance(one: Tensor, other: Tensor) -> Tensor:
-    """-|x - y| of all pairs, [M, d], [R, d] -> [M, R]; axis by axis: four times as fast as torch.cdist for d = 2."""
-    squares = one.new_zeros(len(one), len(other))
-    for i in range(one.shape[1]):
-        squares += (one[:, i, None] - other[:, i]).square_()
-    return squares.sqrt_().neg_()
-
-
-def _sorted_sums(one: Tensor, other: Tensor) -> _PairSums:
-    """The sums of -|x - y| over all pairs of values [M, 1] and [R, 1], without forming the pairs."""
-    squares = len(other) * one.square().sum() + len(one) * other.square().sum() - 2 * one.sum() * other.sum()
-    return _PairSums(_sorted_rows(one[:, 0], other[:, 0]), _sorted_rows(other[:, 0], one[:, 0]), squares)
-
-
-def _sorted_rows(values: Tensor, others: Tensor) -> Tensor:
-    """-sum_j |x_i - y_j| for each of values [M] over all of others [R]: [M]."""
-    others = others.sort().values
-    totals = torch.cat((others.new_zeros(1), others.cumsum(0)))  # [R + 1]
-    smaller = torch.searchsorted(others, values.contiguous())
-    return values * (len(others) - 2 * smaller) + 2 * totals[smaller] - totals[-1]
-
-
-def _squared_distances(one: Tensor, other: Tensor, other_squares: Tensor) -> Tensor:
-    """|x - y|^2 of all pairs by one product: [M, D], [R, D], [R] -> [M, R], >= 0."""
-    return torch.addmm(other_squares, one, other.T, alpha=-2).add_(one.square().sum(1, keepdim=True)).clamp_min_(0)
-
-
-def _squared_radii(features: Tensor, k: int) -> Tensor:
-    """The squared distance of each of [M, D] to its k-th nearest other one: [M]."""
-    if not 1 <= k < len(features):
-        raise ValueError(f"a k-th neighbour needs 1 <= k < samples, got k {k} with {len(features)} samples")
-    squares = features.square().sum(1)
-    strips = (_squared_distances(part, features, squares) for part in features.split(ROWS_AT_ONCE))
-    return torch.cat([strip.topk(k + 1, largest=False).values[:, k] for strip in strips])  # itself is the first
-
-
-@dataclass(frozen=True)
-class RealNeighbours:
-    """Real features [R, D] with the squared radius [R] of each one's ball, which reaches to its k-th nearest other."""
-
-    features: Tensor
-    squares: Tensor
-    squared_radii: Tensor
-    k: int
-
-
-def real_neighbours(real: Tensor, k: int = NEIGHBOURS) -> RealNeighbours:
-    """The real side of `prdc`, computed once for all lanes and rungs. Raises ValueError unless 1 <= k < R."""
-    real = real.double()
-    return RealNeighbours(real, real.square().sum(1), _squared_radii(real, k), k)
+    def scores(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Precision, recall, density and coverage."""
+        inside = torch.cat(self._inside).double()
+        coverage = (self._nearest < self._real_radii).double().mean()
+        return (inside > 0).double().mean(), (self._deepest < 0).double().mean(), inside.mean() / self._k, coverage
 
 
 @dataclass(frozen=True)
@@ -196,22 +218,38 @@ def prdc(features: Tensor, real: RealNeighbours) -> NeighbourScores:
     over k; coverage: the share of real balls with a sample in them. Density and coverage of real samples are known
     beforehand (1, and `coverage_null`); precision and recall have no such value. Raises ValueError unless k < M.
     """
+    kind = working_type(features)
+    other = _set(real.features, real.middle, kind)
 
-    def score(lane: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        radii = _squared_radii(lane, real.k)
-        balls = []  # for each sample, the real balls it is in
-        nearest = torch.full_like(real.squares, math.inf)
-        recalled = torch.zeros_like(real.squares, dtype=torch.bool)
-        for part, radius in zip(lane.split(ROWS_AT_ONCE), radii.split(ROWS_AT_ONCE), strict=True):
-            squared = _squared_distances(part, real.features, real.squares)  # [rows, R]
-            balls.append((squared < real.squared_radii).sum(1))
-            nearest = torch.minimum(nearest, squared.amin(0))
-            recalled |= (squared < radius[:, None]).any(0)
-        inside = torch.cat(balls).double()
-        coverage = (nearest < real.squared_radii).double().mean()
-        return (inside > 0).double().mean(), recalled.double().mean(), inside.mean() / real.k, coverage
+    def score(lane: Tensor) -> tuple[Tensor, ...]:
+        one = _set(lane, real.middle, kind)
+        radii = _Radii(one, real.k)
+        _form_products(one, one, [radii])
+        balls = _Balls(one, radii.squared(), other, real)
+        _form_products(one, other, [balls])
+        return balls.scores()
 
-    return NeighbourScores(*_each_lane(score, features, 4))
+    return NeighbourScores(*each_lane(score, features))
+
+
+def pair_scores(features: Tensor, real: RealNeighbours) -> tuple[Tensor, Tensor, NeighbourScores]:
+    """`kernel_distance`, its standard error, and `prdc`, of the same products: [L], [L] and each [L].
+
+    features [L, M, D], on real's device. Raises ValueError unless k < M, and with fewer than 4 samples on a side.
+    """
+    kind = working_type(features)
+    other = _set(real.features, real.middle, kind)
+
+    def score(lane: Tensor) -> tuple[Tensor, ...]:
+        one = _set(lane, real.middle, kind)
+        own, cross, radii = _KernelSums(one, one), _KernelSums(one, other), _Radii(one, real.k)
+        _form_products(one, one, [own, radii])
+        balls = _Balls(one, radii.squared(), other, real)
+        _form_products(one, other, [cross, balls])
+        return *discrepancy(own.sums(), cross.sums(), real.within), *balls.scores()
+
+    value, error, *shares = each_lane(score, features)
+    return value, error, NeighbourScores(*shares)
 
 
 def coverage_null(samples: int, real_samples: int, k: int = NEIGHBOURS) -> float:
@@ -221,57 +259,3 @@ def coverage_null(samples: int, real_samples: int, k: int = NEIGHBOURS) -> float
     R - 1 other real ones are all real (Naeem et al. 2020 derive the same). Tends to 1 - 2^-k where M = R.
     """
     return 1 - math.prod((real_samples - j) / (samples + real_samples - j) for j in range(1, k + 1))
-
-
-def nearest_distance(features: Tensor, reference: Tensor) -> Tensor:
-    """The distance of each sample [L, M, D] to its nearest neighbour in reference [T, D]: [L, M], float64.
-
-    The neighbour is looked up in float32; the distance to it is computed from the difference, so a copy's is 0.
-    """
-    middle = reference.float().mean(0)
-    centred = reference.float() - middle  # an offset common to all would cost digits
-    squares = centred.square().sum(1)
-    out = torch.full(features.shape[:2], math.nan, dtype=torch.float64, device=features.device)
-    for i, lane in enumerate(features):
-        if lane.isfinite().all():
-            nearest = _nearest(lane.float() - middle, centred, squares)
-            out[i] = (lane.double() - reference[nearest].double()).square().sum(1).sqrt()
-    return out
-
-
-def _nearest(lane: Tensor, reference: Tensor, squares: Tensor) -> Tensor:
-    """The index of the nearest of reference [T, D] to each of lane [M, D]: [M]."""
-    best = torch.full((len(lane),), math.inf, device=lane.device)
-    index = torch.zeros(len(lane), dtype=torch.int64, device=lane.device)
-    for start in range(0, len(reference), REFERENCES_AT_ONCE):
-        part = slice(start, start + REFERENCES_AT_ONCE)
-        values, places = torch.addmm(squares[part], lane, reference[part].T, alpha=-2).min(1)
-        index = torch.where(values < best, places + start, index)
-        best = torch.minimum(best, values)
-    return index
-
-
-def data_copying(nearest_fake_to_train: Tensor, nearest_held_out_to_train: Tensor) -> Tensor:
-    """The probability that a sample lies closer to the training set than a held-out real one does: [L] in [0, 1].
-
-    Of distances to the nearest training sample, [L, M] of samples and [R] of held-out ones: the Mann-Whitney U over MR,
-    a tie counts half; 1 minus the global statistic of Meehan et al. 2020. 1/2 where
-    nothing was memorised, give or take `data_copying_error`; 1 where all samples are copies. Poor samples lie far from
-    everything, so less than 1/2 is no virtue, and can hide copies. Both distances are to one set, so that its size
-    cancels; distances of one sample to a training and to a held-out set compare only where T = R, as the nearer set of
-    two is the training set with probability T/(T + R).
-    """
-    held_out = nearest_held_out_to_train.double().sort().values
-    samples = nearest_fake_to_train.double().contiguous()
-    below = torch.searchsorted(held_out, samples)  # [L, M] of R
-    up_to = torch.searchsorted(held_out, samples, right=True)
-    share = 1 - (below + up_to).double().mean(1) / (2 * len(held_out))
-    return torch.where(samples.isfinite().all(1), share, math.nan)
-
-
-def data_copying_error(samples: int, held_out: int) -> float:
-    """The standard error of `data_copying` where nothing was memorised: sqrt((M + R + 1) / 12 M R).
-
-    That of U over MR (Mann & Whitney 1947), without ties.
-    """
-    return math.sqrt((samples + held_out + 1) / (12 * samples * held_out))

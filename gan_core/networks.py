@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_core.call import Call
 from gan_core.lanes import Stream, stream
-from gan_core.layers import Call, Layer, Shapes, Weights
+from gan_core.layers import Layer, Shapes, Weights
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,11 @@ class Networks:
     choices: int = 0
     continuous: int = 0
     conditional: bool = False
+
+    @property
+    def sees_samples(self) -> bool:
+        """Whether D decides on each sample by itself, rather than on a minibatch."""
+        return self.view not in (minibatch_view, moments_view)
 
 
 def minibatch_view(samples: Tensor, condition: Tensor | None) -> Tensor:

@@ -35,8 +35,8 @@ class LaneReport:
     its two parts.
 
     health: what was watched, name -> number (`gan_core.health`); signs: those of it that tell of trouble. death: why
-    the lane cannot go on, or None. seconds: the lane's share of training and scoring since then. device: `cpu`, or the
-    GPU's name.
+    the lane cannot go on, or None. seconds: the lane's share of training and scoring since then. device: `cpu` or the
+    GPU's name, and how many lanes a kernel was called for.
     """
 
     images_seen: int

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from gan_core.conditions import ScoringConfig
+from gan_core.copying import data_copying, data_copying_error, nearest_distance
 from gan_core.data import Dataset
-from gan_core.features import FeatureExtractor, extract, load_extractor
+from gan_core.features import FeatureExtractor, extract_lanes, full_precision, load_extractor
 from gan_core.fidelity import (
     class_accuracy,
     class_divergence,
@@ -23,19 +24,11 @@ from gan_core.fidelity import (
     moments,
     point_mass_distance,
 )
+from gan_core.image_reference import image_reference
 from gan_core.input_error import InputError
 from gan_core.lanes import Stream
 from gan_core.latents import shared_choices
-from gan_core.neighbours import (
-    NEIGHBOURS,
-    coverage_null,
-    data_copying,
-    data_copying_error,
-    kernel_distance,
-    nearest_distance,
-    prdc,
-    real_neighbours,
-)
+from gan_core.neighbours import NEIGHBOURS, coverage_null, pair_scores
 from gan_core.polygons import recall_ceiling, triangle_reference, triangle_scores
 from gan_core.protocol import (
     LATENT_SEED,
@@ -50,11 +43,10 @@ from gan_core.protocol import (
 )
 from gan_core.reports import FidelityReport
 from gan_core.training import LaneArray
-from gan_core.value_scorers import PlaneScorer, ValueScorer
+from gan_core.value_scorers import PlaneScorer, ValueScorer, on_host
 
 IMAGE_SAMPLES = 2_000
 COPY_SAMPLES = 250  # looked up in the whole training split, at a sixth of a score's cost; the error is 0.02
-COPY_TRAIN_IMAGES = 60_000
 COVERED_SHARE = 0.01  # a class with a smaller share of the samples counts as missing
 
 
@@ -83,21 +75,17 @@ class ImageScorer:
         reference = held_out_split(dataset, len(dataset.held_out))
         self.protocol = "/".join(("fid", names, reference, drawn_samples(self.samples), limits(scoring)))
         self._check_counts()
-        mean, covariance = moments(extract(extractor, dataset.held_out)[0].unsqueeze(0))
-        self._mean, self._covariance = mean[0], covariance[0]
-        self._scale = point_mass_distance(self._covariance)
+        self._reference = image_reference(dataset, extractor, cheap, self.samples)
+        self._scale = point_mass_distance(self._reference.covariance)
         if dataset.held_out_labels is not None:
             counts = torch.bincount(dataset.held_out_labels, minlength=dataset.classes)
             self._shares = counts.double() / len(dataset.held_out)
             labels = chosen(dataset.held_out_labels, self.samples, 1)
             self.asked = labels[torch.arange(self.samples) % len(labels)]  # in the held-out split's own shares
-        reference = chosen(dataset.held_out, self.samples, 1)
-        self._real = extract(extractor, reference)[0]
-        self._neighbours = real_neighbours(self._real)
-        self._train = extract(cheap, chosen(dataset.train, COPY_TRAIN_IMAGES, 2))[0]
-        self._held_out_distances = nearest_distance(extract(cheap, reference)[0].unsqueeze(0), self._train)[0]
-        self._triangles = triangle_reference(reference) if dataset.name == "polygons" else None
-        self.constants = self._constants(len(reference))
+        self._triangles = None
+        if dataset.name == "polygons":
+            self._triangles = triangle_reference(chosen(dataset.held_out, self.samples, 1))
+        self.constants = self._constants(min(self.samples, len(dataset.held_out)))
 
     def _check_counts(self) -> None:
         """Raises InputError where there are too few samples or held-out images for nearest neighbours."""
@@ -111,15 +99,12 @@ class ImageScorer:
 
     def _constants(self, references: int) -> dict[str, float]:
         """The floors: what real samples would score."""
-        real = prdc(
-            extract(self.extractor, chosen(self.dataset.train, self.samples, 3))[0].unsqueeze(0), self._neighbours
-        )
         copied = min(COPY_SAMPLES, self.samples)
         constants = {
-            "fid_floor": frechet_floor(self._covariance, self.samples, len(self.dataset.held_out)),
+            "fid_floor": frechet_floor(self._reference.covariance, self.samples, len(self.dataset.held_out)),
             "coverage_floor": coverage_null(self.samples, references),
-            "precision_real": float(real.precision),
-            "recall_real": float(real.recall),
+            "precision_real": self._reference.precision_real,
+            "recall_real": self._reference.recall_real,
             "memorisation_error": data_copying_error(copied, references),
         }
         if self._cheap.classifies:
@@ -131,11 +116,9 @@ class ImageScorer:
     def score(self, array: LaneArray) -> list[FidelityReport]:
         asked = self.asked if array.networks.conditional else None
         images = array.generate(array.shared_latents(Stream.SCORE_LATENTS, self.samples, LATENT_SEED, asked))
-        features, near, predicted = self._seen(images)
-        distances = frechet_distance(*moments(features), self._mean, self._covariance)
-        kid, kid_error = kernel_distance(features, self._real)
-        scores = {"fid": distances, "kid": kid, "kid_error": kid_error, **asdict(prdc(features, self._neighbours))}
-        scores["memorisation"] = data_copying(nearest_distance(near, self._train), self._held_out_distances)
+        with full_precision():
+            scores, predicted = self._distances(images)
+        distances = scores["fid"]
         if predicted is not None:
             scores |= self._class_scores(predicted, distances, array)
         if self._triangles is not None:
@@ -151,28 +134,40 @@ class ImageScorer:
             coverage_limit=self.scoring.coverage_limit,
         )
         scores = {"fidelity": fidelity, "violation": violation, **scores}
-        return reports(scores, self.constants, self, array.lanes)
+        return reports(on_host(scores), self.constants, self, array.lanes)
 
-    def _seen(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """On the CPU: features [L, M, D], cheap ones of the first COPY_SAMPLES, and where there are labels predicted
-        classes [L, M].
+    def _distances(self, images: Tensor) -> tuple[Scores, Tensor | None]:
+        """What the features of images [L, M, C, H, W] say, and where there are labels predicted classes [L, M]: on the
+        images' device, and nothing is copied to the host.
         """
         self.extractor = self.extractor.to(images.device)  # and kept there: moving may be slow
-        self._cheap = self._cheap.to(images.device)
-        features, near, predicted = [], [], []
-        for lane in images:  # one at a time, so that no lane's numbers depend on its neighbours
-            found = extract(self.extractor, lane)
-            cheap = found if self._cheap.name == self.extractor.name else extract(self._cheap, lane)
-            features.append(found[0].cpu())
-            near.append(cheap[0][:COPY_SAMPLES].cpu())
-            if cheap[1] is not None:
-                predicted.append(cheap[1].argmax(1).cpu())
-        return torch.stack(features), torch.stack(near), torch.stack(predicted) if predicted else None
+        self._cheap, self._reference = self._cheap.to(images.device), self._reference.to(images.device)
+        real = self._reference
+        features, probabilities = extract_lanes(self.extractor, images)
+        if self._cheap.name == self.extractor.name:
+            near = features[:, :COPY_SAMPLES]
+        elif self._cheap.classifies:
+            near, probabilities = extract_lanes(self._cheap, images)
+            near = near[:, :COPY_SAMPLES]
+        else:
+            near, probabilities = extract_lanes(self._cheap, images[:, :COPY_SAMPLES])
+        mean, covariance = moments(features)
+        kid, kid_error, shares = pair_scores(features, real.neighbours)
+        scores = {
+            "fid": frechet_distance(mean, covariance, real.mean, real.covariance, real.factor),
+            "kid": kid,
+            "kid_error": kid_error,
+            **asdict(shares),
+            "memorisation": data_copying(nearest_distance(near, real.train), real.held_out_distances),
+        }
+        return scores, None if probabilities is None else probabilities.argmax(2)
 
     def _class_scores(self, predicted: Tensor, distances: Tensor, array: LaneArray) -> Scores:
         """Of predicted classes [L, M]; NaN where the lane's samples are not finite, as its distance is."""
         classes = self.dataset.classes
-        shares = torch.stack([torch.bincount(lane, minlength=classes).double() for lane in predicted]) / self.samples
+        self._shares, self.asked = self._shares.to(predicted.device), self.asked.to(predicted.device)
+        counts = torch.zeros(len(predicted), classes, dtype=torch.float64, device=predicted.device)
+        shares = counts.scatter_add_(1, predicted, torch.ones_like(predicted, dtype=torch.float64)) / self.samples
         scores = {
             "class_kl": class_divergence(shares, self._shares),
             "classes_covered": (shares >= COVERED_SHARE).sum(1).double(),
@@ -183,7 +178,7 @@ class ImageScorer:
             scores["class_accuracy"] = (predicted == self.asked).double().mean(1)
             scores |= {f"class_accuracy_{label}": by_class[:, label] for label in range(classes)}
         elif choices:
-            codes = shared_choices(self.samples, choices).expand_as(predicted)
+            codes = shared_choices(self.samples, choices).to(predicted.device).expand_as(predicted)
             scores["code_agreement"] = code_agreement(codes, predicted, max(choices, classes))
         return {name: torch.where(distances.isnan(), math.nan, column) for name, column in scores.items()}
 

@@ -13,11 +13,13 @@ import torch
 
 from gan_core.checkpoint import load_tensors, save_tensors
 from gan_core.conditions import Conditions
-from gan_core.config import GanConfig
+from gan_core.config import GanConfig, StructureConfig
 from gan_core.data import Dataset, load_dataset
 from gan_core.health import HealthConfig, signs
 from gan_core.input_error import InputError
-from gan_core.lanes import Stream, lane_arithmetic
+from gan_core.lanes import Stream, check_processor, lane_arithmetic
+from gan_core.pace import WHOLE_ARRAY, Pace, largest_call
+from gan_core.programs import Workplace
 from gan_core.protocol import LATENT_SEED, Scorer
 from gan_core.reports import Death, FidelityReport, LaneReport
 from gan_core.scorers import build_scorer
@@ -58,7 +60,8 @@ def _death_at_a_rung(array: LaneArray, lane: int, score: float) -> Death | None:
 
 def _device(array: LaneArray) -> str:
     where = array.state.generator.flat.device
-    return torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
+    name = torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
+    return f"{name}, {array.lanes_per_call} lanes a call"
 
 
 class ScoredArray:
@@ -154,18 +157,33 @@ def load_data(conditions: Conditions, *, download: bool = False) -> Dataset:
 class Workshop:
     """What a process needs to train any configuration of a sweep: its samples and its scorer, loaded once.
 
-    device: `cpu`, `cuda`, or `auto` for a GPU where torch sees one. Raises InputError as `load_dataset` and
-    `build_scorer` do.
+    device: `cpu`, `cuda`, or `auto` for a GPU where torch sees one. Raises InputError as `load_dataset`,
+    `build_scorer` and `check_processor` do.
     """
 
     def __init__(self, conditions: Conditions, device: str = "auto") -> None:
         self.conditions = conditions
+        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        check_processor(conditions.precision, self.device)
         self.dataset = load_data(conditions)
         with lane_arithmetic():  # the reference's own numbers must not depend on who asks for them
             self.scorer = build_scorer(self.dataset, conditions.scoring)
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self._workplaces: dict[StructureConfig, Workplace] = {}
 
     def build(self, configs: Sequence[GanConfig]) -> ScoredArray:
         """An untrained array of these configurations, which share a structure."""
-        health = self.conditions.health
-        return ScoredArray(LaneArray(configs, self.dataset, device=self.device, health=health), self.scorer, health)
+        health, precision, structure = self.conditions.health, self.conditions.precision, configs[0].structure
+        if structure not in self._workplaces:
+            self._workplaces[structure] = self._workplace(structure)
+        workplace = self._workplaces[structure]
+        array = LaneArray(
+            configs, self.dataset, device=self.device, health=health, precision=precision, workplace=workplace
+        )
+        return ScoredArray(array, self.scorer, health)
+
+    def _workplace(self, structure: StructureConfig) -> Workplace:
+        """Where all arrays of a structure are trained: traced once, and on the CPU measured once."""
+        lanes = self.conditions.lanes_per_call
+        automatic = WHOLE_ARRAY if self.device == "cuda" else None
+        pace = Pace(automatic if lanes == "auto" else lanes, largest_call(structure))
+        return Workplace(self.conditions.execution, pace)

@@ -9,31 +9,33 @@ One configuration is an array of one lane; there is no other code path. L lanes,
 """
 
 import math
+import time
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gan_core.architectures import build_networks
+from gan_core.call import Call
+from gan_core.chunk import Chunk
+from gan_core.conditions import Execution, Precision
 from gan_core.config import GanConfig, StructureConfig
-from gan_core.data import DataOrder, Dataset, host_or_device
+from gan_core.data import Dataset, host_or_device
+from gan_core.draws import BLOCK_STEPS, Samples
 from gan_core.health import HealthConfig
 from gan_core.input_error import InputError
-from gan_core.lanes import Stream, column, lane_empty
-from gan_core.latents import Choice, fill_shared_latents, fill_step_latents, latent_numbers
-from gan_core.layers import Call
-from gan_core.losses import LOSSES
+from gan_core.lanes import Stream, lane_empty, matmul_precision
+from gan_core.latents import Choice, fill_shared_latents, latent_numbers
 from gan_core.optim import Adam, Rows
+from gan_core.pace import Pace, until_it_fits
+from gan_core.programs import Workplace
 from gan_core.reports import Death
 from gan_core.state import TrainState
-from gan_core.step import train_step
-from gan_core.watch import WATCH_EVERY_STEPS, Watch
+from gan_core.step import Game
+from gan_core.watch import Watch
 
 SAMPLES_AT_ONCE = 1000  # rows of one generator call when many samples are drawn: bounds memory
 IMAGES_AT_ONCE = 100  # the same where there are convolutions
-AVERAGED_SHARE = 0.1  # of the images seen: the longest half-life of an average
 
 
 def rows_at_once(structure: StructureConfig) -> int:
@@ -55,7 +57,15 @@ class LaneArray:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         health: HealthConfig | None = None,
+        precision: Precision = "float32",
+        execution: Execution = "replayed",
+        lanes_per_call: int | None = None,
+        workplace: Workplace | None = None,
     ) -> None:
+        """precision: see `matmul_precision`. execution: how a step is carried out, see `gan_core.programs`.
+        lanes_per_call: how many lanes a kernel is called for; None: all. workplace: shared by the arrays of one
+        structure in a process, which then are traced and measured once; it says both.
+        """
         structures = {config.structure for config in configs}
         if len(structures) != 1:
             raise InputError(f"an array needs lanes of one structure, got {len(structures)} in {len(configs)} lanes")
@@ -65,45 +75,37 @@ class LaneArray:
         size, side = self.structure.image_size_pixels, dataset.sample_shape[-1]
         if size not in (0, side):
             raise InputError(f"structure.image_size_pixels is {size}, got images of {side}; load them at {size}")
-        self.dataset = dataset
+        self.dataset, self.configs = dataset, list(configs)
+        self.precision: Precision = precision
         self.networks = build_networks(self.structure, dataset.sample_shape, dataset.classes)
-        self.loss = LOSSES[self.structure.loss]
+        self.health = health or HealthConfig()
+        self.game = Game(self.structure, self.networks, self.health.vanished_gradient)
         self._like = torch.empty(0, dtype=dtype, device=device)
-        self._real = self._place(dataset.train.flatten(1).to(dtype))
-        self._adopt(configs)
-        self.state = self._initial_state(health or HealthConfig())
+        self.samples = Samples(dataset, self._like, on_host=self._stays_on_host(dataset))
+        self.workplace = workplace or Workplace(execution, Pace(lanes_per_call or len(configs)))
+        self.state = self._initial_state()
+        self._chunks: list[Chunk] = []
 
-    def _place(self, samples: Tensor) -> Tensor:
-        """On the device, or in host memory where they would take more than half of the device's."""
+    def _stays_on_host(self, dataset: Dataset) -> bool:
+        """Whether the samples would take more than half of the device's memory."""
         device = self._like.device
         memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-        stays = host_or_device(samples.nbytes, memory) == "host"
-        return samples if stays else samples.to(device)
+        needed = dataset.train.numel() * self._like.element_size()
+        return memory is not None and host_or_device(needed, memory) == "host"
 
-    def _adopt(self, configs: Sequence[GanConfig]) -> None:
-        self.configs = list(configs)
-        lane = [config.lane for config in configs]
-        self.all_lanes = [True] * len(configs)
-        self.k, self.g = [x.discriminator_steps for x in lane], [x.generator_steps for x in lane]
-        self.seeds = [config.seed for config in configs]
-        self._orders = {seed: DataOrder(seed, len(self._real)) for seed in {c.data_seed for c in configs}}
-        self.averages = any(x.ema_half_life_images for x in lane)
-        self.smoothing = column([x.label_smoothing for x in lane], self._like)
-        self.penalty_weight = column([x.penalty_weight for x in lane], self._like)
-        self.information_weight = column([x.information_weight for x in lane], self._like)
-        self.continuous_code_weight = column([x.continuous_code_weight for x in lane], self._like)
-        self._norm_eps = [x.batch_norm_eps for x in lane]
-        self._norm_momentum = [x.batch_norm_momentum for x in lane]
-        self._dropout = [x.generator_dropout for x in lane], [x.discriminator_dropout for x in lane]
+    @property
+    def averages(self) -> bool:
+        """Whether any lane has an average of G's weights."""
+        return any(config.lane.ema_half_life_images for config in self.configs)
 
-    def _initial_state(self, health: HealthConfig) -> TrainState:
+    def _initial_state(self) -> TrainState:
         lane = [config.lane for config in self.configs]
         beta1, beta2 = [x.beta1 for x in lane], [x.beta2 for x in lane]
         generator, discriminator = (
             Rows.stack(
                 network.shapes(),
                 network.buffers(),
-                [network.keyed_initial(seed, purpose) for seed in self.seeds],
+                [network.keyed_initial(config.seed, purpose) for config in self.configs],
                 self._like,
             )
             for network, purpose in (
@@ -117,7 +119,7 @@ class LaneArray:
             generator_adam=Adam(generator, [x.generator_lr for x in lane], beta1, beta2),
             discriminator_adam=Adam(discriminator, [x.discriminator_lr for x in lane], beta1, beta2),
             average=generator.flat.clone(),
-            watch=Watch.begin(len(lane), self._like, health),
+            watch=Watch.begin(len(lane), self._like, self.health),
             images_seen=0,
             discriminator_steps=0,
         )
@@ -127,106 +129,73 @@ class LaneArray:
         """L."""
         return len(self.configs)
 
+    @property
+    def lanes_per_call(self) -> int:
+        """How many lanes a kernel is called for, at most."""
+        return max(self.workplace.pace.parts(self.lanes))
+
     def images_at(self, images: int) -> int:
         """The first whole batch at or after this many images: where `train_to(images)` stops."""
         return math.ceil(images / self.structure.batch_size) * self.structure.batch_size
 
-    def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> bool:
-        """Trains until every lane's D has been shown at least `images` real images (whole batches). on_step is given
-        the images seen after each step. Stops early, and answers False, where a lane may be dead: asked every
-        WATCH_EVERY_STEPS steps, `dead` says which.
+    def train_to(self, images: int, on_block: Callable[[int], None] | None = None) -> bool:
+        """Trains until every lane's D has been shown at least `images` real images (whole batches). on_block is given
+        the images seen after each block of at most BLOCK_STEPS steps. Stops early, and answers False, where a lane may
+        be dead: asked after every whole block, `dead` says which.
         """
-        while self.state.images_seen < images:
-            train_step(self)
-            if on_step is not None:
-                on_step(self.state.images_seen)
-            if self.watches() and any(self.dead()):
+        state, batch = self.state, self.structure.batch_size
+        last = math.ceil(images / batch)
+        while state.discriminator_steps < last:
+            first = state.discriminator_steps
+            count = min(BLOCK_STEPS - first % BLOCK_STEPS, last - first)
+            whole = (first + count) % BLOCK_STEPS == 0
+            with matmul_precision(self.precision):
+                self._train_block(first, count)
+            state.discriminator_steps += count
+            state.images_seen += count * batch
+            if on_block is not None:
+                on_block(state.images_seen)
+            if whole and any(self.dead()):
                 return False
         return not any(self.dead())
 
-    def watches(self) -> bool:
-        """Whether lanes are looked at after so many steps."""
-        return self.state.discriminator_steps % WATCH_EVERY_STEPS == 0
+    def _train_block(self, first: int, count: int) -> None:
+        """So many D steps from the first on, chunk after chunk: what a chunk works on stays in the caches."""
+        pace, seconds = self.workplace.pace, {}
+        if not self._chunks:
+            until_it_fits(lambda: self._make_chunks(first), pace, lambda: max(pace.parts(self.lanes)))
+        for chunk in self._chunks:
+            started = time.thread_time()
+            chunk.train(first, count)
+            seconds[chunk.lanes] = (time.thread_time() - started) / chunk.lanes
+            if (first + count) % BLOCK_STEPS == 0:  # before a change of the chunks forgets the samples
+                chunk.look(BLOCK_STEPS * self.structure.batch_size)
+        if count == BLOCK_STEPS and pace.note(seconds):
+            self._chunks = []
+
+    def _make_chunks(self, step: int) -> None:
+        """Ready for this step: whatever needs memory has it, and the state is as it was."""
+        self._chunks, start = [], 0
+        for size in self.workplace.pace.parts(self.lanes):
+            self._chunks.append(Chunk(self, start, start + size))
+            self._chunks[-1].prepare(step)
+            start += size
 
     def dead(self) -> list[Death | None]:
         """Why each lane cannot go on, or None: [L]."""
         return self.state.watch.dead()
 
-    def real_batch(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
-        """The next N real samples of each lane, [L, N, *sample_shape], and for a conditional architecture their classes
-        as one-hot vectors [L, N, K].
-        """
-        batch = self.structure.batch_size
-        order = {seed: order.indices(images_seen, batch) for seed, order in self._orders.items()}
-        index = torch.from_numpy(np.concatenate([order[config.data_seed] for config in self.configs]))
-        rows = self._real.index_select(0, index.to(self._real.device)).to(self._like.device)
-        samples = rows.view(self.lanes, batch, *self.dataset.sample_shape)
-        if not self.networks.conditional or self.dataset.train_labels is None:
-            return samples, None
-        return samples, self.one_hot(self.dataset.train_labels[index].view(self.lanes, batch))
-
-    def one_hot(self, choices: Tensor) -> Tensor:
-        """Classes or categorical codes [L, N] -> [L, N, K]."""
-        return F.one_hot(choices, self.networks.choices).to(self._like)
-
-    def latents(self, purpose: Stream, condition: Tensor | None, images_seen: int, j: int = 0) -> Tensor:
-        """The N latents [L, N, Z] of a step, each lane's from its own seed. condition: the classes, where D is told."""
-        out = lane_empty(self.lanes, (self.structure.batch_size, self._latent_numbers), self._like)
-        seen = (images_seen, j)
-        fill_step_latents(out, self.structure, self.networks, self.seeds, purpose, seen, condition)
-        return out
-
     @property
     def _latent_numbers(self) -> int:
         return latent_numbers(self.structure, self.networks)
-
-    def average_weights(self, images_seen: int) -> Tensor:
-        """What the weights after so many images weigh in each lane's average, [L, 1]: 1 where there is no average.
-
-        The half-life is the lane's own, but at most AVERAGED_SHARE of the images seen: so that the average of a young
-        generator is not that of its beginnings, and is worth scoring at an early rung (Karras et al. 2020,
-        "ADA": `ema_rampup`).
-        """
-        weights = []
-        for lane in (config.lane for config in self.configs):
-            half_life = min(lane.ema_half_life_images, AVERAGED_SHARE * images_seen)
-            weights.append(1 - 0.5 ** (self.structure.batch_size / half_life) if half_life else 1.0)
-        return column(weights, self._like).unsqueeze(1)
-
-    def instance_noise(self, images_seen: int) -> list[float]:
-        """The deviation of each lane's instance noise now."""
-        levels = []
-        for lane in (config.lane for config in self.configs):
-            lasts = lane.instance_noise_images
-            levels.append(lane.instance_noise * (max(0.0, 1 - images_seen / lasts) if lasts else 1.0))
-        return levels
-
-    def generator_call(self, number: int, active: Sequence[bool] | None = None) -> Call:
-        """A training pass through G, the number-th of its step; active: the lanes whose buffers it moves."""
-        return self._call(0, number, active)
-
-    def discriminator_call(self, number: int, active: Sequence[bool] | None = None) -> Call:
-        """A training pass through D, likewise."""
-        return self._call(1, number, active)
-
-    def _call(self, network: int, number: int, active: Sequence[bool] | None) -> Call:
-        return Call(
-            self._norm_eps,
-            self._norm_momentum,
-            self._dropout[network],
-            training=True,
-            active=active,
-            seeds=self.seeds,
-            seen=(self.state.images_seen, number),
-        )
 
     def generate(self, latents: Tensor) -> Tensor:
         """Latents [L, M, Z] -> samples [L, M, *sample_shape] of the scored generator: the averaged weights where a lane
         has an average, its plain weights where it has none; running moments, and nothing dropped.
         """
-        state, call = self.state, Call(self._norm_eps)
+        state, call = self.state, Call([config.lane.batch_norm_eps for config in self.configs])
         weights = state.generator.with_flat(state.average) if self.averages else state.generator.views
-        with torch.no_grad():
+        with torch.no_grad(), matmul_precision(self.precision):
             parts = [
                 self.networks.generator(weights, part, call)
                 for part in latents.split(rows_at_once(self.structure), dim=1)
@@ -248,7 +217,7 @@ class LaneArray:
     def keep(self, lanes: Sequence[int]) -> None:
         """Goes on with these lanes alone, in this order; their results do not change by it."""
         self.state = self.state.take(lanes)
-        self._adopt([self.configs[i] for i in lanes])
+        self.configs, self._chunks = [self.configs[i] for i in lanes], []
 
     def generator_tensors(self, lane: int) -> dict[str, Tensor]:
         """One lane's scored generator by weight name, without the lane axis: what `models/x` holds."""

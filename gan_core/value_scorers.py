@@ -10,10 +10,10 @@ import torch
 
 from gan_core.conditions import ScoringConfig
 from gan_core.data import Dataset
+from gan_core.discrepancy import energy_distance, energy_reference
 from gan_core.fidelity import constrained_fidelity, wasserstein_1d, wasserstein_floor_of_cdf
 from gan_core.lanes import Stream
-from gan_core.neighbours import energy_distance
-from gan_core.protocol import LATENT_SEED, check_samples, drawn_samples, held_out_split, limits, reports
+from gan_core.protocol import LATENT_SEED, Scores, check_samples, drawn_samples, held_out_split, limits, reports
 from gan_core.reports import FidelityReport
 from gan_core.training import LaneArray
 from gan_core.values import Mixture, mode_scores
@@ -21,6 +21,15 @@ from gan_core.values import Mixture, mode_scores
 VALUE_SAMPLES = 10_000
 PLANE_SAMPLES = 2_500  # as PacGAN and VEEGAN score rings and grids; all pairs are formed
 FEWEST_SAMPLES = 4  # of which a discrepancy has an error
+
+
+def on_host(scores: Scores) -> Scores:
+    """Scores [L] from any devices -> float64 on the CPU, all in one copy."""
+    columns = list(scores.values())
+    if columns[0].device.type == "cpu":
+        return scores
+    together = torch.stack([column.to(columns[0].device, torch.float64) for column in columns]).cpu()
+    return dict(zip(scores, together, strict=True))
 
 
 class ValueScorer:
@@ -39,7 +48,7 @@ class ValueScorer:
         self.quantiles = truth.quantiles(self.samples)
         # Quantiles are no draws: the unbiased energy would be off by its error at as many, and by a tenth of it at ten
         # times as many.
-        self._fine = truth.quantiles(10 * self.samples).unsqueeze(1)
+        self._fine = energy_reference(truth.quantiles(10 * self.samples).unsqueeze(1))
         spread = 9 * float(truth.deviations.max())
         grid = torch.linspace(float(truth.means.min()) - spread, float(truth.means.max()) + spread, 200_001).double()
         self.constants = {"wasserstein_floor": wasserstein_floor_of_cdf(grid, truth.cdf(grid), self.samples)}
@@ -47,7 +56,8 @@ class ValueScorer:
 
     def score(self, array: LaneArray) -> list[FidelityReport]:
         drawn = array.generate(array.shared_latents(Stream.SCORE_LATENTS, self.samples, LATENT_SEED))
-        values = drawn.flatten(1).double().cpu()  # [L, M]
+        self.quantiles, self._fine = self.quantiles.to(drawn.device), self._fine.to(drawn.device)  # and kept there
+        values = drawn.flatten(1).double()  # [L, M]
         values = torch.where(values.isfinite().all(1, keepdim=True), values, math.nan)
         distance = wasserstein_1d(values, self.quantiles)
         energy, energy_error = energy_distance(values.unsqueeze(2), self._fine)
@@ -68,7 +78,8 @@ class ValueScorer:
         limit = self.scoring.coverage_limit
         floor = self.constants["wasserstein_floor"]
         fidelity, violation = constrained_fidelity(distance, floor, None, covered, scale=scale, coverage_limit=limit)
-        return reports({"fidelity": fidelity, "violation": violation, **scores}, self.constants, self, array.lanes)
+        scores = on_host({"fidelity": fidelity, "violation": violation, **scores})
+        return reports(scores, self.constants, self, array.lanes)
 
 
 class PlaneScorer:
@@ -84,19 +95,18 @@ class PlaneScorer:
         self.samples = scoring.samples or PLANE_SAMPLES
         check_samples(self.samples, FEWEST_SAMPLES)
         self.data_digest = dataset.digest
-        self._real = dataset.held_out[: self.samples].double()
-        self._scale = 4 * float(self._real.var(0).sum().sqrt())
+        real = dataset.held_out[: self.samples].double()
+        self._real = energy_reference(real)
+        self._scale = 4 * float(real.var(0).sum().sqrt())
         self.constants = {"modes": float(truth.modes)}
-        self.protocol = (
-            f"energy/{held_out_split(dataset, len(self._real))}/{drawn_samples(self.samples)}/{limits(scoring)}"
-        )
+        self.protocol = f"energy/{held_out_split(dataset, len(real))}/{drawn_samples(self.samples)}/{limits(scoring)}"
 
     def score(self, array: LaneArray) -> list[FidelityReport]:
         drawn = array.generate(array.shared_latents(Stream.SCORE_LATENTS, self.samples, LATENT_SEED))
-        points = drawn.double().cpu()  # [L, M, 2]
-        energy, energy_error = energy_distance(points, self._real)
-        found = mode_scores(points, self.truth)
+        self._real = self._real.to(drawn.device)  # and kept there
+        energy, energy_error = energy_distance(drawn, self._real)  # [L, M, 2]
+        found = mode_scores(drawn, self.truth)
         covered, limit = found.modes_covered / self.truth.modes, self.scoring.coverage_limit
         fidelity, violation = constrained_fidelity(energy, 0.0, None, covered, scale=self._scale, coverage_limit=limit)
         scores = {"fidelity": fidelity, "violation": violation, "energy": energy, "energy_error": energy_error}
-        return reports({**scores, **asdict(found)}, self.constants, self, array.lanes)
+        return reports(on_host({**scores, **asdict(found)}), self.constants, self, array.lanes)

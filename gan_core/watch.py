@@ -9,7 +9,6 @@ from torch import Tensor
 from gan_core.health import HealthConfig, death
 from gan_core.reports import Death
 
-WATCH_EVERY_STEPS = 16  # how often samples are looked at, and it is asked whether a lane is dead
 SUMS = (
     "d_steps",
     "d_loss",
@@ -47,45 +46,10 @@ class Watch:
     def _column(self, name: str) -> Tensor:
         return self.sums[:, SUMS.index(name)]
 
-    def see_discriminator(
-        self,
-        loss: Tensor,
-        real: Tensor,
-        fake: Tensor,
-        penalty: Tensor | None,
-        information: Tensor | None,
-        gradient: Tensor,
-    ) -> None:
-        """One D step of every lane: the game's loss [L], logits [L, R], what was added to the loss [L], the norm of
-        the gradient of the mean loss [L].
-
-        Accuracy is the share of real decisions that D puts above the fake one beside them: 1/2 is chance, in any game.
-        """
-        loss = loss.detach().double()
-        seen = {
-            "d_steps": torch.ones_like(loss),
-            "d_loss": loss,
-            "d_loss_square": loss.square(),
-            "discriminator_accuracy": (real > fake).double().mean(1),
-            "penalty": torch.zeros_like(loss) if penalty is None else penalty.detach().double(),
-            "d_information": torch.zeros_like(loss) if information is None else information.detach().double(),
-            "d_gradient": gradient.double(),
-        }
-        start = SUMS.index("d_steps")
-        self.sums[:, start : start + len(seen)] += torch.stack(list(seen.values()), 1)
-
-    def see_generator(self, loss: Tensor, gradient: Tensor, active: Sequence[bool], images: Sequence[int]) -> None:
-        """One G step of the active lanes: the game's loss and its gradient's norm [L], images [L] that D was shown
-        since the last one.
-        """
-        goes = torch.tensor(active, device=loss.device)
-        norm = gradient.double()
-        seen = torch.stack((torch.ones_like(norm), loss.detach().double(), norm), 1)
-        start = SUMS.index("g_steps")
-        self.sums[:, start : start + 3] += torch.where(goes.unsqueeze(1), seen, 0)
-        quiet = self._column("quiet_images")
-        longer = quiet + torch.tensor(images, device=loss.device)
-        quiet.copy_(torch.where(goes, torch.where(norm < self.health.vanished_gradient, longer, 0), quiet))
+    def columns(self) -> dict[str, Tensor]:
+        """What a step adds to, by the names it knows them by: views of `sums`."""
+        d, g = SUMS.index("d_steps"), SUMS.index("g_steps")
+        return {"d_seen": self.sums[:, d:g], "g_seen": self.sums[:, g : g + 3], "quiet": self._column("quiet_images")}
 
     def see_samples(self, real: Tensor, fake: Tensor, images: int) -> None:
         """A look at a real and a generated batch [L, N, ...]; images: shown to D since the last look.
@@ -137,9 +101,52 @@ class Watch:
         return Watch(self.sums[list(lanes)], self.health)
 
 
+def add_discriminator_step(
+    sums: Tensor,
+    loss: Tensor,
+    real: Tensor,
+    fake: Tensor,
+    penalty: Tensor | None,
+    information: Tensor | None,
+    gradient: Tensor,
+) -> None:
+    """Adds one D step of every lane to its sums [L, 7], in the order of SUMS: the game's loss [L], logits [L, R], what
+    was added to the loss [L], the norm of the gradient of the mean loss [L].
+
+    Accuracy is the share of real decisions that D puts above the fake one beside them: 1/2 is chance, in any game.
+    """
+    loss = loss.detach().double()
+    seen = (
+        torch.ones_like(loss),
+        loss,
+        loss.square(),
+        (real > fake).double().mean(1),
+        torch.zeros_like(loss) if penalty is None else penalty.detach().double(),
+        torch.zeros_like(loss) if information is None else information.detach().double(),
+        gradient.double(),
+    )
+    sums += torch.stack(seen, 1)
+
+
+def add_generator_step(
+    sums: Tensor, quiet: Tensor, loss: Tensor, gradient: Tensor, active: Tensor, images: Tensor, vanished: float
+) -> None:
+    """Adds one G step of the active lanes, bool [L], to their sums [L, 3]: steps, the game's loss and the norm of its
+    gradient [L]; and to `quiet` [L] the images [L] D was shown since the last one, where the norm is below `vanished`.
+    """
+    norm = gradient.double()
+    seen = torch.stack((torch.ones_like(norm), loss.detach().double(), norm), 1)
+    sums += torch.where(active.unsqueeze(1), seen, 0)
+    quiet.copy_(torch.where(active, torch.where(norm < vanished, quiet + images, 0), quiet))
+
+
 def _deviations(samples: Tensor) -> Tensor:
     """[L, N, ...] -> [L], lane by lane: reduced together, a lane's last bit would depend on L."""
-    return torch.stack([lane.double().flatten(1).std(0, correction=0).mean() for lane in samples])
+    found = []
+    for lane in samples.flatten(2):
+        centred = lane - lane.mean(0)
+        found.append((centred * centred).mean(0).sqrt().mean())
+    return torch.stack(found).double()
 
 
 def _means(sums: dict[str, float]) -> dict[str, float]:

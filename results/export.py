@@ -14,6 +14,7 @@ from results.store import ResultsError, RunFolder, write_atomically
 from results.table import ResultsTable
 
 FINAL_TRAINING_FACTOR = 4  # the final model is trained for so many times the sweep's largest budget
+DEFAULT_PRECISION = "float32"  # of files that say nothing of it
 REPORTED_PACKAGES = ("gan-sweep", "torch", "numpy", "optuna", "ray")
 
 
@@ -24,7 +25,7 @@ class ExportedConfiguration:
     configuration: dotted name -> value, seeds included. data_digest: of the samples it was found on, or "" when that
     line was taken out. images: the final budget; evaluate_at_images: where it is scored on the way, the sweep's rungs
     first. score: what the sweep measured at score["images_seen"], or empty; objective: which score decides.
-    scoring and health: the sweep's, key -> value, or empty.
+    scoring and health: the sweep's, key -> value, or empty; precision: that it was trained in.
     """
 
     configuration: Mapping[str, Any]
@@ -35,6 +36,7 @@ class ExportedConfiguration:
     objective: str
     scoring: Mapping[str, Any]
     health: Mapping[str, Any]
+    precision: str = DEFAULT_PRECISION
 
     @classmethod
     def read(cls, path: str | Path) -> "ExportedConfiguration":
@@ -64,6 +66,7 @@ class ExportedConfiguration:
             objective=str(optional["score"].get("objective", "fidelity")),
             scoring=optional["scoring"],
             health=optional["health"],
+            precision=str(values.get("precision", DEFAULT_PRECISION)),
         )
 
 
@@ -97,6 +100,7 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
             "images_seen": _plain(row["images_seen"]),
             "protocol": row["protocol"],
         },
+        "precision": spec.get("precision", DEFAULT_PRECISION),
         **{key: dict(spec[key]) for key in ("scoring", "health") if isinstance(spec.get(key), Mapping)},
         "source": {
             "run": spec.get("name"),

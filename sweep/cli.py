@@ -161,9 +161,11 @@ def _print_plan(spec: Any, local: bool) -> None:
     most = spec.trials * spec.ladder.rungs_images[-1]
     print(
         f"\n{spec.trials} trials in {-(-spec.trials // size)} cohorts of up to {size} lanes, {slots} at a time\n"
-        f"about {spec.ladder.expected_images(spec.trials):,} images shown to discriminators, {most:,} without pruning\n"
-        "nothing was started (--dry-run)"
+        f"about {spec.ladder.expected_images(spec.trials):,} images shown to discriminators, {most:,} without pruning"
     )
+    from sweep.estimate import memory_lines  # torch from here on
+
+    print(f"{memory_lines(spec, size, slots)}\nnothing was started (--dry-run)")
 
 
 def _describe_space(space: Any) -> str:

@@ -113,10 +113,14 @@ class CohortRun:
         return reports
 
     def _group(self, trials: list[int]) -> list[_Group]:
-        """Lanes of equal structure share an array; arrays stand in the order in which their first trial came."""
+        """Lanes of equal structure share an array; arrays stand in the order in which their first trial came. Lanes of
+        equal k stand together: those of one call a kernel then mostly take their turns together.
+        """
         members: dict[StructureConfig, list[int]] = {}
         for trial in trials:
             members.setdefault(self._configs[trial].structure, []).append(trial)
+        for part in members.values():
+            part.sort(key=lambda trial: self._configs[trial].lane.discriminator_steps)
         return [_Group(part, self._build([self._configs[t] for t in part])) for part in members.values()]
 
     def _settle(self, reports: list[LaneReport]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from gan_core.conditions import Conditions, ScoringConfig, parse_section
+from gan_core.conditions import Conditions, ScoringConfig, parse_precision, parse_section
 from gan_core.config import GanConfig, InputError, nearest
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.final import (
@@ -26,7 +26,7 @@ from gan_core.health import HealthConfig
 from gan_core.lanes import lane_arithmetic
 from gan_core.scoring import Workshop
 from gan_core.version import code_version
-from results.export import ExportedConfiguration
+from results.export import DEFAULT_PRECISION, ExportedConfiguration
 from results.plots import draw_samples
 from results.store import ResultsError, exclusive, write_atomically
 from search_spaces.space import read_yaml
@@ -98,6 +98,7 @@ def conditions_of(
         skip_corrupt_images=skip_corrupt_images,
         scoring=parse_section(ScoringConfig, "scoring", exported.scoring),
         health=parse_section(HealthConfig, "health", exported.health),
+        precision=parse_precision(exported.precision),
     )
 
 
@@ -106,7 +107,7 @@ def train_final(
 ) -> int:
     """Trains a model, or goes on with one. The exit code: 0, or 130 when it was interrupted and can go on."""
     folder = ModelFolder(home)
-    _refuse_other_model(config, folder)
+    _refuse_other_model(config, exported.precision, folder)
     workshop = Workshop(conditions)
     if exported.data_digest and exported.data_digest != workshop.dataset.digest:
         raise InputError(
@@ -124,7 +125,7 @@ def train_final(
 def _train_locked(
     config: GanConfig, exported: ExportedConfiguration, folder: ModelFolder, images: int, workshop: Workshop
 ) -> int:
-    _refuse_other_model(config, folder)
+    _refuse_other_model(config, exported.precision, folder)
     _write_config(config, exported, folder, workshop)
     reporter = _Reporter(images, exported.objective, dict(exported.score))
     previous = signal.signal(signal.SIGINT, reporter.interrupt)
@@ -151,13 +152,16 @@ def _train_locked(
     return 0
 
 
-def _refuse_other_model(config: GanConfig, folder: ModelFolder) -> None:
+def _refuse_other_model(config: GanConfig, precision: str, folder: ModelFolder) -> None:
     if not folder.config.exists():
         return
-    recorded = read_yaml(folder.config).get("configuration")
-    if recorded != config.flatten():
-        recorded = recorded if isinstance(recorded, dict) else {}
-        differing = [k for k, v in config.flatten().items() if recorded.get(k) != v]
+    written = read_yaml(folder.config)
+    recorded = written.get("configuration")
+    recorded = recorded if isinstance(recorded, dict) else {}
+    differing = [k for k, v in config.flatten().items() if recorded.get(k) != v]
+    if written.get("precision", DEFAULT_PRECISION) != precision:
+        differing.append("precision")
+    if differing:
         raise InputError(
             f"{folder.path} holds a model of another configuration; these differ: {', '.join(differing)}; "
             "choose another -o"
@@ -171,6 +175,7 @@ def _write_config(config: GanConfig, exported: ExportedConfiguration, folder: Mo
         "data": {"name": config.structure.dataset, "digest": workshop.dataset.digest},
         "training": {"images": exported.images, "evaluate_at_images": list(exported.evaluate_at_images)},
         "score": {**exported.score, "objective": exported.objective},
+        "precision": exported.precision,
         "scoring": dict(exported.scoring),
         "health": dict(exported.health),
         "model": {
@@ -198,7 +203,8 @@ def write_samples(model: Path, count: int, seed: int, output: Path, choice: int 
         raise InputError(f"{folder.config} lacks 'configuration' or 'model.sample_shape'; it was changed by hand")
     config, kind = GanConfig.unflatten(configuration), SampleKind(tuple(shape), _classes(made))
     with lane_arithmetic():
-        drawn = sample_generator(config, kind, load_generator_weights(folder), count, seed, choice).numpy()
+        weights, precision = load_generator_weights(folder), parse_precision(values.get("precision", DEFAULT_PRECISION))
+        drawn = sample_generator(config, kind, weights, count, seed, choice, precision=precision).numpy()
     try:
         if output.suffix == ".npy":
             np.save(output, drawn.reshape(-1) if drawn.shape[1:] == (1,) else drawn)

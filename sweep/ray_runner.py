@@ -2,7 +2,8 @@
 
 Ray Tune places cohorts on devices and restarts the ones whose process died; what is tried, pruned and remembered is
 the study's, which lives in an actor of its own beside the driver. In this file a *Tune trial* is a cohort.
-Ray is imported when a sweep starts: some of its environment is read at import.
+Ray is imported when a sweep starts: some of its environment is read at import. torch is imported by the processes that
+train, and not by the driver, which would take seconds for it.
 """
 
 import importlib
@@ -21,9 +22,7 @@ from contextlib import suppress
 from typing import Any
 
 from gan_core.config import GanConfig, InputError
-from gan_core.lanes import lane_arithmetic
 from gan_core.reports import LaneReport
-from gan_core.scoring import Workshop
 from results.store import ResultsError, RunFolder
 from sweep.cohort import Cohort, CohortRun, TrainableArray
 from sweep.ladder import Verdict
@@ -296,6 +295,8 @@ def _trainable_class() -> Any:
             return True
 
         def step(self) -> dict[str, Any]:
+            from gan_core.lanes import lane_arithmetic
+
             self._study = _RemoteStudy(ray.get_actor(STUDY_ACTOR, namespace=NAMESPACE))
             try:
                 with lane_arithmetic():
@@ -322,6 +323,8 @@ def _trainable_class() -> Any:
 
         def _begin(self) -> CohortRun:
             if self._build is None:
+                from gan_core.scoring import Workshop
+
                 wants_gpu = bool(ray.get_gpu_ids())
                 self._build = Workshop(self._spec.conditions(), "cuda" if wants_gpu else "cpu").build
             cohort = Cohort.from_plain(self._wanted["cohort"])

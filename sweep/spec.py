@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
-from gan_core.conditions import Conditions, ScoringConfig, parse_section
+from gan_core.conditions import Conditions, Execution, Precision, ScoringConfig, parse_section
 from gan_core.config import HYPERPARAMETERS, LARGEST_SEED, InputError, nearest
 from gan_core.dataset_name import LABELLED_KINDS, DatasetName, parse_dataset_name
 from gan_core.health import HealthConfig
@@ -20,7 +20,7 @@ SAMPLERS = ("tpe", "random")
 LONGEST_NAME = 100
 LARGEST_AUTO_COHORT = 32
 COHORTS_PER_SLOT = 4  # an automatic cohort leaves the sampler so many looks at what came out
-WHERE_IT_RUNS = ("data_root", "resources")  # keys that may differ when a run is resumed
+WHERE_IT_RUNS = ("data_root", "lanes_per_call", "resources")  # keys that may differ when a run is resumed
 PARTS = ("space", "ladder", "resources", "scoring", "health")  # keys that are mappings
 
 
@@ -68,7 +68,8 @@ class SweepSpec:
 
     objective: the score that is minimised; `fidelity` is the data set's own, corrected by its floor, and far worse
     where modes are missing. scoring: the protocol of the scores; health: thresholds of the signs of trouble;
-    skip_corrupt_images: see `gan_core.conditions`. seed: of the sampler and, with a trial's number, of each trial.
+    skip_corrupt_images, precision, execution, lanes_per_call: see `gan_core.conditions`. seed: of the sampler and,
+    with a trial's number, of each trial.
     Raises InputError when a value does not fit.
     """
 
@@ -77,6 +78,9 @@ class SweepSpec:
     trials: int = 32
     ladder: Ladder = Ladder((16_000, 64_000, 192_000), 1 / 3)
     lanes_per_cohort: int | str = "auto"
+    lanes_per_call: int | Literal["auto"] = "auto"
+    precision: Precision = "float32"
+    execution: Execution = "replayed"
     objective: str = "fidelity"
     sampler: str = "tpe"
     seed: int = 0
@@ -109,6 +113,7 @@ class SweepSpec:
             raise InputError(
                 f"unknown objective {self.objective!r} on {dataset}; {nearest(str(self.objective), known)}"
             )
+        self.conditions()  # which checks what is its own
 
     def conditions(self) -> Conditions:
         """What a process must know to train any trial of this sweep."""
@@ -119,6 +124,9 @@ class SweepSpec:
             image_size_pixels=structure.image_size_pixels,
             data_root=self.data_root,
             skip_corrupt_images=self.skip_corrupt_images,
+            precision=self.precision,
+            execution=self.execution,
+            lanes_per_call=self.lanes_per_call,
             scoring=self.scoring,
             health=self.health,
         )
@@ -181,6 +189,9 @@ class SweepSpec:
                 "keep_fraction": float(self.ladder.keep_fraction),
             },
             "lanes_per_cohort": self.lanes_per_cohort,
+            "lanes_per_call": self.lanes_per_call,
+            "precision": self.precision,
+            "execution": self.execution,
             "objective": self.objective,
             "sampler": self.sampler,
             "seed": self.seed,

@@ -34,9 +34,9 @@ GOOD = [
     for seed, rate in ((1, 1e-2), (2, 2e-2))
 ]
 STILL = GanConfig(structure=RING, lane=LaneConfig(generator_lr=0.0, discriminator_lr=1e-2, beta1=0.5), seed=3)
-WILD = GanConfig(structure=RING, lane=LaneConfig(generator_lr=10, discriminator_lr=10, beta1=0, beta2=0), seed=4)
+WILD = GanConfig(structure=RING, lane=LaneConfig(generator_lr=10, discriminator_lr=10, beta1=0, beta2=0), seed=8)
 ALL = [STILL, GOOD[0], WILD, GOOD[1]]
-DEATHS = {0: ("collapsed", 1024, "G ignores its latent"), 2: ("diverged", 512, "no gradient for G")}
+DEATHS = {0: ("collapsed", 1024, "G ignores its latent"), 2: ("diverged", 768, "no gradient for G")}
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,8 @@ def climbed(array: ScoredArray, rungs: Sequence[int] = RUNGS) -> list[list[LaneR
 
 
 def untimed(reports: list[list[LaneReport]]) -> str:
-    """Reports as text, to the last bit, NaN equal to itself."""
-    return json.dumps([[asdict(replace(report, seconds=0.0)) for report in rung] for rung in reports])
+    """Reports as text, to the last bit, NaN equal to itself; without how long they took, and in what company."""
+    return json.dumps([[asdict(replace(report, seconds=0.0, device="")) for report in rung] for rung in reports])
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_an_array_whose_lanes_are_all_dead_is_reported_saved_and_loaded(workshop
     array = workshop.build([STILL, WILD])
     reports = array.train_to(1600)
     assert [report.death.outcome for report in reports if report.death] == ["collapsed", "diverged"]
-    assert [report.images_seen for report in reports] == [1024, 512]
+    assert [report.images_seen for report in reports] == [1024, 768]
     array.save(tmp_path / "array")
     again = workshop.build([STILL, WILD])
     again.load(tmp_path / "array")
@@ -183,7 +183,7 @@ SWEEP = {
 
 def table_of(path: Path, **changes: Any) -> Any:
     frame: Any = run_sweep(SweepSpec.from_mapping({**SWEEP, **changes}), path, local=True).frame
-    return frame.drop(columns=["seconds", "cohort", "lane", "code_version"]).sort_values(["trial", "rung"])
+    return frame.drop(columns=["seconds", "device", "cohort", "lane", "code_version"]).sort_values(["trial", "rung"])
 
 
 @pytest.fixture(scope="module")

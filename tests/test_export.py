@@ -4,16 +4,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from curve_array import CurveArray, curve_spec, run_cohorts, run_folder
 
-from gan_core.conditions import ScoringConfig
-from gan_core.config import GanConfig
+from gan_core.conditions import Conditions, ScoringConfig
+from gan_core.config import GanConfig, InputError, StructureConfig
 from gan_core.health import HealthConfig
 from results.export import FINAL_TRAINING_FACTOR, ExportedConfiguration, export_trial, write_export
 from results.store import ResultsError, RunFolder
 from results.table import ResultsTable
+from sweep.final import conditions_of, train_final, write_samples
 
 CLIFF_LR = 3e-3
 
@@ -69,13 +72,14 @@ def test_the_final_budget_follows_the_ladder_and_is_scored_at_its_rungs(folder, 
 
 def test_an_export_carries_how_the_sweep_scored_and_watched(tmp_path):
     scoring, health = {"samples": 77, "features": "pca"}, {"won_loss": 0.125}
-    spec = curve_spec(trials=3, objective="class_kl", scoring=scoring, health=health)
+    spec = curve_spec(trials=3, objective="class_kl", scoring=scoring, health=health, precision="tf32")
     folder = run_folder(spec, tmp_path / "run")
     run_cohorts(spec, folder)
     exported = read(export_trial(folder.path), tmp_path / "best.yaml")
     assert exported.objective == "class_kl"
     assert exported.scoring == {**asdict(ScoringConfig()), **scoring}
     assert exported.health == {**asdict(HealthConfig()), **health}
+    assert exported.precision == "tf32"
     best: Any = ResultsTable.load(folder.path).best()
     assert exported.score["class_kl"] == best["score"] == best["fidelity.class_kl"]
 
@@ -139,6 +143,45 @@ def test_an_export_needs_only_what_training_needs(tmp_path):
     assert (exported.images, exported.evaluate_at_images) == (100, (10, 50))
     assert (exported.data_digest, dict(exported.score)) == ("", {})
     assert (exported.objective, dict(exported.scoring), dict(exported.health)) == ("fidelity", {}, {})
+    assert exported.precision == Conditions(dataset="digits").precision == "float32"
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_an_exported_configuration_is_trained_in_the_precision_it_was_found_in(tmp_path, precision):
+    path = tmp_path / "best.yaml"
+    path.write_text(yaml.safe_dump({**GOOD, "precision": precision}))
+    assert conditions_of(GanConfig(), ExportedConfiguration.read(path), None, False).precision == precision
+
+
+def test_a_precision_that_there_is_not_is_refused(tmp_path):
+    path = tmp_path / "best.yaml"
+    path.write_text(yaml.safe_dump({**GOOD, "precision": "bfloat"}))
+    with pytest.raises(InputError, match="unknown precision 'bfloat'; did you mean 'bfloat16'"):
+        conditions_of(GanConfig(), ExportedConfiguration.read(path), None, False)
+
+
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="no products in bfloat16 here")
+def test_a_model_is_gone_on_with_and_sampled_in_its_own_precision_alone(tmp_path):
+    config = GanConfig(structure=StructureConfig(architecture="gaussian", dataset="gaussian"))
+    values = {"configuration": config.flatten(), "training": {"images": 640, "evaluate_at_images": [640]}}
+    samples = {}
+    for precision in ("float32", "bfloat16"):
+        path, home = tmp_path / f"{precision}.yaml", tmp_path / precision
+        path.write_text(yaml.safe_dump({**values, "precision": precision}))
+        exported = ExportedConfiguration.read(path)
+        conditions = conditions_of(config, exported, None, False)
+        assert train_final(config, exported, home, 640, conditions) == 0
+        again = ExportedConfiguration.read(home / "config.yaml")
+        assert again.precision == precision
+        write_samples(home, 5000, 0, tmp_path / "drawn.npy")
+        samples[precision] = np.load(tmp_path / "drawn.npy")
+    with pytest.raises(InputError, match="these differ: precision; choose another -o"):
+        train_final(config, exported, tmp_path / "float32", 640, conditions)
+    text = (tmp_path / "bfloat16" / "config.yaml").read_text()
+    (tmp_path / "bfloat16" / "config.yaml").write_text(text.replace("precision: bfloat16", "precision: float32"))
+    write_samples(tmp_path / "bfloat16", 5000, 0, tmp_path / "drawn.npy")
+    in_float32 = np.load(tmp_path / "drawn.npy")
+    assert 0 < np.abs(in_float32 - samples["bfloat16"]).max() < 0.02 * np.abs(in_float32).max()
 
 
 @pytest.mark.parametrize(

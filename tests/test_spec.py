@@ -19,6 +19,9 @@ SPEC_KEYS = [
     "trials",
     "ladder",
     "lanes_per_cohort",
+    "lanes_per_call",
+    "precision",
+    "execution",
     "objective",
     "sampler",
     "seed",
@@ -48,6 +51,7 @@ def test_without_anything_a_sweep_is_the_promised_one():
     assert spec.objective == "fidelity"
     assert (spec.scoring, spec.health) == (ScoringConfig(), HealthConfig())
     assert (spec.lanes_per_cohort, spec.sampler, spec.seed, spec.data_root) == ("auto", "tpe", 0, None)
+    assert (spec.precision, spec.execution, spec.lanes_per_call) == ("float32", "replayed", "auto")
 
 
 def test_the_keys_of_a_spec_are_the_documented_ones():
@@ -88,6 +92,7 @@ ROUND_TRIPS = [
     {"scoring": {"features": "~/net.pt", "samples": 500, "coverage_limit": 0}, "skip_corrupt_images": True},
     {"scoring": {"inception_weights": "w: 'a'.pth", "class_kl_limit": 1e-3}, "objective": "kid"},
     {"health": {"grace_images": 1, "won_loss": -1e-3, "copying": 1}},
+    {"precision": "bfloat16", "execution": "eager", "lanes_per_call": 4},
 ]
 
 
@@ -114,6 +119,9 @@ def test_a_resolved_spec_reads_back_without_a_difference(tmp_path, values):
         ("seed=9", ("seed",), 9),
         ("sampler=random", ("sampler",), "random"),
         ("lanes_per_cohort=auto", ("lanes_per_cohort",), "auto"),
+        ("lanes_per_call=4", ("lanes_per_call",), 4),
+        ("precision=tf32", ("precision",), "tf32"),
+        ("execution=eager", ("execution",), "eager"),
         ("ladder.keep_fraction=0.125", ("ladder", "keep_fraction"), 0.125),
         ("ladder.rungs_images=[5, 6]", ("ladder", "rungs_images"), [5, 6]),
         ("resources.gpus_per_cohort=0.5", ("resources", "gpus_per_cohort"), 0.5),
@@ -165,7 +173,10 @@ def test_a_later_assignment_wins_over_an_earlier_one_and_over_the_file(tmp_path)
         (["skip_corrupt_images=true"], ["skip_corrupt_images"]),
         (["objective=fid"], ["objective"]),
         (["structure.latent_size=7"], ["space.base.structure.latent_size"]),
+        (["precision=bfloat16"], ["precision"]),
+        (["execution=eager"], ["execution"]),
         (["data_root=/elsewhere", "resources.gpus_per_cohort=0.5", "resources.cpus_per_cohort=2"], []),
+        (["lanes_per_call=4"], []),
     ],
 )
 def test_differences_are_dotted_keys_but_for_where_a_sweep_runs(assignments, keys):
@@ -194,6 +205,17 @@ BAD_VALUES = {
     "no lanes": ({"lanes_per_cohort": 0}, ["lanes_per_cohort", "'auto'", "0"]),
     "lanes as text": ({"lanes_per_cohort": "few"}, ["lanes_per_cohort", "'few'"]),
     "lanes as truth": ({"lanes_per_cohort": True}, ["lanes_per_cohort", "True"]),
+    "no lanes in a call": ({"lanes_per_call": 0}, ["lanes_per_call must be 'auto' or a whole number", "got 0"]),
+    "part of a lane in a call": ({"lanes_per_call": 1.5}, ["lanes_per_call", "whole number", "1.5"]),
+    "lanes in a call as truth": ({"lanes_per_call": True}, ["lanes_per_call", "got True"]),
+    "lanes in a call as text": ({"lanes_per_call": "all"}, ["lanes_per_call", "'auto'", "'all'"]),
+    "precision near": ({"precision": "bfloat"}, ["unknown precision 'bfloat'", "did you mean 'bfloat16'"]),
+    "precision far": ({"precision": "half"}, ["unknown precision 'half'", "known: float32, tf32, bfloat16"]),
+    "precision as a number": ({"precision": 16}, ["unknown precision 16"]),
+    "precision as a list": ({"precision": ["tf32"]}, ["unknown precision ['tf32']"]),
+    "execution near": ({"execution": "replay"}, ["unknown execution 'replay'", "did you mean 'replayed'"]),
+    "execution far": ({"execution": "jit"}, ["unknown execution 'jit'", "known: replayed, eager"]),
+    "execution null": ({"execution": None}, ["unknown execution None"]),
     "sampler near": ({"sampler": "tpee"}, ["unknown sampler 'tpee'", "did you mean 'tpe'"]),
     "sampler far": ({"sampler": "cma"}, ["unknown sampler 'cma'", "tpe, random"]),
     "sampler as a list": ({"sampler": ["tpe"]}, ["unknown sampler"]),
@@ -340,13 +362,18 @@ def test_an_assignment_that_leaves_a_range_without_effect_says_which():
 
 def test_the_conditions_are_all_that_a_process_must_know_beside_its_configurations():
     values = {"objective": "kid", "scoring": {"samples": 50}, "health": {"won_loss": 0.5}, "skip_corrupt_images": True}
-    found = SweepSpec.from_mapping({**values, "data_root": "here"}, ["structure.image_size_pixels=16"]).conditions()
+    manner = {"precision": "tf32", "execution": "eager", "lanes_per_call": 3}
+    spec = SweepSpec.from_mapping({**values, **manner, "data_root": "here"}, ["structure.image_size_pixels=16"])
+    found = spec.conditions()
     assert found == Conditions(
         dataset="digits",
         objective="kid",
         image_size_pixels=16,
         data_root="here",
         skip_corrupt_images=True,
+        precision="tf32",
+        execution="eager",
+        lanes_per_call=3,
         scoring=ScoringConfig(samples=50),
         health=HealthConfig(won_loss=0.5),
     )

@@ -1,6 +1,7 @@
 """One GAN of any family in plain torch, float64: autograd, torch.optim.Adam, and a step by the book.
 
-Nothing here is the core's: every random number is drawn again from its key.
+Nothing here is the core's but the form of its normal numbers (`normals`, which has tests of its own): every random
+number is drawn again from its key.
 """
 
 from dataclasses import dataclass, field
@@ -15,8 +16,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gan_core.config import GanConfig
 from gan_core.data import Dataset
+from gan_core.lanes import Stream, fill_latents
 
 LATENTS_OF_D, LATENTS_OF_G, ORDER, CODES, NOISE, MIX = 3, 4, 5, 12, 14, 15  # the core's streams by number
+BLOCK_STEPS = 16  # whose latents are drawn at once
+
+
+def normals(seed: int, purpose: int, seen: tuple[int, int], shape: tuple[int, ...]) -> Tensor:
+    return fill_latents(torch.empty(1, *shape), "normal", [seed], Stream(purpose), *seen)[0].double()
 
 
 @dataclass
@@ -96,22 +103,24 @@ class PlainGan:
         return self.dataset.train[shown].double(), one_hot
 
     def faked(self, purpose: int, j: int, number: int, classes: Tensor | None) -> tuple[Tensor, Tensor]:
-        s, seed, seen = self.s, self.config.seed, self.images_seen
-        source, shape = keyed(seed, purpose, seen, j), (s.batch_size, s.latent_size)
+        s, seed, step = self.s, self.config.seed, self.images_seen // self.s.batch_size
+        rows = slice(step % BLOCK_STEPS * s.batch_size, (step % BLOCK_STEPS + 1) * s.batch_size)
+        seen, count = (step - step % BLOCK_STEPS) * s.batch_size, BLOCK_STEPS * s.batch_size
         if s.latent_distribution == "normal":
-            noise = source.standard_normal(shape, np.float32)
+            noise = normals(seed, purpose, (seen, j), (count, s.latent_size))
         else:
             low = -1 if s.latent_distribution == "symmetric_uniform" else 0
-            noise = source.random(shape, np.float32) * np.float32(1 - low) + np.float32(low)
-        parts = [torch.from_numpy(noise).double()]
+            drawn = keyed(seed, purpose, seen, j).random((count, s.latent_size), np.float32)
+            noise = torch.from_numpy(drawn * np.float32(1 - low) + np.float32(low)).double()
+        parts = [noise[rows]]
         parts += [] if classes is None else [classes]
         if s.architecture == "infogan":
             codes = keyed(seed, CODES, seen, j, purpose)
             if s.categorical_codes:
-                drawn = codes.integers(0, s.categorical_codes, s.batch_size)
-                parts.append(torch.eye(s.categorical_codes).double()[torch.from_numpy(drawn)])
-            uniform = codes.random((s.batch_size, s.continuous_codes), np.float32)
-            parts.append(torch.from_numpy(2 * uniform - 1).double())
+                drawn = codes.integers(0, s.categorical_codes, count)
+                parts.append(torch.eye(s.categorical_codes).double()[torch.from_numpy(drawn)][rows])
+            uniform = codes.random((count, s.continuous_codes), np.float32)
+            parts.append(torch.from_numpy(2 * uniform - 1).double()[rows])
         latents = torch.cat(parts, 1)
         self._enter(number)
         return latents, self.generator(latents)
@@ -124,8 +133,7 @@ class PlainGan:
         level, lasts = lane.instance_noise, lane.instance_noise_images
         if lasts:
             level *= max(0.0, 1 - self.images_seen / lasts)
-        drawn = keyed(self.config.seed, NOISE, self.images_seen, which).standard_normal(samples.shape, np.float32)
-        return samples + level * torch.from_numpy(drawn).double()
+        return samples + level * normals(self.config.seed, NOISE, (self.images_seen, which), tuple(samples.shape))
 
     def step_discriminator(self, real: Tensor, fake: Tensor, latents: Tensor, classes: Tensor | None) -> None:
         lane = self.config.lane

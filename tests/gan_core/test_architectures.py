@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch_twins import EPS, LANES, MOMENTUM, all_pairs, drawn, give, lane_weights
 
 from gan_core.architectures import ARCHITECTURES, build_networks
+from gan_core.call import Call
 from gan_core.config import GradientPenalty, InputError, LossName, StructureConfig
 from gan_core.lanes import Stream
-from gan_core.layers import Call, Linear, Weights, relu
+from gan_core.layers import Linear, Weights, relu
 from gan_core.losses import LOSSES, information_loss
 from gan_core.networks import (
     Network,

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gan_core.call import Call
 from gan_core.config import LARGEST_SEED
 from gan_core.lanes import (
     LANE_BYTES,
@@ -23,7 +24,7 @@ from gan_core.lanes import (
     lanewise,
     stream,
 )
-from gan_core.layers import Call, elu, sigmoid, tanh
+from gan_core.layers import elu, sigmoid, tanh
 
 DISTRIBUTIONS = ["normal", "uniform", "symmetric_uniform"]
 DTYPES = [torch.float32, torch.float64]

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch_twins import LANES, all_pairs, call, drawn, give, lane_weights
 
+from gan_core.call import Call
 from gan_core.lanes import Stream, stream
 from gan_core.layers import (
     BatchNorm,
-    Call,
     Convolution,
     Layer,
     Linear,
@@ -382,3 +382,19 @@ def test_batch_norm_has_right_first_and_second_derivatives(path):
     values = (x, weights["weight"].requires_grad_(), weights["bias"].requires_grad_())
     assert torch.autograd.gradcheck(function, values)
     assert torch.autograd.gradgradcheck(function, values)
+
+
+def test_elu_is_torchs_with_its_gradient_and_the_gradient_of_that():
+    x = torch.cat((drawn(1, 1, 60)[0, 0] * 3, torch.tensor([-60.0, -1e-9, 1e-9, 30.0]).double()))
+    mine, theirs = (x.view(1, 1, 64).clone().requires_grad_() for _ in range(2))
+    found = []
+    for made, leaf in ((elu({}, mine, call()), mine), (F.elu(theirs), theirs)):
+        (gradient,) = torch.autograd.grad((made * torch.arange(1.0, 65)).sum(), leaf, create_graph=True)
+        (second,) = torch.autograd.grad(gradient.square().sum(), leaf)
+        found.append([tensor.detach().numpy() for tensor in (made, gradient, second)])
+    for ours, others in zip(*found, strict=True):
+        assert_close(ours, others)
+    assert bool((mine < -1).any())
+    away = mine.detach().where(mine.abs() > 0.01, 0.5).requires_grad_()  # its second derivative jumps at 0
+    assert torch.autograd.gradcheck(lambda v: elu({}, v, call()), away)
+    assert torch.autograd.gradgradcheck(lambda v: elu({}, v, call()), away)

@@ -10,17 +10,9 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from gan_core.neighbours import (
-    NEIGHBOURS,
-    coverage_null,
-    data_copying,
-    data_copying_error,
-    energy_distance,
-    kernel_distance,
-    nearest_distance,
-    prdc,
-    real_neighbours,
-)
+from gan_core.copying import data_copying, data_copying_error, nearest_distance
+from gan_core.discrepancy import energy_distance
+from gan_core.neighbours import NEIGHBOURS, coverage_null, kernel_distance, prdc, real_neighbours
 
 Distance = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 REAL = torch.from_numpy(np.random.default_rng(99).standard_normal((50, 3)))

@@ -1,6 +1,7 @@
 """Rows and Adam: torch.optim.Adam in every lane, and lanes left out keep every bit."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def gradient(step: int, like: Tensor) -> Tensor:
     return torch.from_numpy(np.random.default_rng(1000 + step).standard_normal(like.shape)).to(like.dtype)
 
 
-def run(optimiser: Adam, path: str, active: list[list[bool]]) -> None:
+def run(optimiser: Adam, path: str, active: Sequence[list[bool] | Tensor | None]) -> None:
     for step, goes in enumerate(active):
         optimiser.rows.grad.copy_(gradient(step, optimiser.rows.trained))
         getattr(optimiser, path)(goes)
@@ -79,6 +80,48 @@ def test_on_the_cpu_a_step_is_the_path_by_rows():
     run(one, "_step_rows", [[True] * LANES] * 5)
     run(other, "step", [[True] * LANES] * 5)
     assert [lane_bits(one, i) for i in range(LANES)] == [lane_bits(other, i) for i in range(LANES)]
+
+
+@BOTH_PATHS
+def test_coefficients_changed_in_place_hold_from_the_next_step_on(path):
+    optimiser = adam()
+    parts = [weights.clone().requires_grad_() for weights in optimiser.rows.trained]
+    references = [
+        torch.optim.Adam([part], lr=lr, betas=(beta1, beta2), eps=1e-8, foreach=False)
+        for part, lr, beta1, beta2 in zip(parts, LR, BETA1, BETA2, strict=True)
+    ]
+    for step in range(10):
+        if step == 5:
+            optimiser.lr[1] = references[1].param_groups[0]["lr"] = 0.25
+            optimiser.beta1.fill_(0.3)
+            optimiser.beta2[2] = 0.6
+            for reference, beta2 in zip(references, optimiser.beta2.tolist(), strict=True):
+                reference.param_groups[0]["betas"] = (0.3, beta2)
+        optimiser.rows.grad.copy_(gradient(step, optimiser.rows.trained))
+        getattr(optimiser, path)()
+        for part, grad, reference in zip(parts, optimiser.rows.grad, references, strict=True):
+            part.grad = grad
+            reference.step()
+    for mine, part in zip(optimiser.rows.trained, parts, strict=True):
+        np.testing.assert_allclose(mine.numpy(), part.detach().numpy(), rtol=1e-12, atol=1e-14)
+
+
+@BOTH_PATHS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_lanes_are_chosen_by_a_list_by_a_tensor_or_all_by_none(dtype, path):
+    by_list, by_other = adam(dtype), adam(dtype)
+    run(by_list, path, [[True] * LANES, [False, True, True, False]])
+    run(by_other, path, [None, torch.tensor([False, True, True, False])])
+    assert by_list.steps.tolist() == [1, 2, 2, 1]
+    assert [lane_bits(by_list, i) for i in range(LANES)] == [lane_bits(by_other, i) for i in range(LANES)]
+
+
+def test_both_paths_give_the_same_state_in_float32_to_rounding():
+    one, other = adam(torch.float32), adam(torch.float32)
+    run(one, "_step_rows", [None] * 20)
+    run(other, "_step_columns", [None] * 20)
+    for mine, theirs in zip(state(one), state(other), strict=True):
+        np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=2e-5, atol=1e-6)
 
 
 @BOTH_PATHS
@@ -134,7 +177,7 @@ def test_lanes_taken_out_go_on_with_the_same_bits(dtype, path):
         part.rows.grad.copy_(whole.rows.grad[index])
         getattr(whole, path)([True] * LANES)
         getattr(part, path)([True] * len(index))
-    assert (part.lr, part.beta1, part.beta2) == ([0.1, 1e-3], [0.99, 0.9], [0.0, 0.999])
+    assert part.coefficients.tolist() == [[0.1, 1e-3], [0.99, 0.9], [0.0, 0.999]]
     assert [lane_bits(part, i) for i in range(2)] == [lane_bits(whole, i) for i in index]
 
 

@@ -94,7 +94,7 @@ def test_fresh_images_of_the_real_distribution_score_what_the_floors_say():
     """Held-out images are fresh ones too: the floors are of both."""
     found = []
     for seed in range(10, 34, 2):
-        dataset = replace(blob_set(), held_out=blobs(600, seed))
+        dataset = replace(blob_set(digest=f"blobs {seed}"), held_out=blobs(600, seed))
         found += scores(build_scorer(dataset, ScoringConfig(samples=1000)), [blobs(1000, seed + 1)])
     mean = {name: np.mean([lane[name] for lane in found]) for name in found[0]}
     assert mean["fid"] == pytest.approx(mean["fid_floor"], rel=0.25)

@@ -6,15 +6,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_arrays import bits, configs_of, structure_of, train, trained
+from tiny_arrays import bits, configs_of, structure_of, trained
+from torch import Tensor
 
+from gan_core.call import Call
 from gan_core.config import GanConfig, InputError, LaneConfig, StructureConfig
 from gan_core.data import Dataset
+from gan_core.draws import BLOCK_STEPS, Draws, Samples, instance_noise
 from gan_core.lanes import Stream
-from gan_core.layers import Call
 from gan_core.training import LaneArray
 
 SINGLE = structure_of("gaussian")
+
+
+def draws_of(case: str, dataset: Dataset, step: int) -> dict[str, Tensor]:
+    """What the lanes of a case are fed at D's step of this number."""
+    array = LaneArray(configs_of(case), dataset)
+    like = torch.empty(0)
+    draws = Draws(array.configs, array.networks, Samples(dataset, like, on_host=False), like)
+    draws.begin_step(step)
+    return draws.tensors
 
 
 @pytest.mark.parametrize("order", ["discriminator_first", "generator_first"])
@@ -22,9 +33,12 @@ def test_a_lane_of_k_and_g_takes_g_generator_steps_for_k_of_its_discriminator(ga
     structure = replace(SINGLE, update_order=order, batch_size=3, generator_width=4)
     of = [(1, 1), (2, 1), (3, 2), (1000, 1), (1, 3)]
     lanes = [LaneConfig(discriminator_steps=k, generator_steps=g) for k, g in of]
-    array = LaneArray([GanConfig(structure=structure, lane=lane) for lane in lanes], gaussian)
+    configs = [GanConfig(structure=structure, lane=lane) for lane in lanes]
+    array = LaneArray(configs, gaussian, execution="eager")
     start, turns = array.state.generator.flat.clone(), []
-    array.train_to(12 * 3, lambda _: turns.append(array.state.generator_adam.steps.tolist()))
+    for step in range(1, 13):
+        array.train_to(step * 3)
+        turns.append(array.state.generator_adam.steps.tolist())
     first = 0 if order == "discriminator_first" else 1  # a turn is at the end of k steps, or at their beginning
     taken = [[(step // k if not first else -(-step // k)) * g for k, g in of] for step in range(1, 13)]
     assert turns == taken
@@ -35,18 +49,18 @@ def test_a_lane_of_k_and_g_takes_g_generator_steps_for_k_of_its_discriminator(ga
 
 
 def test_the_average_is_a_loop_over_the_generators_weights_and_running_moments(few: Any):
-    array = LaneArray(configs_of("mlp_bn"), few("digits"), dtype=torch.float64)
+    array = trained(configs_of("mlp_bn"), few("digits"), torch.float64, 0)
     half_lives, batch = [config.lane.ema_half_life_images for config in array.configs], array.structure.batch_size
     expected, differs = array.state.generator.flat.numpy().copy(), [False] * array.lanes
 
-    def average(images_seen: int) -> None:
+    for step in range(1, 13):
+        array.train_to(step * batch)
         now = array.state.generator.flat.numpy()
         for i, half_life in enumerate(half_lives):
             decay = 0.5 ** (batch / min(half_life, array.state.images_seen / 10)) if half_life else 0.0
             expected[i] = decay * expected[i] + (1 - decay) * now[i]
             differs[i] = not np.allclose(expected[i], now[i], rtol=1e-6, atol=0)
 
-    array.train_to(12 * batch, average)
     np.testing.assert_allclose(array.state.average.numpy(), expected, rtol=1e-12, atol=1e-15)
     assert differs == [half_life > 0 for half_life in half_lives] == [False, True, False, True]
     assert any(name.endswith("running_mean") for name in array.generator_tensors(0))
@@ -97,9 +111,8 @@ def test_samples_of_many_parts_are_the_parts_in_turn(few: Any):
 
 
 def test_lanes_of_one_data_seed_see_the_same_batches_in_the_order_of_the_data_set(digits: Dataset):
-    array = LaneArray(configs_of("cgan"), digits)
-    real, classes = array.real_batch(990)
-    assert classes is not None
+    tensors = draws_of("cgan", digits, 990 // 13 + 1)
+    real, classes = tensors["real"], tensors["condition"]
     assert (real.shape, classes.shape) == ((4, 13, 1, 8, 8), (4, 13, 10))
     assert torch.equal(real[0], real[3])
     assert not torch.equal(real[0], real[1])
@@ -109,24 +122,33 @@ def test_lanes_of_one_data_seed_see_the_same_batches_in_the_order_of_the_data_se
     shown = classes.argmax(2).flatten().tolist()
     assert [members[bits(image)] for image in real.flatten(0, 1)] == shown
     assert torch.equal(classes.sum(2), torch.ones(4, 13))
-    assert LaneArray(configs_of("mlp"), digits).real_batch(0)[1] is None
+    assert "condition" not in draws_of("mlp", digits, 0)
 
 
 @pytest.mark.parametrize(("images", "stops_at"), [(0, 0), (1, 13), (13, 13), (14, 26), (100, 104)])
 def test_training_stops_at_the_first_whole_batch_at_or_after_the_images_asked_for(few: Any, images: int, stops_at: int):
-    array = LaneArray(configs_of("gaussian minibatch r1"), few("gaussian"))
-    seen = []
-    assert array.train_to(images, seen.append)
+    array = trained(configs_of("gaussian minibatch r1"), few("gaussian"), torch.float32, 0)
+    assert array.train_to(images)
     assert array.images_at(images) == array.state.images_seen == stops_at
-    assert seen == list(range(13, stops_at + 1, 13))
 
 
-def test_instance_noise_falls_linearly_to_nothing_in_each_lane(few: Any):
-    array = LaneArray(configs_of("gaussian"), few("gaussian"))
-    assert array.instance_noise(0) == [0.0, 0.1, 0.5, 0.2]
-    assert array.instance_noise(20) == pytest.approx([0.0, 0.1, 0.25, 0.196])
-    assert array.instance_noise(40) == pytest.approx([0.0, 0.1, 0.0, 0.192])
-    assert array.instance_noise(10**9) == [0.0, 0.1, 0.0, 0.0]
+def test_what_is_given_a_turn_is_given_one_after_every_block_also_of_a_training_that_began_inside_one(few: Any):
+    array = trained(configs_of("gaussian minibatch r1"), few("gaussian"), torch.float32, 5)
+    seen = []
+    assert array.train_to(13 * (2 * BLOCK_STEPS + 3), seen.append)
+    assert seen == [13 * steps for steps in (BLOCK_STEPS, 2 * BLOCK_STEPS, 2 * BLOCK_STEPS + 3)]
+    assert array.train_to(13, seen.append)  # there is nothing to do
+    assert len(seen) == 3
+
+
+def test_instance_noise_falls_linearly_to_nothing_in_each_lane():
+    def levels(images_seen: int) -> list[float]:
+        return [instance_noise(config, images_seen) for config in configs_of("gaussian")]
+
+    assert levels(0) == [0.0, 0.1, 0.5, 0.2]
+    assert levels(20) == pytest.approx([0.0, 0.1, 0.25, 0.196])
+    assert levels(40) == pytest.approx([0.0, 0.1, 0.0, 0.192])
+    assert levels(10**9) == [0.0, 0.1, 0.0, 0.0]
 
 
 def test_lanes_of_two_structures_are_refused(few: Any):
@@ -145,7 +167,6 @@ def test_a_configuration_for_another_data_set_or_size_is_refused(digits: Dataset
 
 def test_a_batch_of_one_sample_trains(few: Any):
     structure = replace(structure_of("mlp"), batch_size=1)
-    array = LaneArray([GanConfig(structure=structure)], few("digits"))
-    train(array, 33)
+    array = trained([GanConfig(structure=structure)], few("digits"), torch.float32, 33)
     assert array.dead() == [None]
     assert array.state.watch.read()[0]["sample_deviation"] == 1

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from gan_core.config import GanConfig, LaneConfig, StructureConfig
 from gan_core.data import Dataset
+from gan_core.draws import BLOCK_STEPS
 from gan_core.health import HealthConfig
 from gan_core.training import LaneArray
-from gan_core.watch import SUMS, WATCH_EVERY_STEPS, Watch
+from gan_core.watch import SUMS, Watch, add_discriminator_step, add_generator_step
 
 LIKE = torch.empty(0, dtype=torch.float64)
 TINY = {"generator_width": 8, "discriminator_width": 8, "latent_size": 3, "batch_size": 16}
@@ -32,12 +33,23 @@ def column(of: Watch, name: str) -> list[float]:
     return of.sums[:, SUMS.index(name)].tolist()
 
 
+def see_discriminator(seen: Watch, *step: Tensor | None) -> None:
+    """One step of every D: loss, real, fake, penalty, information, gradient."""
+    add_discriminator_step(seen.columns()["d_seen"], *step)  # pyright: ignore[reportArgumentType]
+
+
+def see_generator(seen: Watch, loss: Tensor, gradient: Tensor, active: list[bool], images: list[int]) -> None:
+    columns, since_last = seen.columns(), torch.tensor(images, dtype=torch.float64)
+    turn = torch.tensor(active), since_last, seen.health.vanished_gradient
+    add_generator_step(columns["g_seen"], columns["quiet"], loss, gradient, *turn)
+
+
 def test_what_is_read_is_the_mean_over_the_steps_of_each_lane():
     seen, losses, gradients = watch(), numbers(5, 3), numbers(5, 3, seed=1).abs()
     real, fake, penalties, information = (numbers(5, 3, 7, seed=s) for s in (2, 3, 4, 5))
     for step in range(5):
         extra = penalties[step].mean(1), information[step].mean(1)
-        seen.see_discriminator(losses[step], real[step], fake[step], *extra, gradients[step])
+        see_discriminator(seen, losses[step], real[step], fake[step], *extra, gradients[step])
     for lane, means in enumerate(seen.read()):
         assert means["d_loss"] == pytest.approx(losses[:, lane].mean().item(), rel=1e-12)
         assert means["d_loss_deviation"] == pytest.approx(losses[:, lane].std(correction=0).item(), rel=1e-9)
@@ -54,7 +66,7 @@ def test_a_lane_that_took_no_generator_step_is_not_counted():
     active = [[True, False, False], [True, True, False], [False, True, False], [True, True, False]]
     losses[0, 1] = math.nan  # of a step that this lane did not take
     for step in range(4):
-        seen.see_generator(losses[step], norms[step], active[step], [8, 8, 8])
+        see_generator(seen, losses[step], norms[step], active[step], [8, 8, 8])
     assert column(seen, "g_steps") == [3, 3, 0]
     means = seen.read()
     assert means[0]["g_loss"] == pytest.approx(losses[[0, 1, 3], 0].mean().item(), rel=1e-12)
@@ -67,13 +79,13 @@ def test_images_without_a_gradient_are_counted_by_lane_and_begin_anew_with_one()
     seen, loss = watch(), torch.zeros(3).double()
     quiet, loud = torch.full_like(loss, 9e-7), torch.full_like(loss, 1e-6)
     for _ in range(2):
-        seen.see_generator(loss, quiet, [True, True, False], [8, 80, 8])
+        see_generator(seen, loss, quiet, [True, True, False], [8, 80, 8])
     assert column(seen, "quiet_images") == [16, 160, 0]
     seen.read()
     assert column(seen, "quiet_images") == [16, 160, 0]  # reading leaves it
-    seen.see_generator(loss, loud, [True, False, True], [8, 80, 8])
+    see_generator(seen, loss, loud, [True, False, True], [8, 80, 8])
     assert column(seen, "quiet_images") == [0, 160, 0]
-    seen.see_generator(loss, quiet, [True, True, True], [8, 80, 8])
+    see_generator(seen, loss, quiet, [True, True, True], [8, 80, 8])
     assert column(seen, "quiet_images") == [8, 240, 8]
 
 
@@ -111,7 +123,7 @@ def test_real_samples_that_are_all_alike_tell_nothing(samples: int):
 def test_a_constant_loss_has_no_deviation_whatever_the_rounding():
     seen = watch(1)
     for _ in range(7):
-        seen.see_discriminator(torch.full((1,), 0.1), numbers(1, 2), numbers(1, 2), None, None, torch.ones(1))
+        see_discriminator(seen, torch.full((1,), 0.1), numbers(1, 2), numbers(1, 2), None, None, torch.ones(1))
     deviation = seen.means()[0]["d_loss_deviation"]
     assert 0 <= deviation < 1e-8
     assert math.copysign(1, deviation) == 1
@@ -120,7 +132,7 @@ def test_a_constant_loss_has_no_deviation_whatever_the_rounding():
 def test_reading_begins_anew_and_looking_does_not():
     seen = watch()
     assert not seen.unread
-    seen.see_discriminator(numbers(3), numbers(3, 4), numbers(3, 4, seed=1), None, None, torch.ones(3))
+    see_discriminator(seen, numbers(3), numbers(3, 4), numbers(3, 4, seed=1), None, None, torch.ones(3))
     assert seen.unread
     first, again = seen.means(), seen.read()
     assert [repr(lane) for lane in first] == [repr(lane) for lane in again]
@@ -158,7 +170,7 @@ def test_a_lane_of_nan_stops_training_within_a_look_and_is_named(
     plant(array)
     steps = array.state.discriminator_steps
     assert not array.train_to(10**6)
-    assert array.state.discriminator_steps - steps <= WATCH_EVERY_STEPS
+    assert array.state.discriminator_steps - steps <= BLOCK_STEPS
     dead = array.dead()
     assert [found is None for found in dead] == [True, False, True, True]
     assert dead[1] is not None
@@ -171,7 +183,7 @@ def test_a_lane_of_nan_stops_training_within_a_look_and_is_named(
 def planted(digits: Dataset, lanes: list[LaneConfig], health: HealthConfig, **structure: Any) -> LaneArray:
     of = StructureConfig(**{**TINY, **structure})
     configs = [GanConfig(structure=of, lane=lane, seed=i) for i, lane in enumerate(lanes)]
-    return LaneArray(configs, digits, health=health)
+    return LaneArray(configs, digits, health=health, execution="eager")
 
 
 @pytest.mark.parametrize("order", ["discriminator_first", "generator_first"])
@@ -184,7 +196,11 @@ def test_a_saturated_lane_dies_of_its_vanished_gradient_counted_in_images_that_d
     last = max((name for name in views if name.endswith("bias")), key=lambda name: int(name.partition(".")[0]))
     views[last][:2] = -50
     counted = []
-    assert not array.train_to(10**6, lambda _: counted.append(column(array.state.watch, "quiet_images")))
+    for step in range(1, 48):
+        array.train_to(16 * step)
+        counted.append(column(array.state.watch, "quiet_images"))
+    assert not array.train_to(10**6)
+    counted.append(column(array.state.watch, "quiet_images"))
     assert array.state.images_seen == 16 * 48
     first = 1 if order == "generator_first" else 0
     for step, quiet in enumerate(counted, 1):
@@ -230,7 +246,7 @@ def test_training_stops_at_every_look_while_a_dead_lane_is_kept(digits: Dataset)
     array.state.generator.flat[0] = torch.nan
     assert not array.train_to(16 * 1000)
     assert not array.train_to(16 * 1000)
-    assert array.state.discriminator_steps == 2 * WATCH_EVERY_STEPS
+    assert array.state.discriminator_steps == 2 * BLOCK_STEPS
 
 
 def test_training_answers_of_deaths_since_the_last_look_too(digits: Dataset):
@@ -246,7 +262,8 @@ def test_training_answers_of_deaths_since_the_last_look_too(digits: Dataset):
 def test_no_family_of_default_lane_parameters_shows_a_fatal_sign_in_a_short_training(few: Any, case: str):
     structure = structure_of(case)
     configs = [GanConfig(structure=structure, seed=seed) for seed in range(2)]
-    array = LaneArray(configs, few(structure.dataset), health=HealthConfig(vanished_images=32, collapsed_images=32))
+    health = HealthConfig(vanished_images=32, collapsed_images=32)
+    array = LaneArray(configs, few(structure.dataset), health=health, execution="eager")
     train(array, 65)
     assert array.dead() == [None, None]
     assert column(array.state.watch, "quiet_images") == column(array.state.watch, "still_images") == [0, 0]

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_core.conditions import Execution
 from gan_core.config import GanConfig, LaneConfig, StructureConfig
 from gan_core.data import Dataset
 from gan_core.training import LaneArray
@@ -127,8 +128,17 @@ def configs_of(case: str) -> list[GanConfig]:
     return [GanConfig(structure=structure, lane=lane, seed=10 + i, data_seed=i % 3) for i, lane in enumerate(lanes)]
 
 
-def trained(configs: Sequence[GanConfig], dataset: Dataset, dtype: torch.dtype, steps: int) -> LaneArray:
-    array = LaneArray(configs, dataset, dtype=dtype)
+def trained(
+    configs: Sequence[GanConfig],
+    dataset: Dataset,
+    dtype: torch.dtype,
+    steps: int,
+    *,
+    execution: Execution = "eager",
+    lanes_per_call: int | None = None,
+) -> LaneArray:
+    """Eager, which is quick to begin and gives the bits of a replay (`test_chunk.py`)."""
+    array = LaneArray(configs, dataset, dtype=dtype, execution=execution, lanes_per_call=lanes_per_call)
     train(array, steps)
     return array
 

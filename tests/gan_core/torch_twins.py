@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gan_core.layers import Call, Layer, Linear, SpectralNorm
+from gan_core.call import Call
+from gan_core.layers import Layer, Linear, SpectralNorm
 from gan_core.networks import Branches, Network
 
 LANES = 3

@@ -1,0 +1,209 @@
+"""Lane-steps a second of a whole machine: one configuration a process against many in an array.
+
+    python -m benchmarks.lanes [--data-root DIR] [--models NAME,...] [--seconds S] [--repeats R] [--device cpu|cuda]
+
+A lane-step is one update of D and one of G of one configuration (k = 1). On the CPU one process a core, one thread
+each, all busy at once: *stock* trains `benchmarks.stock`, *strong* our array with one lane, *ours* our array with as
+many lanes as a short trial found best. On a GPU one process at a time: stock, as it is and as a replayed CUDA graph,
+strong and ours; and 16 processes of stock that share the card. Rates are of wall-clock windows that begin together,
+medians of repeats in which the contestants take turns. The peak is a matmul's, measured in the same turns; FLOPs are
+those of the products of the stock step.
+"""
+
+import argparse
+import datetime
+import multiprocessing
+import os
+import platform
+import statistics
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from threading import Barrier
+
+import torch
+
+from benchmarks.contestants import (
+    MODELS,
+    PEAK_SIDE,
+    WARM_SECONDS,
+    Racer,
+    config_of,
+    contestant,
+    dataset_of,
+    lane_step_flops,
+    peak_racer,
+    rate,
+)
+from gan_core.input_error import InputError, nearest
+from gan_core.lanes import lane_arithmetic
+
+PEAK_SECONDS = 0.5
+CARD_PROCESSES = 16  # of stock, that share a GPU
+LATE_SECONDS = 900  # a process waits so long for the others before it gives up
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: models by name, with seconds a window, repeats, a device and the number of processes."""
+
+    models: tuple[str, ...]
+    seconds: float
+    repeats: int
+    device: str
+    processes: int
+    data_root: Path | None
+
+    @property
+    def contestants(self) -> dict[str, int]:
+        """Name -> how many of the processes train it at once."""
+        if self.device == "cpu":
+            return dict.fromkeys(("stock", "strong", "ours"), self.processes)
+        return {"stock": 1, f"{CARD_PROCESSES} processes": CARD_PROCESSES, "graph": 1, "strong": 1, "ours": 1}
+
+
+def work(plan: Plan, rank: int, barrier: Barrier, answers: Connection) -> None:
+    """One process: of every model it builds its contestants and races them with the other processes; what it measured
+    goes to the parent as (contestant, rate, note), and after each model ("flops", FLOPs of a lane-step, "").
+    """
+    with lane_arithmetic():
+        try:
+            peak = peak_racer(plan.device)
+            for model in plan.models:
+                race(model, peak, plan, rank, barrier, answers)
+        except BaseException:
+            barrier.abort()  # the others must not wait for this one
+            raise
+
+
+def race(model: str, peak: Racer, plan: Plan, rank: int, barrier: Barrier, answers: Connection) -> None:
+    """One model's part of `work`: contestants are built, then take turns."""
+    dataset = dataset_of(config_of(model), plan.data_root)
+    racers: dict[str, Racer] = {}
+    for name, processes in plan.contestants.items():
+        barrier.wait(LATE_SECONDS)  # all try at once: a trial alone would choose for a quieter machine
+        if rank < processes:
+            racers[name] = contestant(name, model, dataset, plan.device, rank)
+    turns = {"peak": plan.processes if plan.device == "cpu" else 1, **plan.contestants}
+    for _ in range(plan.repeats):
+        for name, processes in turns.items():
+            racer = {"peak": peak, **racers}.get(name)
+            if rank < processes and racer is not None:
+                rate(racer, WARM_SECONDS, plan.device)
+            barrier.wait(LATE_SECONDS)
+            if rank < processes and racer is not None:
+                seconds = min(PEAK_SECONDS, plan.seconds) if name == "peak" else plan.seconds
+                answers.send((name, rate(racer, seconds, plan.device), racer.note))
+            barrier.wait(LATE_SECONDS)
+    answers.send(("flops", lane_step_flops(config_of(model), dataset), ""))
+
+
+@dataclass
+class Measured:
+    """What all processes measured of one model: rates [repeats] of the whole machine, and notes, by contestant."""
+
+    flops: float
+    rates: dict[str, list[float]]
+    notes: dict[str, str]
+
+
+def gathered(pipes: list[Connection], repeats: int) -> Measured:
+    """The processes' answers on one model, added up. Raises EOFError when a process ended early."""
+    found, flops = Measured(0.0, {}, {}), 0.0
+    for pipe in pipes:
+        turn = dict.fromkeys(found.rates, 0)
+        while (answer := pipe.recv())[0] != "flops":
+            name, measured, note = answer
+            rates = found.rates.setdefault(name, [0.0] * repeats)
+            rates[turn.setdefault(name, 0)] += measured
+            turn[name] += 1
+            notes = [known for known in found.notes.get(name, "").split("/") if known]
+            found.notes[name] = "/".join(notes if note in notes or not note else [*notes, note])
+        flops = answer[1]
+    return replace(found, flops=flops)
+
+
+def row(model: str, measured: Measured, plan: Plan) -> str:
+    """One line of the table: rates, what ours is of each other, and the share of the matmul peak that ours reaches."""
+    median = {name: statistics.median(rates) for name, rates in measured.rates.items()}
+    others = [name for name in plan.contestants if name != "ours"]
+    peak = median["peak"] * 2 * PEAK_SIDE[plan.device] ** 3
+    cells = [
+        model + (f" ({measured.notes['stock']})" if measured.notes["stock"] else ""),
+        f"{measured.flops / 1e6:.1f}",
+    ]
+    cells += [f"{median[name]:,.0f}" if median[name] >= 100 else f"{median[name]:.1f}" for name in (*others, "ours")]
+    cells += [measured.notes["ours"], *(f"{median['ours'] / median[name]:.2f}" for name in others)]
+    cells += [f"{median['ours'] * measured.flops / peak:.0%}", f"{peak / 1e9:,.0f}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def header(plan: Plan) -> str:
+    """The machine, and the table's first two lines."""
+    others = [name for name in plan.contestants if name != "ours"]
+    columns = ["model (layout of stock)", "MFLOP a lane-step", *others, "ours", "lanes", *(f"ours/{n}" for n in others)]
+    columns += ["of peak", "peak GFLOP/s"]
+    where = torch.cuda.get_device_name() if plan.device == "cuda" else platform.processor() or platform.machine()
+    images = "MNIST" if plan.data_root else "uniform noise of MNIST's shape (no --data-root)"
+    return (
+        f"{cores()} cores, {where}, Python {platform.python_version()}, torch {torch.__version__}, "
+        f"{datetime.date.today()}\n"
+        f"lane-steps a second, {plan.processes} processes, one thread each; medians of {plan.repeats} windows of "
+        f"{plan.seconds:g} s; images: {images}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
+    )
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def measure(plan: Plan) -> None:
+    """Starts the processes and prints the table row by row."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # the processes read it when they import torch
+    context = multiprocessing.get_context("spawn")
+    barrier, pipes, processes = context.Barrier(plan.processes), [], []
+    for rank in range(plan.processes):
+        mine, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=work, args=(plan, rank, barrier, theirs), daemon=True)
+        process.start()
+        theirs.close()  # so that the end of the process is the end of its pipe
+        pipes.append(mine)
+        processes.append(process)
+    print(header(plan), flush=True)
+    for model in plan.models:
+        print(row(model, gathered(pipes, plan.repeats), plan), flush=True)
+    for process in processes:
+        process.join()
+
+
+def parsed(arguments: list[str] | None) -> Plan:
+    """The plan of a command line; ends the program with one line where it makes no sense."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.lanes", description="Lane-steps a second of a whole machine."
+    )
+    parser.add_argument("--data-root", type=Path, help="the folder of MNIST's files; default: noise of their shape")
+    parser.add_argument("--models", default=",".join(MODELS), help="names, separated by commas (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of one window (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="windows of each contestant (default: %(default)s)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    given = parser.parse_args(arguments)
+    models = tuple(given.models.split(","))
+    for model in models:
+        if model not in MODELS:
+            parser.error(f"unknown model {model!r}; {nearest(model, MODELS)}")
+    if given.seconds <= 0 or given.repeats < 1:
+        parser.error(f"--seconds must be above 0 and --repeats at least 1, got {given.seconds:g} and {given.repeats}")
+    if given.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda needs a GPU that torch can use, and there is none; use --device cpu")
+    root = given.data_root.expanduser() if given.data_root else None
+    try:
+        dataset_of(config_of("mlp64"), root)
+    except InputError as error:
+        parser.error(str(error))
+    processes = CARD_PROCESSES if given.device == "cuda" else cores()
+    return Plan(models, given.seconds, given.repeats, given.device, processes, root)
+
+
+if __name__ == "__main__":
+    measure(parsed(None))

@@ -1,0 +1,117 @@
+"""Adam over (block, lane) on a GPU: two Triton kernels, whatever L. Imported where a CUDA tensor comes, never before.
+
+Every number that a step depends on lies in device memory: so a CUDA graph of it follows learning rates and decays that
+are changed in place, lanes that rest, and step counts that differ by lane. Nothing waits for the device, nothing is
+allocated. The first step builds the kernels, which takes a second: take one before a capture.
+
+L lanes, P numbers of parameters.
+"""
+
+# pyright: reportArgumentType=false, reportIndexIssue=false, reportOperatorIssue=false, reportOptionalOperand=false
+# Triton's language is written in Python and typed as something else.
+
+import os
+import shutil
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from gan_core.optim import Adam
+
+BLOCK_NUMBERS = 1024  # of one lane's row, a program: 8 a thread, two 16-byte loads of each of four rows
+BLOCK_LANES = 128
+OPTIONS = {"enable_fp_fusion": False}  # each operation rounds, as on the CPU; unset, Triton 3.9 warns
+
+
+def builds_here() -> bool:
+    """Whether Triton finds what it builds its launcher with: a C compiler and Python's headers."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    return compiler is not None and (Path(sysconfig.get_paths()["include"]) / "Python.h").exists()
+
+
+def step_lanes(adam: "Adam", active: Tensor) -> None:
+    """One update of the lanes whose `active`, bool [L] on the device, is set; the others keep every bit."""
+    trained, lanes = adam.rows.trained, len(adam.steps)
+    numbers = trained.shape[1]
+    assert all(x.stride() == (numbers, 1) for x in (adam.rows.grad, adam.mean, adam.mean_square))
+    assert trained.stride(1) == 1
+    with torch.cuda.device_of(trained):  # Triton launches on the current device, not the tensors'
+        _advance[(triton.cdiv(lanes, BLOCK_LANES),)](
+            adam.steps, active, adam.coefficients, adam.factors, lanes, BLOCK=BLOCK_LANES, **OPTIONS
+        )
+        _update[(triton.cdiv(numbers, BLOCK_NUMBERS), lanes)](
+            trained,
+            adam.rows.grad,
+            adam.mean,
+            adam.mean_square,
+            active,
+            adam.factors,
+            lanes,
+            numbers,
+            trained.stride(0),
+            EPS=adam.eps,
+            BLOCK=BLOCK_NUMBERS,
+            **OPTIONS,
+        )
+
+
+@triton.jit
+def _advance(steps, active, coefficients, factors, lanes, BLOCK: tl.constexpr):  # noqa: ANN001, ANN202, N803
+    """Counts the step and computes each lane's factors [6, L] in float64 from lr, beta1, beta2 [3, L], as
+    torch.optim.Adam does in Python: one thread a lane, where `_update` would do it in every thread.
+    """
+    lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    here = lane < lanes
+    count = tl.load(steps + lane, mask=here, other=0.0) + tl.load(active + lane, mask=here, other=0).to(tl.float32)
+    tl.store(steps + lane, count, mask=here)
+    lr = tl.load(coefficients + lane, mask=here, other=0.0)
+    beta1 = tl.load(coefficients + lanes + lane, mask=here, other=0.0)
+    beta2 = tl.load(coefficients + 2 * lanes + lane, mask=here, other=0.0)
+    count = count.to(tl.float64)
+    rest1 = 1 - tl.exp(count * tl.log(tl.maximum(beta1, 1e-300)))  # 1 - beta**steps; of 0, log is infinite
+    rest2 = 1 - tl.exp(count * tl.log(tl.maximum(beta2, 1e-300)))
+    kind = factors.dtype.element_ty
+    tl.store(factors + lane, beta1.to(kind), mask=here)
+    tl.store(factors + lanes + lane, (1 - beta1).to(kind), mask=here)
+    tl.store(factors + 2 * lanes + lane, beta2.to(kind), mask=here)
+    tl.store(factors + 3 * lanes + lane, (1 - beta2).to(kind), mask=here)
+    tl.store(factors + 4 * lanes + lane, (lr / rest1).to(kind), mask=here)
+    tl.store(factors + 5 * lanes + lane, tl.sqrt(rest2).to(kind), mask=here)
+
+
+@triton.jit
+def _update(  # noqa: ANN202
+    trained,  # noqa: ANN001
+    grad,  # noqa: ANN001
+    mean,  # noqa: ANN001
+    mean_square,  # noqa: ANN001
+    active,  # noqa: ANN001
+    factors,  # noqa: ANN001
+    lanes,  # noqa: ANN001
+    numbers,  # noqa: ANN001
+    pitch,  # noqa: ANN001
+    EPS: tl.constexpr,  # noqa: N803
+    BLOCK: tl.constexpr,  # noqa: N803
+):
+    """One block of one lane's row, in the order of torch.optim.Adam."""
+    lane = tl.program_id(1)
+    if tl.load(active + lane):
+        place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        here = place < numbers
+        row = lane.to(tl.int64) * numbers + place
+        own = trained + lane.to(tl.int64) * pitch + place
+        beta1, one_less_beta1 = tl.load(factors + lane), tl.load(factors + lanes + lane)
+        beta2, one_less_beta2 = tl.load(factors + 2 * lanes + lane), tl.load(factors + 3 * lanes + lane)
+        size, root = tl.load(factors + 4 * lanes + lane), tl.load(factors + 5 * lanes + lane)
+        g = tl.load(grad + row, mask=here)
+        m = tl.load(mean + row, mask=here) * beta1 + g * one_less_beta1
+        v = tl.load(mean_square + row, mask=here) * beta2 + g * g * one_less_beta2
+        tl.store(mean + row, m, mask=here)
+        tl.store(mean_square + row, v, mask=here)
+        tl.store(own, tl.load(own, mask=here) - size * m / (tl.sqrt(v) / root + EPS), mask=here)

@@ -1,0 +1,74 @@
+"""One pass through a network: what its layers need beside weights and input. L lanes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan_core.lanes import Stream, column, lane_empty, stream
+
+
+@dataclass
+class Call:
+    """One pass through a network: what its layers need beside weights and input. All sequences are [L].
+
+    training: batch statistics and dropout, else running moments. active: the lanes whose buffers move; None: all.
+    seeds and seen: what dropout is keyed by; seen is (images seen, which pass of the step). masks: dropout's masks by
+    the layer's place among its like; what is missing is drawn and kept there. columns: sequences as tensors, likewise.
+    """
+
+    batch_norm_eps: Sequence[float]
+    batch_norm_momentum: Sequence[float] = ()
+    dropout: Sequence[float] = ()
+    training: bool = False
+    active: Sequence[bool] | None = None
+    seeds: Sequence[int] = ()
+    seen: tuple[int, int] = (0, 0)
+    masks: dict[int, Tensor] = field(default_factory=dict)
+    columns: dict[str, Tensor] = field(default_factory=dict)
+    dropouts_passed: int = 0
+
+    def moves(self, lane: int) -> bool:
+        """Whether this pass moves a lane's buffers."""
+        return self.training and (self.active is None or self.active[lane])
+
+    def move(self, buffer: Tensor, value: Tensor) -> None:
+        """Writes a buffer's new value [L, ...] in the lanes that move."""
+        # Buffers share memory with parameters that autograd has saved, not numbers: `data` tells it nothing of this.
+        places, values = buffer.data, value.detach()
+        moving = [lane for lane in range(len(buffer)) if self.moves(lane)]
+        if len(moving) == len(buffer):
+            places.copy_(values)
+        else:
+            for lane in moving:
+                places[lane].copy_(values[lane])
+
+    def column(self, name: str, like: Tensor) -> Tensor:
+        """One of the sequences as a tensor [L] of like's type; made once: in a capture nothing may be sent to a GPU."""
+        if name not in self.columns:
+            self.columns[name] = column(getattr(self, name), like)
+        return self.columns[name]
+
+    def mask(self, x: Tensor) -> Tensor:
+        """What dropout multiplies x [L, ...] by, the next of this pass."""
+        self.dropouts_passed += 1
+        if self.dropouts_passed not in self.masks:
+            drawn = lane_empty(len(x), x.shape[1:], x)
+            fill_mask(drawn, self.dropout, self.seeds, self.seen, self.dropouts_passed)
+            self.masks[self.dropouts_passed] = drawn
+        return self.masks[self.dropouts_passed]
+
+
+def fill_mask(out: Tensor, shares: Sequence[float], seeds: Sequence[int], seen: tuple[int, int], place: int) -> Tensor:
+    """Fills out [L, ...] with 0 where a number is dropped and 1 / (1 - share) where it stays, lane i from (seeds[i],
+    seen, place): `seen` as in Call, `place` the dropout's among its like. Returns out.
+    """
+    for kept, seed, share in zip(out.unbind(0), seeds, shares, strict=True):
+        if share:
+            drawn = stream(seed, Stream.DROPOUT, *seen, place).random(tuple(kept.shape), dtype=np.float32)
+            kept.copy_(torch.from_numpy(drawn >= share)).div_(1 - share)
+        else:
+            kept.fill_(1.0)
+    return out

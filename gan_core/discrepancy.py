@@ -1,0 +1,214 @@
+"""Unbiased squared discrepancies of two sets of samples, from sums over pairs; the energy distance of numbers.
+
+Pure functions, lane by lane; a lane that is not finite scores NaN and touches no other. Nothing is copied to the host.
+L lanes, M samples, R real samples, d numbers a sample.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ROWS_AT_ONCE = 64  # of a matrix of all pairs on the CPU: a strip of it stays in the cache
+PAIRS_AT_ONCE = 2**26  # of such a matrix on a GPU, where one call for all rows costs least
+
+
+def rows_at_once(like: Tensor, columns: int) -> int:
+    """How many rows of a matrix of all pairs are formed at once, on like's device."""
+    return ROWS_AT_ONCE if like.device.type == "cpu" else max(1, PAIRS_AT_ONCE // columns)
+
+
+def working_type(samples: Tensor) -> torch.dtype:
+    """What pairs are computed in: float64 where the samples are, else float32; sums over rows are float64."""
+    return torch.float64 if samples.dtype == torch.float64 else torch.float32
+
+
+def each_lane(score: Callable[[Tensor], tuple[Tensor, ...]], samples: Tensor) -> tuple[Tensor, ...]:
+    """The scores of each lane [M, D] of samples [L, M, D]: each [L], float64, NaN where the lane is not finite.
+
+    Such a lane is scored as one of zeros: so nothing waits for a GPU to say which lanes are finite.
+    """
+    finite = samples.isfinite().flatten(1).all(1)
+    safe = torch.where(finite[:, None, None], samples, 0.0)
+    columns = zip(*(score(lane) for lane in safe), strict=True)
+    return tuple(torch.where(finite, torch.stack(column).double(), math.nan) for column in columns)
+
+
+@dataclass(frozen=True)
+class PairSums:
+    """Sums of a kernel over pairs of M and R samples: of each row [M], of each column [R], of all squares; float64."""
+
+    rows: Tensor
+    columns: Tensor
+    squares: Tensor
+
+
+def discrepancy(own: PairSums, cross: PairSums, real: PairSums) -> tuple[Tensor, Tensor]:
+    """The unbiased squared discrepancy E k(x, x') + E k(y, y') - 2 E k(x, y), and its standard error.
+
+    The variance is that of Hoeffding's decomposition, whose parts are uncorrelated: with the witness
+    f(x) = E k(x, x') - E k(x, y) and h a kernel centred along both sides,
+    4 Var f(x)/M + 4 Var f(y)/R + 2 E h_xx^2/M(M-1) + 2 E h_yy^2/R(R-1) + 4 E h_xy^2/MR. Each part is estimated without
+    bias (h within a set by U-centring, Szekely & Rizzo 2014). The first two, differences of estimates, are taken as 0
+    where they come out below: the error is right to 15% where the sets differ, and where they are alike on average too
+    large: by 6% in 64 independent features, by up to 50% in 1-D. Raises ValueError with fewer than 4 samples on a side.
+    """
+    m, r = len(cross.rows), len(cross.columns)
+    if min(m, r) < 4:
+        raise ValueError(f"a discrepancy and its error need at least 4 samples on each side, got {m} and {r}")
+    total = cross.rows.sum()
+    value = own.rows.sum() / (m * (m - 1)) + real.rows.sum() / (r * (r - 1)) - 2 * total / (m * r)
+    centred = cross.squares - cross.rows.square().sum() / r - cross.columns.square().sum() / m + total**2 / (m * r)
+    spread = centred / ((m - 1) * (r - 1))
+    own_spread, real_spread = _spread_within(own), _spread_within(real)
+    witness = (own.rows / (m - 2) - cross.rows / r).var() - own_spread / (m - 2) - spread / r
+    real_witness = (real.rows / (r - 2) - cross.columns / m).var() - real_spread / (r - 2) - spread / m
+    first = (4 * witness / m + 4 * real_witness / r).clamp_min(0)
+    second = 2 * own_spread / (m * (m - 1)) + 2 * real_spread / (r * (r - 1)) + 4 * spread / (m * r)
+    return value, (first + second).clamp_min(0).sqrt()
+
+
+def _spread_within(sums: PairSums) -> Tensor:
+    """The mean square of a kernel within one set, centred along both sides, without bias."""
+    m, total = len(sums.rows), sums.rows.sum()
+    centred = sums.squares - 2 / (m - 2) * sums.rows.square().sum() + total**2 / ((m - 1) * (m - 2))
+    return centred / (m * (m - 3))
+
+
+@dataclass(frozen=True)
+class EnergyReference:
+    """The real side of `energy_distance`, computed once for all lanes and rungs. middle: float64 [d]; samples: float64
+    [R, d] less middle, in 1-D rising; totals: float64 [R + 1], their sums from the first on, in 1-D; within: PairSums
+    in float64.
+    """
+
+    middle: Tensor
+    samples: Tensor
+    totals: Tensor
+    within: PairSums
+
+    def to(self, device: torch.device | str) -> "EnergyReference":
+        """The same on another device; where it is there already, itself."""
+        if self.middle.device == torch.device(device):
+            return self
+        within = PairSums(*(part.to(device) for part in (self.within.rows, self.within.columns, self.within.squares)))
+        return EnergyReference(self.middle.to(device), self.samples.to(device), self.totals.to(device), within)
+
+
+def energy_reference(real: Tensor) -> EnergyReference:
+    """Of real samples [R, d]. They are centred, which keeps the sums of squares small."""
+    middle = real.double().mean(0)
+    centred = real.double() - middle
+    if real.shape[1] > 1:
+        return EnergyReference(middle, centred, _running(centred[:, 0]), _distances_within(centred))
+    values = rising(centred[:, 0])
+    totals = _running(values)
+    return EnergyReference(middle, values.unsqueeze(1), totals, _sums_within(values, totals))
+
+
+def energy_distance(samples: Tensor, real: Tensor | EnergyReference) -> tuple[Tensor, Tensor]:
+    """Squared energy distance 2 E|X - Y| - E|X - X'| - E|Y - Y'| and its standard error: [L] and [L], float64.
+
+    samples [L, M, d], real [R, d], d of a few numbers (Szekely & Rizzo 2013); in the samples' own unit.
+    The unbiased U-statistic: its floor is 0 and it can be negative. In 1-D it is 2 * integral (F - G)^2 and costs a
+    sort, in float64; else all pairs are formed, each distance rounded in the samples' own type: with float32 samples
+    the value is off by less than 1e-6 of the mean distance. The error is as that of `kernel_distance`. real are draws:
+    quantiles in their place, which do not vary, lower the value by E|Y - Y'|/R and enlarge the error, so take at least
+    ten times as many as samples. Raises ValueError with fewer than 4 samples on a side.
+    """
+    known = (energy_reference(real) if isinstance(real, Tensor) else real).to(samples.device)
+    kind = working_type(samples)
+    other = known.samples.to(kind)
+
+    def score(lane: Tensor) -> tuple[Tensor, Tensor]:
+        centred = lane.double() - known.middle
+        if lane.shape[1] == 1:
+            values = rising(centred[:, 0])
+            totals = _running(values)
+            return discrepancy(_sums_within(values, totals), _sums_between(values, totals, known), known.within)
+        one = centred.to(kind)
+        return discrepancy(_distances_within(one), _distances_between(one, other), known.within)
+
+    value, error = each_lane(score, samples)
+    return value, error
+
+
+def rising(values: Tensor) -> Tensor:
+    """Values sorted along the last axis, NaN last. numpy's sort on the CPU: ten times as fast as torch's."""
+    if values.device.type != "cpu":
+        return values.sort(-1).values
+    return torch.from_numpy(np.sort(values.numpy(), axis=-1))
+
+
+def _running(values: Tensor) -> Tensor:
+    """0 and the sums of the first 1, 2, ... R of values [R]: [R + 1]."""
+    return torch.cat((values.new_zeros(1), values.cumsum(0)))
+
+
+def _sums_within(values: Tensor, totals: Tensor) -> PairSums:
+    """The sums of -|x - x'| over all pairs of rising values [M]; the i-th has i values below it."""
+    count = len(values)
+    below = torch.arange(count, device=values.device)
+    rows = values * (count - 2 * below) + 2 * totals[:-1] - totals[-1]
+    squares = 2 * count * values.square().sum() - 2 * totals[-1].square()
+    return PairSums(rows, rows, squares)
+
+
+def _sums_between(values: Tensor, totals: Tensor, real: EnergyReference) -> PairSums:
+    """The sums of -|x - y| over pairs of rising values [M] and the reference's [R], without forming the pairs."""
+    others, other_totals = real.samples[:, 0], real.totals
+    m, r = len(values), len(others)
+    at_most = torch.searchsorted(others, values, right=True)  # how many y are at most x_i
+    rows = values * (r - 2 * at_most) + 2 * other_totals[at_most] - other_totals[-1]
+    counted = torch.zeros(r + 1, dtype=torch.int64, device=values.device)
+    below = counted.scatter_add_(0, at_most, torch.ones_like(at_most))[:-1].cumsum(0)  # how many x are below y_j
+    columns = others * (m - 2 * below) + 2 * totals[below] - totals[-1]
+    squares = r * values.square().sum() + m * others.square().sum() - 2 * totals[-1] * other_totals[-1]
+    return PairSums(rows, columns, squares)
+
+
+def _distances_within(one: Tensor) -> PairSums:
+    """The sums of -|x - x'| over all pairs of samples [M, d]; each pair is looked at once."""
+    count, step = len(one), rows_at_once(one, len(one))
+    sums = torch.zeros(count, dtype=torch.float64, device=one.device)
+    axes, strips = one.T.contiguous(), one.new_empty(2, min(step, count) * count)
+    for start in range(0, count, step):
+        strip = _distances(axes[:, start : start + step], axes[:, start:], strips)
+        sums[start : start + step] -= strip.sum(1)
+        sums[start + step :] -= strip[:, step:].sum(0)
+    return PairSums(sums, sums, _sum_of_squares(one, one))
+
+
+def _distances_between(one: Tensor, other: Tensor) -> PairSums:
+    """The sums of -|x - y| over all pairs of samples [M, d] and [R, d]."""
+    rows, columns = [], torch.zeros(len(other), dtype=torch.float64, device=one.device)
+    step = rows_at_once(one, len(other))
+    axes, strips = other.T.contiguous(), one.new_empty(2, min(step, len(one)) * len(other))
+    for part in one.T.contiguous().split(step, dim=1):
+        strip = _distances(part, axes, strips)
+        rows.append(strip.sum(1).double().neg_())
+        columns -= strip.sum(0)
+    return PairSums(torch.cat(rows), columns, _sum_of_squares(one, other))
+
+
+def _distances(one: Tensor, other: Tensor, strips: Tensor) -> Tensor:
+    """|x - y| of all pairs, [d, m], [d, R] -> [m, R]; axis by axis: four times as fast as torch.cdist for d = 2.
+
+    strips: room for the answer and for one axis, each of at least m R numbers; fresh room would cost as much again.
+    """
+    shape = one.shape[1], other.shape[1]
+    squares, apart = (strip[: math.prod(shape)].view(shape) for strip in strips)
+    torch.sub(one[0, :, None], other[0], out=squares).square_()
+    for x, y in zip(one[1:], other[1:], strict=True):
+        torch.sub(x[:, None], y, out=apart)
+        squares.addcmul_(apart, apart)
+    return squares.sqrt_()
+
+
+def _sum_of_squares(one: Tensor, other: Tensor) -> Tensor:
+    """Of |x - y| over all pairs of [M, d] and [R, d]: in closed form, float64."""
+    one, other = one.double(), other.double()
+    return len(other) * one.square().sum() + len(one) * other.square().sum() - 2 * one.sum(0).dot(other.sum(0))

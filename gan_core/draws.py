@@ -1,0 +1,192 @@
+"""What the lanes of a chunk are fed: real samples, latents, noise, masks; for a block of steps at once.
+
+Everything is a pure function of (seed, purpose, what was seen). Latents are keyed by the block they are for, so that
+many are drawn in one go; what is drawn for a step alone, by the images seen before it.
+
+K lanes, S steps of a block, N batch, Z numbers in a latent.
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gan_core.config import GanConfig
+from gan_core.data import DataOrder, Dataset
+from gan_core.lanes import Stream, column, fill_latents, lane_empty
+from gan_core.latents import fill_step_latents, latent_numbers
+from gan_core.networks import Networks
+
+BLOCK_STEPS = 16  # D steps between two looks at whether a lane is dead; latents are drawn for so many
+AVERAGED_SHARE = 0.1  # of the images seen: the longest half-life of an average
+
+
+class Samples:
+    """A data set's training split as rows [n, F] where they are trained on, and the orders they are shown in.
+
+    on_host: they stay in host memory, and batches go to the device one by one.
+    """
+
+    def __init__(self, dataset: Dataset, like: Tensor, *, on_host: bool) -> None:
+        rows = dataset.train.flatten(1).to(like.dtype)
+        self.rows = rows if on_host else rows.to(like.device)
+        self.labels = None if dataset.train_labels is None else dataset.train_labels.to(self.rows.device)
+        self.shape, self.classes, self._like = dataset.sample_shape, dataset.classes, like
+        self._orders: dict[int, DataOrder] = {}
+
+    def index(self, data_seed: int, images_seen: int, count: int) -> Tensor:
+        """Which samples [count] are shown after so many images."""
+        order = self._orders.setdefault(data_seed, DataOrder(data_seed, len(self.rows)))
+        return torch.from_numpy(order.indices(images_seen, count)).to(self.rows.device)
+
+
+def instance_noise(config: GanConfig, images_seen: int) -> float:
+    """The deviation of a lane's instance noise after so many images (Sonderby et al. 2017, section 4)."""
+    lasts = config.lane.instance_noise_images
+    return config.lane.instance_noise * (max(0.0, 1 - images_seen / lasts) if lasts else 1.0)
+
+
+def average_weight(config: GanConfig, images_seen: int) -> float:
+    """What the weights after so many images weigh in a lane's average: 1 where there is none.
+
+    The half-life is the lane's own, but at most AVERAGED_SHARE of the images seen: so that the average of a young
+    generator is not that of its beginnings, and is worth scoring at an early rung (Karras et al. 2020, "ADA":
+    `ema_rampup`).
+    """
+    half_life = min(config.lane.ema_half_life_images, AVERAGED_SHARE * images_seen)
+    return 1 - 0.5 ** (config.structure.batch_size / half_life) if half_life else 1.0
+
+
+def takes_turn(config: GanConfig, step: int) -> bool:
+    """Whether G is updated in the D step of this number, counted from 0: after its k-th, or before it."""
+    if config.structure.update_order == "generator_first":
+        return step % config.lane.discriminator_steps == 0
+    return (step + 1) % config.lane.discriminator_steps == 0
+
+
+class Draws:
+    """The inputs of K lanes, written into `tensors` (see `gan_core.step`) step by step."""
+
+    def __init__(self, configs: Sequence[GanConfig], networks: Networks, samples: Samples, like: Tensor) -> None:
+        self.configs, self.networks, self.samples, self._like = list(configs), networks, samples, like
+        self.structure = configs[0].structure
+        self._seeds = [config.seed for config in configs]
+        self._batch = batch = self.structure.batch_size
+        lanes, numbers = len(configs), latent_numbers(self.structure, networks)
+        steps = [config.lane.generator_steps for config in configs]
+        self._banks = {
+            (purpose, j): lane_empty(lanes, (BLOCK_STEPS * batch, numbers), like)
+            for purpose, count in ((Stream.DISCRIMINATOR_LATENTS, 1), (Stream.GENERATOR_LATENTS, max(steps)))
+            for j in range(count)
+        }
+        # A GPU trains faster than one core draws. Numbers are the lane's own, whichever thread draws them.
+        self._thread_count = os.cpu_count() or 1
+        self._threads = ThreadPoolExecutor(self._thread_count) if like.device.type == "cuda" else None
+        self._block = -1  # which block the banks are of
+        self._indices: dict[int, Tensor] = {}
+        self._same_order: dict[int, list[int]] = {}  # data seed -> the lanes that are shown samples in its order
+        for lane, config in enumerate(self.configs):
+            self._same_order.setdefault(config.data_seed, []).append(lane)
+        self._turn: tuple[int, tuple[bool, ...]] = (-1, ())
+        self.tensors = self._inputs(lanes, numbers)
+
+    def _inputs(self, lanes: int, numbers: int) -> dict[str, Tensor]:
+        batch, shape, like = self._batch, self.samples.shape, self._like
+        both = lane_empty(lanes, (2 * batch, *shape), like)
+        tensors = {"both": both, "real": both[:, :batch], "fake": both[:, batch:]}
+        tensors |= {name: lane_empty(lanes, (batch, numbers), like) for name in ("latents", "generator_latents")}
+        if self.networks.conditional:
+            tensors["condition"] = lane_empty(lanes, (batch, self.networks.choices), like)
+        if any(config.lane.instance_noise for config in self.configs):
+            tensors["noise"] = lane_empty(lanes, (2 * batch, *shape), like)
+            tensors["generator_noise"] = lane_empty(lanes, (batch, *shape), like)
+        if self.structure.penalty != "none":
+            tensors["mix"] = lane_empty(lanes, (batch,), like)
+        for name in ("smoothing", "penalty_weight", "information_weight", "continuous_code_weight"):
+            field = "label_smoothing" if name == "smoothing" else name
+            tensors[name] = column([getattr(config.lane, field) for config in self.configs], like)
+        tensors["active"] = torch.ones(lanes, dtype=torch.bool, device=like.device)
+        tensors["since_last"] = torch.zeros(lanes, dtype=torch.float64, device=like.device)
+        return tensors
+
+    def begin_step(self, step: int) -> None:
+        """Everything that D's step of this number needs; G's latents are left to `begin_turn`."""
+        block, place = divmod(step, BLOCK_STEPS)
+        if block != self._block:
+            self._draw_block(block)
+        images_seen = step * self._batch
+        self._show(place)
+        first = self.structure.update_order == "generator_first"
+        self._feed(Stream.GENERATOR_LATENTS if first else Stream.DISCRIMINATOR_LATENTS, 0, "latents", place)
+        if "noise" in self.tensors:
+            real, fake = self.tensors["noise"].split(self._batch, 1)
+            self._add_noise(real, images_seen, 0)
+            self._add_noise(fake, images_seen, 1)
+        if "mix" in self.tensors:
+            fill_latents(self.tensors["mix"], "uniform", self._seeds, Stream.PENALTY_MIX, images_seen)
+
+    def begin_turn(self, step: int, j: int, active: tuple[bool, ...]) -> None:
+        """What G's j-th update in this step needs."""
+        self._feed(Stream.GENERATOR_LATENTS, j, "generator_latents", step % BLOCK_STEPS)
+        if "generator_noise" in self.tensors:
+            self._add_noise(self.tensors["generator_noise"], step * self._batch, 2 + j)
+        if self._turn != (j, active):
+            self._turn = (j, active)
+            since_last = [0 if j else self._batch * config.lane.discriminator_steps for config in self.configs]
+            self.tensors["active"].copy_(torch.tensor(active))
+            self.tensors["since_last"].copy_(torch.tensor(since_last))
+
+    def _draw_block(self, block: int) -> None:
+        self._block = block
+        images = block * BLOCK_STEPS * self._batch
+        for (purpose, j), bank in self._banks.items():
+            fill = partial(self._fill, bank, purpose, (images, j))
+            lanes = range(len(self.configs))
+            if self._threads is None:
+                fill(lanes)
+            else:
+                list(self._threads.map(fill, [lanes[i :: self._thread_count] for i in range(self._thread_count)]))
+        count = BLOCK_STEPS * self._batch
+        self._indices = {seed: self.samples.index(seed, images, count) for seed in self._same_order}
+
+    def _fill(self, bank: Tensor, purpose: Stream, seen: tuple[int, int], lanes: Sequence[int]) -> None:
+        for part in [lanes] if self._threads is None else [[lane] for lane in lanes]:
+            if part:
+                seeds, first, last = [self._seeds[lane] for lane in part], part[0], part[-1]
+                fill_step_latents(bank[first : last + 1], self.structure, self.networks, seeds, purpose, seen)
+
+    def _show(self, place: int) -> None:
+        """The next N real samples of each lane; lanes of one order share them."""
+        real, condition = self.tensors["real"], self.tensors.get("condition")
+        for data_seed, lanes in self._same_order.items():
+            index = self._indices[data_seed][place * self._batch : (place + 1) * self._batch]
+            rows = self.samples.rows.index_select(0, index).view(real.shape[1:])
+            classes = None
+            if condition is not None and self.samples.labels is not None:
+                classes = F.one_hot(self.samples.labels[index], self.samples.classes)
+            everybody = len(lanes) == len(self.configs)
+            for chosen in (slice(None),) if everybody else lanes:
+                real[chosen].copy_(rows)
+                if condition is not None and classes is not None:
+                    condition[chosen].copy_(classes)
+
+    def _feed(self, purpose: Stream, j: int, name: str, place: int) -> None:
+        """The latents at a place of the block's."""
+        latents = self.tensors[name]
+        latents.copy_(self._banks[purpose, j][:, place * self._batch : (place + 1) * self._batch])
+        if self.networks.conditional:
+            end = self.structure.latent_size + self.networks.choices
+            latents[:, :, self.structure.latent_size : end].copy_(self.tensors["condition"])
+
+    def _add_noise(self, out: Tensor, images_seen: int, which: int) -> None:
+        for lane, config in zip(out.unbind(0), self.configs, strict=True):
+            level = instance_noise(config, images_seen)
+            if level:
+                part, seen = lane_empty(1, lane.shape, lane), (images_seen, which)
+                lane.copy_(fill_latents(part, "normal", [config.seed], Stream.INSTANCE_NOISE, *seen)[0].mul_(level))
+            else:
+                lane.zero_()

@@ -1,0 +1,324 @@
+"""A function of tensors, traced once and replayed: its arithmetic without autograd, without allocating, without views.
+
+`torch.autograd` is a fine way to write a training step and a slow way to repeat one: at the sizes of small GANs most of
+a step's time goes into building a graph that is the same every time. So the step is written once, with autograd;
+traced (`make_fx`) into the flat list of ATen calls that it makes; planned into memory that is used again within a call
+and from call to call; and replayed. The same kernels meet the same numbers: a replay equals the function bit for bit.
+
+What the function reads and writes must be in the tensors it is given, and its Python must not look at their values.
+"""
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from types import BuiltinFunctionType
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._ops import OpOverload
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_map_only
+
+ALLOCATIONS = (torch.ops.aten.new_empty.default, torch.ops.aten.empty_like.default)
+FILLED = (torch.ops.aten.ones_like.default, torch.ops.aten.zeros_like.default, torch.ops.aten.new_zeros.default)
+RESHAPES = (
+    torch.ops.aten.view.default,
+    torch.ops.aten.alias.default,
+    torch.ops.aten.detach.default,
+    torch.ops.aten.squeeze.dim,
+    torch.ops.aten.unsqueeze.default,
+)
+
+# Operators whose own `out` form copies -> one that computes the same bits, and its further arguments.
+SAME_WITH_OUT = {torch.ops.aten.relu.default: (torch.ops.aten.clamp_min.default, (0,))}
+
+Tensors = Mapping[str, Tensor]
+Function = Callable[[dict[str, Tensor]], None]
+
+
+def trace(function: Function, tensors: Tensors) -> fx.Graph:
+    """The ATen calls that `function` makes of tensors of these shapes; their values are set back."""
+    with unchanged(tensors):
+        graph = make_fx(function)(dict(tensors)).graph
+    graph.eliminate_dead_code()
+    return graph
+
+
+@contextmanager
+def unchanged(tensors: Tensors) -> Iterator[None]:
+    """Gives the tensors back the values they had."""
+    before = {name: tensor.clone() for name, tensor in tensors.items()}
+    yield
+    for name, tensor in tensors.items():
+        tensor.copy_(before[name])
+
+
+class Pool:
+    """Buffers that are taken and given back while plans are made. Plans that never run at the same time share one."""
+
+    def __init__(self) -> None:
+        self._free: list[Tensor] = []
+        self.bytes = 0
+
+    def take(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Memory of like's size, strides and type; and the buffer it lies in, to be given back."""
+        numel = like.untyped_storage().nbytes() // like.element_size()
+        fitting = [b for b in self._free if b.dtype == like.dtype and numel <= b.numel() <= 2 * numel]
+        if fitting:
+            buffer = min(reversed(fitting), key=Tensor.numel)  # of equal ones the last: it is in the cache
+            self._free = [b for b in self._free if b is not buffer]
+        else:
+            buffer = torch.empty(numel, dtype=like.dtype, device=like.device)
+            self.bytes += buffer.nbytes
+        return buffer.as_strided(like.shape, like.stride()), buffer
+
+    def give(self, buffer: Tensor) -> None:
+        """Its numbers are read no more."""
+        self._free.append(buffer)
+
+
+class Replay:
+    """A traced function on these very tensors, again and again; its results are what it writes into them.
+
+    graph: of `trace`, on tensors of the same names, shapes and strides.
+    """
+
+    def __init__(self, graph: fx.Graph, tensors: Tensors, pool: Pool) -> None:
+        with unchanged(tensors):
+            self._calls = _Plan(graph, list(tensors.values()), pool).calls
+
+    def __call__(self) -> None:
+        with torch.no_grad():
+            for call in self._calls:
+                call()
+
+
+class _Plan:
+    """The calls of a graph, on planned memory: a buffer is free again after the last call that reads it."""
+
+    def __init__(self, graph: fx.Graph, inputs: list[Tensor], pool: Pool) -> None:
+        self.pool = pool
+        self.calls: list[Callable[[], Any]] = []
+        self._owners = _owners(graph)
+        self._written = {self._owners[node] for node in graph.nodes for node in _written(node)}
+        given = dict(zip(graph.find_nodes(op="placeholder"), inputs, strict=True))
+        found = _elided(graph, self._owners).items()
+        self._elided = {made: copy for made, copy in found if _undisturbed(graph, self._owners, given, made, copy)}
+        self._values: dict[fx.Node, Any] = {}
+        self._constants: set[fx.Node] = set()
+        last_read = {self._owners[used]: node for node in graph.nodes for used in node.all_input_nodes}
+        buffers: dict[fx.Node, list[Tensor]] = {}
+        remaining = iter(inputs)
+        with torch.no_grad():
+            for node in graph.nodes:
+                if node.op == "placeholder":
+                    self._values[node] = next(remaining)
+                elif node.op == "get_attr":
+                    self._values[node] = getattr(graph.owning_module, str(node.target))
+                    self._constants.add(node)
+                dying = {o for o in map(self._owners.__getitem__, node.all_input_nodes) if last_read[o] is node}
+                in_place = {owner for owner in dying if self._may_overwrite(node, owner, buffers.get(owner, []))}
+                self._give_back(buffers, in_place)
+                if node.op == "call_function":
+                    buffers[node] = self._place(node)
+                self._give_back(buffers, dying - in_place)
+            for buffer in [b for left in buffers.values() for b in left]:
+                pool.give(buffer)
+
+    def _give_back(self, buffers: dict[fx.Node, list[Tensor]], owners: set[fx.Node]) -> None:
+        for owner in owners:
+            for buffer in buffers.pop(owner, ()):
+                self.pool.give(buffer)
+
+    def _may_overwrite(self, node: fx.Node, owner: fx.Node, buffers: list[Tensor]) -> bool:
+        """Whether an elementwise call may write its result over an input that nothing reads after it."""
+        if len(buffers) != 1 or not isinstance(node.target, OpOverload) or torch.Tag.pointwise not in node.target.tags:
+            return False
+        made, read = node.meta["val"], [self._values[n] for n in node.all_input_nodes if self._owners[n] is owner]
+        return isinstance(made, Tensor) and all(
+            (value.shape, value.stride(), value.data_ptr()) == (made.shape, made.stride(), buffers[0].data_ptr())
+            for value in read
+        )
+
+    def _place(self, node: fx.Node) -> list[Tensor]:
+        """Gives a node its value and its calls; answers the buffers that were taken for it."""
+        target = node.target
+        args, kwargs = tree_map_only(fx.Node, self._values.__getitem__, (node.args, node.kwargs))
+        if target is operator.getitem:
+            self._values[node] = operator.getitem(*args)
+            return []
+        assert isinstance(target, OpOverload)
+        if _is_view(target):
+            self._values[node] = target(*args, **kwargs)
+            return []
+        if node in self._elided.values():
+            self._values[node] = args[0]
+            return []
+        if target._schema.is_mutable:
+            self.calls.append(_lightest(target, args, kwargs))
+            self.calls[-1]()  # so that what follows meets the numbers it will meet
+            self._values[node] = self._values[_written(node)[0]]
+            return []
+        result = target(*args, **kwargs)
+        if self._is_constant(node):
+            self._constants.add(node)
+            self._values[node] = result
+            return []
+        return self._place_result(node, target, result, args, kwargs)
+
+    def _is_constant(self, node: fx.Node) -> bool:
+        """Whether its value is the same in every call: where it is made of nothing that changes."""
+        read = () if node.target in FILLED else node.all_input_nodes
+        known = {self._owners[used] for used in read} <= self._constants
+        return known and node.target not in ALLOCATIONS and node not in self._written
+
+    def _place_result(
+        self, node: fx.Node, target: OpOverload, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[Tensor]:
+        """Memory for what a call gives, and the call that writes it there."""
+        several = isinstance(result, tuple | list)
+        taken: list[Tensor] = []
+        places: list[Tensor | None] = []
+        for part in result if several else (result,):
+            place, buffer = self._memory(node, part)
+            places.append(place)
+            taken += [] if buffer is None else [buffer]
+        self._values[node] = tuple(places) if several else places[0]
+        if target not in ALLOCATIONS:
+            self.calls.append(_call_into(target, args, kwargs, places))
+            self.calls[-1]()
+        return taken
+
+    def _memory(self, node: fx.Node, result: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        if result is None:
+            return None, None
+        if node in self._elided:
+            destination = self._values[self._elided[node].args[0]]  # pyright: ignore[reportArgumentType]
+            return destination.view(result.shape), None
+        return self.pool.take(result)
+
+
+def _is_view(target: Any) -> bool:
+    """Whether a call gives other names to the memory it is given."""
+    if not isinstance(target, OpOverload):
+        return False
+    aliases = [argument.alias_info for argument in target._schema.arguments]
+    return any(alias is not None and not alias.is_write for alias in aliases) and not target._schema.is_mutable
+
+
+def _written(node: fx.Node) -> list[fx.Node]:
+    """The values that a call writes into."""
+    if not isinstance(node.target, OpOverload) or not node.target._schema.is_mutable:
+        return []
+    named = dict(zip((argument.name for argument in node.target._schema.arguments), node.args, strict=False))
+    named |= node.kwargs
+    written = []
+    for argument in node.target._schema.arguments:
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            value = named.get(argument.name)
+            values = value if isinstance(value, list | tuple) else (value,)
+            written += [v for v in values if isinstance(v, fx.Node)]
+    return written
+
+
+def _owners(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
+    """Value -> the value whose memory it lies in."""
+    owners: dict[fx.Node, fx.Node] = {}
+    for node in graph.nodes:
+        within = (
+            node.all_input_nodes[:1] if node.target is operator.getitem or _is_view(node.target) else _written(node)
+        )
+        owners[node] = owners[within[0]] if within else node
+    return owners
+
+
+def _elided(graph: fx.Graph, owners: dict[fx.Node, fx.Node]) -> dict[fx.Node, fx.Node]:
+    """Value -> the `copy_` that is all that becomes of it, into an input that nothing else uses: it is computed there.
+
+    Between the two stand reshapes alone, and writes into the value as a whole.
+    """
+    elided = {}
+    for copy in graph.find_nodes(op="call_function", target=torch.ops.aten.copy_.default):
+        destination, source = copy.args[:2]
+        owner = owners[source]
+        chain, value = [], source
+        while value is not owner and len(chain) < 9:
+            chain.append(value)
+            value = _written(value)[0] if _written(value) else value.all_input_nodes[0]
+        reshaped = all(_written(n) or n.target in RESHAPES for n in chain)
+        apart = destination.op == "placeholder" and len(destination.users) == 1
+        shape = source.meta["val"].shape
+        same = tuple(destination.meta["val"].shape) == tuple(shape)
+        same = same and shape[-1] > 1  # a product with one column is computed by its strides
+        made = owner.meta["val"] if owner.op == "call_function" else None
+        whole = isinstance(made, Tensor) and made.numel() == shape.numel()
+        if apart and reshaped and same and whole and owner not in elided:
+            elided[owner] = copy
+    return elided
+
+
+def _undisturbed(
+    graph: fx.Graph, owners: dict[fx.Node, fx.Node], given: dict[fx.Node, Tensor], made: fx.Node, copy: fx.Node
+) -> bool:
+    """Whether no call from `made` up to `copy` meets the copy's destination under another name."""
+    nodes = list(graph.nodes)
+    between = nodes[nodes.index(made) : nodes.index(copy)]
+    met = {owners[used] for node in between for used in node.all_input_nodes}
+    destination = copy.args[0]
+    return not any(_overlap(given[node], given[destination]) for node in met & given.keys())  # pyright: ignore[reportArgumentType]
+
+
+def _overlap(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors may share memory; where their lanes lie equally far apart, the first ones tell."""
+    if one.untyped_storage().data_ptr() != other.untyped_storage().data_ptr():
+        return False
+    if one.stride()[:1] == other.stride()[:1]:
+        one, other = one[0], other[0]
+    spans = [sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True)) for t in (one, other)]
+    starts = one.storage_offset(), other.storage_offset()
+    return bool(starts[0] <= starts[1] + spans[1]) and bool(starts[1] <= starts[0] + spans[0])
+
+
+def _call_into(
+    target: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], places: list[Tensor | None]
+) -> Callable[[], Any]:
+    """The call with its results in these places: by the operator's own `out` form, or else by copying."""
+    target, args = SAME_WITH_OUT.get(target, (target, ()))[0], (*args, *SAME_WITH_OUT.get(target, (target, ()))[1])
+    form = _out_form(target, len(places))
+    if form is None or None in places:
+        return partial(_copied, partial(target, *args, **kwargs), places)
+    names = [a.name for a in form._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+    return _lightest(form, args, {**kwargs, **dict(zip(names, places, strict=True))})
+
+
+def _lightest(target: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any]:
+    """The call through torch's own binding, where there is one: it takes a microsecond less."""
+    function = getattr(torch, target.overloadpacket.__name__, None)
+    if "out" in kwargs and isinstance(function, BuiltinFunctionType):
+        call = partial(function, *args, **kwargs)
+        with suppress(TypeError):
+            call()
+            return call
+    return partial(target, *args, **kwargs)
+
+
+def _copied(call: Callable[[], Any], places: list[Tensor | None]) -> None:
+    result = call()
+    for place, part in zip(places, result if isinstance(result, tuple | list) else (result,), strict=True):
+        if place is not None:
+            place.copy_(part)
+
+
+def _out_form(target: OpOverload, results: int) -> OpOverload | None:
+    """The overload that takes the same arguments and writes its results where it is told."""
+    wanted = [(argument.name, str(argument.type)) for argument in target._schema.arguments]
+    packet = target.overloadpacket
+    for name in packet.overloads():
+        arguments = getattr(packet, name)._schema.arguments
+        written = [a for a in arguments if a.alias_info is not None and a.alias_info.is_write]
+        others = [(a.name, str(a.type)) for a in arguments if a not in written]
+        if len(written) == results and others == [w for w in wanted if w[0] != "pin_memory"]:
+            return getattr(packet, name)
+    return None

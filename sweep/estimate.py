@@ -1,0 +1,63 @@
+"""What a sweep will take of memory, in words. Imports torch: loaded by `--dry-run` alone."""
+
+from gan_core.config import GanConfig
+from gan_core.memory import PROCESS_BYTES, data_form, lane_memory, row_bytes
+from gan_core.pace import largest_call
+from gan_core.scorers import IMAGE_SAMPLES
+from gan_core.value_scorers import PLANE_SAMPLES, VALUE_SAMPLES
+from search_spaces.space import SearchSpace
+from sweep.spec import SweepSpec
+
+LARGEST_MEASURED_BYTES = 2**29  # of a lane's rows: what is larger is told from its shapes, not built
+
+
+def largest_configuration(space: SearchSpace) -> GanConfig:
+    """The base with every number that is searched at the top of its range; names (a loss, a norm) stay the base's."""
+    tops = {
+        name: max(scope.extremes)
+        for name, scope in space.ranges.items()
+        if all(isinstance(value, int | float) for value in scope.extremes)
+    }
+    return GanConfig.unflatten({**space.base.flatten(), **tops})
+
+
+def memory_lines(spec: SweepSpec, lanes: int, processes: int) -> str:
+    """Memory of a lane and of a cohort of so many lanes, for the base and where it differs the largest structure; and
+    of so many processes in all. On the CPU; takes seconds.
+    """
+    base, largest = spec.space.base, largest_configuration(spec.space)
+    line, cohort_bytes = _line(spec, base, lanes)
+    lines = [f"memory, at its most: {line}"]
+    if largest.structure != base.structure:
+        line, cohort_bytes = _line(spec, largest, lanes)
+        lines.append(f"its largest structure: {line}")
+    data_bytes = data_form(base.structure).bytes
+    once = f"{in_words(PROCESS_BYTES)} of a process itself and "
+    once += f"{in_words(data_bytes)} of data" if data_bytes else "what the pictures take"
+    count = f"{processes} process" + ("es" if processes > 1 else "")
+    total = in_words(processes * (cohort_bytes + PROCESS_BYTES + data_bytes))
+    lines.append(f"with {once}, {count} about {total}")
+    return "\n".join(lines)
+
+
+def _line(spec: SweepSpec, config: GanConfig, lanes: int) -> tuple[str, int]:
+    """A structure in words, and the bytes of a cohort of it."""
+    rows = row_bytes(config)
+    if rows > LARGEST_MEASURED_BYTES:
+        return f"more than {in_words(rows)} a lane, {in_words(rows * lanes)} a cohort of {lanes}", rows * lanes
+    default = {(1,): VALUE_SAMPLES, (2,): PLANE_SAMPLES}.get(data_form(config.structure).sample_shape, IMAGE_SAMPLES)
+    memory = lane_memory(config, spec.scoring.samples or default)
+    cohort_bytes = memory.cohort_bytes(lanes, largest_call(config.structure))
+    beside = cohort_bytes - memory.kept_bytes * lanes
+    noun = f"{lanes} lane" + ("s" if lanes > 1 else "")
+    text = f"a lane keeps {in_words(memory.kept_bytes)}; a cohort of {noun} {in_words(cohort_bytes)}"
+    return f"{text}, {in_words(beside)} of it scratch", cohort_bytes
+
+
+def in_words(count_bytes: int) -> str:
+    """Bytes in two or three digits: `950 kB`, `4.1 MB`, `1.3 GB`."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6)):
+        if count_bytes >= size:
+            value = count_bytes / size
+            return f"{value:.1f} {unit}" if value < 100 else f"{value:.0f} {unit}"
+    return f"{count_bytes / 1000:.0f} kB"

@@ -1,0 +1,246 @@
+"""The precision of products: what is rounded and what never is, and that lanes stay as independent as in float32."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from tiny_arrays import assert_same, configs_of, lane_results, train
+from torch import Tensor
+
+from gan_core.conditions import PRECISIONS, Conditions, Execution, Precision, ScoringConfig
+from gan_core.config import GanConfig, LaneConfig, StructureConfig
+from gan_core.data import Dataset
+from gan_core.features import full_precision
+from gan_core.final import SampleKind, sample_generator
+from gan_core.input_error import InputError
+from gan_core.lanes import SMALL_PRODUCTS, lane_arithmetic, lane_matmul, matmul_precision
+from gan_core.layers import Convolution
+from gan_core.scorers import build_scorer
+from gan_core.scoring import Workshop
+from gan_core.training import LaneArray
+
+ROUNDING = 2.0**-8  # of a product of two numbers of 8 bits each: each is off by 2**-9 at most
+rounds_here = pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this processor has no products in bfloat16"
+)
+
+
+@pytest.fixture(autouse=True)
+def _lane_arithmetic() -> Iterator[None]:
+    with lane_arithmetic():
+        yield
+
+
+def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def settings() -> list[Any]:
+    return [
+        torch.backends.cuda.matmul.fp32_precision,
+        torch.backends.cudnn.conv.fp32_precision,  # pyright: ignore[reportAttributeAccessIssue]
+        torch.backends.mkldnn.matmul.fp32_precision,  # pyright: ignore[reportAttributeAccessIssue]
+    ]
+
+
+def product(a: Tensor, b: Tensor, precision: Precision) -> Tensor:
+    with matmul_precision(precision):
+        return lane_matmul(a, b)
+
+
+@rounds_here
+@pytest.mark.parametrize("shape", [(64, 784, 64), (128, 64, 257), (13, 33, 50), (784, 128, 64)], ids=str)
+def test_a_product_in_bfloat16_is_that_of_rounded_factors_summed_in_float32(shape):
+    rows, inner, columns = shape
+    a, b = drawn(3, rows, inner), drawn(3, inner, columns, seed=1)
+    found, exact = product(a, b, "bfloat16"), a.double() @ b.double()
+    scale = a.double().abs() @ b.double().abs()
+    assert found.dtype == torch.float32
+    assert ((found - exact).abs() / scale).max() <= 1.01 * ROUNDING
+    assert ((found - exact).abs() / scale).max() >= ROUNDING / 64  # it is no product in float32
+    of_rounded = a.bfloat16().double() @ b.bfloat16().double()
+    assert ((found - of_rounded).abs() / scale).max() <= 1e-6
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 16), (1, 784, 64), (128, 256, 1), (257, 66, 1)], ids=str)
+def test_small_products_and_those_of_vectors_are_never_rounded(shape):
+    rows, inner, columns = shape
+    assert math.prod(shape) <= SMALL_PRODUCTS or 1 in (rows, columns)
+    a, b = drawn(3, rows, inner), drawn(3, inner, columns, seed=1)
+    exact, scale = a.double() @ b.double(), a.double().abs() @ b.double().abs()
+    assert ((product(a, b, "bfloat16") - exact).abs() / scale).max() <= 1e-6
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_float32_and_tf32_are_one_on_the_cpu_whatever_was_set_outside(precision: Precision):
+    a, b = drawn(2, 64, 100), drawn(2, 100, 64, seed=1)
+    plain = lane_matmul(a, b)
+    with matmul_precision("bfloat16"):
+        assert torch.equal(product(a, b, precision), plain)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_float64_is_never_rounded(precision: Precision):
+    a, b = drawn(2, 64, 100, dtype=torch.float64), drawn(2, 100, 64, dtype=torch.float64)
+    assert torch.equal(product(a, b, precision), lane_matmul(a, b))
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"),
+    [("float32", ["ieee"] * 3), ("tf32", ["tf32", "tf32", "ieee"]), ("bfloat16", ["ieee", "ieee", "bf16"])],
+)
+def test_what_torch_is_told_ends_with_the_context_also_after_an_error(precision: Precision, expected: list[str]):
+    before = settings()
+    with pytest.raises(KeyError), matmul_precision(precision):
+        assert settings() == expected
+        raise KeyError
+    assert settings() == before
+
+
+@rounds_here
+def test_features_are_extracted_in_float32_also_within_bfloat16():
+    a, b = drawn(2, 64, 100), drawn(2, 100, 64, seed=1)
+    with matmul_precision("bfloat16"), full_precision():
+        assert torch.equal(lane_matmul(a, b), product(a, b, "float32"))
+
+
+# Shapes that a library has several paths for; the vectors differed by the number of lanes once.
+@pytest.mark.parametrize("by_columns", [False, True])
+@pytest.mark.parametrize(
+    "shape",
+    [(64, 100, 64), (13, 33, 50), (50, 100, 1), (257, 66, 1), (1, 257, 50), (5, 16, 64), (16, 16, 16), (7, 5, 3)],
+    ids=str,
+)
+def test_a_product_in_bfloat16_has_the_same_bits_among_any_number_of_lanes_and_beside_nan(shape, by_columns):
+    rows, inner, columns = shape
+    b = drawn(8, inner, columns, seed=1)
+    a = drawn(8, inner, rows).mT if by_columns else drawn(8, rows, inner)
+    together = product(a, b, "bfloat16")
+    for start, stop in ((0, 1), (7, 8), (0, 2), (2, 5), (1, 8)):
+        assert torch.equal(product(a[start:stop], b[start:stop], "bfloat16"), together[start:stop])
+    poisoned = a.clone()
+    poisoned[3] = math.nan
+    beside = product(poisoned, b, "bfloat16")
+    assert torch.equal(beside[[0, 1, 2, 4, 5, 6, 7]], together[[0, 1, 2, 4, 5, 6, 7]])
+
+
+def derivatives(function: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor) -> list[Tensor]:
+    """A map's value, its first derivatives, and those of the squared first."""
+    x, weight = x.clone().requires_grad_(), weight.clone().requires_grad_()
+    value = function(x, weight)
+    first = torch.autograd.grad(value.square().sum(), (x, weight), create_graph=True)
+    second = torch.autograd.grad(first[0].square().sum(), (x, weight))
+    return [value.detach(), *(part.detach() for part in (*first, *second))]
+
+
+@rounds_here
+@pytest.mark.parametrize("transposed", [False, True], ids=["forward", "transposed"])
+@pytest.mark.parametrize("channels", [(1, 5), (16, 8)], ids=str)
+@pytest.mark.parametrize("way", ["lane_by_lane", "together"])
+def test_a_convolution_in_bfloat16_and_its_derivatives_follow_float64(transposed, channels, way):
+    inputs, outputs = reversed(channels) if transposed else channels
+    layer = Convolution(inputs, outputs, 4, 2, 1, transposed=transposed, bias=True)
+    x, bias = drawn(2, 6, inputs, 8, 8), drawn(2, outputs, seed=2)
+    weight = drawn(2, *layer.shapes()["weight"], seed=1)
+
+    def convolved(precision: Precision, dtype: torch.dtype) -> list[Tensor]:
+        with matmul_precision(precision):
+            run = getattr(layer, way)
+            return derivatives(
+                lambda x, w: run({"weight": w, "bias": bias.to(dtype)}, x), x.to(dtype), weight.to(dtype)
+            )
+
+    exact, plain = convolved("float32", torch.float64), convolved("float32", torch.float32)
+    for found, near, reference in zip(convolved("bfloat16", torch.float32), plain, exact, strict=True):
+        assert found.dtype == torch.float32
+        assert (found - reference).norm() <= 4 * ROUNDING * reference.norm()
+        assert (near - reference).norm() <= 1e-5 * reference.norm()
+    assert not torch.equal(convolved("bfloat16", torch.float32)[0], plain[0])
+
+
+def after_steps(configs: list[GanConfig], dataset: Dataset, execution: Execution = "eager", **given: Any) -> LaneArray:
+    array = LaneArray(configs, dataset, execution=execution, precision="bfloat16", **given)
+    train(array, 3)
+    return array
+
+
+@pytest.mark.parametrize("case", ["gaussian", "mlp wide minimax", "mlp", "cgan", "dcgan"])
+def test_a_lane_in_bfloat16_has_the_same_bits_alone_in_chunks_and_in_any_place(case, few):
+    configs = configs_of(case)
+    dataset = few(configs[0].structure.dataset)
+    together = lane_results(after_steps(configs, dataset))
+    for results, lanes in (
+        (lane_results(after_steps(configs, dataset, lanes_per_call=3)), [0, 1, 2, 3]),
+        (lane_results(after_steps([configs[2], configs[0]], dataset)), [2, 0]),
+        *((lane_results(after_steps([configs[lane]], dataset)), [lane]) for lane in range(4)),
+    ):
+        for mine, lane in zip(results, lanes, strict=True):
+            assert_same(mine, together[lane])
+
+
+@pytest.mark.parametrize("case", ["gaussian", "mlp", "dcgan"])
+def test_a_replay_in_bfloat16_equals_the_step_that_it_was_traced_from(case, few):
+    configs = configs_of(case)[: 1 if case == "dcgan" else 2]  # what is traced takes its time by lane and layer
+    dataset = few(configs[0].structure.dataset)
+    replayed, plain = after_steps(configs, dataset, "replayed"), after_steps(configs, dataset)
+    for mine, theirs in zip(lane_results(replayed), lane_results(plain), strict=True):
+        assert_same(mine, theirs)
+
+
+@rounds_here
+def test_weights_and_moments_stay_in_float32_and_what_is_sampled_follows_the_precision(few):
+    array = after_steps(configs_of("mlp")[:2], few("digits"))
+    floating = {name: x.dtype for name, x in array.state.tensors().items() if x.is_floating_point()}
+    assert {"generator", "discriminator", "generator_mean", "discriminator_mean_square", "average"} <= set(floating)
+    assert torch.bfloat16 not in floating.values()
+    assert {array.state.generator.flat.dtype, array.state.discriminator.grad.dtype} == {torch.float32}
+    kind, weights = SampleKind(array.dataset.sample_shape, 0), array.generator_tensors(1)
+    drawn_in: dict[Precision, Tensor] = {
+        precision: sample_generator(array.configs[1], kind, weights, 50, seed=1, precision=precision)
+        for precision in PRECISIONS
+    }
+    assert torch.equal(drawn_in["bfloat16"], array.sample(50, seed=1)[1])
+    assert not torch.equal(drawn_in["bfloat16"], drawn_in["float32"])
+    assert torch.equal(drawn_in["tf32"], drawn_in["float32"])
+
+
+@rounds_here
+def test_a_workshop_builds_arrays_as_its_conditions_say():
+    conditions = Conditions(dataset="gaussian", precision="bfloat16", execution="eager", lanes_per_call=2)
+    gaussian = [
+        GanConfig(structure=StructureConfig(architecture="gaussian", dataset="gaussian"), seed=i) for i in (1, 2)
+    ]
+    array = Workshop(conditions, "cpu").build(gaussian).array
+    assert (array.precision, array.workplace.execution, array.workplace.pace.size) == ("bfloat16", "eager", 2)
+    array = Workshop(Conditions(dataset="gaussian"), "cpu").build(gaussian).array
+    assert (array.precision, array.workplace.execution, array.workplace.pace.size) == ("float32", "replayed", None)
+
+
+def test_a_processor_that_would_silently_take_float32_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    with pytest.raises(InputError, match="precision bfloat16 needs a processor with AVX-512.*; take float32"):
+        Workshop(Conditions(dataset="gaussian", precision="bfloat16"), "cpu")
+    assert Workshop(Conditions(dataset="gaussian", precision="tf32"), "cpu").device == "cpu"
+
+
+@rounds_here
+def test_final_scores_in_bfloat16_differ_by_less_than_seeds_do(digits):
+    """Median fid of four seeds, against twice their spread in float32 (largest less smallest)."""
+    structure = StructureConfig(architecture="mlp", dataset="digits", generator_width=64, discriminator_width=64)
+    lane = LaneConfig(generator_lr=1e-3, discriminator_lr=1e-3, beta1=0.5)
+    configs = [GanConfig(structure=structure, lane=lane, seed=seed) for seed in range(4)]
+    scorer = build_scorer(digits, ScoringConfig(features="pca", samples=500))
+
+    def scores(precision: Precision) -> Tensor:
+        array = LaneArray(configs, digits, precision=precision)
+        assert array.train_to(24_000)
+        return torch.tensor([report.values["fid"] for report in scorer.score(array)])
+
+    untrained = torch.tensor([r.values["fid"] for r in scorer.score(LaneArray(configs, digits))])
+    exact, rounded = scores("float32"), scores("bfloat16")
+    spread = exact.max() - exact.min()
+    assert max(exact.max(), rounded.max()) < untrained.min()
+    assert not torch.equal(exact, rounded)
+    assert (exact.median() - rounded.median()).abs() < 2 * spread
