@@ -16,10 +16,14 @@ from benchmarks.stock import StockGan
 from benchmarks.stock_networks import CONVOLUTIONAL
 from gan_core.config import GanConfig
 from gan_core.data import Dataset, load_dataset
+from gan_core.draws import BLOCK_STEPS
+from gan_core.pace import WHOLE_ARRAY, Pace, largest_call
+from gan_core.programs import Workplace
 from gan_core.training import LaneArray
 from search_spaces.space import SearchSpace
 
-LANES = {"cpu": (1, 2, 4, 8, 16, 32), "cuda": (1, 8, 32, 128, 512, 2048)}  # tried in turn
+GPU_LANES = (1, 8, 32, 128, 512, 2048)  # tried in turn
+PACE_STEPS = 4 * BLOCK_STEPS  # after so many an array knows its pace
 TRIAL_SECONDS, WARM_SECONDS = 0.3, 0.2
 PEAK_SIDE = {"cpu": 1024, "cuda": 8192}
 RANDOM_IMAGES = 4096  # without files: a batch is drawn from so many
@@ -108,8 +112,12 @@ def rate(racer: Racer, seconds: float, device: str) -> float:
 
 
 def array_racer(model: str, dataset: Dataset, device: str, lanes: int, first: int) -> Racer:
-    """Our array. first: the place of its first lane, so that no two processes train the same."""
-    array = LaneArray([config_of(model, first + i) for i in range(lanes)], dataset, device=device)
+    """Our array, which has measured how many lanes to call a kernel for. first: the place of its first lane, so that no
+    two processes train the same.
+    """
+    configs = [config_of(model, first + i) for i in range(lanes)]
+    pace = Pace(WHOLE_ARRAY) if device == "cuda" else Pace(largest=largest_call(configs[0].structure))
+    array = LaneArray(configs, dataset, device=device, workplace=Workplace("replayed", pace))
     batch = array.structure.batch_size
 
     def advance(steps: int) -> None:
@@ -117,13 +125,19 @@ def array_racer(model: str, dataset: Dataset, device: str, lanes: int, first: in
         while array.state.images_seen < end:  # it stops where a lane may be dead; here all go on
             array.train_to(end)
 
-    return Racer(lanes, advance, str(lanes))
+    advance(PACE_STEPS)
+    return Racer(lanes, advance, f"{lanes}/{array.lanes_per_call}")
 
 
 def best_array(model: str, dataset: Dataset, device: str, rank: int) -> Racer:
-    """Our array with the lanes that a short trial chose; none longer in a step than the trial is tried."""
+    """Our array: on the CPU of as many lanes as are tried in a call, which it then chooses by itself; on a GPU with the
+    lanes that a short trial chose, none longer in a step than the trial being tried.
+    """
+    if device == "cpu":
+        lanes = largest_call(config_of(model).structure)
+        return array_racer(model, dataset, device, lanes, rank * lanes)
     best, best_rate = None, 0.0
-    for lanes in LANES[device]:
+    for lanes in GPU_LANES:
         try:
             racer = array_racer(model, dataset, device, lanes, rank * lanes)
             rate(racer, WARM_SECONDS, device)

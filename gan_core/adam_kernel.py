@@ -43,7 +43,14 @@ def step_lanes(adam: "Adam", active: Tensor) -> None:
     assert trained.stride(1) == 1
     with torch.cuda.device_of(trained):  # Triton launches on the current device, not the tensors'
         _advance[(triton.cdiv(lanes, BLOCK_LANES),)](
-            adam.steps, active, adam.coefficients, adam.factors, lanes, BLOCK=BLOCK_LANES, **OPTIONS
+            adam.steps,
+            active,
+            adam.coefficients,
+            adam.coefficients.stride(0),
+            adam.factors,
+            lanes,
+            BLOCK=BLOCK_LANES,
+            **OPTIONS,
         )
         _update[(triton.cdiv(numbers, BLOCK_NUMBERS), lanes)](
             trained,
@@ -62,7 +69,7 @@ def step_lanes(adam: "Adam", active: Tensor) -> None:
 
 
 @triton.jit
-def _advance(steps, active, coefficients, factors, lanes, BLOCK: tl.constexpr):  # noqa: ANN001, ANN202, N803
+def _advance(steps, active, coefficients, pitch, factors, lanes, BLOCK: tl.constexpr):  # noqa: ANN001, ANN202, N803
     """Counts the step and computes each lane's factors [6, L] in float64 from lr, beta1, beta2 [3, L], as
     torch.optim.Adam does in Python: one thread a lane, where `_update` would do it in every thread.
     """
@@ -71,8 +78,8 @@ def _advance(steps, active, coefficients, factors, lanes, BLOCK: tl.constexpr): 
     count = tl.load(steps + lane, mask=here, other=0.0) + tl.load(active + lane, mask=here, other=0).to(tl.float32)
     tl.store(steps + lane, count, mask=here)
     lr = tl.load(coefficients + lane, mask=here, other=0.0)
-    beta1 = tl.load(coefficients + lanes + lane, mask=here, other=0.0)
-    beta2 = tl.load(coefficients + 2 * lanes + lane, mask=here, other=0.0)
+    beta1 = tl.load(coefficients + pitch + lane, mask=here, other=0.0)
+    beta2 = tl.load(coefficients + 2 * pitch + lane, mask=here, other=0.0)
     count = count.to(tl.float64)
     rest1 = 1 - tl.exp(count * tl.log(tl.maximum(beta1, 1e-300)))  # 1 - beta**steps; of 0, log is infinite
     rest2 = 1 - tl.exp(count * tl.log(tl.maximum(beta2, 1e-300)))

@@ -16,7 +16,6 @@ from gan_core.draws import Draws, average_weight, takes_turn
 from gan_core.lanes import column
 from gan_core.optim import Rows
 from gan_core.programs import Program, Workplace
-from gan_core.replay import unchanged
 from gan_core.step import (
     PASS_NUMBERS,
     PASSES,
@@ -26,6 +25,7 @@ from gan_core.step import (
     generator_gradients,
     make_fakes,
 )
+from gan_core.trace import unchanged
 from gan_core.watch import Watch
 
 if TYPE_CHECKING:

@@ -31,9 +31,10 @@ from gan_core.input_error import InputError
 from gan_core.lanes import lane_arithmetic
 from gan_core.latents import latent_numbers
 from gan_core.pace import Pace
+from gan_core.programs import Workplace
 from gan_core.training import LaneArray
 
-# Resident in a process that has trained a tiny array: measured with torch 2.15 on Linux; Python and torch alone 0.56 GB.
+# Resident in a process that has trained a tiny array (torch 2.15, Linux); Python and torch alone take 0.56 GB.
 PROCESS_BYTES = 760_000_000
 MEASURED_LANES = 2
 FLOAT_BYTES = 4
@@ -73,8 +74,8 @@ def data_form(structure: StructureConfig) -> DataForm:
 
 @dataclass(frozen=True)
 class LaneMemory:
-    """Bytes a lane. kept: as long as it trains. Of the lanes of one call: scratch, of its programs; building, more
-    than that while they are made. scored: while its samples are compared.
+    """Bytes a lane. kept: as long as it trains. Of the lanes of one call: scratch, of its programs and
+    traces; building, more than that while they are made. scored: while its samples are compared.
     """
 
     kept_bytes: int
@@ -107,23 +108,31 @@ def row_bytes(config: GanConfig) -> int:
 
 
 def lane_memory(config: GanConfig, samples: int) -> LaneMemory:
-    """What a lane like this one takes on the CPU, in float32; samples: drawn at a rung. Builds an array of two lanes
-    on made data and trains one step: seconds. Raises InputError as `LaneArray` does.
+    """What a lane like this one takes on the CPU, in float32; samples: drawn at a rung. Builds two arrays
+    of two lanes on made data and trains one step of each: seconds. Raises InputError as `LaneArray` does.
     """
     form = data_form(config.structure)
     dataset = _made(config.structure, form)
     with lane_arithmetic(), Allocations() as allocations:
-        array = LaneArray([config] * MEASURED_LANES, dataset)
-        array.train_to(config.structure.batch_size)
+        array = _trained(config, dataset, None)
         held, most = allocations.now_bytes, allocations.most_bytes
-    scratch = array.workplace.memory_bytes
+        another = _trained(config, dataset, array.workplace)  # shares all that is not its own
+        kept = allocations.now_bytes - held
+    assert another.workplace is array.workplace
     numbers = 2 * math.prod(form.sample_shape) + latent_numbers(config.structure, array.networks)
     return LaneMemory(
-        kept_bytes=(held - scratch) // MEASURED_LANES,
-        scratch_bytes=scratch // MEASURED_LANES,
+        kept_bytes=kept // MEASURED_LANES,
+        scratch_bytes=(held - kept) // MEASURED_LANES,
         building_bytes=(most - held) // MEASURED_LANES,
         scored_bytes=samples * numbers * FLOAT_BYTES,
     )
+
+
+def _trained(config: GanConfig, dataset: Dataset, workplace: Workplace | None) -> LaneArray:
+    """Lanes of one configuration after their first step, in one call."""
+    array = LaneArray([config] * MEASURED_LANES, dataset, workplace=workplace)
+    array.train_to(config.structure.batch_size)
+    return array
 
 
 def _made(structure: StructureConfig, form: DataForm) -> Dataset:

@@ -94,11 +94,15 @@ class Adam:
         beta1: Sequence[float],
         beta2: Sequence[float],
         state: tuple[Tensor, Tensor, Tensor] | None = None,
+        coefficients: Tensor | None = None,
     ) -> None:
-        """state: mean, mean_square and steps to go on from, in place; without it all begin at 0."""
+        """state: mean, mean_square and steps to go on from, in place; without it all begin at 0. coefficients: those of
+        another Adam [3, L], to follow when they change.
+        """
         device = rows.flat.device
         self.rows = rows
-        self.coefficients = torch.tensor([list(lr), list(beta1), list(beta2)], dtype=torch.float64, device=device)
+        given = torch.tensor([list(lr), list(beta1), list(beta2)], dtype=torch.float64, device=device)
+        self.coefficients = given if coefficients is None else coefficients
         self.lr, self.beta1, self.beta2 = self.coefficients.unbind(0)
         self.eps = 1e-8
         begin = torch.zeros_like(rows.grad), torch.zeros_like(rows.grad), rows.flat.new_zeros(len(rows.flat)).float()
@@ -181,6 +185,7 @@ class Adam:
             rows,
             *self.coefficients[:, start:stop].tolist(),
             state=(self.mean[start:stop], self.mean_square[start:stop], self.steps[start:stop]),
+            coefficients=self.coefficients[:, start:stop],
         )
 
     def take(self, lanes: Sequence[int], rows: Rows) -> "Adam":

@@ -9,7 +9,8 @@ from torch import Tensor, fx
 
 from gan_core.conditions import Execution
 from gan_core.pace import Pace
-from gan_core.replay import Pool, Replay, trace, unchanged
+from gan_core.replay import Pool, Replay
+from gan_core.trace import trace, unchanged
 
 Program = Callable[[], None]
 Function = Callable[[dict[str, Tensor]], None]

@@ -2,15 +2,15 @@
 
 `torch.autograd` is a fine way to write a training step and a slow way to repeat one: at the sizes of small GANs most of
 a step's time goes into building a graph that is the same every time. So the step is written once, with autograd;
-traced (`make_fx`) into the flat list of ATen calls that it makes; planned into memory that is used again within a call
-and from call to call; and replayed. The same kernels meet the same numbers: a replay equals the function bit for bit.
+traced into the flat list of ATen calls that it makes; planned into memory that is used again within a call and from
+call to call; and replayed. The same kernels meet the same numbers: a replay equals the function bit for bit.
 
 What the function reads and writes must be in the tensors it is given, and its Python must not look at their values.
 """
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from types import BuiltinFunctionType
 from typing import Any
@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_map_only
+
+from gan_core.trace import Tensors, unchanged
 
 ALLOCATIONS = (torch.ops.aten.new_empty.default, torch.ops.aten.empty_like.default)
 FILLED = (torch.ops.aten.ones_like.default, torch.ops.aten.zeros_like.default, torch.ops.aten.new_zeros.default)
@@ -33,26 +34,6 @@ RESHAPES = (
 
 # Operators whose own `out` form copies -> one that computes the same bits, and its further arguments.
 SAME_WITH_OUT = {torch.ops.aten.relu.default: (torch.ops.aten.clamp_min.default, (0,))}
-
-Tensors = Mapping[str, Tensor]
-Function = Callable[[dict[str, Tensor]], None]
-
-
-def trace(function: Function, tensors: Tensors) -> fx.Graph:
-    """The ATen calls that `function` makes of tensors of these shapes; their values are set back."""
-    with unchanged(tensors):
-        graph = make_fx(function)(dict(tensors)).graph
-    graph.eliminate_dead_code()
-    return graph
-
-
-@contextmanager
-def unchanged(tensors: Tensors) -> Iterator[None]:
-    """Gives the tensors back the values they had."""
-    before = {name: tensor.clone() for name, tensor in tensors.items()}
-    yield
-    for name, tensor in tensors.items():
-        tensor.copy_(before[name])
 
 
 class Pool:
@@ -116,7 +97,7 @@ class _Plan:
                 if node.op == "placeholder":
                     self._values[node] = next(remaining)
                 elif node.op == "get_attr":
-                    self._values[node] = getattr(graph.owning_module, str(node.target))
+                    self._values[node] = node.meta["val"]
                     self._constants.add(node)
                 dying = {o for o in map(self._owners.__getitem__, node.all_input_nodes) if last_read[o] is node}
                 in_place = {owner for owner in dying if self._may_overwrite(node, owner, buffers.get(owner, []))}

@@ -112,7 +112,7 @@ def _leaves(tensors: Tensors, role: str, network: Network) -> tuple[Tensors, Ten
 
 def _descend(tensors: Tensors, role: str, leaves: Tensors, total: Tensor) -> Tensor:
     """Stores the gradient of each lane's total [K], which depends on that lane alone. Its Euclidean norm [K]."""
-    gradients = torch.autograd.grad(total, list(leaves.values()), torch.ones_like(total))
+    gradients = torch.autograd.grad(total.sum(), list(leaves.values()))
     for name, gradient in zip(leaves, gradients, strict=True):
         tensors[f"{role}_gradient.{name}"].copy_(gradient)
     return torch.linalg.vector_norm(tensors[f"{role}_gradient"], dim=1)

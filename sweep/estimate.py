@@ -1,6 +1,7 @@
 """What a sweep will take of memory, in words. Imports torch: loaded by `--dry-run` alone."""
 
 from gan_core.config import GanConfig
+from gan_core.dataset_name import parse_dataset_name
 from gan_core.memory import PROCESS_BYTES, data_form, lane_memory, row_bytes
 from gan_core.pace import largest_call
 from gan_core.scorers import IMAGE_SAMPLES
@@ -45,13 +46,18 @@ def _line(spec: SweepSpec, config: GanConfig, lanes: int) -> tuple[str, int]:
     rows = row_bytes(config)
     if rows > LARGEST_MEASURED_BYTES:
         return f"more than {in_words(rows)} a lane, {in_words(rows * lanes)} a cohort of {lanes}", rows * lanes
-    default = {(1,): VALUE_SAMPLES, (2,): PLANE_SAMPLES}.get(data_form(config.structure).sample_shape, IMAGE_SAMPLES)
-    memory = lane_memory(config, spec.scoring.samples or default)
+    memory = lane_memory(config, spec.scoring.samples or _samples(config))
     cohort_bytes = memory.cohort_bytes(lanes, largest_call(config.structure))
     beside = cohort_bytes - memory.kept_bytes * lanes
     noun = f"{lanes} lane" + ("s" if lanes > 1 else "")
     text = f"a lane keeps {in_words(memory.kept_bytes)}; a cohort of {noun} {in_words(cohort_bytes)}"
     return f"{text}, {in_words(beside)} of it scratch", cohort_bytes
+
+
+def _samples(config: GanConfig) -> int:
+    """How many are drawn at a rung where the spec does not say."""
+    value_size = parse_dataset_name(config.structure.dataset).value_size
+    return (IMAGE_SAMPLES, VALUE_SAMPLES, PLANE_SAMPLES)[value_size]
 
 
 def in_words(count_bytes: int) -> str:

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -154,14 +155,42 @@ def test_a_dry_run_prints_spec_space_and_cost_and_writes_nothing(gan_sweep):
     assert "8 trials in 4 cohorts of up to 2 lanes, 1 at a time" in answer.out
     assert f"about {spec.ladder.expected_images(8):,} images" in answer.out
     assert "2,400 without pruning" in answer.out
+    assert answer.out.splitlines()[-1] == "nothing was started (--dry-run)"
 
 
-def test_a_dry_run_neither_imports_torch_nor_ray(tmp_path):
+def test_a_dry_run_needs_neither_ray_nor_data(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", PROBE, "run", "--dry-run"], cwd=tmp_path, capture_output=True, text=True
     )
-    assert done.stdout.splitlines()[-1] == "loaded []"
+    assert done.stdout.splitlines()[-1] == "loaded ['torch']"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_says_what_memory_the_base_and_the_largest_structure_take(gan_sweep, tmp_path):
+    space = {"extends": "digits", "ranges": {"structure.discriminator_width": {"choices": [128, 384]}}}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"space": space, "lanes_per_cohort": 5}))
+    answer = gan_sweep("run", "--local", "--dry-run", tmp_path / "sweep.yaml")
+    base, largest, whole, _ = answer.out.splitlines()[-4:]
+    form = r"{}: a lane keeps (\d+\.\d) MB; a cohort of 5 lanes (\d+\.\d) MB, \d+\.\d MB of it scratch"
+    found = [
+        re.fullmatch(form.format(title), line)
+        for title, line in (("memory, at its most", base), ("its largest structure", largest))
+    ]
+    (kept, cohort), (largest_kept, largest_cohort) = ([float(n) for n in match.groups()] for match in found if match)
+    weights = (64 * 384 + 384 + 384 * 384 + 384 + 384 + 1) - (64 * 128 + 128 + 128 * 128 + 128 + 128 + 1)
+    assert largest_kept - kept == pytest.approx(5 * 4 * weights / 1e6, abs=0.2)
+    assert cohort > 5 * kept
+    assert largest_cohort > 5 * largest_kept
+    assert re.fullmatch(r"with \d+ MB of a process itself and 460 kB of data, 1 process about \d+ MB", whole)
+
+
+def test_a_dry_run_builds_no_lane_that_would_not_fit(gan_sweep):
+    wide = settings("structure.generator_width=60000", "trials=4", "lanes_per_cohort=2")
+    answer = gan_sweep("run", "--local", "--dry-run", *wide)
+    latent = SweepSpec().space.base.structure.latent_size
+    rows = 4 * 6 * (latent * 60_000 + 60_000 + 60_000**2 + 60_000 + 64 * 60_000 + 64) / 1e9
+    assert answer.code == 0
+    assert f"more than {rows:.1f} GB a lane" in answer.out
 
 
 def test_options_and_settings_reach_the_spec(gan_sweep, tmp_path):

@@ -29,7 +29,7 @@ SPACES = {
 
 
 def rows(out: Path, *assignments: str) -> Any:
-    """Everything known of each trial at each rung, but for its company. Any: as pandas' columns are to a type checker."""
+    """Everything known of each trial at each rung, but for its company. Any: as a type checker sees pandas' columns."""
     spec = SweepSpec.from_mapping({}, (*TINY, *SIXTEEN, *assignments))
     run_sweep(spec, out, local=True)
     frame = ResultsTable.load(out).frame.drop(columns=COMPANY)

@@ -150,7 +150,8 @@ def test_the_kernels_build_for_a_gpu_and_move_16_bytes_at_a_time(kind, wide):
     from gan_core import adam_kernel
 
     row = f"*{kind}"
-    advance = {"steps": "*fp32", "active": "*i1", "coefficients": "*fp64", "factors": row, "lanes": "i32"}
+    advance = {"steps": "*fp32", "active": "*i1", "coefficients": "*fp64", "pitch": "i32"}
+    advance |= {"factors": row, "lanes": "i32"}
     update = {name: row for name in ("trained", "grad", "mean", "mean_square")}
     update |= {"active": "*i1", "factors": row, "lanes": "i32", "numbers": "i32", "pitch": "i32"}
     aligned = {(i,): [["tt.divisibility", 16]] for i in (0, 1, 2, 3, 7, 8)}  # as rows and their pitch are

@@ -411,13 +411,13 @@ from gan_core.health import HealthConfig
 from gan_core.lanes import lane_arithmetic
 from gan_core.scoring import Workshop
 
-gan_core.final.SAVE_EVERY_SECONDS = 0.0  # at every step, so that it is killed while it writes, too
+gan_core.final.SAVE_EVERY_SECONDS = 0.0  # at every block, so that it is killed while it writes, too
 job = yaml.safe_load(sys.stdin)
 draw = random.Random(job["seed"])
 scoring = ScoringConfig(samples=job["samples"])
 
 def slowly(progress):
-    time.sleep(0.01)
+    time.sleep(0.1)
     return False
 
 with lane_arithmetic():

@@ -241,3 +241,14 @@ def test_a_lanes_gradient_is_that_of_its_own_loss_alone():
         for i, factor in enumerate((1, 2)):
             assert torch.equal(made.gradients[name][i], 2 * factor * view[i])
         assert bool(made.gradients[name][2].isnan().all())
+
+
+def test_a_part_follows_when_the_coefficients_of_the_whole_change():
+    rows = Rows({"w": (4,)}, {}, torch.ones(3, 32).double())
+    adam = Adam(rows, [0.1, 0.2, 0.3], [0.5] * 3, [0.9] * 3)
+    part = adam.part(1, 3, rows.part(1, 3))
+    adam.lr[1] = 0.0
+    part.rows.grad.fill_(1.0)
+    part.step()
+    assert torch.equal(rows.flat[:2], torch.ones(2, 32).double())
+    assert rows.flat[2, :4].tolist() == pytest.approx([0.7] * 4)

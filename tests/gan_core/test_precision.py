@@ -190,6 +190,21 @@ def test_a_replay_in_bfloat16_equals_the_step_that_it_was_traced_from(case, few)
 
 
 @rounds_here
+@pytest.mark.parametrize("execution", ["eager", "replayed"])
+def test_networks_are_trained_in_the_precision_that_is_asked_for(few, execution: Execution):
+    configs, dataset = configs_of("mlp")[:1], few("digits")
+    weights: dict[Precision, Tensor] = {}
+    for precision in PRECISIONS:
+        array = LaneArray(configs, dataset, execution=execution, precision=precision)
+        train(array, 2)
+        weights[precision] = torch.cat((array.state.generator.flat, array.state.discriminator.flat), 1)
+    begun = LaneArray(configs, dataset).state
+    way = weights["float32"] - torch.cat((begun.generator.flat, begun.discriminator.flat), 1)
+    assert torch.equal(weights["tf32"], weights["float32"])
+    assert 0 < (weights["bfloat16"] - weights["float32"]).norm() < 0.2 * way.norm()
+
+
+@rounds_here
 def test_weights_and_moments_stay_in_float32_and_what_is_sampled_follows_the_precision(few):
     array = after_steps(configs_of("mlp")[:2], few("digits"))
     floating = {name: x.dtype for name, x in array.state.tensors().items() if x.is_floating_point()}

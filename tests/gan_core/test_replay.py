@@ -11,7 +11,8 @@ from torch import Tensor
 from gan_core.call import Call
 from gan_core.lanes import lane_matmul, lanewise
 from gan_core.layers import BatchNorm, Convolution, Linear, Maxout, SpectralNorm, elu
-from gan_core.replay import Pool, Replay, trace, unchanged
+from gan_core.replay import Pool, Replay
+from gan_core.trace import trace, unchanged
 
 Tensors = dict[str, Tensor]
 Function = Callable[[Tensors], None]

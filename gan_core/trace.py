@@ -1,0 +1,85 @@
+"""The ATen calls that a function of tensors makes, as a graph.
+
+A dispatch mode sees every call below autograd, those of the backward pass too. `make_fx` sees the same and takes
+longer, for symbols that shapes known beforehand do not need. A value is known by where it lies: two tensors of equal
+memory, shape and strides are one value.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from operator import getitem
+from typing import Any
+
+from torch import Tensor, fx
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+Tensors = Mapping[str, Tensor]
+Function = Callable[[dict[str, Tensor]], None]
+
+
+def trace(function: Function, tensors: Tensors) -> fx.Graph:
+    """The calls that `function` makes of these tensors, a placeholder each; `meta["val"]` of a node is its value. The
+    tensors end with the values they had.
+    """
+    with unchanged(tensors):
+        recorder = _Recorder(tensors)
+        with recorder:
+            function(dict(tensors))
+    recorder.graph.output(None)
+    recorder.graph.eliminate_dead_code()
+    return recorder.graph
+
+
+@contextmanager
+def unchanged(tensors: Tensors) -> Iterator[None]:
+    """Gives the tensors back the values they had."""
+    before = {name: tensor.clone() for name, tensor in tensors.items()}
+    yield
+    for name, tensor in tensors.items():
+        tensor.copy_(before[name])
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes down every call. Values stay alive in their nodes, so that no memory is used for two."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: nothing here is compiled, and torch would import its compiler for a second to leave it out."""
+        return False
+
+    def __init__(self, tensors: Tensors) -> None:
+        super().__init__()
+        self.graph = fx.Graph()
+        self._nodes: dict[tuple[Any, ...], fx.Node] = {}
+        for name, tensor in tensors.items():
+            self._know(self.graph.placeholder(name.replace(".", "_")), tensor)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        node = self.graph.call_function(func, *tree_map_only(Tensor, self._node, (args, kwargs or {})))
+        node.meta["val"] = result
+        if isinstance(result, tuple | list):
+            for place, part in enumerate(result):
+                if isinstance(part, Tensor):
+                    self._know(self.graph.call_function(getitem, (node, place)), part)
+        elif isinstance(result, Tensor):
+            self._know(node, result)
+        return result
+
+    def _know(self, node: fx.Node, tensor: Tensor) -> None:
+        node.meta["val"] = tensor
+        self._nodes[_place(tensor)] = node
+
+    def _node(self, tensor: Tensor) -> fx.Node:
+        """The newest value there; one that nothing made under our eyes is a constant."""
+        if _place(tensor) not in self._nodes:
+            self._know(self.graph.create_node("get_attr", f"constant_{len(self._nodes)}"), tensor)
+        return self._nodes[_place(tensor)]
+
+
+def _place(tensor: Tensor) -> tuple[Any, ...]:
+    where = tensor.untyped_storage().data_ptr(), tensor.storage_offset()
+    return (*where, tensor.dtype, tuple(tensor.shape), tensor.stride())
