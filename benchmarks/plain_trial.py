@@ -12,6 +12,7 @@ from ray import tune
 from torch import Tensor
 
 from benchmarks.stock import StockGan
+from benchmarks.stock_networks import CONVOLUTIONAL
 from gan_core.architectures import build_networks
 from gan_core.conditions import Conditions
 from gan_core.data import Dataset
@@ -55,7 +56,9 @@ def run_trial(spec: SweepSpec, parameters: Mapping[str, Any]) -> None:
     number = int(tune.get_context().get_trial_id(), 16)
     with lane_arithmetic():
         workshop = loaded(spec.conditions())
-        gan = StockGan(spec.space.configuration(parameters, seed=number), workshop.dataset)
+        config = spec.space.configuration(parameters, seed=number)
+        convolutional = config.structure.architecture in CONVOLUTIONAL  # where channels last is the faster layout
+        gan = StockGan(config, workshop.dataset, channels_last=convolutional)
         judged = cast(LaneArray, OneTrial(gan, workshop.dataset))
         best = math.inf
         for images in spec.ladder.rungs_images:

@@ -197,7 +197,7 @@ def _distances_between(one: Tensor, other: Tensor) -> PairSums:
 def _distances(one: Tensor, other: Tensor, strips: Tensor) -> Tensor:
     """|x - y| of all pairs, [d, m], [d, R] -> [m, R]; axis by axis: four times as fast as torch.cdist for d = 2.
 
-    strips: room for the answer and for one axis, each of at least m R numbers; fresh room would cost as much again.
+    strips: room for the answer and for one axis, each of at least m R numbers.
     """
     shape = one.shape[1], other.shape[1]
     squares, apart = (strip[: math.prod(shape)].view(shape) for strip in strips)

@@ -56,7 +56,7 @@ def _form_products(one: _Set, other: _Set, readers: list[_Reader]) -> None:
 
 
 def _strip(one: _Set, other: _Set) -> Tensor:
-    """Room for as many rows as are formed at once: a fresh strip each time would cost as much as the arithmetic."""
+    """Room for as many rows as are formed at once."""
     count = len(other.features)
     return one.features.new_empty(min(rows_at_once(one.features, count), len(one.features)), count)
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from operator import getitem
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -19,8 +20,8 @@ Function = Callable[[dict[str, Tensor]], None]
 
 
 def trace(function: Function, tensors: Tensors) -> fx.Graph:
-    """The calls that `function` makes of these tensors, a placeholder each; `meta["val"]` of a node is its value. The
-    tensors end with the values they had.
+    """The calls that `function` makes of these tensors, a placeholder each; `meta["val"]` of a node is its value on
+    the meta device, of a constant its value. The tensors end with the values they had.
     """
     with unchanged(tensors):
         recorder = _Recorder(tensors)
@@ -28,7 +29,15 @@ def trace(function: Function, tensors: Tensors) -> fx.Graph:
             function(dict(tensors))
     recorder.graph.output(None)
     recorder.graph.eliminate_dead_code()
+    for node in recorder.graph.nodes:
+        if node.op != "get_attr" and "val" in node.meta:
+            node.meta["val"] = tree_map_only(Tensor, _form, node.meta["val"])
     return recorder.graph
+
+
+def _form(tensor: Tensor) -> Tensor:
+    """Shape, strides and type without the numbers: a graph outlives what it was traced on."""
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
 @contextmanager
