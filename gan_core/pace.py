@@ -1,10 +1,10 @@
 """How many lanes a kernel is called for: found out while training, once for each structure of a process.
 
 More lanes a call share its overhead, fewer stay in the caches; which wins depends on the model and the machine. So the
-first blocks of an array are trained in calls of 1, 2, 4, ... lanes side by side, the second is timed, and from the
-third on all are trained in calls of the size that took the least time a lane. Nothing is trained for the measurement
-alone, and one lane a call is among what is measured, so that no model is slower than by itself. On the CPU a lane's
-bits do not depend on the choice.
+first blocks of an array are trained in calls of 1, 2, 4, ... lanes side by side, and the second is timed; where the
+largest was the best, twice as many are tried in two blocks more. From then on all are trained in calls of the size
+that took the least time a lane. Nothing is trained for the measurement alone, and one lane a call is among what is
+measured, so that no model is slower than by itself. On the CPU a lane's bits do not depend on the choice.
 """
 
 from collections.abc import Callable
@@ -33,29 +33,38 @@ class Pace:
     def __init__(self, given: int | None = None, largest: int = LARGEST_CALL) -> None:
         self.size = given
         self._largest = largest
-        self._seconds: dict[int, float] = {}  # size of a call -> seconds a lane of the timed block
+        self._trial: int | None = None  # the size that all are trained in, to be timed
+        self._seconds: dict[int, float] = {}  # size of a call -> seconds a lane of its timed block
         self._blocks = 0
 
     def parts(self, lanes: int) -> list[int]:
         """Sizes of the chunks that so many lanes are trained in now."""
-        if self.size is None:
-            size, parts = 1, []
-            while sum(parts) < lanes:
-                parts.append(min(size, lanes - sum(parts)))
-                size = min(2 * size, self._largest)
-            return sorted(parts)
-        whole, rest = divmod(lanes, self.size)
-        return [self.size] * whole + ([rest] if rest else [])
+        size = self.size or self._trial
+        if size is not None:
+            whole, rest = divmod(lanes, size)
+            return [size] * whole + ([rest] if rest else [])
+        size, parts = 1, []
+        while sum(parts) < lanes:
+            parts.append(min(size, lanes - sum(parts)))
+            size = min(2 * size, self._largest)
+        return sorted(parts)
 
-    def note(self, seconds: dict[int, float]) -> bool:
-        """Told the seconds a lane took in a block, by size of a call; answers whether the size became known by it."""
-        if self.size is not None:
+    def note(self, seconds: dict[int, float], lanes: int) -> bool:
+        """Told the seconds a lane took in a block, by size of a call, of an array of so many lanes; answers whether
+        `parts` is another now.
+        """
+        if self.size is not None or lanes == 1:
             return False
         self._blocks += 1
-        if self._blocks < 2 or len(seconds) < 2:  # the first block also traces and plans
+        if self._blocks < 2:  # the first block also traces and plans
             return False
-        self._seconds = seconds
-        self.size = min(seconds, key=lambda size: (seconds[size], -size))
+        self._blocks = 0
+        self._seconds |= seconds
+        best = min(self._seconds, key=lambda size: (self._seconds[size], -size))
+        if 2 * best <= min(self._largest, lanes) and 2 * best not in self._seconds:
+            self._trial = 2 * best
+        else:
+            self.size = best
         return True
 
     def halve(self, tried: int) -> None:

@@ -170,7 +170,7 @@ class LaneArray:
             seconds[chunk.lanes] = (time.thread_time() - started) / chunk.lanes
             if (first + count) % BLOCK_STEPS == 0:  # before a change of the chunks forgets the samples
                 chunk.look(BLOCK_STEPS * self.structure.batch_size)
-        if count == BLOCK_STEPS and pace.note(seconds):
+        if count == BLOCK_STEPS and pace.note(seconds, self.lanes):
             self._chunks = []
 
     def _make_chunks(self, step: int) -> None:

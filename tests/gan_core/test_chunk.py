@@ -70,14 +70,14 @@ def test_replays_of_few_lanes_have_the_bits_of_all_at_once(case: str, few: Few, 
 
 def test_lanes_whose_calls_change_size_while_it_is_found_out_have_the_bits_of_all_at_once(few: Few):
     case = "gaussian minibatch r1"
-    expected = lane_results(made(case, few, 3 * BLOCK_STEPS))
+    expected = lane_results(made(case, few, 5 * BLOCK_STEPS))
     workplace = Workplace("eager", Pace())
     array = LaneArray(configs_of(case), few("gaussian"), workplace=workplace)
     assert workplace.pace.parts(4) == [1, 1, 2]
-    train(array, 3 * BLOCK_STEPS)
-    assert workplace.pace.size in (1, 2)
+    train(array, 5 * BLOCK_STEPS)
+    assert workplace.pace.size in (1, 2, 4)
     assert_all_same(array, expected)
-    assert array.state.watch.sums[:, SUMS.index("looks")].tolist() == [3] * 4
+    assert array.state.watch.sums[:, SUMS.index("looks")].tolist() == [5] * 4
 
 
 @pytest.mark.parametrize("case", ["gaussian", "mlp_dropout generator_first", "mlp_bn generator_first"])
