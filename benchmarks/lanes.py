@@ -117,8 +117,8 @@ def gathered(pipes: list[Connection], repeats: int) -> Measured:
             rates = found.rates.setdefault(name, [0.0] * repeats)
             rates[turn.setdefault(name, 0)] += measured
             turn[name] += 1
-            notes = [known for known in found.notes.get(name, "").split("/") if known]
-            found.notes[name] = "/".join(notes if note in notes or not note else [*notes, note])
+            notes = [known for known in found.notes.get(name, "").split(", ") if known]
+            found.notes[name] = ", ".join(notes if note in notes or not note else [*notes, note])
         flops = answer[1]
     return replace(found, flops=flops)
 

@@ -185,23 +185,29 @@ def chosen_cases(text: str, data_root: str | None) -> list[str]:
     return names
 
 
+PRUNING = {"both": (False, True), "no": (False,), "yes": (True,)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description=__doc__)
     parser.add_argument("--data-root", help="the folder that holds MNIST/raw/*.gz")
     parser.add_argument("--cases", default=",".join((*CASES, PBT)))
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--pruning", choices=tuple(PRUNING), default="both")
     given = parser.parse_args()
     root = os.path.abspath(os.path.expanduser(given.data_root)) if given.data_root else None
     try:
         cases = chosen_cases(given.cases, root)
         print(machine())
-        measure_all(cases, root, given.small, max(1, given.repeats))
+        measure_all(cases, root, given.small, max(1, given.repeats), PRUNING[given.pruning])
     except InputError as error:
         sys.exit(str(error))
 
 
-def measure_all(cases: Sequence[str], data_root: str | None, small: bool, repeats: int) -> None:
+def measure_all(
+    cases: Sequence[str], data_root: str | None, small: bool, repeats: int, prunings: Sequence[bool]
+) -> None:
     """Runs and prints every case."""
     lines = []
     for case in cases:
@@ -211,7 +217,7 @@ def measure_all(cases: Sequence[str], data_root: str | None, small: bool, repeat
         making = multiprocessing.get_context("spawn").Process(target=make_features, args=(conditions,))
         making.start()
         making.join()
-        for pruning in (False, True):
+        for pruning in prunings:
             lines.append(compare(case, data_root, pruning, small, repeats))
             print("  ".join(lines[-1]), file=sys.stderr, flush=True)
     if lines:

@@ -14,7 +14,7 @@ import torch
 from gan_core.config import StructureConfig
 
 LARGEST_CALL = 32
-LARGEST_CONVOLUTIONAL_CALL = 4  # convolutions are called lane by lane: more lanes are more to trace, for nothing
+LARGEST_CONVOLUTIONAL_CALL = 1  # convolutions are called lane by lane: more lanes a call were never faster
 WHOLE_ARRAY = 2**20
 CONVOLUTIONAL = ("dcgan", "infogan")
 
