@@ -4,7 +4,7 @@ How many lanes an array has and how many a kernel is called for are two numbers.
 many as its caches hold, a GPU with all of them. K lanes.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,11 @@ from torch import Tensor
 
 from gan_core.call import Call, fill_mask
 from gan_core.config import GanConfig
-from gan_core.draws import Draws, average_weight, takes_turn
+from gan_core.draws import BLOCK_STEPS, Draws, average_weight, takes_turn
 from gan_core.lanes import column
 from gan_core.optim import Rows
 from gan_core.programs import Program, Workplace
+from gan_core.record import StepRecord
 from gan_core.step import (
     PASS_NUMBERS,
     PASSES,
@@ -49,13 +50,21 @@ class Chunk:
         self._averages = array.averages  # not of these lanes alone: all are scored by their averages then
         self._average_weights: tuple[list[float], Tensor] = ([], state.average.new_empty(0))
         self.watch = Watch(state.watch.sums[start:stop], state.watch.health)
+        updates = BLOCK_STEPS * max(config.lane.generator_steps for config in self.configs)
+        self._record = StepRecord(self.lanes, self.game.decisions, BLOCK_STEPS, updates, state.generator.flat[:0])
         self.draws = Draws(self.configs, array.networks, array.samples, state.generator.flat[:0])
         self.tensors: Tensors = {
             **self.draws.tensors,
             **_named("generator", self.generator),
             **_named("discriminator", self.discriminator),
-            **self.watch.columns(),
+            **self._record.tensors(),
         }
+        batch = self.game.structure.batch_size
+        periods = [config.lane.discriminator_steps for config in self.configs]
+        places = [next(s for s in range(p) if takes_turn(c, s)) for p, c in zip(periods, self.configs, strict=True)]
+        self._turns = list(zip(periods, places, strict=True))  # G's turns, in D steps
+        self._since_last, self._nothing = [batch * period for period in periods], [0] * self.lanes
+        self._patterns: dict[tuple[bool, ...], list[tuple[bool, ...]]] = {}
         self._masks: dict[str, dict[int, Tensor]] = {name: {} for name in PASSES}
         self._columns: dict[str, Tensor] = {}
         self._programs: dict[Hashable, Program] = {}
@@ -78,6 +87,7 @@ class Chunk:
         """Count D steps, the first of this number, and the turns of G that fall among them."""
         for step in range(first, first + count):
             self._step(step)
+        self._record.settle(self.watch, self.game.loss, self.tensors["smoothing"], self.game.scale)
 
     def look(self, images: int) -> None:
         """Takes note of how much the last step's samples vary; images: shown to D since the last look."""
@@ -85,30 +95,36 @@ class Chunk:
 
     def _step(self, step: int) -> None:
         self.draws.begin_step(step)
-        turn = [takes_turn(config, step) for config in self.configs]
         if self.game.structure.update_order == "generator_first":
-            self._update_generator(step, turn)
+            self._update_generator(step)
         else:
             self._run("fakes", step)
         self._run("discriminator", step)
+        self._record.keep_discriminator()
         self._discriminator_adam.step()
         if self.game.structure.update_order == "discriminator_first":
-            self._update_generator(step, turn)
+            self._update_generator(step)
         if self._averages:
             self._average.lerp_(self.generator.flat, self._weights_of_average(step + 1))
 
-    def _update_generator(self, step: int, turn: Sequence[bool]) -> None:
+    def _update_generator(self, step: int) -> None:
         """G's updates in the lanes whose turn it is, each on fresh latents."""
-        first = self.game.structure.update_order == "generator_first"
-        most = max((c.lane.generator_steps for c, goes in zip(self.configs, turn, strict=True) if goes), default=0)
-        if first and not most:
+        first, updates = self.game.structure.update_order == "generator_first", self._updates(step)
+        if first and not updates:
             self._run("fakes", step)
-        for j in range(most):
-            pairs = zip(self.configs, turn, strict=True)
-            active = tuple(goes and j < config.lane.generator_steps for config, goes in pairs)
-            self.draws.begin_turn(step, j, active)
+        for j, active in enumerate(updates):
+            self.draws.begin_turn(step, j)
             self._run("generator and fakes" if first and j == 0 else "generator", step, j, active)
+            self._record.keep_generator(active, self._since_last if j == 0 else self._nothing)
             self._generator_adam.step(active)
+
+    def _updates(self, step: int) -> list[tuple[bool, ...]]:
+        """Which lanes take part in each of G's updates in a step; looked up, once the same lanes had their turn."""
+        turn = tuple(step % period == place for period, place in self._turns)
+        if turn not in self._patterns:
+            steps = [c.lane.generator_steps if goes else 0 for c, goes in zip(self.configs, turn, strict=True)]
+            self._patterns[turn] = [tuple(j < count for count in steps) for j in range(max(steps))]
+        return self._patterns[turn]
 
     def _weights_of_average(self, steps: int) -> Tensor:
         """[K, 1], after so many steps."""

@@ -21,7 +21,7 @@ from gan_core.lanes import Stream, column, fill_latents, lane_empty
 from gan_core.latents import fill_step_latents, latent_numbers
 from gan_core.networks import Networks
 
-BLOCK_STEPS = 16  # D steps between two looks at whether a lane is dead; latents are drawn for so many
+BLOCK_STEPS = 32  # D steps between two looks at whether a lane is dead; latents are drawn for so many
 AVERAGED_SHARE = 0.1  # of the images seen: the longest half-life of an average
 
 
@@ -91,7 +91,6 @@ class Draws:
         self._same_order: dict[int, list[int]] = {}  # data seed -> the lanes that are shown samples in its order
         for lane, config in enumerate(self.configs):
             self._same_order.setdefault(config.data_seed, []).append(lane)
-        self._turn: tuple[int, tuple[bool, ...]] = (-1, ())
         self.tensors = self._inputs(lanes, numbers)
 
     def _inputs(self, lanes: int, numbers: int) -> dict[str, Tensor]:
@@ -109,8 +108,6 @@ class Draws:
         for name in ("smoothing", "penalty_weight", "information_weight", "continuous_code_weight"):
             field = "label_smoothing" if name == "smoothing" else name
             tensors[name] = column([getattr(config.lane, field) for config in self.configs], like)
-        tensors["active"] = torch.ones(lanes, dtype=torch.bool, device=like.device)
-        tensors["since_last"] = torch.zeros(lanes, dtype=torch.float64, device=like.device)
         return tensors
 
     def begin_step(self, step: int) -> None:
@@ -129,16 +126,11 @@ class Draws:
         if "mix" in self.tensors:
             fill_latents(self.tensors["mix"], "uniform", self._seeds, Stream.PENALTY_MIX, images_seen)
 
-    def begin_turn(self, step: int, j: int, active: tuple[bool, ...]) -> None:
+    def begin_turn(self, step: int, j: int) -> None:
         """What G's j-th update in this step needs."""
         self._feed(Stream.GENERATOR_LATENTS, j, "generator_latents", step % BLOCK_STEPS)
         if "generator_noise" in self.tensors:
             self._add_noise(self.tensors["generator_noise"], step * self._batch, 2 + j)
-        if self._turn != (j, active):
-            self._turn = (j, active)
-            since_last = [0 if j else self._batch * config.lane.discriminator_steps for config in self.configs]
-            self.tensors["active"].copy_(torch.tensor(active))
-            self.tensors["since_last"].copy_(torch.tensor(since_last))
 
     def _draw_block(self, block: int) -> None:
         self._block = block

@@ -204,15 +204,8 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     if lanes > 1:
         return torch.bmm(a, b, out=out)
     pair = lane_empty(2, out.shape[1:], out)  # a batch of one would take another path through the matrix library
-    torch.bmm(_twice(a), _twice(b), out=pair)
+    torch.bmm(a.expand(2, -1, -1), b.expand(2, -1, -1), out=pair)
     return pair[:1]
-
-
-def _twice(x: Tensor) -> Tensor:
-    """X [1, N, F] -> [2, N, F], the same lane in both, in x's own layout."""
-    if x.stride(-1) == 1:
-        return lane_empty(2, x.shape[1:], x).copy_(x.expand(2, -1, -1))
-    return lane_empty(2, x.mT.shape[1:], x).copy_(x.mT.expand(2, -1, -1)).mT
 
 
 class _LaneMatmul(torch.autograd.Function):

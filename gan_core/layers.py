@@ -314,7 +314,7 @@ class _Elu(torch.autograd.Function):
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *grad_outputs: Tensor) -> Tensor:
         (y,) = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
-        return grad_outputs[0] * (y.clamp_max(0) + 1)
+        return torch.ops.aten.elu_backward(grad_outputs[0], 1.0, 1.0, 1.0, True, y)
 
 
 def _elu(x: Tensor) -> Tensor:

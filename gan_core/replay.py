@@ -20,7 +20,7 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 from torch.utils._pytree import tree_map_only
 
-from gan_core.trace import Tensors, unchanged
+from gan_core.trace import Tensors, unchanged, written_values
 
 ALLOCATIONS = (torch.ops.aten.new_empty.default, torch.ops.aten.empty_like.default)
 FILLED = (torch.ops.aten.ones_like.default, torch.ops.aten.zeros_like.default, torch.ops.aten.new_zeros.default)
@@ -83,7 +83,7 @@ class _Plan:
         self.pool = pool
         self.calls: list[Callable[[], Any]] = []
         self._owners = _owners(graph)
-        self._written = {self._owners[node] for node in graph.nodes for node in _written(node)}
+        self._written = {self._owners[node] for node in graph.nodes for node in written_values(node)}
         given = dict(zip(graph.find_nodes(op="placeholder"), inputs, strict=True))
         found = _elided(graph, self._owners).items()
         self._elided = {made: copy for made, copy in found if _undisturbed(graph, self._owners, given, made, copy)}
@@ -140,7 +140,7 @@ class _Plan:
         if target._schema.is_mutable:
             self.calls.append(_lightest(target, args, kwargs))
             self.calls[-1]()  # so that what follows meets the numbers it will meet
-            self._values[node] = self._values[_written(node)[0]]
+            self._values[node] = self._values[written_values(node)[0]]
             return []
         result = target(*args, **kwargs)
         if self._is_constant(node):
@@ -189,27 +189,14 @@ def _is_view(target: Any) -> bool:
     return any(alias is not None and not alias.is_write for alias in aliases) and not target._schema.is_mutable
 
 
-def _written(node: fx.Node) -> list[fx.Node]:
-    """The values that a call writes into."""
-    if not isinstance(node.target, OpOverload) or not node.target._schema.is_mutable:
-        return []
-    named = dict(zip((argument.name for argument in node.target._schema.arguments), node.args, strict=False))
-    named |= node.kwargs
-    written = []
-    for argument in node.target._schema.arguments:
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            value = named.get(argument.name)
-            values = value if isinstance(value, list | tuple) else (value,)
-            written += [v for v in values if isinstance(v, fx.Node)]
-    return written
-
-
 def _owners(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
     """Value -> the value whose memory it lies in."""
     owners: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
         within = (
-            node.all_input_nodes[:1] if node.target is operator.getitem or _is_view(node.target) else _written(node)
+            node.all_input_nodes[:1]
+            if node.target is operator.getitem or _is_view(node.target)
+            else written_values(node)
         )
         owners[node] = owners[within[0]] if within else node
     return owners
@@ -227,12 +214,12 @@ def _elided(graph: fx.Graph, owners: dict[fx.Node, fx.Node]) -> dict[fx.Node, fx
         chain, value = [], source
         while value is not owner and len(chain) < 9:
             chain.append(value)
-            value = _written(value)[0] if _written(value) else value.all_input_nodes[0]
-        reshaped = all(_written(n) or n.target in RESHAPES for n in chain)
+            value = written_values(value)[0] if written_values(value) else value.all_input_nodes[0]
+        reshaped = all(written_values(n) or n.target in RESHAPES for n in chain)
         apart = destination.op == "placeholder" and len(destination.users) == 1
         shape = source.meta["val"].shape
         same = tuple(destination.meta["val"].shape) == tuple(shape)
-        same = same and shape[-1] > 1  # a product with one column is computed by its strides
+        same = same and shape[-1] > 1  # one column is computed by its strides, a product or a sum
         made = owner.meta["val"] if owner.op == "call_function" else None
         whole = isinstance(made, Tensor) and made.numel() == shape.numel()
         if apart and reshaped and same and whole and owner not in elided:

@@ -11,8 +11,8 @@ K lanes, N batch, R decisions, F features. The tensors, by name:
     latents, generator_latents          [K, N, Z] of the fakes that D sees, and of G's own step
     condition [K, N, C]                 one-hot classes, where D is told
     noise [K, 2N, ...], generator_noise where there is instance noise;  mix [K, N] of a gradient penalty
-    smoothing, penalty_weight, ...      a number a lane [K];  active [K] bool, since_last [K]: of G's step
-    d_seen, g_seen, quiet               columns of the watch's sums
+    smoothing, penalty_weight, ...      a number a lane [K]
+    d_real, d_fake, d_norm, g_fake, ... what a step leaves to be watched (`gan_core.record`)
 """
 
 from collections.abc import Callable
@@ -26,7 +26,6 @@ from gan_core.config import StructureConfig
 from gan_core.losses import LOSSES, Loss, information_loss
 from gan_core.networks import Network, Networks
 from gan_core.penalties import PENALTIES
-from gan_core.watch import add_discriminator_step, add_generator_step
 
 Tensors = dict[str, Tensor]
 CallOf = Callable[[str], Call]  # a fresh pass of one of PASSES
@@ -41,15 +40,20 @@ class Game:
 
     structure: StructureConfig
     networks: Networks
-    vanished_gradient: float
 
     @property
     def loss(self) -> Loss:
         return LOSSES[self.structure.loss]
 
-    def scale(self, logits: Tensor) -> int:
+    @property
+    def decisions(self) -> int:
+        """R."""
+        return self.structure.batch_size if self.networks.sees_samples else 1
+
+    @property
+    def scale(self) -> int:
         """By what the loss, a mean over decisions, is multiplied before it is descended, with all that is added."""
-        return logits.shape[1] if self.structure.loss_reduction == "sum" else 1
+        return self.decisions if self.structure.loss_reduction == "sum" else 1
 
 
 def make_fakes(game: Game, call_of: CallOf, tensors: Tensors) -> None:
@@ -65,18 +69,19 @@ def discriminator_gradients(game: Game, call_of: CallOf, tensors: Tensors) -> No
     weights, leaves = _leaves(tensors, "discriminator", game.networks.discriminator)
     both = tensors["both"] + tensors["noise"] if "noise" in tensors else tensors["both"]
     answers = _answers(game, weights, both, tensors.get("condition"), call_of("judging"))
-    real, fake = (answer[:, :, 0] for answer in answers)
-    loss = game.loss.discriminator(real, fake, tensors["smoothing"])
+    real, fake = (_logits(answer) for answer in answers)
+    total = game.loss.discriminator(real, fake, tensors["smoothing"])
     penalty = _penalty(game, call_of, weights, both, tensors)
     information = _information(game, answers[1], tensors["latents"], tensors)
-    total = loss
+    left = {"d_real": real, "d_fake": fake}
     if penalty is not None:
         total = total + tensors["penalty_weight"] * penalty
+        left["d_penalty"] = penalty
     if information is not None:
         total = total + tensors["information_weight"] * information
-    scale = game.scale(real)
-    norm = _descend(tensors, "discriminator", leaves, scale * total) / scale
-    add_discriminator_step(tensors["d_seen"], loss, real, fake, penalty, information, norm)
+        left["d_information"] = information
+    left["d_norm"] = _descend(tensors, "discriminator", leaves, game.scale * total)
+    _leave(tensors, left)
 
 
 def generator_gradients(game: Game, call_of: CallOf, tensors: Tensors, *, keep_fakes: bool) -> None:
@@ -90,13 +95,22 @@ def generator_gradients(game: Game, call_of: CallOf, tensors: Tensors, *, keep_f
         fake = fake + tensors["generator_noise"]
     judge = _weights(tensors, "discriminator", networks.discriminator)
     answers = networks.discriminator(judge, networks.view(fake, tensors.get("condition")), call_of("judged"))
-    logits = answers[:, :, 0]
-    loss, information = game.loss.generator(logits), _information(game, answers, latents, tensors)
-    total = loss if information is None else loss + tensors["information_weight"] * information
-    scale = game.scale(logits)
-    norm = _descend(tensors, "generator", leaves, scale * total) / scale
-    seen = tensors["g_seen"], tensors["quiet"]
-    add_generator_step(*seen, loss, norm, tensors["active"], tensors["since_last"], game.vanished_gradient)
+    logits, information = _logits(answers), _information(game, answers, latents, tensors)
+    total = game.loss.generator(logits)
+    if information is not None:
+        total = total + tensors["information_weight"] * information
+    norm = _descend(tensors, "generator", leaves, game.scale * total)
+    _leave(tensors, {"g_fake": logits, "g_norm": norm})
+
+
+def _logits(answers: Tensor) -> Tensor:
+    """[K, R, H] -> [K, R]; by a view where there are no heads, which costs no call in the pass back."""
+    return answers.squeeze(2) if answers.shape[2] == 1 else answers[:, :, 0]
+
+
+def _leave(tensors: Tensors, left: Tensors) -> None:
+    for name, value in left.items():
+        tensors[name].copy_(value.detach())
 
 
 def _weights(tensors: Tensors, role: str, network: Network) -> Tensors:
@@ -142,7 +156,7 @@ def _penalty(game: Game, call_of: CallOf, weights: Tensors, both: Tensor, tensor
     real, fake = both.split(game.structure.batch_size, 1)
 
     def logits_of(samples: Tensor) -> Tensor:
-        return networks.discriminator(weights, networks.view(samples, condition), call_of("penalty"))[:, :, 0]
+        return _logits(networks.discriminator(weights, networks.view(samples, condition), call_of("penalty")))
 
     return PENALTIES[game.structure.penalty](logits_of, real, fake, tensors["mix"])
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
@@ -28,11 +29,44 @@ def trace(function: Function, tensors: Tensors) -> fx.Graph:
         with recorder:
             function(dict(tensors))
     recorder.graph.output(None)
+    _fix_ones(recorder.graph)
     recorder.graph.eliminate_dead_code()
     for node in recorder.graph.nodes:
         if node.op != "get_attr" and "val" in node.meta:
             node.meta["val"] = tree_map_only(Tensor, _form, node.meta["val"])
     return recorder.graph
+
+
+def _fix_ones(graph: fx.Graph) -> None:
+    """Makes constants of the ones that a pass back begins with: they are made in the form of the loss, and all that
+    computes a loss is dead where nothing else reads it.
+    """
+    written = {_memory(v.meta["val"]) for node in graph.nodes for v in written_values(node)}
+    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.ones_like.default):
+        if _memory(node.meta["val"]) not in written:
+            with graph.inserting_before(node):
+                constant = graph.create_node("get_attr", f"ones_{node.name}")
+            constant.meta["val"] = node.meta["val"]
+            node.replace_all_uses_with(constant)
+
+
+def written_values(node: fx.Node) -> list[fx.Node]:
+    """The values that a call writes into."""
+    if not isinstance(node.target, OpOverload) or not node.target._schema.is_mutable:
+        return []
+    named = dict(zip((argument.name for argument in node.target._schema.arguments), node.args, strict=False))
+    named |= node.kwargs
+    written = []
+    for argument in node.target._schema.arguments:
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            value = named.get(argument.name)
+            values = value if isinstance(value, list | tuple) else (value,)
+            written += [v for v in values if isinstance(v, fx.Node)]
+    return written
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _form(tensor: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ class LaneArray:
         self.precision: Precision = precision
         self.networks = build_networks(self.structure, dataset.sample_shape, dataset.classes)
         self.health = health or HealthConfig()
-        self.game = Game(self.structure, self.networks, self.health.vanished_gradient)
+        self.game = Game(self.structure, self.networks)
         self._like = torch.empty(0, dtype=dtype, device=device)
         self.samples = Samples(dataset, self._like, on_host=self._stays_on_host(dataset))
         self.workplace = workplace or Workplace(execution, Pace(lanes_per_call or len(configs)))

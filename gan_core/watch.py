@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gan_core.health import HealthConfig, death
+from gan_core.lanes import lane_matmul
 from gan_core.reports import Death
 
 SUMS = (
@@ -46,10 +47,48 @@ class Watch:
     def _column(self, name: str) -> Tensor:
         return self.sums[:, SUMS.index(name)]
 
-    def columns(self) -> dict[str, Tensor]:
-        """What a step adds to, by the names it knows them by: views of `sums`."""
-        d, g = SUMS.index("d_steps"), SUMS.index("g_steps")
-        return {"d_seen": self.sums[:, d:g], "g_seen": self.sums[:, g : g + 3], "quiet": self._column("quiet_images")}
+    def add_discriminator_steps(
+        self, loss: Tensor, real: Tensor, fake: Tensor, penalty: Tensor, information: Tensor, gradient: Tensor
+    ) -> None:
+        """Adds S steps of every D: the game's loss [S, L], logits [S, L, R], what was added to the loss [S, L], the
+        norm of the gradient of the mean loss [S, L].
+
+        Accuracy is the share of real decisions that D puts above the fake one beside them: 1/2 is chance, in any game.
+        """
+        loss = loss.double()
+        accuracy = (real > fake).double().mean(2)
+        seen = (torch.ones_like(loss), loss, loss.square(), accuracy, penalty, information, gradient)
+        self._add("d_steps", torch.stack(seen, 2))
+
+    def add_generator_steps(
+        self, loss: Tensor, gradient: Tensor, active: Sequence[Sequence[bool]], images: Sequence[Sequence[int]]
+    ) -> None:
+        """Adds T updates of G in the active lanes, [T, L]: the game's loss and the norm of its gradient [T, L].
+        images [T, L]: shown to D since the one before; they are quiet where the norm is below `vanished_gradient`.
+        """
+        seen, quiet = torch.stack((torch.ones_like(loss), loss, gradient), 2), gradient < self.health.vanished_gradient
+        if all(map(all, active)):
+            goes = torch.ones_like(quiet)
+        else:
+            goes = torch.tensor(list(active), device=loss.device)
+            seen = torch.where(goes.unsqueeze(2), seen, 0)
+        self._add("g_steps", seen)
+        self._add_quiet(quiet, goes, images)
+
+    def _add_quiet(self, quiet: Tensor, goes: Tensor, images: Sequence[Sequence[int]]) -> None:
+        """Counts the images since a lane's last update that was not quiet."""
+        counted = self._column("quiet_images")
+        if bool((goes & ~quiet).any(0).all()) and not bool(quiet.any()):
+            counted.zero_()
+            return
+        since_loud = (goes & ~quiet).flip(0).cumsum(0).flip(0) == 0
+        shown = torch.tensor(list(images), device=counted.device) * (goes & since_loud)
+        counted.copy_(torch.where(since_loud[0], counted, 0) + shown.sum(0))
+
+    def _add(self, first: str, seen: Tensor) -> None:
+        """Adds [S, L, n] to the n columns from the first on, step after step: how they are grouped changes no bit."""
+        columns = self.sums[:, SUMS.index(first) :][:, : seen.shape[2]]
+        columns.copy_(torch.cat((columns.unsqueeze(0), seen.double())).cumsum(0)[-1])
 
     def see_samples(self, real: Tensor, fake: Tensor, images: int) -> None:
         """A look at a real and a generated batch [L, N, ...]; images: shown to D since the last look.
@@ -57,7 +96,7 @@ class Watch:
         Sample deviation is the mean over pixels of the deviation over the batch, as a share of the real batch's; 1
         where the real samples are alike (one sample is), which tells nothing.
         """
-        fakes, reals = _deviations(fake), _deviations(real)
+        fakes, reals = _deviations(torch.cat((fake, real))).chunk(2)
         share = torch.where(reals > 0, fakes / reals, 1.0)
         self._column("looks").add_(1)
         self._column("sample_deviation").add_(share)
@@ -101,52 +140,13 @@ class Watch:
         return Watch(self.sums[list(lanes)], self.health)
 
 
-def add_discriminator_step(
-    sums: Tensor,
-    loss: Tensor,
-    real: Tensor,
-    fake: Tensor,
-    penalty: Tensor | None,
-    information: Tensor | None,
-    gradient: Tensor,
-) -> None:
-    """Adds one D step of every lane to its sums [L, 7], in the order of SUMS: the game's loss [L], logits [L, R], what
-    was added to the loss [L], the norm of the gradient of the mean loss [L].
-
-    Accuracy is the share of real decisions that D puts above the fake one beside them: 1/2 is chance, in any game.
-    """
-    loss = loss.detach().double()
-    seen = (
-        torch.ones_like(loss),
-        loss,
-        loss.square(),
-        (real > fake).double().mean(1),
-        torch.zeros_like(loss) if penalty is None else penalty.detach().double(),
-        torch.zeros_like(loss) if information is None else information.detach().double(),
-        gradient.double(),
-    )
-    sums += torch.stack(seen, 1)
-
-
-def add_generator_step(
-    sums: Tensor, quiet: Tensor, loss: Tensor, gradient: Tensor, active: Tensor, images: Tensor, vanished: float
-) -> None:
-    """Adds one G step of the active lanes, bool [L], to their sums [L, 3]: steps, the game's loss and the norm of its
-    gradient [L]; and to `quiet` [L] the images [L] D was shown since the last one, where the norm is below `vanished`.
-    """
-    norm = gradient.double()
-    seen = torch.stack((torch.ones_like(norm), loss.detach().double(), norm), 1)
-    sums += torch.where(active.unsqueeze(1), seen, 0)
-    quiet.copy_(torch.where(active, torch.where(norm < vanished, quiet + images, 0), quiet))
-
-
 def _deviations(samples: Tensor) -> Tensor:
-    """[L, N, ...] -> [L], lane by lane: reduced together, a lane's last bit would depend on L."""
-    found = []
-    for lane in samples.flatten(2):
-        centred = lane - lane.mean(0)
-        found.append((centred * centred).mean(0).sqrt().mean())
-    return torch.stack(found).double()
+    """[L, N, ...] -> [L]. Sums are products with ones: a lane's are then the same bits whatever L is."""
+    rows = samples.flatten(2)
+    over_samples, over_numbers = rows.new_ones(len(rows), 1, rows.shape[1]), rows.new_ones(len(rows), rows.shape[2], 1)
+    centred = rows - lane_matmul(over_samples, rows) / rows.shape[1]
+    variances = lane_matmul(over_samples, centred * centred) / rows.shape[1]
+    return lane_matmul(variances.sqrt(), over_numbers).flatten().double() / rows.shape[2]
 
 
 def _means(sums: dict[str, float]) -> dict[str, float]:

@@ -67,7 +67,7 @@ class FedGan(StockGan):
         self.latents_drawn += 1
         if self.latents_drawn == 1:
             return self.draws.tensors["latents"][0].clone()
-        self.draws.begin_turn(self.number, j, (True,))
+        self.draws.begin_turn(self.number, j)
         return self.draws.tensors["generator_latents"][0].clone()
 
 

@@ -19,7 +19,7 @@ from gan_core.data import Dataset
 from gan_core.lanes import Stream, fill_latents
 
 LATENTS_OF_D, LATENTS_OF_G, ORDER, CODES, NOISE, MIX = 3, 4, 5, 12, 14, 15  # the core's streams by number
-BLOCK_STEPS = 16  # whose latents are drawn at once
+BLOCK_STEPS = 32  # whose latents are drawn at once
 
 
 def normals(seed: int, purpose: int, seen: tuple[int, int], shape: tuple[int, ...]) -> Tensor:

@@ -31,7 +31,7 @@ def made(case: str, dataset: Dataset, lanes: slice = slice(None)) -> Draws:
 def fed(draws: Draws, step: int, j: int = 0) -> Fed:
     """Everything that D's step of this number is fed, and G's j-th update in it; the place of fakes aside."""
     draws.begin_step(step)
-    draws.begin_turn(step, j, (True,) * len(draws.configs))
+    draws.begin_turn(step, j)
     return {name: tensor.clone() for name, tensor in draws.tensors.items() if name not in ("both", "fake")}
 
 
@@ -106,17 +106,6 @@ def test_real_samples_of_a_block_are_the_data_sets_order_across_the_end_of_an_ep
             assert torch.equal(epoch.sort().values, values)
     assert torch.equal(real[0], real[3])  # of one data seed
     assert not torch.equal(real[0], real[1])
-
-
-def test_of_g_is_told_who_takes_part_and_what_d_was_shown_since_the_last_update(few):
-    draws = made("mlp", few("digits"))
-    draws.begin_step(0)
-    draws.begin_turn(0, 0, (True, False, True, True))
-    assert draws.tensors["active"].tolist() == [True, False, True, True]
-    assert draws.tensors["since_last"].tolist() == [BATCH * k for k in (1, 2, 3, 1)]
-    draws.begin_turn(0, 1, (False, False, False, True))
-    assert draws.tensors["active"].tolist() == [False, False, False, True]
-    assert draws.tensors["since_last"].tolist() == [0] * 4
 
 
 def test_a_generator_of_k_takes_its_turn_after_k_steps_or_before_them():

@@ -55,7 +55,7 @@ IMAGE_CONFIG = GanConfig(
 
 @pytest.fixture(autouse=True, scope="module")
 def _blocks_of_one_step() -> Iterator[None]:
-    """So that a training can be stopped after every step; latents are drawn for sixteen of them as ever."""
+    """So that a training can be stopped after every step; latents are drawn for many at once as ever."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gan_core.training.BLOCK_STEPS", 1)
         yield
@@ -314,8 +314,8 @@ DIVERGING = replace(
 @pytest.mark.usefixtures("_blocks_as_ever")
 def test_a_training_that_dies_says_where_and_why_and_keeps_nothing_of_the_dead(workshop, tmp_path):
     folder, calls = ModelFolder(tmp_path), Calls()
-    with pytest.raises(InputError, match="diverged at 208 images: discriminator loss is nan; lower the rates"):
-        train_model(DIVERGING, workshop, folder, images=260, evaluate_at_images=(260,), on_progress=calls)
+    with pytest.raises(InputError, match="diverged at 416 images: discriminator loss is nan; lower the rates"):
+        train_model(DIVERGING, workshop, folder, images=520, evaluate_at_images=(520,), on_progress=calls)
     assert calls.scorings() == []
     assert [path.name for path in tmp_path.iterdir()] == []
 
@@ -327,14 +327,14 @@ STILL_HEALTH = HealthConfig(collapsed_deviation=1e6, collapsed_images=600)
 @pytest.mark.usefixtures("_blocks_as_ever")
 @pytest.mark.parametrize("objective", ["fidelity", "wasserstein", "mean_error"])
 def test_a_training_that_died_is_refused_again_when_it_is_run_again_and_keeps_what_it_had(tmp_path, objective):
-    """Scored alive at 130 images, dead at 624 (48 steps of 13, three looks): whatever score decides, its files stay
+    """Scored alive at 130 images, dead at 832 (64 steps of 13, two looks): whatever score decides, its files stay
     readable, and its best generator stays.
     """
     conditions = Conditions(dataset="gaussian", objective=objective, health=STILL_HEALTH)
     workshop, folder = Workshop(conditions, device="cpu"), ModelFolder(tmp_path)
     kept = []
     for _ in range(3):
-        with pytest.raises(InputError, match="collapsed at 624 images: G ignores its latent"):
+        with pytest.raises(InputError, match="collapsed at 832 images: G ignores its latent"):
             train_model(STILL, workshop, folder, images=1300, evaluate_at_images=(130, 1300), on_progress=Calls())
         assert [row["images_seen"] for row in read_metrics(folder.metrics)] == [130]
         kept.append(outcome(folder))

@@ -135,9 +135,9 @@ def test_two_lanes_may_die_at_different_times_and_seconds_are_counted_once(gauss
         if images == WATCHED:
             poison(array, 3)  # while lane 0 has yet to leave
 
-    reports = array.train_to(1000, block)
+    reports = array.train_to(2000, block)
     elapsed = time.monotonic() - started
-    assert [report.images_seen for report in reports] == [WATCHED, 1000, 1000, 2 * WATCHED, 1000]
+    assert [report.images_seen for report in reports] == [WATCHED, 2000, 2000, 2 * WATCHED, 2000]
     assert [report.death is None for report in reports] == [False, True, True, False, True]
     total = sum(report.seconds for report in reports)
     assert 0.5 * elapsed < total <= elapsed
@@ -214,8 +214,8 @@ def test_a_generator_that_answers_alike_collapses_and_its_neighbours_go_on(gauss
     still = replace(configs()[0], lane=LaneConfig(generator_lr=0.0))
     array = ScoredArray(LaneArray([still, *configs()[1:]], gaussian, health=health, execution="eager"), scorer, health)
     array.array.state.generator.flat[0] = 0.0
-    reports = array.train_to(1000)
-    assert [report.images_seen for report in reports] == [2 * WATCHED, 1000, 1000]
+    reports = array.train_to(2000)
+    assert [report.images_seen for report in reports] == [2 * WATCHED, 2000, 2000]
     assert [report.death.outcome if report.death else None for report in reports] == ["collapsed", None, None]
 
 

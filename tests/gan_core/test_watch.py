@@ -15,9 +15,10 @@ from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.health import HealthConfig
 from gan_core.training import LaneArray
-from gan_core.watch import SUMS, Watch, add_discriminator_step, add_generator_step
+from gan_core.watch import SUMS, Watch
 
 LIKE = torch.empty(0, dtype=torch.float64)
+LAST = 3 * BLOCK_STEPS  # 1,536 images of batches of 16; a multiple of 3
 TINY = {"generator_width": 8, "discriminator_width": 8, "latent_size": 3, "batch_size": 16}
 
 
@@ -33,15 +34,14 @@ def column(of: Watch, name: str) -> list[float]:
     return of.sums[:, SUMS.index(name)].tolist()
 
 
-def see_discriminator(seen: Watch, *step: Tensor | None) -> None:
+def see_discriminator(seen: Watch, loss: Tensor, real: Tensor, fake: Tensor, *rest: Tensor | None) -> None:
     """One step of every D: loss, real, fake, penalty, information, gradient."""
-    add_discriminator_step(seen.columns()["d_seen"], *step)  # pyright: ignore[reportArgumentType]
+    penalty, information, gradient = (torch.zeros_like(loss) if part is None else part for part in rest)
+    seen.add_discriminator_steps(*(part.unsqueeze(0) for part in (loss, real, fake, penalty, information, gradient)))
 
 
 def see_generator(seen: Watch, loss: Tensor, gradient: Tensor, active: list[bool], images: list[int]) -> None:
-    columns, since_last = seen.columns(), torch.tensor(images, dtype=torch.float64)
-    turn = torch.tensor(active), since_last, seen.health.vanished_gradient
-    add_generator_step(columns["g_seen"], columns["quiet"], loss, gradient, *turn)
+    seen.add_generator_steps(loss.unsqueeze(0), gradient.unsqueeze(0), [active], [images])
 
 
 def test_what_is_read_is_the_mean_over_the_steps_of_each_lane():
@@ -87,6 +87,32 @@ def test_images_without_a_gradient_are_counted_by_lane_and_begin_anew_with_one()
     assert column(seen, "quiet_images") == [0, 160, 0]
     see_generator(seen, loss, quiet, [True, True, True], [8, 80, 8])
     assert column(seen, "quiet_images") == [8, 240, 8]
+
+
+def test_steps_added_together_are_those_added_one_by_one_bit_for_bit():
+    one_by_one, together = watch(vanished_gradient=1.0), watch(vanished_gradient=1.0)
+    losses, real, fake, penalties, information = (numbers(9, 3, 5, seed=s) for s in range(5))
+    losses, penalties, information, norms = (
+        losses[..., 0],
+        penalties[..., 0],
+        information[..., 0],
+        2 * fake[..., 0].abs(),
+    )
+    active = (numbers(9, 3, seed=7) > -0.5).tolist()
+    active[3], norms[5, 1], losses[5, 1] = [False] * 3, math.nan, math.nan
+    active[5][1] = True
+    images = [[8, 16, 24]] * 8 + [[0, 0, 0]]
+    for first, last in ((0, 1), (1, 4), (4, 9)):
+        part = slice(first, last)
+        see = losses[part], real[part], fake[part], penalties[part], information[part], norms[part]
+        together.add_discriminator_steps(*see)
+        together.add_generator_steps(losses[part], norms[part], active[part], images[part])
+    for step in range(9):
+        parts = penalties[step], information[step], norms[step]
+        see_discriminator(one_by_one, losses[step], real[step], fake[step], *parts)
+        see_generator(one_by_one, losses[step], norms[step], active[step], images[step])
+    assert bits(one_by_one.sums) == bits(together.sums)
+    assert len({*column(together, "quiet_images")}) > 1
 
 
 def test_images_with_still_samples_are_counted_by_lane_and_begin_anew():
@@ -190,55 +216,57 @@ def planted(digits: Dataset, lanes: list[LaneConfig], health: HealthConfig, **st
 def test_a_saturated_lane_dies_of_its_vanished_gradient_counted_in_images_that_d_saw(digits: Dataset, order: str):
     lanes = [LaneConfig(discriminator_lr=0.0, discriminator_steps=k, generator_steps=g) for k, g in ((1, 1), (3, 2))]
     lanes.append(LaneConfig())
-    health = HealthConfig(vanished_images=16 * 48)
+    health = HealthConfig(vanished_images=16 * LAST)
     array = planted(digits, lanes, health, loss="minimax_clamped", update_order=order)
     views = array.state.discriminator.views
     last = max((name for name in views if name.endswith("bias")), key=lambda name: int(name.partition(".")[0]))
     views[last][:2] = -50
     counted = []
-    for step in range(1, 48):
+    for step in range(1, LAST):
         array.train_to(16 * step)
         counted.append(column(array.state.watch, "quiet_images"))
     assert not array.train_to(10**6)
     counted.append(column(array.state.watch, "quiet_images"))
-    assert array.state.images_seen == 16 * 48
+    assert array.state.images_seen == 16 * LAST
     first = 1 if order == "generator_first" else 0
     for step, quiet in enumerate(counted, 1):
         turns = step // 3 if not first else -(-step // 3)
         assert quiet == [16 * step, 16 * 3 * turns, 0]
     dead = array.dead()
     assert [found is None for found in dead] == [False, False, True]
-    assert {found.reason for found in dead if found} == {"no gradient for G in 768 images: its norm stays below 1e-06"}
+    assert {found.reason for found in dead if found} == {
+        "no gradient for G in 1,536 images: its norm stays below 1e-06"
+    }
     assert {found.outcome for found in dead if found} == {"diverged"}
 
 
 def test_the_same_logits_kill_nobody_in_the_unclamped_game(digits: Dataset):
-    array = planted(digits, [LaneConfig(discriminator_lr=0.0)], HealthConfig(vanished_images=16 * 16))
+    array = planted(digits, [LaneConfig(discriminator_lr=0.0)], HealthConfig(vanished_images=16 * BLOCK_STEPS))
     views = array.state.discriminator.views
     views[max((name for name in views if name.endswith("bias")), key=lambda name: int(name.partition(".")[0]))].fill_(
         -50
     )
-    assert array.train_to(16 * 32)
+    assert array.train_to(16 * 2 * BLOCK_STEPS)
     assert column(array.state.watch, "quiet_images") == [0]
 
 
 def test_a_generator_that_ignores_its_latent_dies_as_collapsed(digits: Dataset):
     lanes = [LaneConfig(), LaneConfig(generator_lr=0.0)]
-    array = planted(digits, lanes, HealthConfig(collapsed_images=16 * 48))
+    array = planted(digits, lanes, HealthConfig(collapsed_images=16 * 3 * BLOCK_STEPS))
     for name, view in array.state.generator.views.items():
         if name.startswith("4."):  # the last of G's layers that has weights
             view[1] = 0
-    assert array.train_to(16 * 47)
-    assert column(array.state.watch, "still_images") == [0, 16 * 32]
-    assert not array.train_to(16 * 100)
-    assert array.state.images_seen == 16 * 48
+    assert array.train_to(16 * (3 * BLOCK_STEPS - 1))
+    assert column(array.state.watch, "still_images") == [0, 16 * 2 * BLOCK_STEPS]
+    assert not array.train_to(16 * 200)
+    assert array.state.images_seen == 16 * 3 * BLOCK_STEPS
     dead = array.dead()
     assert dead[0] is None
     assert dead[1] is not None
     assert dead[1].outcome == "collapsed"
-    assert "768 images" in dead[1].reason
+    assert f"{16 * 3 * BLOCK_STEPS:,} images" in dead[1].reason
     array.keep([0])
-    assert array.train_to(16 * 50)
+    assert array.train_to(16 * (3 * BLOCK_STEPS + 2))
 
 
 def test_training_stops_at_every_look_while_a_dead_lane_is_kept(digits: Dataset):

@@ -1,0 +1,70 @@
+"""What steps leave to be watched: logits and norms, kept as they are until the end of their block.
+
+A step's own programs only write them down. Losses, accuracies and sums are computed from them for all steps of a block
+at once, by a few calls on tensors of some size in place of dozens on tiny ones in every step.
+
+K lanes, N batch, R decisions, S D steps of a block, T updates of G in it.
+"""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from gan_core.lanes import lane_empty
+from gan_core.losses import Loss
+from gan_core.watch import Watch
+
+
+class StepRecord:
+    """Rows that a step writes, and those of the steps before it in their block."""
+
+    def __init__(self, lanes: int, decisions: int, steps: int, updates: int, like: Tensor) -> None:
+        """steps, updates: S, and T at most."""
+        self._decisions = decisions
+        self._d, self._g = lane_empty(lanes, (2 * decisions + 3,), like), lane_empty(lanes, (decisions + 1,), like)
+        self._d_kept, self._g_kept = (like.new_empty(n, *r.shape) for n, r in ((steps, self._d), (updates, self._g)))
+        self._d.zero_()
+        self._d_count = 0
+        self._turns: list[tuple[Sequence[bool], Sequence[int]]] = []
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a step writes, by name: logits [K, R], the rest [K]. A norm is of the gradient of what is descended.
+        What a structure lacks stays 0.
+        """
+        real, fake, penalty, information, norm = self._discriminator_parts(self._d)
+        return {
+            **{"d_real": real, "d_fake": fake, "d_penalty": penalty, "d_information": information, "d_norm": norm},
+            **{"g_fake": self._g[:, : self._decisions], "g_norm": self._g[:, self._decisions]},
+        }
+
+    def _discriminator_parts(self, rows: Tensor) -> tuple[Tensor, ...]:
+        logits = 2 * self._decisions
+        return *rows[..., :logits].chunk(2, -1), *rows[..., logits:].unbind(-1)
+
+    def keep_discriminator(self) -> None:
+        """D's step is done."""
+        self._d_kept[self._d_count].copy_(self._d)
+        self._d_count += 1
+
+    def keep_generator(self, active: Sequence[bool], images: Sequence[int]) -> None:
+        """An update of G is done in the active lanes; images: that D was shown since the lane's last turn [K]."""
+        self._g_kept[len(self._turns)].copy_(self._g)
+        self._turns.append((active, images))
+
+    def settle(self, watch: Watch, loss: Loss, smoothing: Tensor, scale: int) -> None:
+        """Adds all that is kept to what is watched, and forgets it. scale: of what is descended to the loss."""
+        if self._d_count:
+            kept = self._d_kept[: self._d_count]
+            real, fake, penalty, information, norm = self._discriminator_parts(kept)
+            losses = _per_step(lambda r, f: loss.discriminator(r, f, smoothing.repeat(len(kept))), real, fake)
+            watch.add_discriminator_steps(losses, real, fake, penalty, information, norm / scale)
+        if self._turns:
+            kept = self._g_kept[: len(self._turns)]
+            losses = _per_step(loss.generator, kept[..., : self._decisions])
+            watch.add_generator_steps(losses, kept[..., self._decisions] / scale, *zip(*self._turns, strict=True))
+        self._d_count, self._turns = 0, []
+
+
+def _per_step(function: Callable[..., Tensor], *logits: Tensor) -> Tensor:
+    """Logits [S, K, R] -> [S, K], by a function of [L, R]."""
+    return function(*(part.flatten(0, 1) for part in logits)).view(logits[0].shape[:2])
