@@ -66,13 +66,18 @@ class Chunk:
         self._since_last, self._nothing = [batch * period for period in periods], [0] * self.lanes
         self._patterns: dict[tuple[bool, ...], list[tuple[bool, ...]]] = {}
         self._masks: dict[str, dict[int, Tensor]] = {name: {} for name in PASSES}
-        self._columns: dict[str, Tensor] = {}
+        self._columns: dict[int, dict[str, Tensor]] = {}
         self._programs: dict[Hashable, Program] = {}
 
     @property
     def lanes(self) -> int:
         """K."""
         return len(self.configs)
+
+    @property
+    def updates_per_step(self) -> float:
+        """Of D and G in all lanes, on average: what lanes of different k have to do."""
+        return sum(1 + c.lane.generator_steps / c.lane.discriminator_steps for c in self.configs)
 
     def prepare(self, step: int) -> None:
         """Builds the programs of a step in which all lanes update both networks; no state changes."""
@@ -145,13 +150,19 @@ class Chunk:
         program()
 
     def _program(self, name: str, step: int, j: int, active: tuple[bool, ...] | None) -> Program:
-        """Which lanes' buffers it moves is part of it, where networks have buffers."""
-        key = (name, active if self.generator.buffers or self.discriminator.buffers else None)
+        """G is updated in the lanes up to the last one that takes part, and no kernel is called for those behind it.
+        Which lanes' buffers are moved is part of a program, where networks have buffers.
+        """
+        behind = active[::-1].index(True) if active is not None and name == "generator" else 0
+        lanes = self.lanes - behind
+        key = (name, lanes, active if self.generator.buffers or self.discriminator.buffers else None)
         if key not in self._programs:
-            self._programs[key] = self._build(name, step, j, key[1])
+            self._programs[key] = self._build(name, lanes, step, j, key[2])
         return self._programs[key]
 
-    def _build(self, name: str, step: int, j: int, active: tuple[bool, ...] | None) -> Program:
+    def _build(self, name: str, lanes: int, step: int, j: int, active: tuple[bool, ...] | None) -> Program:
+        """A program of the first lanes."""
+
         def function(tensors: Tensors) -> None:
             call_of = partial(self._call, tensors, (step * self.game.structure.batch_size, j), active, name)
             if name == "fakes":
@@ -161,7 +172,7 @@ class Chunk:
             else:
                 generator_gradients(self.game, call_of, tensors, keep_fakes=name == "generator and fakes")
 
-        passes, lane = _passes(name, self.game), [config.lane for config in self.configs]
+        passes, lane = _passes(name, self.game), [config.lane for config in self.configs[:lanes]]
         if any(share for pass_name in passes for share in self._dropout(pass_name)):
             with unchanged(self.tensors):
                 function(self.tensors)  # finds the masks that dropout needs
@@ -175,7 +186,8 @@ class Chunk:
                 for x in lane
             ),
         )
-        return self.workplace.build(function, {**self.tensors, **masks}, baked)
+        given = {name: tensor[:lanes] for name, tensor in {**self.tensors, **masks}.items()}
+        return self.workplace.build(function, given, baked)
 
     def _call(
         self, tensors: Tensors, seen: tuple[int, int], active: tuple[bool, ...] | None, program: str, pass_name: str
@@ -184,7 +196,8 @@ class Chunk:
         everybody = program in ("fakes", "discriminator") or (
             program == "generator and fakes" and pass_name == "making"
         )
-        lane = [config.lane for config in self.configs]
+        lanes = len(tensors["both"])
+        lane = [config.lane for config in self.configs[:lanes]]
         moving = [False] * len(lane) if pass_name == "penalty" else None if everybody else active
         masks = self._masks[pass_name]
         if tensors is not self.tensors:
@@ -192,13 +205,13 @@ class Chunk:
         return Call(
             [x.batch_norm_eps for x in lane],
             [x.batch_norm_momentum for x in lane],
-            self._dropout(pass_name),
+            self._dropout(pass_name)[:lanes],
             training=True,
             active=moving,
-            seeds=[config.seed for config in self.configs],
+            seeds=[config.seed for config in self.configs[:lanes]],
             seen=(seen[0], _number(pass_name, seen[1])),
             masks=masks,
-            columns=self._columns,
+            columns=self._columns.setdefault(lanes, {}),
         )
 
     def _dropout(self, pass_name: str) -> list[float]:

@@ -2,9 +2,10 @@
 
 More lanes a call share its overhead, fewer stay in the caches; which wins depends on the model and the machine. So the
 first blocks of an array are trained in calls of 1, 2, 4, ... lanes side by side, and the second is timed; where the
-largest was the best, twice as many are tried in two blocks more. From then on all are trained in calls of the size
-that took the least time a lane. Nothing is trained for the measurement alone, and one lane a call is among what is
-measured, so that no model is slower than by itself. On the CPU a lane's bits do not depend on the choice.
+largest was the best, twice as many are tried in two blocks more, by a later array where this one has too few lanes.
+From then on all are trained in calls of the size that took the least time an update (of D or of G: lanes of larger k
+have fewer). Nothing is trained for the measurement alone, and one lane a call is among what is measured, so that no
+model is slower than by itself. On the CPU a lane's bits do not depend on the choice.
 """
 
 from collections.abc import Callable
@@ -25,21 +26,32 @@ def largest_call(structure: StructureConfig) -> int:
 
 
 class Pace:
-    """The size of a call for arrays of one structure.
-
-    size: lanes a call, once it is known; None until then. given: fixes it. largest: of those that are tried.
-    """
+    """The size of a call for arrays of one structure. given: fixes it. largest: of those that are tried."""
 
     def __init__(self, given: int | None = None, largest: int = LARGEST_CALL) -> None:
-        self.size = given
-        self._largest = largest
-        self._trial: int | None = None  # the size that all are trained in, to be timed
-        self._seconds: dict[int, float] = {}  # size of a call -> seconds a lane of its timed block
+        self._given, self._largest = given, largest
+        self._seconds: dict[int, float] = {}  # size of a call -> seconds an update of a lane, in its timed block
         self._blocks = 0
+
+    @property
+    def size(self) -> int | None:
+        """Lanes a call: what is given, or else the best so far; None until one is known."""
+        if self._given is not None or not self._seconds:
+            return self._given
+        return min(self._seconds, key=lambda size: (self._seconds[size], -size))
+
+    def tries(self, lanes: int) -> int | None:
+        """The size that is tried next with an array of so many lanes, once one is known: twice the best, if it has not
+        been. An array of more lanes than those before may have more to try.
+        """
+        best = self.size
+        if self._given is not None or best is None:
+            return None
+        return 2 * best if 2 * best <= min(self._largest, lanes) and 2 * best not in self._seconds else None
 
     def parts(self, lanes: int) -> list[int]:
         """Sizes of the chunks that so many lanes are trained in now."""
-        size = self.size or self._trial
+        size = self.tries(lanes) or self.size
         if size is not None:
             whole, rest = divmod(lanes, size)
             return [size] * whole + ([rest] if rest else [])
@@ -50,21 +62,16 @@ class Pace:
         return sorted(parts)
 
     def note(self, seconds: dict[int, float], lanes: int) -> bool:
-        """Told the seconds a lane took in a block, by size of a call, of an array of so many lanes; answers whether
-        `parts` is another now.
+        """Told the seconds that a lane's update took in a block, by size of a call, of an array of so many lanes;
+        answers whether `parts` is another now.
         """
-        if self.size is not None or lanes == 1:
+        if lanes == 1 or (self.size is not None and self.tries(lanes) is None):
             return False
         self._blocks += 1
         if self._blocks < 2:  # the first block also traces and plans
             return False
         self._blocks = 0
         self._seconds |= seconds
-        best = min(self._seconds, key=lambda size: (self._seconds[size], -size))
-        if 2 * best <= min(self._largest, lanes) and 2 * best not in self._seconds:
-            self._trial = 2 * best
-        else:
-            self.size = best
         return True
 
     def halve(self, tried: int) -> None:
@@ -73,7 +80,7 @@ class Pace:
         """
         if tried < 2:
             raise ValueError("one lane a call is the least")
-        self._largest = self.size = tried // 2
+        self._largest = self._given = tried // 2
 
 
 def is_out_of_memory(error: BaseException) -> bool:

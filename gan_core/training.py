@@ -10,6 +10,7 @@ One configuration is an array of one lane; there is no other code path. L lanes,
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import torch
@@ -161,16 +162,17 @@ class LaneArray:
 
     def _train_block(self, first: int, count: int) -> None:
         """So many D steps from the first on, chunk after chunk: what a chunk works on stays in the caches."""
-        pace, seconds = self.workplace.pace, {}
+        pace, seconds, updates = self.workplace.pace, defaultdict[int, float](float), defaultdict[int, float](float)
         if not self._chunks:
             until_it_fits(lambda: self._make_chunks(first), pace, lambda: max(pace.parts(self.lanes)))
         for chunk in self._chunks:
             started = time.thread_time()
             chunk.train(first, count)
-            seconds[chunk.lanes] = (time.thread_time() - started) / chunk.lanes
+            seconds[chunk.lanes] += time.thread_time() - started
+            updates[chunk.lanes] += chunk.updates_per_step
             if (first + count) % BLOCK_STEPS == 0:  # before a change of the chunks forgets the samples
                 chunk.look(BLOCK_STEPS * self.structure.batch_size)
-        if count == BLOCK_STEPS and pace.note(seconds, self.lanes):
+        if count == BLOCK_STEPS and pace.note({k: seconds[k] / updates[k] for k in seconds}, self.lanes):
             self._chunks = []
 
     def _make_chunks(self, step: int) -> None:

@@ -10,7 +10,7 @@ from gan_core.pace import LARGEST_CONVOLUTIONAL_CALL, Pace, is_out_of_memory, la
 def told(pace: Pace, lanes: int, seconds_of: dict[int, float]) -> list[list[int]]:
     """The parts of the blocks until the size is known, each lane taking what its call's size says."""
     blocks = []
-    while pace.size is None and len(blocks) < 20:
+    while (pace.size is None or pace.tries(lanes)) and len(blocks) < 20:
         blocks.append(pace.parts(lanes))
         pace.note({size: seconds_of.get(size, 1.0) for size in blocks[-1]}, lanes)
     return blocks
@@ -44,6 +44,15 @@ def test_where_the_largest_is_the_best_twice_as_many_are_tried_and_may_lose():
         blocks = told(pace, 40, {16: 0.2, 32: at_32})
         assert blocks == [[1, 2, 4, 8, 9, 16]] * 2 + [[32, 8]] * 2
         assert pace.size == chosen
+
+
+def test_a_later_array_of_more_lanes_tries_what_an_earlier_one_could_not():
+    pace = Pace(largest=8)
+    assert told(pace, 3, {2: 0.5}) == [[1, 2]] * 2
+    assert (pace.size, pace.tries(3), pace.tries(4)) == (2, None, 4)
+    assert told(pace, 9, {4: 0.4, 8: 0.6}) == [[4, 4, 1]] * 2 + [[8, 1]] * 2
+    assert (pace.size, pace.parts(9), pace.parts(3)) == (4, [4, 4, 1], [3])
+    assert pace.tries(100) is None
 
 
 def test_a_lane_alone_decides_nothing_for_later_arrays():
