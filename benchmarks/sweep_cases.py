@@ -22,8 +22,9 @@ DCGAN = {
     "structure.discriminator_width": 32,
     "structure.discriminator_norm": "published",
 }
-WIDTHS = {"choices": [16, 32]}
-DCGAN_RANGES = {"structure.generator_width": WIDTHS, "structure.discriminator_width": WIDTHS}
+BOTH_WIDTHS = ("structure.generator_width", "structure.discriminator_width")
+DCGAN_RANGES = dict.fromkeys(BOTH_WIDTHS, {"choices": [16, 32]})
+MLP_RANGES = dict.fromkeys(BOTH_WIDTHS, {"choices": [64, 128, 256]})
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,13 @@ CASES: dict[str, Case] = {
         (64_000, 128_000),
     ),
     "digits": Case("8x8 digits, up to 2,000 D steps", "digits", 64, (32_000, 128_000)),
-    "mnist": Case("the mlp space, G's widths 64 to 256, up to 900 D steps", "mlp", 24, (19_200, 57_600), on_disk=True),
+    "mnist": Case(
+        "the mlp space, widths 64 to 256, up to 900 D steps",
+        {"extends": "mlp", "ranges": MLP_RANGES},
+        24,
+        (19_200, 57_600),
+        on_disk=True,
+    ),
     "dcgan": Case(
         "28x28, widths 16 and 32, up to 150 D steps",
         {"extends": "dcgan", "base": DCGAN, "ranges": DCGAN_RANGES},

@@ -300,14 +300,17 @@ def leaky_relu(slope: float) -> Elementwise:
     return Elementwise(lambda x: F.leaky_relu(x, slope), exact=True)
 
 
+ELU_IS_FLAT = -50.0
+
+
 class _Elu(torch.autograd.Function):
     """The number itself above 0, exp(x) - 1 below (Clevert et al. 2016): `F.elu` to rounding, whose expm1 takes ten
-    times as long.
+    times as long. So does exp where it underflows: two hundred times. At ELU_IS_FLAT and below, exp(x) - 1 is -1.
     """
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
-        y = torch.maximum(x, x.clamp_max(0).exp() - 1)  # exp(x) - 1 is never below x
+        y = torch.maximum(x, x.clamp(ELU_IS_FLAT, 0).exp() - 1)  # exp(x) - 1 is never below x
         ctx.save_for_backward(y)
         return y
 
