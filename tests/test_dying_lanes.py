@@ -28,7 +28,7 @@ RUNGS = (320, 1600, 2400)
 RING = StructureConfig(
     architecture="gaussian", dataset="ring", generator_width=16, discriminator_width=16, latent_size=2, batch_size=16
 )
-HEALTH = HealthConfig(collapsed_deviation=0.05, collapsed_images=1000, vanished_images=500)
+HEALTH = HealthConfig(collapsed_deviation=0.05, collapsed_images=1000, vanished_images=400)
 GOOD = [
     GanConfig(structure=RING, lane=LaneConfig(generator_lr=rate, discriminator_lr=rate, beta1=0.5), seed=seed)
     for seed, rate in ((1, 1e-2), (2, 2e-2))
@@ -36,7 +36,7 @@ GOOD = [
 STILL = GanConfig(structure=RING, lane=LaneConfig(generator_lr=0.0, discriminator_lr=1e-2, beta1=0.5), seed=3)
 WILD = GanConfig(structure=RING, lane=LaneConfig(generator_lr=10, discriminator_lr=10, beta1=0, beta2=0), seed=8)
 ALL = [STILL, GOOD[0], WILD, GOOD[1]]
-DEATHS = {0: ("collapsed", 1024, "G ignores its latent"), 2: ("diverged", 768, "no gradient for G")}
+DEATHS = {0: ("collapsed", 1024, "G ignores its latent"), 2: ("diverged", 512, "no gradient for G")}
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_an_array_whose_lanes_are_all_dead_is_reported_saved_and_loaded(workshop
     array = workshop.build([STILL, WILD])
     reports = array.train_to(1600)
     assert [report.death.outcome for report in reports if report.death] == ["collapsed", "diverged"]
-    assert [report.images_seen for report in reports] == [1024, 768]
+    assert [report.images_seen for report in reports] == [1024, 512]
     array.save(tmp_path / "array")
     again = workshop.build([STILL, WILD])
     again.load(tmp_path / "array")
