@@ -4,16 +4,18 @@ How many lanes an array has and how many a kernel is called for are two numbers.
 many as its caches hold, a GPU with all of them. K lanes.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from gan_core.call import Call, fill_mask
 from gan_core.config import GanConfig
 from gan_core.draws import BLOCK_STEPS, Draws, average_weight, takes_turn
 from gan_core.lanes import column
+from gan_core.native.block import NativeBlock
 from gan_core.optim import Rows
 from gan_core.programs import Program, Workplace
 from gan_core.record import StepRecord
@@ -68,6 +70,15 @@ class Chunk:
         self._masks: dict[str, dict[int, Tensor]] = {name: {} for name in PASSES}
         self._columns: dict[int, dict[str, Tensor]] = {}
         self._programs: dict[Hashable, Program] = {}
+        # Which lanes' buffers move is part of a program: compiled or not would depend on the neighbours.
+        buffers = self.generator.buffers or self.discriminator.buffers
+        self._compiles = not buffers and self.workplace.compiles(state.generator.flat)
+        self._block: NativeBlock | None = None
+        if self._compiles:
+            with self.workplace.without_compiler():
+                self._generator_adam.compile()
+                self._discriminator_adam.compile()
+            self._compiles = self.workplace.compiles(state.generator.flat)
 
     @property
     def lanes(self) -> int:
@@ -83,6 +94,10 @@ class Chunk:
         """Builds the programs of a step in which all lanes update both networks; no state changes."""
         first = self.game.structure.update_order == "generator_first"
         everybody = (True,) * self.lanes
+        if self._compiles and self.draws.in_blocks:
+            self._block = self._compiled_block(step)
+            if self._block is not None:
+                return
         self._program("generator and fakes" if first else "fakes", step, 0, everybody if first else None)
         self._program("discriminator", step, 0, None)
         if not first or any(config.lane.generator_steps > 1 for config in self.configs):
@@ -90,13 +105,37 @@ class Chunk:
 
     def train(self, first: int, count: int) -> None:
         """Count D steps, the first of this number, and the turns of G that fall among them."""
-        for step in range(first, first + count):
-            self._step(step)
+        if self._block is not None:
+            updates = [self._updates(step) for step in range(first, first + count)]
+            weights = None
+            if self._averages:
+                columns = [self._weights_of_average(step + 1) for step in range(first, first + count)]
+                weights = torch.cat(columns, 1).mT.contiguous()
+            self._block.run(first, updates, (self._since_last, self._nothing), weights)
+        else:
+            for step in range(first, first + count):
+                self._step(step)
         self._record.settle(self.watch, self.game.loss, self.tensors["smoothing"], self.game.scale)
 
     def look(self, images: int) -> None:
         """Takes note of how much the last step's samples vary; images: shown to D since the last look."""
         self.watch.see_samples(self.tensors["real"], self.tensors["fake"], images)
+
+    def _compiled_block(self, step: int) -> NativeBlock | None:
+        """None where a program of the step is not known in C."""
+        first = self.game.structure.update_order == "generator_first"
+        sources, tensors = {}, self.tensors
+        for name in ("fakes", "discriminator", "generator", *(("generator and fakes",) if first else ())):
+            called = name.replace(" ", "_")
+            sources[called] = self.workplace.source(*self._function(name, self.lanes, step, 0, None), called)
+        if None in sources.values():
+            return None
+        averaged = (self._average, self.generator) if self._averages else None
+        adams = self._generator_adam, self._discriminator_adam
+        memory = self.workplace.lane_memory
+        with self.workplace.without_compiler():
+            return NativeBlock(sources, tensors, self.draws, self._record, adams, averaged, memory)
+        return None
 
     def _step(self, step: int) -> None:
         self.draws.begin_step(step)
@@ -162,6 +201,13 @@ class Chunk:
 
     def _build(self, name: str, lanes: int, step: int, j: int, active: tuple[bool, ...] | None) -> Program:
         """A program of the first lanes."""
+        called = name.replace(" ", "_") if self._compiles else None
+        return self.workplace.build(*self._function(name, lanes, step, j, active), called)
+
+    def _function(
+        self, name: str, lanes: int, step: int, j: int, active: tuple[bool, ...] | None
+    ) -> tuple[Callable[[Tensors], None], Tensors, Hashable]:
+        """A program of the first lanes as a function, the tensors it is of, and all else that it depends on."""
 
         def function(tensors: Tensors) -> None:
             call_of = partial(self._call, tensors, (step * self.game.structure.batch_size, j), active, name)
@@ -178,7 +224,7 @@ class Chunk:
                 function(self.tensors)  # finds the masks that dropout needs
         masks = {f"mask.{part}.{place}": mask for part in passes for place, mask in self._masks[part].items()}
         baked = (
-            len(lane),
+            lanes,
             name,
             active,
             *(
@@ -187,7 +233,7 @@ class Chunk:
             ),
         )
         given = {name: tensor[:lanes] for name, tensor in {**self.tensors, **masks}.items()}
-        return self.workplace.build(function, given, baked)
+        return function, given, baked
 
     def _call(
         self, tensors: Tensors, seen: tuple[int, int], active: tuple[bool, ...] | None, program: str, pass_name: str

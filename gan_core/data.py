@@ -6,6 +6,7 @@ Images are float32 [n, C, H, W] in [-1, 1], one tensor, no per-sample transforms
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -48,6 +49,14 @@ class Dataset:
     @property
     def sample_shape(self) -> tuple[int, ...]:
         return tuple(self.train.shape[1:])
+
+    @cached_property
+    def train_bytes(self) -> Tensor | None:
+        """`train` as uint8, of which `scale_bytes` makes the same numbers; None where they are no bytes."""
+        if self.train.dtype != torch.float32 or self.train.ndim < 4:
+            return None
+        found = ((self.train + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
+        return found if torch.equal(scale_bytes(found.float()), self.train) else None
 
 
 class DataOrder:
@@ -213,7 +222,12 @@ def _pictures(request: Request) -> Samples:
 
 def _scaled(pixels: np.ndarray) -> Tensor:
     """Bytes 0..255 -> float32 in [-1, 1]."""
-    return torch.from_numpy(pixels).float().div_(127.5).sub_(1)
+    return scale_bytes(torch.from_numpy(pixels).float())
+
+
+def scale_bytes(numbers: Tensor) -> Tensor:
+    """0..255 -> [-1, 1], in place; returns it."""
+    return numbers.div_(127.5).sub_(1)
 
 
 DATASETS: dict[str, Callable[[Request], Samples]] = {

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_core.config import GanConfig
-from gan_core.data import DataOrder, Dataset
+from gan_core.data import DataOrder, Dataset, scale_bytes
 from gan_core.lanes import Stream, column, fill_latents, lane_empty
 from gan_core.latents import fill_step_latents, latent_numbers
 from gan_core.networks import Networks
@@ -28,15 +28,28 @@ AVERAGED_SHARE = 0.1  # of the images seen: the longest half-life of an average
 class Samples:
     """A data set's training split as rows [n, F] where they are trained on, and the orders they are shown in.
 
-    on_host: they stay in host memory, and batches go to the device one by one.
+    on_host: they stay in host memory, and batches go to the device one by one. Images whose numbers are bytes are kept
+    as bytes: a batch, which lies all over the memory, is read from a quarter of it.
     """
 
     def __init__(self, dataset: Dataset, like: Tensor, *, on_host: bool) -> None:
-        rows = dataset.train.flatten(1).to(like.dtype)
+        self.are_bytes = dataset.train_bytes is not None
+        rows = dataset.train.to(like.dtype) if dataset.train_bytes is None else dataset.train_bytes
+        rows = rows.flatten(1)
         self.rows = rows if on_host else rows.to(like.device)
         self.labels = None if dataset.train_labels is None else dataset.train_labels.to(self.rows.device)
         self.shape, self.classes, self._like = dataset.sample_shape, dataset.classes, like
         self._orders: dict[int, DataOrder] = {}
+
+    def show(self, index: Tensor, out: Tensor) -> None:
+        """The samples of index [N] into out [N, ...]."""
+        chosen = self.rows.index_select(0, index).view(out.shape)
+        if self.are_bytes and out.dtype == torch.float32:
+            scale_bytes(out.copy_(chosen))
+        elif self.are_bytes:
+            out.copy_(scale_bytes(chosen.float()))
+        else:
+            out.copy_(chosen)
 
     def index(self, data_seed: int, images_seen: int, count: int) -> Tensor:
         """Which samples [count] are shown after so many images."""
@@ -78,7 +91,7 @@ class Draws:
         self._batch = batch = self.structure.batch_size
         lanes, numbers = len(configs), latent_numbers(self.structure, networks)
         steps = [config.lane.generator_steps for config in configs]
-        self._banks = {
+        self.banks = {
             (purpose, j): lane_empty(lanes, (BLOCK_STEPS * batch, numbers), like)
             for purpose, count in ((Stream.DISCRIMINATOR_LATENTS, 1), (Stream.GENERATOR_LATENTS, max(steps)))
             for j in range(count)
@@ -87,7 +100,7 @@ class Draws:
         self._thread_count = os.cpu_count() or 1
         self._threads = ThreadPoolExecutor(self._thread_count) if like.device.type == "cuda" else None
         self._block = -1  # which block the banks are of
-        self._indices: dict[int, Tensor] = {}
+        self.indices: dict[int, Tensor] = {}  # data seed -> which samples [S N] the block shows in its order
         self._same_order: dict[int, list[int]] = {}  # data seed -> the lanes that are shown samples in its order
         for lane, config in enumerate(self.configs):
             self._same_order.setdefault(config.data_seed, []).append(lane)
@@ -110,15 +123,40 @@ class Draws:
             tensors[name] = column([getattr(config.lane, field) for config in self.configs], like)
         return tensors
 
-    def begin_step(self, step: int) -> None:
-        """Everything that D's step of this number needs; G's latents are left to `begin_turn`."""
+    @property
+    def bank(self) -> Tensor:
+        """The latents that D's fakes are made of, in all steps of the block [K, S N, Z]."""
+        return self.banks[self._of_fakes, 0]
+
+    @property
+    def generator_banks(self) -> list[Tensor]:
+        """The same for G's updates, by their place in a step."""
+        return [bank for (purpose, _), bank in self.banks.items() if purpose == Stream.GENERATOR_LATENTS]
+
+    @property
+    def _of_fakes(self) -> Stream:
+        first = self.structure.update_order == "generator_first"
+        return Stream.GENERATOR_LATENTS if first else Stream.DISCRIMINATOR_LATENTS
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether samples and latents are all that lanes are fed: drawn for a block of steps, nothing for each."""
+        dropout = any(c.lane.generator_dropout or c.lane.discriminator_dropout for c in self.configs)
+        return not dropout and not self.tensors.keys() & {"noise", "mix", "condition"}
+
+    def begin_block(self, step: int) -> int:
+        """Draws what the block of this step needs, if it has not been; answers the step's place in it."""
         block, place = divmod(step, BLOCK_STEPS)
         if block != self._block:
             self._draw_block(block)
+        return place
+
+    def begin_step(self, step: int) -> None:
+        """Everything that D's step of this number needs; G's latents are left to `begin_turn`."""
+        place = self.begin_block(step)
         images_seen = step * self._batch
         self._show(place)
-        first = self.structure.update_order == "generator_first"
-        self._feed(Stream.GENERATOR_LATENTS if first else Stream.DISCRIMINATOR_LATENTS, 0, "latents", place)
+        self._feed(self._of_fakes, 0, "latents", place)
         if "noise" in self.tensors:
             real, fake = self.tensors["noise"].split(self._batch, 1)
             self._add_noise(real, images_seen, 0)
@@ -135,7 +173,7 @@ class Draws:
     def _draw_block(self, block: int) -> None:
         self._block = block
         images = block * BLOCK_STEPS * self._batch
-        for (purpose, j), bank in self._banks.items():
+        for (purpose, j), bank in self.banks.items():
             fill = partial(self._fill, bank, purpose, (images, j))
             lanes = range(len(self.configs))
             if self._threads is None:
@@ -143,7 +181,7 @@ class Draws:
             else:
                 list(self._threads.map(fill, [lanes[i :: self._thread_count] for i in range(self._thread_count)]))
         count = BLOCK_STEPS * self._batch
-        self._indices = {seed: self.samples.index(seed, images, count) for seed in self._same_order}
+        self.indices = {seed: self.samples.index(seed, images, count) for seed in self._same_order}
 
     def _fill(self, bank: Tensor, purpose: Stream, seen: tuple[int, int], lanes: Sequence[int]) -> None:
         for part in [lanes] if self._threads is None else [[lane] for lane in lanes]:
@@ -155,21 +193,24 @@ class Draws:
         """The next N real samples of each lane; lanes of one order share them."""
         real, condition = self.tensors["real"], self.tensors.get("condition")
         for data_seed, lanes in self._same_order.items():
-            index = self._indices[data_seed][place * self._batch : (place + 1) * self._batch]
-            rows = self.samples.rows.index_select(0, index).view(real.shape[1:])
-            classes = None
+            index = self.indices[data_seed][place * self._batch : (place + 1) * self._batch]
+            first, *others = lanes
+            self.samples.show(index, real[first])
+            shown = [real]
             if condition is not None and self.samples.labels is not None:
-                classes = F.one_hot(self.samples.labels[index], self.samples.classes)
-            everybody = len(lanes) == len(self.configs)
-            for chosen in (slice(None),) if everybody else lanes:
-                real[chosen].copy_(rows)
-                if condition is not None and classes is not None:
-                    condition[chosen].copy_(classes)
+                condition[first].copy_(F.one_hot(self.samples.labels[index], self.samples.classes))
+                shown.append(condition)
+            for tensor in shown:
+                if len(lanes) == len(self.configs):
+                    tensor[1:].copy_(tensor[first].expand_as(tensor[1:]))
+                else:
+                    for lane in others:
+                        tensor[lane].copy_(tensor[first])
 
     def _feed(self, purpose: Stream, j: int, name: str, place: int) -> None:
         """The latents at a place of the block's."""
         latents = self.tensors[name]
-        latents.copy_(self._banks[purpose, j][:, place * self._batch : (place + 1) * self._batch])
+        latents.copy_(self.banks[purpose, j][:, place * self._batch : (place + 1) * self._batch])
         if self.networks.conditional:
             end = self.structure.latent_size + self.networks.choices
             latents[:, :, self.structure.latent_size : end].copy_(self.tensors["condition"])

@@ -18,6 +18,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import IntEnum
 
 import numpy as np
@@ -32,6 +33,7 @@ NORMAL_PAIRS = 256  # drawn together, so that of more numbers the first are the 
 NORMALS_TOGETHER = 2**16  # numbers of several lanes that are drawn in one go: what a core's cache holds
 LOOP_PRODUCTS = 2**19  # a lane's matrix product with so many multiply-adds fills a core by itself
 SMALL_PRODUCTS = 2**12  # up to so many over all lanes, oneDNN leaves a product in bfloat16 to another library
+_PLAIN: ContextVar[bool] = ContextVar("plain products", default=False)
 _GPU_CONVOLUTIONS = torch.backends.cudnn.conv  # pyright: ignore[reportAttributeAccessIssue]
 _HOST_PRODUCTS = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -130,6 +132,11 @@ def matmul_precision(precision: Precision) -> Iterator[None]:
             place.fp32_precision = setting
 
 
+def in_full_precision() -> bool:
+    """Whether float32 is multiplied in float32 on the CPU."""
+    return _HOST_PRODUCTS.fp32_precision != "bf16"
+
+
 def check_processor(precision: Precision, device: str) -> None:
     """Raises InputError where a device cannot multiply in this precision: a processor without AVX-512, or on ARM
     without bfloat16, would silently take float32.
@@ -145,7 +152,7 @@ def factor(x: Tensor) -> Tensor:
 
 def _rounds(x: Tensor) -> bool:
     # torch itself keeps the choice: a setting of one processor's library, which is read on any device
-    return x.dtype == torch.float32 and _HOST_PRODUCTS.fp32_precision == "bf16"
+    return x.dtype == torch.float32 and not in_full_precision()
 
 
 def column(values: Sequence[float], like: Tensor) -> Tensor:
@@ -186,7 +193,19 @@ def _aligned_rows(x: Tensor) -> Tensor:
     return lane_empty(x.shape[0], x.shape[1:], x).copy_(x)
 
 
+@contextmanager
+def plain_products() -> Iterator[None]:
+    """Within, `lane_matmul` and `lanewise` are torch's own calls: for traces whose lanes are computed one by one."""
+    token = _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
+
+
 def _product(a: Tensor, b: Tensor) -> Tensor:
+    if _PLAIN.get():
+        return torch.bmm(a, b)
     lanes, rows, inner = a.shape
     size, rounds, on_host = rows * inner * b.shape[2], _rounds(a), a.device.type == "cpu"
     if rounds and not on_host:
@@ -233,7 +252,7 @@ def lanewise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """function, elementwise, of x [L, ...]: with the same bits for a lane wherever it stands in the array."""
     lanes, numel = x.shape[0], x[0].numel()
     padding = lane_pitch(numel, x.dtype) - numel
-    if padding == 0:
+    if padding == 0 or _PLAIN.get():
         return function(x)
     rows = torch.nn.functional.pad(x.reshape(lanes, numel), (0, padding))
     return function(rows)[:, :numel].view(x.shape)

@@ -1,6 +1,14 @@
-"""How the functions of a step are carried out: as they stand, replayed, compiled, or as a CUDA graph."""
+"""How the functions of a step are carried out.
 
-from collections.abc import Callable, Hashable
+eager: as they stand. replayed: traced, and their calls repeated in planned memory; the same bits. compiled: traced, and
+made into C, a lane after the other; other bits, the same in every array. What cannot be compiled is replayed: functions
+with convolutions or batch normalisation, precisions below float32, and all where there is no C compiler. On a GPU the
+last two are one, a CUDA graph.
+"""
+
+import warnings
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -8,6 +16,9 @@ import torch
 from torch import Tensor, fx
 
 from gan_core.conditions import Execution
+from gan_core.lanes import in_full_precision, plain_products
+from gan_core.native.library import LaneMemory, NativeProgram, NoCompiler
+from gan_core.native.source import NativeSource, NotInC, native_source
 from gan_core.pace import Pace
 from gan_core.replay import Pool, Replay
 from gan_core.trace import trace, unchanged
@@ -26,26 +37,60 @@ class Workplace:
         self.execution: Execution = execution
         self.pace = pace
         self._traces: dict[Hashable, fx.Graph] = {}
-        self._pool = Pool()
+        self._sources: dict[Hashable, NativeSource | None] = {}
+        self._pool, self.lane_memory = Pool(), LaneMemory()
         self._graph_memory: Any = None
 
     @property
     def memory_bytes(self) -> int:
-        """What replays need beside their tensors."""
-        return self._pool.bytes
+        """What programs need beside their tensors."""
+        return self._pool.bytes + self.lane_memory.bytes
 
-    def build(self, function: Function, tensors: dict[str, Tensor], baked: Hashable) -> Program:
+    def compiles(self, like: Tensor) -> bool:
+        """Whether programs on like's device are compiled, where they can be."""
+        return self.execution == "compiled" and like.device.type == "cpu" and in_full_precision()
+
+    def build(
+        self, function: Function, tensors: dict[str, Tensor], baked: Hashable, name: str | None = None
+    ) -> Program:
         """`function(tensors)` as a program. baked: all that the function's Python depends on; functions with an equal
-        one, of tensors of equal names and shapes, are traced once.
+        one, of tensors of equal names and shapes, are traced once. name: in C; None: it is not compiled.
         """
         if self.execution == "eager":
             return partial(function, tensors)
         if next(iter(tensors.values())).device.type == "cuda":
             return self._captured(function, tensors)
         key = (baked, tuple(tensors))
+        source = None if name is None else self.source(function, tensors, baked, name)
+        if name is not None and source is not None:
+            with self.without_compiler():
+                return NativeProgram(source, name, list(tensors.values()), self.lane_memory)
         if key not in self._traces:
             self._traces[key] = trace(function, tensors)
         return Replay(self._traces[key], tensors, self._pool)
+
+    def source(self, function: Function, tensors: dict[str, Tensor], baked: Hashable, name: str) -> NativeSource | None:
+        """The function in C, by this name; None where there is no C of it."""
+        key = (baked, tuple(tensors))
+        if key not in self._sources:
+            with plain_products():
+                graph = trace(function, tensors)
+            try:
+                self._sources[key] = native_source(graph, len(next(iter(tensors.values()))), name)
+            except NotInC:
+                self._sources[key] = None
+            for node in graph.nodes:  # a ring of references, which is found at some time: its constants go now
+                node.meta.clear()
+        return self._sources[key]
+
+    @contextmanager
+    def without_compiler(self) -> Iterator[None]:
+        """Within, what needs a C compiler is left undone where there is none, and so is all that comes after."""
+        try:
+            yield
+        except NoCompiler as error:
+            warnings.warn(f"{error}; steps are replayed instead, more slowly", stacklevel=3)
+            self.execution = "replayed"
 
     def _captured(self, function: Function, tensors: dict[str, Tensor]) -> Program:
         """A CUDA graph of `function(tensors)`, autograd included: one launch, whatever it is made of."""

@@ -21,9 +21,14 @@ class StepRecord:
     def __init__(self, lanes: int, decisions: int, steps: int, updates: int, like: Tensor) -> None:
         """steps, updates: S, and T at most."""
         self._decisions = decisions
-        self._d, self._g = lane_empty(lanes, (2 * decisions + 3,), like), lane_empty(lanes, (decisions + 1,), like)
-        self._d_kept, self._g_kept = (like.new_empty(n, *r.shape) for n, r in ((steps, self._d), (updates, self._g)))
-        self._d.zero_()
+        self.d_row, self.g_row = (
+            lane_empty(lanes, (2 * decisions + 3,), like),
+            lane_empty(lanes, (decisions + 1,), like),
+        )
+        self.d_kept, self.g_kept = (
+            like.new_empty(n, *r.shape) for n, r in ((steps, self.d_row), (updates, self.g_row))
+        )
+        self.d_row.zero_()
         self._d_count = 0
         self._turns: list[tuple[Sequence[bool], Sequence[int]]] = []
 
@@ -31,10 +36,10 @@ class StepRecord:
         """What a step writes, by name: logits [K, R], the rest [K]. A norm is of the gradient of what is descended.
         What a structure lacks stays 0.
         """
-        real, fake, penalty, information, norm = self._discriminator_parts(self._d)
+        real, fake, penalty, information, norm = self._discriminator_parts(self.d_row)
         return {
             **{"d_real": real, "d_fake": fake, "d_penalty": penalty, "d_information": information, "d_norm": norm},
-            **{"g_fake": self._g[:, : self._decisions], "g_norm": self._g[:, self._decisions]},
+            **{"g_fake": self.g_row[:, : self._decisions], "g_norm": self.g_row[:, self._decisions]},
         }
 
     def _discriminator_parts(self, rows: Tensor) -> tuple[Tensor, ...]:
@@ -43,23 +48,27 @@ class StepRecord:
 
     def keep_discriminator(self) -> None:
         """D's step is done."""
-        self._d_kept[self._d_count].copy_(self._d)
+        self.d_kept[self._d_count].copy_(self.d_row)
         self._d_count += 1
 
     def keep_generator(self, active: Sequence[bool], images: Sequence[int]) -> None:
         """An update of G is done in the active lanes; images: that D was shown since the lane's last turn [K]."""
-        self._g_kept[len(self._turns)].copy_(self._g)
+        self.g_kept[len(self._turns)].copy_(self.g_row)
         self._turns.append((active, images))
+
+    def keep_block(self, steps: int, turns: Sequence[tuple[Sequence[bool], Sequence[int]]]) -> None:
+        """So many steps are done, and these updates of G, whose rows others wrote into what is kept."""
+        self._d_count, self._turns = steps, list(turns)
 
     def settle(self, watch: Watch, loss: Loss, smoothing: Tensor, scale: int) -> None:
         """Adds all that is kept to what is watched, and forgets it. scale: of what is descended to the loss."""
         if self._d_count:
-            kept = self._d_kept[: self._d_count]
+            kept = self.d_kept[: self._d_count]
             real, fake, penalty, information, norm = self._discriminator_parts(kept)
             losses = _per_step(lambda r, f: loss.discriminator(r, f, smoothing.repeat(len(kept))), real, fake)
             watch.add_discriminator_steps(losses, real, fake, penalty, information, norm / scale)
         if self._turns:
-            kept = self._g_kept[: len(self._turns)]
+            kept = self.g_kept[: len(self._turns)]
             losses = _per_step(loss.generator, kept[..., : self._decisions])
             watch.add_generator_steps(losses, kept[..., self._decisions] / scale, *zip(*self._turns, strict=True))
         self._d_count, self._turns = 0, []

@@ -20,7 +20,7 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 from torch.utils._pytree import tree_map_only
 
-from gan_core.trace import Tensors, unchanged, written_values
+from gan_core.trace import Tensors, is_view, owners, unchanged, written_values
 
 ALLOCATIONS = (torch.ops.aten.new_empty.default, torch.ops.aten.empty_like.default)
 FILLED = (torch.ops.aten.ones_like.default, torch.ops.aten.zeros_like.default, torch.ops.aten.new_zeros.default)
@@ -82,7 +82,7 @@ class _Plan:
     def __init__(self, graph: fx.Graph, inputs: list[Tensor], pool: Pool) -> None:
         self.pool = pool
         self.calls: list[Callable[[], Any]] = []
-        self._owners = _owners(graph)
+        self._owners = owners(graph)
         self._written = {self._owners[node] for node in graph.nodes for node in written_values(node)}
         given = dict(zip(graph.find_nodes(op="placeholder"), inputs, strict=True))
         found = _elided(graph, self._owners).items()
@@ -131,7 +131,7 @@ class _Plan:
             self._values[node] = operator.getitem(*args)
             return []
         assert isinstance(target, OpOverload)
-        if _is_view(target):
+        if is_view(target):
             self._values[node] = target(*args, **kwargs)
             return []
         if node in self._elided.values():
@@ -181,28 +181,7 @@ class _Plan:
         return self.pool.take(result)
 
 
-def _is_view(target: Any) -> bool:
-    """Whether a call gives other names to the memory it is given."""
-    if not isinstance(target, OpOverload):
-        return False
-    aliases = [argument.alias_info for argument in target._schema.arguments]
-    return any(alias is not None and not alias.is_write for alias in aliases) and not target._schema.is_mutable
-
-
-def _owners(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
-    """Value -> the value whose memory it lies in."""
-    owners: dict[fx.Node, fx.Node] = {}
-    for node in graph.nodes:
-        within = (
-            node.all_input_nodes[:1]
-            if node.target is operator.getitem or _is_view(node.target)
-            else written_values(node)
-        )
-        owners[node] = owners[within[0]] if within else node
-    return owners
-
-
-def _elided(graph: fx.Graph, owners: dict[fx.Node, fx.Node]) -> dict[fx.Node, fx.Node]:
+def _elided(graph: fx.Graph, owner_of: dict[fx.Node, fx.Node]) -> dict[fx.Node, fx.Node]:
     """Value -> the `copy_` that is all that becomes of it, into an input that nothing else uses: it is computed there.
 
     Between the two stand reshapes alone, and writes into the value as a whole.
@@ -210,7 +189,7 @@ def _elided(graph: fx.Graph, owners: dict[fx.Node, fx.Node]) -> dict[fx.Node, fx
     elided = {}
     for copy in graph.find_nodes(op="call_function", target=torch.ops.aten.copy_.default):
         destination, source = copy.args[:2]
-        owner = owners[source]
+        owner = owner_of[source]
         chain, value = [], source
         while value is not owner and len(chain) < 9:
             chain.append(value)
@@ -228,12 +207,12 @@ def _elided(graph: fx.Graph, owners: dict[fx.Node, fx.Node]) -> dict[fx.Node, fx
 
 
 def _undisturbed(
-    graph: fx.Graph, owners: dict[fx.Node, fx.Node], given: dict[fx.Node, Tensor], made: fx.Node, copy: fx.Node
+    graph: fx.Graph, owner_of: dict[fx.Node, fx.Node], given: dict[fx.Node, Tensor], made: fx.Node, copy: fx.Node
 ) -> bool:
     """Whether no call from `made` up to `copy` meets the copy's destination under another name."""
     nodes = list(graph.nodes)
     between = nodes[nodes.index(made) : nodes.index(copy)]
-    met = {owners[used] for node in between for used in node.all_input_nodes}
+    met = {owner_of[used] for node in between for used in node.all_input_nodes}
     destination = copy.args[0]
     return not any(_overlap(given[node], given[destination]) for node in met & given.keys())  # pyright: ignore[reportArgumentType]
 

@@ -30,10 +30,11 @@ def trace(function: Function, tensors: Tensors) -> fx.Graph:
             function(dict(tensors))
     recorder.graph.output(None)
     _fix_ones(recorder.graph)
+    nodes = list(recorder.graph.nodes)
     recorder.graph.eliminate_dead_code()
-    for node in recorder.graph.nodes:
+    for node in nodes:  # the dead ones too: they lie in a ring of references, and hold their values until it is found
         if node.op != "get_attr" and "val" in node.meta:
-            node.meta["val"] = tree_map_only(Tensor, _form, node.meta["val"])
+            node.meta["val"] = tree_map_only(Tensor, form_of, node.meta["val"])
     return recorder.graph
 
 
@@ -65,11 +66,29 @@ def written_values(node: fx.Node) -> list[fx.Node]:
     return written
 
 
+def is_view(target: Any) -> bool:
+    """Whether a call gives other names to the memory it is given."""
+    if not isinstance(target, OpOverload):
+        return False
+    aliases = [argument.alias_info for argument in target._schema.arguments]
+    return any(alias is not None and not alias.is_write for alias in aliases) and not target._schema.is_mutable
+
+
+def owners(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
+    """Value -> the value whose memory it lies in."""
+    found: dict[fx.Node, fx.Node] = {}
+    for node in graph.nodes:
+        names = node.target is getitem or is_view(node.target)
+        within = node.all_input_nodes[:1] if names else written_values(node)
+        found[node] = found[within[0]] if within else node
+    return found
+
+
 def _memory(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-def _form(tensor: Tensor) -> Tensor:
+def form_of(tensor: Tensor) -> Tensor:
     """Shape, strides and type without the numbers: a graph outlives what it was traced on."""
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 

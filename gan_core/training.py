@@ -59,7 +59,7 @@ class LaneArray:
         dtype: torch.dtype = torch.float32,
         health: HealthConfig | None = None,
         precision: Precision = "float32",
-        execution: Execution = "replayed",
+        execution: Execution = "compiled",
         lanes_per_call: int | None = None,
         workplace: Workplace | None = None,
     ) -> None:

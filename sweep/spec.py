@@ -80,7 +80,7 @@ class SweepSpec:
     lanes_per_cohort: int | str = "auto"
     lanes_per_call: int | Literal["auto"] = "auto"
     precision: Precision = "float32"
-    execution: Execution = "replayed"
+    execution: Execution = "compiled"
     objective: str = "fidelity"
     sampler: str = "tpe"
     seed: int = 0

@@ -12,6 +12,17 @@ from tiny_runs import TINY, Answer, settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it when a test first imports it; so do its subprocesses
 
 
+# Start processes of their own, Ray's among them, of which there is to be one tree at a time.
+IN_TURN = ("test_ray_runner", "test_cli", "test_examples", "test_bad_input", "test_benchmarks_stock")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With pytest-xdist a file's tests stay together, which share what is slow to make."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group("in turn" if item.path.stem in IN_TURN else item.path.stem))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No file of the user's is read or written; the digits classifier is trained once for all tests. Ctrl-C works in

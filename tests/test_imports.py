@@ -18,7 +18,7 @@ WITHOUT_TORCH = {
     *("gan_core/health.py", "gan_core/conditions.py", "gan_core/cache.py"),
 }
 MAY_IMPORT = {
-    "torch": {str(p.relative_to(ROOT)) for p in SOURCES if p.parent.name == "gan_core"} - WITHOUT_TORCH
+    "torch": {str(p.relative_to(ROOT)) for p in SOURCES if "gan_core" in p.relative_to(ROOT).parts} - WITHOUT_TORCH
     | {"sweep/local_runner.py", "sweep/ray_runner.py", "sweep/final.py"},
     "optuna": {"search_spaces/space.py", "sweep/study.py", "sweep/ladder.py"},
     "ray": {"sweep/ray_runner.py"},

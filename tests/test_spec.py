@@ -51,7 +51,7 @@ def test_without_anything_a_sweep_is_the_promised_one():
     assert spec.objective == "fidelity"
     assert (spec.scoring, spec.health) == (ScoringConfig(), HealthConfig())
     assert (spec.lanes_per_cohort, spec.sampler, spec.seed, spec.data_root) == ("auto", "tpe", 0, None)
-    assert (spec.precision, spec.execution, spec.lanes_per_call) == ("float32", "replayed", "auto")
+    assert (spec.precision, spec.execution, spec.lanes_per_call) == ("float32", "compiled", "auto")
 
 
 def test_the_keys_of_a_spec_are_the_documented_ones():
@@ -214,7 +214,7 @@ BAD_VALUES = {
     "precision as a number": ({"precision": 16}, ["unknown precision 16"]),
     "precision as a list": ({"precision": ["tf32"]}, ["unknown precision ['tf32']"]),
     "execution near": ({"execution": "replay"}, ["unknown execution 'replay'", "did you mean 'replayed'"]),
-    "execution far": ({"execution": "jit"}, ["unknown execution 'jit'", "known: replayed, eager"]),
+    "execution far": ({"execution": "jit"}, ["unknown execution 'jit'", "known: compiled, replayed, eager"]),
     "execution null": ({"execution": None}, ["unknown execution None"]),
     "sampler near": ({"sampler": "tpee"}, ["unknown sampler 'tpee'", "did you mean 'tpe'"]),
     "sampler far": ({"sampler": "cma"}, ["unknown sampler 'cma'", "tpe, random"]),

@@ -8,9 +8,13 @@ import scipy.stats
 import torch
 from PIL import Image
 
-from gan_core.data import DATASETS, DataOrder, host_or_device, load_dataset, resized
+from gan_core.config import GanConfig, StructureConfig
+from gan_core.data import DATASETS, DataOrder, Dataset, host_or_device, load_dataset, resized, scale_bytes
 from gan_core.dataset_name import IMAGE_KINDS, ON_DISK_KINDS, VALUE_KINDS
+from gan_core.draws import Samples
 from gan_core.input_error import InputError
+from gan_core.lanes import lane_arithmetic
+from gan_core.training import LaneArray
 
 SIZES = pytest.mark.parametrize(
     ("size", "batch"), [(10, 5), (10, 3), (7, 7), (5, 12), (1, 3), (1000, 64)], ids=lambda x: str(x)
@@ -80,6 +84,46 @@ def test_images_are_float32_in_minus_1_to_1(digits):
         assert part.dtype == torch.float32
         assert (float(part.min()), float(part.max())) == (-1, 1)
     assert digits.sample_shape == (1, 8, 8)
+
+
+def byte_images(count: int = 40) -> Dataset:
+    """Images [n, 1, 8, 8] of every byte, under the digits' name."""
+    pixels = torch.arange(count * 64).remainder(256).view(count, 1, 8, 8).float()
+    images = scale_bytes(pixels)
+    labels = torch.arange(count) % 10
+    return Dataset("digits", images, labels, images, labels, 10, "bytes")
+
+
+def test_images_whose_numbers_are_bytes_are_shown_from_their_bytes_bit_for_bit(digits):
+    dataset = byte_images()
+    assert dataset.train_bytes is not None
+    assert dataset.train_bytes.dtype == torch.uint8
+    assert torch.equal(scale_bytes(dataset.train_bytes.float()), dataset.train)
+    index = torch.tensor([3, 3, 39, 0])
+    for dtype in (torch.float32, torch.float64):
+        shown = torch.zeros(4, 1, 8, 8, dtype=dtype)
+        Samples(dataset, shown, on_host=False).show(index, shown)
+        assert torch.equal(shown, dataset.train[index].to(dtype))
+    assert digits.train_bytes is None  # sixteenths
+
+
+def test_training_on_bytes_has_the_bits_of_training_on_their_numbers():
+    """In blocks of C, which read the bytes themselves, and step by step."""
+    structure = StructureConfig(generator_width=8, discriminator_width=9, latent_size=5, batch_size=13)
+    configs = [GanConfig(structure=structure, seed=seed) for seed in range(2)]
+    results = []
+    with lane_arithmetic():
+        for execution in ("compiled", "eager"):
+            for are_bytes in (True, False):
+                dataset = byte_images()
+                if not are_bytes:
+                    dataset.__dict__["train_bytes"] = None
+                array = LaneArray(configs, dataset, execution=execution)
+                array.train_to(13 * 5)
+                results.append(array.state.discriminator.flat.clone())
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[2], results[3])
+    torch.testing.assert_close(results[0], results[2], rtol=0, atol=1e-4)
 
 
 def test_loading_twice_gives_the_same_bits_and_digest(digits):

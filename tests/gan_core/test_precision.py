@@ -230,7 +230,7 @@ def test_a_workshop_builds_arrays_as_its_conditions_say():
     array = Workshop(conditions, "cpu").build(gaussian).array
     assert (array.precision, array.workplace.execution, array.workplace.pace.size) == ("bfloat16", "eager", 2)
     array = Workshop(Conditions(dataset="gaussian"), "cpu").build(gaussian).array
-    assert (array.precision, array.workplace.execution, array.workplace.pace.size) == ("float32", "replayed", None)
+    assert (array.precision, array.workplace.execution, array.workplace.pace.size) == ("float32", "compiled", None)
 
 
 def test_a_processor_that_would_silently_take_float32_is_refused(monkeypatch):

@@ -1,0 +1,96 @@
+/* A block of steps of one lane, all in one call. Its programs stand before: fakes, discriminator, generator, and where
+   G goes first (GENERATOR_FIRST) generator_and_fakes. */
+
+typedef struct {
+    T *const *given[4]; /* of the programs, in that order */
+    T *memory;
+    const Optimizer *generator, *discriminator;
+    const void *samples;       /* rows of `features` numbers, or bytes */
+    const long *const *orders; /* of each lane: which samples its steps show */
+    T *real, *latents, *generator_latents;
+    const T *bank, *const *generator_banks; /* latents of the block's steps; those of G's updates in a step */
+    const T *d_row, *g_row;                 /* what a step leaves to be watched */
+    T *d_kept, *g_kept;
+    const unsigned char *turns; /* [steps, updates, lanes]: whether G is updated */
+    const long *turn_rows;      /* [steps, updates]: which row of g_kept it is */
+    T *average;                 /* or none */
+    const T *weights, *average_weights; /* [lanes, averaged] of G; [steps, lanes] */
+    long lanes, first, steps, updates;  /* first: of these steps in the block */
+    long batch, features, bytes, latent_numbers;
+    long real_pitch, latents_pitch, generator_latents_pitch, bank_pitch;
+    long d_pitch, d_numbers, g_pitch, g_numbers;
+    long average_pitch, weights_pitch, averaged;
+} Block;
+
+INLINE void show(const Block *x, long lane, long step) {
+    const long *order = x->orders[lane] + step * x->batch;
+    T *out = x->real + lane * x->real_pitch;
+    for (long i = 0; i < x->batch; i++, out += x->features) {
+        if (x->bytes) {
+            const unsigned char *sample = (const unsigned char *)x->samples + order[i] * x->features;
+            for (long j = 0; j < x->features; j++) out[j] = (float)sample[j] / 127.5f - 1.0f;
+        } else {
+            memcpy(out, (const T *)x->samples + order[i] * x->features, x->features * sizeof(T));
+        }
+    }
+}
+
+INLINE void feed(const Block *x, long lane, long step, const T *bank, T *out, long pitch) {
+    const long numbers = x->batch * x->latent_numbers;
+    memcpy(out + lane * pitch, bank + lane * x->bank_pitch + step * numbers, numbers * sizeof(T));
+}
+
+INLINE void update_generator(const Block *x, long lane, long s) {
+    for (long j = 0; j < x->updates; j++) {
+        const long turn = s * x->updates + j;
+        const int goes = x->turns[turn * x->lanes + lane];
+#ifdef GENERATOR_FIRST
+        if (j == 0 && !goes) fakes(lane, x->given[0], x->memory);
+#endif
+        if (!goes) continue;
+        feed(x, lane, x->first + s, x->generator_banks[j], x->generator_latents, x->generator_latents_pitch);
+#ifdef GENERATOR_FIRST
+        if (j == 0) generator_and_fakes(lane, x->given[3], x->memory);
+        else generator(lane, x->given[2], x->memory);
+#else
+        generator(lane, x->given[2], x->memory);
+#endif
+        memcpy(x->g_kept + (x->turn_rows[turn] * x->lanes + lane) * x->g_numbers, x->g_row + lane * x->g_pitch,
+               x->g_numbers * sizeof(T));
+        adam(x->generator, lane);
+    }
+}
+
+/* as torch.lerp */
+INLINE void move_average(const Block *x, long lane, T weight) {
+    T *average = x->average + lane * x->average_pitch;
+    const T *now = x->weights + lane * x->weights_pitch;
+    const T share = weight < (T)0.5 ? weight : weight - 1;
+#pragma omp simd
+    for (long i = 0; i < x->averaged; i++)
+        average[i] = fma_of(share, now[i] - average[i], weight < (T)0.5 ? average[i] : now[i]);
+}
+
+static void train_lane(const Block *x, long lane) {
+    for (long s = 0; s < x->steps; s++) {
+        show(x, lane, x->first + s);
+        feed(x, lane, x->first + s, x->bank, x->latents, x->latents_pitch);
+#ifdef GENERATOR_FIRST
+        update_generator(x, lane, s);
+#else
+        fakes(lane, x->given[0], x->memory);
+#endif
+        discriminator(lane, x->given[1], x->memory);
+        memcpy(x->d_kept + (s * x->lanes + lane) * x->d_numbers, x->d_row + lane * x->d_pitch,
+               x->d_numbers * sizeof(T));
+        adam(x->discriminator, lane);
+#ifndef GENERATOR_FIRST
+        update_generator(x, lane, s);
+#endif
+        if (x->average) move_average(x, lane, x->average_weights[s * x->lanes + lane]);
+    }
+}
+
+void program(const Block *x) {
+    for (long lane = 0; lane < x->lanes; lane++) train_lane(x, lane);
+}

@@ -1,0 +1,144 @@
+"""A block of steps as one call of C: lane after lane, and of each lane step after step.
+
+What a lane works on then stays in a core's cache for a whole block, and between two steps there is nothing else.
+"""
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan_core.draws import Draws
+from gan_core.native.adam import NativeAdam, Optimizer
+from gan_core.native.library import LaneMemory, given_tensors, native_function
+from gan_core.native.source import NativeSource
+from gan_core.optim import Adam, Rows
+from gan_core.record import StepRecord
+
+PROGRAMS = ("fakes", "discriminator", "generator", "generator_and_fakes")
+OPTIMIZERS = ("generator", "discriminator")
+POINTERS = (
+    *("samples", "orders", "real", "latents", "generator_latents", "bank", "generator_banks"),
+    *("d_row", "g_row", "d_kept", "g_kept", "turns", "turn_rows", "average", "weights", "average_weights"),
+)
+NUMBERS = (
+    *("lanes", "first", "steps", "updates", "batch", "features", "bytes", "latent_numbers"),
+    *("real_pitch", "latents_pitch", "generator_latents_pitch", "bank_pitch"),
+    *("d_pitch", "d_numbers", "g_pitch", "g_numbers", "average_pitch", "weights_pitch", "averaged"),
+)
+
+
+class Block(ctypes.Structure):
+    """As in `block.h`."""
+
+    _fields_ = [  # noqa: RUF012
+        ("given", ctypes.c_void_p * len(PROGRAMS)),
+        ("memory", ctypes.c_void_p),
+        *((name, ctypes.POINTER(Optimizer)) for name in OPTIMIZERS),
+        *((name, ctypes.c_void_p) for name in POINTERS),
+        *((name, ctypes.c_long) for name in NUMBERS),
+    ]
+
+
+class NativeBlock:
+    """The steps of K lanes in C. Lanes are fed by `draws`; what they leave to be watched is kept in `record`."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, NativeSource],
+        tensors: Mapping[str, Tensor],
+        draws: Draws,
+        record: StepRecord,
+        adams: tuple[Adam, Adam],
+        averaged: tuple[Tensor, Rows] | None,
+        memory: LaneMemory,
+    ) -> None:
+        """sources: of PROGRAMS, the last where G goes first; tensors: their placeholders'. adams: of G and D. averaged:
+        the average [K, P + B], and what it is of. Raises NoCompiler.
+        """
+        like, placeholders = draws.tensors["both"], list(tensors.values())
+        for source in sources.values():
+            memory.reserve(source.numbers * like.element_size())
+        first = "#define GENERATOR_FIRST\n" if PROGRAMS[-1] in sources else ""
+        block = files("gan_core.native").joinpath("block.h").read_text()
+        text = "".join(sources[name].text for name in PROGRAMS if name in sources)
+        self._function = native_function(text + first + block, like.dtype)
+        self._draws, self._record, self._memory, self._averaged = draws, record, memory, averaged
+        self._optimizers = [_optimizer(adam) for adam in adams]
+        self._given = [_pointers(given_tensors(sources[p], placeholders)) for p in PROGRAMS if p in sources]
+        self._keeps = [given_tensors(source, placeholders) for source in sources.values()], adams
+        self._fixed = self._fixed_values()
+
+    def _fixed_values(self) -> dict[str, Any]:
+        """All that is the same for every block."""
+        draws, record, inputs = self._draws, self._record, self._draws.tensors
+        samples, bank = draws.samples, draws.bank
+        values: dict[str, Any] = {
+            "given": (ctypes.c_void_p * len(PROGRAMS))(*map(ctypes.addressof, self._given)),
+            **{name: ctypes.pointer(x) for name, x in zip(OPTIMIZERS, self._optimizers, strict=True)},
+            **{"samples": samples.rows.data_ptr(), "bytes": samples.are_bytes, "features": samples.rows.shape[1]},
+            **{"lanes": len(inputs["real"]), "batch": inputs["real"].shape[1], "latent_numbers": bank.shape[2]},
+            **{"bank": bank.data_ptr(), "bank_pitch": bank.stride(0), "updates": len(draws.generator_banks)},
+            **{"d_pitch": record.d_row.stride(0), "d_numbers": record.d_row.shape[1]},
+            **{"g_pitch": record.g_row.stride(0), "g_numbers": record.g_row.shape[1]},
+        }
+        for name in ("d_row", "g_row", "d_kept", "g_kept"):
+            values[name] = getattr(record, name).data_ptr()
+        for name in ("real", "latents", "generator_latents"):
+            values |= {name: inputs[name].data_ptr(), f"{name}_pitch": inputs[name].stride(0)}
+        self._banks = _pointers(draws.generator_banks)
+        values["generator_banks"] = ctypes.addressof(self._banks)
+        if self._averaged is not None:
+            average, rows = self._averaged
+            values |= {"average": average.data_ptr(), "average_pitch": average.stride(0), "averaged": average.shape[1]}
+            values |= {"weights": rows.flat.data_ptr(), "weights_pitch": rows.flat.stride(0)}
+        return values
+
+    def run(
+        self,
+        first: int,
+        updates: Sequence[Sequence[tuple[bool, ...]]],
+        images: Sequence[Sequence[int]],
+        average_weights: Tensor | None,
+    ) -> None:
+        """Steps from this number on, all of one block. updates: of G in each step, the lanes that take part; images:
+        that D was shown since the lanes' last turns, by an update's place in its step. average_weights [steps, K].
+        """
+        place = self._draws.begin_block(first)
+        orders = [self._draws.indices[config.data_seed] for config in self._draws.configs]
+        most, lanes = self._fixed["updates"], self._fixed["lanes"]
+        turns = torch.zeros(len(updates), most, lanes, dtype=torch.bool)
+        rows = torch.zeros(len(updates), most, dtype=torch.int64)
+        kept: list[tuple[Sequence[bool], Sequence[int]]] = []
+        for step, of_step in enumerate(updates):
+            for j, active in enumerate(of_step):
+                turns[step, j], rows[step, j] = torch.tensor(active), len(kept)
+                kept.append((active, images[min(j, 1)]))
+        pointers = _pointers(orders)
+        block = Block(
+            **self._fixed,
+            memory=self._memory.pointer,
+            orders=ctypes.addressof(pointers),
+            turns=turns.data_ptr(),
+            turn_rows=rows.data_ptr(),
+            average_weights=None if average_weights is None else average_weights.data_ptr(),
+            first=place,
+            steps=len(updates),
+        )
+        self._function(ctypes.byref(block))
+        self._record.keep_block(len(updates), kept)
+
+
+def _optimizer(adam: Adam) -> Optimizer:
+    if adam.native is None:
+        adam.compile()
+    native: NativeAdam | None = adam.native
+    assert native is not None
+    return native.optimizer
+
+
+def _pointers(tensors: Sequence[Tensor]) -> "ctypes.Array[ctypes.c_void_p]":
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))

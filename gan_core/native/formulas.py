@@ -1,0 +1,72 @@
+"""What each elementwise call and each sum is in C. A call that is not here is not compiled."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+aten = torch.ops.aten
+
+
+class NotInC(Exception):
+    """A call that is not known here."""
+
+
+def _clamp(x: str, low: str | None = None, high: str | None = None) -> str:
+    text = x if low is None else f"({x} < {low} ? {low} : {x})"
+    return text if high is None else f"({text} > {high} ? {high} : {text})"
+
+
+def _elu_backward(grad: str, alpha: str, scale: str, input_scale: str, is_result: str, out: str) -> str:
+    if is_result != "1":
+        raise NotInC("elu_backward of its input")
+    return f"{out} <= 0 ? {grad} * {input_scale} * ({out} + {alpha} * {scale}) : {grad} * {scale}"
+
+
+def _power(x: str, exponent: str) -> str:
+    times = float(exponent.removeprefix("(T)"))
+    if times not in (1, 2, 3):
+        raise NotInC(f"a power of {times}")
+    return "(" + " * ".join([x] * int(times)) + ")"
+
+
+# Elementwise calls -> C, of their arguments in C.
+FORMULAS: dict[Any, Callable[..., str]] = {
+    aten.add.Tensor: "({} + {})".format,
+    aten.add.Scalar: "({} + {})".format,
+    aten.sub.Tensor: "({} - {})".format,
+    aten.rsub.Scalar: "({1} - {0})".format,
+    aten.mul.Tensor: "({} * {})".format,
+    aten.mul.Scalar: "({} * {})".format,
+    aten.div.Tensor: "({} / {})".format,
+    aten.div.Scalar: "({} / {})".format,
+    aten.neg.default: "(-{})".format,
+    aten.clone.default: "{}".format,
+    aten.exp.default: "exp_of({})".format,
+    aten.tanh.default: "tanh_of({})".format,
+    aten.sqrt.default: "sqrt_of({})".format,
+    aten.sigmoid.default: "sigmoid_of({})".format,
+    aten.maximum.default: "maximum_of({}, {})".format,
+    aten.clamp.default: _clamp,
+    aten.clamp_min.default: _clamp,
+    aten.pow.Tensor_Scalar: _power,
+    aten.relu.default: "({0} < 0 ? 0 : {0})".format,
+    aten.leaky_relu.default: "({0} > 0 ? {0} : {0} * {1})".format,
+    aten.leaky_relu_backward.default: "({1} > 0 ? {0} : {0} * {2})".format,
+    aten.threshold_backward.default: "({1} <= {2} ? 0 : {0})".format,
+    aten.elu_backward.default: _elu_backward,
+    aten.sigmoid_backward.default: "({0} * ((1 - {1}) * {1}))".format,
+    aten.tanh_backward.default: "({0} * (1 - {1} * {1}))".format,
+    aten.softplus_backward.default: "({1} * {2} > {3} ? {0} : {0} * sigmoid_of({1} * {2}))".format,
+    aten.gt.Scalar: "({} > {})".format,
+    aten.lt.Scalar: "({} < {})".format,
+    aten.logical_and_.default: "({} && {})".format,
+    aten.where.self: "({} ? {} : {})".format,
+}
+
+# Sums -> what is added, of a number, and what becomes of the total of `count` numbers.
+REDUCTIONS = {
+    aten.sum.dim_IntList: ("{}", "{}"),
+    aten.mean.dim: ("{}", "{} / {count}"),
+    aten.linalg_vector_norm.default: ("{0} * {0}", "sqrt_of({})"),
+}

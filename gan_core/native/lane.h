@@ -1,0 +1,87 @@
+/* What the programs of gan_core/native/source.py are made of, for one lane. The type T (float or double) is set before. */
+
+#include <math.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Products of matrices, of `products.h`: rows, columns, inner; a and b with their strides; the result, by rows. */
+void (*product)(long, long, long, const T *, long, long, const T *, long, long, T *, T *);
+
+INLINE T maximum_of(T a, T b) { return a > b || a != a ? a : b; } /* NaN, where either is */
+
+#ifdef SINGLE
+#define rint_of __builtin_rintf
+#define fma_of __builtin_fmaf
+#define sqrt_of __builtin_sqrtf
+
+INLINE float two_to(int n) {
+    union { int bits; float value; } u = {(n + 127) << 23};
+    return u.value;
+}
+
+/* Cephes' expf: n ln 2 is taken off in two parts, a polynomial for the rest; 2^n in two factors, for n of up to 128. */
+INLINE float exp_of(float x) {
+    float y = x > 89.0f ? 89.0f : x;
+    y = y < -104.0f ? -104.0f : y;
+    float n = rint_of(y * 1.44269504088896341f);
+    float r = fma_of(n, 2.12194440e-4f, fma_of(n, -0.693359375f, y));
+    float p = 1.9875691500e-4f;
+    p = fma_of(p, r, 1.3981999507e-3f);
+    p = fma_of(p, r, 8.3334519073e-3f);
+    p = fma_of(p, r, 4.1665795894e-2f);
+    p = fma_of(p, r, 1.6666665459e-1f);
+    p = fma_of(p, r, 5.0000001201e-1f);
+    p = fma_of(p, r * r, r) + 1.0f;
+    int whole = (int)n, half = whole >> 1;
+    return p * two_to(half) * two_to(whole - half);
+}
+
+/* Cephes' tanhf */
+INLINE float tanh_of(float x) {
+    float a = x < 0 ? -x : x, z = x * x;
+    float p = -5.70498872745e-3f;
+    p = fma_of(p, z, 2.06390887954e-2f);
+    p = fma_of(p, z, -5.37397155531e-2f);
+    p = fma_of(p, z, 1.33314422036e-1f);
+    p = fma_of(p, z, -3.33332819422e-1f);
+    float inner = fma_of(p * z, x, x), outer = 1.0f - 2.0f / (exp_of(2.0f * a) + 1.0f);
+    return a < 0.625f ? inner : x < 0 ? -outer : outer;
+}
+#else
+#define rint_of rint
+#define fma_of __builtin_fma
+#define sqrt_of sqrt
+#define exp_of exp
+#define tanh_of tanh
+#endif
+
+INLINE T sigmoid_of(T x) { return (T)1 / ((T)1 + exp_of(-x)); }
+
+/* Adam (Kingma & Ba 2015, algorithm 1): rows of parameters and state, a pitch from lane to lane; coefficients a lane. */
+typedef struct {
+    T *trained;
+    const T *gradient;
+    T *mean, *square;
+    float *steps;
+    const double *lr, *beta1, *beta2;
+    long numbers, trained_pitch, gradient_pitch, mean_pitch, square_pitch;
+    double eps;
+} Optimizer;
+
+static __attribute__((noinline)) void adam(const Optimizer *x, long lane) {
+    const double step = x->steps[lane] += 1;
+    const T size = x->lr[lane] / (1 - pow(x->beta1[lane], step)), root = sqrt(1 - pow(x->beta2[lane], step));
+    const T beta1 = x->beta1[lane], beta2 = x->beta2[lane], eps = x->eps;
+    T *trained = x->trained + lane * x->trained_pitch;
+    T *mean = x->mean + lane * x->mean_pitch, *square = x->square + lane * x->square_pitch;
+    const T *gradient = x->gradient + lane * x->gradient_pitch;
+#pragma omp simd
+    for (long i = 0; i < x->numbers; i++) {
+        const T g = gradient[i], m = mean[i] + (1 - beta1) * (g - mean[i]);
+        const T s = beta2 * square[i] + (1 - beta2) * g * g;
+        mean[i] = m;
+        square[i] = s;
+        trained[i] -= size * m / (sqrt_of(s) / root + eps);
+    }
+}

@@ -1,0 +1,67 @@
+"""Products of a lane's matrices in C. What is compiled serves every structure."""
+
+LARGEST_PRODUCT = 40_000_000  # multiply-adds of one that is made here; a matrix library is faster beyond
+WIDTH = 16  # numbers in a vector of float32; of float64 there are two vectors in its place
+TALLEST = {1: 16, 2: 8, 3: 6, 4: 4}  # rows of a tile of so many vectors: about sixteen sums, as two multipliers need
+TYPES = """
+#include <string.h>
+#define INLINE static inline __attribute__((always_inline))
+#define V ((int)(64 / sizeof(T))) /* numbers in a vector of 64 bytes */
+#ifdef SINGLE
+typedef int places __attribute__((vector_size(64)));
+#define LOWER ((places){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23})
+#define UPPER ((places){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31})
+#else
+typedef long long places __attribute__((vector_size(64)));
+#define LOWER ((places){0, 8, 1, 9, 2, 10, 3, 11})
+#define UPPER ((places){4, 12, 5, 13, 6, 14, 7, 15})
+#endif
+typedef T vec __attribute__((vector_size(64)));
+typedef T wide __attribute__((vector_size(16 * sizeof(T)))); /* sixteen numbers: a column of a tile */
+typedef T wide_loose __attribute__((vector_size(16 * sizeof(T)), aligned(sizeof(T)), may_alias));
+typedef T loose __attribute__((vector_size(64), aligned(sizeof(T)), may_alias)); /* a vector anywhere in memory */
+"""
+
+
+def packed_numbers(inner: int, columns: int) -> int:
+    """How much memory `product` needs at most."""
+    return inner * -(-columns // WIDTH) * WIDTH
+
+
+def products_text(header: str) -> str:
+    """The C of `product`. header: `products.h`."""
+    tiles = [(rows, vectors) for vectors, tallest in TALLEST.items() for rows in range(1, tallest + 1)]
+    cases = [f"case {32 * v + r}: tile_{r}_{v}(inner, a, am, ak, b, bk, c, cm, tail); break;" for r, v in tiles]
+    given = "long inner, const T *a, long am, long ak, const T *b, long bk, T *c, long cm, long tail"
+    parts = [
+        TYPES,
+        *(f"static void tile_{r}_{v}({given}) {{\n{_tile(r, v)}\n}}" for r, v in tiles),
+        f"#define VECTORS {max(TALLEST)}",
+        f"static const long TALLEST[] = {{0, {', '.join(map(str, TALLEST.values()))}}};",
+        f"static void tile(long rows, long vectors, {given}) {{",
+        "switch (32 * vectors + rows) {",
+        *cases,
+        "}",
+        "}",
+        header,
+    ]
+    return "\n".join(parts)
+
+
+def _tile(rows: int, vectors: int) -> str:
+    places = [(r, v) for r in range(rows) for v in range(vectors)]
+    lines = ["wide " + ", ".join(f"s{r}_{v} = {{0}}" for r, v in places) + ";"]
+    lines += ["for (long k = 0; k < inner; k++, a += ak, b += bk) {"]
+    lines += [f"const wide b{v} = *(const wide_loose *)(b + {v * WIDTH});" for v in range(vectors)]
+    for r in range(rows):
+        lines += [f"const T a{r} = a[{r} * am];"]
+        lines += [f"s{r}_{v} += a{r} * b{v};" for v in range(vectors)]
+    lines += ["}"]
+    for r, v in places:
+        to = f"c + {r} * cm + {v * WIDTH}"
+        if v < vectors - 1:
+            lines += [f"*(wide_loose *)({to}) = s{r}_{v};"]
+        else:
+            lines += [f"if (tail == {WIDTH}) *(wide_loose *)({to}) = s{r}_{v};"]
+            lines += [f"else memcpy({to}, &s{r}_{v}, tail * sizeof(T));"]
+    return "\n".join(lines)

@@ -1,0 +1,342 @@
+"""A traced function in C, a lane after the other: all of a step for one lane before any of the next.
+
+A lane of a small GAN fits a core's cache and a whole array does not; and between two operations C spends nothing, where
+torch takes microseconds. The text that is compiled knows one lane and not how many there are: no lane's bits can depend
+on its neighbours, and arrays of any number of lanes share one library.
+
+Elementwise calls that follow each other on one shape become one loop. Products are tiles of registers
+(`gan_core.native.products`). What a lane computes lies in memory of that lane, which the next one uses again.
+"""
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.utils._pytree import tree_map_only
+
+from gan_core.native.formulas import FORMULAS, REDUCTIONS, NotInC
+from gan_core.native.products import LARGEST_PRODUCT, packed_numbers
+from gan_core.native.text import Loop, Memory, Operation, Place, Reduction, loop_text, number, span
+from gan_core.trace import form_of, is_view, owners
+
+aten = torch.ops.aten
+ALLOCATIONS = (aten.new_empty.default, aten.empty_like.default)
+ZEROS = (aten.zeros_like.default, aten.new_zeros.default)
+
+
+@dataclass(frozen=True)
+class NativeSource:
+    """text: of a function in C, `void name(long lane, T *const *given, T *memory)`. given: what its pointers point to,
+    in their order: numbers of placeholders, or constants. numbers: that a lane's memory holds.
+    """
+
+    text: str
+    given: list[int | Tensor]
+    numbers: int
+
+
+def native_source(graph: fx.Graph, lanes: int, name: str) -> NativeSource:
+    """The C of a graph that was traced on so many lanes, as a function of this name. Raises NotInC."""
+    return _Writer(graph, lanes).source(name)
+
+
+class _Writer:
+    def __init__(self, graph: fx.Graph, lanes: int) -> None:
+        self._graph, self._lanes = graph, lanes
+        self._dtype = next(iter(graph.nodes)).meta["val"].dtype
+        self._owners = owners(graph)
+        self._forms: dict[fx.Node, Any] = {}  # on the meta device, at their place in their owner's memory
+        self._literals: dict[fx.Node, str] = {}
+        self._readers: dict[fx.Node, set[fx.Node]] = {}
+        for node in graph.nodes:
+            if not (node.target is operator.getitem or is_view(node.target)):
+                for used in node.all_input_nodes:
+                    self._readers.setdefault(self._owners[used], set()).add(node)
+        self._operations: list[Operation] = []
+        self._loop: Loop | None = None
+        self._packed = 0
+        self._given: dict[fx.Node, int | Tensor] = {}
+
+    def source(self, name: str) -> NativeSource:
+        placeholders = 0
+        for node in self._graph.nodes:
+            if node.op == "placeholder":
+                if node.meta["val"].dtype != self._dtype:
+                    raise NotInC(f"numbers of {node.meta['val'].dtype}")
+                self._forms[node], self._given[node] = node.meta["val"], placeholders
+                placeholders += 1
+            elif node.op == "get_attr":
+                self._know_constant(node)
+            elif node.op == "call_function":
+                self._write(node)
+        self._close()
+        return self._assembled(name)
+
+    # ---- values
+
+    def _know_constant(self, node: fx.Node) -> None:
+        value = node.meta["val"]
+        self._forms[node] = form_of(value)
+        if value.ndim == 0:
+            self._literals[node] = number(value.item())
+        else:
+            self._given[node] = value
+
+    def _write(self, node: fx.Node) -> None:
+        target: Any = node.target
+        if target is operator.getitem or is_view(target):
+            args, kwargs = tree_map_only(fx.Node, self._forms.__getitem__, (node.args, node.kwargs))
+            self._forms[node] = target(*args, **kwargs)
+            return
+        made = node.meta["val"]
+        if not isinstance(made, Tensor):
+            raise NotInC(str(target))
+        if made.ndim and made.shape[0] != self._lanes:
+            raise NotInC(f"{target} without lanes")
+        self._forms[node] = form_of(made)
+        if target is aten.copy_.default:
+            self._copy(node)
+        elif target in ALLOCATIONS:
+            pass
+        elif target in ZEROS and not self._is_written(node):
+            self._literals[node] = number(0.0)
+        elif target is aten.scalar_tensor.default:
+            self._literals[node] = number(node.args[0])
+        elif target is aten.bmm.default:
+            self._product(node)
+        elif target in REDUCTIONS:
+            self._reduce(node)
+        elif target in (aten.cat.default, aten.stack.default):
+            self._join(node)
+        elif target in FORMULAS:
+            self._elementwise(node)
+        else:
+            raise NotInC(str(target))
+
+    def _is_written(self, node: fx.Node) -> bool:
+        return any(self._owners[other] is node for other in self._graph.nodes if other.target is aten.copy_.default)
+
+    def _place(self, node: fx.Node, shape: Sequence[int] | None = None) -> Place:
+        """Where a value of a lane lies; shape: what it is broadcast to. Axes of one number are left out."""
+        form: Tensor = self._forms[node]
+        if shape is not None and form.ndim:
+            form = form.expand(form.shape[0], *shape)
+        sizes, strides = form.shape[1:], form.stride()[1:]
+        kept = tuple(s for n, s in zip(sizes, strides, strict=True) if n != 1)
+        return Place(self._owners[node], int(form.storage_offset()), kept if form.ndim else (0,) * _axes(shape or ()))
+
+    # ---- elementwise
+
+    def _elementwise(self, node: fx.Node) -> None:
+        formula = FORMULAS[node.target]
+        values = list(node.args)
+        if node.kwargs:
+            raise NotInC(f"{node.target} with {sorted(node.kwargs)}")
+        tensors = [v for v in values if isinstance(v, fx.Node)]
+        if all(self._owners[v] in self._literals for v in tensors):
+            self._literals[node] = formula(
+                *(self._literals[self._owners[v]] if v in tensors else number(v) for v in values)
+            )
+            return
+        owner = self._owners[node]
+        if self._place(node) != self._place(owner):
+            raise NotInC(f"{node.target} of a part")
+        loop, variable = self._compute(formula, values, tuple(self._forms[node].shape[1:]))
+        loop.variables[owner] = variable
+        loop.inside.add(node)
+
+    def _compute(self, formula: Callable[..., str], values: Sequence[Any], shape: tuple[int, ...]) -> tuple[Loop, str]:
+        """Adds a line to the loop over this shape of a lane; the loop, and the line's variable."""
+        walked = tuple(n for n in shape if n != 1)
+        if self._loop is not None and self._loop.shape != walked:
+            self._close()
+        operands = [self._operand(value, shape) for value in values]
+        if self._loop is None:
+            self._loop = Loop(walked)
+            operands = [self._operand(value, shape) for value in values]
+        places = [o for o in operands if isinstance(o, Place)]
+        marks = [f"\0{i}\0" if isinstance(o, Place) else o for i, o in enumerate(operands)]
+        self._loop.places += places
+        self._loop.lines.append((formula(*marks), operands))
+        return self._loop, f"v{len(self._loop.lines) - 1}"
+
+    def _operand(self, value: Any, shape: tuple[int, ...]) -> Place | str:
+        """A number, a variable of the open loop, or a place in memory."""
+        if value is None:
+            return None  # pyright: ignore[reportReturnType]
+        if not isinstance(value, fx.Node):
+            return number(value)
+        owner = self._owners[value]
+        if owner in self._literals:
+            return self._literals[owner]
+        place = self._place(value, shape)
+        if self._loop is not None and owner in self._loop.variables:
+            if place == self._place(owner):
+                return self._loop.variables[owner]
+            self._close()
+        return place
+
+    def _close(self) -> None:
+        """Ends the open loop; what is read outside of it is stored."""
+        loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        for node, variable in loop.variables.items():
+            if self._readers.get(node, set()) - loop.inside:
+                loop.stored.append((self._place(node), variable))
+        reads, writes = [place.owner for place in loop.places], [place.owner for place, _ in loop.stored]
+        self._operations.append(Operation(reads, writes, lambda at: loop_text(loop, at)))
+
+    def _copy(self, node: fx.Node) -> None:
+        """At the end of the loop that computes the source, or in one of its own."""
+        destination, source = node.args[:2]
+        assert isinstance(destination, fx.Node)
+        assert isinstance(source, fx.Node)
+        place = self._place(destination)
+        if self._loop is not None and any(self._may_meet(read, place) for read in self._loop.places):
+            self._close()
+        loop, variable = self._compute("{}".format, [source], tuple(self._forms[destination].shape[1:]))
+        loop.stored.append((place, variable))
+        if self._owners[source] in loop.variables:
+            loop.inside.add(node)
+        self._close()
+
+    def _may_meet(self, read: Place, written: Place) -> bool:
+        """Whether a place is perhaps read after it was written in another turn of the same loop. What is given may lie
+        in the same memory under two names.
+        """
+        given = read.owner in self._given and written.owner in self._given
+        return read != written and (given or read.owner is written.owner)
+
+    def _join(self, node: fx.Node) -> None:
+        parts, axis = node.args[0], (node.args[1] if len(node.args) > 1 else 0)
+        form: Tensor = self._forms[node]
+        assert isinstance(axis, int)
+        assert isinstance(parts, list | tuple)
+        axis %= form.ndim
+        if axis == 0:
+            raise NotInC(f"{node.target} of lanes")
+        self._close()
+        begin, stacked = 0, node.target is aten.stack.default
+        for part in parts:
+            assert isinstance(part, fx.Node)
+            length = 1 if stacked else self._forms[part].shape[axis]
+            within = form.narrow(axis, begin, length)
+            loop, variable = self._compute("{}".format, [part], tuple(self._forms[part].shape[1:]))
+            strides = tuple(s for n, s in zip(within.shape[1:], within.stride()[1:], strict=True) if n != 1)
+            loop.stored.append((Place(node, int(within.storage_offset()), strides), variable))
+            self._close()
+            begin += length
+
+    # ---- sums and products
+
+    def _reduce(self, node: fx.Node) -> None:
+        self._close()
+        target: Any = node.target
+        before, after = REDUCTIONS[target]
+        source, *rest = node.args
+        assert isinstance(source, fx.Node)
+        if node.target is aten.linalg_vector_norm.default:
+            if rest[0] != 2:
+                raise NotInC(f"a norm of order {rest[0]}")
+            rest = rest[1:]
+        form: Tensor = self._forms[source]
+        axes = {axis % form.ndim for axis in rest[0]} if rest and rest[0] else set(range(form.ndim))  # pyright: ignore
+        if 0 in axes or node.kwargs:
+            raise NotInC(f"{node.target} over {sorted(axes)}")
+        self._write_out(source)
+        if not _dense(self._forms[node]):
+            raise NotInC("a sum that is not laid out in order")
+        strides, step = [0] * form.ndim, 1
+        for axis in reversed(range(1, form.ndim)):
+            if axis not in axes:
+                strides[axis], step = step, step * form.shape[axis]
+        walked = [axis for axis in range(1, form.ndim) if form.shape[axis] != 1]
+        loop = Reduction(
+            tuple(form.shape[a] for a in walked),
+            self._place(source),
+            Place(node, 0, tuple(strides[a] for a in walked)),
+            step,
+            before,
+            after.replace("{count}", str(prod(form.shape[a] for a in axes))),
+        )
+        self._operations.append(Operation([self._owners[source]], [node], loop.text))
+
+    def _product(self, node: fx.Node) -> None:
+        self._close()
+        values = [value for value in node.args if isinstance(value, fx.Node)]
+        for value in values:
+            self._write_out(value)
+        a, b = (self._forms[value] for value in values)
+        rows, inner, columns = *a.shape[1:], b.shape[2]
+        if rows * inner * columns > LARGEST_PRODUCT:
+            raise NotInC(f"a product of {rows} x {inner} x {columns}")
+        if not _dense(self._forms[node]):
+            raise NotInC("a product that is not laid out in order")
+        self._packed = max(self._packed, packed_numbers(inner, columns))
+        first, second = (Place(self._owners[v], int(self._forms[v].storage_offset()), ()) for v in values)
+
+        def text(at: Callable[[Place], str]) -> str:
+            x, y = (f"&{at(place)}, {form.stride(1)}, {form.stride(2)}" for place, form in ((first, a), (second, b)))
+            return f"product({rows}, {columns}, {inner}, {x}, {y}, &{at(Place(node, 0, ()))}, packed);"
+
+        self._operations.append(Operation([first.owner, second.owner], [node], text))
+
+    def _write_out(self, value: fx.Node) -> None:
+        """A constant's memory is filled, for what reads memory alone."""
+        owner = self._owners[value]
+        literal = self._literals.pop(owner, None)
+        if literal is not None:
+            loop, variable = self._compute(lambda: literal, [], tuple(self._forms[owner].shape[1:]))
+            loop.stored.append((self._place(owner), variable))
+            self._close()
+
+    # ---- the text
+
+    def _assembled(self, name: str) -> NativeSource:
+        last = {owner: i for i, op in enumerate(self._operations) for owner in op.owners}
+        memory = Memory()
+        memory.take(self._packed)
+        offsets: dict[fx.Node, int] = {}
+        body: list[str] = []
+        pointers: dict[fx.Node, str] = {}
+
+        def at(place: Place, indices: Sequence[str] = ()) -> str:
+            owner = place.owner
+            if owner in self._given:
+                base = pointers.setdefault(owner, f"p{len(pointers)}")
+            elif owner in offsets:
+                base = f"m{offsets[owner]}"
+            else:
+                raise NotInC("a value that is nowhere kept")
+            return f"{base}[{place.at(indices)}]"
+
+        for i, operation in enumerate(self._operations):
+            for owner in operation.writes:
+                if owner not in self._given and owner not in offsets:
+                    offsets[owner] = memory.take(span(self._forms[owner]))
+            body.append(operation.text(at))  # pyright: ignore[reportArgumentType]
+            for owner in operation.owners:
+                if last[owner] == i and owner in offsets:
+                    memory.give(offsets[owner], span(self._forms[owner]))
+        heads = [f"T *const {p} = given[{i}] + lane * {self._pitch(o)};" for i, (o, p) in enumerate(pointers.items())]
+        heads += [f"T *const m{offset} = memory + {offset};" for offset in sorted(set(offsets.values()))]
+        head = f"static __attribute__((noinline)) void {name}(long lane, T *const *given, T *memory) {{"
+        text = "\n".join([head, "T *const packed = memory;", *heads, *body, "}", ""])
+        return NativeSource(text, [self._given[owner] for owner in pointers], memory.size)
+
+    def _pitch(self, owner: fx.Node) -> int:
+        form: Tensor = self._forms[owner]
+        return form.stride(0) if form.ndim and form.shape[0] == self._lanes else 0
+
+
+def _axes(shape: Iterable[int]) -> int:
+    return sum(n != 1 for n in shape)
+
+
+def _dense(form: Tensor) -> bool:
+    return form[0].is_contiguous() if form.ndim else True

@@ -1,0 +1,164 @@
+"""Training compiled to C: what eager training comes to, and no bit of a lane depends on its company, calls or stops."""
+
+import re
+import warnings
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from tiny_arrays import CASES, assert_same, bits, configs_of, lane_results, structure_of, train, trained
+
+from gan_core.data import Dataset
+from gan_core.draws import BLOCK_STEPS
+from gan_core.lanes import lane_arithmetic
+from gan_core.native import library
+from gan_core.native.block import NativeBlock
+from gan_core.training import LaneArray
+
+BUFFERED = ("spectral", "batch", "_bn", "cgan", "dcgan", "infogan")  # or convolved: these are replayed
+COMPILED = [case for case in CASES if not any(word in case for word in BUFFERED)]
+STEPS = 7
+ACROSS = BLOCK_STEPS + 2
+Few = Callable[[str], Dataset]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _arithmetic() -> Iterator[None]:
+    with lane_arithmetic():
+        yield
+
+
+def forget() -> None:
+    """What this process has loaded, and which compiler there is."""
+    for function in (library.native_function, library._products, library._library, library.compiler):
+        function.cache_clear()
+
+
+def made(case: str, few: Few, steps: int = STEPS, lanes: slice = slice(None), dtype=torch.float32, **options):
+    options = {"execution": "compiled", **options}
+    return trained(configs_of(case)[lanes], few(structure_of(case).dataset), dtype, steps, **options)
+
+
+def assert_all_same(array: LaneArray, expected: list[dict[str, bytes]]) -> None:
+    for mine, theirs in zip(lane_results(array), expected, strict=True):
+        assert_same(mine, theirs)
+
+
+@pytest.fixture(scope="module", params=COMPILED)
+def case(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def together(case: str, few: Few) -> list[dict[str, bytes]]:
+    return lane_results(made(case, few))
+
+
+def test_compiled_training_is_eager_training_to_rounding(case: str, few: Few):
+    mine, theirs = (made(case, few, dtype=torch.float64, execution=execution) for execution in ("compiled", "eager"))
+    expected = theirs.state.tensors()
+    for name, tensor in mine.state.tensors().items():
+        scale = float(expected[name].double().abs().max()) if expected[name].numel() else 0.0
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-9 * scale, msg=lambda m, n=name: f"{n}: {m}")
+    assert bits(mine.state.generator.flat) != bits(theirs.state.generator.flat)  # by other calls
+
+
+def test_a_lane_alone_has_the_bits_it_has_in_company(case: str, few: Few, together: list[dict[str, bytes]]):
+    """Also where it has no noise or dropout and its company has: it is then trained in blocks alone, and step by step
+    in company.
+    """
+    for lane in (0, 2):
+        assert_all_same(made(case, few, lanes=slice(lane, lane + 1)), together[lane : lane + 1])
+
+
+def test_the_number_of_lanes_in_a_call_changes_no_bit(case: str, few: Few, together: list[dict[str, bytes]]):
+    assert_all_same(made(case, few, lanes_per_call=3), together)
+
+
+@pytest.mark.parametrize("case", ["gaussian moments least_squares", "mlp_minimax generator_first sum"])
+def test_blocks_are_one_call_and_have_the_bits_of_single_steps(case: str, few: Few, monkeypatch):
+    whole = made(case, few, ACROSS)
+    assert all(isinstance(chunk._block, NativeBlock) for chunk in whole._chunks)
+    monkeypatch.setattr("gan_core.draws.Draws.in_blocks", False)
+    single = made(case, few, ACROSS)
+    assert [chunk._block for chunk in single._chunks] == [None]
+    assert_all_same(single, lane_results(whole))
+
+
+@pytest.mark.parametrize(
+    "case", ["gaussian moments least_squares", "mlp_minimax generator_first sum", "mlp_dropout sum"]
+)
+@pytest.mark.parametrize("stops", [(1, 2), (5, 31), (31, 32), (32, 33)])
+def test_a_stop_inside_a_block_changes_nothing(case: str, few: Few, stops: tuple[int, int]):
+    whole, stopped = made(case, few, ACROSS), made(case, few, 0, lanes_per_call=2)
+    for stop in (*stops, ACROSS):
+        train(stopped, stop - stopped.state.discriminator_steps)
+    assert_all_same(stopped, lane_results(whole))
+
+
+@pytest.mark.parametrize("case", ["gaussian moments least_squares"])
+def test_poison_in_a_lane_reaches_no_other_and_the_kept_go_on_unchanged(case: str, few: Few):
+    expected = lane_results(made(case, few, 6))
+    array = made(case, few, 2)
+    array.state.generator.flat[1] = torch.nan
+    array.state.discriminator.flat[1] = torch.inf
+    train(array, 2)
+    array.keep([3, 0, 2])
+    train(array, 2)
+    for mine, i in zip(lane_results(array), (3, 0, 2), strict=True):
+        assert_same(mine, expected[i])
+
+
+def test_a_structure_with_buffers_is_replayed_whole(few: Few):
+    """Which lanes move their buffers is part of a program, and whether it is compiled must not be."""
+    case = "mlp spectral r1 sum"
+    assert_all_same(made(case, few, 3), lane_results(made(case, few, 3, execution="replayed")))
+
+
+def test_without_a_compiler_steps_are_replayed_and_a_warning_says_so(few: Few, monkeypatch):
+    case = "gaussian moments least_squares"
+    expected = lane_results(made(case, few, execution="replayed"))
+    monkeypatch.setattr(library.shutil, "which", lambda name: None)
+    forget()
+    try:
+        with pytest.warns(UserWarning, match=re.escape("no C compiler is installed; steps are replayed")) as warned:
+            array = made(case, few)
+        assert len(warned) == 1
+    finally:
+        library.compiler.cache_clear()
+    assert array.workplace.execution == "replayed"
+    assert_all_same(array, expected)
+
+
+def test_a_compiler_that_refuses_is_quoted(few: Few, monkeypatch):
+    monkeypatch.setattr(library, "FLAGS", ["--no-such-flag"])
+    forget()
+    with pytest.warns(UserWarning, match="refuses a program.*no-such-flag"):
+        made("gaussian moments least_squares", few, 1)
+
+
+def test_libraries_are_kept_between_runs_and_made_once(few: Few, monkeypatch):
+    case = "gaussian moments least_squares"
+    made(case, few, 1)
+    forget()
+    library.compiler()  # asks for its version
+    calls = []
+    monkeypatch.setattr(library.subprocess, "run", lambda command, **options: calls.append(command))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made(case, few, 1)
+    assert calls == []
+
+
+def test_libraries_of_others_are_not_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path))
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "programs").chmod(0o777)
+    library.kept_libraries.cache_clear()
+    try:
+        assert tmp_path not in library.kept_libraries().parents
+        (tmp_path / "programs").chmod(0o700)
+        library.kept_libraries.cache_clear()
+        assert library.kept_libraries() == tmp_path / "programs"
+    finally:
+        library.kept_libraries.cache_clear()

@@ -1,0 +1,207 @@
+"""Functions of tensors in C: elementwise calls, sums and products of every layout, against torch."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gan_core.lanes import lane_matmul, plain_products
+from gan_core.native.library import LaneMemory, NativeProgram
+from gan_core.native.source import NotInC, native_source
+from gan_core.trace import trace
+
+Tensors = dict[str, Tensor]
+Function = Callable[[Tensors], None]
+
+
+def drawn(*shape: int, seed: int = 0, dtype=torch.float64) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def source(function: Function, tensors: Tensors):
+    with plain_products():
+        return native_source(trace(function, tensors), len(next(iter(tensors.values()))), "tested")
+
+
+def ran(function: Function, tensors: Tensors) -> Tensors:
+    """The tensors after the function in C, and after it as it stands."""
+    mine = {name: tensor.clone() for name, tensor in tensors.items()}
+    program = NativeProgram(source(function, mine), "tested", list(mine.values()), LaneMemory())
+    program()
+    return mine
+
+
+def assert_is_torch(function: Function, tensors: Tensors, rtol: float = 1e-13, atol: float = 1e-13) -> None:
+    mine = ran(function, tensors)
+    function(tensors)
+    for name, tensor in tensors.items():
+        torch.testing.assert_close(mine[name], tensor, rtol=rtol, atol=atol, equal_nan=True)
+
+
+def writes(function: Callable[[Tensor, Tensor], Tensor]) -> Function:
+    """function(x, y) into `out`."""
+
+    def written(tensors: Tensors) -> None:
+        tensors["out"].copy_(function(tensors["x"], tensors["y"]))
+
+    return written
+
+
+ELEMENTWISE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "arithmetic": lambda x, y: (x + 2 * y - 1) / (y * y + 0.5) - (3 - x),
+    "exp": lambda x, y: torch.exp(x),
+    "tanh": lambda x, y: torch.tanh(x),
+    "sigmoid": lambda x, y: torch.sigmoid(x),
+    "elu": lambda x, y: torch.maximum(x, torch.exp(x.clamp(-50, 0)) - 1),
+    "relu": lambda x, y: F.relu(x) + F.leaky_relu(y, 0.2),
+    "clamps": lambda x, y: x.clamp(-0.5, 0.5) + y.clamp_min(0.1) + x.clamp(max=0.3),
+    "powers": lambda x, y: x**2 + y**3,
+    "root": lambda x, y: (x * x + 1).sqrt(),
+    "where": lambda x, y: torch.where(x > 0.1, x, y),
+    "constants": lambda x, y: x + torch.zeros_like(y),
+}
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("shape", [(3, 5), (3, 4, 1), (1, 40), (3, 1, 1), (2,)], ids=str)
+def test_elementwise_calls(name: str, shape: tuple[int, ...]):
+    assert_is_torch(
+        writes(ELEMENTWISE[name]), {"x": drawn(*shape), "y": drawn(*shape, seed=1), "out": torch.zeros(shape).double()}
+    )
+
+
+@pytest.mark.parametrize(("name", "ulps"), [("exp", 2), ("tanh", 2), ("sigmoid", 3)])
+def test_functions_of_float32_are_exact_to_ulps(name: str, ulps: int):
+    x = torch.cat(
+        (torch.linspace(-100, 88.7, 100_001), torch.linspace(-2, 2, 100_001), torch.tensor([0.0, -0.0, 1e-30]))
+    )
+    tensors = {"x": x[None], "y": x[None], "out": torch.zeros(1, len(x))}
+    mine = ran(writes(lambda x, y: getattr(torch, name)(x)), tensors)["out"][0]
+    true = getattr(torch, name)(x.double())
+    normal = true.abs() > 1.2e-38
+    unit = torch.tensor(2.0).double() ** (true.abs().log2().floor() - 23)
+    assert float(((mine.double() - true).abs() / unit)[normal].max()) <= ulps
+    assert float(mine[~normal].abs().max()) <= 1.2e-38
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid", "relu", "clamps", "elu"])
+def test_what_is_not_finite_stays_what_it_is_to_torch(name: str):
+    x = torch.tensor([[torch.nan, torch.inf, -torch.inf, 1e4, -1e4, 3.0]])
+    tensors = {"x": x, "y": torch.ones_like(x), "out": torch.zeros_like(x)}
+    mine = ran(writes(ELEMENTWISE[name]), tensors)["out"]
+    torch.testing.assert_close(mine, ELEMENTWISE[name](x, torch.ones_like(x)), equal_nan=True, rtol=1e-6, atol=1e-37)
+
+
+def test_a_part_of_a_value_a_column_and_a_turned_one():
+    def function(tensors: Tensors) -> None:
+        x = tensors["x"] * 2
+        left, right = x.split(3, 2)
+        tensors["out"].copy_((left.mT + tensors["column"].unsqueeze(2)) * right.mT)
+        tensors["part"][:, 1:3].copy_(left[:, :2] + 1)
+
+    shapes = {"x": (2, 5, 6), "column": (2, 3), "out": (2, 3, 5), "part": (2, 4, 3)}
+    assert_is_torch(function, {name: drawn(*shape, seed=i) for i, (name, shape) in enumerate(shapes.items())})
+
+
+def test_joined_parts():
+    def function(tensors: Tensors) -> None:
+        x, y = tensors["x"], tensors["y"]
+        tensors["wide"].copy_(torch.cat((x + 1, y, x), 2))
+        tensors["high"].copy_(torch.stack((x, x * x), 1))
+
+    shapes = {"x": (2, 5, 3), "y": (2, 5, 1), "wide": (2, 5, 7), "high": (2, 2, 5, 3)}
+    assert_is_torch(function, {name: drawn(*shape, seed=i) for i, (name, shape) in enumerate(shapes.items())})
+
+
+def test_given_tensors_that_lie_in_one_memory():
+    """`flat` is `first` and `last`, as weights are of a row; what is read after a write is what was written."""
+
+    def function(tensors: Tensors) -> None:
+        tensors["first"].copy_(tensors["last"].mT * 2)
+        tensors["out"].copy_(tensors["flat"] + 1)
+        tensors["last"].copy_(tensors["first"].mT + tensors["last"])
+
+    def given() -> Tensors:
+        flat = drawn(2, 18)
+        return {
+            "flat": flat,
+            "first": flat[:, :9].view(2, 3, 3),
+            "last": flat[:, 9:].view(2, 3, 3),
+            "out": drawn(2, 18),
+        }
+
+    mine, theirs = given(), given()
+    program = NativeProgram(source(function, mine), "tested", list(mine.values()), LaneMemory())
+    program()
+    function(theirs)
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(mine[name], tensor, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("axes", [(1,), (2,), (1, 2), (3,), (1, 3), (2, 3), (1, 2, 3)], ids=str)
+@pytest.mark.parametrize("kind", ["sum", "mean", "norm"])
+def test_sums_over_axes(axes: tuple[int, ...], kind: str):
+    def function(tensors: Tensors) -> None:
+        x = tensors["x"] * 1.5
+        made = {
+            "sum": lambda: x.sum(axes, keepdim=True),
+            "mean": lambda: x.mean(axes, keepdim=True),
+            "norm": lambda: torch.linalg.vector_norm(x, dim=axes).view(tensors["out"].shape),
+        }[kind]()
+        tensors["out"].copy_(made)
+
+    x = drawn(2, 4, 5, 33)
+    assert_is_torch(function, {"x": x, "out": torch.zeros_like(x.sum(axes, keepdim=True))})
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("turned", [(False, False), (True, False), (False, True), (True, True)], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [(1, 1, 1), (7, 3, 1), (1, 5, 9), (9, 1, 17), (17, 40, 16), (20, 33, 70), (5, 64, 130)], ids=str
+)
+def test_products_of_every_layout(sizes: tuple[int, int, int], turned: tuple[bool, bool], dtype: torch.dtype):
+    rows, inner, columns = sizes
+    a = drawn(2, inner, rows, dtype=dtype).mT if turned[0] else drawn(2, rows, inner, dtype=dtype)
+    b = drawn(2, columns, inner, seed=1, dtype=dtype).mT if turned[1] else drawn(2, inner, columns, seed=1, dtype=dtype)
+    tensors = {"a": a.mT.clone() if turned[0] else a, "b": b.mT.clone() if turned[1] else b}
+    tensors["out"] = torch.full((2, rows, columns), torch.nan, dtype=dtype)
+
+    def function(given: Tensors) -> None:
+        left = given["a"].mT if turned[0] else given["a"]
+        right = given["b"].mT if turned[1] else given["b"]
+        given["out"].copy_(lane_matmul(left, right))
+
+    mine = ran(function, tensors)["out"]
+    true = a.double() @ b.double()
+    bound = inner * torch.finfo(dtype).eps * (a.double().abs() @ b.double().abs())
+    assert bool(((mine.double() - true).abs() <= bound).all())
+
+
+def test_the_text_is_the_same_for_any_number_of_lanes():
+    def function(tensors: Tensors) -> None:
+        leaf = tensors["w"].detach().requires_grad_()
+        loss = F.softplus(F.leaky_relu(lane_matmul(tensors["x"], leaf), 0.2).mean((1, 2)))
+        tensors["gradient"].copy_(torch.autograd.grad(loss.sum(), leaf)[0])
+
+    def text(lanes: int) -> str:
+        return source(function, {"x": drawn(lanes, 6, 5), "w": drawn(lanes, 5, 4), "gradient": drawn(lanes, 5, 4)}).text
+
+    assert len({text(lanes) for lanes in (1, 2, 3, 8)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (lambda t: t["x"].copy_(t["x"].cumsum(1)), "cumsum"),
+        (lambda t: t["x"].copy_(t["x"].sum(0, keepdim=True).expand_as(t["x"])), "sum"),
+        (lambda t: t["x"].copy_(torch.add(t["x"], t["x"], alpha=2)), "alpha"),
+        (lambda t: t["x"].copy_(t["x"] ** 0.5), "a power of 0.5"),
+        (lambda t: t["x"].mul_(2), "mul_"),
+    ],
+    ids=["unknown", "over lanes", "an option", "a power", "in place"],
+)
+def test_what_is_not_known_in_c_is_refused(function: Function, says: str):
+    with pytest.raises(NotInC, match=says):
+        source(function, {"x": drawn(2, 4)})
