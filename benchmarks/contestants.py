@@ -23,6 +23,7 @@ from gan_core.training import LaneArray
 from search_spaces.space import SearchSpace
 
 GPU_LANES = (1, 8, 32, 128, 512, 2048)  # tried in turn
+LARGE_FLOPS, LARGE_LANES = 20_000_000, 8  # of a lane-step; so many lanes do as well, and a block of them is seconds
 PACE_STEPS = 4 * BLOCK_STEPS  # after so many an array knows its pace
 TRIAL_SECONDS, WARM_SECONDS = 0.3, 0.2
 PEAK_SIDE = {"cpu": 1024, "cuda": 8192}
@@ -50,11 +51,14 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @dataclass
 class Racer:
-    """One contestant in one process: `advance(n)` makes n steps of `lanes` lane-steps; `note` is for the table."""
+    """One contestant in one process: `advance(n)` makes n steps of `lanes` lane-steps; `note` is for the table. block:
+    steps that are made at once, at least.
+    """
 
     lanes: int
     advance: Callable[[int], object]
     note: str = ""
+    block: int = 1
 
 
 def config_of(model: str, place: int = 0) -> GanConfig:
@@ -101,23 +105,23 @@ def synchronise(device: str) -> None:
 
 def rate(racer: Racer, seconds: float, device: str) -> float:
     """Lane-steps a second over a window that ends with the first step after so many seconds."""
-    done, block, begun = 0, 1, time.perf_counter()
+    done, block, begun = 0, racer.block, time.perf_counter()
     while (elapsed := time.perf_counter() - begun) < seconds:
         racer.advance(block)
         synchronise(device)
         done += block
         each = (time.perf_counter() - begun) / done
-        block = max(1, min(2 * block, int(0.05 / each), int((seconds - elapsed) / each)))
+        block = max(racer.block, min(2 * block, int(0.05 / each), int((seconds - elapsed) / each)))
     return racer.lanes * done / elapsed
 
 
 def array_racer(model: str, dataset: Dataset, device: str, lanes: int, first: int) -> Racer:
-    """Our array, which has measured how many lanes to call a kernel for. first: the place of its first lane, so that no
-    two processes train the same.
+    """Our array, which has measured how many lanes to call a kernel for; as in a sweep it trains whole blocks. first:
+    the place of its first lane, so that no two processes train the same.
     """
     configs = [config_of(model, first + i) for i in range(lanes)]
     pace = Pace(WHOLE_ARRAY) if device == "cuda" else Pace(largest=largest_call(configs[0].structure))
-    array = LaneArray(configs, dataset, device=device, workplace=Workplace("replayed", pace))
+    array = LaneArray(configs, dataset, device=device, workplace=Workplace("compiled", pace))
     batch = array.structure.batch_size
 
     def advance(steps: int) -> None:
@@ -126,7 +130,8 @@ def array_racer(model: str, dataset: Dataset, device: str, lanes: int, first: in
             array.train_to(end)
 
     advance(PACE_STEPS)
-    return Racer(lanes, advance, f"{lanes}/{array.lanes_per_call}")
+    block = 1 if array.structure.architecture in CONVOLUTIONAL else BLOCK_STEPS
+    return Racer(lanes, advance, f"{lanes}/{array.lanes_per_call}", block)
 
 
 def best_array(model: str, dataset: Dataset, device: str, rank: int) -> Racer:
@@ -134,7 +139,10 @@ def best_array(model: str, dataset: Dataset, device: str, rank: int) -> Racer:
     lanes that a short trial chose, none longer in a step than the trial being tried.
     """
     if device == "cpu":
-        lanes = largest_call(config_of(model).structure)
+        config = config_of(model)
+        lanes = largest_call(config.structure)
+        if lane_step_flops(config, dataset) > LARGE_FLOPS:
+            lanes = min(lanes, LARGE_LANES)
         return array_racer(model, dataset, device, lanes, rank * lanes)
     best, best_rate = None, 0.0
     for lanes in GPU_LANES:
