@@ -184,6 +184,24 @@ def test_a_dry_run_says_what_memory_the_base_and_the_largest_structure_take(gan_
     assert re.fullmatch(r"with \d+ MB of a process itself and 460 kB of data, 1 process about \d+ MB", whole)
 
 
+def test_a_dry_run_says_where_there_is_no_compiler(gan_sweep, monkeypatch):
+    import gan_core.native.library as library
+
+    def says(*changes: str) -> list[str]:
+        answer = gan_sweep("run", "--local", "--dry-run", *settings("trials=2", *changes))
+        return [line for line in answer.out.splitlines() if "compiler" in line]
+
+    assert says() == []
+    monkeypatch.setattr(library.shutil, "which", lambda name: None)
+    library.compiler.cache_clear()
+    try:
+        assert says("execution=replayed") == []
+        (line,) = says()
+    finally:
+        library.compiler.cache_clear()
+    assert line.startswith("no C compiler is installed: steps will be replayed")
+
+
 def test_a_dry_run_builds_no_lane_that_would_not_fit(gan_sweep):
     wide = settings("structure.generator_width=60000", "trials=4", "lanes_per_cohort=2")
     answer = gan_sweep("run", "--local", "--dry-run", *wide)
