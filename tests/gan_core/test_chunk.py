@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from tiny_arrays import CASES, assert_same, configs_of, lane_results, structure_of, train, trained
+from tiny_arrays import CASES, assert_all_same, assert_same, configs_of, lane_results, structure_of, train, trained
 
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS
@@ -38,11 +38,6 @@ def eager(case: str, few: Few) -> list[dict[str, bytes]]:
 
 def made(case: str, few: Few, steps: int = STEPS, **options) -> LaneArray:
     return trained(configs_of(case), few(structure_of(case).dataset), torch.float32, steps, **options)
-
-
-def assert_all_same(array: LaneArray, expected: list[dict[str, bytes]]) -> None:
-    for mine, theirs in zip(lane_results(array), expected, strict=True):
-        assert_same(mine, theirs)
 
 
 def test_a_replayed_training_has_the_bits_of_an_eager_one(case: str, eager: list[dict[str, bytes]], few: Few):

@@ -6,14 +6,23 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from tiny_arrays import CASES, assert_same, bits, configs_of, lane_results, structure_of, train, trained
+from tiny_arrays import (
+    CASES,
+    assert_all_same,
+    assert_same,
+    bits,
+    configs_of,
+    lane_results,
+    structure_of,
+    train,
+    trained,
+)
 
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.lanes import lane_arithmetic
 from gan_core.native import library
 from gan_core.native.block import NativeBlock
-from gan_core.training import LaneArray
 
 BUFFERED = ("spectral", "batch", "_bn", "cgan", "dcgan", "infogan")  # or convolved: these are replayed
 COMPILED = [case for case in CASES if not any(word in case for word in BUFFERED)]
@@ -37,11 +46,6 @@ def forget() -> None:
 def made(case: str, few: Few, steps: int = STEPS, lanes: slice = slice(None), dtype=torch.float32, **options):
     options = {"execution": "compiled", **options}
     return trained(configs_of(case)[lanes], few(structure_of(case).dataset), dtype, steps, **options)
-
-
-def assert_all_same(array: LaneArray, expected: list[dict[str, bytes]]) -> None:
-    for mine, theirs in zip(lane_results(array), expected, strict=True):
-        assert_same(mine, theirs)
 
 
 @pytest.fixture(scope="module", params=COMPILED)

@@ -174,3 +174,9 @@ def lane_results(array: LaneArray) -> list[dict[str, bytes]]:
 def assert_same(mine: dict[str, bytes], theirs: dict[str, bytes]) -> None:
     assert set(mine) == set(theirs)
     assert [name for name in mine if mine[name] != theirs[name]] == []
+
+
+def assert_all_same(array: LaneArray, expected: Sequence[dict[str, bytes]]) -> None:
+    """Each lane of the array has the bits of its like."""
+    for mine, theirs in zip(lane_results(array), expected, strict=True):
+        assert_same(mine, theirs)
