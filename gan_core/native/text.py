@@ -18,6 +18,7 @@ class Place:
     strides: tuple[int, ...]
 
     def at(self, indices: Sequence[str]) -> str:
+        """Where in its owner's memory, in C, an index for each axis lies."""
         terms = [f"{i} * {s}" if s != 1 else i for i, s in zip(indices, self.strides, strict=True) if s]
         return " + ".join([*terms, *([str(self.offset)] if self.offset or not terms else [])])
 
@@ -66,6 +67,7 @@ class Memory:
         self._free: list[tuple[int, int]] = []
 
     def take(self, numbers: int) -> int:
+        """The offset of so many numbers that nobody else has."""
         numbers = -(-numbers // PIECE) * PIECE
         for i, (offset, size) in enumerate(self._free):
             if size >= numbers:
@@ -75,6 +77,7 @@ class Memory:
         return self.size - numbers
 
     def give(self, offset: int, numbers: int) -> None:
+        """They are read no more."""
         numbers = -(-numbers // PIECE) * PIECE
         merged: list[tuple[int, int]] = []
         for start, size in sorted([*self._free, (offset, numbers)]):
