@@ -9,6 +9,8 @@ from torch import Tensor
 
 from gan_core.lanes import Stream, column, lane_empty, stream
 
+BATCH_NORM = ("batch_norm_eps", "batch_norm_momentum")  # sequences of a call that layers may want as tensors
+
 
 @dataclass
 class Call:

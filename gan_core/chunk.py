@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from gan_core.call import Call, fill_mask
+from gan_core.call import BATCH_NORM, Call, fill_mask
 from gan_core.config import GanConfig
 from gan_core.draws import BLOCK_STEPS, Draws, average_weight, takes_turn
-from gan_core.lanes import column
+from gan_core.lanes import column, lane_empty
+from gan_core.native.assembly import NativeSource
 from gan_core.native.block import NativeBlock
+from gan_core.native.library import NativeProgram
 from gan_core.optim import Rows
 from gan_core.programs import Program, Workplace
 from gan_core.record import StepRecord
@@ -68,17 +70,10 @@ class Chunk:
         self._since_last, self._nothing = [batch * period for period in periods], [0] * self.lanes
         self._patterns: dict[tuple[bool, ...], list[tuple[bool, ...]]] = {}
         self._masks: dict[str, dict[int, Tensor]] = {name: {} for name in PASSES}
-        self._columns: dict[int, dict[str, Tensor]] = {}
         self._programs: dict[Hashable, Program] = {}
-        # Which lanes' buffers move is part of a program: compiled or not would depend on the neighbours.
-        buffers = self.generator.buffers or self.discriminator.buffers
-        self._compiles = not buffers and self.workplace.compiles(state.generator.flat)
+        self._moves_buffers = bool(self.generator.buffers or self.discriminator.buffers)
+        self._compiled = False
         self._block: NativeBlock | None = None
-        if self._compiles:
-            with self.workplace.without_compiler():
-                self._generator_adam.compile()
-                self._discriminator_adam.compile()
-            self._compiles = self.workplace.compiles(state.generator.flat)
 
     @property
     def lanes(self) -> int:
@@ -94,10 +89,10 @@ class Chunk:
         """Builds the programs of a step in which all lanes update both networks; no state changes."""
         first = self.game.structure.update_order == "generator_first"
         everybody = (True,) * self.lanes
-        if self._compiles and self.draws.in_blocks:
-            self._block = self._compiled_block(step)
-            if self._block is not None:
-                return
+        if self.workplace.compiles(self.generator.flat):
+            self._compiled = self._compile(step)
+        if self._compiled:
+            return
         self._program("generator and fakes" if first else "fakes", step, 0, everybody if first else None)
         self._program("discriminator", step, 0, None)
         if not first or any(config.lane.generator_steps > 1 for config in self.configs):
@@ -121,21 +116,32 @@ class Chunk:
         """Takes note of how much the last step's samples vary; images: shown to D since the last look."""
         self.watch.see_samples(self.tensors["real"], self.tensors["fake"], images)
 
-    def _compiled_block(self, step: int) -> NativeBlock | None:
-        """None where a program of the step is not known in C."""
+    def _compile(self, step: int) -> bool:
+        """Everything in C, of which one lane tells all; or nothing, where a program of the step is not known there or
+        there is no compiler: whether it was done.
+        """
         first = self.game.structure.update_order == "generator_first"
-        sources, tensors = {}, self.tensors
-        for name in ("fakes", "discriminator", "generator", *(("generator and fakes",) if first else ())):
+        names = ["fakes", "discriminator", "generator", *(["generator and fakes"] if first else [])]
+        sources: dict[str, NativeSource] = {}
+        for name in names:
             called = name.replace(" ", "_")
-            sources[called] = self.workplace.source(*self._function(name, self.lanes, step, 0, None), called)
-        if None in sources.values():
-            return None
+            source = self.workplace.source(*self._function(name, 1, step, 0, None), called)
+            if source is None:
+                return False
+            sources[called] = source
+        adams, memory = (self._generator_adam, self._discriminator_adam), self.workplace.lane_memory
         averaged = (self._average, self.generator) if self._averages else None
-        adams = self._generator_adam, self._discriminator_adam
-        memory = self.workplace.lane_memory
         with self.workplace.without_compiler():
-            return NativeBlock(sources, tensors, self.draws, self._record, adams, averaged, memory)
-        return None
+            for adam in adams:
+                adam.compile()
+            if self.draws.in_blocks:
+                self._block = NativeBlock(sources, self.tensors, self.draws, self._record, adams, averaged, memory)
+            else:
+                for name, (called, source) in zip(names, sources.items(), strict=True):
+                    given = list(self._given(name, self.lanes).values())
+                    self._programs[name, self.lanes, None] = NativeProgram(source, called, given, memory)
+            return True
+        return False
 
     def _step(self, step: int) -> None:
         self.draws.begin_step(step)
@@ -186,54 +192,74 @@ class Chunk:
             for place, mask in self._masks[pass_name].items():
                 seen = (images_seen, _number(pass_name, j))
                 fill_mask(mask, self._dropout(pass_name), [c.seed for c in self.configs], seen, place)
-        program()
+        if not isinstance(program, NativeProgram):
+            program()
+            return
+        program(active)
+        if name == "generator and fakes" and active is not None and not all(active):
+            others = tuple(not goes for goes in active)
+            self._run("fakes", step, j, others)
 
     def _program(self, name: str, step: int, j: int, active: tuple[bool, ...] | None) -> Program:
-        """G is updated in the lanes up to the last one that takes part, and no kernel is called for those behind it.
-        Which lanes' buffers are moved is part of a program, where networks have buffers.
+        """G is updated in the lanes up to the last one that takes part, and no kernel is called for those behind it; in
+        C, in the lanes that take part alone. Which lanes' buffers are moved is part of a program that is not in C.
         """
-        behind = active[::-1].index(True) if active is not None and name == "generator" else 0
+        behind = active[::-1].index(True) if active is not None and name == "generator" and not self._compiled else 0
         lanes = self.lanes - behind
-        key = (name, lanes, active if self.generator.buffers or self.discriminator.buffers else None)
+        key = (name, lanes, active if self._moves_buffers and not self._compiled else None)
         if key not in self._programs:
             self._programs[key] = self._build(name, lanes, step, j, key[2])
         return self._programs[key]
 
     def _build(self, name: str, lanes: int, step: int, j: int, active: tuple[bool, ...] | None) -> Program:
         """A program of the first lanes."""
-        called = name.replace(" ", "_") if self._compiles else None
-        return self.workplace.build(*self._function(name, lanes, step, j, active), called)
+        function, given, baked = self._function(name, lanes, step, j, active)
+        norms = ((config.lane.batch_norm_eps, config.lane.batch_norm_momentum) for config in self.configs[:lanes])
+        return self.workplace.build(function, given, (baked, *norms))
 
     def _function(
         self, name: str, lanes: int, step: int, j: int, active: tuple[bool, ...] | None
     ) -> tuple[Callable[[Tensors], None], Tensors, Hashable]:
-        """A program of the first lanes as a function, the tensors it is of, and all else that it depends on."""
+        """A program of the first lanes as a function, the tensors it is of, and all else that it depends on beside
+        what layers take as numbers and not as tensors.
+        """
+        seen = (step * self.game.structure.batch_size, j)
 
         def function(tensors: Tensors) -> None:
-            call_of = partial(self._call, tensors, (step * self.game.structure.batch_size, j), active, name)
-            if name == "fakes":
-                make_fakes(self.game, call_of, tensors)
-            elif name == "discriminator":
-                discriminator_gradients(self.game, call_of, tensors)
-            else:
-                generator_gradients(self.game, call_of, tensors, keep_fakes=name == "generator and fakes")
+            self._carry_out(name, tensors, partial(self._call, tensors, seen, active, name))
 
-        passes, lane = _passes(name, self.game), [config.lane for config in self.configs[:lanes]]
-        if any(share for pass_name in passes for share in self._dropout(pass_name)):
-            with unchanged(self.tensors):
-                function(self.tensors)  # finds the masks that dropout needs
-        masks = {f"mask.{part}.{place}": mask for part in passes for place, mask in self._masks[part].items()}
-        baked = (
-            lanes,
-            name,
-            active,
-            *(
-                (x.batch_norm_eps, x.batch_norm_momentum, x.generator_dropout > 0, x.discriminator_dropout > 0)
-                for x in lane
-            ),
-        )
-        given = {name: tensor[:lanes] for name, tensor in {**self.tensors, **masks}.items()}
-        return function, given, baked
+        dropped = tuple(any(self._dropout(pass_name)) for pass_name in _passes(name, self.game))
+        if any(dropped):
+            self._find_masks(name, seen)
+        return function, self._given(name, lanes), (lanes, name, active, dropped)
+
+    def _carry_out(self, name: str, tensors: Tensors, call_of: Callable[[str], Call]) -> None:
+        if name == "fakes":
+            make_fakes(self.game, call_of, tensors)
+        elif name == "discriminator":
+            discriminator_gradients(self.game, call_of, tensors)
+        else:
+            generator_gradients(self.game, call_of, tensors, keep_fakes=name == "generator and fakes")
+
+    def _find_masks(self, name: str, seen: tuple[int, int]) -> None:
+        """Memory for the masks that dropout needs in a program; how many and how large, its first lane tells."""
+        first, calls = {of: tensor[:1] for of, tensor in self.tensors.items()}, dict[str, Call]()
+
+        def kept(pass_name: str) -> Call:
+            calls[pass_name] = self._call(first, seen, None, name, pass_name)
+            return calls[pass_name]
+
+        with unchanged(first):
+            self._carry_out(name, first, kept)
+        for pass_name, call in calls.items():
+            for place, mask in call.masks.items():
+                self._masks[pass_name].setdefault(place, lane_empty(self.lanes, mask.shape[1:], mask))
+
+    def _given(self, name: str, lanes: int) -> Tensors:
+        """What a program of the first lanes may read and write."""
+        of = {part: self._masks[part].items() for part in _passes(name, self.game)}
+        masks = {f"mask.{part}.{place}": mask for part, found in of.items() for place, mask in found}
+        return {name: tensor[:lanes] for name, tensor in {**self.tensors, **masks}.items()}
 
     def _call(
         self, tensors: Tensors, seen: tuple[int, int], active: tuple[bool, ...] | None, program: str, pass_name: str
@@ -244,20 +270,20 @@ class Chunk:
         )
         lanes = len(tensors["both"])
         lane = [config.lane for config in self.configs[:lanes]]
+        dropout = self._dropout(pass_name)
         moving = [False] * len(lane) if pass_name == "penalty" else None if everybody else active
-        masks = self._masks[pass_name]
-        if tensors is not self.tensors:
-            masks = {place: tensors[f"mask.{pass_name}.{place}"] for place in masks}
+        names = {place: f"mask.{pass_name}.{place}" for place in self._masks[pass_name]}
+        masks = {place: tensors[mask] for place, mask in names.items() if mask in tensors}
         return Call(
             [x.batch_norm_eps for x in lane],
             [x.batch_norm_momentum for x in lane],
-            self._dropout(pass_name)[:lanes],
+            dropout if lanes == len(dropout) else [max(dropout)] * lanes,  # a mask where any lane has one
             training=True,
             active=moving,
             seeds=[config.seed for config in self.configs[:lanes]],
             seen=(seen[0], _number(pass_name, seen[1])),
             masks=masks,
-            columns=self._columns.setdefault(lanes, {}),
+            columns={name: tensors[name] for name in BATCH_NORM if name in tensors},
         )
 
     def _dropout(self, pass_name: str) -> list[float]:

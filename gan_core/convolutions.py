@@ -1,12 +1,18 @@
-"""Convolutions of one lane on a processor: the library's, but where another form of the same map is faster there.
+"""Convolutions of lanes: three maps, each linear in two tensors, that are each other's derivatives.
 
-The gradient that a convolution hands back to its input is a transposed convolution, and the library is faster at one
-that it is asked for. A transposed convolution to one or three channels (a generator's last, and the gradient for the
-pixels) takes it seven times as long as a matrix product and `F.fold`, the sum of overlapping patches. N samples, C and
-O channels, H, W a feature map, k the kernel's side.
+    convolve                a large map and weights -> a small map
+    convolve_transposed     a small map and weights -> a large one
+    convolution_weight      a large and a small map -> weights
+
+A trace sees each as one call. On a processor each lane's is the library's, but where another form of the same map is
+faster there: a transposed convolution to one or three channels (a generator's last, and the gradient for the pixels)
+takes the library seven times as long as a matrix product and `F.fold`, the sum of overlapping patches.
+
+L lanes, N samples, C channels of the large map [H, W] and O of the small one [H', W'], k the kernel's side. All three
+are of the convolution from large to small: weights [L, O, C, k, k].
 """
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,56 +23,118 @@ from torch.nn.grad import conv2d_weight
 from gan_core.lanes import factor, lane_matmul
 
 FEW_CHANNELS = 4
+_CALLS = torch.library.Library("gan_sweep", "DEF")
+_CALLS.define("convolve(Tensor large, Tensor weight, int stride, int padding) -> Tensor")
+_CALLS.define("convolve_transposed(Tensor small, Tensor weight, int stride, int padding, int[] sizes) -> Tensor")
+_CALLS.define("convolution_weight(Tensor large, Tensor small, int kernel, int stride, int padding) -> Tensor")
 
 
-class _Convolution(torch.autograd.Function):
-    """F.conv2d without bias; differentiable any number of times."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.geometry = (stride, padding)  # pyright: ignore[reportAttributeAccessIssue]
-        return F.conv2d(x, weight, None, stride, padding)
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        x, weight = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
-        stride, padding = ctx.geometry  # pyright: ignore[reportAttributeAccessIssue]
-        need_x, need_weight = ctx.needs_input_grad[:2]  # pyright: ignore[reportAttributeAccessIssue]
-        (grad,) = grad_outputs
-        of_x = _transposed(grad, weight, stride, padding, x.shape[2:]) if need_x else None
-        of_weight = None
-        if need_weight:
-            of_weight = conv2d_weight(x, list(weight.shape), grad, stride, padding)
-        return of_x, of_weight, None, None
+def stacked(lanes: list[Tensor]) -> Tensor:
+    """[...] of each lane -> [L, ...]; one lane is not copied."""
+    return lanes[0].unsqueeze(0) if len(lanes) == 1 else torch.stack(lanes)
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
-    """F.conv2d: x [N, C, H, W], weight [O, C, k, k] -> [N, O, H', W']."""
-    factors = factor(x), factor(weight)
-    result: Tensor = _Convolution.apply(*factors, stride, padding)  # pyright: ignore[reportAssignmentType]
-    result = result.to(x.dtype)
-    return result if bias is None else result + bias.view(-1, 1, 1)
+@torch.library.impl(_CALLS, "convolve", "CompositeExplicitAutograd")
+def _convolve(large: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    parts = zip(large.unbind(0), weight.unbind(0), strict=True)
+    return stacked([F.conv2d(lane, w, None, stride, padding) for lane, w in parts])
 
 
-def convolve_transposed(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
-    """F.conv_transpose2d: x [N, C, H, W], weight [C, O, k, k] -> [N, O, H', W']."""
-    sizes = [(side - 1) * stride - 2 * padding + weight.shape[-1] for side in x.shape[2:]]
-    few = weight.shape[1] <= FEW_CHANNELS
-    factors = (x, weight) if few else (factor(x), factor(weight))
-    result = _transposed(*factors, stride, padding, sizes).to(x.dtype)
-    return result if bias is None else result + bias.view(-1, 1, 1)
+@torch.library.impl(_CALLS, "convolve_transposed", "CompositeExplicitAutograd")
+def _convolve_transposed(small: Tensor, weight: Tensor, stride: int, padding: int, sizes: list[int]) -> Tensor:
+    parts = zip(small.unbind(0), weight.unbind(0), strict=True)
+    return stacked([_transposed(lane, w, stride, padding, sizes) for lane, w in parts])
 
 
-def _transposed(x: Tensor, weight: Tensor, stride: int, padding: int, sizes: Sequence[int]) -> Tensor:
-    """The transposed convolution to maps of these sizes, [N, O, *sizes]."""
+@torch.library.impl(_CALLS, "convolution_weight", "CompositeExplicitAutograd")
+def _convolution_weight(large: Tensor, small: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+    shape = [small.shape[2], large.shape[2], kernel, kernel]
+    parts = zip(large.unbind(0), small.unbind(0), strict=True)
+    return stacked([conv2d_weight(x, shape, y, stride, padding) for x, y in parts])
+
+
+def _transposed(x: Tensor, weight: Tensor, stride: int, padding: int, sizes: list[int]) -> Tensor:
+    """One lane's transposed convolution to maps of these sizes."""
     kernel = weight.shape[-1]
     if weight.shape[1] > FEW_CHANNELS:
         least = [(side - 1) * stride - 2 * padding + kernel for side in x.shape[2:]]
         further = [size - short for size, short in zip(sizes, least, strict=True)]
         return F.conv_transpose2d(x, weight, None, stride, padding, further)
-    if x.dtype == torch.bfloat16:  # patches are summed in float32, as their products are
+    dtype = x.dtype
+    if dtype == torch.bfloat16:  # patches are summed in float32, as their products are
         x, weight = x.float(), weight.float()
-    patches = weight.flatten(1).mT.unsqueeze(0)  # [1, O k k, C]
-    columns = lane_matmul(patches.expand(len(x), -1, -1), x.flatten(2))  # [N, O k k, H W]
-    return F.fold(columns, tuple(sizes), kernel, padding=padding, stride=stride)
+    patches = weight.flatten(1).mT.unsqueeze(0)  # [1, C k k, O]
+    columns = lane_matmul(patches.expand(len(x), -1, -1), x.flatten(2))  # [N, C k k, H' W']
+    return F.fold(columns, tuple(sizes), kernel, padding=padding, stride=stride).to(dtype)
+
+
+class _Convolve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, large: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+        _keep(ctx, large, weight, stride, padding)
+        return torch.ops.gan_sweep.convolve(large, weight, stride, padding)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (large, weight), needs, geometry = _kept(ctx)
+        (grad,) = grad_outputs
+        of_large = _Transposed.apply(grad, weight, *geometry, list(large.shape[3:])) if needs[0] else None
+        of_weight = _Weight.apply(large, grad, weight.shape[-1], *geometry) if needs[1] else None
+        return of_large, of_weight, None, None  # pyright: ignore[reportReturnType]
+
+
+class _Transposed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, small: Tensor, weight: Tensor, stride: int, padding: int, sizes: list[int]) -> Tensor:
+        _keep(ctx, small, weight, stride, padding)
+        return torch.ops.gan_sweep.convolve_transposed(small, weight, stride, padding, sizes)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (small, weight), needs, geometry = _kept(ctx)
+        (grad,) = grad_outputs
+        of_small = _Convolve.apply(grad, weight, *geometry) if needs[0] else None
+        of_weight = _Weight.apply(grad, small, weight.shape[-1], *geometry) if needs[1] else None
+        return of_small, of_weight, None, None, None  # pyright: ignore[reportReturnType]
+
+
+class _Weight(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, large: Tensor, small: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+        _keep(ctx, large, small, stride, padding)
+        return torch.ops.gan_sweep.convolution_weight(large, small, kernel, stride, padding)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (large, small), needs, geometry = _kept(ctx)
+        (grad,) = grad_outputs
+        of_large = _Transposed.apply(small, grad, *geometry, list(large.shape[3:])) if needs[0] else None
+        of_small = _Convolve.apply(large, grad, *geometry) if needs[1] else None
+        return of_large, of_small, None, None, None  # pyright: ignore[reportReturnType]
+
+
+def _keep(ctx: FunctionCtx, one: Tensor, other: Tensor, stride: int, padding: int) -> None:
+    ctx.save_for_backward(one, other)
+    ctx.geometry = (stride, padding)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _kept(ctx: Any) -> tuple[tuple[Tensor, Tensor], tuple[bool, ...], tuple[int, int]]:
+    """The two factors, which of them want a gradient, stride and padding."""
+    return ctx.saved_tensors, ctx.needs_input_grad[:2], ctx.geometry
+
+
+def convolve(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """F.conv2d a lane: x [L, N, C, H, W], weight [L, O, C, k, k] -> [L, N, O, H', W']; differentiable any number of
+    times.
+    """
+    result: Tensor = _Convolve.apply(factor(x), factor(weight), stride, padding)  # pyright: ignore[reportAssignmentType]
+    return result.to(x.dtype)
+
+
+def convolve_transposed(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """F.conv_transpose2d a lane: x [L, N, O, H', W'], weight [L, O, C, k, k] -> [L, N, C, H, W]; likewise."""
+    sizes = [(side - 1) * stride - 2 * padding + weight.shape[-1] for side in x.shape[3:]]
+    few = weight.shape[2] <= FEW_CHANNELS  # computed in float32, whatever is asked for
+    factors = (x, weight) if few else (factor(x), factor(weight))
+    result: Tensor = _Transposed.apply(*factors, stride, padding, sizes)  # pyright: ignore[reportAssignmentType]
+    return result.to(x.dtype)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan_core.call import BATCH_NORM
 from gan_core.config import GanConfig
 from gan_core.data import DataOrder, Dataset, scale_bytes
 from gan_core.lanes import Stream, column, fill_latents, lane_empty
@@ -118,7 +119,8 @@ class Draws:
             tensors["generator_noise"] = lane_empty(lanes, (batch, *shape), like)
         if self.structure.penalty != "none":
             tensors["mix"] = lane_empty(lanes, (batch,), like)
-        for name in ("smoothing", "penalty_weight", "information_weight", "continuous_code_weight"):
+        names = ["smoothing", "penalty_weight", "information_weight", "continuous_code_weight"]
+        for name in names + [*BATCH_NORM] * self.structure.has_batch_norm:
             field = "label_smoothing" if name == "smoothing" else name
             tensors[name] = column([getattr(config.lane, field) for config in self.configs], like)
         return tensors

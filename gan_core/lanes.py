@@ -33,7 +33,7 @@ NORMAL_PAIRS = 256  # drawn together, so that of more numbers the first are the 
 NORMALS_TOGETHER = 2**16  # numbers of several lanes that are drawn in one go: what a core's cache holds
 LOOP_PRODUCTS = 2**19  # a lane's matrix product with so many multiply-adds fills a core by itself
 SMALL_PRODUCTS = 2**12  # up to so many over all lanes, oneDNN leaves a product in bfloat16 to another library
-_PLAIN: ContextVar[bool] = ContextVar("plain products", default=False)
+_PLAIN: ContextVar[bool] = ContextVar("plain calls", default=False)
 _GPU_CONVOLUTIONS = torch.backends.cudnn.conv  # pyright: ignore[reportAttributeAccessIssue]
 _HOST_PRODUCTS = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -194,13 +194,18 @@ def _aligned_rows(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def plain_products() -> Iterator[None]:
-    """Within, `lane_matmul` and `lanewise` are torch's own calls: for traces whose lanes are computed one by one."""
+def plain_calls() -> Iterator[None]:
+    """Within, layers make few and plain calls, on all lanes at once: for traces whose lanes are computed one by one."""
     token = _PLAIN.set(True)
     try:
         yield
     finally:
         _PLAIN.reset(token)
+
+
+def lanes_together(x: Tensor) -> bool:
+    """Whether layers compute all lanes in one call: on a GPU, and within `plain_calls`."""
+    return _PLAIN.get() or x.device.type != "cpu"
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ L lanes, N rows of a batch, F features, C channels, H, W a feature map.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Protocol
 
 import numpy as np
@@ -15,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_core.call import Call
-from gan_core.convolutions import convolve, convolve_transposed
-from gan_core.lanes import factor, lane_matmul, lanewise
+from gan_core.convolutions import convolve, convolve_transposed, stacked
+from gan_core.lanes import factor, lane_matmul, lanes_together, lanewise
 
 Weights = Mapping[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
@@ -121,13 +122,9 @@ class Convolution:
 
     def lane_by_lane(self, weights: Weights, x: Tensor) -> Tensor:
         """One native call a lane."""
-        biases = weights["bias"].unbind(0) if self.bias else [None] * len(x)
-        parts = zip(x.unbind(0), weights["weight"].unbind(0), biases, strict=True)
-        return _stacked([self._convolve_lane(*part) for part in parts])
-
-    def _convolve_lane(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         function = convolve_transposed if self.transposed else convolve
-        return function(x, weight, bias, self.stride, self.padding)
+        result = function(x, weights["weight"], self.stride, self.padding)
+        return result + weights["bias"].view(len(x), 1, -1, 1, 1) if self.bias else result
 
     def together(self, weights: Weights, x: Tensor) -> Tensor:
         """The same map as one grouped convolution, a group a lane."""
@@ -162,7 +159,7 @@ class BatchNorm:
         return {name: np.full(self.features, start) for name, start in starts.items()}
 
     def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        return self.lane_by_lane(weights, x, call) if x.device.type == "cpu" else self.together(weights, x, call)
+        return self.together(weights, x, call) if lanes_together(x) else self.lane_by_lane(weights, x, call)
 
     def lane_by_lane(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         """One native call a lane: two passes over memory."""
@@ -174,7 +171,7 @@ class BatchNorm:
             momentum = call.batch_norm_momentum[lane] if call.training else 0.0
             eps = call.batch_norm_eps[lane]
             normalised.append(F.batch_norm(part, *known, weight, bias, call.training, momentum, eps))
-        return _stacked(normalised)
+        return stacked(normalised)
 
     def together(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         """The same map as operations on all lanes: no launch a lane."""
@@ -191,11 +188,6 @@ class BatchNorm:
         eps = call.column("batch_norm_eps", x).view(-1, *[1] * (x.ndim - 1))
         scale = weights["weight"].view(shape) / (variance + eps).sqrt()
         return (x - mean) * scale + weights["bias"].view(shape)
-
-
-def _stacked(lanes: list[Tensor]) -> Tensor:
-    """[...] of each lane -> [L, ...]; one lane is not copied."""
-    return lanes[0].unsqueeze(0) if len(lanes) == 1 else torch.stack(lanes)
 
 
 @dataclass(frozen=True)
@@ -282,7 +274,8 @@ class Maxout(_Weightless):
     pieces: int
 
     def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        return x.unflatten(2, (-1, self.pieces)).max(3).values
+        pieces = x.unflatten(2, (-1, self.pieces))
+        return reduce(torch.maximum, pieces.unbind(3)) if lanes_together(x) else pieces.max(3).values
 
 
 @dataclass(frozen=True)

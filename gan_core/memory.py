@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gan_core.architectures import build_networks
+from gan_core.conditions import Execution
 from gan_core.config import GanConfig, StructureConfig
 from gan_core.data import (
     DIGITS_TRAIN_IMAGES,
@@ -75,16 +76,24 @@ def data_form(structure: StructureConfig) -> DataForm:
 @dataclass(frozen=True)
 class LaneMemory:
     """Bytes a lane. kept: as long as it trains. Of the lanes of one call: scratch, of its programs and
-    traces; building, more than that while they are made. scored: while its samples are compared.
+    traces; building, more than that while they are made. scored: while its samples are compared. fed: of what is
+    kept, what is not weights and moments. in_turn: lanes are computed one by one, so that scratch and building are one
+    lane's, however many a call has, and are built before other calls are fed.
     """
 
     kept_bytes: int
     scratch_bytes: int
     building_bytes: int
     scored_bytes: int
+    fed_bytes: int
+    in_turn: bool
 
     def array_bytes(self, lanes: int, sizes: Sequence[int]) -> int:
         """The most that an array of so many lanes takes. sizes: of its calls; each size needs memory of its own."""
+        if self.in_turn:
+            unfed = self.fed_bytes * (lanes - sizes[0])
+            for_a_time = max(self.building_bytes - unfed, self.scored_bytes * lanes)
+            return self.kept_bytes * lanes + self.scratch_bytes + for_a_time
         called = sum(set(sizes))
         for_a_time = max(self.building_bytes * called, self.scored_bytes * lanes)
         return self.kept_bytes * lanes + self.scratch_bytes * called + for_a_time
@@ -107,30 +116,34 @@ def row_bytes(config: GanConfig) -> int:
     return FLOAT_BYTES * (5 * trained + buffers + averaged)
 
 
-def lane_memory(config: GanConfig, samples: int) -> LaneMemory:
+def lane_memory(config: GanConfig, samples: int, execution: Execution = "compiled") -> LaneMemory:
     """What a lane like this one takes on the CPU, in float32; samples: drawn at a rung. Builds two arrays
     of two lanes on made data and trains one step of each: seconds. Raises InputError as `LaneArray` does.
     """
     form = data_form(config.structure)
     dataset = _made(config.structure, form)
     with lane_arithmetic(), Allocations() as allocations:
-        array = _trained(config, dataset, None)
+        array = _trained(config, dataset, None, execution)
         held, most = allocations.now_bytes, allocations.most_bytes
-        another = _trained(config, dataset, array.workplace)  # shares all that is not its own
+        another = _trained(config, dataset, array.workplace, execution)  # shares all that is not its own
         kept = allocations.now_bytes - held
     assert another.workplace is array.workplace
     numbers = 2 * math.prod(form.sample_shape) + latent_numbers(config.structure, array.networks)
+    in_turn = array.workplace.lane_memory.bytes > 0
+    called = 1 if in_turn else MEASURED_LANES
     return LaneMemory(
         kept_bytes=kept // MEASURED_LANES,
-        scratch_bytes=(held - kept) // MEASURED_LANES,
-        building_bytes=(most - held) // MEASURED_LANES,
+        scratch_bytes=(held - kept) // called,
+        building_bytes=(most - held) // called,
         scored_bytes=samples * numbers * FLOAT_BYTES,
+        fed_bytes=kept // MEASURED_LANES - row_bytes(config),
+        in_turn=in_turn,
     )
 
 
-def _trained(config: GanConfig, dataset: Dataset, workplace: Workplace | None) -> LaneArray:
+def _trained(config: GanConfig, dataset: Dataset, workplace: Workplace | None, execution: Execution) -> LaneArray:
     """Lanes of one configuration after their first step, in one call."""
-    array = LaneArray([config] * MEASURED_LANES, dataset, workplace=workplace)
+    array = LaneArray([config] * MEASURED_LANES, dataset, workplace=workplace, execution=execution)
     array.train_to(config.structure.batch_size)
     return array
 

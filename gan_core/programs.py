@@ -1,9 +1,9 @@
 """How the functions of a step are carried out.
 
 eager: as they stand. replayed: traced, and their calls repeated in planned memory; the same bits. compiled: traced, and
-made into C, a lane after the other; other bits, the same in every array. What cannot be compiled is replayed: functions
-with convolutions or batch normalisation, precisions below float32, and all where there is no C compiler. On a GPU the
-last two are one, a CUDA graph.
+made into C, a lane after the other; other bits, the same in every array. What is not compiled is replayed: a step with
+a product that a matrix library makes faster, precisions below float32, and all where there is no C compiler. On a GPU
+the last two are one, a CUDA graph.
 """
 
 import warnings
@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, fx
 
 from gan_core.conditions import Execution
-from gan_core.lanes import in_full_precision, plain_products
-from gan_core.native.library import LaneMemory, NativeProgram, NoCompiler
-from gan_core.native.source import NativeSource, NotInC, native_source
+from gan_core.lanes import in_full_precision, plain_calls
+from gan_core.native.assembly import NativeSource
+from gan_core.native.formulas import NotInC
+from gan_core.native.library import LaneMemory, NoCompiler
+from gan_core.native.source import native_source
 from gan_core.pace import Pace
 from gan_core.replay import Pool, Replay
 from gan_core.trace import trace, unchanged
@@ -50,33 +52,27 @@ class Workplace:
         """Whether programs on like's device are compiled, where they can be."""
         return self.execution == "compiled" and like.device.type == "cpu" and in_full_precision()
 
-    def build(
-        self, function: Function, tensors: dict[str, Tensor], baked: Hashable, name: str | None = None
-    ) -> Program:
+    def build(self, function: Function, tensors: dict[str, Tensor], baked: Hashable) -> Program:
         """`function(tensors)` as a program. baked: all that the function's Python depends on; functions with an equal
-        one, of tensors of equal names and shapes, are traced once. name: in C; None: it is not compiled.
+        one, of tensors of equal names and shapes, are traced once.
         """
         if self.execution == "eager":
             return partial(function, tensors)
         if next(iter(tensors.values())).device.type == "cuda":
             return self._captured(function, tensors)
         key = (baked, tuple(tensors))
-        source = None if name is None else self.source(function, tensors, baked, name)
-        if name is not None and source is not None:
-            with self.without_compiler():
-                return NativeProgram(source, name, list(tensors.values()), self.lane_memory)
         if key not in self._traces:
             self._traces[key] = trace(function, tensors)
         return Replay(self._traces[key], tensors, self._pool)
 
     def source(self, function: Function, tensors: dict[str, Tensor], baked: Hashable, name: str) -> NativeSource | None:
-        """The function in C, by this name; None where there is no C of it."""
+        """The function in C, by this name; None where there is no C of it. tensors: of one lane, which tells of all."""
         key = (baked, tuple(tensors))
         if key not in self._sources:
-            with plain_products():
+            with plain_calls():
                 graph = trace(function, tensors)
             try:
-                self._sources[key] = native_source(graph, len(next(iter(tensors.values()))), name)
+                self._sources[key] = native_source(graph, name)
             except NotInC:
                 self._sources[key] = None
             for node in graph.nodes:  # a ring of references, which is found at some time: its constants go now

@@ -54,7 +54,7 @@ def _line(spec: SweepSpec, config: GanConfig, lanes: int) -> tuple[str, int]:
     rows = row_bytes(config)
     if rows > LARGEST_MEASURED_BYTES:
         return f"more than {in_words(rows)} a lane, {in_words(rows * lanes)} a cohort of {lanes}", rows * lanes
-    memory = lane_memory(config, spec.scoring.samples or _samples(config))
+    memory = lane_memory(config, spec.scoring.samples or _samples(config), spec.execution)
     cohort_bytes = memory.cohort_bytes(lanes, largest_call(config.structure))
     beside = cohort_bytes - memory.kept_bytes * lanes
     noun = f"{lanes} lane" + ("s" if lanes > 1 else "")

@@ -3,6 +3,7 @@
 
 typedef struct {
     T *const *given[4]; /* of the programs, in that order */
+    const long *pitch[4];
     T *memory;
     const Optimizer *generator, *discriminator;
     const void *samples;       /* rows of `features` numbers, or bytes */
@@ -45,15 +46,15 @@ INLINE void update_generator(const Block *x, long lane, long s) {
         const long turn = s * x->updates + j;
         const int goes = x->turns[turn * x->lanes + lane];
 #ifdef GENERATOR_FIRST
-        if (j == 0 && !goes) fakes(lane, x->given[0], x->memory);
+        if (j == 0 && !goes) fakes(lane, x->given[0], x->pitch[0], x->memory);
 #endif
         if (!goes) continue;
         feed(x, lane, x->first + s, x->generator_banks[j], x->generator_latents, x->generator_latents_pitch);
 #ifdef GENERATOR_FIRST
-        if (j == 0) generator_and_fakes(lane, x->given[3], x->memory);
-        else generator(lane, x->given[2], x->memory);
+        if (j == 0) generator_and_fakes(lane, x->given[3], x->pitch[3], x->memory);
+        else generator(lane, x->given[2], x->pitch[2], x->memory);
 #else
-        generator(lane, x->given[2], x->memory);
+        generator(lane, x->given[2], x->pitch[2], x->memory);
 #endif
         memcpy(x->g_kept + (x->turn_rows[turn] * x->lanes + lane) * x->g_numbers, x->g_row + lane * x->g_pitch,
                x->g_numbers * sizeof(T));
@@ -78,9 +79,9 @@ static void train_lane(const Block *x, long lane) {
 #ifdef GENERATOR_FIRST
         update_generator(x, lane, s);
 #else
-        fakes(lane, x->given[0], x->memory);
+        fakes(lane, x->given[0], x->pitch[0], x->memory);
 #endif
-        discriminator(lane, x->given[1], x->memory);
+        discriminator(lane, x->given[1], x->pitch[1], x->memory);
         memcpy(x->d_kept + (s * x->lanes + lane) * x->d_numbers, x->d_row + lane * x->d_pitch,
                x->d_numbers * sizeof(T));
         adam(x->discriminator, lane);

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from gan_core.draws import Draws
 from gan_core.native.adam import NativeAdam, Optimizer
-from gan_core.native.library import LaneMemory, given_tensors, native_function
-from gan_core.native.source import NativeSource
+from gan_core.native.assembly import NativeSource, text_of
+from gan_core.native.library import Given, LaneMemory, native_function
 from gan_core.optim import Adam, Rows
 from gan_core.record import StepRecord
 
@@ -36,6 +36,7 @@ class Block(ctypes.Structure):
 
     _fields_ = [  # noqa: RUF012
         ("given", ctypes.c_void_p * len(PROGRAMS)),
+        ("pitch", ctypes.c_void_p * len(PROGRAMS)),
         ("memory", ctypes.c_void_p),
         *((name, ctypes.POINTER(Optimizer)) for name in OPTIMIZERS),
         *((name, ctypes.c_void_p) for name in POINTERS),
@@ -64,12 +65,12 @@ class NativeBlock:
             memory.reserve(source.numbers * like.element_size())
         first = "#define GENERATOR_FIRST\n" if PROGRAMS[-1] in sources else ""
         block = files("gan_core.native").joinpath("block.h").read_text()
-        text = "".join(sources[name].text for name in PROGRAMS if name in sources)
+        text = text_of(sources[name] for name in PROGRAMS if name in sources)
         self._function = native_function(text + first + block, like.dtype)
         self._draws, self._record, self._memory, self._averaged = draws, record, memory, averaged
         self._optimizers = [_optimizer(adam) for adam in adams]
-        self._given = [_pointers(given_tensors(sources[p], placeholders)) for p in PROGRAMS if p in sources]
-        self._keeps = [given_tensors(source, placeholders) for source in sources.values()], adams
+        self._given = [Given(sources[name], placeholders) for name in PROGRAMS if name in sources]
+        self._adams = adams
         self._fixed = self._fixed_values()
 
     def _fixed_values(self) -> dict[str, Any]:
@@ -77,7 +78,8 @@ class NativeBlock:
         draws, record, inputs = self._draws, self._record, self._draws.tensors
         samples, bank = draws.samples, draws.bank
         values: dict[str, Any] = {
-            "given": (ctypes.c_void_p * len(PROGRAMS))(*map(ctypes.addressof, self._given)),
+            "given": (ctypes.c_void_p * len(PROGRAMS))(*(ctypes.addressof(x.pointers) for x in self._given)),
+            "pitch": (ctypes.c_void_p * len(PROGRAMS))(*(ctypes.addressof(x.pitches) for x in self._given)),
             **{name: ctypes.pointer(x) for name, x in zip(OPTIMIZERS, self._optimizers, strict=True)},
             **{"samples": samples.rows.data_ptr(), "bytes": samples.are_bytes, "features": samples.rows.shape[1]},
             **{"lanes": len(inputs["real"]), "batch": inputs["real"].shape[1], "latent_numbers": bank.shape[2]},

@@ -8,12 +8,18 @@
 /* Products of matrices, of `products.h`: rows, columns, inner; a and b with their strides; the result, by rows. */
 void (*product)(long, long, long, const T *, long, long, const T *, long, long, T *, T *);
 
+/* Convolutions and their derivatives, of `convolutions.h`: the maps' sizes, two tensors, the result, and memory. */
+void (*convolve)(const Map *, const T *, const T *, T *, T *);
+void (*convolve_transposed)(const Map *, const T *, const T *, T *, T *);
+void (*convolution_weight)(const Map *, const T *, const T *, T *, T *);
+
 INLINE T maximum_of(T a, T b) { return a > b || a != a ? a : b; } /* NaN, where either is */
 
 #ifdef SINGLE
 #define rint_of __builtin_rintf
 #define fma_of __builtin_fmaf
 #define sqrt_of __builtin_sqrtf
+#define log_of logf
 
 INLINE float two_to(int n) {
     union { int bits; float value; } u = {(n + 127) << 23};
@@ -52,11 +58,31 @@ INLINE float tanh_of(float x) {
 #define rint_of rint
 #define fma_of __builtin_fma
 #define sqrt_of sqrt
+#define log_of log
 #define exp_of exp
 #define tanh_of tanh
 #endif
 
 INLINE T sigmoid_of(T x) { return (T)1 / ((T)1 + exp_of(-x)); }
+
+/* x [rows, columns] with these strides -> the logarithm of each row's softmax, by rows. */
+INLINE void log_softmax(long rows, long columns, const T *x, long down, long across, T *out) {
+    for (long i = 0; i < rows; i++, x += down, out += columns) {
+        T most = x[0], total = 0;
+        for (long j = 1; j < columns; j++) most = maximum_of(most, x[j * across]);
+        for (long j = 0; j < columns; j++) total += exp_of(x[j * across] - most);
+        for (long j = 0; j < columns; j++) out[j] = x[j * across] - most - log_of(total);
+    }
+}
+
+/* And back: the gradient of `out`, and `out`, both by rows. */
+INLINE void log_softmax_back(long rows, long columns, const T *gradient, long down, long across, const T *out, T *back) {
+    for (long i = 0; i < rows; i++, gradient += down, out += columns, back += columns) {
+        T total = 0;
+        for (long j = 0; j < columns; j++) total += gradient[j * across];
+        for (long j = 0; j < columns; j++) back[j] = gradient[j * across] - exp_of(out[j]) * total;
+    }
+}
 
 /* Adam (Kingma & Ba 2015, algorithm 1): rows of parameters and state, a pitch from lane to lane; coefficients a lane. */
 typedef struct {

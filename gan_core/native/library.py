@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from gan_core.cache import writable_cache_folder
+from gan_core.native.assembly import NativeSource, text_of
+from gan_core.native.convolutions import MAP, convolutions_text
 from gan_core.native.products import products_text
-from gan_core.native.source import NativeSource
 
 FLAGS = [
     "-O3",
@@ -31,6 +32,7 @@ FLAGS = [
 ]
 X86_FLAGS = ["-mprefer-vector-width=512"]  # compilers take half of it by themselves
 TYPES = {torch.float32: "#define SINGLE\n#define T float\n", torch.float64: "#define T double\n"}
+PRODUCTS = ("product", "convolve", "convolve_transposed", "convolution_weight")
 MEMORY_BYTES = 64  # what a lane's memory starts at a multiple of
 
 
@@ -56,14 +58,19 @@ class LaneMemory:
             self.pointer.value = -(-self._buffer.data_ptr() // MEMORY_BYTES) * MEMORY_BYTES
 
 
-def given_tensors(source: NativeSource, placeholders: Sequence[Tensor]) -> list[Tensor]:
-    """What a source's pointers point to, where its placeholders are these."""
-    return [placeholders[given] if isinstance(given, int) else given for given in source.given]
+class Given:
+    """What a source's pointers point to, where its placeholders are these, in C: `pointers` and `pitches`."""
+
+    def __init__(self, source: NativeSource, placeholders: Sequence[Tensor]) -> None:
+        self._keeps = [placeholders[given] if isinstance(given, int) else given for given in source.given]
+        self.pointers = (ctypes.c_void_p * len(self._keeps))(*(tensor.data_ptr() for tensor in self._keeps))
+        self.pitches = (ctypes.c_long * len(self._keeps))(*(tensor.stride(0) for tensor in self._keeps))
 
 
 LANES_IN_TURN = """
-void program(long lanes, T *const *given, T *memory) {
-    for (long lane = 0; lane < lanes; lane++) lane_of(lane, given, memory);
+void program(long lanes, const unsigned char *goes, T *const *given, const long *pitch, T *memory) {
+    for (long lane = 0; lane < lanes; lane++)
+        if (goes[lane]) lane_of(lane, given, pitch, memory);
 }
 """
 
@@ -75,31 +82,34 @@ class NativeProgram:
         """name: of the source's function; tensors: of its placeholders, in their order. Raises NoCompiler."""
         lanes, like = len(tensors[0]), tensors[0]
         memory.reserve(source.numbers * like.element_size())
-        self._given = given_tensors(source, tensors)
-        pointers = (ctypes.c_void_p * len(self._given))(*(given.data_ptr() for given in self._given))
-        self._function = native_function(source.text + LANES_IN_TURN.replace("lane_of", name), like.dtype)
+        self._given = Given(source, tensors)
+        self._function = native_function(text_of([source]) + LANES_IN_TURN.replace("lane_of", name), like.dtype)
         self._memory = memory
-        self._arguments = ctypes.c_long(lanes), pointers, memory.pointer
+        self._lanes = lanes
 
-    def __call__(self) -> None:
-        self._function(*self._arguments)
+    def __call__(self, active: Sequence[bool] | None = None) -> None:
+        """active: the lanes that go; None: all."""
+        goes = bytes(active or [True] * self._lanes)
+        given = self._given.pointers, self._given.pitches
+        self._function(ctypes.c_long(self._lanes), goes, *given, self._memory.pointer)
 
 
 @cache
 def native_function(text: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
     """The function `program` of a text over `lane.h`, with T for numbers of this type. Raises NoCompiler."""
-    library = _library(_read("lane.h") + text, dtype)
-    ctypes.c_void_p.in_dll(library, "product").value = _products(dtype)
+    library = _library(MAP + _read("lane.h") + text, dtype)
+    for name in PRODUCTS:
+        ctypes.c_void_p.in_dll(library, name).value = _product(name, dtype)
     return library.program
 
 
 @cache
-def _products(dtype: torch.dtype) -> int | None:
-    """Where the function is that multiplies. It alone adds to a product without rounding that; elementwise arithmetic
-    is rounded call by call, as torch's is: there a factor of 1 changes no bit.
+def _product(name: str, dtype: torch.dtype) -> int | None:
+    """Where one of the functions is that multiply. They alone add to a product without rounding that; elementwise
+    arithmetic is rounded call by call, as torch's is: there a factor of 1 changes no bit.
     """
-    function = _library(products_text(_read("products.h")), dtype, "-ffp-contract=fast").product
-    return ctypes.cast(function, ctypes.c_void_p).value
+    text = products_text(_read("products.h")) + MAP + convolutions_text(_read("convolutions.h"))
+    return ctypes.cast(getattr(_library(text, dtype, "-ffp-contract=fast"), name), ctypes.c_void_p).value
 
 
 def _read(name: str) -> str:

@@ -9,8 +9,7 @@ Elementwise calls that follow each other on one shape become one loop. Products 
 """
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -18,35 +17,32 @@ import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_map_only
 
+from gan_core.native.assembly import NativeSource, assembled
+from gan_core.native.convolutions import CONVOLUTIONS, geometry_of
 from gan_core.native.formulas import FORMULAS, REDUCTIONS, NotInC
 from gan_core.native.products import LARGEST_PRODUCT, packed_numbers
-from gan_core.native.text import Loop, Memory, Operation, Place, Reduction, loop_text, number, span
+from gan_core.native.text import Loop, Operation, Place, Reduction, in_order, loop_text, number
 from gan_core.trace import form_of, is_view, owners
 
 aten = torch.ops.aten
 ALLOCATIONS = (aten.new_empty.default, aten.empty_like.default)
-ZEROS = (aten.zeros_like.default, aten.new_zeros.default)
+SOFTMAX = {
+    aten._log_softmax.default: "log_softmax",
+    aten._log_softmax_backward_data.default: "log_softmax_back",
+}
+PARTS = {aten.slice_backward.default: aten.slice.Tensor, aten.select_backward.default: aten.select.int}
+COPIES = (aten.clone.default, aten._to_copy.default)
+ZEROS = (aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default)
 
 
-@dataclass(frozen=True)
-class NativeSource:
-    """text: of a function in C, `void name(long lane, T *const *given, T *memory)`. given: what its pointers point to,
-    in their order: numbers of placeholders, or constants. numbers: that a lane's memory holds.
-    """
-
-    text: str
-    given: list[int | Tensor]
-    numbers: int
-
-
-def native_source(graph: fx.Graph, lanes: int, name: str) -> NativeSource:
-    """The C of a graph that was traced on so many lanes, as a function of this name. Raises NotInC."""
-    return _Writer(graph, lanes).source(name)
+def native_source(graph: fx.Graph, name: str) -> NativeSource:
+    """The C of a graph that was traced on one lane, as a function of this name. Raises NotInC."""
+    return _Writer(graph).source(name)
 
 
 class _Writer:
-    def __init__(self, graph: fx.Graph, lanes: int) -> None:
-        self._graph, self._lanes = graph, lanes
+    def __init__(self, graph: fx.Graph) -> None:
+        self._graph = graph
         self._dtype = next(iter(graph.nodes)).meta["val"].dtype
         self._owners = owners(graph)
         self._forms: dict[fx.Node, Any] = {}  # on the meta device, at their place in their owner's memory
@@ -74,7 +70,7 @@ class _Writer:
             elif node.op == "call_function":
                 self._write(node)
         self._close()
-        return self._assembled(name)
+        return assembled(name, self._operations, self._given, self._forms, self._packed)
 
     # ---- values
 
@@ -95,7 +91,7 @@ class _Writer:
         made = node.meta["val"]
         if not isinstance(made, Tensor):
             raise NotInC(str(target))
-        if made.ndim and made.shape[0] != self._lanes:
+        if made.ndim and made.shape[0] != 1:
             raise NotInC(f"{target} without lanes")
         self._forms[node] = form_of(made)
         if target is aten.copy_.default:
@@ -108,10 +104,16 @@ class _Writer:
             self._literals[node] = number(node.args[0])
         elif target is aten.bmm.default:
             self._product(node)
+        elif target in CONVOLUTIONS:
+            self._convolution(node)
         elif target in REDUCTIONS:
             self._reduce(node)
         elif target in (aten.cat.default, aten.stack.default):
             self._join(node)
+        elif target in SOFTMAX:
+            self._softmax(node)
+        elif target in PARTS:
+            self._embed(node)
         elif target in FORMULAS:
             self._elementwise(node)
         else:
@@ -127,14 +129,18 @@ class _Writer:
             form = form.expand(form.shape[0], *shape)
         sizes, strides = form.shape[1:], form.stride()[1:]
         kept = tuple(s for n, s in zip(sizes, strides, strict=True) if n != 1)
-        return Place(self._owners[node], int(form.storage_offset()), kept if form.ndim else (0,) * _axes(shape or ()))
+        return Place(
+            self._owners[node],
+            int(form.storage_offset()),
+            kept if form.ndim else (0,) * sum(n != 1 for n in shape or ()),
+        )
 
     # ---- elementwise
 
     def _elementwise(self, node: fx.Node) -> None:
         formula = FORMULAS[node.target]
         values = list(node.args)
-        if node.kwargs:
+        if node.kwargs.get("dtype", self._dtype) != self._dtype or (node.kwargs and node.target not in COPIES):
             raise NotInC(f"{node.target} with {sorted(node.kwargs)}")
         tensors = [v for v in values if isinstance(v, fx.Node)]
         if all(self._owners[v] in self._literals for v in tensors):
@@ -221,16 +227,27 @@ class _Writer:
         if axis == 0:
             raise NotInC(f"{node.target} of lanes")
         self._close()
-        begin, stacked = 0, node.target is aten.stack.default
+        begin = 0
         for part in parts:
             assert isinstance(part, fx.Node)
-            length = 1 if stacked else self._forms[part].shape[axis]
+            length = 1 if node.target is aten.stack.default else self._forms[part].shape[axis]
             within = form.narrow(axis, begin, length)
-            loop, variable = self._compute("{}".format, [part], tuple(self._forms[part].shape[1:]))
-            strides = tuple(s for n, s in zip(within.shape[1:], within.stride()[1:], strict=True) if n != 1)
-            loop.stored.append((Place(node, int(within.storage_offset()), strides), variable))
-            self._close()
+            self._fill(node, within.view(self._forms[part].shape), "{}".format, [part])
             begin += length
+
+    def _embed(self, node: fx.Node) -> None:
+        """A part's gradient: zero elsewhere."""
+        form, part = self._forms[node], node.args[0]
+        self._close()
+        self._fill(node, form, lambda: number(0.0), [])
+        self._fill(node, PARTS[node.target](form, *node.args[2:]), "{}".format, [part])  # pyright: ignore[reportArgumentType]
+
+    def _fill(self, node: fx.Node, within: Tensor, formula: Callable[..., str], values: Sequence[Any]) -> None:
+        """A part of a value, or all of it, in a loop of its own."""
+        loop, variable = self._compute(formula, values, tuple(within.shape[1:]))
+        strides = tuple(s for n, s in zip(within.shape[1:], within.stride()[1:], strict=True) if n != 1)
+        loop.stored.append((Place(node, int(within.storage_offset()), strides), variable))
+        self._close()
 
     # ---- sums and products
 
@@ -249,7 +266,7 @@ class _Writer:
         if 0 in axes or node.kwargs:
             raise NotInC(f"{node.target} over {sorted(axes)}")
         self._write_out(source)
-        if not _dense(self._forms[node]):
+        if not in_order(self._forms[node]):
             raise NotInC("a sum that is not laid out in order")
         strides, step = [0] * form.ndim, 1
         for axis in reversed(range(1, form.ndim)):
@@ -267,24 +284,66 @@ class _Writer:
         self._operations.append(Operation([self._owners[source]], [node], loop.text))
 
     def _product(self, node: fx.Node) -> None:
-        self._close()
-        values = [value for value in node.args if isinstance(value, fx.Node)]
-        for value in values:
-            self._write_out(value)
+        values = self._in_memory(node)
         a, b = (self._forms[value] for value in values)
         rows, inner, columns = *a.shape[1:], b.shape[2]
         if rows * inner * columns > LARGEST_PRODUCT:
             raise NotInC(f"a product of {rows} x {inner} x {columns}")
-        if not _dense(self._forms[node]):
-            raise NotInC("a product that is not laid out in order")
         self._packed = max(self._packed, packed_numbers(inner, columns))
-        first, second = (Place(self._owners[v], int(self._forms[v].storage_offset()), ()) for v in values)
+        down, across = ([form.stride(axis) for form in (a, b)] for axis in (1, 2))
 
-        def text(at: Callable[[Place], str]) -> str:
-            x, y = (f"&{at(place)}, {form.stride(1)}, {form.stride(2)}" for place, form in ((first, a), (second, b)))
-            return f"product({rows}, {columns}, {inner}, {x}, {y}, &{at(Place(node, 0, ()))}, packed);"
+        def text(x: str, y: str, made: str) -> str:
+            factors = f"{x}, {down[0]}, {across[0]}, {y}, {down[1]}, {across[1]}"
+            return f"product({rows}, {columns}, {inner}, {factors}, {made}, packed);"
 
-        self._operations.append(Operation([first.owner, second.owner], [node], text))
+        self._call(node, values, text)
+
+    def _softmax(self, node: fx.Node) -> None:
+        """The logarithm of it over the last axis, or the way back."""
+        target: Any = node.target
+        values = self._in_memory(node)
+        first, *others = (self._forms[value] for value in values)
+        if node.args[len(values)] not in (-1, first.ndim - 1) or first.ndim != 3 or not all(map(in_order, others)):
+            raise NotInC(f"{target} of {tuple(first.shape[1:])}")
+        (rows, columns), strides = first.shape[1:], f"{first.stride(1)}, {first.stride(2)}"
+
+        def text(x: str, *further: str) -> str:
+            return f"{SOFTMAX[target]}({rows}, {columns}, {', '.join((x, strides, *further))});"
+
+        self._call(node, values, text)
+
+    def _convolution(self, node: fx.Node) -> None:
+        """One of three maps, of which two are given and the third is made."""
+        values = self._in_memory(node)
+        forms = [self._forms[value] for value in (*values, node)]
+        name, geometry = geometry_of(node.target, [tuple(form.shape) for form in forms], node.args[2:])
+        if not all(map(in_order, forms)):
+            raise NotInC(f"{name} of what is not laid out in order")
+        self._packed = max(self._packed, geometry.memory_numbers())
+
+        def text(*pointers: str) -> str:
+            return f"{{\nstatic const Map map = {geometry.text()};\n{name}(&map, {', '.join(pointers)}, packed);\n}}"
+
+        self._call(node, values, text)
+
+    def _in_memory(self, node: fx.Node) -> list[fx.Node]:
+        """The values that a function in C is given, all of them written; what it makes is laid out in order."""
+        self._close()
+        values = [value for value in node.args if isinstance(value, fx.Node)]
+        for value in values:
+            self._write_out(value)
+        if not in_order(self._forms[node]):
+            raise NotInC(f"{node.target} that is not laid out in order")
+        return values
+
+    def _call(self, node: fx.Node, values: list[fx.Node], text: Callable[..., str]) -> None:
+        """A function in C. text: of its call, given pointers to the values and to what it makes."""
+        places = [Place(self._owners[v], int(self._forms[v].storage_offset()), ()) for v in values]
+
+        def written(at: Callable[[Place], str]) -> str:
+            return text(*(f"&{at(place)}" for place in (*places, Place(node, 0, ()))))
+
+        self._operations.append(Operation([place.owner for place in places], [node], written))
 
     def _write_out(self, value: fx.Node) -> None:
         """A constant's memory is filled, for what reads memory alone."""
@@ -294,49 +353,3 @@ class _Writer:
             loop, variable = self._compute(lambda: literal, [], tuple(self._forms[owner].shape[1:]))
             loop.stored.append((self._place(owner), variable))
             self._close()
-
-    # ---- the text
-
-    def _assembled(self, name: str) -> NativeSource:
-        last = {owner: i for i, op in enumerate(self._operations) for owner in op.owners}
-        memory = Memory()
-        memory.take(self._packed)
-        offsets: dict[fx.Node, int] = {}
-        body: list[str] = []
-        pointers: dict[fx.Node, str] = {}
-
-        def at(place: Place, indices: Sequence[str] = ()) -> str:
-            owner = place.owner
-            if owner in self._given:
-                base = pointers.setdefault(owner, f"p{len(pointers)}")
-            elif owner in offsets:
-                base = f"m{offsets[owner]}"
-            else:
-                raise NotInC("a value that is nowhere kept")
-            return f"{base}[{place.at(indices)}]"
-
-        for i, operation in enumerate(self._operations):
-            for owner in operation.writes:
-                if owner not in self._given and owner not in offsets:
-                    offsets[owner] = memory.take(span(self._forms[owner]))
-            body.append(operation.text(at))  # pyright: ignore[reportArgumentType]
-            for owner in operation.owners:
-                if last[owner] == i and owner in offsets:
-                    memory.give(offsets[owner], span(self._forms[owner]))
-        heads = [f"T *const {p} = given[{i}] + lane * {self._pitch(o)};" for i, (o, p) in enumerate(pointers.items())]
-        heads += [f"T *const m{offset} = memory + {offset};" for offset in sorted(set(offsets.values()))]
-        head = f"static __attribute__((noinline)) void {name}(long lane, T *const *given, T *memory) {{"
-        text = "\n".join([head, "T *const packed = memory;", *heads, *body, "}", ""])
-        return NativeSource(text, [self._given[owner] for owner in pointers], memory.size)
-
-    def _pitch(self, owner: fx.Node) -> int:
-        form: Tensor = self._forms[owner]
-        return form.stride(0) if form.ndim and form.shape[0] == self._lanes else 0
-
-
-def _axes(shape: Iterable[int]) -> int:
-    return sum(n != 1 for n in shape)
-
-
-def _dense(form: Tensor) -> bool:
-    return form[0].is_contiguous() if form.ndim else True

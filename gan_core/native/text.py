@@ -59,6 +59,11 @@ def span(form: Tensor) -> int:
     return 1 + sum((n - 1) * s for n, s in zip(form.shape[1:], form.stride()[1:], strict=True))
 
 
+def in_order(form: Tensor) -> bool:
+    """Whether a lane's numbers lie one after the other."""
+    return form[0].is_contiguous() if form.ndim else True
+
+
 class Memory:
     """Offsets into a lane's memory; what is given back is taken again."""
 

@@ -24,8 +24,8 @@ from gan_core.lanes import lane_arithmetic
 from gan_core.native import library
 from gan_core.native.block import NativeBlock
 
-BUFFERED = ("spectral", "batch", "_bn", "cgan", "dcgan", "infogan")  # or convolved: these are replayed
-COMPILED = [case for case in CASES if not any(word in case for word in BUFFERED)]
+# Batch norm takes a bias away that stands before it: its gradient is 0 but for rounding, which Adam divides by itself.
+TOLERANCES = {"mlp batch": 1e-6, "dcgan": 1e-6}
 STEPS = 7
 ACROSS = BLOCK_STEPS + 2
 Few = Callable[[str], Dataset]
@@ -39,7 +39,7 @@ def _arithmetic() -> Iterator[None]:
 
 def forget() -> None:
     """What this process has loaded, and which compiler there is."""
-    for function in (library.native_function, library._products, library._library, library.compiler):
+    for function in (library.native_function, library._product, library._library, library.compiler):
         function.cache_clear()
 
 
@@ -48,7 +48,7 @@ def made(case: str, few: Few, steps: int = STEPS, lanes: slice = slice(None), dt
     return trained(configs_of(case)[lanes], few(structure_of(case).dataset), dtype, steps, **options)
 
 
-@pytest.fixture(scope="module", params=COMPILED)
+@pytest.fixture(scope="module", params=CASES)
 def case(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -61,9 +61,12 @@ def together(case: str, few: Few) -> list[dict[str, bytes]]:
 def test_compiled_training_is_eager_training_to_rounding(case: str, few: Few):
     mine, theirs = (made(case, few, dtype=torch.float64, execution=execution) for execution in ("compiled", "eager"))
     expected = theirs.state.tensors()
+    tolerance = TOLERANCES.get(case, 1e-9)
     for name, tensor in mine.state.tensors().items():
         scale = float(expected[name].double().abs().max()) if expected[name].numel() else 0.0
-        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-9 * scale, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            tensor, expected[name], rtol=0, atol=tolerance * scale, msg=lambda m, n=name: f"{n}: {m}"
+        )
     assert bits(mine.state.generator.flat) != bits(theirs.state.generator.flat)  # by other calls
 
 
@@ -79,7 +82,9 @@ def test_the_number_of_lanes_in_a_call_changes_no_bit(case: str, few: Few, toget
     assert_all_same(made(case, few, lanes_per_call=3), together)
 
 
-@pytest.mark.parametrize("case", ["gaussian moments least_squares", "mlp_minimax generator_first sum"])
+@pytest.mark.parametrize(
+    "case", ["gaussian moments least_squares", "mlp_minimax generator_first sum", "mlp_bn", "infogan"]
+)
 def test_blocks_are_one_call_and_have_the_bits_of_single_steps(case: str, few: Few, monkeypatch):
     whole = made(case, few, ACROSS)
     assert all(isinstance(chunk._block, NativeBlock) for chunk in whole._chunks)
@@ -113,10 +118,13 @@ def test_poison_in_a_lane_reaches_no_other_and_the_kept_go_on_unchanged(case: st
         assert_same(mine, expected[i])
 
 
-def test_a_structure_with_buffers_is_replayed_whole(few: Few):
-    """Which lanes move their buffers is part of a program, and whether it is compiled must not be."""
-    case = "mlp spectral r1 sum"
-    assert_all_same(made(case, few, 3), lane_results(made(case, few, 3, execution="replayed")))
+@pytest.mark.parametrize("case", ["mlp spectral r1 sum", "mlp_bn generator_first"])
+def test_a_structure_with_one_call_that_is_not_known_in_c_is_replayed_whole(case: str, few: Few, monkeypatch):
+    expected = lane_results(made(case, few, 3, execution="replayed"))
+    monkeypatch.setattr("gan_core.native.source.LARGEST_PRODUCT", 5 * 9 * 32)  # D's larger ones are above
+    array = made(case, few, 3)
+    assert not any(chunk._compiled for chunk in array._chunks)
+    assert_all_same(array, expected)
 
 
 def test_without_a_compiler_steps_are_replayed_and_a_warning_says_so(few: Few, monkeypatch):

@@ -1,0 +1,222 @@
+"""Convolutions of a lane's maps in C. What is compiled serves every structure; the maps' sizes are data."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+
+import gan_core.convolutions  # noqa: F401  # defines the calls
+from gan_core.native.formulas import NotInC
+from gan_core.native.products import WIDTH
+
+LARGEST_KERNEL = 8
+LARGEST_CONVOLUTION = 400_000_000  # multiply-adds of one that is made here; a library is faster beyond
+PANEL = 8  # rows of a tile of pixels
+WIDEST = {rows: min(8, 24 // rows) for rows in range(1, PANEL + 1)}  # its vectors: about 24 sums
+WEIGHT_ROWS, WEIGHT_TAPS = 4, 4  # sums that a tile of weights' gradients keeps
+MOST_TOGETHER = 2  # images side by side in a plane
+CHUNK_NUMBERS = 2**17  # of two maps, whose images share a core's cache
+TYPES = """
+#ifdef SINGLE
+typedef int sixteen __attribute__((vector_size(64)));
+#else
+typedef long long sixteen __attribute__((vector_size(128)));
+#endif
+/* Two vectors of parts of sums, whose numbers h apart belong together -> one, with half as many numbers a sum. */
+#define PART(i, h) ((i) / (h) * 2 * (h) + (i) % (h))
+#define PARTS(i, h) PART(i, h), PART(i + 1, h), PART(i + 2, h), PART(i + 3, h)
+#define FIRST(h) ((sixteen){PARTS(0, h), PARTS(4, h), PARTS(8, h), PARTS(12, h)})
+#define JOIN(h, a, b) (__builtin_shuffle(a, b, FIRST(h)) + __builtin_shuffle(a, b, FIRST(h) + h))
+"""
+
+
+def _whole(numbers: int) -> int:
+    """Rounded up to whole vectors."""
+    return -(-numbers // WIDTH) * WIDTH
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A convolution's sizes: from a large map [channels, height, width] to a small one [filters, rows, columns], by
+    square kernels.
+    """
+
+    images: int
+    channels: int
+    height: int
+    width: int
+    filters: int
+    rows: int
+    columns: int
+    kernel: int
+    stride: int
+    padding: int
+
+    @property
+    def multiply_adds(self) -> int:
+        return self.images * self.filters * self.rows * self.columns * self.channels * self.kernel**2
+
+    @property
+    def whole(self) -> bool:
+        """Whether no pixel of the large map lies further behind the last kernel than the zeros between rows reach."""
+        sides = ((self.height, self.rows), (self.width, self.columns))
+        return self.kernel <= LARGEST_KERNEL and all(
+            (large - 1 + self.padding) // self.stride <= small + self._taps - 2 for large, small in sides
+        )
+
+    @property
+    def _taps(self) -> int:
+        """Of a kernel's axis, in a plane."""
+        return -(-self.kernel // self.stride)
+
+    def text(self) -> str:
+        """A `Map` in C (`convolutions.h`)."""
+        return "{" + ", ".join(f".{name} = {value}" for name, value in {**asdict(self), **self._layout()}.items()) + "}"
+
+    def memory_numbers(self) -> int:
+        """How much memory each function of C needs at most."""
+        layout = self._layout()
+        width, phase = WIDTH * layout["vectors"], _whole(layout["pitch"] * -(-self.height // self.stride))
+        return max(
+            layout["after_planes"] + layout["weights"] + self.filters * width,
+            layout["after_padded"] + layout["weights"] + self.channels * phase,
+            layout["after_chunk"] + layout["chunk"] * self.filters * width,
+        )
+
+    def _layout(self) -> dict[str, int]:
+        taps, planes = self._taps, self.channels * self.stride**2
+        apart = self.columns + taps - 1
+        together = min(range(1, min(MOST_TOGETHER, self.images) + 1), key=lambda n: (self._vectors(n) / n, n))
+        pitch, vectors = together * apart, self._vectors(together)
+        plane = _whole(pitch * (self.rows + taps - 1))
+        origin = (taps - 1) * (pitch + 1)
+        padded = _whole(origin + pitch * (self.rows + taps) + taps)
+        behind = _whole(pitch * (taps + 1) + taps + 2 * WIDTH)  # what the last vector reads beyond a plane
+        fitting = CHUNK_NUMBERS // (planes * plane + self.filters * vectors * WIDTH)
+        chunk = min(-(-self.images // together), max(1, fitting))
+        after_padded = self.filters * padded + behind
+        return {
+            "together": together,
+            "apart": apart,
+            "lines": self.rows + taps - 1,
+            "pitch": pitch,
+            "plane": plane,
+            "vectors": vectors,
+            "origin": origin,
+            "padded": padded,
+            "chunk": chunk,
+            "after_planes": planes * plane + behind,
+            "after_padded": after_padded,
+            "weights": _whole(self.filters * self.channels * self.kernel**2),
+            "after_chunk": chunk * planes * plane + behind,
+        }
+
+    def _vectors(self, together: int) -> int:
+        """From the first pixel to the last of so many images side by side."""
+        apart = self.columns + self._taps - 1
+        return -(-((self.rows - 1) * together * apart + (together - 1) * apart + self.columns) // WIDTH)
+
+
+_NAMES = [*(field.name for field in fields(Geometry)), *Geometry(*[1] * len(fields(Geometry)))._layout()]
+MAP = f"typedef struct {{ long {', '.join(_NAMES)}; }} Map;\n"
+
+
+# Calls -> their name in C, and which of their two tensors and the result are the large map, the small one, the weights.
+_CALLS = torch.ops.gan_sweep
+CONVOLUTIONS: dict[Any, tuple[str, tuple[int, int, int]]] = {
+    _CALLS.convolve.default: ("convolve", (0, 2, 1)),
+    _CALLS.convolve_transposed.default: ("convolve_transposed", (2, 0, 1)),
+    _CALLS.convolution_weight.default: ("convolution_weight", (0, 1, 2)),
+}
+
+
+def geometry_of(target: Any, shapes: Sequence[tuple[int, ...]], numbers: Sequence[Any]) -> tuple[str, Geometry]:
+    """The name and the sizes of a call of CONVOLUTIONS, on tensors of these shapes [1, ...], the last its result.
+    numbers: its further arguments. Raises NotInC.
+    """
+    name, order = CONVOLUTIONS[target]
+    (_, images, channels, height, width), small, weight = (shapes[i] for i in order)
+    stride, padding = numbers[1:3] if name == "convolution_weight" else numbers[:2]
+    filters, rows, columns = small[2:]
+    geometry = Geometry(images, channels, height, width, filters, rows, columns, weight[-1], stride, padding)
+    if not geometry.whole or geometry.multiply_adds > LARGEST_CONVOLUTION:
+        raise NotInC(f"{name} of {channels} x {height} x {width} to {' x '.join(map(str, small[2:]))}")
+    return name, geometry
+
+
+def convolutions_text(header: str) -> str:
+    """The C of `convolve`, `convolve_transposed` and `convolution_weight`, behind that of products. header:
+    `convolutions.h`.
+    """
+    tiles = [(rows, vectors) for rows, widest in WIDEST.items() for vectors in range(1, widest + 1)]
+    weights = [(rows, taps) for rows in range(1, WEIGHT_ROWS + 1) for taps in range(1, WEIGHT_TAPS + 1)]
+    pixels = "long groups, long taps, const long *places, const T *a, const T *b, long group, T *c, long cm"
+    maps = "long images, long vectors, const T *y, long ym, long yn, const T *x, long xn, const long *places"
+    maps += ", T *w, long wm"
+    defined = (
+        ("PANEL", PANEL),
+        ("LARGEST_KERNEL", LARGEST_KERNEL),
+        ("WEIGHT_ROWS", WEIGHT_ROWS),
+        ("WEIGHT_TAPS", WEIGHT_TAPS),
+    )
+    parts = [
+        TYPES,
+        *(f"#define {name} {value}" for name, value in defined),
+        f"static const long WIDEST[] = {{0, {', '.join(map(str, WIDEST.values()))}}};",
+        *(f"static void pixels_{r}_{v}({pixels}) {{\n{_pixel_tile(r, v)}\n}}" for r, v in tiles),
+        f"static void pixel_tile(long rows, long vectors, {pixels}) {{",
+        "switch (32 * vectors + rows) {",
+        *(f"case {32 * v + r}: pixels_{r}_{v}(groups, taps, places, a, b, group, c, cm); break;" for r, v in tiles),
+        "}",
+        "}",
+        *(f"static void weights_{r}_{t}({maps}) {{\n{_weight_tile(r, t)}\n}}" for r, t in weights),
+        f"static void weight_tile(long rows, long taps, {maps}) {{",
+        "switch (32 * taps + rows) {",
+        *(
+            f"case {32 * t + r}: weights_{r}_{t}(images, vectors, y, ym, yn, x, xn, places, w, wm); break;"
+            for r, t in weights
+        ),
+        "}",
+        "}",
+        header,
+    ]
+    return "\n".join(parts)
+
+
+def _pixel_tile(rows: int, vectors: int) -> str:
+    """Sums of so many rows and vectors of pixels, over the taps in all groups of planes."""
+    sums = [(r, v) for r in range(rows) for v in range(vectors)]
+    lines = ["wide " + ", ".join(f"s{r}_{v} = {{0}}" for r, v in sums) + ";"]
+    lines += ["for (long g = 0; g < groups; g++, b += group)", f"for (long t = 0; t < taps; t++, a += {rows}) {{"]
+    lines += ["const T *pixels = b + places[t];"]
+    lines += [f"const wide b{v} = *(const wide_loose *)(pixels + {v * WIDTH});" for v in range(vectors)]
+    for r in range(rows):
+        lines += [f"const T a{r} = a[{r}];"]
+        lines += [f"s{r}_{v} += a{r} * b{v};" for v in range(vectors)]
+    lines += ["}"]
+    lines += [f"*(wide_loose *)(c + {r} * cm + {v * WIDTH}) = s{r}_{v};" for r, v in sums]
+    return "\n".join(lines)
+
+
+def _weight_tile(rows: int, taps: int) -> str:
+    """Sums of so many filters and taps, over all pixels of all images, sixteen at a time."""
+    sums = [(r, t) for r in range(rows) for t in range(taps)]
+    lines = ["wide nothing = {0}, " + ", ".join(f"s{r}_{t} = {{0}}" for r, t in sums) + ";"]
+    lines += [
+        "for (long n = 0; n < images; n++, y += yn, x += xn)",
+        f"for (long v = 0; v < {WIDTH} * vectors; v += {WIDTH}) {{",
+    ]
+    lines += [f"const wide x{t} = *(const wide_loose *)(x + places[{t}] + v);" for t in range(taps)]
+    for r in range(rows):
+        lines += [f"const wide y{r} = *(const wide_loose *)(y + {r} * ym + v);"]
+        lines += [f"s{r}_{t} += y{r} * x{t};" for t in range(taps)]
+    lines += ["}"]
+    names = [f"s{r}_{t}" for r, t in sums] + ["nothing"] * (16 - len(sums))
+    for half in (8, 4, 2, 1):
+        names = [f"JOIN({half}, {one}, {other})" for one, other in zip(names[::2], names[1::2], strict=True)]
+        lines += [f"const wide j{half}_{i} = {text};" for i, text in enumerate(names)]
+        names = [f"j{half}_{i}" for i in range(len(names))]
+    lines += ["T totals[16];", f"memcpy(totals, &{names[0]}, sizeof totals);"]
+    lines += [f"w[{r} * wm + {t}] += totals[{i}];" for i, (r, t) in enumerate(sums)]
+    return "\n".join(lines)
