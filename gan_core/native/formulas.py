@@ -1,4 +1,4 @@
-"""What each elementwise call and each sum is in C. A call that is not here is not compiled."""
+"""What calls of a trace are in C. One that is not here, nor a product or a convolution, is not compiled."""
 
 from collections.abc import Callable
 from typing import Any
@@ -76,3 +76,10 @@ REDUCTIONS = {
     aten.mean.dim: ("{}", "{} / {count}"),
     aten.linalg_vector_norm.default: ("{0} * {0}", "sqrt_of({})"),
 }
+
+ALLOCATIONS = (aten.new_empty.default, aten.empty_like.default)
+ZEROS = (aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default)
+COPIES = (aten.clone.default, aten._to_copy.default)  # whose further arguments say nothing about numbers
+# The gradient of a part -> the part.
+PARTS = {aten.slice_backward.default: aten.slice.Tensor, aten.select_backward.default: aten.select.int}
+SOFTMAX = {aten._log_softmax.default: "log_softmax", aten._log_softmax_backward_data.default: "log_softmax_back"}

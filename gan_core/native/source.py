@@ -19,20 +19,12 @@ from torch.utils._pytree import tree_map_only
 
 from gan_core.native.assembly import NativeSource, assembled
 from gan_core.native.convolutions import CONVOLUTIONS, geometry_of
-from gan_core.native.formulas import FORMULAS, REDUCTIONS, NotInC
+from gan_core.native.formulas import ALLOCATIONS, COPIES, FORMULAS, PARTS, REDUCTIONS, SOFTMAX, ZEROS, NotInC
 from gan_core.native.products import LARGEST_PRODUCT, packed_numbers
 from gan_core.native.text import Loop, Operation, Place, Reduction, in_order, loop_text, number
 from gan_core.trace import form_of, is_view, owners
 
 aten = torch.ops.aten
-ALLOCATIONS = (aten.new_empty.default, aten.empty_like.default)
-SOFTMAX = {
-    aten._log_softmax.default: "log_softmax",
-    aten._log_softmax_backward_data.default: "log_softmax_back",
-}
-PARTS = {aten.slice_backward.default: aten.slice.Tensor, aten.select_backward.default: aten.select.int}
-COPIES = (aten.clone.default, aten._to_copy.default)
-ZEROS = (aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default)
 
 
 def native_source(graph: fx.Graph, name: str) -> NativeSource:
