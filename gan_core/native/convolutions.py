@@ -8,7 +8,7 @@ import torch
 
 import gan_core.convolutions  # noqa: F401  # defines the calls
 from gan_core.native.formulas import NotInC
-from gan_core.native.products import WIDTH
+from gan_core.native.products import TYPES, WIDTH
 
 LARGEST_KERNEL = 8
 LARGEST_CONVOLUTION = 400_000_000  # multiply-adds of one that is made here; a library is faster beyond
@@ -17,7 +17,7 @@ WIDEST = {rows: min(8, 24 // rows) for rows in range(1, PANEL + 1)}  # its vecto
 WEIGHT_ROWS, WEIGHT_TAPS = 4, 4  # sums that a tile of weights' gradients keeps
 MOST_TOGETHER = 2  # images side by side in a plane
 CHUNK_NUMBERS = 2**17  # of two maps, whose images share a core's cache
-TYPES = """
+SUMS = """
 #ifdef SINGLE
 typedef int sixteen __attribute__((vector_size(64)));
 #else
@@ -146,9 +146,7 @@ def geometry_of(target: Any, shapes: Sequence[tuple[int, ...]], numbers: Sequenc
 
 
 def convolutions_text(header: str) -> str:
-    """The C of `convolve`, `convolve_transposed` and `convolution_weight`, behind that of products. header:
-    `convolutions.h`.
-    """
+    """The C of `convolve`, `convolve_transposed` and `convolution_weight`. header: `convolutions.h`."""
     tiles = [(rows, vectors) for rows, widest in WIDEST.items() for vectors in range(1, widest + 1)]
     weights = [(rows, taps) for rows in range(1, WEIGHT_ROWS + 1) for taps in range(1, WEIGHT_TAPS + 1)]
     pixels = "long groups, long taps, const long *places, const T *a, const T *b, long group, T *c, long cm"
@@ -162,6 +160,7 @@ def convolutions_text(header: str) -> str:
     )
     parts = [
         TYPES,
+        SUMS,
         *(f"#define {name} {value}" for name, value in defined),
         f"static const long WIDEST[] = {{0, {', '.join(map(str, WIDEST.values()))}}};",
         *(f"static void pixels_{r}_{v}({pixels}) {{\n{_pixel_tile(r, v)}\n}}" for r, v in tiles),

@@ -32,7 +32,7 @@ FLAGS = [
 ]
 X86_FLAGS = ["-mprefer-vector-width=512"]  # compilers take half of it by themselves
 TYPES = {torch.float32: "#define SINGLE\n#define T float\n", torch.float64: "#define T double\n"}
-PRODUCTS = ("product", "convolve", "convolve_transposed", "convolution_weight")
+PRODUCT, CONVOLUTIONS = "product", ("convolve", "convolve_transposed", "convolution_weight")
 MEMORY_BYTES = 64  # what a lane's memory starts at a multiple of
 
 
@@ -98,17 +98,21 @@ class NativeProgram:
 def native_function(text: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
     """The function `program` of a text over `lane.h`, with T for numbers of this type. Raises NoCompiler."""
     library = _library(MAP + _read("lane.h") + text, dtype)
-    for name in PRODUCTS:
-        ctypes.c_void_p.in_dll(library, name).value = _product(name, dtype)
+    for name in (PRODUCT, *CONVOLUTIONS):
+        if f"{name}(" in text:
+            ctypes.c_void_p.in_dll(library, name).value = _multiplying(name, dtype)
     return library.program
 
 
 @cache
-def _product(name: str, dtype: torch.dtype) -> int | None:
+def _multiplying(name: str, dtype: torch.dtype) -> int | None:
     """Where one of the functions is that multiply. They alone add to a product without rounding that; elementwise
     arithmetic is rounded call by call, as torch's is: there a factor of 1 changes no bit.
     """
-    text = products_text(_read("products.h")) + MAP + convolutions_text(_read("convolutions.h"))
+    if name == PRODUCT:
+        text = products_text(_read("products.h"))
+    else:
+        text = MAP + convolutions_text(_read("convolutions.h"))
     return ctypes.cast(getattr(_library(text, dtype, "-ffp-contract=fast"), name), ctypes.c_void_p).value
 
 

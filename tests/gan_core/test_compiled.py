@@ -39,7 +39,7 @@ def _arithmetic() -> Iterator[None]:
 
 def forget() -> None:
     """What this process has loaded, and which compiler there is."""
-    for function in (library.native_function, library._product, library._library, library.compiler):
+    for function in (library.native_function, library._multiplying, library._library, library.compiler):
         function.cache_clear()
 
 
