@@ -34,6 +34,7 @@ WARM_UP = 0.2
 SMOOTHING = 0.1  # of the labels
 SHIFT_PIXELS = 1  # each training image is moved by up to this much along each axis
 SEED = 0
+SCALE = ("feature_mean", "feature_deviation")  # what is kept beside the weights
 SMALLEST_PIXELS = 4  # two strided convolutions leave one cell of it
 RECIPE = f"2:{FEATURES}:{CHANNELS}:{SLOPE}:{STEPS}:{BATCH}:{PEAK_LR}:{WARM_UP}:{SMOOTHING}:{SHIFT_PIXELS}:{SEED}"
 
@@ -109,40 +110,48 @@ def load_classifier(dataset: Dataset) -> ClassifierExtractor:
     name = f"classifier{FEATURES}-{digest}"
     path = writable_cache_folder() / f"{name}.safetensors"
     with FileLock(str(path) + ".lock"):
-        classifier = _read(path, dataset)
-        if classifier is None:
+        kept = _read(path, dataset)
+        if kept is None:
             classifier = train_classifier(dataset)
+            kept = classifier, *_scale(classifier, dataset)
             with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
                 pass
-            save_file(classifier.state_dict(), file.name)
+            save_file(classifier.state_dict() | dict(zip(SCALE, kept[1:], strict=True)), file.name)
             os.replace(file.name, path)
-    classifier.eval().requires_grad_(False)
+    classifier, mean, deviation = kept
+    return ClassifierExtractor(name, classifier.eval().requires_grad_(False), mean, deviation)
+
+
+def _scale(classifier: Classifier, dataset: Dataset) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of its features [D] over the training split."""
     with lane_arithmetic(), torch.no_grad():
         raw = torch.cat([classifier.trunk(part) for part in dataset.train.split(1000)])
-        return ClassifierExtractor(name, classifier, raw.mean(0), raw.std(0).clamp_min(1e-6))
+        return raw.mean(0), raw.std(0).clamp_min(1e-6)
 
 
-def _read(path: Path, dataset: Dataset) -> Classifier | None:
+def _read(path: Path, dataset: Dataset) -> tuple[Classifier, Tensor, Tensor] | None:
     if not path.exists():
         return None
-    classifier = _empty_classifier(dataset)
+    classifier = _formed_classifier(dataset)
     try:
-        classifier.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError):
+        tensors = load_file(path)
+        mean, deviation = (tensors.pop(name) for name in SCALE)
+        classifier.load_state_dict(tensors, assign=True)
+    except (KeyError, SafetensorError, RuntimeError):
         return None
-    return classifier
+    return classifier, mean, deviation
 
 
-def _empty_classifier(dataset: Dataset) -> Classifier:
+def _formed_classifier(dataset: Dataset) -> Classifier:
+    """Shapes only: torch's own initial values would come from the global generator."""
     channels, height, width = dataset.sample_shape
-    with torch.device("meta"):  # shapes only: torch's own initial values would come from the global generator
-        classifier = Classifier(channels, height, width, dataset.classes)
-    return classifier.to_empty(device="cpu")
+    with torch.device("meta"):
+        return Classifier(channels, height, width, dataset.classes)
 
 
 def initial_classifier(dataset: Dataset) -> Classifier:
     """An untrained classifier: He-normal weights (He et al. 2015) from a keyed stream, zero biases."""
-    classifier = _empty_classifier(dataset)
+    classifier = _formed_classifier(dataset).to_empty(device="cpu")
     for i, layer in enumerate(m for m in classifier.modules() if isinstance(m, nn.Conv2d | nn.Linear)):
         drawn = stream(SEED, Stream.FEATURE_WEIGHTS, i).standard_normal(tuple(layer.weight.shape), dtype=np.float32)
         deviation = (2 / (1 + SLOPE**2) / layer.weight[0].numel()) ** 0.5

@@ -28,6 +28,7 @@ HELD_OUT_DRAWS = 2  # the counter of DATA_SAMPLES that held-out 2-D samples are 
 DIGITS_TRAIN_IMAGES = 1_000
 POLYGONS_TRAIN_IMAGES, POLYGONS_HELD_OUT_IMAGES = 60_000, 10_000
 RESIZED_AT_ONCE = 2_000
+IMAGES_IN_CACHE = 100
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,12 @@ class Dataset:
         """`train` as uint8, of which `scale_bytes` makes the same numbers; None where they are no bytes."""
         if self.train.dtype != torch.float32 or self.train.ndim < 4:
             return None
-        found = ((self.train + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
-        return found if torch.equal(scale_bytes(found.float()), self.train) else None
+        found = torch.empty(self.train.shape, dtype=torch.uint8)
+        for part, images in zip(found.split(IMAGES_IN_CACHE), self.train.split(IMAGES_IN_CACHE), strict=True):
+            part.copy_((images + 1).mul_(127.5).round_().clamp_(0, 255))
+            if not torch.equal(scale_bytes(part.float()), images):
+                return None
+        return found
 
 
 class DataOrder:
