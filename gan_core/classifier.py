@@ -34,7 +34,6 @@ WARM_UP = 0.2
 SMOOTHING = 0.1  # of the labels
 SHIFT_PIXELS = 1  # each training image is moved by up to this much along each axis
 SEED = 0
-SCALE = ("feature_mean", "feature_deviation")  # what is kept beside the weights
 SMALLEST_PIXELS = 4  # two strided convolutions leave one cell of it
 RECIPE = f"2:{FEATURES}:{CHANNELS}:{SLOPE}:{STEPS}:{BATCH}:{PEAK_LR}:{WARM_UP}:{SMOOTHING}:{SHIFT_PIXELS}:{SEED}"
 
@@ -57,6 +56,8 @@ class Classifier(nn.Module):
             nn.Linear(2 * CHANNELS * cells, FEATURES),
         )
         self.head = nn.Sequential(nn.LeakyReLU(SLOPE), nn.Linear(FEATURES, classes))
+        self.feature_mean = nn.Buffer(torch.zeros(FEATURES))  # over the training split; and the deviation
+        self.feature_deviation = nn.Buffer(torch.ones(FEATURES))
 
     def forward(self, images: Tensor) -> Tensor:
         """[n, C, H, W] in [-1, 1] -> logits [n, classes]."""
@@ -110,36 +111,26 @@ def load_classifier(dataset: Dataset) -> ClassifierExtractor:
     name = f"classifier{FEATURES}-{digest}"
     path = writable_cache_folder() / f"{name}.safetensors"
     with FileLock(str(path) + ".lock"):
-        kept = _read(path, dataset)
-        if kept is None:
+        classifier = _read(path, dataset)
+        if classifier is None:
             classifier = train_classifier(dataset)
-            kept = classifier, *_scale(classifier, dataset)
             with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
                 pass
-            save_file(classifier.state_dict() | dict(zip(SCALE, kept[1:], strict=True)), file.name)
+            save_file(classifier.state_dict(), file.name)
             os.replace(file.name, path)
-    classifier, mean, deviation = kept
-    return ClassifierExtractor(name, classifier.eval().requires_grad_(False), mean, deviation)
+    classifier.eval().requires_grad_(False)
+    return ClassifierExtractor(name, classifier, classifier.feature_mean, classifier.feature_deviation)
 
 
-def _scale(classifier: Classifier, dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of its features [D] over the training split."""
-    with lane_arithmetic(), torch.no_grad():
-        raw = torch.cat([classifier.trunk(part) for part in dataset.train.split(1000)])
-        return raw.mean(0), raw.std(0).clamp_min(1e-6)
-
-
-def _read(path: Path, dataset: Dataset) -> tuple[Classifier, Tensor, Tensor] | None:
+def _read(path: Path, dataset: Dataset) -> Classifier | None:
     if not path.exists():
         return None
     classifier = _formed_classifier(dataset)
     try:
-        tensors = load_file(path)
-        mean, deviation = (tensors.pop(name) for name in SCALE)
-        classifier.load_state_dict(tensors, assign=True)
-    except (KeyError, SafetensorError, RuntimeError):
+        classifier.load_state_dict(load_file(path), assign=True)
+    except (SafetensorError, RuntimeError):
         return None
-    return classifier, mean, deviation
+    return classifier
 
 
 def _formed_classifier(dataset: Dataset) -> Classifier:
@@ -158,6 +149,8 @@ def initial_classifier(dataset: Dataset) -> Classifier:
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(drawn) * deviation)
         nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
+    nn.init.zeros_(classifier.feature_mean)
+    nn.init.ones_(classifier.feature_deviation)
     return classifier
 
 
@@ -169,7 +162,12 @@ def train_classifier(dataset: Dataset) -> Classifier:
     if dataset.train_labels is None:
         raise ValueError(f"data set {dataset.name!r} has no labels to train a classifier with")
     with lane_arithmetic():
-        return _fit(initial_classifier(dataset), dataset.train, dataset.train_labels)
+        classifier = _fit(initial_classifier(dataset), dataset.train, dataset.train_labels)
+        with torch.no_grad():
+            raw = torch.cat([classifier.trunk(part) for part in dataset.train.split(1000)])
+            classifier.feature_mean.copy_(raw.mean(0))
+            classifier.feature_deviation.copy_(raw.std(0).clamp_min(1e-6))
+    return classifier
 
 
 def _fit(classifier: Classifier, images: Tensor, labels: Tensor) -> Classifier:

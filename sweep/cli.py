@@ -154,17 +154,17 @@ def _spec(options: argparse.Namespace) -> Any:
 
 
 def _print_plan(spec: Any, local: bool) -> None:
+    from sweep.estimate import has_gpu, memory_lines  # torch from here on
+
     slots = 1 if local else os.cpu_count() or 1
-    size = spec.cohort_size(slots)
+    size = spec.cohort_size(slots, on_gpu=has_gpu(spec))
     print(spec.to_yaml())
     print(_describe_space(spec.space))
     most = spec.trials * spec.ladder.rungs_images[-1]
     print(
-        f"\n{spec.trials} trials in {-(-spec.trials // size)} cohorts of up to {size} lanes, {slots} at a time\n"
+        f"\n{spec.trials} trials in {-(-spec.trials // size)} cohorts of up to {size} lane{'s' * (size > 1)}, {slots} at a time\n"
         f"about {spec.ladder.expected_images(spec.trials):,} images shown to discriminators, {most:,} without pruning"
     )
-    from sweep.estimate import memory_lines  # torch from here on
-
     print(f"{memory_lines(spec, size, slots)}\nnothing was started (--dry-run)")
 
 

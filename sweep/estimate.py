@@ -1,5 +1,7 @@
 """What a sweep will take of memory, in words. Imports torch: loaded by `--dry-run` alone."""
 
+import torch
+
 from gan_core.config import GanConfig
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.memory import PROCESS_BYTES, data_form, lane_memory, row_bytes
@@ -11,6 +13,11 @@ from search_spaces.space import SearchSpace
 from sweep.spec import SweepSpec
 
 LARGEST_MEASURED_BYTES = 2**29  # of a lane's rows: what is larger is told from its shapes, not built
+
+
+def has_gpu(spec: SweepSpec) -> bool:
+    """Whether cohorts would train on a GPU of this machine."""
+    return spec.resources.gpus_per_cohort != 0 and torch.cuda.is_available()
 
 
 def largest_configuration(space: SearchSpace) -> GanConfig:

@@ -44,13 +44,14 @@ def run_local(
     if wanted != "auto" and float(wanted) > torch.cuda.device_count():
         have = torch.cuda.device_count()
         raise InputError(f"resources.gpus_per_cohort asks for {wanted:g}, and torch sees {have} here; lower it")
+    size = spec.cohort_size(SLOTS, on_gpu=wanted != 0 and torch.cuda.is_available())
     study = LaneStudy(spec, folder)
     try:
         with lane_arithmetic():
             if build is None:
                 device = "cpu" if wanted == 0 else "auto"
                 build = Workshop(spec.conditions(), device).build
-            while (cohort := study.open_cohort(spec.cohort_size(SLOTS))) is not None:
+            while (cohort := study.open_cohort(size)) is not None:
                 run = CohortRun(cohort, spec.ladder, study.objective, build, _WatchedStudy(study, watch), folder)
                 while not run.done:
                     run.advance()

@@ -179,7 +179,7 @@ def _tune(
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=_searcher(study, spec.cohort_size(count)),
+            search_alg=_searcher(study, spec.cohort_size(count, on_gpu=each["gpu"] > 0)),
             num_samples=-1,
             max_concurrent_trials=count,
             reuse_actors=True,

@@ -19,7 +19,9 @@ DEFAULT_SPACE = "digits"
 SAMPLERS = ("tpe", "random")
 LONGEST_NAME = 100
 LARGEST_AUTO_COHORT = 32
-COHORTS_PER_SLOT = 4  # an automatic cohort leaves the sampler so many looks at what came out
+# An automatic cohort leaves the sampler so many looks at what came out before the last is proposed. On processors lanes
+# gain little from company, and proposals from every look.
+COHORTS_PER_SLOT, COHORTS_PER_GPU_SLOT = 16, 4
 WHERE_IT_RUNS = ("data_root", "lanes_per_call", "resources")  # keys that may differ when a run is resumed
 PARTS = ("space", "ladder", "resources", "scoring", "health")  # keys that are mappings
 
@@ -131,11 +133,12 @@ class SweepSpec:
             health=self.health,
         )
 
-    def cohort_size(self, slots: int) -> int:
-        """Trials asked for at once, where so many cohorts train at the same time."""
+    def cohort_size(self, slots: int, *, on_gpu: bool = False) -> int:
+        """Trials asked for at once, where so many cohorts train at the same time; on_gpu: each on a share of a GPU."""
         if isinstance(self.lanes_per_cohort, int):
             return min(self.lanes_per_cohort, self.trials)
-        return max(1, min(LARGEST_AUTO_COHORT, self.trials // (slots * COHORTS_PER_SLOT)))
+        cohorts = slots * (COHORTS_PER_GPU_SLOT if on_gpu else COHORTS_PER_SLOT)
+        return max(1, min(LARGEST_AUTO_COHORT, self.trials // cohorts))
 
     @classmethod
     def from_yaml(cls, path: str | Path, assignments: Sequence[str] = ()) -> "SweepSpec":

@@ -379,14 +379,15 @@ def test_the_conditions_are_all_that_a_process_must_know_beside_its_configuratio
     )
 
 
+@pytest.mark.parametrize(("on_gpu", "rounds"), [(False, 16), (True, 4)])
 @pytest.mark.parametrize("slots", [1, 2, 3, 16])
-def test_automatic_cohorts_give_the_sampler_four_rounds_a_slot_where_there_are_enough_trials(slots):
+def test_automatic_cohorts_give_the_sampler_rounds_a_slot_where_there_are_enough_trials(slots, on_gpu, rounds):
     starved, spec = [], SweepSpec()
     for trials in range(1, 300):
-        size = replace(spec, trials=trials).cohort_size(slots)
+        size = replace(spec, trials=trials).cohort_size(slots, on_gpu=on_gpu)
         cohorts = math.ceil(trials / size)
         assert 1 <= size <= min(trials, LARGEST_AUTO_COHORT)
-        if cohorts < min(trials, 4 * slots):
+        if cohorts < min(trials, rounds * slots):
             starved.append((trials, size, cohorts))
     assert starved == []
 

@@ -274,7 +274,7 @@ def test_images_too_small_for_the_classifier_are_refused_in_one_line():
 
 
 def test_the_classifier_of_a_square_image_has_the_shapes_of_the_published_recipe():
-    shapes = [tuple(tensor.shape) for tensor in Classifier(1, 28, 28, 10).state_dict().values()]
+    shapes = [tuple(tensor.shape) for tensor in Classifier(1, 28, 28, 10).parameters()]
     assert shapes == [(16, 1, 4, 4), (16,), (32, 16, 4, 4), (32,), (64, 1568), (64,), (10, 64), (10,)]
 
 
