@@ -161,8 +161,9 @@ def _print_plan(spec: Any, local: bool) -> None:
     print(spec.to_yaml())
     print(_describe_space(spec.space))
     most = spec.trials * spec.ladder.rungs_images[-1]
+    lanes = "1 lane" if size == 1 else f"{size} lanes"
     print(
-        f"\n{spec.trials} trials in {-(-spec.trials // size)} cohorts of up to {size} lane{'s' * (size > 1)}, {slots} at a time\n"
+        f"\n{spec.trials} trials in {-(-spec.trials // size)} cohorts of up to {lanes}, {slots} at a time\n"
         f"about {spec.ladder.expected_images(spec.trials):,} images shown to discriminators, {most:,} without pruning"
     )
     print(f"{memory_lines(spec, size, slots)}\nnothing was started (--dry-run)")
