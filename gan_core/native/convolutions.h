@@ -19,6 +19,43 @@
 
 INLINE long less(long a, long b) { return a < b ? a : b; }
 
+/* Rows of few pixels: as they are, every second one read, every second one written. */
+#if defined(SINGLE) && defined(__AVX512F__)
+#include <immintrin.h>
+INLINE __mmask16 first(long count) { return count < 16 ? (1u << count) - 1 : 0xffff; }
+INLINE void copy_row(T *to, const T *from, long count) {
+    for (; count > 0; count -= 16, to += 16, from += 16)
+        _mm512_mask_storeu_ps(to, first(count), _mm512_maskz_loadu_ps(first(count), from));
+}
+INLINE void take_second(T *to, const T *from, long count) {
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    for (; count > 0; count -= 16, to += 16, from += 32) {
+        const long read = 2 * less(count, 16) - 1;
+        const __m512 low = _mm512_maskz_loadu_ps(first(read), from);
+        const __m512 high = read > 16 ? _mm512_maskz_loadu_ps(first(read - 16), from + 16) : low;
+        _mm512_mask_storeu_ps(to, first(count), _mm512_permutex2var_ps(low, even, high));
+    }
+}
+INLINE void put_second(T *to, const T *from, long count) {
+    const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    for (; count > 0; count -= 8, to += 16, from += 8) {
+        const long n = less(count, 8);
+        const __m512 read = _mm512_maskz_loadu_ps(first(n), from);
+        _mm512_mask_storeu_ps(to, 0x5555 & first(2 * n), _mm512_permutexvar_ps(twice, read));
+    }
+}
+#else
+INLINE void copy_row(T *to, const T *from, long count) {
+    for (long j = 0; j < count; j++) to[j] = from[j];
+}
+INLINE void take_second(T *to, const T *from, long count) {
+    for (long j = 0; j < count; j++) to[j] = from[2 * j];
+}
+INLINE void put_second(T *to, const T *from, long count) {
+    for (long j = 0; j < count; j++) to[2 * j] = from[j];
+}
+#endif
+
 /* One image of the large map -> its place in planes, whose borders are zeros already. */
 static void to_planes(const Map *m, const T *x, T *out) {
     const long s = m->stride, p = m->padding, area = m->height * m->width;
@@ -33,7 +70,7 @@ static void to_planes(const Map *m, const T *x, T *out) {
                     const T *from = x + c * area + (i0 + i * s) * m->width + j0;
                     T *to = out + c * s * s * m->plane + (top + i) * m->pitch + left;
                     if (s == 2)
-                        for (long j = 0; j < across; j++) to[j] = from[2 * j];
+                        take_second(to, from, across);
                     else
                         for (long j = 0; j < across; j++) to[j] = from[s * j];
                 }
@@ -44,7 +81,7 @@ static void to_planes(const Map *m, const T *x, T *out) {
 static void to_rows(const Map *m, const T *y, T *out, long each) {
     for (long o = 0; o < m->filters; o++)
         for (long i = 0; i < m->rows; i++, y += m->columns)
-            for (long j = 0; j < m->columns; j++) out[o * each + i * m->pitch + j] = y[j];
+            copy_row(out + o * each + i * m->pitch, y, m->columns);
 }
 
 /* Where in a channel's planes the taps of the kernel lie. */
@@ -92,8 +129,7 @@ void convolve(const Map *m, const T *x, const T *w, T *y, T *memory) {
         for (long g = 0; g < count; g++)
             for (long o = 0; o < m->filters; o++)
                 for (long i = 0; i < m->rows; i++, y += m->columns) {
-                    const T *from = sums + o * width + i * m->pitch + g * m->apart;
-                    for (long j = 0; j < m->columns; j++) y[j] = from[j];
+                    copy_row(y, sums + o * width + i * m->pitch + g * m->apart, m->columns);
                 }
     }
 }
@@ -135,7 +171,7 @@ void convolve_transposed(const Map *m, const T *y, const T *w, T *x, T *memory) 
                             T *to = x + (g * m->channels + c) * area + (i0 + i * s) * m->width + j0;
                             const T *from = sums + c * vectors * 16 + i * m->pitch + g * m->apart;
                             if (s == 2)
-                                for (long j = 0; j < across; j++) to[2 * j] = from[j];
+                                put_second(to, from, across);
                             else
                                 for (long j = 0; j < across; j++) to[s * j] = from[j];
                         }

@@ -204,11 +204,16 @@ CONVOLUTIONS = {  # images, channels, height, width, filters, kernel, stride, pa
     "of stride 3": (2, 3, 10, 10, 5, 5, 3, 1),
     "to one pixel": (4, 2, 4, 4, 3, 4, 1, 0),
     "of single pixels": (3, 4, 5, 6, 2, 1, 1, 0),
+    "of long rows": (5, 1, 70, 68, 2, 4, 2, 1),
+    "of rows of one vector": (3, 2, 32, 32, 9, 4, 2, 1),
 }
 
 
+@pytest.mark.parametrize(
+    ("dtype", "rtol"), [(torch.float64, 1e-13), (torch.float32, 2e-5)]
+)  # rows are copied otherwise
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_convolutions_and_their_derivatives(name: str):
+def test_convolutions_and_their_derivatives(name: str, dtype: torch.dtype, rtol: float):
     images, channels, height, width, filters, kernel, stride, padding = CONVOLUTIONS[name]
     rows, columns = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
     large, small = drawn(2, images, channels, height, width), drawn(2, images, filters, rows, columns, seed=1)
@@ -221,4 +226,5 @@ def test_convolutions_and_their_derivatives(name: str):
         t["c"].copy_(ours.convolution_weight(t["large"], t["small"], kernel, stride, padding))
 
     made = {"a": torch.zeros_like(small), "b": torch.zeros_like(large), "c": torch.zeros_like(weight)}
-    assert_is_torch(function, {"large": large, "small": small, "weight": weight, **made})
+    tensors = {"large": large, "small": small, "weight": weight, **made}
+    assert_is_torch(function, {of: tensor.to(dtype) for of, tensor in tensors.items()}, rtol, 10 * rtol)
