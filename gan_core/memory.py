@@ -58,6 +58,11 @@ class DataForm:
     bytes: int
 
 
+def sees_gpu() -> bool:
+    """Whether torch sees a GPU on this machine."""
+    return torch.cuda.is_available()
+
+
 def data_form(structure: StructureConfig) -> DataForm:
     """The form of the samples that a structure is trained on. A folder of pictures is taken to have three channels and
     ten classes. Raises InputError where it has no size.

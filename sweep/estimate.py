@@ -1,10 +1,8 @@
 """What a sweep will take of memory, in words. Imports torch: loaded by `--dry-run` alone."""
 
-import torch
-
 from gan_core.config import GanConfig
 from gan_core.dataset_name import parse_dataset_name
-from gan_core.memory import PROCESS_BYTES, data_form, lane_memory, row_bytes
+from gan_core.memory import PROCESS_BYTES, data_form, lane_memory, row_bytes, sees_gpu
 from gan_core.native.library import NoCompiler, compiler
 from gan_core.pace import largest_call
 from gan_core.scorers import IMAGE_SAMPLES
@@ -17,7 +15,7 @@ LARGEST_MEASURED_BYTES = 2**29  # of a lane's rows: what is larger is told from 
 
 def has_gpu(spec: SweepSpec) -> bool:
     """Whether cohorts would train on a GPU of this machine."""
-    return spec.resources.gpus_per_cohort != 0 and torch.cuda.is_available()
+    return spec.resources.gpus_per_cohort != 0 and sees_gpu()
 
 
 def largest_configuration(space: SearchSpace) -> GanConfig:
