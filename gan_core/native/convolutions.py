@@ -15,7 +15,7 @@ LARGEST_CONVOLUTION = 400_000_000  # multiply-adds of one that is made here; a l
 PANEL = 8  # rows of a tile of pixels
 WIDEST = {rows: min(8, 24 // rows) for rows in range(1, PANEL + 1)}  # its vectors: about 24 sums
 WEIGHT_ROWS, WEIGHT_TAPS = 4, 4  # sums that a tile of weights' gradients keeps
-MOST_TOGETHER = 2  # images side by side in a plane
+MOST_TOGETHER = 4  # images side by side in a plane
 CHUNK_NUMBERS = 2**17  # of two maps, whose images share a core's cache
 SUMS = """
 #ifdef SINGLE

@@ -1,18 +1,33 @@
 """One thread, and the data sets that need no files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 import torch
+from tiny_arrays import CASES
 
 from gan_core.data import Dataset, load_dataset
+from gan_core.lanes import lane_arithmetic
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """The laws hold bit for bit with one thread; the machine is shared."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def arithmetic() -> Iterator[None]:
+    """The arithmetic that trials are computed in."""
+    with lane_arithmetic():
+        yield
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request: pytest.FixtureRequest, arithmetic: None) -> str:
+    """A tiny array by name: of each family, with each option."""
+    return request.param
 
 
 @pytest.fixture(scope="session")

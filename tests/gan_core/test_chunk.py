@@ -1,14 +1,13 @@
 """How a step is carried out, in how many lanes a call, and where training stops change no bit of any lane."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
-from tiny_arrays import CASES, assert_all_same, assert_same, configs_of, lane_results, structure_of, train, trained
+from tiny_arrays import assert_all_same, assert_same, configs_of, lane_results, structure_of, train, trained
 
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS
-from gan_core.lanes import lane_arithmetic
 from gan_core.pace import Pace
 from gan_core.programs import Workplace
 from gan_core.training import LaneArray
@@ -17,17 +16,7 @@ from gan_core.watch import SUMS
 STEPS = 4  # lanes of k = 1, 2, 3 have had a turn, and not all of them in one step
 ACROSS = BLOCK_STEPS + 2
 Few = Callable[[str], Dataset]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _arithmetic() -> Iterator[None]:
-    with lane_arithmetic():
-        yield
-
-
-@pytest.fixture(scope="module", params=CASES)
-def case(request: pytest.FixtureRequest) -> str:
-    return request.param
+pytestmark = pytest.mark.usefixtures("arithmetic")
 
 
 @pytest.fixture(scope="module")

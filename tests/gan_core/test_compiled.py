@@ -2,12 +2,11 @@
 
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 from tiny_arrays import (
-    CASES,
     assert_all_same,
     assert_same,
     bits,
@@ -20,7 +19,6 @@ from tiny_arrays import (
 
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS
-from gan_core.lanes import lane_arithmetic
 from gan_core.native import library
 from gan_core.native.block import NativeBlock
 
@@ -29,12 +27,7 @@ TOLERANCES = {"mlp batch": 1e-6, "dcgan": 1e-6}
 STEPS = 7
 ACROSS = BLOCK_STEPS + 2
 Few = Callable[[str], Dataset]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _arithmetic() -> Iterator[None]:
-    with lane_arithmetic():
-        yield
+pytestmark = pytest.mark.usefixtures("arithmetic")
 
 
 def forget() -> None:
@@ -46,11 +39,6 @@ def forget() -> None:
 def made(case: str, few: Few, steps: int = STEPS, lanes: slice = slice(None), dtype=torch.float32, **options):
     options = {"execution": "compiled", **options}
     return trained(configs_of(case)[lanes], few(structure_of(case).dataset), dtype, steps, **options)
-
-
-@pytest.fixture(scope="module", params=CASES)
-def case(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 @pytest.fixture(scope="module")
