@@ -16,9 +16,10 @@ from benchmarks.stock_networks import CONVOLUTIONAL
 from gan_core.architectures import build_networks
 from gan_core.conditions import Conditions
 from gan_core.data import Dataset
-from gan_core.lanes import Stream, lane_arithmetic, lane_empty
+from gan_core.lanes import lane_arithmetic, lane_empty
 from gan_core.latents import Choice, fill_shared_latents, latent_numbers
 from gan_core.scoring import Workshop
+from gan_core.streams import Stream
 from gan_core.training import LaneArray
 from sweep.spec import SweepSpec
 

@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from gan_core.combinations import dcgan_start_pixels
+from gan_core.combinations import check_classes, dcgan_start_pixels
 from gan_core.config import Architecture, DiscriminatorInput, StructureConfig
-from gan_core.input_error import InputError
 from gan_core.layers import (
     BatchNorm,
     Convolution,
@@ -128,8 +127,7 @@ def cgan(structure: StructureConfig, sample_shape: tuple[int, ...], classes: int
     """Conditional GAN (Mirza & Osindero 2014, section 4.1): noise and class joined after a layer of their own, a maxout
     D. Widths 200 and 240 are the published ones; units scale with them, pieces do not.
     """
-    if classes < 2:
-        raise InputError(f"architecture 'cgan' needs labels of at least 2 classes, got {classes}; use class subfolders")
+    check_classes(structure, classes)
     width, units, pixels = structure.generator_width, structure.discriminator_width, math.prod(sample_shape)
 
     def normed(inputs: int, outputs: int) -> tuple[Layer, ...]:

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from gan_core.cache import writable_cache_folder
 from gan_core.data import Dataset
 from gan_core.input_error import InputError
-from gan_core.lanes import Stream, lane_arithmetic, stream
+from gan_core.lanes import lane_arithmetic
+from gan_core.streams import Stream, stream
 
 FEATURES = 64
 CHANNELS = 16  # of the first convolution; the second has twice as many

@@ -34,6 +34,21 @@ def check_structure(structure: "StructureConfig") -> None:
         check(structure)
 
 
+def check_classes(structure: "StructureConfig", classes: int) -> None:
+    """Raises InputError when a conditional architecture meets data of so many classes, 0 where there are no labels."""
+    if structure.architecture == "cgan" and classes < 2:
+        raise InputError(f"architecture 'cgan' needs labels of at least 2 classes, got {classes}; use class subfolders")
+
+
+def check_objective(objective: str, dataset: str, classes: int) -> None:
+    """Raises InputError when an objective needs labels and a data set of so many classes has none."""
+    if objective == "class_kl" and not classes:
+        raise InputError(
+            f"objective 'class_kl' needs labels, and {dataset!r} has none; put its pictures into class "
+            "subfolders, or take objective 'fidelity'"
+        )
+
+
 def _check_data(structure: "StructureConfig") -> None:
     name = parse_dataset_name(structure.dataset)
     if (structure.architecture == "gaussian") != name.is_values:

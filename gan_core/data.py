@@ -15,11 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.dataset_name import DatasetName, parse_dataset_name
+from gan_core.dataset_name import parse_dataset_name
+from gan_core.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.input_error import InputError
-from gan_core.lanes import Stream, stream
-from gan_core.pictures import load_pictures, split_pictures
-from gan_core.published_images import ImageSplits, load_cifar10, load_idx_images
+from gan_core.streams import Stream, stream
 from gan_core.values import Mixture, mixture_of
 
 TRAIN_VALUES = 131_072
@@ -36,10 +35,13 @@ class Dataset:
     """Real samples. train and held_out: [n, C, H, W] in [-1, 1] (or [n, 1], [n, 2]); labels [n] in 0..classes-1, or
     None where there are none (classes = 0). digest: of the kind, samples and labels: two scores with equal digests
     share them. truth: the distribution itself, of sets of numbers.
+
+    train_samples: the training split as it is kept: `train` itself, or uint8 of which `scale_bytes` makes it. Training
+    reads the bytes, and whole epochs of numbers are made for those alone who ask for `train`.
     """
 
     name: str
-    train: Tensor
+    train_samples: Tensor
     train_labels: Tensor | None
     held_out: Tensor
     held_out_labels: Tensor | None
@@ -49,19 +51,11 @@ class Dataset:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        return tuple(self.train.shape[1:])
+        return tuple(self.train_samples.shape[1:])
 
     @cached_property
-    def train_bytes(self) -> Tensor | None:
-        """`train` as uint8, of which `scale_bytes` makes the same numbers; None where they are no bytes."""
-        if self.train.dtype != torch.float32 or self.train.ndim < 4:
-            return None
-        found = torch.empty(self.train.shape, dtype=torch.uint8)
-        for part, images in zip(found.split(IMAGES_IN_CACHE), self.train.split(IMAGES_IN_CACHE), strict=True):
-            part.copy_((images + 1).mul_(127.5).round_().clamp_(0, 255))
-            if not torch.equal(scale_bytes(part.float()), images):
-                return None
-        return found
+    def train(self) -> Tensor:
+        return _numbers(self.train_samples)
 
 
 class DataOrder:
@@ -90,19 +84,10 @@ class DataOrder:
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a data set is asked for with: its name taken apart, and `load_dataset`'s other arguments."""
-
-    name: DatasetName
-    root: Path | None
-    image_size_pixels: int
-    download: bool
-    skip_corrupt: bool
-
-
-@dataclass(frozen=True)
 class Samples:
-    """A data set before it is resized and named. The fields are `Dataset`'s; labels: of train and of held_out."""
+    """A data set before it is resized and named. The fields are `Dataset`'s, train and held_out both as numbers or both
+    as bytes; labels: of train and of held_out.
+    """
 
     train: Tensor
     held_out: Tensor
@@ -131,12 +116,12 @@ def load_dataset(
         raise InputError(f"image_size_pixels must be {rule}, got {image_size_pixels} with data set {name!r}")
     samples = DATASETS[request.name.kind](request)
     train, held_out = samples.train, samples.held_out
-    if image_size_pixels:
-        train, held_out = resized(train, image_size_pixels), resized(held_out, image_size_pixels)
+    if image_size_pixels not in (0, train.shape[-1]):
+        train, held_out = (resized(_numbers(part), image_size_pixels) for part in (train, held_out))
     train_labels, held_out_labels = samples.labels or (None, None)
     classes = 0 if train_labels is None else int(train_labels.max()) + 1
     digest = _digest(request.name.kind, train, held_out, *(samples.labels or ()))
-    return Dataset(name, train, train_labels, held_out, held_out_labels, classes, digest, samples.truth)
+    return Dataset(name, train, train_labels, _numbers(held_out), held_out_labels, classes, digest, samples.truth)
 
 
 def resized(images: Tensor, size_pixels: int) -> Tensor:
@@ -161,8 +146,13 @@ def _digest(kind: str, *tensors: Tensor) -> str:
     digest = hashlib.sha256(kind.encode())
     for tensor in tensors:
         digest.update(str(tuple(tensor.shape)).encode())
-        digest.update(tensor.contiguous().numpy().data)
+        for part in tensor.split(IMAGES_IN_CACHE):
+            digest.update(_numbers(part).contiguous().numpy().data)
     return digest.hexdigest()[:16]
+
+
+def _numbers(samples: Tensor) -> Tensor:
+    return scale_bytes(samples.float()) if samples.dtype == torch.uint8 else samples
 
 
 def _values(request: Request) -> Samples:
@@ -200,34 +190,17 @@ def _polygons(_request: Request) -> Samples:
     """Triangles of Lucic et al. (2018). As in their sets, the last 10,000 of 80,000 are kept apart, seen by nothing."""
     from gan_core.polygons import polygon_images  # imported here: no other data set needs it
 
-    images = polygon_images()[:, None]
+    images = torch.from_numpy(polygon_images()[:, None])
     end = POLYGONS_TRAIN_IMAGES + POLYGONS_HELD_OUT_IMAGES
-    return Samples(_scaled(images[:POLYGONS_TRAIN_IMAGES]), _scaled(images[POLYGONS_TRAIN_IMAGES:end]))
+    return Samples(images[:POLYGONS_TRAIN_IMAGES], images[POLYGONS_TRAIN_IMAGES:end])
 
 
-def _published(splits: ImageSplits) -> Samples:
-    labels = torch.from_numpy(splits.train_labels), torch.from_numpy(splits.held_out_labels)
-    return Samples(_scaled(splits.train), _scaled(splits.held_out), labels)
-
-
-def _pictures(request: Request) -> Samples:
-    assert request.name.folder is not None
-    if not request.image_size_pixels:
-        raise InputError(
-            f"data set 'images:{request.name.folder}' has no size of its own; set image_size_pixels, such as 32"
-        )
-    pictures = load_pictures(request.name.folder, request.image_size_pixels, skip_corrupt=request.skip_corrupt)
-    parts = split_pictures(pictures.labels, len(pictures.images))
-    train, held_out = (_scaled(pictures.images[part]) for part in parts)
-    if pictures.labels is None:
-        return Samples(train, held_out)
-    labels = tuple(torch.from_numpy(pictures.labels[part]) for part in parts)
-    return Samples(train, held_out, (labels[0], labels[1]))
-
-
-def _scaled(pixels: np.ndarray) -> Tensor:
-    """Bytes 0..255 -> float32 in [-1, 1]."""
-    return scale_bytes(torch.from_numpy(pixels).float())
+def _images_on_disk(request: Request) -> Samples:
+    read = read_image_files(request)
+    if read.train_labels is None or read.held_out_labels is None:
+        return Samples(torch.from_numpy(read.train), torch.from_numpy(read.held_out))
+    labels = torch.from_numpy(read.train_labels), torch.from_numpy(read.held_out_labels)
+    return Samples(torch.from_numpy(read.train), torch.from_numpy(read.held_out), labels)
 
 
 def scale_bytes(numbers: Tensor) -> Tensor:
@@ -242,10 +215,5 @@ DATASETS: dict[str, Callable[[Request], Samples]] = {
     "grid": _values,
     "digits": _digits,
     "polygons": _polygons,
-    "mnist": lambda request: _published(load_idx_images("MNIST", "mnist", request.root, request.download)),
-    "fashion_mnist": lambda request: _published(
-        load_idx_images("FashionMNIST", "fashion_mnist", request.root, request.download)
-    ),
-    "cifar10": lambda request: _published(load_cifar10(request.root, request.download)),
-    "images": _pictures,
+    **dict.fromkeys(FILE_KINDS, _images_on_disk),
 }

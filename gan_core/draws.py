@@ -18,9 +18,10 @@ from torch import Tensor
 from gan_core.call import BATCH_NORM
 from gan_core.config import GanConfig
 from gan_core.data import DataOrder, Dataset, scale_bytes
-from gan_core.lanes import Stream, column, fill_latents, lane_empty
+from gan_core.lanes import column, fill_latents, lane_empty
 from gan_core.latents import fill_step_latents, latent_numbers
 from gan_core.networks import Networks
+from gan_core.streams import Stream
 
 BLOCK_STEPS = 32  # D steps between two looks at whether a lane is dead; latents are drawn for so many
 AVERAGED_SHARE = 0.1  # of the images seen: the longest half-life of an average
@@ -34,9 +35,9 @@ class Samples:
     """
 
     def __init__(self, dataset: Dataset, like: Tensor, *, on_host: bool) -> None:
-        self.are_bytes = dataset.train_bytes is not None
-        rows = dataset.train.to(like.dtype) if dataset.train_bytes is None else dataset.train_bytes
-        rows = rows.flatten(1)
+        self.are_bytes = dataset.train_samples.dtype == torch.uint8
+        rows = dataset.train_samples.flatten(1)
+        rows = rows if self.are_bytes else rows.to(like.dtype)
         self.rows = rows if on_host else rows.to(like.device)
         self.labels = None if dataset.train_labels is None else dataset.train_labels.to(self.rows.device)
         self.shape, self.classes, self._like = dataset.sample_shape, dataset.classes, like

@@ -22,10 +22,11 @@ from gan_core.checkpoint import load_tensors, save_tensors
 from gan_core.conditions import Precision
 from gan_core.config import GanConfig
 from gan_core.input_error import InputError
-from gan_core.lanes import Stream, matmul_precision
+from gan_core.lanes import matmul_precision
 from gan_core.latents import fill_shared_latents, latent_numbers
 from gan_core.reports import LaneReport
 from gan_core.scoring import ScoredArray, Workshop
+from gan_core.streams import Stream
 from gan_core.training import rows_at_once
 
 SAVE_EVERY_SECONDS = 30.0

@@ -72,7 +72,7 @@ def image_reference(
     version; what is missing, damaged or of another form is computed and kept.
     """
     key = ":".join((RECIPE, torch.__version__, dataset.digest, extractor.name, cheap.name, str(samples)))
-    key += f":{len(dataset.train)}:{len(dataset.held_out)}"
+    key += f":{len(dataset.train_samples)}:{len(dataset.held_out)}"
     path = writable_cache_folder() / f"reference-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
     with lane_arithmetic():  # what is kept must not depend on who computes it
         kept = _kept(path, lambda: _computed(dataset, extractor, cheap, samples), _shapes(dataset, extractor, cheap))
@@ -92,7 +92,7 @@ def image_reference(
 def _shapes(dataset: Dataset, extractor: FeatureExtractor, cheap: FeatureExtractor) -> dict[str, tuple[int, ...]]:
     """Of what is kept: -1 where it depends on the samples, which the file's name holds."""
     size = extractor.features
-    train = min(COPY_TRAIN_IMAGES, len(dataset.train))
+    train = min(COPY_TRAIN_IMAGES, len(dataset.train_samples))
     shapes = {"mean": (size,), "covariance": (size, size), "real": (-1, size), "train": (train, cheap.features)}
     return shapes | {"held_out_distances": (-1,), "precision_recall": (2,)}
 

@@ -19,7 +19,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from enum import IntEnum
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from gan_core.conditions import Precision
 from gan_core.input_error import InputError
+from gan_core.streams import Stream, stream
 
 LANE_BYTES = 128  # two AVX-512 registers: the stride of torch's vectorised loops, and two cache lines
 NORMAL_PAIRS = 256  # drawn together, so that of more numbers the first are the same
@@ -36,32 +36,6 @@ SMALL_PRODUCTS = 2**12  # up to so many over all lanes, oneDNN leaves a product 
 _PLAIN: ContextVar[bool] = ContextVar("plain calls", default=False)
 _GPU_CONVOLUTIONS = torch.backends.cudnn.conv  # pyright: ignore[reportAttributeAccessIssue]
 _HOST_PRODUCTS = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
-
-
-class Stream(IntEnum):
-    """What a random number is for; streams of one seed are independent."""
-
-    GENERATOR_WEIGHTS = 1
-    DISCRIMINATOR_WEIGHTS = 2
-    DISCRIMINATOR_LATENTS = 3
-    GENERATOR_LATENTS = 4
-    DATA_ORDER = 5
-    DATA_SAMPLES = 6
-    DATA_SPLIT = 7
-    SCORE_LATENTS = 8
-    SAMPLE_LATENTS = 9
-    FEATURE_WEIGHTS = 10
-    FEATURE_ORDER = 11
-    CODES = 12
-    DROPOUT = 13
-    INSTANCE_NOISE = 14
-    PENALTY_MIX = 15
-
-
-def stream(seed: int, purpose: Stream, *seen: int) -> np.random.Generator:
-    """The random numbers of (seed, purpose, seen): Philox 4x64-10 (Salmon et al. 2011), with up to three counters."""
-    counter = [0, *seen, *([0] * (3 - len(seen)))]  # the lowest word counts the blocks drawn
-    return np.random.Generator(np.random.Philox(key=[seed, int(purpose)], counter=counter))
 
 
 def fill_latents(out: Tensor, distribution: str, seeds: Sequence[int], purpose: Stream, *seen: int) -> Tensor:

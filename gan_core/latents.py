@@ -12,8 +12,9 @@ from torch import Tensor
 
 from gan_core.config import StructureConfig
 from gan_core.input_error import InputError
-from gan_core.lanes import Stream, fill_latents, stream
+from gan_core.lanes import fill_latents
 from gan_core.networks import Networks
+from gan_core.streams import Stream, stream
 
 Choice = int | Tensor | None  # the class or code of all latents, of each, or in turn
 

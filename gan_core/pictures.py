@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 
 from gan_core.cache import writable_cache_folder
 from gan_core.input_error import InputError
-from gan_core.lanes import Stream, stream
+from gan_core.streams import Stream, stream
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")  # whatever a file is called: some of Pillow's formats start programs

@@ -18,8 +18,9 @@ from torch import Tensor, fx
 from gan_core.conditions import Execution
 from gan_core.lanes import in_full_precision, plain_calls
 from gan_core.native.assembly import NativeSource
+from gan_core.native.compiler import NoCompiler
 from gan_core.native.formulas import NotInC
-from gan_core.native.library import LaneMemory, NoCompiler
+from gan_core.native.library import LaneMemory
 from gan_core.native.source import native_source
 from gan_core.pace import Pace
 from gan_core.replay import Pool, Replay

@@ -11,8 +11,8 @@ from torch import Tensor
 from gan_core.conditions import ScoringConfig
 from gan_core.data import Dataset
 from gan_core.input_error import InputError
-from gan_core.lanes import Stream, stream
 from gan_core.reports import FidelityReport
+from gan_core.streams import Stream, stream
 from gan_core.training import LaneArray
 
 LATENT_SEED = 42  # of the latents every trial is scored with (Lucic et al. 2018 do the same, with this seed)

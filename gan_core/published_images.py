@@ -1,6 +1,6 @@
 """MNIST, Fashion-MNIST and CIFAR-10 from the files their authors published, as torchvision lays them out in a folder.
 
-Pixels are uint8 [n, C, H, W]; labels int64 [n] in 0..9.
+Pixels are uint8 [n, C, H, W]; labels int64 [n] in 0..9. No torch.
 """
 
 import gzip
@@ -27,12 +27,19 @@ CIFAR_BINARY, CIFAR_PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
 
 @dataclass(frozen=True)
 class ImageSplits:
-    """The two splits as their files give them: uint8 [n, C, H, W] and int64 labels [n] of each."""
+    """The two splits as their files give them: uint8 [n, C, H, W] and int64 labels [n] of each, or None where pictures
+    have none.
+    """
 
     train: np.ndarray
-    train_labels: np.ndarray
+    train_labels: np.ndarray | None
     held_out: np.ndarray
-    held_out_labels: np.ndarray
+    held_out_labels: np.ndarray | None
+
+    @property
+    def classes(self) -> int:
+        """Labels are 0..classes - 1; 0 where there are none."""
+        return 0 if self.train_labels is None else int(self.train_labels.max()) + 1
 
 
 def load_idx_images(torchvision_name: str, name: str, root: Path | None, download: bool) -> ImageSplits:

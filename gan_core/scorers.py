@@ -26,7 +26,6 @@ from gan_core.fidelity import (
 )
 from gan_core.image_reference import image_reference
 from gan_core.input_error import InputError
-from gan_core.lanes import Stream
 from gan_core.latents import shared_choices
 from gan_core.neighbours import NEIGHBOURS, coverage_null, pair_scores
 from gan_core.polygons import recall_ceiling, triangle_reference, triangle_scores
@@ -42,6 +41,7 @@ from gan_core.protocol import (
     reports,
 )
 from gan_core.reports import FidelityReport
+from gan_core.streams import Stream
 from gan_core.training import LaneArray
 from gan_core.value_scorers import PlaneScorer, ValueScorer, on_host
 

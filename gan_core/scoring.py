@@ -12,17 +12,19 @@ import numpy as np
 import torch
 
 from gan_core.checkpoint import load_tensors, save_tensors
+from gan_core.combinations import check_objective
 from gan_core.conditions import Conditions
 from gan_core.config import GanConfig, StructureConfig
 from gan_core.data import Dataset, load_dataset
 from gan_core.health import HealthConfig, signs
 from gan_core.input_error import InputError
-from gan_core.lanes import Stream, check_processor, lane_arithmetic
+from gan_core.lanes import check_processor, lane_arithmetic
 from gan_core.pace import WHOLE_ARRAY, Pace, largest_call
 from gan_core.programs import Workplace
 from gan_core.protocol import LATENT_SEED, Scorer
 from gan_core.reports import Death, FidelityReport, LaneReport
 from gan_core.scorers import build_scorer
+from gan_core.streams import Stream
 from gan_core.training import LaneArray
 
 
@@ -146,11 +148,7 @@ def load_data(conditions: Conditions, *, download: bool = False) -> Dataset:
         download=download,
         skip_corrupt=conditions.skip_corrupt_images,
     )
-    if conditions.objective == "class_kl" and dataset.train_labels is None:
-        raise InputError(
-            f"objective 'class_kl' needs labels, and {conditions.dataset!r} has none; put its pictures into class "
-            "subfolders, or take objective 'fidelity'"
-        )
+    check_objective(conditions.objective, conditions.dataset, dataset.classes)
     return dataset
 
 

@@ -25,7 +25,7 @@ from gan_core.data import Dataset, host_or_device
 from gan_core.draws import BLOCK_STEPS, Samples
 from gan_core.health import HealthConfig
 from gan_core.input_error import InputError
-from gan_core.lanes import Stream, lane_empty, matmul_precision
+from gan_core.lanes import lane_empty, matmul_precision
 from gan_core.latents import Choice, fill_shared_latents, latent_numbers
 from gan_core.optim import Adam, Rows
 from gan_core.pace import Pace, until_it_fits
@@ -33,6 +33,7 @@ from gan_core.programs import Workplace
 from gan_core.reports import Death
 from gan_core.state import TrainState
 from gan_core.step import Game
+from gan_core.streams import Stream
 from gan_core.watch import Watch
 
 SAMPLES_AT_ONCE = 1000  # rows of one generator call when many samples are drawn: bounds memory
@@ -91,8 +92,7 @@ class LaneArray:
         """Whether the samples would take more than half of the device's memory."""
         device = self._like.device
         memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-        needed = dataset.train.numel() * self._like.element_size()
-        return memory is not None and host_or_device(needed, memory) == "host"
+        return memory is not None and host_or_device(dataset.train_samples.nbytes, memory) == "host"
 
     @property
     def averages(self) -> bool:

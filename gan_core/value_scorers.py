@@ -12,9 +12,9 @@ from gan_core.conditions import ScoringConfig
 from gan_core.data import Dataset
 from gan_core.discrepancy import energy_distance, energy_reference
 from gan_core.fidelity import constrained_fidelity, wasserstein_1d, wasserstein_floor_of_cdf
-from gan_core.lanes import Stream
 from gan_core.protocol import LATENT_SEED, Scores, check_samples, drawn_samples, held_out_split, limits, reports
 from gan_core.reports import FidelityReport
+from gan_core.streams import Stream
 from gan_core.training import LaneArray
 from gan_core.values import Mixture, mode_scores
 

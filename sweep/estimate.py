@@ -3,7 +3,7 @@
 from gan_core.config import GanConfig
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.memory import PROCESS_BYTES, data_form, lane_memory, row_bytes, sees_gpu
-from gan_core.native.library import NoCompiler, compiler
+from gan_core.native.compiler import NoCompiler, compiler
 from gan_core.pace import largest_call
 from gan_core.scorers import IMAGE_SAMPLES
 from gan_core.value_scorers import PLANE_SAMPLES, VALUE_SAMPLES

@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import Any
 
 from gan_core.config import GanConfig, InputError
+from gan_core.native.compiler import make_multipliers
 from gan_core.reports import LaneReport
 from results.store import ResultsError, RunFolder
 from sweep.cohort import Cohort, CohortRun, TrainableArray
@@ -77,6 +78,7 @@ def run_ray(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if address is None:
+                _start_compiling(spec)
                 cores = os.cpu_count() or 1
                 ray.init(
                     address="local",
@@ -111,6 +113,13 @@ def _prepare_local_environment() -> None:
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     os.environ.pop("RAY_ADDRESS", None)
     logging.getLogger("ray").setLevel(logging.ERROR)
+
+
+def _start_compiling(spec: SweepSpec) -> None:
+    """Makes what every program multiplies with while Ray starts, which mostly waits."""
+    convolutions = spec.space.base.structure.architecture in ("dcgan", "infogan")
+    if spec.conditions().execution == "compiled":
+        threading.Thread(target=make_multipliers, kwargs={"convolutions": convolutions}).start()
 
 
 def _refuse_dead_address(address: str) -> None:
@@ -157,15 +166,15 @@ def _tune(
     spec: SweepSpec, folder: RunFolder, watch: Watch, build: Callable[[Sequence[GanConfig]], TrainableArray] | None
 ) -> None:
     ray = importlib.import_module("ray")
-    tune = importlib.import_module("ray.tune")
-    for name in ("ray", "ray.tune", "ray.train", "ray.air"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     count, each = slots(spec, ray.cluster_resources())
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
     )
     owner = ray.remote(LaneStudy).options(name=STUDY_ACTOR, num_cpus=0, scheduling_strategy=here)
     study = owner.remote(spec, folder)
+    tune = importlib.import_module("ray.tune")  # takes as long as the study's process to start
+    for name in ("ray", "ray.tune", "ray.train", "ray.air"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         watch.show(ray.get(study.snapshot.remote()))
     except ray.exceptions.RayActorError as error:

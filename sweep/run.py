@@ -5,9 +5,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from gan_core.combinations import check_classes, check_objective
 from gan_core.conditions import Conditions
 from gan_core.config import InputError, StructureConfig
-from gan_core.dataset_name import ON_DISK_KINDS, parse_dataset_name
+from gan_core.dataset_name import parse_dataset_name
+from gan_core.image_files import FILE_KINDS, Request, read_image_files
 from results.rows import Outcome
 from results.store import OLD_OWNER_SECONDS, JsonLines, RunFolder, exclusive, write_atomically
 from results.table import ResultsTable
@@ -104,14 +106,17 @@ def check_files(structure: StructureConfig, conditions: Conditions, download: bo
     """
     name, scoring = parse_dataset_name(conditions.dataset), conditions.scoring
     fitted_here = name.is_values or (scoring.features in FITTED_FEATURES and not scoring.inception_weights)
-    if name.kind not in (*ON_DISK_KINDS, "images") and fitted_here:
-        return
-    from gan_core.architectures import build_networks
-    from gan_core.features import load_extractor
-    from gan_core.scoring import load_data
+    if fitted_here and name.kind in FILE_KINDS:  # without torch, which takes seconds to load
+        root = Path(conditions.data_root) if conditions.data_root else None
+        size, skip = conditions.image_size_pixels, conditions.skip_corrupt_images
+        classes = read_image_files(Request(name, root, size, download, skip)).classes
+        check_objective(conditions.objective, conditions.dataset, classes)
+        check_classes(structure, classes)
+    elif not fitted_here:
+        from gan_core.features import load_extractor
+        from gan_core.scoring import load_data
 
-    dataset = load_data(conditions, download=download)
-    build_networks(structure, dataset.sample_shape, dataset.classes)
-    if not fitted_here:
+        dataset = load_data(conditions, download=download)
+        check_classes(structure, dataset.classes)
         weights = Path(scoring.inception_weights).expanduser() if scoring.inception_weights else None
         load_extractor(dataset, scoring.features, weights)

@@ -185,20 +185,20 @@ def test_a_dry_run_says_what_memory_the_base_and_the_largest_structure_take(gan_
 
 
 def test_a_dry_run_says_where_there_is_no_compiler(gan_sweep, monkeypatch):
-    import gan_core.native.library as library
+    import gan_core.native.compiler as compiler
 
     def says(*changes: str) -> list[str]:
         answer = gan_sweep("run", "--local", "--dry-run", *settings("trials=2", *changes))
         return [line for line in answer.out.splitlines() if "compiler" in line]
 
     assert says() == []
-    monkeypatch.setattr(library.shutil, "which", lambda name: None)
-    library.compiler.cache_clear()
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
+    compiler.compiler.cache_clear()
     try:
         assert says("execution=replayed") == []
         (line,) = says()
     finally:
-        library.compiler.cache_clear()
+        compiler.compiler.cache_clear()
     assert line.startswith("no C compiler is installed: steps will be replayed")
 
 

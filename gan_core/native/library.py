@@ -1,43 +1,18 @@
 """C text -> a function in this process, by the machine's C compiler; libraries are kept between runs."""
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from gan_core.cache import writable_cache_folder
 from gan_core.native.assembly import NativeSource, text_of
-from gan_core.native.convolutions import MAP, convolutions_text
-from gan_core.native.products import products_text
+from gan_core.native.compiler import CONVOLUTIONS, DOUBLE, PRODUCT, SINGLE, header, library_file, multiplying_text
+from gan_core.native.convolutions import MAP
 
-FLAGS = [
-    "-O3",
-    "-march=native",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-ffp-contract=off",
-    "-fopenmp-simd",
-    "-shared",
-    "-fPIC",
-]
-X86_FLAGS = ["-mprefer-vector-width=512"]  # compilers take half of it by themselves
-TYPES = {torch.float32: "#define SINGLE\n#define T float\n", torch.float64: "#define T double\n"}
-PRODUCT, CONVOLUTIONS = "product", ("convolve", "convolve_transposed", "convolution_weight")
+TYPES = {torch.float32: SINGLE, torch.float64: DOUBLE}
 MEMORY_BYTES = 64  # what a lane's memory starts at a multiple of
-
-
-class NoCompiler(Exception):
-    """There is none, or it refuses the text; the message says why, in its words."""
 
 
 class LaneMemory:
@@ -97,7 +72,7 @@ class NativeProgram:
 @cache
 def native_function(text: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
     """The function `program` of a text over `lane.h`, with T for numbers of this type. Raises NoCompiler."""
-    library = _library(MAP + _read("lane.h") + text, dtype)
+    library = _library(MAP + header("lane.h") + text, dtype)
     for name in (PRODUCT, *CONVOLUTIONS):
         if f"{name}(" in text:
             ctypes.c_void_p.in_dll(library, name).value = _multiplying(name, dtype)
@@ -106,61 +81,11 @@ def native_function(text: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer"
 
 @cache
 def _multiplying(name: str, dtype: torch.dtype) -> int | None:
-    """Where one of the functions is that multiply. They alone add to a product without rounding that; elementwise
-    arithmetic is rounded call by call, as torch's is: there a factor of 1 changes no bit.
-    """
-    if name == PRODUCT:
-        text = products_text(_read("products.h"))
-    else:
-        text = MAP + convolutions_text(_read("convolutions.h"))
-    return ctypes.cast(getattr(_library(text, dtype, "-ffp-contract=fast"), name), ctypes.c_void_p).value
-
-
-def _read(name: str) -> str:
-    return files("gan_core.native").joinpath(name).read_text()
+    text, flags = multiplying_text(name)
+    return ctypes.cast(getattr(_library(text, dtype, *flags), name), ctypes.c_void_p).value
 
 
 @cache
-def _library(text: str, dtype: torch.dtype, *more: str) -> ctypes.CDLL:
+def _library(text: str, dtype: torch.dtype, *flags: str) -> ctypes.CDLL:
     """Kept for good, in the process and on disk."""
-    named, processor = compiler()
-    flags = [*FLAGS, *(X86_FLAGS if platform.machine() == "x86_64" else []), *more]
-    whole = TYPES[dtype] + text
-    name = hashlib.sha256("\n".join([named, processor, *flags, whole]).encode()).hexdigest()[:32]
-    library = kept_libraries() / f"{name}.so"
-    if not library.exists():
-        # Written aside and moved: another process may make the same one.
-        with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-            source, made = Path(folder, "program.c"), Path(folder, "program.so")
-            source.write_text(whole)
-            command = [named.split("\n")[0], *flags, "-o", str(made), str(source), "-lm"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise NoCompiler(f"{command[0]} refuses a program: {done.stderr.strip()[:1000]}")
-            made.replace(library)
-    return ctypes.CDLL(str(library))
-
-
-@cache
-def compiler() -> tuple[str, str]:
-    """The compiler's path and version, and what the processor can do: what libraries depend on beside their text."""
-    found = shutil.which(os.environ.get("CC") or "cc") or shutil.which("gcc") or shutil.which("clang")
-    if found is None:
-        raise NoCompiler("no C compiler is installed")
-    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
-    try:
-        processor = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
-    except (OSError, StopIteration):
-        processor = platform.processor()
-    return f"{found}\n{version}", f"{platform.machine()} {processor}"
-
-
-@cache
-def kept_libraries() -> Path:
-    """A folder that is this user's alone: what lies there is run. Where the cache is not, one of this process."""
-    folder = writable_cache_folder() / "programs"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    owner = folder.stat()
-    if owner.st_uid != os.getuid() or owner.st_mode & 0o022:
-        return Path(tempfile.mkdtemp(prefix="gan-sweep-"))
-    return folder
+    return ctypes.CDLL(str(library_file(TYPES[dtype] + text, *flags)))

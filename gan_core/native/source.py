@@ -18,7 +18,7 @@ from torch import Tensor, fx
 from torch.utils._pytree import tree_map_only
 
 from gan_core.native.assembly import NativeSource, assembled
-from gan_core.native.convolutions import CONVOLUTIONS, geometry_of
+from gan_core.native.convolution_calls import CONVOLUTIONS, geometry_of
 from gan_core.native.formulas import ALLOCATIONS, COPIES, FORMULAS, PARTS, REDUCTIONS, SOFTMAX, ZEROS, NotInC
 from gan_core.native.products import LARGEST_PRODUCT, packed_numbers
 from gan_core.native.text import Loop, Operation, Place, Reduction, in_order, loop_text, number

@@ -1,6 +1,7 @@
 """Data sets from memory, their sizes and digests, and an order that is a function of (data seed, images seen)."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,23 +89,22 @@ def test_images_are_float32_in_minus_1_to_1(digits):
 
 def byte_images(count: int = 40) -> Dataset:
     """Images [n, 1, 8, 8] of every byte, under the digits' name."""
-    pixels = torch.arange(count * 64).remainder(256).view(count, 1, 8, 8).float()
-    images = scale_bytes(pixels)
+    pixels = torch.arange(count * 64).remainder(256).view(count, 1, 8, 8).byte()
     labels = torch.arange(count) % 10
-    return Dataset("digits", images, labels, images, labels, 10, "bytes")
+    return Dataset("digits", pixels, labels, scale_bytes(pixels.float()), labels, 10, "bytes")
 
 
 def test_images_whose_numbers_are_bytes_are_shown_from_their_bytes_bit_for_bit(digits):
     dataset = byte_images()
-    assert dataset.train_bytes is not None
-    assert dataset.train_bytes.dtype == torch.uint8
-    assert torch.equal(scale_bytes(dataset.train_bytes.float()), dataset.train)
+    assert dataset.train.dtype == torch.float32
+    assert torch.equal(dataset.train, dataset.held_out)
+    assert torch.equal(((dataset.train + 1) * 127.5).round(), dataset.train_samples.float())
     index = torch.tensor([3, 3, 39, 0])
     for dtype in (torch.float32, torch.float64):
         shown = torch.zeros(4, 1, 8, 8, dtype=dtype)
         Samples(dataset, shown, on_host=False).show(index, shown)
         assert torch.equal(shown, dataset.train[index].to(dtype))
-    assert digits.train_bytes is None  # sixteenths
+    assert digits.train is digits.train_samples  # sixteenths
 
 
 def test_training_on_bytes_has_the_bits_of_training_on_their_numbers():
@@ -114,10 +114,7 @@ def test_training_on_bytes_has_the_bits_of_training_on_their_numbers():
     results = []
     with lane_arithmetic():
         for execution in ("compiled", "eager"):
-            for are_bytes in (True, False):
-                dataset = byte_images()
-                if not are_bytes:
-                    dataset.__dict__["train_bytes"] = None
+            for dataset in (byte_images(), replace(byte_images(), train_samples=byte_images().train)):
                 array = LaneArray(configs, dataset, execution=execution)
                 array.train_to(13 * 5)
                 results.append(array.state.discriminator.flat.clone())

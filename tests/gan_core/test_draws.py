@@ -14,8 +14,9 @@ from gan_core.architectures import build_networks
 from gan_core.config import GanConfig
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS, Draws, Samples, takes_turn
-from gan_core.lanes import NORMAL_PAIRS, NORMALS_TOGETHER, Stream, fill_latents
+from gan_core.lanes import NORMAL_PAIRS, NORMALS_TOGETHER, fill_latents
 from gan_core.latents import fill_step_latents
+from gan_core.streams import Stream
 
 BATCH = 13
 LIKE = torch.empty(0)

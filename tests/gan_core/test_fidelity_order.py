@@ -65,7 +65,7 @@ def data(request: pytest.FixtureRequest, digits: Dataset) -> Dataset:
     if size == 8:
         return digits
     train, held_out = resized(digits.train, size), resized(digits.held_out, size)
-    return replace(digits, train=train, held_out=held_out, digest=f"{digits.digest}-at-{size}")
+    return replace(digits, train_samples=train, held_out=held_out, digest=f"{digits.digest}-at-{size}")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from gan_core.config import LARGEST_SEED
 from gan_core.lanes import (
     LANE_BYTES,
     LOOP_PRODUCTS,
-    Stream,
     column,
     fill_latents,
     lane_arithmetic,
@@ -22,9 +21,9 @@ from gan_core.lanes import (
     lane_matmul,
     lane_pitch,
     lanewise,
-    stream,
 )
 from gan_core.layers import elu, sigmoid, tanh
+from gan_core.streams import Stream, stream
 
 DISTRIBUTIONS = ["normal", "uniform", "symmetric_uniform"]
 DTYPES = [torch.float32, torch.float64]

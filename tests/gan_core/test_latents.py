@@ -12,9 +12,9 @@ from torch import Tensor
 from gan_core.architectures import build_networks
 from gan_core.config import StructureConfig
 from gan_core.input_error import InputError
-from gan_core.lanes import Stream
 from gan_core.latents import fill_shared_latents, fill_step_latents, latent_numbers, shared_choices
 from gan_core.networks import Networks
+from gan_core.streams import Stream
 
 INFOGAN, CGAN, MLP = (structure_of(case) for case in ("infogan", "cgan", "mlp"))
 PURPOSES = (Stream.DISCRIMINATOR_LATENTS, Stream.GENERATOR_LATENTS)

@@ -17,11 +17,11 @@ from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.health import HealthConfig
 from gan_core.input_error import InputError
-from gan_core.lanes import Stream
 from gan_core.protocol import LATENT_SEED, Scorer
 from gan_core.reports import Death, LaneReport
 from gan_core.scorers import ImageScorer, PlaneScorer, ValueScorer, build_scorer
 from gan_core.scoring import ScoredArray, Workshop, evaluate
+from gan_core.streams import Stream
 from gan_core.training import LaneArray
 
 BATCH = 20

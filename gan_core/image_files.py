@@ -1,0 +1,47 @@
+"""Image data sets from files on disk, as bytes: what a person provides can be read, and refused, without torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gan_core.dataset_name import ON_DISK_KINDS, DatasetName
+from gan_core.input_error import InputError
+from gan_core.pictures import load_pictures, split_pictures
+from gan_core.published_images import ImageSplits, load_cifar10, load_idx_images
+
+FILE_KINDS = (*ON_DISK_KINDS, "images")
+IDX_FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a data set is asked for with: its name taken apart, and `gan_core.data.load_dataset`'s other arguments."""
+
+    name: DatasetName
+    root: Path | None = None
+    image_size_pixels: int = 0
+    download: bool = False
+    skip_corrupt: bool = False
+
+
+def read_image_files(request: Request) -> ImageSplits:
+    """The images of a data set of FILE_KINDS: `images:` of the size that is asked for, the others of their own.
+
+    Raises InputError for files that are missing, damaged or not what they claim, and for `images:` without a size.
+    """
+    kind = request.name.kind
+    if kind == "images":
+        return _pictures(request)
+    if kind == "cifar10":
+        return load_cifar10(request.root, request.download)
+    return load_idx_images(IDX_FOLDERS[kind], kind, request.root, request.download)
+
+
+def _pictures(request: Request) -> ImageSplits:
+    folder, size = request.name.folder, request.image_size_pixels
+    assert folder is not None
+    if not size:
+        raise InputError(f"data set 'images:{folder}' has no size of its own; set image_size_pixels, such as 32")
+    pictures = load_pictures(folder, size, skip_corrupt=request.skip_corrupt)
+    train, held_out = split_pictures(pictures.labels, len(pictures.images))
+    labels = (None, None) if pictures.labels is None else (pictures.labels[train], pictures.labels[held_out])
+    return ImageSplits(pictures.images[train], labels[0], pictures.images[held_out], labels[1])

@@ -1,0 +1,115 @@
+"""C text -> a library on disk, by the machine's C compiler, kept between runs. No torch: the functions that multiply
+serve every structure, and can be made before there is anything to train.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from filelock import FileLock
+
+from gan_core.cache import writable_cache_folder
+from gan_core.native.convolutions import MAP, convolutions_text
+from gan_core.native.products import products_text
+
+FLAGS = [
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=off",
+    "-fopenmp-simd",
+    "-shared",
+    "-fPIC",
+]
+X86_FLAGS = ["-mprefer-vector-width=512"]  # compilers take half of it by themselves
+SINGLE, DOUBLE = "#define SINGLE\n#define T float\n", "#define T double\n"  # what a text begins with
+PRODUCT, CONVOLUTIONS = "product", ("convolve", "convolve_transposed", "convolution_weight")
+
+
+class NoCompiler(Exception):
+    """There is none, or it refuses the text; the message says why, in its words."""
+
+
+def multiplying_text(name: str) -> tuple[str, list[str]]:
+    """The text and further flags of the library that holds this one of PRODUCT and CONVOLUTIONS. They alone add to a
+    product without rounding that; elementwise arithmetic is rounded call by call, as torch's is: there a factor of 1
+    changes no bit.
+    """
+    product = name == PRODUCT
+    text = products_text(header("products.h")) if product else MAP + convolutions_text(header("convolutions.h"))
+    return text, ["-ffp-contract=fast"]
+
+
+def make_multipliers(*, convolutions: bool) -> None:
+    """Makes the libraries that sweeps multiply with, in float32, where they are not there yet: some seconds of a core.
+    convolutions: theirs too. Does nothing where there is no compiler.
+    """
+    try:
+        for name in (PRODUCT, CONVOLUTIONS[0]) if convolutions else (PRODUCT,):
+            text, flags = multiplying_text(name)
+            library_file(SINGLE + text, *flags)
+    except NoCompiler:
+        return  # said where something is trained
+
+
+def header(name: str) -> str:
+    """The text of a file of C in this folder."""
+    return files("gan_core.native").joinpath(name).read_text()
+
+
+def library_file(text: str, *flags: str) -> Path:
+    """The library of a text, which begins with SINGLE or DOUBLE; made once on a machine. Raises NoCompiler."""
+    named, processor = compiler()
+    flags = (*FLAGS, *(X86_FLAGS if platform.machine() == "x86_64" else []), *flags)
+    name = hashlib.sha256("\n".join([named, processor, *flags, text]).encode()).hexdigest()[:32]
+    library = kept_libraries() / f"{name}.so"
+    if library.exists():
+        return library
+    with FileLock(library.with_suffix(".lock")):  # another process may be making the same one
+        if not library.exists():
+            _compile([named.split("\n")[0], *flags], text, library)
+    return library
+
+
+def _compile(command: list[str], text: str, library: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        source, made = Path(folder, "program.c"), Path(folder, "program.so")
+        source.write_text(text)
+        done = subprocess.run(
+            [*command, "-o", str(made), str(source), "-lm"], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise NoCompiler(f"{command[0]} refuses a program: {done.stderr.strip()[:1000]}")
+        made.replace(library)
+
+
+@cache
+def compiler() -> tuple[str, str]:
+    """The compiler's path and version, and what the processor can do: what libraries depend on beside their text."""
+    found = shutil.which(os.environ.get("CC") or "cc") or shutil.which("gcc") or shutil.which("clang")
+    if found is None:
+        raise NoCompiler("no C compiler is installed")
+    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
+    try:
+        processor = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
+    except (OSError, StopIteration):
+        processor = platform.processor()
+    return f"{found}\n{version}", f"{platform.machine()} {processor}"
+
+
+@cache
+def kept_libraries() -> Path:
+    """A folder that is this user's alone: what lies there is run. Where the cache is not, one of this process."""
+    folder = writable_cache_folder() / "programs"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    owner = folder.stat()
+    if owner.st_uid != os.getuid() or owner.st_mode & 0o022:
+        return Path(tempfile.mkdtemp(prefix="gan-sweep-"))
+    return folder

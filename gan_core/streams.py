@@ -1,0 +1,31 @@
+"""Where all random numbers come from: streams of (seed, purpose, what was seen), and no global generator. No torch."""
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Stream(IntEnum):
+    """What a random number is for; streams of one seed are independent."""
+
+    GENERATOR_WEIGHTS = 1
+    DISCRIMINATOR_WEIGHTS = 2
+    DISCRIMINATOR_LATENTS = 3
+    GENERATOR_LATENTS = 4
+    DATA_ORDER = 5
+    DATA_SAMPLES = 6
+    DATA_SPLIT = 7
+    SCORE_LATENTS = 8
+    SAMPLE_LATENTS = 9
+    FEATURE_WEIGHTS = 10
+    FEATURE_ORDER = 11
+    CODES = 12
+    DROPOUT = 13
+    INSTANCE_NOISE = 14
+    PENALTY_MIX = 15
+
+
+def stream(seed: int, purpose: Stream, *seen: int) -> np.random.Generator:
+    """The random numbers of (seed, purpose, seen): Philox 4x64-10 (Salmon et al. 2011), with up to three counters."""
+    counter = [0, *seen, *([0] * (3 - len(seen)))]  # the lowest word counts the blocks drawn
+    return np.random.Generator(np.random.Philox(key=[seed, int(purpose)], counter=counter))
