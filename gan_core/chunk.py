@@ -99,22 +99,24 @@ class Chunk:
             self._program("generator", step, 0, everybody)
 
     def train(self, first: int, count: int) -> None:
-        """Count D steps, the first of this number, and the turns of G that fall among them."""
+        """Count D steps, the first of this number, and the turns of G that fall among them; after the last of a whole
+        block a look at how much the samples vary.
+        """
+        whole = (first + count) % BLOCK_STEPS == 0
+        look_images = BLOCK_STEPS * self.game.structure.batch_size if whole else 0
         if self._block is not None:
             updates = [self._updates(step) for step in range(first, first + count)]
             weights = None
             if self._averages:
                 columns = [self._weights_of_average(step + 1) for step in range(first, first + count)]
                 weights = torch.cat(columns, 1).mT.contiguous()
-            self._block.run(first, updates, (self._since_last, self._nothing), weights)
-        else:
-            for step in range(first, first + count):
-                self._step(step)
+            self._block.run(first, updates, self._since_last, weights, look_images)
+            return
+        for step in range(first, first + count):
+            self._step(step)
         self._record.settle(self.watch, self.game.loss, self.tensors["smoothing"], self.game.scale)
-
-    def look(self, images: int) -> None:
-        """Takes note of how much the last step's samples vary; images: shown to D since the last look."""
-        self.watch.see_samples(self.tensors["real"], self.tensors["fake"], images)
+        if look_images:
+            self.watch.see_samples(self.tensors["real"], self.tensors["fake"], look_images)
 
     def _compile(self, step: int) -> bool:
         """Everything in C, of which one lane tells all; or nothing, where a program of the step is not known there or
@@ -135,7 +137,9 @@ class Chunk:
             for adam in adams:
                 adam.compile()
             if self.draws.in_blocks:
-                self._block = NativeBlock(sources, self.tensors, self.draws, self._record, adams, averaged, memory)
+                self._block = NativeBlock(
+                    sources, self.tensors, self.draws, self.watch, self.game, adams, averaged, memory
+                )
             else:
                 for name, (called, source) in zip(names, sources.items(), strict=True):
                     given = list(self._given(name, self.lanes).values())

@@ -33,11 +33,12 @@ class StepRecord:
         self._turns: list[tuple[Sequence[bool], Sequence[int]]] = []
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a step writes, by name: logits [K, R], the rest [K]. A norm is of the gradient of what is descended.
-        What a structure lacks stays 0.
+        """What a step writes, by name: logits [K, R], the rest [K], and both rows. A norm is of the gradient of what is
+        descended. What a structure lacks stays 0.
         """
         real, fake, penalty, information, norm = self._discriminator_parts(self.d_row)
         return {
+            **{"d_row": self.d_row, "g_row": self.g_row},
             **{"d_real": real, "d_fake": fake, "d_penalty": penalty, "d_information": information, "d_norm": norm},
             **{"g_fake": self.g_row[:, : self._decisions], "g_norm": self.g_row[:, self._decisions]},
         }
@@ -55,10 +56,6 @@ class StepRecord:
         """An update of G is done in the active lanes; images: that D was shown since the lane's last turn [K]."""
         self.g_kept[len(self._turns)].copy_(self.g_row)
         self._turns.append((active, images))
-
-    def keep_block(self, steps: int, turns: Sequence[tuple[Sequence[bool], Sequence[int]]]) -> None:
-        """So many steps are done, and these updates of G, whose rows others wrote into what is kept."""
-        self._d_count, self._turns = steps, list(turns)
 
     def settle(self, watch: Watch, loss: Loss, smoothing: Tensor, scale: int) -> None:
         """Adds all that is kept to what is watched, and forgets it. scale: of what is descended to the loss."""

@@ -170,8 +170,6 @@ class LaneArray:
             chunk.train(first, count)
             seconds[chunk.lanes] += time.thread_time() - started
             updates[chunk.lanes] += chunk.updates_per_step
-            if (first + count) % BLOCK_STEPS == 0:  # before a change of the chunks forgets the samples
-                chunk.look(BLOCK_STEPS * self.structure.batch_size)
         if count == BLOCK_STEPS and pace.note({k: seconds[k] / updates[k] for k in seconds}, self.lanes):
             self._chunks = []
 

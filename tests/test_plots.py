@@ -7,6 +7,7 @@ from PIL import Image
 from results.plots import (
     BAR,
     BARS,
+    COLOURS,
     INK,
     PLOT_HEIGHT,
     PLOT_WIDTH,
@@ -63,7 +64,7 @@ def test_a_value_that_is_not_finite_is_black(value):
 
 def bar_tops(plot: np.ndarray) -> np.ndarray:
     """How high each bar stands, as a share of the highest."""
-    columns = (plot == BAR).all(2).sum(0)[PLOT_WIDTH // BARS // 2 :: PLOT_WIDTH // BARS]
+    columns = (plot == COLOURS[BAR]).all(2).sum(0)[PLOT_WIDTH // BARS // 2 :: PLOT_WIDTH // BARS]
     return columns / columns.max()
 
 
@@ -72,7 +73,7 @@ def test_a_density_plot_shows_bars_where_the_numbers_are_and_the_law_they_should
     tops = bar_tops(plot)
     assert plot.shape == (PLOT_HEIGHT, PLOT_WIDTH, 3)
     assert np.flatnonzero(tops).tolist() == [BARS // 2]
-    line = (plot == INK).all(2)
+    line = (plot == COLOURS[INK]).all(2)
     assert line.any(0).all()
     assert line[:, PLOT_WIDTH // 2].argmax() == line.argmax(0).min()  # the line is highest at the mean
 
@@ -80,9 +81,9 @@ def test_a_density_plot_shows_bars_where_the_numbers_are_and_the_law_they_should
 def test_numbers_of_the_right_law_follow_the_line():
     drawn = np.random.default_rng(0).normal(4, 1.25, 100_000)
     plot = density_plot(drawn)
-    heights = (plot == BAR).all(2).any(0) | (plot == INK).all(2).any(0)
-    bars = PLOT_HEIGHT - (plot == BAR).all(2).argmax(0)[PLOT_WIDTH // 2]
-    line = PLOT_HEIGHT - (plot == INK).all(2).argmax(0)[PLOT_WIDTH // 2]
+    heights = (plot == COLOURS[BAR]).all(2).any(0) | (plot == COLOURS[INK]).all(2).any(0)
+    bars = PLOT_HEIGHT - (plot == COLOURS[BAR]).all(2).argmax(0)[PLOT_WIDTH // 2]
+    line = PLOT_HEIGHT - (plot == COLOURS[INK]).all(2).argmax(0)[PLOT_WIDTH // 2]
     assert heights.all()
     assert abs(bars - line) < 0.05 * PLOT_HEIGHT
 
@@ -90,13 +91,13 @@ def test_numbers_of_the_right_law_follow_the_line():
 @pytest.mark.parametrize("values", [np.full(5, np.nan), np.array([1e30, -1e30]), np.array([])])
 def test_numbers_that_lie_nowhere_draw_no_bar(values):
     plot = density_plot(values)
-    assert not (plot == BAR).all(2).any()
-    assert (plot == INK).all(2).any()
+    assert not (plot == COLOURS[BAR]).all(2).any()
+    assert (plot == COLOURS[INK]).all(2).any()
 
 
 @pytest.mark.parametrize(
     ("samples", "mode"),
-    [(np.zeros((4, 1, 8, 8)), "L"), (np.zeros((4, 3, 8, 8)), "RGB"), (np.ones((9, 1)), "RGB"), (np.ones(9), "RGB")],
+    [(np.zeros((4, 1, 8, 8)), "L"), (np.zeros((4, 3, 8, 8)), "RGB"), (np.ones((9, 1)), "P"), (np.ones(9), "P")],
 )
 def test_samples_become_a_png_and_nothing_else(tmp_path, samples, mode):
     path = tmp_path / "deep" / "samples.png"

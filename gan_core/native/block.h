@@ -6,21 +6,20 @@ typedef struct {
     const long *pitch[4];
     T *memory;
     const Optimizer *generator, *discriminator;
+    const Watched *watched;
     const void *samples;       /* rows of `features` numbers, or bytes */
     const long *const *orders; /* of each lane: which samples its steps show */
     T *real, *latents, *generator_latents;
     const T *bank, *const *generator_banks; /* latents of the block's steps; those of G's updates in a step */
-    const T *d_row, *g_row;                 /* what a step leaves to be watched */
-    T *d_kept, *g_kept;
     const unsigned char *turns; /* [steps, updates, lanes]: whether G is updated */
-    const long *turn_rows;      /* [steps, updates]: which row of g_kept it is */
+    const long *since_last;     /* images shown to D from one turn of a lane's G to the next */
     T *average;                 /* or none */
     const T *weights, *average_weights; /* [lanes, averaged] of G; [steps, lanes] */
     long lanes, first, steps, updates;  /* first: of these steps in the block */
     long batch, features, bytes, latent_numbers;
     long real_pitch, latents_pitch, generator_latents_pitch, bank_pitch;
-    long d_pitch, d_numbers, g_pitch, g_numbers;
     long average_pitch, weights_pitch, averaged;
+    long look_images; /* shown to D since the last look at the samples; 0: not now */
 } Block;
 
 INLINE void show(const Block *x, long lane, long step) {
@@ -56,8 +55,7 @@ INLINE void update_generator(const Block *x, long lane, long s) {
 #else
         generator(lane, x->given[2], x->pitch[2], x->memory);
 #endif
-        memcpy(x->g_kept + (x->turn_rows[turn] * x->lanes + lane) * x->g_numbers, x->g_row + lane * x->g_pitch,
-               x->g_numbers * sizeof(T));
+        watch_generator(x->watched, lane, j ? 0 : x->since_last[lane]);
         adam(x->generator, lane);
     }
 }
@@ -82,14 +80,14 @@ static void train_lane(const Block *x, long lane) {
         fakes(lane, x->given[0], x->pitch[0], x->memory);
 #endif
         discriminator(lane, x->given[1], x->pitch[1], x->memory);
-        memcpy(x->d_kept + (s * x->lanes + lane) * x->d_numbers, x->d_row + lane * x->d_pitch,
-               x->d_numbers * sizeof(T));
+        watch_discriminator(x->watched, lane);
         adam(x->discriminator, lane);
 #ifndef GENERATOR_FIRST
         update_generator(x, lane, s);
 #endif
         if (x->average) move_average(x, lane, x->average_weights[s * x->lanes + lane]);
     }
+    if (x->look_images) look(x->watched, lane, x->look_images);
 }
 
 void program(const Block *x) {

@@ -15,19 +15,21 @@ from gan_core.draws import Draws
 from gan_core.native.adam import NativeAdam, Optimizer
 from gan_core.native.assembly import NativeSource, text_of
 from gan_core.native.library import Given, LaneMemory, native_function
+from gan_core.native.watching import Watched, watched, watching_text
 from gan_core.optim import Adam, Rows
-from gan_core.record import StepRecord
+from gan_core.step import Game
+from gan_core.watch import Watch
 
 PROGRAMS = ("fakes", "discriminator", "generator", "generator_and_fakes")
 OPTIMIZERS = ("generator", "discriminator")
 POINTERS = (
     *("samples", "orders", "real", "latents", "generator_latents", "bank", "generator_banks"),
-    *("d_row", "g_row", "d_kept", "g_kept", "turns", "turn_rows", "average", "weights", "average_weights"),
+    *("turns", "since_last", "average", "weights", "average_weights"),
 )
 NUMBERS = (
     *("lanes", "first", "steps", "updates", "batch", "features", "bytes", "latent_numbers"),
     *("real_pitch", "latents_pitch", "generator_latents_pitch", "bank_pitch"),
-    *("d_pitch", "d_numbers", "g_pitch", "g_numbers", "average_pitch", "weights_pitch", "averaged"),
+    *("average_pitch", "weights_pitch", "averaged", "look_images"),
 )
 
 
@@ -39,20 +41,22 @@ class Block(ctypes.Structure):
         ("pitch", ctypes.c_void_p * len(PROGRAMS)),
         ("memory", ctypes.c_void_p),
         *((name, ctypes.POINTER(Optimizer)) for name in OPTIMIZERS),
+        ("watched", ctypes.POINTER(Watched)),
         *((name, ctypes.c_void_p) for name in POINTERS),
         *((name, ctypes.c_long) for name in NUMBERS),
     ]
 
 
 class NativeBlock:
-    """The steps of K lanes in C. Lanes are fed by `draws`; what they leave to be watched is kept in `record`."""
+    """The steps of K lanes in C. Lanes are fed by `draws`, and what is to be watched goes straight to `watch`."""
 
     def __init__(
         self,
         sources: Mapping[str, NativeSource],
         tensors: Mapping[str, Tensor],
         draws: Draws,
-        record: StepRecord,
+        watch: Watch,
+        game: Game,
         adams: tuple[Adam, Adam],
         averaged: tuple[Tensor, Rows] | None,
         memory: LaneMemory,
@@ -61,13 +65,15 @@ class NativeBlock:
         the average [K, P + B], and what it is of. Raises NoCompiler.
         """
         like, placeholders = draws.tensors["both"], list(tensors.values())
-        for source in sources.values():
-            memory.reserve(source.numbers * like.element_size())
+        numbers = max(2 * tensors["real"][0, 0].numel(), *(source.numbers for source in sources.values()))
+        memory.reserve(numbers * like.element_size())
         first = "#define GENERATOR_FIRST\n" if PROGRAMS[-1] in sources else ""
         block = files("gan_core.native").joinpath("block.h").read_text()
-        text = text_of(sources[name] for name in PROGRAMS if name in sources)
+        text = text_of(sources[name] for name in PROGRAMS if name in sources) + watching_text(game.structure.loss)
         self._function = native_function(text + first + block, like.dtype)
-        self._draws, self._record, self._memory, self._averaged = draws, record, memory, averaged
+        self._draws, self._memory, self._averaged = draws, memory, averaged
+        self._rows = {name: tensors[name] for name in ("d_row", "g_row", "smoothing", "real", "fake")}
+        self._watch, self._watched = watch, watched(watch, self._rows, game.scale)
         self._optimizers = [_optimizer(adam) for adam in adams]
         self._given = [Given(sources[name], placeholders) for name in PROGRAMS if name in sources]
         self._adams = adams
@@ -75,7 +81,7 @@ class NativeBlock:
 
     def _fixed_values(self) -> dict[str, Any]:
         """All that is the same for every block."""
-        draws, record, inputs = self._draws, self._record, self._draws.tensors
+        draws, inputs = self._draws, self._draws.tensors
         samples, bank = draws.samples, draws.bank
         values: dict[str, Any] = {
             "given": (ctypes.c_void_p * len(PROGRAMS))(*(ctypes.addressof(x.pointers) for x in self._given)),
@@ -84,11 +90,8 @@ class NativeBlock:
             **{"samples": samples.rows.data_ptr(), "bytes": samples.are_bytes, "features": samples.rows.shape[1]},
             **{"lanes": len(inputs["real"]), "batch": inputs["real"].shape[1], "latent_numbers": bank.shape[2]},
             **{"bank": bank.data_ptr(), "bank_pitch": bank.stride(0), "updates": len(draws.generator_banks)},
-            **{"d_pitch": record.d_row.stride(0), "d_numbers": record.d_row.shape[1]},
-            **{"g_pitch": record.g_row.stride(0), "g_numbers": record.g_row.shape[1]},
+            "watched": ctypes.pointer(self._watched),
         }
-        for name in ("d_row", "g_row", "d_kept", "g_kept"):
-            values[name] = getattr(record, name).data_ptr()
         for name in ("real", "latents", "generator_latents"):
             values |= {name: inputs[name].data_ptr(), f"{name}_pitch": inputs[name].stride(0)}
         self._banks = _pointers(draws.generator_banks)
@@ -103,35 +106,35 @@ class NativeBlock:
         self,
         first: int,
         updates: Sequence[Sequence[tuple[bool, ...]]],
-        images: Sequence[Sequence[int]],
+        since_last: Sequence[int],
         average_weights: Tensor | None,
+        look_images: int,
     ) -> None:
-        """Steps from this number on, all of one block. updates: of G in each step, the lanes that take part; images:
-        that D was shown since the lanes' last turns, by an update's place in its step. average_weights [steps, K].
+        """Steps from this number on, all of one block. updates: of G in each step, the lanes that take part;
+        since_last: images shown to D from one turn of a lane to the next; average_weights [steps, K]; look_images:
+        shown since the last look at the samples, where there is one at the end, or 0.
         """
         place = self._draws.begin_block(first)
         orders = [self._draws.indices[config.data_seed] for config in self._draws.configs]
         most, lanes = self._fixed["updates"], self._fixed["lanes"]
         turns = torch.zeros(len(updates), most, lanes, dtype=torch.bool)
-        rows = torch.zeros(len(updates), most, dtype=torch.int64)
-        kept: list[tuple[Sequence[bool], Sequence[int]]] = []
         for step, of_step in enumerate(updates):
             for j, active in enumerate(of_step):
-                turns[step, j], rows[step, j] = torch.tensor(active), len(kept)
-                kept.append((active, images[min(j, 1)]))
-        pointers = _pointers(orders)
+                turns[step, j] = torch.tensor(active)
+        pointers, images = _pointers(orders), (ctypes.c_long * lanes)(*since_last)
         block = Block(
             **self._fixed,
             memory=self._memory.pointer,
             orders=ctypes.addressof(pointers),
             turns=turns.data_ptr(),
-            turn_rows=rows.data_ptr(),
+            since_last=ctypes.addressof(images),
             average_weights=None if average_weights is None else average_weights.data_ptr(),
             first=place,
             steps=len(updates),
+            look_images=look_images,
         )
+        self._watched.memory = self._memory.pointer
         self._function(ctypes.byref(block))
-        self._record.keep_block(len(updates), kept)
 
 
 def _optimizer(adam: Adam) -> Optimizer:

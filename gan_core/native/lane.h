@@ -97,7 +97,7 @@ typedef struct {
 
 static __attribute__((noinline)) void adam(const Optimizer *x, long lane) {
     const double step = x->steps[lane] += 1;
-    const T size = x->lr[lane] / (1 - pow(x->beta1[lane], step)), root = sqrt(1 - pow(x->beta2[lane], step));
+    const T size = x->lr[lane] / (1 - pow(x->beta1[lane], step)), scale = 1 / sqrt(1 - pow(x->beta2[lane], step));
     const T beta1 = x->beta1[lane], beta2 = x->beta2[lane], eps = x->eps;
     T *trained = x->trained + lane * x->trained_pitch;
     T *mean = x->mean + lane * x->mean_pitch, *square = x->square + lane * x->square_pitch;
@@ -108,6 +108,6 @@ static __attribute__((noinline)) void adam(const Optimizer *x, long lane) {
         const T s = beta2 * square[i] + (1 - beta2) * g * g;
         mean[i] = m;
         square[i] = s;
-        trained[i] -= size * m / (sqrt_of(s) / root + eps);
+        trained[i] -= size * m / (sqrt_of(s) * scale + eps);
     }
 }

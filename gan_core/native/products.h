@@ -33,6 +33,15 @@ INLINE void pack(T *out, int width, const T *b, long bk, long bn, int k, int n) 
    it does not lie by rows of whole vectors: inner times columns, rounded up to 16. */
 void product(long rows, long columns, long inner, const T *a, long am, long ak, const T *b, long bk, long bn, T *c,
              T *packed) {
+    if (columns == 1 && ak == 1 && bk == 1) {
+        for (long i = 0; i < rows; i++) {
+            T total = 0;
+#pragma omp simd reduction(+ : total)
+            for (long k = 0; k < inner; k++) total += a[i * am + k] * b[k];
+            c[i] = total;
+        }
+        return;
+    }
     if (columns == 1 && ak == 1) {
         for (long i = 0; i < rows; i++) {
             T total = 0;
