@@ -18,6 +18,7 @@ from gan_core.lanes import column, lane_empty
 from gan_core.native.assembly import NativeSource
 from gan_core.native.block import NativeBlock
 from gan_core.native.library import NativeProgram
+from gan_core.native.watching import NativeWatch
 from gan_core.optim import Rows
 from gan_core.programs import Program, Workplace
 from gan_core.record import StepRecord
@@ -55,13 +56,14 @@ class Chunk:
         self._average_weights: tuple[list[float], Tensor] = ([], state.average.new_empty(0))
         self.watch = Watch(state.watch.sums[start:stop], state.watch.health)
         updates = BLOCK_STEPS * max(config.lane.generator_steps for config in self.configs)
-        self._record = StepRecord(self.lanes, self.game.decisions, BLOCK_STEPS, updates, state.generator.flat[:0])
         self.draws = Draws(self.configs, array.networks, array.samples, state.generator.flat[:0])
+        record = StepRecord(self.watch, self.game, self.draws.tensors, BLOCK_STEPS, updates)
+        self._watching: StepRecord | NativeWatch = record  # of single steps
         self.tensors: Tensors = {
             **self.draws.tensors,
             **_named("generator", self.generator),
             **_named("discriminator", self.discriminator),
-            **self._record.tensors(),
+            **record.tensors(),
         }
         batch = self.game.structure.batch_size
         periods = [config.lane.discriminator_steps for config in self.configs]
@@ -114,9 +116,9 @@ class Chunk:
             return
         for step in range(first, first + count):
             self._step(step)
-        self._record.settle(self.watch, self.game.loss, self.tensors["smoothing"], self.game.scale)
+        self._watching.settle()
         if look_images:
-            self.watch.see_samples(self.tensors["real"], self.tensors["fake"], look_images)
+            self._watching.look(look_images)
 
     def _compile(self, step: int) -> bool:
         """Everything in C, of which one lane tells all; or nothing, where a program of the step is not known there or
@@ -141,6 +143,7 @@ class Chunk:
                     sources, self.tensors, self.draws, self.watch, self.game, adams, averaged, memory
                 )
             else:
+                self._watching = NativeWatch(self.watch, self.tensors, self.game, memory)
                 for name, (called, source) in zip(names, sources.items(), strict=True):
                     given = list(self._given(name, self.lanes).values())
                     self._programs[name, self.lanes, None] = NativeProgram(source, called, given, memory)
@@ -154,7 +157,7 @@ class Chunk:
         else:
             self._run("fakes", step)
         self._run("discriminator", step)
-        self._record.keep_discriminator()
+        self._watching.discriminator()
         self._discriminator_adam.step()
         if self.game.structure.update_order == "discriminator_first":
             self._update_generator(step)
@@ -169,7 +172,7 @@ class Chunk:
         for j, active in enumerate(updates):
             self.draws.begin_turn(step, j)
             self._run("generator and fakes" if first and j == 0 else "generator", step, j, active)
-            self._record.keep_generator(active, self._since_last if j == 0 else self._nothing)
+            self._watching.generator(active, self._since_last if j == 0 else self._nothing)
             self._generator_adam.step(active)
 
     def _updates(self, step: int) -> list[tuple[bool, ...]]:

@@ -26,11 +26,10 @@ from torch import Tensor
 
 from gan_core.conditions import Precision
 from gan_core.input_error import InputError
+from gan_core.normals import fill_normals
 from gan_core.streams import Stream, stream
 
 LANE_BYTES = 128  # two AVX-512 registers: the stride of torch's vectorised loops, and two cache lines
-NORMAL_PAIRS = 256  # drawn together, so that of more numbers the first are the same
-NORMALS_TOGETHER = 2**16  # numbers of several lanes that are drawn in one go: what a core's cache holds
 LOOP_PRODUCTS = 2**19  # a lane's matrix product with so many multiply-adds fills a core by itself
 SMALL_PRODUCTS = 2**12  # up to so many over all lanes, oneDNN leaves a product in bfloat16 to another library
 _PLAIN: ContextVar[bool] = ContextVar("plain calls", default=False)
@@ -42,32 +41,14 @@ def fill_latents(out: Tensor, distribution: str, seeds: Sequence[int], purpose: 
     """Fills out [L, N, Z] with N(0, 1), U(0, 1) or U(-1, 1), lane i from (seeds[i], purpose, seen). Drawn in float32
     whatever out's type, so that a float64 reference sees the same numbers. Returns out.
     """
-    sources = [stream(seed, purpose, *seen) for seed in seeds]
-    if distribution == "normal":
-        together = max(1, NORMALS_TOGETHER // out[0].numel())
-        for start in range(0, len(sources), together):
-            part = out[start : start + together]
-            part.copy_(_normals(sources[start : start + together], part[0].numel()).view(part.shape))
-        return out
-    for lane, source in zip(out.unbind(0), sources, strict=True):
+    for lane, seed in zip(out.unbind(0), seeds, strict=True):
+        source = stream(seed, purpose, *seen)
+        if distribution == "normal":
+            fill_normals(lane, source)
+            continue
         uniform = source.random(tuple(lane.shape), dtype=np.float32)
         lane.copy_(torch.from_numpy(uniform if distribution == "uniform" else 2 * uniform - 1))
     return out
-
-
-def _normals(sources: Sequence[np.random.Generator], count: int) -> Tensor:
-    """[L, count] float32 numbers of N(0, 1), each lane's from its own source, by Box & Muller (1958) on 32 random bits
-    a number: at most 5.9 from 0, and three times as fast as numpy's ziggurat. Of a larger count they are the first.
-    """
-    blocks = -(-count // (2 * NORMAL_PAIRS))
-    raw = np.stack([source.bit_generator.random_raw(blocks * NORMAL_PAIRS) for source in sources])
-    uniform = torch.from_numpy(raw.view(np.int32)).view(-1, 2, NORMAL_PAIRS).float()  # [-2**31, 2**31]
-    radius = uniform[:, 0].mul_(2.0**-32).add_(0.5).clamp_min_(2.0**-25).log_().mul_(-2).sqrt_()
-    angle = uniform[:, 1].mul_(2 * math.pi / 2**32)
-    drawn = torch.empty_like(uniform)
-    torch.mul(angle.cos(), radius, out=drawn[:, 0])
-    torch.mul(angle.sin(), radius, out=drawn[:, 1])
-    return drawn.view(len(sources), -1)[:, :count]
 
 
 @contextmanager

@@ -6,21 +6,23 @@ at once, by a few calls on tensors of some size in place of dozens on tiny ones 
 K lanes, N batch, R decisions, S D steps of a block, T updates of G in it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
 from gan_core.lanes import lane_empty
-from gan_core.losses import Loss
+from gan_core.step import Game
 from gan_core.watch import Watch
 
 
 class StepRecord:
-    """Rows that a step writes, and those of the steps before it in their block."""
+    """Rows that a step writes, and those of the steps before it in their block, until `settle` adds them to a watch."""
 
-    def __init__(self, lanes: int, decisions: int, steps: int, updates: int, like: Tensor) -> None:
-        """steps, updates: S, and T at most."""
-        self._decisions = decisions
+    def __init__(self, watch: Watch, game: Game, inputs: Mapping[str, Tensor], steps: int, updates: int) -> None:
+        """inputs: what lanes are fed, by name; steps, updates: S, and T at most."""
+        self._watch, self._game, self._inputs, self._decisions = watch, game, inputs, game.decisions
+        like, decisions = inputs["real"], game.decisions
+        lanes = len(like)
         self.d_row, self.g_row = (
             lane_empty(lanes, (2 * decisions + 3,), like),
             lane_empty(lanes, (decisions + 1,), like),
@@ -47,27 +49,32 @@ class StepRecord:
         logits = 2 * self._decisions
         return *rows[..., :logits].chunk(2, -1), *rows[..., logits:].unbind(-1)
 
-    def keep_discriminator(self) -> None:
+    def discriminator(self) -> None:
         """D's step is done."""
         self.d_kept[self._d_count].copy_(self.d_row)
         self._d_count += 1
 
-    def keep_generator(self, active: Sequence[bool], images: Sequence[int]) -> None:
+    def generator(self, active: Sequence[bool], images: Sequence[int]) -> None:
         """An update of G is done in the active lanes; images: that D was shown since the lane's last turn [K]."""
         self.g_kept[len(self._turns)].copy_(self.g_row)
         self._turns.append((active, images))
 
-    def settle(self, watch: Watch, loss: Loss, smoothing: Tensor, scale: int) -> None:
-        """Adds all that is kept to what is watched, and forgets it. scale: of what is descended to the loss."""
+    def look(self, images: int) -> None:
+        """A look at the last step's samples; images: shown to D since the last look."""
+        self._watch.see_samples(self._inputs["real"], self._inputs["fake"], images)
+
+    def settle(self) -> None:
+        """Adds all that is kept to what is watched, and forgets it."""
+        loss, smoothing, scale = self._game.loss, self._inputs["smoothing"], self._game.scale
         if self._d_count:
             kept = self.d_kept[: self._d_count]
             real, fake, penalty, information, norm = self._discriminator_parts(kept)
             losses = _per_step(lambda r, f: loss.discriminator(r, f, smoothing.repeat(len(kept))), real, fake)
-            watch.add_discriminator_steps(losses, real, fake, penalty, information, norm / scale)
+            self._watch.add_discriminator_steps(losses, real, fake, penalty, information, norm / scale)
         if self._turns:
             kept = self.g_kept[: len(self._turns)]
             losses = _per_step(loss.generator, kept[..., : self._decisions])
-            watch.add_generator_steps(losses, kept[..., self._decisions] / scale, *zip(*self._turns, strict=True))
+            self._watch.add_generator_steps(losses, kept[..., self._decisions] / scale, *zip(*self._turns, strict=True))
         self._d_count, self._turns = 0, []
 
 

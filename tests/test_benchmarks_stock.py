@@ -82,7 +82,7 @@ def known() -> dict[str, Dataset]:
     for name in ("gaussian", "digits"):
         whole = load_dataset(name)
         labels = None if whole.train_labels is None else whole.train_labels[:41]
-        cut[name] = replace(whole, train=whole.train[:41], train_labels=labels)
+        cut[name] = replace(whole, train_samples=whole.train[:41], train_labels=labels)
     return cut
 
 

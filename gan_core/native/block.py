@@ -5,7 +5,6 @@ What a lane works on then stays in a core's cache for a whole block, and between
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 import torch
@@ -14,8 +13,9 @@ from torch import Tensor
 from gan_core.draws import Draws
 from gan_core.native.adam import NativeAdam, Optimizer
 from gan_core.native.assembly import NativeSource, text_of
+from gan_core.native.compiler import header
 from gan_core.native.library import Given, LaneMemory, native_function
-from gan_core.native.watching import Watched, watched, watching_text
+from gan_core.native.watching import Watched, memory_numbers, watched, watching_text
 from gan_core.optim import Adam, Rows
 from gan_core.step import Game
 from gan_core.watch import Watch
@@ -65,15 +65,14 @@ class NativeBlock:
         the average [K, P + B], and what it is of. Raises NoCompiler.
         """
         like, placeholders = draws.tensors["both"], list(tensors.values())
-        numbers = max(2 * tensors["real"][0, 0].numel(), *(source.numbers for source in sources.values()))
+        numbers = max(memory_numbers(tensors), *(source.numbers for source in sources.values()))
         memory.reserve(numbers * like.element_size())
         first = "#define GENERATOR_FIRST\n" if PROGRAMS[-1] in sources else ""
-        block = files("gan_core.native").joinpath("block.h").read_text()
+        block = header("block.h")
         text = text_of(sources[name] for name in PROGRAMS if name in sources) + watching_text(game.structure.loss)
         self._function = native_function(text + first + block, like.dtype)
         self._draws, self._memory, self._averaged = draws, memory, averaged
-        self._rows = {name: tensors[name] for name in ("d_row", "g_row", "smoothing", "real", "fake")}
-        self._watch, self._watched = watch, watched(watch, self._rows, game.scale)
+        self._keeps, self._watched = (watch, tensors), watched(watch, tensors, game)
         self._optimizers = [_optimizer(adam) for adam in adams]
         self._given = [Given(sources[name], placeholders) for name in PROGRAMS if name in sources]
         self._adams = adams

@@ -48,6 +48,6 @@ def few(digits: Dataset, gaussian: Dataset) -> Callable[[str], Dataset]:
     def cut(name: str) -> Dataset:
         whole = known[name]
         labels = None if whole.train_labels is None else whole.train_labels[:41]
-        return replace(whole, train=whole.train[:41], train_labels=labels)
+        return replace(whole, train_samples=whole.train[:41], train_labels=labels)
 
     return cut

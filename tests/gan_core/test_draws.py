@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from gan_core.architectures import build_networks
 from gan_core.config import GanConfig
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS, Draws, Samples, takes_turn
-from gan_core.lanes import NORMAL_PAIRS, NORMALS_TOGETHER, fill_latents
+from gan_core.lanes import fill_latents
 from gan_core.latents import fill_step_latents
+from gan_core.normals import PAIRS, fill_normals, normals_in_numpy
 from gan_core.streams import Stream
 
 BATCH = 13
@@ -123,9 +125,9 @@ def normals(seeds: list[int], count: int) -> Tensor:
 
 def test_normal_numbers_are_box_and_mullers_of_philox_bits():
     count = 1000
-    blocks = -(-count // (2 * NORMAL_PAIRS))
+    blocks = -(-count // (2 * PAIRS))
     philox = np.random.Philox(key=[5, int(Stream.SAMPLE_LATENTS)], counter=[0, 64, 1, 0])
-    uniform = philox.random_raw(blocks * NORMAL_PAIRS).view(np.int32).reshape(blocks, 2, -1).astype(np.float64)
+    uniform = philox.random_raw(blocks * PAIRS).view(np.int32).reshape(blocks, 2, -1).astype(np.float64)
     radius = np.sqrt(-2 * np.log(np.maximum(uniform[:, 0] / 2**32 + 0.5, 2.0**-25)))
     angle = 2 * np.pi * uniform[:, 1] / 2**32
     expected = np.stack((radius * np.cos(angle), radius * np.sin(angle)), 1).reshape(-1)[:count]
@@ -139,7 +141,7 @@ def test_normal_numbers_have_the_moments_and_the_law_of_n01():
     for power, expected, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
         assert abs((values**power).mean() - expected) < 5 * math.sqrt(variance / count)
     assert stats.kstest(values, stats.norm.cdf).pvalue > 1e-3
-    whole = values[: count // (2 * NORMAL_PAIRS) * 2 * NORMAL_PAIRS].reshape(-1, 2, NORMAL_PAIRS)
+    whole = values[: count // (2 * PAIRS) * 2 * PAIRS].reshape(-1, 2, PAIRS)
     halves = whole[:, 0].ravel(), whole[:, 1].ravel()  # the cosines and the sines of the same angles
     for one, other in (halves, (halves[0] ** 2, halves[1] ** 2), (values[1:], values[:-1])):
         assert abs(np.corrcoef(one, other)[0, 1]) < 5 / math.sqrt(len(one))
@@ -152,8 +154,8 @@ def test_the_largest_normal_number_is_that_of_the_smallest_uniform_one(monkeypat
         """Bits of the smallest radius argument, and of the angles 0, pi / 2, ..."""
 
         def random_raw(self, pairs: int) -> np.ndarray:
-            bits = np.full((pairs // NORMAL_PAIRS, 2, NORMAL_PAIRS), -(2**31), np.int64)
-            bits[:, 1] = np.arange(NORMAL_PAIRS) % 4 * 2**30 - 2**31
+            bits = np.full((pairs // PAIRS, 2, PAIRS), -(2**31), np.int64)
+            bits[:, 1] = np.arange(PAIRS) % 4 * 2**30 - 2**31
             return bits.astype(np.int32).reshape(-1).view(np.uint64)
 
     class Source:
@@ -165,13 +167,33 @@ def test_the_largest_normal_number_is_that_of_the_smallest_uniform_one(monkeypat
     assert largest <= 5.9
 
 
+def test_normal_numbers_are_the_same_bits_with_and_without_a_compiler(monkeypatch):
+    """Also where an eighth of a turn ends, and of the smallest and largest uniform numbers."""
+    eighths = [turns * 2**29 + beside for turns in (-3, -1, 1, 3) for beside in (-1, 0)]
+    corners = [-(2**31), 1 - 2**31, 2**31 - 1, -1, 0, 1, *eighths]
+    bits = np.random.default_rng(0).integers(-(2**31), 2**31, 2 * PAIRS * 100).astype(np.int32)
+    bits.reshape(-1, PAIRS)[:2, : len(corners)] = corners
+
+    class Source:
+        class bit_generator:
+            random_raw = staticmethod(lambda count: bits.view(np.uint64))
+
+    drawn = torch.empty(len(bits))
+    fill_normals(drawn, cast("np.random.Generator", Source()))
+    assert torch.equal(drawn, torch.from_numpy(normals_in_numpy(bits)))
+    with monkeypatch.context() as patch:
+        patch.setattr("gan_core.normals._in_c", lambda: None)
+        without = normals([3, 4], 3 * PAIRS)
+    assert torch.equal(without, normals([3, 4], 3 * PAIRS))
+
+
 def test_fewer_normal_numbers_are_the_first_of_more():
-    more = normals([3, 4], 3 * NORMAL_PAIRS)
-    for count in (1, 7, NORMAL_PAIRS, NORMAL_PAIRS + 1, 2 * NORMAL_PAIRS, 2 * NORMAL_PAIRS + 3):
+    more = normals([3, 4], 3 * PAIRS)
+    for count in (1, 7, PAIRS, PAIRS + 1, 2 * PAIRS, 2 * PAIRS + 3):
         assert torch.equal(normals([3, 4], count), more[:, :count])
 
 
-@pytest.mark.parametrize("count", [1, 2, 31, 33, 1000, NORMALS_TOGETHER // 3 + 1])
+@pytest.mark.parametrize("count", [1, 2, 31, 33, 1000, 20_000])
 def test_a_lanes_normal_numbers_are_the_same_bits_among_any_number_of_lanes(count: int):
     seeds = [3, 8, 4, 1, 9, 7, 2]
     whole = normals(seeds, count)

@@ -10,16 +10,22 @@ import torch
 from tiny_arrays import bits, configs_of, structure_of, train, trained
 from torch import Tensor
 
-from gan_core.config import GanConfig, LaneConfig, StructureConfig
+from gan_core.architectures import build_networks
+from gan_core.config import GanConfig, LaneConfig, LossName, StructureConfig
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.health import HealthConfig
+from gan_core.losses import LOSSES
+from gan_core.native.library import LaneMemory
+from gan_core.native.watching import NativeWatch
+from gan_core.record import StepRecord
+from gan_core.step import Game
 from gan_core.training import LaneArray
 from gan_core.watch import SUMS, Watch
 
 LIKE = torch.empty(0, dtype=torch.float64)
 LAST = 3 * BLOCK_STEPS  # 1,536 images of batches of 16; a multiple of 3
-TINY = {"generator_width": 8, "discriminator_width": 8, "latent_size": 3, "batch_size": 16}
+TINY: dict[str, Any] = {"generator_width": 8, "discriminator_width": 8, "latent_size": 3, "batch_size": 16}
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -305,3 +311,54 @@ def test_a_summed_loss_has_the_gradients_norm_of_its_mean(few: Any):
         means.append(array.state.watch.read()[0])
     assert means[0]["d_gradient"] == pytest.approx(means[1]["d_gradient"], rel=1e-12)
     assert means[0]["g_gradient"] == pytest.approx(means[1]["g_gradient"], rel=1e-3)  # D had moved, by Adam's eps apart
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_lanes_watched_in_c_have_the_sums_of_those_watched_by_torch(loss: LossName, dtype: torch.dtype):
+    """Of logits up to 30, of updates that some lanes take no part in, of a quiet lane, of samples that are alike."""
+    lanes, batch, steps = 3, 13, 6
+    structure = StructureConfig(**{**TINY, "batch_size": batch}, loss=loss, loss_reduction="sum")
+    game = Game(structure, build_networks(structure, (1, 4, 4)))
+    inputs = {"real": numbers(lanes, batch, 1, 4, 4), "fake": numbers(lanes, batch, 1, 4, 4, seed=1)}
+    inputs |= {"smoothing": torch.tensor([0.0, 0.1, 0.3], dtype=torch.float64)}
+    inputs["fake"][1] = inputs["fake"][1, :1]
+    inputs = {name: tensor.to(dtype) for name, tensor in inputs.items()}
+    seen = []
+    for in_c in (True, False):
+        mine = Watch.begin(lanes, inputs["real"], HealthConfig())
+        record = StepRecord(mine, game, inputs, steps, 2 * steps)
+        rows = record.tensors()
+        watching = NativeWatch(mine, {**inputs, **rows}, game, LaneMemory()) if in_c else record
+        for step in range(steps):
+            rows["d_row"].copy_(10 * numbers(*rows["d_row"].shape, seed=2 + step))
+            rows["g_row"].copy_(10 * numbers(*rows["g_row"].shape, seed=20 + step))
+            rows["g_norm"].copy_(torch.tensor([13.0, 0.0, 0.0 if step > 2 else 13.0]))
+            watching.discriminator()
+            watching.generator([True, step > 3, True], [batch, 2 * batch, batch])
+            watching.generator([step == 5, False, False], [0] * lanes)
+        watching.settle()
+        watching.look(70)
+        seen.append(dict(zip(SUMS, mine.sums.T.clone(), strict=True)))
+    for name in SUMS:
+        # torch takes softplus for its argument from 20 on, which is off by 2e-9.
+        tolerance: Any = {"rtol": 1e-9, "atol": 0.0} if dtype == torch.float64 else {"rtol": 1e-5, "atol": 1e-6}
+        torch.testing.assert_close(seen[0][name], seen[1][name], **tolerance, msg=name)
+    assert seen[0]["quiet_images"].tolist() == [0, 4 * batch, 3 * batch]
+    assert seen[0]["still_images"].tolist() == [0, 70, 0]
+    assert seen[0]["g_steps"].tolist() == [7, 2, 6]
+
+
+def test_nan_is_watched_in_c():
+    structure = StructureConfig(**TINY)
+    game = Game(structure, build_networks(structure, (1, 4, 4)))
+    inputs = {name: numbers(2, 16, 1, 4, 4).float() for name in ("real", "fake")} | {"smoothing": torch.zeros(2)}
+    mine = Watch.begin(2, inputs["real"], HealthConfig())
+    rows = StepRecord(mine, game, inputs, 1, 1).tensors()
+    watching = NativeWatch(mine, {**inputs, **rows}, game, LaneMemory())
+    rows["d_real"][0, 3], rows["g_fake"][0, 5], rows["g_norm"][0] = math.nan, math.nan, math.nan
+    watching.discriminator()
+    watching.generator([True, True], [16, 16])
+    found = dict(zip(SUMS, mine.sums[0].tolist(), strict=True))
+    assert all(math.isnan(found[name]) for name in ("d_loss", "g_loss", "g_gradient"))
+    assert [death is None for death in mine.dead()] == [False, True]
