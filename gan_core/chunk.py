@@ -110,8 +110,8 @@ class Chunk:
             updates = [self._updates(step) for step in range(first, first + count)]
             weights = None
             if self._averages:
-                columns = [self._weights_of_average(step + 1) for step in range(first, first + count)]
-                weights = torch.cat(columns, 1).mT.contiguous()
+                rows = [self._weights_of_average(step + 1) for step in range(first, first + count)]
+                weights = torch.tensor(rows, dtype=self._average.dtype)
             self._block.run(first, updates, self._since_last, weights, look_images)
             return
         for step in range(first, first + count):
@@ -162,7 +162,10 @@ class Chunk:
         if self.game.structure.update_order == "discriminator_first":
             self._update_generator(step)
         if self._averages:
-            self._average.lerp_(self.generator.flat, self._weights_of_average(step + 1))
+            weights = self._weights_of_average(step + 1)
+            if weights != self._average_weights[0]:
+                self._average_weights = (weights, column(weights, self._average).unsqueeze(1))
+            self._average.lerp_(self.generator.flat, self._average_weights[1])
 
     def _update_generator(self, step: int) -> None:
         """G's updates in the lanes whose turn it is, each on fresh latents."""
@@ -183,13 +186,10 @@ class Chunk:
             self._patterns[turn] = [tuple(j < count for count in steps) for j in range(max(steps))]
         return self._patterns[turn]
 
-    def _weights_of_average(self, steps: int) -> Tensor:
-        """[K, 1], after so many steps."""
+    def _weights_of_average(self, steps: int) -> list[float]:
+        """[K], after so many steps."""
         images = steps * self.game.structure.batch_size
-        weights = [average_weight(config, images) for config in self.configs]
-        if weights != self._average_weights[0]:
-            self._average_weights = (weights, column(weights, self._average).unsqueeze(1))
-        return self._average_weights[1]
+        return [average_weight(config, images) for config in self.configs]
 
     def _run(self, name: str, step: int, j: int = 0, active: tuple[bool, ...] | None = None) -> None:
         """Runs a program of the step, on fresh masks."""

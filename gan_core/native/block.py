@@ -7,7 +7,6 @@ import ctypes
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gan_core.draws import Draws
@@ -116,16 +115,15 @@ class NativeBlock:
         place = self._draws.begin_block(first)
         orders = [self._draws.indices[config.data_seed] for config in self._draws.configs]
         most, lanes = self._fixed["updates"], self._fixed["lanes"]
-        turns = torch.zeros(len(updates), most, lanes, dtype=torch.bool)
-        for step, of_step in enumerate(updates):
-            for j, active in enumerate(of_step):
-                turns[step, j] = torch.tensor(active)
+        nobody = [bytes(lanes)] * most
+        active = b"".join(part for of_step in updates for part in [*map(bytes, of_step), *nobody[len(of_step) :]])
+        turns = ctypes.create_string_buffer(active)
         pointers, images = _pointers(orders), (ctypes.c_long * lanes)(*since_last)
         block = Block(
             **self._fixed,
             memory=self._memory.pointer,
             orders=ctypes.addressof(pointers),
-            turns=turns.data_ptr(),
+            turns=ctypes.addressof(turns),
             since_last=ctypes.addressof(images),
             average_weights=None if average_weights is None else average_weights.data_ptr(),
             first=place,
