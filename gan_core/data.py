@@ -196,7 +196,8 @@ def _digits_of_sklearn() -> tuple[np.ndarray, np.ndarray]:
             return rows[:, :-1], rows[:, -1].astype(np.int64)
     from sklearn.datasets import load_digits
 
-    return load_digits(return_X_y=True)
+    images, targets = load_digits(return_X_y=True)
+    return np.asarray(images), np.asarray(targets)
 
 
 def _polygons(_request: Request) -> Samples:
