@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gan_core.discrepancy import PairSums, discrepancy, each_lane, rows_at_once, working_type
+from gan_core.native.pairs import PairReader, read_in_c
 
 NEIGHBOURS = 5  # k of Naeem et al. 2020
 
@@ -28,6 +29,11 @@ class _Set:
     features: Tensor
     squares: Tensor
     terms: Tensor
+
+    @property
+    def size(self) -> int:
+        """D."""
+        return self.features.shape[1]
 
 
 def _set(features: Tensor, middle: Tensor, kind: torch.dtype) -> _Set:
@@ -73,7 +79,7 @@ class _KernelSums:
 
     def read(self, start: int, products: Tensor) -> None:
         strip = self._strip[: len(products)]
-        torch.add(self._other.terms, products, alpha=1 / self._one.features.shape[1], out=strip)
+        torch.add(self._other.terms, products, alpha=1 / self._one.size, out=strip)
         strip.add_(self._one.terms[start : start + len(strip), None]).pow_(3)
         if self._same:
             strip.diagonal(start).zero_()
@@ -87,12 +93,16 @@ class _KernelSums:
         return PairSums(rows, rows if self._same else self._columns, torch.stack(self._squares).sum())
 
 
+def _check_neighbours(own: _Set, k: int) -> None:
+    if not 1 <= k < len(own.features):
+        raise ValueError(f"a k-th neighbour needs 1 <= k < samples, got k {k} with {len(own.features)} samples")
+
+
 class _Radii:
     """The squared distance of each sample to its k-th nearest other one; the nearest of all is itself."""
 
     def __init__(self, own: _Set, k: int) -> None:
-        if not 1 <= k < len(own.features):
-            raise ValueError(f"a k-th neighbour needs 1 <= k < samples, got k {k} with {len(own.features)} samples")
+        _check_neighbours(own, k)
         self._own, self._k, self._strip = own, k, _strip(own, own)
         self._nearest: list[Tensor] = []
 
@@ -195,9 +205,15 @@ class _Balls:
 
     def scores(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Precision, recall, density and coverage."""
-        inside = torch.cat(self._inside).double()
-        coverage = (self._nearest < self._real_radii).double().mean()
-        return (inside > 0).double().mean(), (self._deepest < 0).double().mean(), inside.mean() / self._k, coverage
+        return _shares(torch.cat(self._inside).double(), self._nearest < self._real_radii, self._deepest, self._k)
+
+
+def _shares(inside: Tensor, covered: Tensor, depth: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Precision, recall, density and coverage. inside: for each sample, how many real balls it is in, float64; covered:
+    for each real one, whether its ball has a sample in it; depth: how far outside all samples' balls it is.
+    """
+    precision, recall = (inside > 0).double().mean(), (depth < 0).double().mean()
+    return precision, recall, inside.mean() / k, covered.double().mean()
 
 
 @dataclass(frozen=True)
@@ -239,9 +255,12 @@ def pair_scores(features: Tensor, real: RealNeighbours) -> tuple[Tensor, Tensor,
     """
     kind = working_type(features)
     other = _set(real.features, real.middle, kind)
+    in_c = read_in_c(other.features, real.k)
 
     def score(lane: Tensor) -> tuple[Tensor, ...]:
         one = _set(lane, real.middle, kind)
+        if in_c:
+            return _scores_in_c(one, other, real)
         own, cross, radii = _KernelSums(one, one), _KernelSums(one, other), _Radii(one, real.k)
         _form_products(one, one, [own, radii])
         balls = _Balls(one, radii.squared(), other, real)
@@ -250,6 +269,21 @@ def pair_scores(features: Tensor, real: RealNeighbours) -> tuple[Tensor, Tensor,
 
     value, error, *shares = each_lane(score, features)
     return value, error, NeighbourScores(*shares)
+
+
+def _scores_in_c(one: _Set, other: _Set, real: RealNeighbours) -> tuple[Tensor, ...]:
+    """`pair_scores` of one lane, read in C."""
+    _check_neighbours(one, real.k)
+    mine = {"terms": one.terms, "squares": one.squares}
+    own = PairReader(real.k, one.size, {**mine, "other_terms": one.terms, "other_squares": one.squares}, own=True)
+    _form_products(one, one, [own])
+    radii = own["nearest"].add(one.squares).clamp_min_(0)
+    theirs = {"other_terms": other.terms, "other_squares": other.squares}
+    theirs["other_radii"] = real.squared_radii.to(radii.dtype)
+    cross = PairReader(real.k, one.size, {**mine, **theirs, "radii": radii}, own=False)
+    _form_products(one, other, [cross])
+    kernel = discrepancy(own.sums(), cross.sums(), real.within)
+    return *kernel, *_shares(cross["inside"], cross["closest"] < theirs["other_radii"], cross["depth"], real.k)
 
 
 def coverage_null(samples: int, real_samples: int, k: int = NEIGHBOURS) -> float:

@@ -22,7 +22,7 @@ from contextlib import suppress
 from typing import Any
 
 from gan_core.config import GanConfig, InputError
-from gan_core.native.compiler import make_multipliers
+from gan_core.native.compiler import make_common_libraries
 from gan_core.reports import LaneReport
 from results.store import ResultsError, RunFolder
 from sweep.cohort import Cohort, CohortRun, TrainableArray
@@ -116,10 +116,10 @@ def _prepare_local_environment() -> None:
 
 
 def _start_compiling(spec: SweepSpec) -> None:
-    """Makes what every program multiplies with while Ray starts, which mostly waits."""
+    """Makes what programs share while Ray starts, which mostly waits."""
     convolutions = spec.space.base.structure.architecture in ("dcgan", "infogan")
     if spec.conditions().execution == "compiled":
-        threading.Thread(target=make_multipliers, kwargs={"convolutions": convolutions}).start()
+        threading.Thread(target=make_common_libraries, kwargs={"convolutions": convolutions}).start()
 
 
 def _refuse_dead_address(address: str) -> None:

@@ -47,14 +47,20 @@ def multiplying_text(name: str) -> tuple[str, list[str]]:
     return text, ["-ffp-contract=fast"]
 
 
-def make_multipliers(*, convolutions: bool) -> None:
-    """Makes the libraries that sweeps multiply with, in float32, where they are not there yet: some seconds of a core.
-    convolutions: theirs too. Does nothing where there is no compiler.
+def over_lane_header(text: str) -> str:
+    """A text that is written with what `lane.h` defines, whole but for its number type."""
+    return MAP + header("lane.h") + text
+
+
+def make_common_libraries(*, convolutions: bool) -> None:
+    """Makes the libraries that sweeps of any structure need, in float32, where they are not there yet: some seconds of a
+    core. convolutions: theirs too. Does nothing where there is no compiler.
     """
     try:
         for name in (PRODUCT, CONVOLUTIONS[0]) if convolutions else (PRODUCT,):
             text, flags = multiplying_text(name)
             library_file(SINGLE + text, *flags)
+        library_file(SINGLE + over_lane_header(header("pairs.h")))
     except NoCompiler:
         return  # said where something is trained
 

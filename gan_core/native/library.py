@@ -8,8 +8,15 @@ import torch
 from torch import Tensor
 
 from gan_core.native.assembly import NativeSource, text_of
-from gan_core.native.compiler import CONVOLUTIONS, DOUBLE, PRODUCT, SINGLE, header, library_file, multiplying_text
-from gan_core.native.convolutions import MAP
+from gan_core.native.compiler import (
+    CONVOLUTIONS,
+    DOUBLE,
+    PRODUCT,
+    SINGLE,
+    library_file,
+    multiplying_text,
+    over_lane_header,
+)
 
 TYPES = {torch.float32: SINGLE, torch.float64: DOUBLE}
 MEMORY_BYTES = 64  # what a lane's memory starts at a multiple of
@@ -72,7 +79,7 @@ class NativeProgram:
 @cache
 def native_function(text: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
     """The function `program` of a text over `lane.h`, with T for numbers of this type. Raises NoCompiler."""
-    library = _library(MAP + header("lane.h") + text, dtype)
+    library = _library(over_lane_header(text), dtype)
     for name in (PRODUCT, *CONVOLUTIONS):
         if f"{name}(" in text:
             ctypes.c_void_p.in_dll(library, name).value = _multiplying(name, dtype)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gan_core.copying import data_copying, data_copying_error, nearest_distance
 from gan_core.discrepancy import energy_distance
-from gan_core.neighbours import NEIGHBOURS, coverage_null, kernel_distance, prdc, real_neighbours
+from gan_core.neighbours import NEIGHBOURS, coverage_null, kernel_distance, pair_scores, prdc, real_neighbours
 
 Distance = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 REAL = torch.from_numpy(np.random.default_rng(99).standard_normal((50, 3)))
@@ -236,3 +236,22 @@ def test_copies_score_one_poor_samples_zero_and_a_half_of_copies_between():
     assert shares[1] == pytest.approx(0.75, abs=0.1)
     assert shares[2] == pytest.approx(0.5, abs=0.15)
     assert data_copying(torch.zeros(1, 4), torch.zeros(5)).item() == 0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize(("samples", "real", "k"), [(7, 6, 5), (40, 77, 1), (533, 130, 5), (100, 301, 40)])
+def test_pairs_read_in_c_score_as_those_read_by_torch(samples, real, k, dtype, monkeypatch):
+    """Also where samples repeat, so that neighbours are at the same distance, and where one is a real one."""
+    features = drawn(3, samples, 5).to(dtype)
+    features[1, samples // 2 :] = features[1, : samples - samples // 2].clone()
+    reference = (1 + drawn(real, 5, seed=1)).to(dtype)
+    features[2, 0] = reference[0]
+    neighbours = real_neighbours(reference, k)
+
+    def scores() -> Tensor:
+        value, error, shares = pair_scores(features, neighbours)
+        return torch.stack((value, error, *astuple(shares)))
+
+    in_c = scores()
+    monkeypatch.setattr("gan_core.neighbours.read_in_c", lambda *_: False)
+    torch.testing.assert_close(in_c, scores(), rtol=1e-9 if dtype == torch.float64 else 1e-4, atol=1e-6)
