@@ -53,8 +53,8 @@ def over_lane_header(text: str) -> str:
 
 
 def make_common_libraries(*, convolutions: bool) -> None:
-    """Makes the libraries that sweeps of any structure need, in float32, where they are not there yet: some seconds of a
-    core. convolutions: theirs too. Does nothing where there is no compiler.
+    """Makes the libraries that sweeps of any structure need, in float32, where they are not there yet: some seconds of
+    a core. convolutions: theirs too. Does nothing where there is no compiler.
     """
     try:
         for name in (PRODUCT, CONVOLUTIONS[0]) if convolutions else (PRODUCT,):
