@@ -19,7 +19,7 @@ from gan_core.data import Dataset, load_dataset
 from gan_core.health import HealthConfig, signs
 from gan_core.input_error import InputError
 from gan_core.lanes import check_processor, lane_arithmetic
-from gan_core.pace import WHOLE_ARRAY, Pace, largest_call
+from gan_core.pace import WHOLE_ARRAY, Pace, is_out_of_memory, largest_call
 from gan_core.programs import Workplace
 from gan_core.protocol import LATENT_SEED, Scorer
 from gan_core.reports import Death, FidelityReport, LaneReport
@@ -33,7 +33,7 @@ def evaluate(array: LaneArray, scorer: Scorer, health: HealthConfig, started: fl
 
     Every lane must be alive; one whose weights or score are not finite dies here.
     """
-    fidelity, watched = scorer.score(array), array.state.watch.read()
+    fidelity, watched = _scored(array, scorer), array.state.watch.read()
     seconds = (time.monotonic() - started) / array.lanes
     reports = []
     for lane, (found, seen) in enumerate(zip(fidelity, watched, strict=True)):
@@ -52,6 +52,17 @@ def evaluate(array: LaneArray, scorer: Scorer, health: HealthConfig, started: fl
             )
         )
     return reports
+
+
+def _scored(array: LaneArray, scorer: Scorer) -> list[FidelityReport]:
+    """The scores of all lanes. Where memory runs out, once more without what only training needs."""
+    try:
+        return scorer.score(array)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    array.release()
+    return scorer.score(array)
 
 
 def _death_at_a_rung(array: LaneArray, lane: int, score: float) -> Death | None:

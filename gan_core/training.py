@@ -181,6 +181,12 @@ class LaneArray:
             self._chunks[-1].prepare(step)
             start += size
 
+    def release(self) -> None:
+        """Gives back the memory that steps alone need, which they take again when training goes on."""
+        self._chunks = []
+        if self._like.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def dead(self) -> list[Death | None]:
         """Why each lane cannot go on, or None: [L]."""
         return self.state.watch.dead()

@@ -72,13 +72,13 @@ def run_ray(
     if address is None:
         temporary = _short_folder()
         _prepare_local_environment()
+        _start_compiling(spec)
     ray = importlib.import_module("ray")
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": NAMESPACE}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if address is None:
-                _start_compiling(spec)
                 cores = os.cpu_count() or 1
                 ray.init(
                     address="local",

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import is_dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from gan_core.draws import BLOCK_STEPS
 from gan_core.health import HealthConfig
 from gan_core.input_error import InputError
 from gan_core.protocol import LATENT_SEED, Scorer
-from gan_core.reports import Death, LaneReport
+from gan_core.reports import Death, FidelityReport, LaneReport
 from gan_core.scorers import ImageScorer, PlaneScorer, ValueScorer, build_scorer
 from gan_core.scoring import ScoredArray, Workshop, evaluate
 from gan_core.streams import Stream
@@ -74,6 +75,28 @@ def test_a_report_holds_losses_and_what_was_watched_since_the_one_before(gaussia
     assert math.isnan(reports[1].g_loss)
     assert [report.fidelity for report in reports] == scorer.score(twin)
     assert math.isnan(evaluate(array, scorer, HEALTH, time.monotonic())[0].d_loss)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no memory"), RuntimeError("something else")], ids=str)
+def test_where_memory_runs_out_a_rung_is_scored_without_what_training_needs(gaussian, scorer, error):
+    class Short:
+        """Scores where no step's memory is held."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(scorer, name)
+
+        def score(self, array: LaneArray) -> list[FidelityReport]:
+            if array._chunks:
+                raise error
+            return scorer.score(array)
+
+    array, twin = scored(gaussian, cast("Scorer", Short())), scored(gaussian, scorer)
+    if isinstance(error, torch.OutOfMemoryError):
+        for images in (320, 640):  # and training goes on as if nothing had been
+            assert timeless(array.train_to(images)) == timeless(twin.train_to(images))
+    else:
+        with pytest.raises(RuntimeError, match="something else"):
+            array.train_to(320)
 
 
 def test_signs_are_told_by_the_thresholds_and_after_the_grace(gaussian, scorer):
