@@ -1,6 +1,6 @@
 """LaneStudy: sole owner of the Optuna study, its journal, and the rows.
 
-What is on disk, in the order in which it is written, each line synced before the next is:
+What is on disk, in the order in which it is written, each file synced before the next is written:
 
 1. `optuna.jsonl`, Optuna's own journal: what was proposed and what it was told.
 2. `cohorts.jsonl`: which trials a cohort has. A proposal that is in no cohort was interrupted, and is asked for anew.
@@ -16,7 +16,6 @@ from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from gan_core.reports import LaneReport
@@ -24,6 +23,7 @@ from gan_core.version import code_version
 from results.rows import DEAD, GROUPS, Outcome, ResultRow
 from results.store import OLD_OWNER_SECONDS, JsonLines, ResultsError, RunFolder, exclusive
 from sweep.cohort import Cohort
+from sweep.journal import Journal
 from sweep.ladder import Verdict
 from sweep.progress import Snapshot
 from sweep.spec import SweepSpec
@@ -36,18 +36,6 @@ def derived_seed(seed: int, purpose: str, number: int) -> int:
     """The seed of one trial (or of one proposal) of a sweep: 31 bits that depend on nothing else."""
     digest = hashlib.blake2b(f"{seed}:{purpose}:{number}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") >> 1
-
-
-class _NoLock:
-    """The folder is ours alone already (`study_lock`). Optuna's own lock would outlive a killed owner by half a minute,
-    and answers Ctrl-C inside it with another error.
-    """
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
 
 
 class LaneStudy:
@@ -64,6 +52,7 @@ class LaneStudy:
         self._open.enter_context(exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS))
         folder.repair()
         self._rows_file, self._cohorts_file = JsonLines(folder.rows), JsonLines(folder.cohorts)
+        self._journal = Journal(folder.journal)
         self._study = self._open_study()
         self._code = code_version()
         self._optuna_trials: dict[int, int] = {}  # our number -> the trial's id in Optuna's storage
@@ -97,6 +86,7 @@ class LaneStudy:
             for number, trial in zip(numbers, asked, strict=True)
         ]
         cohort = Cohort(len(self._cohorts), tuple(numbers), tuple(configs))
+        self._journal.sync()
         self._cohorts_file.append([{**cohort.plain(), "optuna": [trial._trial_id for trial in asked]}])
         self._admit(cohort, [trial._trial_id for trial in asked])
         self._handed_out.add(cohort.number)
@@ -190,8 +180,7 @@ class LaneStudy:
 
     def _open_study(self) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        lock: Any = _NoLock()  # Optuna does not export the base class it asks for
-        storage = JournalStorage(JournalFileBackend(str(self.folder.journal), lock_obj=lock))
+        storage = JournalStorage(self._journal)
         study = optuna.create_study(storage=storage, study_name=STUDY_NAME, direction="minimize", load_if_exists=True)
         if study.direction is not optuna.study.StudyDirection.MINIMIZE:
             raise ResultsError(f"{self.folder.journal} holds a study that maximises; it is not this run's")
@@ -283,6 +272,7 @@ class LaneStudy:
         for row in rows:
             self._rows[row.trial].append(row)
             self._tell(row)
+        self._journal.sync()
         for cohort in {row.cohort for row in rows}:
             self._forget_checkpoint(cohort)
 

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 from curve_array import CurveArray, curve_level, curve_spec, opened, run_cohorts, run_folder
-from optuna.storages.journal import JournalFileBackend
 from PIL import Image
 
 import sweep.cohort
@@ -25,6 +24,7 @@ from gan_core.reports import Death
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from sweep.cohort import Cohort, CohortRun
+from sweep.journal import Journal
 from sweep.spec import SweepSpec
 from sweep.study import LaneStudy
 
@@ -123,7 +123,7 @@ class Saboteur:
 
 BOUNDARIES = (
     (JsonLines, "append"),
-    (JournalFileBackend, "append_logs"),
+    (Journal, "append_logs"),
     (LaneStudy, "open_cohort"),
     (LaneStudy, "judge"),
     (LaneStudy, "_tell"),
@@ -242,12 +242,12 @@ def test_rows_and_cohorts_torn_in_the_middle_of_a_write_lead_to_the_same_end(tmp
 
 @pytest.mark.parametrize("part", ["half", "all but the line's end"])
 def test_a_torn_journal_leads_to_the_same_end(tmp_path, undisturbed, part):
-    found = list(all_tears(tmp_path, JournalFileBackend, "append_logs", part))
+    found = list(all_tears(tmp_path, Journal, "append_logs", part))
     assert len(found) > 30
     check_same_but_warnings(found, undisturbed)
 
 
-@pytest.mark.parametrize(("owner", "method"), [(JsonLines, "append"), (JournalFileBackend, "append_logs")])
+@pytest.mark.parametrize(("owner", "method"), [(JsonLines, "append"), (Journal, "append_logs")])
 def test_a_torn_line_is_the_only_thing_warned_of_and_is_named(tmp_path, owner, method):
     found = killed_and_resumed(tmp_path, Tearer(owner, method, 3, PARTS["half"]).install)
     name = found.killed.split()[-1]
@@ -281,6 +281,7 @@ import sweep.study  # before the tests' folder is on the path: it has a folder n
 sys.path.append(sys.argv[1])
 from curve_array import CurveArray, run_cohorts
 from results.store import RunFolder
+from sweep.journal import Journal
 from sweep.spec import SweepSpec
 folder = RunFolder(sys.argv[2])
 build = lambda configs: CurveArray(configs, cliff_lr=5e-4, cliff_beta1=0.49, cliff_images=200, rung_seconds=0.01)

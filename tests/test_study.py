@@ -1,7 +1,9 @@
 """LaneStudy: what is proposed, what is answered, and what Optuna is told."""
 
 import math
+import os
 
+import optuna
 import pytest
 from curve_array import (
     CURVE_SPACE,
@@ -14,6 +16,8 @@ from curve_array import (
     run_cohorts,
     run_folder,
 )
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from gan_core.config import GanConfig
@@ -22,7 +26,7 @@ from results.rows import Outcome
 from results.store import JsonLines, ResultsError
 from sweep.cohort import CohortRun
 from sweep.spec import SweepSpec
-from sweep.study import LaneStudy, derived_seed
+from sweep.study import STUDY_NAME, LaneStudy, derived_seed
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 LARGE = {"trials": 24, "lanes_per_cohort": 6, "ladder": {"rungs_images": [100, 300, 900], "keep_fraction": 0.5}}
@@ -443,3 +447,33 @@ def test_the_sampler_learns_to_stay_out_of_a_diverging_region(tmp_path):
     assert 0.4 < sum(random) / 3 < 0.6
     assert sum(tpe) / 3 < 0.7 * sum(random) / 3
     assert all(learnt < guessed for learnt, guessed in zip(tpe, random, strict=True))
+
+
+def test_a_cohort_and_a_rung_wait_for_the_disk_as_often_however_many_trials_they_have(tmp_path, monkeypatch):
+    """And a rung's verdicts, rows and what Optuna is told are on it when they are given."""
+    waits: dict[int, list[int]] = {}
+    for trials in (2, 6):
+        spec = curve_spec(trials=trials, lanes_per_cohort=trials)
+        synced: list[int] = []
+        with opened(spec, run_folder(spec, tmp_path / str(trials))) as study, monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", lambda file, synced=synced: synced.append(os.fstat(file).st_size))
+            cohort = study.open_cohort(trials)
+            assert cohort is not None
+            assert study.folder.journal.stat().st_size in synced
+            opening = len(synced)
+            study.judge(0, 0, list(cohort.trials), [report(1.0)] * trials)
+            assert {study.folder.journal.stat().st_size, study.folder.rows.stat().st_size} <= set(synced)
+            waits[trials] = [opening, len(synced) - opening]
+    assert waits[2] == waits[6] == [2, 2]
+
+
+def test_optunas_own_backend_reads_the_journal(tmp_path):
+    spec = curve_spec()
+    with opened(spec, run_folder(spec, tmp_path)) as study:
+        study.open_cohort(3)
+        mine = [trial.params for trial in study._study.get_trials()]
+    theirs = optuna.load_study(
+        study_name=STUDY_NAME, storage=JournalStorage(JournalFileBackend(str(study.folder.journal)))
+    )
+    assert [trial.params for trial in theirs.get_trials()] == mine
+    assert len(mine) == 3
