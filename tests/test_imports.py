@@ -15,12 +15,14 @@ LONGEST_FILE_LINES = 350
 WITHOUT_TORCH = {
     *("gan_core/__init__.py", "gan_core/version.py", "gan_core/input_error.py", "gan_core/fields.py"),
     *("gan_core/dataset_name.py", "gan_core/combinations.py", "gan_core/config.py", "gan_core/reports.py"),
-    *("gan_core/health.py", "gan_core/conditions.py", "gan_core/cache.py"),
+    *("gan_core/health.py", "gan_core/conditions.py", "gan_core/cache.py", "gan_core/streams.py"),
+    *("gan_core/published_images.py", "gan_core/pictures.py", "gan_core/image_files.py"),
+    *(f"gan_core/native/{name}.py" for name in ("__init__", "compiler", "convolutions", "products")),
 }
 MAY_IMPORT = {
     "torch": {str(p.relative_to(ROOT)) for p in SOURCES if "gan_core" in p.relative_to(ROOT).parts} - WITHOUT_TORCH
     | {"sweep/local_runner.py", "sweep/ray_runner.py", "sweep/final.py"},
-    "optuna": {"search_spaces/space.py", "sweep/study.py", "sweep/ladder.py"},
+    "optuna": {"search_spaces/space.py", "sweep/journal.py", "sweep/study.py", "sweep/ladder.py"},
     "ray": {"sweep/ray_runner.py"},
 }
 OURS = {

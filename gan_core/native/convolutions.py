@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from gan_core.native.products import TYPES, WIDTH
 
 LARGEST_KERNEL = 8
-LARGEST_CONVOLUTION = 400_000_000  # multiply-adds of one that is made here; a library is faster beyond
+LARGEST_CONVOLUTION = 450_000_000  # multiply-adds of one that is made here; a library is faster beyond
 PANEL = 8  # rows of a tile of pixels
 WIDEST = {rows: min(8, 24 // rows) for rows in range(1, PANEL + 1)}  # its vectors: about 24 sums
 WEIGHT_ROWS, WEIGHT_TAPS = 4, 4  # sums that a tile of weights' gradients keeps
