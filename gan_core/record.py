@@ -1,7 +1,8 @@
 """What steps leave to be watched: logits and norms, kept as they are until the end of their block.
 
 A step's own programs only write them down. Losses, accuracies and sums are computed from them for all steps of a block
-at once, by a few calls on tensors of some size in place of dozens on tiny ones in every step.
+at once, by a few calls on tensors of some size in place of dozens on tiny ones in every step. Steps in C are
+watched in C, which needs no record (`gan_core.native.watching`); of them only the rows serve.
 
 K lanes, N batch, R decisions, S D steps of a block, T updates of G in it.
 """
@@ -23,14 +24,14 @@ class StepRecord:
         self._watch, self._game, self._inputs, self._decisions = watch, game, inputs, game.decisions
         like, decisions = inputs["real"], game.decisions
         lanes = len(like)
-        self.d_row, self.g_row = (
+        self._d_row, self._g_row = (
             lane_empty(lanes, (2 * decisions + 3,), like),
             lane_empty(lanes, (decisions + 1,), like),
         )
-        self.d_kept, self.g_kept = (
-            like.new_empty(n, *r.shape) for n, r in ((steps, self.d_row), (updates, self.g_row))
+        self._d_kept, self._g_kept = (
+            like.new_empty(n, *r.shape) for n, r in ((steps, self._d_row), (updates, self._g_row))
         )
-        self.d_row.zero_()
+        self._d_row.zero_()
         self._d_count = 0
         self._turns: list[tuple[Sequence[bool], Sequence[int]]] = []
 
@@ -38,11 +39,11 @@ class StepRecord:
         """What a step writes, by name: logits [K, R], the rest [K], and both rows. A norm is of the gradient of what is
         descended. What a structure lacks stays 0.
         """
-        real, fake, penalty, information, norm = self._discriminator_parts(self.d_row)
+        real, fake, penalty, information, norm = self._discriminator_parts(self._d_row)
         return {
-            **{"d_row": self.d_row, "g_row": self.g_row},
+            **{"d_row": self._d_row, "g_row": self._g_row},
             **{"d_real": real, "d_fake": fake, "d_penalty": penalty, "d_information": information, "d_norm": norm},
-            **{"g_fake": self.g_row[:, : self._decisions], "g_norm": self.g_row[:, self._decisions]},
+            **{"g_fake": self._g_row[:, : self._decisions], "g_norm": self._g_row[:, self._decisions]},
         }
 
     def _discriminator_parts(self, rows: Tensor) -> tuple[Tensor, ...]:
@@ -51,12 +52,12 @@ class StepRecord:
 
     def discriminator(self) -> None:
         """D's step is done."""
-        self.d_kept[self._d_count].copy_(self.d_row)
+        self._d_kept[self._d_count].copy_(self._d_row)
         self._d_count += 1
 
     def generator(self, active: Sequence[bool], images: Sequence[int]) -> None:
         """An update of G is done in the active lanes; images: that D was shown since the lane's last turn [K]."""
-        self.g_kept[len(self._turns)].copy_(self.g_row)
+        self._g_kept[len(self._turns)].copy_(self._g_row)
         self._turns.append((active, images))
 
     def look(self, images: int) -> None:
@@ -67,12 +68,12 @@ class StepRecord:
         """Adds all that is kept to what is watched, and forgets it."""
         loss, smoothing, scale = self._game.loss, self._inputs["smoothing"], self._game.scale
         if self._d_count:
-            kept = self.d_kept[: self._d_count]
+            kept = self._d_kept[: self._d_count]
             real, fake, penalty, information, norm = self._discriminator_parts(kept)
             losses = _per_step(lambda r, f: loss.discriminator(r, f, smoothing.repeat(len(kept))), real, fake)
             self._watch.add_discriminator_steps(losses, real, fake, penalty, information, norm / scale)
         if self._turns:
-            kept = self.g_kept[: len(self._turns)]
+            kept = self._g_kept[: len(self._turns)]
             losses = _per_step(loss.generator, kept[..., : self._decisions])
             self._watch.add_generator_steps(losses, kept[..., self._decisions] / scale, *zip(*self._turns, strict=True))
         self._d_count, self._turns = 0, []
