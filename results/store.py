@@ -11,11 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+SEEDS_APART = 1_000_000  # the number of a trial's confirmation r is r times this, and the trial's own
 OLD_OWNER_SECONDS = 15.0  # how long the study of a killed driver may still hold `study_lock`
 
 
 class ResultsError(ValueError):
     """A folder or file of results is not what it should be. The message is one line: the rule, the value, the fix."""
+
+
+def run_name(run: int) -> str:
+    """How files name a trial, or one of its confirmations."""
+    trial, replicate = run % SEEDS_APART, run // SEEDS_APART
+    return f"trial-{trial:04d}" + (f"-seed-{replicate}" if replicate else "")
 
 
 class RunFolder:
@@ -37,8 +44,20 @@ class RunFolder:
     def checkpoint(self, cohort: int) -> Path:
         return self.checkpoints / f"cohort-{cohort:04d}"
 
-    def trial_samples(self, trial: int) -> Path:
-        return self.samples / f"trial-{trial:04d}.png"
+    def trial_samples(self, run: int) -> Path:
+        return self.samples / f"{run_name(run)}.png"
+
+    def trial_checkpoint(self, run: int) -> Path:
+        """The folder of what is kept of a trial, or of one of its confirmations."""
+        return self.checkpoints / run_name(run)
+
+    def best_generator(self, run: int) -> Path:
+        """G as it was scored at the best rung."""
+        return self.trial_checkpoint(run) / "generator.safetensors"
+
+    def last_state(self, run: int) -> Path:
+        """All that training needs to go on from the last rung."""
+        return self.trial_checkpoint(run) / "last.safetensors"
 
     def holds_run(self) -> bool:
         """Whether a run was begun here. Raises ResultsError when the folder cannot be looked into."""

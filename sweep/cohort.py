@@ -3,8 +3,9 @@
 import json
 import math
 import shutil
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,31 +13,44 @@ from typing import Any, Protocol
 import numpy as np
 
 from gan_core.config import GanConfig, StructureConfig
-from gan_core.reports import LaneReport
+from gan_core.reports import Death, FidelityReport, LaneReport, OutOfMemory
 from results.plots import draw_samples
 from results.store import RunFolder, write_atomically
 from sweep.ladder import Ladder, Verdict
 
 PICTURED_SAMPLES = 64
+LONGEST_REASON = 200  # characters of an error's text that a row keeps
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """The trials that are trained together. trials: their numbers; configs: one for each, in the same order."""
+    """The trials that are trained together. trials: their numbers (`sweep.confirmation.run_number`); configs: one for
+    each, in the same order; derived: what was proposed for each beside its hyperparameters, or nothing. from_rung: the
+    rung that is climbed first, above 0 where they go on from their own checkpoints.
+    """
 
     number: int
     trials: tuple[int, ...]
     configs: tuple[GanConfig, ...]
+    derived: tuple[Mapping[str, Any], ...] = ()
+    from_rung: int = 0
 
     def plain(self) -> dict[str, Any]:
         """As plain values: what is journalled, and what crosses to another process."""
-        return {"cohort": self.number, "trials": list(self.trials), "configs": [c.flatten() for c in self.configs]}
+        return {
+            "cohort": self.number,
+            "trials": list(self.trials),
+            "configs": [c.flatten() for c in self.configs],
+            "derived": [dict(values) for values in self.derived],
+            "from_rung": self.from_rung,
+        }
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> "Cohort":
         """The inverse of `plain`."""
         configs = tuple(GanConfig.unflatten(config) for config in values["configs"])
-        return cls(values["cohort"], tuple(values["trials"]), configs)
+        derived = tuple(values.get("derived", ()))
+        return cls(values["cohort"], tuple(values["trials"]), configs, derived, values.get("from_rung", 0))
 
 
 class TrainableArray(Protocol):
@@ -44,31 +58,43 @@ class TrainableArray(Protocol):
 
     def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> list[LaneReport]: ...
     def keep(self, lanes: Sequence[int]) -> None: ...
+    def take_over(self, sources: Sequence[int], configs: Sequence[GanConfig]) -> None: ...
     def picture(self, lane: int, count: int) -> np.ndarray: ...
     def save(self, path: Path) -> None: ...
-    def load(self, path: Path) -> None: ...
+    def save_lane(self, lane: int, path: Path) -> None: ...
+    def save_generator(self, lane: int, path: Path) -> None: ...
+    def load_lanes(self, places: Sequence[tuple[Path, int]]) -> None: ...
 
 
 class Judge(Protocol):
     """Who decides: the study, here or in another process. One report and one verdict a lane, in the lanes' order."""
 
     def judge(self, cohort: int, rung: int, trials: list[int], reports: list[LaneReport]) -> list[Verdict]: ...
-    def note_images(self, trials: list[int], images: int) -> None: ...
+    def note_images(self, trials: list[int], images: int) -> bool: ...
+    def cut(self, cohort: int) -> None: ...
+
+
+class _Cut(Exception):
+    """The budget is spent, and what is in training is to end at once."""
 
 
 @dataclass
 class _Group:
-    """The trials of one structure, in the order of the array's lanes."""
+    """Trials of one structure, in the order of the array's lanes. array: None where it is not in memory. places: the
+    file and the lane in it from which each trial goes on; empty where they are untrained.
+    """
 
     trials: list[int]
-    array: TrainableArray
+    places: list[tuple[Path, int]] = field(default_factory=list)
+    array: TrainableArray | None = None
 
 
 class CohortRun:
     """A cohort in training. `advance` takes it one rung up; when `done`, every trial of it has an outcome.
 
     What is on disk after each rung is enough to go on from there in another process: at most one rung is trained twice,
-    and none is judged twice.
+    and none is judged twice. Where memory runs out, arrays are split, and trained one after the other; limits, which
+    the caller keeps from cohort to cohort, remembers how many lanes of a structure fit.
     """
 
     def __init__(
@@ -79,17 +105,22 @@ class CohortRun:
         build: Callable[[list[GanConfig]], TrainableArray],
         judge: Judge,
         folder: RunFolder,
+        limits: dict[StructureConfig, int] | None = None,
     ) -> None:
         self.cohort, self.ladder, self.objective, self.judge, self.folder = cohort, ladder, objective, judge, folder
-        self._build = build
+        self._build, self._limits = build, {} if limits is None else limits
         self._configs = dict(zip(cohort.trials, cohort.configs, strict=True))
-        self.rung = 0
+        self._home = folder.checkpoint(cohort.number)
+        self._one_at_a_time = False  # whether arrays are dropped as soon as they are saved
+        self.rung = cohort.from_rung
         self._best: dict[int, float] = {}
         saved = self._latest_checkpoint()
-        if saved is None:
-            self._groups = self._group(list(cohort.trials))
-        else:
+        if saved is not None:
             self._restore(saved)
+        else:
+            self._groups = self._group(list(cohort.trials))
+            if cohort.from_rung:
+                self._continue()
 
     @property
     def done(self) -> bool:
@@ -102,13 +133,18 @@ class CohortRun:
 
     def advance(self) -> list[LaneReport]:
         """Trains to the next rung, saves, is judged, and drops the lanes that do not go on. The reports it was judged
-        by, in the order of `trials` before the call.
+        by, in the order of `trials` before the call; none where the budget was spent on the way.
         """
-        images = self.ladder.rungs_images[self.rung]
-        reports: list[LaneReport] = []
-        for group in self._groups:
-            reports += group.array.train_to(images, partial(self.judge.note_images, group.trials))
-        self._save(reports)
+        partial_folder, final = self._home / f"rung-{self.rung}.partial", self._home / f"rung-{self.rung}"
+        shutil.rmtree(partial_folder, ignore_errors=True)
+        partial_folder.mkdir(parents=True)
+        try:
+            reports = self._train(self.ladder.rungs_images[self.rung], partial_folder, final)
+        except _Cut:
+            self.judge.cut(self.cohort.number)
+            self._groups = []
+            return []
+        self._finish(reports, partial_folder, final)
         self._settle(reports)
         return reports
 
@@ -119,63 +155,153 @@ class CohortRun:
         members: dict[StructureConfig, list[int]] = {}
         for trial in trials:
             members.setdefault(self._configs[trial].structure, []).append(trial)
-        for part in members.values():
+        groups = []
+        for structure, part in members.items():
             part.sort(key=lambda trial: self._configs[trial].lane.discriminator_steps)
-        return [_Group(part, self._build([self._configs[t] for t in part])) for part in members.values()]
+            most = self._limits.get(structure, len(part))
+            groups += [_Group(part[start : start + most]) for start in range(0, len(part), most)]
+        return groups
+
+    def _train(self, images: int, partial_folder: Path, final: Path) -> list[LaneReport]:
+        """Every array to a number of images: trained, drawn and written before the next one begins."""
+        waiting, trained, reports = deque(self._groups), list[_Group](), list[LaneReport]()
+        while waiting:
+            group = waiting.popleft()
+            try:
+                array = group.array = group.array or self._load(group)
+                found = array.train_to(images, partial(self._note, group.trials))
+            except OutOfMemory as error:
+                group.array = None
+                if self._drop_others(trained, waiting):
+                    waiting.appendleft(group)
+                    continue
+                if len(group.trials) > 1:
+                    waiting.extendleft(reversed(self._halves(group)))
+                    continue
+                found = [_out_of_memory(error, self.ladder.rungs_images[self.rung - 1] if self.rung else 0)]
+            else:
+                self._draw(group.trials, array, found)
+                name = f"array-{len(trained)}.safetensors"
+                array.save(partial_folder / name)
+                self._save_trials(group.trials, array, found)
+                group.places = [(final / name, lane) for lane in range(len(group.trials))]
+            if self._one_at_a_time:
+                group.array = None
+            trained.append(group)
+            reports += found
+        self._groups = trained
+        return reports
+
+    def _note(self, trials: list[int], images: int) -> None:
+        if not self.judge.note_images(trials, images):
+            raise _Cut
+
+    def _load(self, group: _Group) -> TrainableArray:
+        array = self._build([self._configs[trial] for trial in group.trials])
+        if group.places:
+            array.load_lanes(group.places)
+        return array
+
+    def _drop_others(self, *parts: Sequence[_Group] | deque[_Group]) -> bool:
+        """Frees the memory of all arrays but one. False when there was nothing to free."""
+        self._one_at_a_time = True
+        held = [group for part in parts for group in part if group.array is not None]
+        for group in held:
+            group.array = None
+        return bool(held)
+
+    def _halves(self, group: _Group) -> list[_Group]:
+        half = (len(group.trials) + 1) // 2
+        self._limits[self._configs[group.trials[0]].structure] = half
+        return [_Group(group.trials[part], group.places[part]) for part in (slice(half), slice(half, None))]
 
     def _settle(self, reports: list[LaneReport]) -> None:
+        """Hears the verdicts, and goes on with the lanes that may; those of a population may take over another's state."""
         trials = self.trials
-        self._draw(trials, reports)
-        verdicts = self.judge.judge(self.cohort.number, self.rung, trials, reports)
-        going = {trial for trial, verdict in zip(trials, verdicts, strict=True) if verdict.goes_on}
+        verdicts = dict(zip(trials, self.judge.judge(self.cohort.number, self.rung, trials, reports), strict=True))
         for group in self._groups:
-            lanes = [lane for lane, trial in enumerate(group.trials) if trial in going]
-            if lanes and len(lanes) < len(group.trials):
+            lanes = [lane for lane, trial in enumerate(group.trials) if verdicts[trial].goes_on]
+            if group.array is not None and lanes and len(lanes) < len(group.trials):
                 group.array.keep(lanes)
             group.trials = [group.trials[lane] for lane in lanes]
+            group.places = [group.places[lane] for lane in lanes]
         self._groups = [group for group in self._groups if group.trials]
+        self._exchange(verdicts)
         self.rung += 1
 
-    def _draw(self, trials: list[int], reports: list[LaneReport]) -> None:
-        """A picture of each trial's samples at its best rung so far."""
-        places = [(group.array, lane) for group in self._groups for lane in range(len(group.trials))]
-        for trial, report, (array, lane) in zip(trials, reports, places, strict=True):
+    def _exchange(self, verdicts: Mapping[int, Verdict]) -> None:
+        for group in self._groups:
+            changes = [verdicts[trial].change for trial in group.trials]
+            if all(change is None for change in changes):
+                continue
+            places, configs = list(group.places), []
+            for lane, (trial, change) in enumerate(zip(group.trials, changes, strict=True)):
+                if change is not None:
+                    self._configs[trial] = change.config
+                    places[lane] = group.places[group.trials.index(change.source)]
+                configs.append(self._configs[trial])
+            if group.array is not None:
+                sources = [t if c is None else c.source for t, c in zip(group.trials, changes, strict=True)]
+                group.array.take_over([group.trials.index(source) for source in sources], configs)
+            group.places = places
+
+    def _draw(self, trials: list[int], array: TrainableArray, reports: list[LaneReport]) -> None:
+        """A picture of each trial's samples, and its generator, at its best rung so far."""
+        for lane, (trial, report) in enumerate(zip(trials, reports, strict=True)):
             score = report.fidelity.values.get(self.objective, math.nan)
-            if report.death is None and score < self._best.get(trial, float("inf")):
+            if report.death is None and score < self._best.get(trial, math.inf):
                 self._best[trial] = score
                 draw_samples(array.picture(lane, PICTURED_SAMPLES), self.folder.trial_samples(trial))
+                array.save_generator(lane, self.folder.best_generator(trial))
 
-    def _save(self, reports: list[LaneReport]) -> None:
-        """One folder a rung, which appears whole: the arrays as they were when `reports` were made."""
-        home = self.folder.checkpoint(self.cohort.number)
-        unfinished, final = home / f"rung-{self.rung}.partial", home / f"rung-{self.rung}"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        for number, group in enumerate(self._groups):
-            group.array.save(unfinished / f"array-{number}.safetensors")
+    def _save_trials(self, trials: list[int], array: TrainableArray, reports: list[LaneReport]) -> None:
+        """At the last rung: what each trial would go on from, were rungs added."""
+        if self.rung == len(self.ladder) - 1:
+            for lane, (trial, report) in enumerate(zip(trials, reports, strict=True)):
+                if report.death is None:
+                    array.save_lane(lane, self.folder.last_state(trial))
+
+    def _finish(self, reports: list[LaneReport], partial_folder: Path, final: Path) -> None:
+        """The rung's folder appears whole: the arrays as they were when `reports` were made."""
         note = {
             "rung": self.rung,
             "groups": [group.trials for group in self._groups],
+            "places": [[(path.name, lane) for path, lane in group.places] for group in self._groups],
+            "configs": {trial: config.flatten() for trial, config in self._configs.items()},
             "reports": [asdict(report) for report in reports],
             "best": self._best,
         }
-        write_atomically(unfinished / "reports.json", json.dumps(note))
+        write_atomically(partial_folder / "reports.json", json.dumps(note))
         shutil.rmtree(final, ignore_errors=True)
-        unfinished.rename(final)
-        for older in home.glob("rung-*"):
+        partial_folder.rename(final)
+        for older in self._home.glob("rung-*"):
             if older != final:
                 shutil.rmtree(older, ignore_errors=True)
 
     def _latest_checkpoint(self) -> Path | None:
-        found = [p for p in self.folder.checkpoint(self.cohort.number).glob("rung-*") if not p.suffix]
+        found = [p for p in self._home.glob("rung-*") if not p.suffix]
         return max(found, key=lambda p: int(p.name.removeprefix("rung-")), default=None)
 
     def _restore(self, path: Path) -> None:
-        """Goes on from a rung that was trained: builds its arrays, loads them, and hears the verdict (again)."""
+        """Goes on from a rung that was trained, and hears the verdict (again). Arrays are built when they train."""
         note = json.loads((path / "reports.json").read_text())
         self.rung = note["rung"]
         self._best = {int(trial): score for trial, score in note["best"].items()}
-        self._groups = [_Group(part, self._build([self._configs[t] for t in part])) for part in note["groups"]]
-        for number, group in enumerate(self._groups):
-            group.array.load(path / f"array-{number}.safetensors")
+        self._configs = {int(trial): GanConfig.unflatten(config) for trial, config in note["configs"].items()}
+        self._groups = [
+            _Group(trials, [(path / name, lane) for name, lane in places])
+            for trials, places in zip(note["groups"], note["places"], strict=True)
+        ]
         self._settle([LaneReport.from_plain(report) for report in note["reports"]])
+
+    def _continue(self) -> None:
+        """Goes on from the trials' own last states: rungs were added to a finished sweep."""
+        for group in self._groups:
+            group.places = [(self.folder.last_state(trial), 0) for trial in group.trials]
+
+
+def _out_of_memory(error: OutOfMemory, images: int) -> LaneReport:
+    """The report of a lane that does not fit by itself."""
+    unscored = FidelityReport({}, "", "")
+    death = Death("out_of_memory", " ".join(str(error).split())[:LONGEST_REASON])
+    return LaneReport(images, math.nan, math.nan, unscored, {}, (), death, 0.0, "")

@@ -1,19 +1,35 @@
 """The rungs, and the rule that prunes. Pure logic: plain numbers in, a verdict with its reason out."""
 
 import math
+from bisect import bisect_left, insort
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
-from gan_core.config import InputError
+from gan_core.config import GanConfig, InputError, nearest
+from results.pareto import pareto_ranks
 from results.rows import Outcome
+
+Rule = Literal["asha", "hyperband", "none"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+STANDARD_ERRORS = 2.0  # a difference smaller than so many of them prunes nobody
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of a lane of a population: a copy of the trial `source` as it stands, going on with `config`."""
+
+    source: int
+    config: GanConfig
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the study answers for a lane at a rung. RUNNING: it goes on."""
+    """What the study answers for a lane at a rung. RUNNING: it goes on, as it is or with a change."""
 
     outcome: Outcome
     reason: str
+    change: Change | None = None
 
     @property
     def goes_on(self) -> bool:
@@ -21,49 +37,140 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """How a lane stands when it reached a rung: its best so far, a number for each objective, lower is better; errors:
+    their standard errors, 0 where there are none.
+    """
+
+    best: tuple[float, ...]
+    errors: tuple[float, ...]
+
+    @property
+    def known(self) -> bool:
+        return not any(map(math.isnan, self.best))
+
+    @property
+    def hopeful(self) -> tuple[float, ...]:
+        """The best so far, were it better by STANDARD_ERRORS of its standard errors."""
+        return tuple(b - STANDARD_ERRORS * e for b, e in zip(self.best, self.errors, strict=True))
+
+
+@dataclass
+class Reached:
+    """All that have reached one rung of one bracket alive: their best so far at that rung."""
+
+    values: list[tuple[float, ...]] = field(default_factory=list)
+
+    def add(self, standings: Sequence[Standing]) -> None:
+        """Takes in lanes that reached the rung together. Those whose score is not a number count for nothing."""
+        for standing in standings:
+            if standing.known:
+                insort(self.values, standing.best)
+
+    def rank(self, best: tuple[float, ...]) -> int:
+        """1 + how many are better. With several objectives: fewer fronts below it, and on the same front a lower first
+        objective, as multi-objective ASHA sorts (Schmucker et al. 2021, section 3), which breaks ties by spread.
+        """
+        if len(best) == 1:
+            return 1 + bisect_left(self.values, best)
+        import numpy as np
+
+        ranks = pareto_ranks(np.array([best, *self.values]))
+        return 1 + sum(
+            (rank, value[0]) < (ranks[0], best[0]) for rank, value in zip(ranks[1:], self.values, strict=True)
+        )
+
+
+@dataclass(frozen=True)
 class Ladder:
     """rungs_images: the budgets, in real images shown to D, at which lanes are judged, rising.
     keep_fraction: the share of the lanes that have reached a rung which may go on, in (0, 1]; 1 prunes nobody.
+    rule: `asha`, rank among all that reached the rung; `hyperband`, the same in brackets, of which each begins to prune
+    a rung later; `none`. grace_images: nobody is pruned before so many. patience_rungs: a lane that has not improved
+    for so many rungs ends; 0: never.
     """
 
     rungs_images: tuple[int, ...]
     keep_fraction: float
+    rule: Rule = "asha"
+    grace_images: int = 0
+    patience_rungs: int = 0
 
     def __post_init__(self) -> None:
         rungs = self.rungs_images
-        if not rungs or any(not isinstance(r, int) or isinstance(r, bool) or r < 1 for r in rungs):
+        if not rungs or any(not _is_whole(r, 1) for r in rungs):
             raise InputError(f"ladder.rungs_images must be whole numbers of at least 1, got {list(rungs)}")
         if any(low >= high for low, high in zip(rungs, rungs[1:], strict=False)):
             raise InputError(f"ladder.rungs_images must rise, got {list(rungs)}")
         keep = self.keep_fraction
         if not isinstance(keep, int | float) or isinstance(keep, bool) or not 0 < keep <= 1:
             raise InputError(f"ladder.keep_fraction must be above 0 and at most 1, got {self.keep_fraction!r}")
+        if self.rule not in RULES:
+            raise InputError(f"unknown ladder.rule {self.rule!r}; {nearest(str(self.rule), RULES)}")
+        for name in ("grace_images", "patience_rungs"):
+            if not _is_whole(getattr(self, name), 0):
+                raise InputError(f"ladder.{name} must be a whole number of at least 0, got {getattr(self, name)!r}")
 
     def __len__(self) -> int:
         return len(self.rungs_images)
 
-    def judge(self, rung: int, score: float, reached: Sequence[float]) -> Verdict:
-        """A lane with this best score so far, among the best scores of all that reached the rung (its own included).
-
-        Lower is better; what is not a number goes nowhere. The best max(1, floor(keep_fraction * count)) go on, ties
-        included: asynchronous successive halving (Li et al. 2020, algorithm 2), with at least one survivor so that a
-        first small cohort is not lost. All lanes that reach a rung together must be in `reached` before the first is
-        judged; then their order is nothing.
+    def bracket(self, draw: float) -> int:
+        """The bracket of a trial, from a draw in [0, 1): lanes of bracket b are first judged at rung b, and with others
+        of their bracket alone. Always 0 but for Hyperband, whose bracket b has a share of about keep^b / (top - b + 1)
+        of the trials, top the last rung's number (Li et al. 2018, algorithm 1: each bracket costs the same).
         """
-        if math.isnan(score):
+        if self.rule != "hyperband":
+            return 0
+        top = len(self) - 1
+        weights = [self.keep_fraction**b / (top - b + 1) for b in range(top + 1)]
+        total = 0.0
+        for b, weight in enumerate(weights):
+            total += weight / sum(weights)
+            if draw < total:
+                return b
+        return top
+
+    def judge(self, rung: int, bracket: int, standing: Standing, reached: Reached) -> Verdict:
+        """A lane among all of its bracket that reached the rung, itself included, better ones first.
+
+        The best max(1, floor(keep_fraction * count)) go on, ties included: asynchronous successive halving (Li et al.
+        2020, algorithm 2), with at least one survivor so that a first small cohort is not lost. So does one that is
+        worse than them by less than STANDARD_ERRORS of its score's standard error. All lanes that reach a rung together
+        must be in `reached` before the first is judged; then their order is nothing.
+        """
+        if not standing.known:
             return Verdict(Outcome.PRUNED, "its score is not a number")
-        rank = 1 + sum(other < score for other in reached)
+        rank, count = reached.rank(standing.best), len(reached.values)
         if rung == len(self) - 1:
-            return Verdict(Outcome.COMPLETED, f"rank {rank} of {len(reached)} at the last rung")
-        places = max(1, math.floor(self.keep_fraction * len(reached) + 1e-9))
+            return Verdict(Outcome.COMPLETED, f"rank {rank} of {count} at the last rung")
+        if self.rule == "none" or rung < bracket or self.rungs_images[rung] < self.grace_images:
+            return Verdict(Outcome.RUNNING, f"rank {rank} of {count}, nobody is pruned here")
+        places = max(1, math.floor(self.keep_fraction * count + 1e-9))
         if rank <= places:
-            return Verdict(Outcome.RUNNING, f"rank {rank} of {len(reached)}")
-        return Verdict(Outcome.PRUNED, f"rank {rank} of {len(reached)} at rung {rung}, the best {places} go on")
+            return Verdict(Outcome.RUNNING, f"rank {rank} of {count}")
+        if reached.rank(standing.hopeful) <= places:
+            return Verdict(Outcome.RUNNING, f"rank {rank} of {count}, within twice its standard error of the best {places}")
+        return Verdict(Outcome.PRUNED, f"rank {rank} of {count} at rung {rung}, the best {places} go on")
+
+    def is_plateau(self, course: Sequence[Standing]) -> bool:
+        """Whether a lane, by its standings rung by rung, has not improved for `patience_rungs` rungs by more than
+        STANDARD_ERRORS of its standard error, in the first objective.
+        """
+        patience = self.patience_rungs
+        if not patience or len(course) <= patience:
+            return False
+        before, now = course[-1 - patience], course[-1]
+        return now.best[0] >= before.best[0] - STANDARD_ERRORS * before.errors[0]
 
     def expected_images(self, trials: int) -> int:
-        """Images shown in all, if exactly keep_fraction of the trials go on at each rung."""
+        """Images shown in all, if exactly keep_fraction of the trials go on at each rung where any are pruned."""
         total, previous, alive = 0.0, 0, float(trials)
         for images in self.rungs_images:
             total += alive * (images - previous)
-            previous, alive = images, max(1.0, alive * self.keep_fraction)
+            pruning = self.rule != "none" and images >= self.grace_images
+            previous, alive = images, max(1.0, alive * self.keep_fraction) if pruning else alive
         return round(total)
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from gan_core.config import GanConfig, InputError
+from gan_core.config import GanConfig, InputError, StructureConfig
 from gan_core.lanes import lane_arithmetic
 from gan_core.scoring import Workshop
 from results.store import RunFolder
@@ -21,12 +21,13 @@ class _WatchedStudy:
 
     def __init__(self, study: LaneStudy, watch: Watch) -> None:
         self._study, self._watch = study, watch
-        self.judge = study.judge
+        self.judge, self.cut = study.judge, study.cut
 
-    def note_images(self, trials: list[int], images: int) -> None:
-        self._study.note_images(trials, images)
+    def note_images(self, trials: list[int], images: int) -> bool:
+        goes_on = self._study.note_images(trials, images)
         if self._watch.due():
             self._watch.show(self._study.snapshot())
+        return goes_on
 
 
 def run_local(
@@ -51,8 +52,10 @@ def run_local(
             if build is None:
                 device = "cpu" if wanted == 0 else "auto"
                 build = Workshop(spec.conditions(), device).build
+            limits: dict[StructureConfig, int] = {}
+            judge = _WatchedStudy(study, watch)
             while (cohort := study.open_cohort(size)) is not None:
-                run = CohortRun(cohort, spec.ladder, study.objective, build, _WatchedStudy(study, watch), folder)
+                run = CohortRun(cohort, spec.ladder, study.objective, build, judge, folder, limits)
                 while not run.done:
                     run.advance()
                     watch.show(study.snapshot())

@@ -226,8 +226,8 @@ def _last_line(error: BaseException) -> str:
 
 
 def _searcher(study: Any, size: int) -> Any:
-    """A Tune Searcher over the study's cohorts. What it proposes is never None before the end: a cohort can be opened
-    at any time until all trials are handed out.
+    """A Tune Searcher over the study's cohorts. It has nothing to propose (None) only while the last of a search are in
+    training whose finalists are to be confirmed.
     """
     ray = importlib.import_module("ray")
     base = importlib.import_module("ray.tune.search").Searcher
@@ -237,10 +237,10 @@ def _searcher(study: Any, size: int) -> Any:
             super().__init__()
             self._cohorts: dict[str, int] = {}
 
-        def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
             cohort = ray.get(study.open_cohort.remote(size))
             if cohort is None:
-                return base.FINISHED
+                return None if ray.get(study.is_waiting.remote()) else base.FINISHED
             self._cohorts[trial_id] = cohort.number
             return {"cohort": cohort.plain()}
 
@@ -263,8 +263,11 @@ class _RemoteStudy:
 
     def __init__(self, study: Any) -> None:
         self._study = study
-        self._get = importlib.import_module("ray").get
-        self._noted = 0
+        self._ray = importlib.import_module("ray")
+        self._noted, self._answer = 0, None
+
+    def _get(self, future: Any) -> Any:
+        return self._ray.get(future)
 
     def judge(self, cohort: int, rung: int, trials: list[int], reports: list[LaneReport]) -> list[Verdict]:
         return self._get(self._study.judge.remote(cohort, rung, trials, reports))
@@ -272,10 +275,16 @@ class _RemoteStudy:
     def note_failure(self, cohort: int, reason: str) -> None:
         self._get(self._study.note_failure.remote(cohort, reason))
 
-    def note_images(self, trials: list[int], images: int) -> None:
-        if images < self._noted or images - self._noted >= NOTE_EVERY_IMAGES:
-            self._noted = images
-            self._study.note_images.remote(trials, images)
+    def cut(self, cohort: int) -> None:
+        self._get(self._study.cut.remote(cohort))
+
+    def note_images(self, trials: list[int], images: int) -> bool:
+        """Whether to go on, as the study answered the note before this one: training waits for no answer."""
+        if self._noted <= images < self._noted + NOTE_EVERY_IMAGES:
+            return True
+        self._noted = images
+        before, self._answer = self._answer, self._study.note_images.remote(trials, images)
+        return before is None or bool(self._get(before))
 
 
 def _trainable_class() -> Any:
@@ -297,7 +306,7 @@ def _trainable_class() -> Any:
         ) -> None:
             self._spec, self._folder, self._build = spec, folder, build
             self._run: CohortRun | None = None
-            self._wanted = config
+            self._wanted, self._limits = config, {}
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self._run, self._wanted = None, new_config
@@ -338,6 +347,8 @@ def _trainable_class() -> Any:
                 self._build = Workshop(self._spec.conditions(), "cuda" if wants_gpu else "cpu").build
             cohort = Cohort.from_plain(self._wanted["cohort"])
             objective = self._spec.objective
-            return CohortRun(cohort, self._spec.ladder, objective, self._build, self._study, self._folder)
+            return CohortRun(
+                cohort, self._spec.ladder, objective, self._build, self._study, self._folder, self._limits
+            )
 
     return CohortTrainable

@@ -10,11 +10,11 @@ from gan_core.conditions import Conditions
 from gan_core.config import InputError, StructureConfig
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.image_files import FILE_KINDS, Request, read_image_files
-from results.rows import Outcome
-from results.store import OLD_OWNER_SECONDS, JsonLines, RunFolder, exclusive, write_atomically
+from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
 from results.table import ResultsTable
 from sweep.progress import Watch
 from sweep.spec import SweepSpec
+from sweep.standings import Standings
 
 FITTED_FEATURES = ("auto", "classifier", "pca")  # extractors that are made here, from the data set alone
 
@@ -26,26 +26,28 @@ def run_sweep(
     local: bool = False,
     address: str | None = None,
     download: bool = False,
+    extend: bool = False,
 ) -> ResultsTable:
     """Runs a sweep to its end, or goes on with one, or finds it finished; its progress is printed.
 
     out: the run's folder, `runs/<name>` without it. local: in this process, without Ray. address: a running Ray
     cluster; without it one starts on this machine and ends with the sweep. download: let torchvision fetch a missing
-    data set.
+    data set. extend: the run that is there may be given more trials, further rungs (the best of those that completed go
+    on from where they ended), another budget or other confirmations.
 
     Raises InputError or ResultsError (one line each) for what a person can mend; KeyboardInterrupt passes through, with
     all that was reported on disk.
     """
     folder = RunFolder(out or Path("runs") / spec.name)
     _refuse_foreign_folder(folder)
-    _refuse_other_spec(spec, folder)
+    _refuse_other_spec(spec, folder, extend)
     check_files(spec.space.base.structure, spec.conditions(), download)
     folder.create()
     with exclusive(folder.driver_lock):
-        _refuse_other_spec(spec, folder)
+        _refuse_other_spec(spec, folder, extend)
         with exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS):
             folder.repair()  # here, where a person sees the warning; the study may live in another process
-        if not is_finished(folder, spec.trials):
+        if not is_finished(spec, folder):
             if folder.spec.exists():
                 print(f"going on with {folder.path}")
             write_atomically(folder.spec, spec.to_yaml())
@@ -57,10 +59,9 @@ def run_sweep(
     return table
 
 
-def is_finished(folder: RunFolder, trials: int) -> bool:
-    """Whether so many trials of a run have ended."""
-    rows = JsonLines(folder.rows).read()
-    return len({row["trial"] for row in rows if row["outcome"] != Outcome.RUNNING}) >= trials
+def is_finished(spec: SweepSpec, folder: RunFolder) -> bool:
+    """Whether a run has done all that a spec asks for."""
+    return folder.rows.exists() and Standings.load(spec, folder).finished
 
 
 def _run(spec: SweepSpec, folder: RunFolder, local: bool, address: str | None) -> None:
@@ -87,14 +88,18 @@ def _refuse_foreign_folder(folder: RunFolder) -> None:
         raise InputError(f"{path} exists and is no run folder; give another --out or --name")
 
 
-def _refuse_other_spec(spec: SweepSpec, folder: RunFolder) -> None:
+def _refuse_other_spec(spec: SweepSpec, folder: RunFolder, extend: bool) -> None:
     if not folder.holds_run():
+        if extend:
+            raise InputError(f"{folder.path} holds no run that could be extended; leave --extend out to begin one")
         return
-    if changed := SweepSpec.from_yaml(folder.spec).differences(spec):
-        raise InputError(
-            f"{folder.path} holds a run with another spec; these keys differ: {', '.join(changed)}; "
-            "give another --name or --out, or take the change back"
-        )
+    there = SweepSpec.from_yaml(folder.spec)
+    if not (changed := there.differences(spec, extended=extend)):
+        return
+    mend = "give another --name or --out, or take the change back"
+    if not extend and not there.differences(spec, extended=True):
+        mend = "add --extend to go on with it so, or take the change back"
+    raise InputError(f"{folder.path} holds a run with another spec; these keys differ: {', '.join(changed)}; {mend}")
 
 
 def check_files(structure: StructureConfig, conditions: Conditions, download: bool) -> None:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,18 +13,29 @@ from gan_core.conditions import Conditions, Execution, Precision, ScoringConfig,
 from gan_core.config import HYPERPARAMETERS, LARGEST_SEED, InputError, nearest
 from gan_core.dataset_name import LABELLED_KINDS, DatasetName, parse_dataset_name
 from gan_core.health import HealthConfig
+from results.store import SEEDS_APART
 from search_spaces.space import SearchSpace, check_keys, parse_yaml, read_yaml
+from sweep.budget import Budget
+from sweep.confirmation import ConfirmConfig
 from sweep.ladder import Ladder
+from sweep.population import PopulationConfig
+from sweep.samplers import SamplerConfig, check_sampler
+from sweep.trackers import parse_tracking
 
 DEFAULT_SPACE = "digits"
-SAMPLERS = ("tpe", "random")
 LONGEST_NAME = 100
 LARGEST_AUTO_COHORT = 32
 # An automatic cohort leaves the sampler so many looks at what came out before the last is proposed. On processors lanes
 # gain little from company, and proposals from every look.
 COHORTS_PER_SLOT, COHORTS_PER_GPU_SLOT = 16, 4
-WHERE_IT_RUNS = ("data_root", "lanes_per_call", "resources")  # keys that may differ when a run is resumed
-PARTS = ("space", "ladder", "resources", "scoring", "health")  # keys that are mappings
+WHERE_IT_RUNS = ("data_root", "lanes_per_call", "resources", "tracking")  # keys that may differ when a run is resumed
+EXTENDED = ("trials", "ladder.rungs_images", "budget", "confirm", "keep_checkpoints")  # and these with --extend
+SECTIONS: Mapping[str, type] = {  # keys that are mappings, each read into a class
+    **{"scoring": ScoringConfig, "health": HealthConfig, "budget": Budget},
+    **{"confirm": ConfirmConfig, "population": PopulationConfig},
+}
+PARTS = ("space", "ladder", "resources", "objective", "sampler", "enqueue", "tracking", *SECTIONS)  # not taken as they are
+COSTS = ("seconds",)  # objectives that are no scores: what a trial costs
 
 
 def objectives(dataset: DatasetName) -> tuple[str, ...]:
@@ -68,11 +80,13 @@ class Resources:
 class SweepSpec:
     """A sweep. Defaults are those of `gan-sweep run` alone: 32 trials of the mlp family on the 8x8 digits.
 
-    objective: the score that is minimised; `fidelity` is the data set's own, corrected by its floor, and far worse
-    where modes are missing. scoring: the protocol of the scores; health: thresholds of the signs of trouble;
-    skip_corrupt_images, precision, execution, lanes_per_call: see `gan_core.conditions`. seed: of the sampler and,
-    with a trial's number, of each trial.
-    Raises InputError when a value does not fit.
+    objectives: the scores that are minimised, and `seconds`, what a trial's training takes; the first is a score, and
+    decides which rung stands for a trial. `fidelity` is the data set's own, corrected by its floor, and far worse where
+    modes are missing. enqueue: known points, by dotted names (what is not named is the base's), tried after trial 0.
+    scoring: the protocol of the scores; health: thresholds of the signs of trouble; skip_corrupt_images, precision,
+    execution, lanes_per_call: see `gan_core.conditions`. keep_checkpoints: of how many ended trials the best generator
+    and the last state are kept. tracking: see `sweep.trackers`. seed: of the sampler and, with a trial's number, of each
+    trial. Raises InputError when a value does not fit.
     """
 
     name: str = DEFAULT_SPACE
@@ -83,8 +97,14 @@ class SweepSpec:
     lanes_per_call: int | Literal["auto"] = "auto"
     precision: Precision = "float32"
     execution: Execution = "compiled"
-    objective: str = "fidelity"
-    sampler: str = "tpe"
+    objectives: tuple[str, ...] = ("fidelity",)
+    sampler: SamplerConfig = SamplerConfig()
+    enqueue: tuple[Mapping[str, Any], ...] = ()
+    population: PopulationConfig | None = None
+    confirm: ConfirmConfig = ConfirmConfig()
+    budget: Budget = Budget()
+    keep_checkpoints: int = 4
+    tracking: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     data_root: str | None = None
     skip_corrupt_images: bool = False
@@ -96,26 +116,58 @@ class SweepSpec:
         name = self.name
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or "/" in name or name in (".", ".."):
             raise InputError(f"name must be a folder's name of up to {LONGEST_NAME} characters, got {name!r}")
-        if not _is_whole(self.trials) or self.trials < 1:
-            raise InputError(f"trials must be a whole number of at least 1, got {self.trials!r}")
+        for key, low, high in (("trials", 1, SEEDS_APART - 1), ("keep_checkpoints", 0, SEEDS_APART), ("seed", 0, LARGEST_SEED)):
+            value = getattr(self, key)
+            if not _is_whole(value) or not low <= value <= high:
+                raise InputError(f"{key} must be a whole number from {low} to {high}, got {value!r}")
         lanes = self.lanes_per_cohort
         if lanes != "auto" and (not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1):
             raise InputError(f"lanes_per_cohort must be 'auto' or a whole number of at least 1, got {lanes!r}")
-        if self.sampler not in SAMPLERS:
-            raise InputError(f"unknown sampler {self.sampler!r}; {nearest(str(self.sampler), SAMPLERS)}")
-        if not _is_whole(self.seed) or not 0 <= self.seed <= LARGEST_SEED:
-            raise InputError(f"seed must be a whole number from 0 to {LARGEST_SEED}, got {self.seed!r}")
         if self.data_root is not None and not isinstance(self.data_root, str):
             raise InputError(f"data_root must be a folder, got {self.data_root!r}")
         if not isinstance(self.skip_corrupt_images, bool):
             raise InputError(f"skip_corrupt_images must be true or false, got {self.skip_corrupt_images!r}")
+        self._check_objectives()
+        parse_tracking(self.tracking)
+        check_sampler(self.sampler, self.space, self.trials, len(self.known_points), len(self.objectives))
+        self.conditions()  # which checks what is its own
+
+    def _check_objectives(self) -> None:
         dataset = self.space.base.structure.dataset
         known = objectives(parse_dataset_name(dataset))
-        if self.objective not in known:
-            raise InputError(
-                f"unknown objective {self.objective!r} on {dataset}; {nearest(str(self.objective), known)}"
-            )
-        self.conditions()  # which checks what is its own
+        if not self.objectives:
+            raise InputError(f"objective must name at least one score: {', '.join(known)}")
+        for place, name in enumerate(self.objectives):
+            allowed = (*known, *COSTS) if place else known
+            if name not in allowed:
+                where = "a further objective" if place else "objective"
+                raise InputError(f"unknown {where} {name!r} on {dataset}; {nearest(str(name), allowed)}")
+            if name in self.objectives[:place]:
+                raise InputError(f"objective {name!r} stands twice; name each once")
+
+    @property
+    def objective(self) -> str:
+        """The first objective, a score: it decides which rung stands for a trial."""
+        return self.objectives[0]
+
+    @cached_property
+    def known_points(self) -> list[dict[str, Any]]:
+        """What the first trials are, as a sampler would propose it: trial 0, the base, then `enqueue`. Raises InputError
+        where a point lies outside the space or breaks a constraint of it.
+        """
+        points = [self.space.parameters_of({})]
+        for place, values in enumerate(self.enqueue):
+            if not isinstance(values, Mapping):
+                raise InputError(f"enqueue must list mappings of dotted names to values, got {values!r}")
+            try:
+                point = self.space.parameters_of(values)
+                broken = self.space.violations(self.space.configuration(point, seed=0))
+            except InputError as error:
+                raise InputError(f"point {place + 1} of enqueue: {error}") from error
+            if broken:
+                raise InputError(f"point {place + 1} of enqueue breaks {next(iter(broken))!r}; change or remove it")
+            points.append(point)
+        return points[: self.trials]
 
     def conditions(self) -> Conditions:
         """What a process must know to train any trial of this sweep."""
@@ -162,22 +214,28 @@ class SweepSpec:
                 fixed[key] = value
             else:
                 _assign(values, key, value)
-        check_keys(values, tuple(f.name for f in fields(cls)), "the spec")
+        keys = [f.name for f in fields(cls) if f.name != "objectives"]
+        check_keys(values, (*keys, "objective"), "the spec")
         given: dict[str, Any] = {k: v for k, v in values.items() if k not in PARTS}
         space = SearchSpace.load(_space_source(values.get("space", DEFAULT_SPACE)))
         given["space"] = space.fix(fixed)
         given.setdefault("name", space.name)
         if "ladder" in values:
-            part = _mapping(values["ladder"], ("rungs_images", "keep_fraction"), "ladder")
-            rungs = part.get("rungs_images", cls.ladder.rungs_images)
-            if not isinstance(rungs, list | tuple):
-                raise InputError(f"ladder.rungs_images must be a list of whole numbers, got {rungs!r}")
-            given["ladder"] = Ladder(tuple(rungs), part.get("keep_fraction", cls.ladder.keep_fraction))
+            given["ladder"] = _parse_ladder(values["ladder"], cls.ladder)
         if "resources" in values:
             part = _mapping(values["resources"], ("gpus_per_cohort", "cpus_per_cohort"), "resources")
             given["resources"] = Resources(**part)
-        for key, part_class in (("scoring", ScoringConfig), ("health", HealthConfig)):
-            if key in values:
+        if "objective" in values:
+            named = values["objective"]
+            given["objectives"] = tuple(named) if isinstance(named, list | tuple) else (named,)
+        if "sampler" in values:
+            given["sampler"] = SamplerConfig.parse(values["sampler"])
+        if "enqueue" in values:
+            given["enqueue"] = _parse_points(values["enqueue"])
+        if "tracking" in values:
+            given["tracking"] = parse_tracking(values["tracking"])
+        for key, part_class in SECTIONS.items():
+            if values.get(key) is not None:
                 given[key] = parse_section(part_class, key, values[key])
         return cls(**given)
 
@@ -187,16 +245,19 @@ class SweepSpec:
             "name": self.name,
             "space": self.space.plain(),
             "trials": self.trials,
-            "ladder": {
-                "rungs_images": list(self.ladder.rungs_images),
-                "keep_fraction": float(self.ladder.keep_fraction),
-            },
+            "ladder": {**asdict(self.ladder), "rungs_images": list(self.ladder.rungs_images)},
             "lanes_per_cohort": self.lanes_per_cohort,
             "lanes_per_call": self.lanes_per_call,
             "precision": self.precision,
             "execution": self.execution,
-            "objective": self.objective,
-            "sampler": self.sampler,
+            "objective": self.objective if len(self.objectives) == 1 else list(self.objectives),
+            "sampler": self.sampler.plain(),
+            "enqueue": [dict(point) for point in self.enqueue],
+            "population": asdict(self.population) if self.population else None,
+            "confirm": asdict(self.confirm),
+            "budget": asdict(self.budget),
+            "keep_checkpoints": self.keep_checkpoints,
+            "tracking": dict(self.tracking),
             "seed": self.seed,
             "data_root": self.data_root,
             "skip_corrupt_images": self.skip_corrupt_images,
@@ -212,17 +273,40 @@ class SweepSpec:
         """`plain` as YAML."""
         return yaml.safe_dump(self.plain(), sort_keys=False, width=100)
 
-    def differences(self, other: "SweepSpec") -> list[str]:
-        """Dotted keys in which two specs differ, but for where they run: what forbids resuming one as the other."""
+    def differences(self, other: "SweepSpec", *, extended: bool = False) -> list[str]:
+        """Dotted keys in which two specs differ, but for where they run: what forbids resuming one as the other.
+        extended: `other` may have more trials and further rungs, another budget and other confirmations.
+        """
         mine, theirs = _flat(self.plain()), _flat(other.plain())
-        keys = [k for k in {**mine, **theirs} if k.split(".")[0] not in WHERE_IT_RUNS]
-        return [k for k in keys if mine.get(k) != theirs.get(k)]
+        free = (*WHERE_IT_RUNS, *(EXTENDED if extended else ()))
+        found = [k for k in {**mine, **theirs} if k not in free and k.split(".")[0] not in free]
+        found = [k for k in found if mine.get(k) != theirs.get(k)]
+        before, after = self.ladder.rungs_images, other.ladder.rungs_images
+        if extended and other.trials < self.trials:
+            found.append("trials (fewer)")
+        if extended and after[: len(before)] != before:
+            found.append("ladder.rungs_images (rungs may only be added at its end)")
+        return found
 
 
 def _space_source(value: Any) -> str | Mapping[str, Any]:
     if not isinstance(value, str | Mapping):
         raise InputError(f"space must be a name, a .yaml file or a mapping, got {value!r}")
     return value
+
+
+def _parse_ladder(value: Any, default: Ladder) -> Ladder:
+    part = _mapping(value, tuple(f.name for f in fields(Ladder)), "ladder")
+    rungs = part.get("rungs_images", default.rungs_images)
+    if not isinstance(rungs, list | tuple):
+        raise InputError(f"ladder.rungs_images must be a list of whole numbers, got {rungs!r}")
+    return replace(default, **{**part, "rungs_images": tuple(rungs)})
+
+
+def _parse_points(value: Any) -> tuple[Mapping[str, Any], ...]:
+    if not isinstance(value, list | tuple):
+        raise InputError(f"enqueue must list mappings of dotted names to values, got {value!r}")
+    return tuple(value)
 
 
 def _mapping(value: Any, known: tuple[str, ...], where: str) -> Mapping[str, Any]:

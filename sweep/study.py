@@ -1,4 +1,4 @@
-"""LaneStudy: sole owner of the Optuna study, its journal, and the rows.
+"""LaneStudy: sole owner of a run: it hands out cohorts, answers how their lanes go on, and remembers everything.
 
 What is on disk, in the order in which it is written, each file synced before the next is written:
 
@@ -8,34 +8,28 @@ What is on disk, in the order in which it is written, each file synced before th
    and not yet told Optuna; the next owner tells it (`_catch_up`), so no trial is lost, and none counts twice.
 """
 
-import hashlib
 import math
 import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
-import optuna
-from optuna.storages import JournalStorage
-from optuna.trial import TrialState
-
+from gan_core.config import GanConfig
 from gan_core.reports import LaneReport
 from gan_core.version import code_version
-from results.rows import DEAD, GROUPS, Outcome, ResultRow
-from results.store import OLD_OWNER_SECONDS, JsonLines, ResultsError, RunFolder, exclusive
-from sweep.cohort import Cohort
-from sweep.journal import Journal
+from results.rows import DEAD, Outcome, ResultRow
+from results.store import OLD_OWNER_SECONDS, JsonLines, RunFolder, exclusive
+from sweep.cohort import LONGEST_REASON, Cohort
+from sweep.confirmation import trial_and_replicate
 from sweep.ladder import Verdict
 from sweep.progress import Snapshot
+from sweep.proposals import Proposals
+from sweep.seeds import derived_seed
 from sweep.spec import SweepSpec
-
-STUDY_NAME = "gan-sweep"
-LONGEST_REASON = 200  # characters of an error's text that a row keeps
-
-
-def derived_seed(seed: int, purpose: str, number: int) -> int:
-    """The seed of one trial (or of one proposal) of a sweep: 31 bits that depend on nothing else."""
-    digest = hashlib.blake2b(f"{seed}:{purpose}:{number}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big") >> 1
+from sweep.standings import BASELINE, Standings, read_rows
+from sweep.trackers import open_trackers
 
 
 class LaneStudy:
@@ -52,43 +46,94 @@ class LaneStudy:
         self._open.enter_context(exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS))
         folder.repair()
         self._rows_file, self._cohorts_file = JsonLines(folder.rows), JsonLines(folder.cohorts)
-        self._journal = Journal(folder.journal)
-        self._study = self._open_study()
+        self._proposals = Proposals(spec, folder)
+        self._standings = Standings(spec, folder)
         self._code = code_version()
-        self._optuna_trials: dict[int, int] = {}  # our number -> the trial's id in Optuna's storage
+        self._identities: dict[int, int] = {}  # trial -> its id in Optuna's storage
         self._cohorts: dict[int, Cohort] = {}
-        self._rows: dict[int, list[ResultRow]] = {}  # trial -> its rows, rung by rung
-        self._images: dict[int, int] = {}  # trial -> images seen, between rungs
+        self._configs: dict[int, GanConfig] = {}  # run -> what is in force now
+        self._images: dict[int, int] = {}  # run -> images seen, between rungs
         self._failures: dict[int, str] = {}  # cohort -> what its process last raised
         self._handed_out: set[int] = set()
+        self._stored: set[int] = set()  # trials that have ended and of which something is kept
         self._catch_up()
+        self._before_seconds, self._began = self._standings.elapsed_seconds, time.monotonic()
+        self._trackers = open_trackers(spec.tracking, folder, spec.plain())
 
     def close(self) -> None:
         """Gives the run folder free."""
+        self._trackers.close()
         self._open.close()
 
     def open_cohort(self, size: int) -> Cohort | None:
-        """The next cohort to train: one that was interrupted, or a new one of up to `size` trials; None when all
-        trials of the sweep are handed out.
+        """The next cohort to train, of up to `size` trials: one that was interrupted, new proposals, survivors of a
+        ladder that has grown, or confirmations of the finalists; None when there is nothing to do now (`waiting` says
+        whether there may be, once what is in training has ended).
+
+        Raises InputError when no proposal keeps to the space's constraints.
         """
         for number, cohort in self._cohorts.items():
-            if number not in self._handed_out and any(not self._ended(trial) for trial in cohort.trials):
+            if number not in self._handed_out and any(not self._standings.ended(run) for run in cohort.trials):
                 self._handed_out.add(number)
                 return cohort
-        proposed = len(self._optuna_trials)
-        count = min(size, self.spec.trials - proposed)
-        if count <= 0:
-            return None
-        numbers = range(proposed, proposed + count)
-        asked = [self._ask(number) for number in numbers]
-        configs = [
-            self.spec.space.configuration(trial.params, derived_seed(self.spec.seed, "trial", number))
-            for number, trial in zip(numbers, asked, strict=True)
-        ]
-        cohort = Cohort(len(self._cohorts), tuple(numbers), tuple(configs))
-        self._journal.sync()
-        self._cohorts_file.append([{**cohort.plain(), "optuna": [trial._trial_id for trial in asked]}])
-        self._admit(cohort, [trial._trial_id for trial in asked])
+            self._handed_out.add(number)
+        survivors = self._standings.survivors()
+        if survivors:
+            return self._hand_out(self._continuation(survivors, size))
+        if self._spent() is None and (count := min(size, self.spec.trials - len(self._identities))) > 0:
+            return self._propose(count)
+        if self.spec.confirm.top and self._standings.search_ended:
+            runs = [run for run in self._standings.wanted_confirmations() if run not in self._configs][:size]
+            if runs:
+                return self._hand_out(Cohort(len(self._cohorts), tuple(runs), tuple(map(self._confirming, runs))))
+        return None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether confirmations may follow once what is in training has ended."""
+        return bool(self.spec.confirm.top) and not self._standings.search_ended
+
+    def is_waiting(self) -> bool:
+        """`waiting`, for those who call from another process."""
+        return self.waiting
+
+    def _propose(self, count: int) -> Cohort:
+        numbers = range(len(self._identities), len(self._identities) + count)
+        asked = [self._proposals.ask(number) for number in numbers]
+        cohort = Cohort(
+            len(self._cohorts),
+            tuple(numbers),
+            tuple(proposal.config for proposal in asked),
+            tuple(proposal.derived for proposal in asked),
+        )
+        self._proposals.sync()
+        refused = [pair for proposal in asked for pair in proposal.refused]
+        self._hand_out(cohort, [proposal.identity for proposal in asked], refused)
+        for identity, broken in refused:
+            self._proposals.refuse(identity, broken)
+        return cohort
+
+    def _continuation(self, survivors: Sequence[int], size: int) -> Cohort:
+        """A cohort of runs that go on from where they once ended: those of the first survivor's rung."""
+        rung = len(self._standings.rows[survivors[0]])
+        runs = tuple(run for run in survivors if len(self._standings.rows[run]) == rung)[:size]
+        derived = tuple(self._standings.rows[run][-1].proposed for run in runs)
+        return Cohort(len(self._cohorts), runs, tuple(self._configs[run] for run in runs), derived, rung)
+
+    def _confirming(self, run: int) -> GanConfig:
+        """A finalist's configuration with a seed of its own."""
+        finalist = self._configs[trial_and_replicate(run)[0]]
+        return replace(finalist, seed=derived_seed(self.spec.seed, "confirm", run))
+
+    def _hand_out(
+        self,
+        cohort: Cohort,
+        identities: Sequence[int] = (),
+        refused: Sequence[tuple[int, Mapping[str, float]]] = (),
+    ) -> Cohort:
+        record = {**cohort.plain(), "optuna": list(identities), "refused": [[i, dict(b)] for i, b in refused]}
+        self._cohorts_file.append([record])
+        self._admit(cohort, identities)
         self._handed_out.add(cohort.number)
         return cohort
 
@@ -97,33 +142,31 @@ class LaneStudy:
 
         All lanes are recorded as having reached the rung before the first is judged, so their order decides nothing.
         """
-        if any(len(self._rows[trial]) > rung for trial in trials):  # an owner was killed while, or after, it wrote
+        recorded = [run for run in trials if len(self._standings.rows[run]) > rung]
+        if recorded:  # an owner was killed while, or after, it wrote
             return self._judge_again(cohort, rung, trials, reports)
-        scores = [report.fidelity.values.get(self.objective, math.nan) for report in reports]
-        best = [
-            _lowest([score, *(row.score for row in self._rows[trial])])
-            for trial, score in zip(trials, scores, strict=True)
-        ]
-        alive = [b for b, report in zip(best, reports, strict=True) if report.death is None]
-        earlier = [rows[rung] for rows in self._rows.values() if len(rows) > rung]
-        reached = [row.best_score for row in earlier if row.outcome not in DEAD]
-        verdicts = [
-            self._verdict(trial, rung, score, report, reached + alive)
-            for trial, score, report in zip(trials, best, reports, strict=True)
-        ]
-        rows = [
-            self._row(cohort, rung, trials[i], verdicts[i], reports[i], scores[i], best[i]) for i in range(len(trials))
-        ]
-        self._record(rows)
-        return verdicts
+        rows = {run: self._row(cohort, rung, run, report) for run, report in zip(trials, reports, strict=True)}
+        deaths = {run: report.death for run, report in zip(trials, reports, strict=True)}
+        verdicts = self._standings.verdicts(rows, deaths)
+        self._record([_judged(rows[run], verdict) for run, verdict in verdicts.items()])
+        self._change(verdicts)
+        return [verdicts[run] for run in trials]
 
     def _judge_again(self, cohort: int, rung: int, trials: list[int], reports: list[LaneReport]) -> list[Verdict]:
         """The recorded verdicts, after those that were not recorded yet are judged, among as many as the first time."""
-        missing = [i for i, trial in enumerate(trials) if len(self._rows[trial]) <= rung]
+        missing = [i for i, run in enumerate(trials) if len(self._standings.rows[run]) <= rung]
         if missing:
             self.judge(cohort, rung, [trials[i] for i in missing], [reports[i] for i in missing])
-        rows = [self._rows[trial][rung] for trial in trials]
-        return [Verdict(row.outcome, row.reason) for row in rows]
+        rows = {run: self._standings.rows[run][rung] for run in trials}
+        changes = self._standings.changes({run: row for run, row in rows.items() if row.outcome is Outcome.RUNNING})
+        verdicts = {run: Verdict(row.outcome, row.reason, changes.get(run)) for run, row in rows.items()}
+        self._change(verdicts)
+        return list(verdicts.values())
+
+    def _change(self, verdicts: Mapping[int, Verdict]) -> None:
+        for run, verdict in verdicts.items():
+            if verdict.change is not None:
+                self._configs[run] = verdict.change.config
 
     def note_failure(self, cohort: int, reason: str) -> None:
         """Told what a cohort's process raised, before it is started again."""
@@ -132,112 +175,95 @@ class LaneStudy:
     def fail_cohort(self, cohort: int, times: int) -> None:
         """Records what is still unfinished in a cohort as failed: it was started so many times, and died each time."""
         reason = f"died {times} times: {self._failures.get(cohort, 'its process was killed')}"
+        self._end(cohort, Outcome.FAILED, reason)
+
+    def cut(self, cohort: int) -> None:
+        """Ends what is still unfinished in a cohort, with what it has: the budget is spent."""
+        self._end(cohort, Outcome.PRUNED, self._spent() or "the budget is spent")
+
+    def _end(self, cohort: int, outcome: Outcome, reason: str) -> None:
         rows = []
-        for trial in self._cohorts[cohort].trials:
-            if self._ended(trial):
-                continue
-            earlier = self._rows[trial]
-            rows.append(
-                self._plain_row(
-                    cohort,
-                    trial,
-                    rung=len(earlier),
-                    images_seen=earlier[-1].images_seen if earlier else 0,
-                    outcome=Outcome.FAILED,
-                    reason=reason,
-                    best_score=earlier[-1].best_score if earlier else math.nan,
-                )
-            )
+        for run in self._cohorts[cohort].trials:
+            if not self._standings.ended(run):
+                earlier = self._standings.rows[run]
+                best = earlier[-1].best_score if earlier else math.nan
+                images = earlier[-1].images_seen if earlier else 0
+                values = {"rung": len(earlier), "images_seen": images, "best_score": best}
+                rows.append(self._plain_row(cohort, run, **values, outcome=outcome, reason=reason))
         self._record(rows)
 
-    def note_images(self, trials: list[int], images: int) -> None:
-        """Told between rungs how far trials are: for those who watch, never recorded."""
+    def note_images(self, trials: list[int], images: int) -> bool:
+        """Told between rungs how far runs are: for those who watch, never recorded. Whether they may go on: not where
+        the budget is spent and `budget.when_spent` is `cut`. Confirmations are outside the budget.
+        """
         self._images.update(dict.fromkeys(trials, images))
+        if self.spec.budget.when_spent != "cut" or trial_and_replicate(trials[0])[1]:
+            return True
+        return self._spent() is None
+
+    def _spent(self) -> str | None:
+        return self.spec.budget.spent(self._cost())
+
+    def _cost(self) -> Any:
+        return self._standings.cost(self._elapsed(), self._images_between())
+
+    def _elapsed(self) -> float:
+        return self._before_seconds + time.monotonic() - self._began
+
+    def _images_between(self) -> int:
+        """Images shown since the last row of each run."""
+        rows = self._standings.rows
+        return sum(max(0, seen - (rows[run][-1].images_seen if rows[run] else 0)) for run, seen in self._images.items())
 
     def snapshot(self) -> Snapshot:
         """Where the sweep stands now."""
-        last = {trial: rows[-1] for trial, rows in self._rows.items() if rows}
-        ended = [row.outcome for row in last.values() if row.outcome is not Outcome.RUNNING]
-        scored = [row for row in last.values() if row.outcome not in DEAD and math.isfinite(row.best_score)]
-        best = min(scored, key=lambda row: (row.best_score, row.trial), default=None)
-        images = {t: rows[-1].images_seen if rows else 0 for t, rows in self._rows.items()}
+        standings = self._standings
+        trials = standings.trials
+        ends = [standings.rows[t][-1].outcome for t in trials if standings.ended(t)]
+        cost, best = self._cost(), standings.best
+        row = None if best is None else standings.rows[best][-1]
+        base = standings.rows[0][-1] if standings.rows.get(0) else None
+        confirming = [run for run in standings.rows if trial_and_replicate(run)[1]]
         return Snapshot(
             trials=self.spec.trials,
-            done=len(ended),
-            running=sum(not self._ended(t) for c in self._handed_out for t in self._cohorts[c].trials),
-            outcomes={str(outcome): ended.count(outcome) for outcome in Outcome if outcome is not Outcome.RUNNING},
-            images=sum(max(seen, self._images.get(trial, 0)) for trial, seen in images.items()),
-            best_trial=best.trial if best else None,
-            best_score=best.best_score if best else math.nan,
-            best_config=dict(best.hyperparameters) if best else {},
-            baseline_score=last[0].best_score if 0 in last else math.nan,
+            done=len(ends),
+            running=sum(not standings.ended(run) for c in self._handed_out for run in self._cohorts[c].trials),
+            outcomes={str(outcome): ends.count(outcome) for outcome in Outcome if outcome is not Outcome.RUNNING},
+            images=cost.images,
+            best_trial=best,
+            best_score=row.best_score if row else math.nan,
+            best_config=dict(row.hyperparameters) if row else {},
+            baseline_score=base.best_score if base and base.outcome not in DEAD else math.nan,
+            device_seconds=cost.device_seconds,
+            budget_left=self.spec.budget.left(cost),
+            confirmations=len(confirming),
+            confirmed=sum(standings.ended(run) for run in confirming),
         )
 
     @property
     def finished(self) -> bool:
-        """Whether every trial of the spec has ended."""
-        return len(self._rows) >= self.spec.trials and all(self._ended(trial) for trial in self._rows)
+        """Whether there is nothing left to do."""
+        return self._standings.finished
 
-    def _open_study(self) -> optuna.Study:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = JournalStorage(self._journal)
-        study = optuna.create_study(storage=storage, study_name=STUDY_NAME, direction="minimize", load_if_exists=True)
-        if study.direction is not optuna.study.StudyDirection.MINIMIZE:
-            raise ResultsError(f"{self.folder.journal} holds a study that maximises; it is not this run's")
-        return study
-
-    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """A fresh sampler keyed by (seed, trial): what is proposed depends on what was told, not on how often the
-        owner was restarted.
-        """
-        seed = derived_seed(self.spec.seed, "sampler", number)
-        if self.spec.sampler == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        return optuna.samplers.TPESampler(seed=seed)
-
-    def _ask(self, number: int) -> optuna.Trial:
-        if number == 0 and not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            self._study.enqueue_trial(self.spec.space.baseline())
-        self._study.sampler = self._sampler(number)
-        return self._study.ask(self.spec.space.distributions())
-
-    def _trial(self, number: int) -> optuna.Trial:
-        """A handle on an open trial. The random sampler proposes nothing when a handle is made; TPE would."""
-        self._study.sampler = optuna.samplers.RandomSampler(seed=0)
-        return optuna.Trial(self._study, self._optuna_trials[number])
-
-    def _admit(self, cohort: Cohort, optuna_ids: list[int]) -> None:
+    def _admit(self, cohort: Cohort, identities: Sequence[int]) -> None:
         self._cohorts[cohort.number] = cohort
-        for trial, identity in zip(cohort.trials, optuna_ids, strict=True):
-            self._optuna_trials[trial] = identity
-            self._rows[trial] = []
+        self._standings.admit(cohort.trials, cohort.from_rung)
+        for run, config in zip(cohort.trials, cohort.configs, strict=True):
+            self._configs[run] = config
+        self._identities.update(zip(cohort.trials, identities, strict=False))
 
-    def _ended(self, trial: int) -> bool:
-        rows = self._rows[trial]
-        return bool(rows) and rows[-1].outcome is not Outcome.RUNNING
-
-    def _verdict(self, trial: int, rung: int, best: float, report: LaneReport, reached: list[float]) -> Verdict:
-        if report.death is not None:
-            return Verdict(Outcome(report.death.outcome), report.death.reason)
-        verdict = self.spec.ladder.judge(rung, best, reached)
-        if trial == 0 and verdict.outcome is Outcome.PRUNED:
-            return Verdict(Outcome.RUNNING, f"baseline, never pruned; {verdict.reason}")
-        return verdict
-
-    def _row(
-        self, cohort: int, rung: int, trial: int, verdict: Verdict, report: LaneReport, score: float, best: float
-    ) -> ResultRow:
+    def _row(self, cohort: int, rung: int, run: int, report: LaneReport) -> ResultRow:
+        score = report.fidelity.values.get(self.objective, math.nan)
+        scores = [score, *(row.score for row in self._standings.rows[run])]
         return self._plain_row(
             cohort,
-            trial,
+            run,
             rung=rung,
             images_seen=report.images_seen,
-            outcome=verdict.outcome,
-            reason=verdict.reason,
             d_loss=report.d_loss,
             g_loss=report.g_loss,
             score=score,
-            best_score=best,
+            best_score=min((s for s in scores if math.isfinite(s)), default=math.nan),
             seconds=report.seconds,
             device=report.device,
             protocol=report.fidelity.protocol,
@@ -247,91 +273,108 @@ class LaneStudy:
             signs=" ".join(report.signs),
         )
 
-    def _plain_row(self, cohort: int, trial: int, **values: Any) -> ResultRow:
+    def _plain_row(self, cohort: int, run: int, **values: Any) -> ResultRow:
         """A row with what is the same at every rung filled in."""
-        number = self._cohorts[cohort]
-        lane = number.trials.index(trial)
+        record = self._cohorts[cohort]
+        lane = record.trials.index(run)
+        trial, replicate = trial_and_replicate(run)
         blank = {
             **dict.fromkeys(("d_loss", "g_loss", "score"), math.nan),
-            **dict.fromkeys(("device", "protocol", "data_digest"), ""),
+            **dict.fromkeys(("device", "protocol", "data_digest", "reason"), ""),
             "seconds": 0.0,
+            "outcome": Outcome.RUNNING,
         }
         return ResultRow(
             trial=trial,
+            replicate=replicate,
             cohort=cohort,
             lane=lane,
-            objective=self.objective,
+            objective=", ".join(self.spec.objectives),
             code_version=self._code,
-            hyperparameters=number.configs[lane].flatten(),
+            elapsed_seconds=self._elapsed(),
+            hyperparameters=self._configs[run].flatten(),
+            proposed=record.derived[lane] if record.derived else {},
             **{**blank, **values},
         )
 
     def _record(self, rows: list[ResultRow]) -> None:
-        """Durably first, then in memory, then to Optuna: a crash in between is caught up on."""
+        """Durably first, then in memory, then to Optuna and to those who log: a crash in between is caught up on."""
         self._rows_file.append([row.flat() for row in rows])
+        self._standings.add(rows)
         for row in rows:
-            self._rows[row.trial].append(row)
             self._tell(row)
-        self._journal.sync()
+        self._proposals.sync()
+        for row in rows:
+            if row.replicate == 0:
+                picture = self.folder.trial_samples(row.trial)
+                self._trackers.row(row, picture if picture.exists() else None)
         for cohort in {row.cohort for row in rows}:
             self._forget_checkpoint(cohort)
+        self._forget_overtaken({row.trial for row in rows if row.replicate == 0})
 
     def _forget_checkpoint(self, cohort: int) -> None:
         """Removes what a cohort would go on from, once all its trials have ended."""
-        if all(self._ended(trial) for trial in self._cohorts[cohort].trials):
+        if all(self._standings.ended(run) for run in self._cohorts[cohort].trials):
             shutil.rmtree(self.folder.checkpoint(cohort), ignore_errors=True)
 
-    def _tell(self, row: ResultRow) -> None:
-        """Lets Optuna know of a row; a second time it changes nothing.
+    def _forget_overtaken(self, trials: Iterable[int]) -> None:
+        """Keeps the best generator and the last state of the best `keep_checkpoints` trials that have ended."""
+        rows = self._standings.rows
+        self._stored |= {trial for trial in trials if self._standings.ended(trial)}
 
-        A pruned trial keeps its best score so far at the images it reached, which TPE ranks below every completed one
-        and among the pruned by progress and score. A dead one is also marked infeasible, so that its region is
-        learnt as bad: told FAIL it would be forgotten. A failed one says nothing about its configuration: FAIL.
+        def place(trial: int) -> tuple[bool, float, int]:
+            last = rows[trial][-1]
+            useless = last.outcome in DEAD or math.isnan(last.best_score)
+            return useless, math.inf if useless else last.best_score, trial
+
+        for trial in sorted(self._stored, key=place)[self.spec.keep_checkpoints :]:
+            shutil.rmtree(self.folder.trial_checkpoint(trial), ignore_errors=True)
+            self._stored.discard(trial)
+
+    def _tell(self, row: ResultRow) -> None:
+        """Lets Optuna know of a trial's row. Trial 0 goes on where another would be pruned, but Optuna hears of it what
+        it would hear of another: else the defaults, completed, would stand among its best.
         """
-        known = self._study._storage.get_trial(self._optuna_trials[row.trial])
-        if known.state.is_finished():
+        if row.replicate or row.trial not in self._identities:
             return
-        if row.outcome is Outcome.FAILED:
-            self._study.tell(known.number, state=TrialState.FAIL)
-            return
-        trial = self._trial(row.trial)
-        if math.isfinite(row.best_score) and row.images_seen not in known.intermediate_values:
-            trial.report(row.best_score, step=row.images_seen)
-        if row.outcome in DEAD:
-            if str(row.outcome) not in known.constraints:
-                trial.set_constraint(str(row.outcome), 1.0)
-            self._study.tell(known.number, state=TrialState.PRUNED)
-        elif row.outcome is Outcome.PRUNED:
-            self._study.tell(known.number, state=TrialState.PRUNED)
-        elif row.outcome is Outcome.COMPLETED:
-            self._study.tell(known.number, row.best_score)
+        standing = self._standings.standing(self._standings.rows[row.trial][: row.rung + 1])
+        outcome = Outcome.PRUNED if row.reason.startswith(BASELINE) else row.outcome
+        identity = self._identities[row.trial]
+        self._proposals.tell(identity, outcome, standing.best, row.images_seen)
+        if outcome is Outcome.COMPLETED:
+            self._proposals.tell_more(identity, standing.best)
 
     def _catch_up(self) -> None:
         """Reads back cohorts and rows, tells Optuna what it has not heard, and drops proposals of no cohort."""
+        refused: list[tuple[int, Mapping[str, float]]] = []
         for record in self._cohorts_file.read():
             self._admit(Cohort.from_plain(record), record["optuna"])
-        for record in self._rows_file.read():
-            values = {k: math.nan if v is None and _is_number(k) else v for k, v in record.items()}
-            try:
-                row = ResultRow.from_flat(values)
-            except (KeyError, ValueError) as error:
-                raise ResultsError(f"{self.folder.rows}: a row lacks or garbles {error}; it was changed") from error
-            if row.trial not in self._rows or len(self._rows[row.trial]) != row.rung:
-                raise ResultsError(f"{self.folder.rows}: trial {row.trial} has no place for rung {row.rung}")
-            self._rows[row.trial].append(row)
+            refused += [(identity, broken) for identity, broken in record.get("refused", [])]
+        for row in read_rows(self.folder):
+            self._standings.add([row])
             self._tell(row)
-        for cohort in self._cohorts:
-            self._forget_checkpoint(cohort)
-        ours = set(self._optuna_trials.values())
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial._trial_id not in ours:
-                self._study.tell(trial.number, state=TrialState.FAIL)
+        for identity, broken in refused:
+            self._proposals.refuse(identity, broken)
+        for number, cohort in self._cohorts.items():
+            self._forget_checkpoint(number)
+            self._recall_changes(cohort)
+        self._proposals.forget_all_but([*self._identities.values()])
+        self._forget_overtaken(t for t in self._standings.trials if self.folder.trial_checkpoint(t).exists())
+
+    def _recall_changes(self, cohort: Cohort) -> None:
+        """What is in force in a population, after the last rung at which all its lanes were judged."""
+        if self.spec.population is None:
+            return
+        rows = [self._standings.rows[run][-1] for run in cohort.trials if self._standings.rows[run]]
+        last = max((row.rung for row in rows), default=-1)
+        there = {row.trial: row for row in rows if row.rung == last and row.outcome is Outcome.RUNNING}
+        for run, row in there.items():
+            self._configs[run] = GanConfig.unflatten(row.hyperparameters)
+        for run, change in self._standings.changes(there).items():
+            if change is not None:
+                self._configs[run] = change.config
 
 
-def _is_number(column: str) -> bool:
-    return column.partition(".")[0] in GROUPS or column in ("d_loss", "g_loss", "score", "best_score", "seconds")
-
-
-def _lowest(scores: list[float]) -> float:
-    """The lowest finite score, or NaN where there is none."""
-    return min((score for score in scores if math.isfinite(score)), default=math.nan)
+def _judged(row: ResultRow, verdict: Verdict) -> ResultRow:
+    parent = verdict.change.source if verdict.change and verdict.change.source != row.trial else None
+    return replace(row, outcome=verdict.outcome, reason=verdict.reason, parent=parent)

@@ -69,11 +69,26 @@ class CurveArray:
     def picture(self, lane: int, count: int) -> np.ndarray:
         return np.full((count, 1, 4, 4), curve_level(self.configs[lane].seed, self.images), np.float32)
 
+    def take_over(self, sources: Sequence[int], configs: Sequence[GanConfig]) -> None:
+        assert [config.seed for config in configs] == [self.configs[source].seed for source in sources]
+        self.configs = list(configs)
+
     def save(self, path: Path) -> None:
         path.write_text(json.dumps([self.images, self.read_at, [config.seed for config in self.configs]]))
 
-    def load(self, path: Path) -> None:
-        self.images, self.read_at, seeds = json.loads(path.read_text())
+    def save_lane(self, lane: int, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps([self.images, self.read_at, [self.configs[lane].seed]]))
+
+    def save_generator(self, lane: int, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps([self.images, self.configs[lane].seed]))
+
+    def load_lanes(self, places: Sequence[tuple[Path, int]]) -> None:
+        found = [json.loads(path.read_text()) for path, _ in places]
+        assert len({(images, read_at) for images, read_at, _ in found}) == 1, "lanes of different images"
+        self.images, self.read_at, _ = found[0]
+        seeds = [seeds[lane] for (_, _, seeds), (_, lane) in zip(found, places, strict=True)]
         assert seeds == [config.seed for config in self.configs], "the checkpoint is of other lanes"
 
     def _report(self, config: GanConfig) -> LaneReport:

@@ -1,0 +1,58 @@
+"""When a sweep stops by itself: what it may cost, and what is good enough."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from gan_core.fields import check_fields, ranged
+
+WhenSpent = Literal["finish", "cut"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a sweep has cost so far, and the best it has found. elapsed_seconds: wall time, pauses not counted;
+    device_seconds: of all lanes' training and scoring; images: real images shown to all discriminators.
+    """
+
+    elapsed_seconds: float
+    device_seconds: float
+    images: int
+    best_score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Limits beside the number of trials; whichever comes first ends the search. Raises InputError when a value has the
+    wrong type or range.
+    """
+
+    hours: float = ranged(0.0, "of wall time, pauses not counted; 0: no limit", low=0.0, high=1e6)
+    device_hours: float = ranged(0.0, "of training and scoring, on all devices; 0: no limit", low=0.0, high=1e9)
+    images: float = ranged(0.0, "real images shown to all discriminators; 0: no limit", low=0.0, high=1e18)
+    score: float = ranged(-math.inf, "a score of the first objective that is good enough; -.inf: none is")
+    when_spent: WhenSpent = ranged("finish", "cut: lanes in training end at once, finish: they go on up the ladder")
+
+    def __post_init__(self) -> None:
+        check_fields("budget", self)
+
+    def spent(self, cost: Cost) -> str | None:
+        """Why the sweep ends now, or None."""
+        if cost.best_score <= self.score:
+            return f"score {cost.best_score:.4g} reaches budget.score {self.score:g}"
+        for name, used, limit in self._limits(cost):
+            if limit and used >= limit:
+                return f"budget.{name} of {limit:g} is spent"
+        return None
+
+    def left(self, cost: Cost) -> str:
+        """What is used of each limit, in words: `0.35 of 2 hours`; empty where there is none."""
+        words = {"hours": "hours", "device_hours": "device-hours", "images": "images"}
+        return ", ".join(f"{used:.3g} of {limit:g} {words[name]}" for name, used, limit in self._limits(cost) if limit)
+
+    def _limits(self, cost: Cost) -> tuple[tuple[str, float, float], ...]:
+        return (
+            ("hours", cost.elapsed_seconds / 3600, self.hours),
+            ("device_hours", cost.device_seconds / 3600, self.device_hours),
+            ("images", float(cost.images), self.images),
+        )

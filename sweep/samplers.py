@@ -1,0 +1,157 @@
+"""Which Optuna sampler proposes, by name, with its options. Optuna is loaded when one is made."""
+
+import importlib.util
+import io
+import pickle
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gan_core.config import InputError, nearest
+from search_spaces.space import SearchSpace
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
+
+OPTIONS: Mapping[str, Mapping[str, type]] = {  # name -> the options of Optuna's class that are plain values
+    "tpe": {"n_startup_trials": int, "n_ei_candidates": int, "multivariate": bool, "group": bool, "constant_liar": bool},
+    "random": {},
+    "gp": {"n_startup_trials": int, "deterministic_objective": bool},
+    "cmaes": {"n_startup_trials": int, "popsize": int, "use_separable_cma": bool, "with_margin": bool}
+    | {"lr_adapt": bool, "consider_pruned_trials": bool},
+    "qmc": {"qmc_type": str, "scramble": bool},
+    "nsga2": {"population_size": int, "mutation_prob": float, "crossover_prob": float, "swapping_prob": float},
+    "grid": {"points": int},  # ours: into how many values a float without a step is divided
+}
+SMALLEST = {"n_startup_trials": 0, "n_ei_candidates": 1, "popsize": 2, "population_size": 2, "points": 1}
+SINGLE_OBJECTIVE = ("cmaes",)
+NEEDS = {"cmaes": "cmaes"}  # sampler -> a package of the extra of the same name
+QMC_TYPES = ("sobol", "halton")
+LOADABLE = {  # what a CMA-ES optimiser is made of
+    *(("cmaes._cma", "CMA"), ("cmaes._cmawm", "CMAwM"), ("cmaes._sepcma", "SepCMA")),
+    *(("numpy", "dtype"), ("numpy", "ndarray")),
+    *(("numpy._core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "scalar")),
+}
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """A sampler by name with options. Raises InputError for a name or an option that there is not, and for a value of
+    the wrong type or range.
+    """
+
+    name: str = "tpe"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.name not in OPTIONS:
+            raise InputError(f"unknown sampler {self.name!r}; {nearest(str(self.name), OPTIONS)}")
+        known = OPTIONS[self.name]
+        for option, value in self.options.items():
+            if option not in known:
+                hint = nearest(option, known) if known else "it has none"
+                raise InputError(f"unknown option {option!r} of sampler {self.name}; {hint}")
+            self._check(option, known[option], value)
+
+    def _check(self, option: str, kind: type, value: Any) -> None:
+        where = f"sampler.{option}"
+        if kind is bool and not isinstance(value, bool):
+            raise InputError(f"{where} must be true or false, got {value!r}")
+        if kind is int and (not isinstance(value, int) or isinstance(value, bool) or value < SMALLEST[option]):
+            raise InputError(f"{where} must be a whole number of at least {SMALLEST[option]}, got {value!r}")
+        if kind is float and (not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1):
+            raise InputError(f"{where} must be a number from 0 to 1, got {value!r}")
+        if kind is str and value not in QMC_TYPES:
+            raise InputError(f"{where} must be one of {', '.join(QMC_TYPES)}, got {value!r}")
+
+    @classmethod
+    def parse(cls, value: Any) -> "SamplerConfig":
+        """What stands under `sampler` of a spec: a name, or a mapping of `name` and options."""
+        if isinstance(value, str):
+            return cls(value)
+        if not isinstance(value, Mapping):
+            raise InputError(f"sampler must be a name, or a mapping of name and options, got {value!r}")
+        options = {str(key): option for key, option in value.items() if key != "name"}
+        return cls(value.get("name", cls.name), options)
+
+    def plain(self) -> str | dict[str, Any]:
+        """The inverse of `parse`."""
+        return {"name": self.name, **self.options} if self.options else self.name
+
+
+def check_sampler(sampler: SamplerConfig, space: SearchSpace, trials: int, enqueued: int, objectives: int) -> None:
+    """Raises InputError where a sampler cannot propose from a space: several objectives, conditions in a grid, more
+    trials than a grid has points, a package that is missing. enqueued: points that are tried before the first proposal.
+    """
+    if objectives > 1 and sampler.name in SINGLE_OBJECTIVE:
+        raise InputError(f"sampler {sampler.name} minimises one objective, got {objectives}; take tpe or nsga2")
+    if sampler.name in NEEDS and importlib.util.find_spec(NEEDS[sampler.name]) is None:
+        raise InputError(f'sampler {sampler.name} needs a package: pip install "gan-sweep[{sampler.name}]"')
+    if sampler.name == "grid":
+        size = 1
+        for values in space.grid(sampler.options.get("points")).values():
+            size *= len(values)
+        if trials > size + enqueued:
+            raise InputError(
+                f"the grid has {size:,} points, and {enqueued} are tried before it (trial 0 and enqueue); trials must "
+                f"be at most {size + enqueued}, got {trials}"
+            )
+
+
+def build_sampler(sampler: SamplerConfig, space: SearchSpace, study_seed: int, seed: int) -> "BaseSampler":
+    """Optuna's sampler for one proposal. seed: of this proposal; study_seed: of those that draw one sequence for a whole
+    study (qmc, grid), and must not be seeded anew for each proposal.
+    """
+    from optuna import samplers
+
+    options = dict(sampler.options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that some options are experimental
+        match sampler.name:
+            case "random":
+                return samplers.RandomSampler(seed=seed)
+            case "gp":
+                return samplers.GPSampler(seed=seed, warn_independent_sampling=False, **options)
+            case "cmaes":
+                return _cmaes(seed, options)
+            case "qmc":
+                independent = samplers.RandomSampler(seed=seed)
+                return samplers.QMCSampler(
+                    seed=study_seed,
+                    independent_sampler=independent,
+                    warn_independent_sampling=False,
+                    **{"scramble": True, **options},
+                )
+            case "nsga2":
+                return samplers.NSGAIISampler(seed=seed, **options)
+            case "grid":
+                return samplers.GridSampler(space.grid(options.get("points")), seed=study_seed)
+        return samplers.TPESampler(seed=seed, **{"group": space.is_conditional, **options})
+
+
+def _cmaes(seed: int, options: dict[str, Any]) -> "BaseSampler":
+    """Optuna keeps the optimiser of CMA-ES as a pickle in its journal, which is a file that may come from a stranger:
+    here only what such an optimiser is made of is loaded from it.
+    """
+    from optuna.samplers import CmaEsSampler
+
+    class GuardedCmaEsSampler(CmaEsSampler):
+        def _restore_optimizer(self, completed_trials: "list[FrozenTrial]") -> Any:
+            for trial in reversed(completed_trials):
+                kept = {k: v for k, v in trial.system_attrs.items() if k.startswith(self._attr_key_optimizer)}
+                if kept:
+                    return _GuardedUnpickler(io.BytesIO(bytes.fromhex(self._concat_optimizer_attrs(kept)))).load()
+            return None
+
+    return GuardedCmaEsSampler(seed=seed, warn_independent_sampling=False, **options)
+
+
+class _GuardedUnpickler(pickle.Unpickler):
+    """Loads what a CMA-ES optimiser is made of, and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in LOADABLE:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"the journal's CMA-ES state names {module}.{name}; it was changed by hand")

@@ -1,0 +1,248 @@
+"""Standings: every row of a run by trial and rung, and what follows from them: who goes on, who is best, what it cost."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from gan_core.config import GanConfig
+from gan_core.reports import Death
+from results.pareto import pareto_ranks
+from results.rows import DEAD, Outcome, ResultRow
+from results.store import JsonLines, ResultsError, RunFolder
+from sweep.budget import Cost
+from sweep.confirmation import run_number, trial_and_replicate
+from sweep.ladder import Change, Reached, Standing, Verdict
+from sweep.population import plan
+from sweep.seeds import derived_seed
+from sweep.spec import COSTS, SweepSpec
+
+BASELINE = "baseline, never pruned"  # how a reason begins where trial 0 went on although its rank was too low
+
+
+class Standings:
+    """The rows of a run, in memory. A *run* is a trial, or one of its confirmations (`sweep.confirmation.run_number`)."""
+
+    def __init__(self, spec: SweepSpec, folder: RunFolder) -> None:
+        self.spec, self.folder = spec, folder
+        self.rows: dict[int, list[ResultRow]] = {}
+        self._from_rung: dict[int, int] = {}  # run -> the rung it was last begun at
+        self._reached: dict[tuple[int, int], Reached] = {}  # (bracket, rung) -> all that came there
+        self.elapsed_seconds = self.device_seconds = 0.0
+        self.images = 0
+
+    @classmethod
+    def load(cls, spec: SweepSpec, folder: RunFolder) -> "Standings":
+        """Those that are on disk, to look at. Raises ResultsError when a row has no place."""
+        standings = cls(spec, folder)
+        for record in JsonLines(folder.cohorts).read():
+            standings.admit(record["trials"], record.get("from_rung", 0))
+        for row in read_rows(folder):
+            standings.add([row])
+        return standings
+
+    def admit(self, runs: Iterable[int], from_rung: int = 0) -> None:
+        """Takes in the runs of a cohort, which begin at a rung."""
+        for run in runs:
+            self.rows.setdefault(run, [])
+            self._from_rung[run] = from_rung
+
+    def add(self, rows: Sequence[ResultRow]) -> None:
+        """Takes in rows that were recorded together. Raises ResultsError when one has no place."""
+        for row in rows:
+            run = run_number(row.trial, row.replicate)
+            if run not in self.rows or len(self.rows[run]) != row.rung:
+                raise ResultsError(f"trial {row.trial} has no place for rung {row.rung}; the rows were changed")
+            mine = self.rows[run]
+            before = mine[-1].images_seen if mine else 0
+            mine.append(row)
+            self.elapsed_seconds = max(self.elapsed_seconds, row.elapsed_seconds)
+            self.device_seconds += row.seconds
+            self.images += row.images_seen - before
+            if row.replicate == 0 and row.outcome not in DEAD and math.isfinite(row.score):
+                self._at(run, row.rung).add([self.standing(mine)])
+
+    def ended(self, run: int) -> bool:
+        """Whether a run has an outcome, since it was last begun."""
+        rows = self.rows[run]
+        return len(rows) > self._from_rung[run] and rows[-1].outcome is not Outcome.RUNNING
+
+    @property
+    def trials(self) -> list[int]:
+        """The trials that were handed out, in the order of their numbers."""
+        return sorted(run for run in self.rows if trial_and_replicate(run)[1] == 0)
+
+    def standing(self, rows: Sequence[ResultRow]) -> Standing:
+        """How a trial stands by its rows so far: every objective at the rung whose first one is the lowest, and costs in
+        all. NaN where no rung has a score.
+        """
+        best = min((row for row in rows if math.isfinite(row.score)), key=lambda row: row.score, default=None)
+        names = self.spec.objectives
+        if best is None:
+            return Standing((math.nan,) * len(names), (0.0,) * len(names))
+        costs = {"seconds": sum(row.seconds for row in rows)}
+        values = tuple(costs[name] if name in COSTS else best.fidelity.get(name, math.nan) for name in names)
+        errors = (best.fidelity.get(f"{name}_error", 0.0) for name in names)
+        return Standing((best.score, *values[1:]), tuple(e if math.isfinite(e) else 0.0 for e in errors))
+
+    def verdicts(self, rows: Mapping[int, ResultRow], deaths: Mapping[int, Death | None]) -> dict[int, Verdict]:
+        """One verdict a run, for rows of one cohort at one rung that are not taken in yet; deaths: of each, or None.
+
+        All count as having reached the rung before the first is judged, so their order decides nothing.
+        """
+        courses = {run: [*self.rows[run], row] for run, row in rows.items()}
+        standings = {run: self.standing(course) for run, course in courses.items()}
+        alive = [run for run in rows if deaths[run] is None]
+        fields: dict[int, Reached] = {}
+        for run in alive:
+            if trial_and_replicate(run)[1] == 0:
+                bracket = self.bracket(run)
+                if bracket not in fields:
+                    fields[bracket] = Reached(list(self._at(run, rows[run].rung).values))
+                fields[bracket].add([standings[run]])
+        changes = self.changes({run: rows[run] for run in alive}) if self.spec.population else {}
+        verdicts = {}
+        for run, death in deaths.items():
+            if death is not None:
+                verdicts[run] = Verdict(Outcome(death.outcome), death.reason)
+            else:
+                verdict = self._verdict(run, courses[run], fields.get(self.bracket(run), Reached()))
+                verdicts[run] = replace(verdict, change=changes.get(run)) if verdict.goes_on else verdict
+        return verdicts
+
+    def _verdict(self, run: int, course: Sequence[ResultRow], reached: Reached) -> Verdict:
+        ladder, rung, (trial, replicate) = self.spec.ladder, course[-1].rung, trial_and_replicate(run)
+        if replicate:
+            last = rung == len(ladder) - 1
+            text = f"confirmation {replicate} of trial {trial}"
+            return Verdict(Outcome.COMPLETED if last else Outcome.RUNNING, text)
+        standing = self.standing(course)
+        verdict = ladder.judge(rung, self.bracket(run), standing, reached)
+        if self.spec.population and verdict.outcome is Outcome.PRUNED and standing.known:
+            return Verdict(Outcome.RUNNING, "of a population, which prunes nobody")
+        if verdict.goes_on and ladder.is_plateau([self.standing(course[: n + 1]) for n in range(len(course))]):
+            reason = f"no improvement beyond twice its standard error in {ladder.patience_rungs} rungs"
+            verdict = Verdict(Outcome.PRUNED, reason)
+        if run == 0 and verdict.outcome is Outcome.PRUNED:
+            return Verdict(Outcome.RUNNING, f"{BASELINE}; {verdict.reason}")
+        return verdict
+
+    def changes(self, rows: Mapping[int, ResultRow]) -> dict[int, Change | None]:
+        """What becomes of each lane of a population that reached a rung: by the rows of all its living lanes there."""
+        population = self.spec.population
+        if population is None or not rows:
+            return {}
+        members = sorted(rows)
+        configs = [row_config(rows[run]) for run in members]
+        planned = plan(
+            population,
+            [rows[run].score for run in members],
+            [self.standing([rows[run]]).errors[0] for run in members],
+            configs,
+            self.spec.space.ranges,
+            derived_seed(self.spec.seed, "population", rows[members[0]].rung * 2**20 + rows[members[0]].cohort),
+        )
+        return {
+            run: None if config == before and members[source] == run else Change(members[source], config)
+            for run, before, source, config in zip(members, configs, planned.sources, planned.configs, strict=True)
+        }
+
+    def survivors(self) -> list[int]:
+        """Runs that ended at what was the last rung, and go on where rungs were added to the ladder: those whose last
+        state is kept.
+        """
+        ladder, found = self.spec.ladder, []
+        for run, rows in sorted(self.rows.items()):
+            if not rows or rows[-1].outcome is not Outcome.COMPLETED or len(rows) >= len(ladder):
+                continue
+            if not self.ended(run) or not self.folder.last_state(run).exists():
+                continue
+            trial, replicate = trial_and_replicate(run)
+            verdict = ladder.judge(len(rows) - 1, self.bracket(run), self.standing(rows), self._at(trial, len(rows) - 1))
+            if replicate or trial == 0 or verdict.goes_on:
+                found.append(run)
+        return found
+
+    def ranking(self) -> list[int]:
+        """The trials that have a score and are not dead, best first: by the first objective, or by fronts."""
+        found = [t for t in self.trials if self.rows[t] and self.rows[t][-1].outcome not in DEAD]
+        standings = {trial: self.standing(self.rows[trial]) for trial in found}
+        found = [trial for trial in found if standings[trial].known]
+        if len(self.spec.objectives) == 1 or not found:
+            return sorted(found, key=lambda trial: (standings[trial].best, trial))
+        import numpy as np
+
+        fronts = pareto_ranks(np.array([standings[trial].best for trial in found]))
+        return [t for _, _, t in sorted(zip(fronts, (standings[t].best for t in found), found, strict=True))]
+
+    @property
+    def best(self) -> int | None:
+        """The trial of the lowest first objective (with several: on the front), or None."""
+        ranking = self.ranking() if len(self.spec.objectives) > 1 else None
+        if ranking is not None:
+            return ranking[0] if ranking else None
+        return self._best_single()
+
+    def _best_single(self) -> int | None:
+        scored = (
+            (rows[-1].best_score, run)
+            for run, rows in self.rows.items()
+            if rows and trial_and_replicate(run)[1] == 0 and rows[-1].outcome not in DEAD
+        )
+        found = min((pair for pair in scored if math.isfinite(pair[0])), default=None)
+        return None if found is None else found[1]
+
+    def cost(self, elapsed_seconds: float = 0.0, images: int = 0) -> Cost:
+        """What the sweep has cost; elapsed_seconds and images: since the last row."""
+        best = self.best
+        return Cost(
+            elapsed_seconds=max(self.elapsed_seconds, elapsed_seconds),
+            device_seconds=self.device_seconds,
+            images=self.images + images,
+            best_score=math.inf if best is None else self.rows[best][-1].best_score,
+        )
+
+    def wanted_confirmations(self) -> list[int]:
+        """The confirmations of the finalists; empty until the search has ended."""
+        confirm = self.spec.confirm
+        finalists = self.ranking()[: confirm.top]
+        return [run_number(trial, replicate) for trial in finalists for replicate in range(1, confirm.seeds + 1)]
+
+    @property
+    def search_ended(self) -> bool:
+        """Whether every trial has ended and no more are asked for."""
+        trials = self.trials
+        if any(not self.ended(trial) for trial in trials):
+            return False
+        return len(trials) >= self.spec.trials or self.spec.budget.spent(self.cost()) is not None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search has ended, nothing is to be continued, and every confirmation asked for has ended."""
+        if not self.search_ended or self.survivors():
+            return False
+        return all(run in self.rows and self.ended(run) for run in self.wanted_confirmations())
+
+    def bracket(self, run: int) -> int:
+        """The bracket of a run's trial: of its number and the sweep's seed alone."""
+        if self.spec.ladder.rule != "hyperband":
+            return 0
+        return self.spec.ladder.bracket(derived_seed(self.spec.seed, "bracket", trial_and_replicate(run)[0]) / 2**31)
+
+    def _at(self, run: int, rung: int) -> Reached:
+        return self._reached.setdefault((self.bracket(run), rung), Reached())
+
+
+def row_config(row: ResultRow) -> GanConfig:
+    """The configuration that was in force while a row's lane trained."""
+    return GanConfig.unflatten(row.hyperparameters)
+
+
+def read_rows(folder: RunFolder) -> list[ResultRow]:
+    """The rows of a run. Raises ResultsError where one is none."""
+    rows = []
+    for record in JsonLines(folder.rows).read():
+        try:
+            rows.append(ResultRow.from_record(record))
+        except (KeyError, ValueError) as error:
+            raise ResultsError(f"{folder.rows}: a row lacks or garbles {error}; it was changed") from error
+    return rows

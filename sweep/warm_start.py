@@ -1,0 +1,45 @@
+"""Warm start: the best configurations of an earlier run, as points that a new sweep tries first."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gan_core.config import InputError
+from results.table import ResultsTable
+from search_spaces.space import SearchSpace
+
+POINTS = 4
+
+
+def best_points(run: str | Path, space: SearchSpace, points: int = POINTS) -> list[Mapping[str, Any]]:
+    """The best trials of a run that lie in a space, best first, each as what differs from the space's base.
+
+    A hyperparameter that the space does not search must have the base's value. Scores are not taken over: they are of
+    another seed, and may be of another protocol. Raises InputError where no trial of the run lies in the space,
+    ResultsError where there is no run.
+    """
+    table, base = ResultsTable.load(run), space.base.flatten()
+    found: list[Mapping[str, Any]] = []
+    refused = ""
+    for _, row in table.contenders.iterrows():
+        values = {name: row[name] for name in base if name in row.index and name not in ("seed", "data_seed")}
+        point = {name: _plain(value) for name, value in values.items() if _plain(value) != base[name]}
+        try:
+            broken = space.violations(space.configuration(space.parameters_of(point), seed=0))
+        except InputError as error:
+            refused = refused or str(error)
+            continue
+        if broken:
+            refused = refused or f"it breaks {next(iter(broken))!r}"
+            continue
+        found.append(point)
+        if len(found) == points:
+            break
+    if not found:
+        raise InputError(f"no trial of {run} lies in space {space.name!r}: {refused or 'none has a score'}")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A pandas scalar as the Python value it stands for."""
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,48 @@
+"""Budget: when a sweep stops by itself."""
+
+import math
+
+import pytest
+
+from gan_core.config import InputError
+from sweep.budget import Budget, Cost
+
+
+def cost(hours: float = 0.0, device_hours: float = 0.0, images: int = 0, best: float = math.inf) -> Cost:
+    return Cost(elapsed_seconds=hours * 3600, device_seconds=device_hours * 3600, images=images, best_score=best)
+
+
+def test_without_limits_nothing_is_ever_spent():
+    assert Budget().spent(cost(1e6, 1e9, 10**15, -1e9)) is None
+    assert Budget().left(cost(1.0)) == ""
+
+
+@pytest.mark.parametrize(
+    ("budget", "below", "at", "says"),
+    [
+        (Budget(hours=2.0), cost(hours=1.99), cost(hours=2.0), "budget.hours of 2 is spent"),
+        (Budget(device_hours=3), cost(2, 2.9), cost(0, 3), "budget.device_hours of 3 is spent"),
+        (Budget(images=1e6), cost(images=999_999), cost(images=10**6), "budget.images of 1e+06 is spent"),
+        (Budget(score=1.5), cost(best=1.51), cost(best=1.5), "score 1.5 reaches budget.score 1.5"),
+    ],
+)
+def test_each_limit_ends_a_sweep_when_it_is_reached_and_not_before(budget, below, at, says):
+    assert budget.spent(below) is None
+    assert budget.spent(at) == says
+
+
+def test_whichever_comes_first_ends_it():
+    budget = Budget(hours=10, images=100, score=0.0)
+    assert budget.spent(cost(hours=1, images=100, best=5)) == "budget.images of 100 is spent"
+    assert budget.spent(cost(hours=11, images=1, best=5)) == "budget.hours of 10 is spent"
+
+
+def test_what_is_left_is_said_for_each_limit():
+    text = Budget(hours=2, device_hours=8, images=1e6).left(cost(0.5, 1.25, 250_000))
+    assert text == "0.5 of 2 hours, 1.25 of 8 device-hours, 2.5e+05 of 1e+06 images"
+
+
+@pytest.mark.parametrize(("key", "value"), [("hours", -1.0), ("images", math.nan), ("when_spent", "stop"), ("score", "x")])
+def test_a_budget_that_is_none_is_refused(key, value):
+    with pytest.raises(InputError, match=f"budget.{key}"):
+        Budget(**{key: value})
