@@ -1,11 +1,13 @@
 """ResultRow: what is kept of one trial at one rung."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-GROUPS = ("fidelity", "health")  # columns that carry their group's name before a dot
+GROUPS = ("fidelity", "health")  # numbers, in columns that carry their group's name before a dot
+NAMED_GROUPS = (*GROUPS, "proposed")  # all such columns
+OBJECTIVES_JOINED_BY = ", "
 
 
 class Outcome(StrEnum):
@@ -17,9 +19,10 @@ class Outcome(StrEnum):
     DIVERGED = "diverged"
     COLLAPSED = "collapsed"
     FAILED = "failed"
+    OUT_OF_MEMORY = "out_of_memory"
 
 
-DEAD = (Outcome.DIVERGED, Outcome.COLLAPSED, Outcome.FAILED)  # never best
+DEAD = (Outcome.DIVERGED, Outcome.COLLAPSED, Outcome.FAILED, Outcome.OUT_OF_MEMORY)  # never best
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +30,14 @@ class ResultRow:
     """One trial at one rung: enough to be understood alone.
 
     rung: 0 is the first; images_seen: real images shown to D; losses: means since the rung before (NaN where there were
-    none). score: the objective at this rung, best_score: the lowest so far, both NaN where the lane had none.
-    fidelity: score name -> number; health: what was watched, likewise; signs: the troubles they show, between spaces.
-    seconds: the lane's share of training and scoring since the rung before.
+    none). score: the objective at this rung, best_score: the lowest so far, both NaN where the lane had none; where
+    objective holds several, joined by ", ", of the first. fidelity: score name -> number; health: what was watched,
+    likewise; signs: the troubles they show, between spaces. seconds: the lane's share of training and scoring since the
+    rung before; elapsed_seconds: wall time since the sweep began, pauses not counted.
+
+    hyperparameters: in force on the way to this rung. proposed: what the sampler proposed where that is no
+    hyperparameter itself. parent: in a population, the trial whose state this lane took over after this rung; None: it
+    kept its own. replicate: 0 in the search; from 1, the same trial run again from another seed.
     """
 
     trial: int
@@ -50,27 +58,36 @@ class ResultRow:
     data_digest: str
     code_version: str
     signs: str = ""
+    replicate: int = 0
+    elapsed_seconds: float = 0.0
+    parent: int | None = None
     fidelity: Mapping[str, float] = field(default_factory=dict)
     health: Mapping[str, float] = field(default_factory=dict)
+    proposed: Mapping[str, Any] = field(default_factory=dict)
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
 
     def flat(self) -> dict[str, Any]:
-        """Column -> value: `fidelity.*`, `health.*`, and each hyperparameter (and the seeds) under its dotted name."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*GROUPS, "hyperparameters")}
-        grouped = {f"{group}.{name}": v for group in GROUPS for name, v in getattr(self, group).items()}
+        """Column -> value: `fidelity.*`, `health.*`, `proposed.*`, and each hyperparameter (and the seeds) under its
+        dotted name.
+        """
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*NAMED_GROUPS, "hyperparameters")}
+        grouped = {f"{group}.{name}": v for group in NAMED_GROUPS for name, v in getattr(self, group).items()}
         return {**own, "outcome": str(self.outcome), **grouped, **self.hyperparameters}
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> "ResultRow":
-        """The inverse of `flat`. Raises KeyError or ValueError when `values` is not a row."""
-        own = {f.name for f in fields(cls)} - {*GROUPS, "hyperparameters"}
-        groups: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
+        """The inverse of `flat`; what an earlier version did not write has its default. Raises KeyError or ValueError
+        when `values` is not a row.
+        """
+        own = [f for f in fields(cls) if f.name not in (*NAMED_GROUPS, "hyperparameters")]
+        names = {f.name for f in own}
+        groups: dict[str, dict[str, Any]] = {group: {} for group in NAMED_GROUPS}
         rest: dict[str, Any] = {}
         for name, value in values.items():
             group, _, key = name.partition(".")
             if group in groups:
                 groups[group][key] = value
-            elif name not in own:
+            elif name not in names:
                 rest[name] = value
-        plain = {name: values[name] for name in own}
+        plain = {f.name: values[f.name] for f in own if f.default is MISSING or f.name in values}
         return cls(**{**plain, **groups, "outcome": Outcome(values["outcome"]), "hyperparameters": rest})

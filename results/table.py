@@ -2,33 +2,43 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from results.rows import DEAD, GROUPS
+from results.confirmation import chance_of_order, confirmations, replicate_scores
+from results.pareto import pareto_ranks
+from results.rows import DEAD, GROUPS, OBJECTIVES_JOINED_BY
 from results.store import JsonLines, ResultsError, RunFolder
 
-NUMBERS = ("d_loss", "g_loss", "score", "best_score", "seconds")
-REQUIRED = ("trial", "cohort", "lane", "rung", "images_seen", "outcome", "reason", "objective", "protocol", *NUMBERS)
+SCORED = ("d_loss", "g_loss", "score", "best_score", "seconds")
+REQUIRED = ("trial", "replicate", "cohort", "lane", "rung", "images_seen", "outcome", "reason", "objective", "protocol")
+LATER = {"replicate": 0, "elapsed_seconds": 0.0, "parent": None}  # columns that earlier versions did not write
+WHOLE = ("replicate", "parent")
+NUMBERS = (*SCORED, *LATER)
 
 
 @dataclass(frozen=True)
 class ResultsTable:
-    """frame: a row for each trial at each rung, in the order they were recorded.
+    """frame: a row for each trial at each rung, in the order they were recorded; replicate 0 is the search, from 1 its
+    finalists run again. Of several objectives the first decides which rung stands for a trial.
 
-    Raises ResultsError when columns are missing, a (trial, rung) stands twice, or rows have different protocols.
+    Raises ResultsError when columns are missing, a (trial, replicate, rung) stands twice, or rows have different
+    protocols.
     """
 
     frame: pd.DataFrame
 
     def __post_init__(self) -> None:
-        missing = [name for name in REQUIRED if name not in self.frame.columns]
+        missing = [name for name in (*REQUIRED, *SCORED) if name not in self.frame.columns]
         if missing:
             raise ResultsError(f"the table lacks the columns {', '.join(missing)}; it is not a table of a sweep")
-        twice = self.frame.duplicated(["trial", "rung"])
+        twice = self.frame.duplicated(["trial", "replicate", "rung"])
         if twice.any():
             first = self.frame[twice].iloc[0]
-            raise ResultsError(f"trial {first['trial']} stands twice at rung {first['rung']}; the file was changed")
+            whose = f"trial {first['trial']}" + (f", replicate {first['replicate']}," if first["replicate"] else "")
+            raise ResultsError(f"{whose} stands twice at rung {first['rung']}; the file was changed")
         protocols = sorted(set(self.frame["protocol"]) - {""})
         if len(protocols) > 1:
             raise ResultsError(f"scores of different protocols cannot be compared: {', '.join(protocols)}")
@@ -40,47 +50,62 @@ class ResultsTable:
         records = JsonLines(folder.rows).read()
         if not records:
             raise ResultsError(f"{folder.path} has no results yet; no trial has reached its first rung")
-        frame = pd.DataFrame.from_records(records)
-        for name in frame.columns:
-            if name in NUMBERS or name.partition(".")[0] in GROUPS:
-                try:
-                    frame[name] = pd.to_numeric(frame[name])
-                except (ValueError, TypeError) as error:
-                    raise ResultsError(f"{folder.rows}: {name} is not a number everywhere; it was changed") from error
         try:
-            return cls(frame)
+            return cls(_with_numbers(pd.DataFrame.from_records(records)))
         except ResultsError as error:
             raise ResultsError(f"{folder.rows}: {error}") from error
 
     @property
+    def objectives(self) -> tuple[str, ...]:
+        """The scores that are minimised: one, or several."""
+        return tuple(str(self.frame["objective"].iloc[0]).split(OBJECTIVES_JOINED_BY))
+
+    @property
     def objective(self) -> str:
-        """The score that is minimised."""
-        return str(self.frame["objective"].iloc[0])
+        """The score that is minimised; of several, the first."""
+        return self.objectives[0]
 
     @property
     def trials(self) -> pd.DataFrame:
-        """A row for each trial, best first: its best rung, with `outcome` and `reason` of its last, `seconds` and
-        `images_trained` in all. A trial without any score comes last.
+        """A row for each trial of the search, best first: its best rung, with `outcome` and `reason` of its last,
+        `seconds` and `images_trained` in all. A trial without any score comes last.
+
+        With several objectives also `pareto_rank` (1: on the front), which then orders before the score: of each
+        contender's objectives at its best rung (`seconds`: in all). It is missing where a trial is no contender.
         """
-        frame = self.frame.sort_values(["trial", "rung"])
+        frame = self.frame.loc[self.frame["replicate"] == 0].sort_values(["trial", "rung"])
         last = frame.groupby("trial").tail(1).set_index("trial")
         scored = frame.assign(rank=frame["score"].fillna(float("inf")))
         best = scored.loc[scored.groupby("trial")["rank"].idxmin()].set_index("trial").drop(columns="rank")
         best["outcome"], best["reason"] = last["outcome"], last["reason"]
         best["images_trained"] = last["images_seen"]
         best["seconds"] = frame.groupby("trial")["seconds"].sum()
+        ranked = []
+        if len(self.objectives) > 1:
+            best["pareto_rank"] = self._pareto_rank(best.loc[_contends(best)])
+            ranked = ["pareto_rank"]
         dead = best["outcome"].isin(DEAD)
-        order = best.assign(dead=dead).reset_index().sort_values(["dead", "score", "trial"], na_position="last")
+        order = best.assign(dead=dead).reset_index()
+        order = order.sort_values(["dead", *ranked, "score", "trial"], na_position="last")
         return order.drop(columns="dead").reset_index(drop=True)
+
+    def _pareto_rank(self, contenders: pd.DataFrame) -> pd.Series:
+        """Rows of contenders -> their ranks. Raises ResultsError where an objective is no column."""
+        columns = ["score", *(name if name == "seconds" else f"fidelity.{name}" for name in self.objectives[1:])]
+        if missing := [name for name in columns if name not in contenders.columns]:
+            raise ResultsError(f"objective {', '.join(missing)} is no column of the table; it was changed")
+        ranks = pareto_ranks(contenders[columns].to_numpy(float))
+        return pd.Series(ranks, index=contenders.index, dtype="Int64")
 
     @property
     def contenders(self) -> pd.DataFrame:
         """The rows of `trials` that may be best: with a score, and not dead."""
         trials = self.trials
-        return trials.loc[~trials["outcome"].isin(DEAD) & trials["score"].notna()]
+        return trials.loc[_contends(trials)]
 
     def best(self) -> pd.Series:
-        """The row of `trials` with the lowest score; a dead trial (diverged, collapsed or failed) is never best.
+        """The row of `trials` with the lowest score, of several objectives that on the front with the lowest first one.
+        A dead trial (diverged, collapsed, failed or out of memory) is never best.
 
         Raises ResultsError when there is none.
         """
@@ -102,3 +127,48 @@ class ResultsTable:
         rows = self.trials
         found = rows[(rows["trial"] == 0) & rows["score"].notna()]
         return None if found.empty else found.iloc[0]
+
+    @property
+    def confirmed(self) -> pd.DataFrame:
+        """A row for each finalist whose replicates have all ended, the winner first, as
+        `results.confirmation.confirmations` says; empty where there is none. By the first objective.
+        """
+        trials = self.trials
+        search = dict(zip(trials["trial"].tolist(), trials["score"].tolist(), strict=True))
+        return confirmations(replicate_scores(self.frame), search)
+
+    def winner(self) -> pd.Series | None:
+        """The first row of `confirmed`, or None where there is none, or most of each finalist's replicates failed."""
+        rows = self.confirmed
+        return rows.iloc[0] if len(rows) and np.isfinite(rows["median"].iloc[0]) else None
+
+    def chance_of_order(self) -> float | None:
+        """How likely the first two of `confirmed` come out so clearly apart by chance; None without two of them."""
+        if len(self.confirmed) < 2:
+            return None
+        scores = replicate_scores(self.frame)
+        first, second = self.confirmed["trial"].iloc[:2]
+        return chance_of_order(scores[first], scores[second])
+
+
+def _contends(trials: pd.DataFrame) -> Any:
+    """Which rows may be best, bool [n]."""
+    return ~trials["outcome"].isin(DEAD) & trials["score"].notna()
+
+
+def _with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """The records as a frame: numbers as such, and columns of later versions filled in."""
+    for name, value in LATER.items():
+        if name not in frame.columns:
+            frame[name] = value
+    for name in frame.columns:
+        if name in NUMBERS or name.partition(".")[0] in GROUPS:
+            try:
+                frame[name] = pd.to_numeric(frame[name])
+                if name in LATER and LATER[name] is not None:
+                    frame[name] = frame[name].fillna(LATER[name])
+                if name in WHOLE:
+                    frame[name] = frame[name].astype("Int64")  # which refuses fractions
+            except (ValueError, TypeError) as error:
+                raise ResultsError(f"{name} is not a number everywhere; it was changed") from error
+    return frame.astype({"replicate": "int64"})

@@ -50,6 +50,23 @@ def test_a_row_laid_flat_reads_back_as_the_same_row():
     assert flat["outcome"] == "pruned"
 
 
+def test_a_row_carries_its_replicate_its_parent_its_hour_and_what_was_proposed():
+    proposed = {"lane.beta2.complement": 1e-3, "structure.loss": "hinge", "lane.discriminator_steps": 2, "on": True}
+    row = replace(ROW, replicate=2, parent=0, elapsed_seconds=1 / 3, proposed=proposed)
+    flat = json.loads(json.dumps(row.flat()))
+    assert ResultRow.from_flat(flat) == row
+    assert flat["proposed.lane.beta2.complement"] == 1e-3
+    assert (flat["replicate"], flat["parent"], flat["elapsed_seconds"]) == (2, 0, 1 / 3)
+    assert "proposed" not in flat
+
+
+def test_a_row_that_an_earlier_version_wrote_is_of_the_search_and_kept_its_own_state():
+    later = {"replicate", "parent", "elapsed_seconds"}
+    row = ResultRow.from_flat({name: value for name, value in ROW.flat().items() if name not in later})
+    assert row == ROW
+    assert (row.replicate, row.parent, row.elapsed_seconds, row.proposed) == (0, None, 0.0, {})
+
+
 @pytest.mark.parametrize(("change", "error"), [({"outcome": "lost"}, ValueError), ({"trial": None}, KeyError)])
 def test_what_is_no_row_is_refused(change, error):
     flat = {**ROW.flat(), **change}

@@ -14,7 +14,7 @@ from curve_array import CurveArray, curve_spec, opened, run_cohorts, run_folder
 from tiny_runs import ROW
 
 from results.export import export_trial
-from results.rows import Outcome
+from results.rows import DEAD, Outcome
 from results.store import JsonLines, ResultsError, RunFolder
 from results.table import ResultsTable
 
@@ -161,6 +161,145 @@ def test_a_number_that_is_text_is_refused(tmp_path, column):
 def test_a_run_without_rows_says_so(tmp_path):
     with pytest.raises(ResultsError, match=r"has no results yet; no trial has reached its first rung"):
         ResultsTable.load(stored(tmp_path, []))
+
+
+def several(*vectors: tuple[int, float, float, float]) -> list[dict[str, Any]]:
+    """Rows (trial, fidelity, class_kl, seconds), each a trial that completed at rung 0."""
+    rows = [
+        row(trial, 0, score, Outcome.COMPLETED, **{"fidelity.class_kl": kl, "seconds": seconds})
+        for trial, score, kl, seconds in vectors
+    ]
+    return [{**record, "objective": "fidelity, class_kl, seconds"} for record in rows]
+
+
+SEVERAL = several(
+    (0, 1.0, 0.5, 10.0),  # lowest first objective
+    (1, 2.0, 0.1, 10.0),
+    (2, 2.0, 0.6, 10.0),  # behind 0 and 1
+    (3, 3.0, 0.7, 10.0),  # behind 2
+    (4, 9.0, 0.9, 1.0),  # the cheapest
+    (5, 0.5, math.nan, 1.0),  # not to be compared
+)
+
+
+def test_of_several_objectives_the_front_stands_first_and_its_lowest_first_objective_is_best(tmp_path):
+    table = ResultsTable.load(stored(tmp_path, [*SEVERAL, {**row(6, 0, 0.1, Outcome.COLLAPSED)}]))
+    assert (table.objective, table.objectives) == ("fidelity", ("fidelity", "class_kl", "seconds"))
+    trials = table.trials
+    assert trials["trial"].tolist() == [0, 1, 4, 2, 3, 5, 6]
+    assert trials["pareto_rank"].tolist()[:6] == [1, 1, 1, 2, 3, 4]
+    assert trials["pareto_rank"].isna().tolist() == [False] * 6 + [True]
+    best: Any = table.best()
+    assert (best["trial"], best["score"]) == (0, 1.0)
+
+
+def test_of_two_trials_with_the_same_first_objective_the_one_on_the_front_is_best(tmp_path):
+    best: Any = ResultsTable.load(stored(tmp_path, several((0, 1.0, 0.5, 2.0), (1, 1.0, 0.4, 2.0)))).best()
+    assert best["trial"] == 1
+
+
+def test_seconds_are_an_objective_in_all_of_a_trials_rungs_and_scores_at_its_best(tmp_path):
+    """Trial 0's best rung is its first, with the worse class_kl; its seconds are those of both."""
+    rows = several((0, 1.0, 0.5, 2.0), (1, 2.0, 0.6, 3.0))
+    rows.append({**several((0, 5.0, 0.1, 2.0))[0], "rung": 1})
+    trials = ResultsTable.load(stored(tmp_path, rows)).trials
+    assert trials[["trial", "fidelity.class_kl", "seconds", "pareto_rank"]].values.tolist() == [
+        [0, 0.5, 4.0, 1],
+        [1, 0.6, 3.0, 1],
+    ]
+
+
+def test_one_objective_has_no_front(table):
+    assert "pareto_rank" not in table.trials.columns
+    assert table.objectives == ("fidelity",)
+
+
+def test_an_objective_that_is_no_column_is_refused(tmp_path):
+    table = ResultsTable.load(stored(tmp_path, [{**record, "objective": "fidelity, kid"} for record in ROWS]))
+    with pytest.raises(ResultsError, match=r"objective fidelity\.kid is no column"):
+        table.best()
+
+
+@pytest.mark.parametrize("outcome", DEAD)
+def test_a_trial_that_ended_so_is_never_best(tmp_path, outcome):
+    rows = [row(0, 0, 5.0, Outcome.COMPLETED), row(1, 0, 1.0), row(1, 1, 0.5, outcome)]
+    best: Any = ResultsTable.load(stored(tmp_path, rows)).best()
+    assert best["trial"] == 0
+
+
+def replicates(trial: int, *scores: float, last: Outcome = Outcome.COMPLETED) -> list[dict[str, Any]]:
+    """Rows of a finalist's replicates, whose lowest score is at their first of two rungs."""
+    rows = []
+    for number, score in enumerate(scores, 1):
+        rows += [
+            row(trial, 0, score, replicate=number),
+            row(trial, 1, score + 1, Outcome.FAILED if math.isinf(score) else last, replicate=number),
+        ]
+    return rows
+
+
+CONFIRMED = [*ROWS, *replicates(1, 4.5, 5.0, 4.25), *replicates(4, 3.0, 6.0, 2.0)]
+
+
+def test_replicates_stand_in_the_frame_and_nowhere_among_the_trials(tmp_path, table):
+    confirmed = ResultsTable.load(stored(tmp_path / "c", CONFIRMED))
+    assert len(confirmed.frame) == len(ROWS) + 12
+    assert confirmed.trials.equals(table.trials)
+    assert confirmed.best().equals(table.best())
+    assert confirmed.contenders.equals(table.contenders)
+    assert confirmed.trial(4).equals(table.trial(4))
+
+
+def test_the_winner_is_the_finalist_that_other_seeds_confirm_not_the_luckiest(tmp_path):
+    table = ResultsTable.load(stored(tmp_path, CONFIRMED))
+    assert table.confirmed[["trial", "median", "search_score"]].values.tolist() == [[4, 3.0, 6.0], [1, 4.5, 4.0]]
+    best, winner = table.best(), table.winner()
+    assert winner is not None
+    assert (best["trial"], winner["trial"]) == (1, 4)
+    assert table.chance_of_order() == pytest.approx(2 * 7 / 20)  # of 20 splits, 7 sum to at most 1 + 2 + 6
+
+
+def test_a_search_that_nobody_confirmed_has_no_winner(table):
+    assert table.confirmed.empty
+    assert list(table.confirmed.columns[:2]) == ["trial", "seeds"]
+    assert (table.winner(), table.chance_of_order()) == (None, None)
+
+
+def test_finalists_whose_replicates_mostly_fail_have_no_winner(tmp_path):
+    table = ResultsTable.load(stored(tmp_path, [*ROWS, *replicates(1, math.inf, math.inf, 1.0)]))
+    assert table.confirmed[["trial", "failed", "median", "mean"]].values.tolist() == [[1, 2, math.inf, 1.0]]
+    assert (table.winner(), table.chance_of_order()) == (None, None)
+
+
+def test_a_replicate_twice_at_a_rung_is_refused(tmp_path):
+    with pytest.raises(ResultsError, match="trial 1, replicate 1, stands twice at rung 0; the file was changed"):
+        ResultsTable.load(stored(tmp_path, [*CONFIRMED, CONFIRMED[len(ROWS)]]))
+
+
+def test_a_run_of_an_earlier_version_is_read_as_it_was(tmp_path, table):
+    later = {"replicate", "parent", "elapsed_seconds"}
+    old = [{k: v for k, v in record.items() if k not in later} for record in ROWS]
+    assert set(old[0]) | later == set(ROWS[0])
+    earlier = ResultsTable.load(stored(tmp_path / "old", old)).frame
+    assert earlier[table.frame.columns].equals(table.frame)
+    mixed = ResultsTable.load(stored(tmp_path / "mixed", [*old[:5], *ROWS[5:]])).frame
+    assert mixed[table.frame.columns].equals(table.frame)
+
+
+def test_what_was_proposed_and_who_was_copied_are_read_as_they_were_written(tmp_path):
+    proposed = {"proposed.lane.beta2.complement": 1e-3, "proposed.structure.loss": "hinge"}
+    frame = ResultsTable.load(stored(tmp_path, [{**row(0, 0, 1.0), **proposed}, {**row(1, 0, 2.0), "parent": 0}])).frame
+    assert frame["proposed.structure.loss"].iloc[0] == "hinge"
+    assert frame["proposed.lane.beta2.complement"].iloc[0] == 1e-3
+    assert frame["parent"].tolist() == [pd.NA, 0]
+
+
+@pytest.mark.parametrize("column", ["replicate", "parent", "elapsed_seconds"])
+def test_a_later_column_that_is_text_or_a_fraction_of_a_trial_is_refused(tmp_path, column):
+    bad = ["x"] if column == "elapsed_seconds" else ["x", 0.5]
+    for value in bad:
+        with pytest.raises(ResultsError, match=f"{column} is not a number everywhere"):
+            ResultsTable.load(stored(tmp_path / str(value), [ROWS[0], {**ROWS[1], column: value}]))
 
 
 def test_a_torn_last_row_is_passed_over(tmp_path):

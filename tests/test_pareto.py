@@ -1,0 +1,72 @@
+"""Ranks where several numbers are to be low at once."""
+
+import numpy as np
+import pytest
+from optuna.study._multi_objective import _fast_non_domination_rank
+
+from results.pareto import pareto_ranks
+
+
+def drawn(rows: int, columns: int, *, whole: bool = False) -> np.ndarray:
+    generator = np.random.default_rng(rows * 10 + columns)
+    values = generator.normal(size=(rows, columns))
+    return np.round(values) if whole else values
+
+
+def peeled(values: np.ndarray) -> np.ndarray:
+    """By the definition: fronts taken off one after another."""
+    ranks = np.zeros(len(values), int)
+    left, rank = set(range(len(values))), 0
+    while left:
+        rank += 1
+        front = {i for i in left if not any(all(values[j] <= values[i]) and any(values[j] < values[i]) for j in left)}
+        for i in front:
+            ranks[i] = rank
+        left -= front
+    return ranks
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["all different", "many equal"])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 2), (40, 1), (40, 2), (60, 3), (30, 5)])
+def test_ranks_are_those_of_the_definition_and_of_optuna(rows, columns, whole):
+    values = drawn(rows, columns, whole=whole)
+    ranks = pareto_ranks(values)
+    assert ranks.tolist() == peeled(values).tolist()
+    assert (ranks - 1).tolist() == _fast_non_domination_rank(values).tolist()
+    assert rows == 1 or ranks.max() > 1
+
+
+def test_one_objective_ranks_by_its_distinct_values():
+    assert pareto_ranks(np.array([[3.0], [1.0], [2.0], [1.0]])).tolist() == [3, 1, 2, 1]
+
+
+def test_equal_rows_share_a_rank():
+    assert pareto_ranks(np.array([[1.0, 2.0], [1.0, 2.0], [2.0, 1.0], [2.0, 2.0], [2.0, 2.0]])).tolist() == [
+        1,
+        1,
+        1,
+        2,
+        2,
+    ]
+
+
+def test_rows_with_a_nan_come_last_and_dominate_nobody():
+    values = np.array([[np.nan, 0.0], [5.0, 5.0], [6.0, 6.0], [np.nan, np.nan]])
+    assert pareto_ranks(values).tolist() == [3, 1, 2, 3]
+    assert pareto_ranks(values[[0, 3]]).tolist() == [1, 1]
+
+
+def test_infinity_is_a_number_that_is_worst():
+    assert pareto_ranks(np.array([[1.0, np.inf], [2.0, 1.0], [2.0, np.inf]])).tolist() == [1, 1, 2]
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_nothing_has_no_ranks(columns):
+    assert pareto_ranks(np.empty((0, columns))).tolist() == []
+
+
+def test_the_order_of_rows_and_a_rising_change_of_scale_decide_nothing():
+    values = drawn(50, 3)
+    order = np.random.default_rng(0).permutation(50)
+    assert pareto_ranks(values[order]).tolist() == pareto_ranks(values)[order].tolist()
+    assert pareto_ranks(np.exp(values) * [1, 10, 100]).tolist() == pareto_ranks(values).tolist()
