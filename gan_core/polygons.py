@@ -22,6 +22,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from gan_core.cache import writable_cache_folder
+from gan_core.standard_errors import median_error
 from gan_core.streams import Stream, stream
 
 POLYGONS = 80_000  # Lucic et al. train on the first 60,000, test on the next 10,000, and keep the last 10,000 apart
@@ -163,12 +164,14 @@ def _distances(one: Tensor, other: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class TriangleScores:
     """One number a lane, [L], float64, NaN where a sample of the lane is not finite. precision and recall: 0 to 1, more
-    is better; distance: the median of the samples' L2 distances to a triangle, images in [0, 1], less is better.
+    is better; distance: the median of the samples' L2 distances to a triangle, images in [0, 1], less is better;
+    distance_error: its standard error.
     """
 
     precision: Tensor
     recall: Tensor
     distance: Tensor
+    distance_error: Tensor
 
 
 def polygon_precision_recall(samples: Tensor, held_out: Tensor) -> tuple[Tensor, Tensor]:
@@ -194,16 +197,16 @@ def triangle_scores(samples: Tensor, reference: TriangleReference, delta: float 
     return TriangleScores(*torch.tensor(scores, dtype=torch.float64).unbind(1))
 
 
-def _lane_scores(samples: Tensor, reference: TriangleReference, delta: float) -> tuple[float, float, float]:
+def _lane_scores(samples: Tensor, reference: TriangleReference, delta: float) -> tuple[float, ...]:
     if not samples.isfinite().all():
-        return math.nan, math.nan, math.nan
+        return math.nan, math.nan, math.nan, math.nan
     angles, distances = fit_triangles(samples)
     accepted = angles[distances <= delta]
-    distance = float(distances.quantile(0.5))
+    distance, error = float(distances.quantile(0.5)), float(median_error(distances))
     if len(accepted) == 0:
-        return 0.0, 0.0, distance
+        return 0.0, 0.0, distance, error
     nearest = torch.cat([_distances(part, accepted).amin(1) for part in reference.angles.split(IMAGES_AT_ONCE)])
-    return len(accepted) / len(samples), float((nearest < reference.radii).double().mean()), distance
+    return len(accepted) / len(samples), float((nearest < reference.radii).double().mean()), distance, error
 
 
 def recall_ceiling(samples: int, held_out: int) -> float:

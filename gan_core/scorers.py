@@ -41,6 +41,7 @@ from gan_core.protocol import (
     reports,
 )
 from gan_core.reports import FidelityReport
+from gan_core.standard_errors import class_divergence_error, frechet_error
 from gan_core.streams import Stream
 from gan_core.training import LaneArray
 from gan_core.value_scorers import PlaneScorer, ValueScorer, on_host
@@ -133,7 +134,7 @@ class ImageScorer:
             class_kl_limit=self.scoring.class_kl_limit,
             coverage_limit=self.scoring.coverage_limit,
         )
-        scores = {"fidelity": fidelity, "violation": violation, **scores}
+        scores = {"fidelity": fidelity, "fidelity_error": scores["fid_error"], "violation": violation, **scores}
         return reports(on_host(scores), self.constants, self, array.lanes)
 
     def _distances(self, images: Tensor) -> tuple[Scores, Tensor | None]:
@@ -155,6 +156,7 @@ class ImageScorer:
         kid, kid_error, shares = pair_scores(features, real.neighbours)
         scores = {
             "fid": frechet_distance(mean, covariance, real.mean, real.covariance, real.factor),
+            "fid_error": frechet_error(features, mean, covariance, real.mean, real.factor),
             "kid": kid,
             "kid_error": kid_error,
             **asdict(shares),
@@ -170,6 +172,7 @@ class ImageScorer:
         shares = counts.scatter_add_(1, predicted, torch.ones_like(predicted, dtype=torch.float64)) / self.samples
         scores = {
             "class_kl": class_divergence(shares, self._shares),
+            "class_kl_error": class_divergence_error(shares, self._shares, self.samples),
             "classes_covered": (shares >= COVERED_SHARE).sum(1).double(),
         }
         choices = array.networks.choices

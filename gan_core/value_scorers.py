@@ -14,6 +14,7 @@ from gan_core.discrepancy import energy_distance, energy_reference
 from gan_core.fidelity import constrained_fidelity, wasserstein_1d, wasserstein_floor_of_cdf
 from gan_core.protocol import LATENT_SEED, Scores, check_samples, drawn_samples, held_out_split, limits, reports
 from gan_core.reports import FidelityReport
+from gan_core.standard_errors import mean_and_deviation_errors, wasserstein_error
 from gan_core.streams import Stream
 from gan_core.training import LaneArray
 from gan_core.values import Mixture, mode_scores
@@ -62,12 +63,17 @@ class ValueScorer:
         distance = wasserstein_1d(values, self.quantiles)
         energy, energy_error = energy_distance(values.unsqueeze(2), self._fine)
         deviations = torch.stack([lane.std() for lane in values])  # std(1) rounds by how many lanes there are
+        distance_error = wasserstein_error(values, self.quantiles)
+        mean_error, deviation_error = mean_and_deviation_errors(values)
         scores = {
             "wasserstein": distance,
+            "wasserstein_error": distance_error,
             "energy": energy,
             "energy_error": energy_error,
             "mean_error": (values.mean(1) - float(self.truth.mean)).abs(),
+            "mean_error_error": mean_error,
             "deviation_error": (deviations - float(self.truth.deviation)).abs(),
+            "deviation_error_error": deviation_error,
         }
         covered = None
         if self.truth.modes > 1:
@@ -78,7 +84,7 @@ class ValueScorer:
         limit = self.scoring.coverage_limit
         floor = self.constants["wasserstein_floor"]
         fidelity, violation = constrained_fidelity(distance, floor, None, covered, scale=scale, coverage_limit=limit)
-        scores = on_host({"fidelity": fidelity, "violation": violation, **scores})
+        scores = on_host({"fidelity": fidelity, "fidelity_error": distance_error, "violation": violation, **scores})
         return reports(scores, self.constants, self, array.lanes)
 
 
@@ -108,5 +114,6 @@ class PlaneScorer:
         found = mode_scores(drawn, self.truth)
         covered, limit = found.modes_covered / self.truth.modes, self.scoring.coverage_limit
         fidelity, violation = constrained_fidelity(energy, 0.0, None, covered, scale=self._scale, coverage_limit=limit)
-        scores = {"fidelity": fidelity, "violation": violation, "energy": energy, "energy_error": energy_error}
+        scores = {"fidelity": fidelity, "fidelity_error": energy_error, "violation": violation}
+        scores |= {"energy": energy, "energy_error": energy_error}
         return reports(on_host({**scores, **asdict(found)}), self.constants, self, array.lanes)

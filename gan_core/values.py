@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gan_core.dataset_name import DatasetName
+from gan_core.standard_errors import mode_divergence_error
 
 HIGH_QUALITY_DEVIATIONS = 3.0  # a sample farther than this from every mode belongs to none
 BRACKET_DEVIATIONS = 40.0  # a normal's tail beyond this is 0 in float64
@@ -114,11 +115,13 @@ class ModeScores:
     modes_covered: modes with at least one high-quality sample, 0..K. high_quality_share: share of the samples within
     3 deviations of their nearest mode, 0..1 (real 1-D samples: 0.9973; 2-D: 1 - exp(-4.5) = 0.9889). mode_jsd:
     Jensen-Shannon divergence, in nats, of the high-quality samples' modes to uniform; ln 2, its bound, without any.
+    mode_jsd_error: its standard error, for as many high-quality samples.
     """
 
     modes_covered: Tensor
     high_quality_share: Tensor
     mode_jsd: Tensor
+    mode_jsd_error: Tensor
 
 
 def mode_scores(samples: Tensor, mixture: Mixture) -> ModeScores:
@@ -136,7 +139,7 @@ def mode_scores(samples: Tensor, mixture: Mixture) -> ModeScores:
     to_shares = torch.xlogy(shares, shares / middle).sum(1)
     to_uniform = torch.xlogy(uniform, uniform / middle).sum(1)
     divergence = torch.where(good > 0, (to_shares + to_uniform) / 2, math.log(2)).clamp_min(0)
-    scores = ((counts > 0).sum(1).double(), good / samples.shape[1], divergence)
+    scores = ((counts > 0).sum(1).double(), good / samples.shape[1], divergence, mode_divergence_error(counts))
     return ModeScores(*(torch.where(finite, score, math.nan) for score in scores))
 
 

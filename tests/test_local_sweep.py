@@ -18,9 +18,10 @@ from sweep.run import run_sweep
 from sweep.spec import SweepSpec
 
 SCORES = [
-    *("fidelity.fidelity", "fidelity.violation", "fidelity.fid", "fidelity.fid_floor", "fidelity.kid"),
-    *("fidelity.kid_error", "fidelity.precision", "fidelity.recall", "fidelity.density", "fidelity.coverage"),
-    *("fidelity.memorisation", "fidelity.class_kl", "fidelity.classes_covered"),
+    *("fidelity.fidelity", "fidelity.fidelity_error", "fidelity.violation", "fidelity.fid", "fidelity.fid_error"),
+    *("fidelity.fid_floor", "fidelity.kid", "fidelity.kid_error", "fidelity.precision", "fidelity.recall"),
+    *("fidelity.density", "fidelity.coverage", "fidelity.memorisation"),
+    *("fidelity.class_kl", "fidelity.class_kl_error", "fidelity.classes_covered"),
 ]
 HEALTH = [
     *("health.discriminator_accuracy", "health.penalty", "health.d_gradient", "health.g_gradient"),
@@ -185,8 +186,8 @@ def test_batches_are_whole_so_a_rung_is_passed_and_not_cut(gaussian_run):
 
 def test_one_dimensional_scores_have_their_own_columns(gaussian_run):
     frame = rows_of(gaussian_run)
-    scores = ["fidelity", "violation", "wasserstein", "energy", "energy_error"]
-    scores += ["mean_error", "deviation_error", "wasserstein_floor"]
+    scores = ["fidelity", "fidelity_error", "violation", "wasserstein", "wasserstein_error", "energy", "energy_error"]
+    scores += ["mean_error", "mean_error_error", "deviation_error", "deviation_error_error", "wasserstein_floor"]
     assert [c for c in frame.columns if c.startswith("fidelity.")] == [f"fidelity.{name}" for name in scores]
     assert (frame["score"] == frame["fidelity.fidelity"]).all()
     over = frame["fidelity.wasserstein"] - frame["fidelity.wasserstein_floor"]
