@@ -6,6 +6,7 @@ N latents, Z numbers of one.
 import math
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 from ray import tune
@@ -14,6 +15,7 @@ from torch import Tensor
 from benchmarks.stock import StockGan
 from benchmarks.stock_networks import CONVOLUTIONAL
 from gan_core.architectures import build_networks
+from gan_core.checkpoint import save_tensors
 from gan_core.conditions import Conditions
 from gan_core.data import Dataset
 from gan_core.lanes import lane_arithmetic, lane_empty
@@ -50,11 +52,12 @@ class OneTrial:
         return latents
 
 
-def run_trial(spec: SweepSpec, parameters: Mapping[str, Any]) -> None:
+def run_trial(spec: SweepSpec, parameters: Mapping[str, Any], keep: Path | None = None) -> None:
     """Trains one configuration, and reports at each rung: `score`, the lowest so far (what a sweep minimises), and
-    `images`. It ends where a score is not finite, as ours does.
+    `images`. It ends where a score is not finite, as ours does. keep: a folder for the generator of the best score.
     """
-    number = int(tune.get_context().get_trial_id(), 16)
+    identity = str(tune.get_context().get_trial_id())
+    number = int(identity, 16)
     with lane_arithmetic():
         workshop = loaded(spec.conditions())
         config = spec.space.configuration(parameters, seed=number)
@@ -65,7 +68,11 @@ def run_trial(spec: SweepSpec, parameters: Mapping[str, Any]) -> None:
         for images in spec.ladder.rungs_images:
             gan.train_to(images)
             score = workshop.scorer.score(judged)[0].values[spec.objective]
-            best = min(best, score) if math.isfinite(score) else best
+            if math.isfinite(score) and score < best:
+                best = score
+                if keep is not None:
+                    network = gan.generator if gan.average is None else gan.average
+                    save_tensors(keep / f"{identity}.safetensors", dict(network.state_dict()))
             last = images == spec.ladder.rungs_images[-1] or not math.isfinite(score)
             tune.report({"score": best, "images": gan.images_seen, "completed": math.isfinite(score), "done": last})
             if last:

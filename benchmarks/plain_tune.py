@@ -15,6 +15,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,18 @@ def scheduler_of(spec: SweepSpec) -> Any:
 
     if spec.ladder.keep_fraction == 1:
         return FIFOScheduler()
-    assert len(spec.ladder) == 2, "ASHA's rungs are powers of the reduction factor: of two, the first is 1"
-    return ASHAScheduler(
-        time_attr="training_iteration", grace_period=1, max_t=2, reduction_factor=round(1 / spec.ladder.keep_fraction)
-    )
+    factor, rungs = round(1 / spec.ladder.keep_fraction), spec.ladder.rungs_images
+    if len(rungs) == 2:
+        return ASHAScheduler(time_attr="training_iteration", grace_period=1, max_t=2, reduction_factor=factor)
+    assert all(high == factor * low for low, high in pairwise(rungs)), "ASHA's rungs are powers of the reduction factor"
+    return ASHAScheduler(time_attr="images", grace_period=rungs[0], max_t=rungs[-1], reduction_factor=factor)
 
 
-def run_plain(spec: SweepSpec, cores: int) -> pd.DataFrame:
+def run_plain(spec: SweepSpec, cores: int, keep: Path | None = None, seconds: float | None = None) -> pd.DataFrame:
     """A row for each trial, of its last report: its lowest `score`, `images` trained, and whether it `completed`.
 
-    Raises what the first trial that failed raised.
+    keep: see `benchmarks.plain_trial`; seconds: as many trials as they allow, instead of the spec's. Raises what the
+    first trial that failed raised.
     """
     os.environ.update(RAY_SETTINGS)
     import ray
@@ -73,7 +76,7 @@ def run_plain(spec: SweepSpec, cores: int) -> pd.DataFrame:
             _system_config={"enable_worker_prestart": False, "prestart_worker_first_driver": False},
         )
         try:
-            results = tuner(spec, cores, folder).fit()
+            results = tuner(spec, cores, folder, keep, seconds).fit()
         finally:
             ray.shutdown()
     if results.num_errors:
@@ -82,7 +85,7 @@ def run_plain(spec: SweepSpec, cores: int) -> pd.DataFrame:
     return pd.DataFrame([{**(result.metrics or {}), **(result.config or {})} for result in results])
 
 
-def tuner(spec: SweepSpec, cores: int, folder: str) -> Any:
+def tuner(spec: SweepSpec, cores: int, folder: str, keep: Path | None, seconds: float | None) -> Any:
     """The tune.Tuner of a spec: Optuna's TPE over the same distributions, the space's base first."""
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch
@@ -90,13 +93,13 @@ def tuner(spec: SweepSpec, cores: int, folder: str) -> Any:
     def trial(parameters: Mapping[str, Any]) -> None:
         from benchmarks.plain_trial import run_trial
 
-        run_trial(spec, parameters)
+        run_trial(spec, parameters, keep)
 
     search = OptunaSearch(
         spec.space.distributions(),
         metric="score",
         mode="min",
-        points_to_evaluate=[spec.space.baseline()],
+        points_to_evaluate=[spec.space.parameters_of({})],
         seed=spec.seed,
     )
     return tune.Tuner(
@@ -106,7 +109,8 @@ def tuner(spec: SweepSpec, cores: int, folder: str) -> Any:
             mode="min",
             search_alg=search,
             scheduler=scheduler_of(spec),
-            num_samples=spec.trials,
+            num_samples=spec.trials if seconds is None else -1,
+            time_budget_s=seconds,
             max_concurrent_trials=cores,
             reuse_actors=True,
         ),

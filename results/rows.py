@@ -1,5 +1,6 @@
 """ResultRow: what is kept of one trial at one rung."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
@@ -7,6 +8,7 @@ from typing import Any
 
 GROUPS = ("fidelity", "health")  # numbers, in columns that carry their group's name before a dot
 NAMED_GROUPS = (*GROUPS, "proposed")  # all such columns
+NUMBERS = ("d_loss", "g_loss", "score", "best_score", "seconds", "elapsed_seconds")
 OBJECTIVES_JOINED_BY = ", "
 
 
@@ -91,3 +93,13 @@ class ResultRow:
                 rest[name] = value
         plain = {f.name: values[f.name] for f in own if f.default is MISSING or f.name in values}
         return cls(**{**plain, **groups, "outcome": Outcome(values["outcome"]), "hyperparameters": rest})
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "ResultRow":
+        """A row as its JSON line gives it, where a number that is not finite is null. Raises as `from_flat`."""
+        return cls.from_flat(
+            {
+                name: math.nan if value is None and (name in NUMBERS or name.partition(".")[0] in GROUPS) else value
+                for name, value in record.items()
+            }
+        )

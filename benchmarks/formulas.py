@@ -1,0 +1,155 @@
+"""`python -m benchmarks.formulas`: what a sweep costs beside training. Scores are formulas; all else is as in any sweep:
+Ray, TPE, pruning at four rungs, the journal and the rows on disk. Prints the seconds, and the memory of each process.
+"""
+
+import argparse
+import math
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.first_sweep import family_of
+from gan_core.config import GanConfig
+from gan_core.reports import FidelityReport, LaneReport
+from results.store import RunFolder
+from results.table import ResultsTable
+from sweep.progress import Watch
+from sweep.ray_runner import run_ray
+from sweep.spec import SweepSpec
+
+SPACE = {
+    "name": "formula",
+    "base": {"lane.beta1": 0.5, "structure.generator_width": 64},
+    "ranges": {
+        "structure.generator_width": {"choices": [64, 128]},
+        "lane.generator_lr": {"low": 1e-5, "high": 1e-2, "log": True},
+        "lane.discriminator_lr": {"low": 1e-5, "high": 1e-2, "log": True},
+        "lane.beta1": {"low": 0.0, "high": 0.9},
+        "lane.beta2": {"low": 0.9, "high": 0.999},
+    },
+}
+SAMPLED_SECONDS = 1.0
+
+
+class FormulaArray:
+    """Lanes whose score is least at both rates 1e-3 and beta1 0.5, and falls as 100/images: a `TrainableArray`."""
+
+    def __init__(self, configs: Sequence[GanConfig]) -> None:
+        self.configs, self.images = list(configs), 0
+
+    def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> list[LaneReport]:
+        self.images = images
+        if on_step is not None:
+            on_step(images)
+        return [self._report(config) for config in self.configs]
+
+    def _report(self, config: GanConfig) -> LaneReport:
+        lane = config.lane
+        score = (math.log10(lane.generator_lr) + 3) ** 2 + (math.log10(lane.discriminator_lr) + 3) ** 2
+        score += (lane.beta1 - 0.5) ** 2 + 100 / self.images + (config.seed % 101) / 1e4
+        report = FidelityReport({"fidelity": score, "fidelity_error": 1e-4}, "formula", "none")
+        return LaneReport(self.images, 1.0, 1.0, report, {}, (), None, 0.0, "cpu")
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        self.configs = [self.configs[lane] for lane in lanes]
+
+    def take_over(self, sources: Sequence[int], configs: Sequence[GanConfig]) -> None:
+        self.configs = list(configs)
+
+    def picture(self, lane: int, count: int) -> np.ndarray:
+        return np.zeros((1, 1, 2, 2), np.float32)
+
+    def save(self, path: Path) -> None:
+        path.write_text(str(self.images))
+
+    def save_lane(self, lane: int, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(self.images))
+
+    save_generator = save_lane
+
+    def load_lanes(self, places: Sequence[tuple[Path, int]]) -> None:
+        self.images = int(places[0][0].read_text())
+
+
+class _Memory(threading.Thread):
+    """Samples the resident memory of this process and its children, by name, until told to stop."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.stop, self.megabytes = threading.Event(), dict[str, list[float]]()
+
+    def run(self) -> None:
+        while not self.stop.wait(SAMPLED_SECONDS):
+            for pid in {os.getpid(), *family_of(os.getpid())}:
+                try:
+                    name = "driver" if pid == os.getpid() else _title(pid)
+                    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+                except (OSError, IndexError):
+                    continue
+                if name:
+                    self.megabytes.setdefault(name, []).append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+
+
+def _title(pid: int) -> str:
+    """The study, or a trainer; empty for the others."""
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return "study" if "LaneStudy" in words else "trainer" if "CohortTrainable" in words else ""
+
+
+def measure(trials: int, sampler: str, lanes: int) -> tuple[float, ResultsTable, dict[str, list[float]]]:
+    """Seconds of a sweep from calling to table, its table, and the memory of its processes over time in MB."""
+    spec = SweepSpec.from_mapping(
+        {
+            "space": SPACE,
+            "trials": trials,
+            "lanes_per_cohort": lanes,
+            "ladder": {"rungs_images": [100, 300, 900, 2700], "keep_fraction": 1 / 3},
+            "sampler": sampler,
+            "tracking": {"tensorboard": False},
+        }
+    )
+    memory = _Memory()
+    with tempfile.TemporaryDirectory() as place:
+        folder = RunFolder(Path(place) / "run").create()
+        folder.spec.write_text(spec.to_yaml())
+        memory.start()
+        started = time.monotonic()
+        with Watch(spec.ladder, spec.objective, [], open(os.devnull, "w")) as watch:  # noqa: SIM115
+            run_ray(spec, folder, watch, build=FormulaArray)
+        table = ResultsTable.load(folder.path)
+        seconds = time.monotonic() - started
+        memory.stop.set()
+    return seconds, table, memory.megabytes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--lanes", type=int, default=32)
+    parser.add_argument("--sampler", default="tpe")
+    options = parser.parse_args()
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray reads it when it is imported
+    if __name__ == "__main__":
+        from ray import cloudpickle
+
+        cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    seconds, table, memory = measure(options.trials, options.sampler, options.lanes)
+    outcomes: Any = table.trials["outcome"].value_counts().to_dict()
+    print(f"{options.trials:,} trials, cohorts of {options.lanes}, {options.sampler}: {seconds:.1f} s; {outcomes}")
+    print(f"best score {table.best()['score']:.4f}")
+    for name, values in sorted(memory.items()):
+        third = max(1, len(values) // 3)
+        early, late = np.median(values[third : 2 * third] or values), np.median(values[-third:])
+        print(f"{name:8} MB, middle third {early:7.0f}, last third {late:7.0f}, most {max(values):7.0f}")
+
+
+if __name__ == "__main__":
+    main()

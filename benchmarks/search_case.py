@@ -1,0 +1,23 @@
+"""The sweep of `benchmarks.search`, which both sides read. Loads without torch or Ray."""
+
+from sweep.spec import SweepSpec
+
+RUNGS_IMAGES = [19_200, 57_600, 172_800]
+
+
+def search_spec(data_root: str, seed: int, hours: float) -> SweepSpec:
+    """The sweep that both sides read; only ours looks at its budget."""
+    return SweepSpec.from_mapping(
+        {
+            "name": "search",
+            "space": "mlp",
+            "trials": 100_000,
+            "ladder": {"rungs_images": RUNGS_IMAGES, "keep_fraction": 1 / 3},
+            "lanes_per_cohort": 4,
+            "seed": seed,
+            "data_root": data_root,
+            "budget": {"hours": hours, "when_spent": "cut"},
+            "keep_checkpoints": 1,
+            "resources": {"gpus_per_cohort": 0},
+        }
+    )
