@@ -96,7 +96,7 @@ def tuner(spec: SweepSpec, cores: int, folder: str) -> Any:
         spec.space.distributions(),
         metric="score",
         mode="min",
-        points_to_evaluate=[spec.space.baseline()],
+        points_to_evaluate=[spec.space.parameters_of({})],
         seed=spec.seed,
     )
     return tune.Tuner(

@@ -197,9 +197,11 @@ class LaneStudy:
 
     def _ask(self, number: int) -> optuna.Trial:
         if number == 0 and not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            self._study.enqueue_trial(self.spec.space.baseline())
+            self._study.enqueue_trial(self.spec.space.parameters_of({}))
         self._study.sampler = self._sampler(number)
-        return self._study.ask(self.spec.space.distributions())
+        trial = self._study.ask()
+        self.spec.space.suggest(trial)
+        return trial
 
     def _trial(self, number: int) -> optuna.Trial:
         """A handle on an open trial. The random sampler proposes nothing when a handle is made; TPE would."""
