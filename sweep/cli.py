@@ -127,6 +127,7 @@ def sample(options: argparse.Namespace) -> int:
 
 def spaces(options: argparse.Namespace) -> int:
     """gan-sweep spaces"""
+    from search_spaces.describe import describe_space
     from search_spaces.space import SearchSpace, shipped_spaces
 
     if options.name is None:
@@ -135,7 +136,7 @@ def spaces(options: argparse.Namespace) -> int:
         for name in names:
             print(f"{name:{width}}  {SearchSpace.load(name).about}")
         return 0
-    print(_describe_space(SearchSpace.load(options.name)))
+    print(describe_space(SearchSpace.load(options.name)))
     return 0
 
 
@@ -154,12 +155,13 @@ def _spec(options: argparse.Namespace) -> Any:
 
 
 def _print_plan(spec: Any, local: bool) -> None:
+    from search_spaces.describe import describe_space
     from sweep.estimate import has_gpu, memory_lines  # torch from here on
 
     slots = 1 if local else os.cpu_count() or 1
     size = spec.cohort_size(slots, on_gpu=has_gpu(spec))
     print(spec.to_yaml())
-    print(_describe_space(spec.space))
+    print(describe_space(spec.space))
     most = spec.trials * spec.ladder.rungs_images[-1]
     lanes = "1 lane" if size == 1 else f"{size} lanes"
     print(
@@ -167,16 +169,6 @@ def _print_plan(spec: Any, local: bool) -> None:
         f"about {spec.ladder.expected_images(spec.trials):,} images shown to discriminators, {most:,} without pruning"
     )
     print(f"{memory_lines(spec, size, slots)}\nnothing was started (--dry-run)")
-
-
-def _describe_space(space: Any) -> str:
-    base = space.base.flatten()
-    width = max(map(len, base))
-    lines = [f"{space.name}: {space.about}", f"{'hyperparameter':{width}}  {'trial 0':>14}  range"]
-    for name, value in base.items():
-        if name != "seed":
-            lines.append(f"{name:{width}}  {value!s:>14}  {space.ranges.get(name, '')}".rstrip())
-    return "\n".join(lines)
 
 
 def _print_table(table: Any, trials: Any, *, reasons: bool) -> None:

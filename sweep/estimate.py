@@ -21,11 +21,11 @@ def has_gpu(spec: SweepSpec) -> bool:
 def largest_configuration(space: SearchSpace) -> GanConfig:
     """The base with every number that is searched at the top of its range; names (a loss, a norm) stay the base's."""
     tops = {
-        name: max(scope.extremes)
+        scope.parameter(name): max(scope.extremes)
         for name, scope in space.ranges.items()
         if all(isinstance(value, int | float) for value in scope.extremes)
     }
-    return GanConfig.unflatten({**space.base.flatten(), **tops})
+    return space.configuration(tops, space.base.seed)
 
 
 def memory_lines(spec: SweepSpec, lanes: int, processes: int) -> str:

@@ -13,12 +13,12 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from gan_core import combinations
 from gan_core.config import HYPERPARAMETERS, GanConfig, InputError
+from search_spaces.fitting import COMBINED, NEVER_SEARCHED
+from search_spaces.range_parsing import parse_range
+from search_spaces.ranges import Range
 from search_spaces.space import (
-    COMBINED,
-    NEVER_SEARCHED,
-    Range,
     SearchSpace,
-    parse_range,
+    distribution,
     parse_yaml,
     read_yaml,
     shipped_spaces,
@@ -113,10 +113,10 @@ def test_a_shipped_space_loads_and_its_base_lies_within_its_ranges(name):
     assert space.about
     assert len(space.ranges) >= 4
     for searched, scope in space.ranges.items():
-        assert scope.contains(values[searched])
-        kind = HYPERPARAMETERS[searched].kind
-        internal = scope.distribution(kind).to_internal_repr(values[searched])
-        assert scope.distribution(kind)._contains(internal)
+        if scope.exists(values):
+            drawn = scope.drawn(values[searched], values)
+            assert scope.contains(drawn)
+            assert distribution(scope)._contains(distribution(scope).to_internal_repr(drawn))
 
 
 def test_the_shipped_spaces_are_those_of_the_package():
@@ -148,7 +148,7 @@ def test_trial_0_of_a_familys_space_has_the_published_settings(name):
         "lane.batch_norm_eps": 1e-5,
     }
     expected = {**common, **PUBLISHED[name]}
-    first = space.configuration(space.baseline(), seed=1).flatten()
+    first = space.configuration(space.parameters_of({}), seed=1).flatten()
     assert {k: first[k] for k in expected} == expected
 
 
@@ -164,7 +164,7 @@ def test_whatever_a_shipped_space_can_propose_makes_sense(name):
     """Random proposals become configurations; an unfitting one would raise InputError in the middle of a sweep."""
     space = SearchSpace.load(name)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    seen = {space.configuration(study.ask(space.distributions()).params, seed=0) for _ in range(100)}
+    seen = {space.configuration(space.suggest(study.ask()), seed=0) for _ in range(100)}
     assert len(seen) == 100
 
 
@@ -247,7 +247,7 @@ def test_fixing_takes_text_that_is_a_number_for_one():
 )
 def test_a_range_becomes_the_distribution_of_its_hyperparameters_type(name, written, expected):
     scope = parse_range(name, written)
-    assert scope.distribution(HYPERPARAMETERS[name].kind) == expected
+    assert distribution(scope) == expected
     assert parse_range(name, scope.plain()) == scope
 
 
@@ -259,8 +259,8 @@ def test_distributions_stand_in_the_order_of_the_fields():
 def test_the_baseline_is_the_base_restricted_to_what_is_searched():
     space = SearchSpace.load("gaussian")
     base = space.base.flatten()
-    assert space.baseline() == {name: base[name] for name in space.ranges}
-    assert space.configuration(space.baseline(), seed=0) == space.base
+    assert space.parameters_of({}) == {name: base[name] for name in space.ranges}
+    assert space.configuration(space.parameters_of({}), seed=0) == space.base
 
 
 def test_a_proposal_changes_what_it_names_and_the_seed_alone():

@@ -1,0 +1,151 @@
+"""Constraints: comparisons of hyperparameters that a configuration must satisfy, read by a parser of a few lines.
+
+`ast` splits a text into its parts and nothing is evaluated by Python: a part that is not a number, a dotted name, a
+quoted text, + - * / or one comparison is refused.
+"""
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gan_core.config import HYPERPARAMETERS, InputError, hyperparameter, nearest, parse_value
+
+LONGEST_CONSTRAINT = 200  # characters
+LARGEST_NUMBER = 1e300
+CLOSE = 1e-9  # numbers that differ by less, relative to the larger, are equal
+ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: lambda one, other: one / other if other else math.nan,
+}
+COMPARISONS: dict[type[ast.cmpop], str] = {
+    **{ast.LtE: "<=", ast.GtE: ">=", ast.Lt: "<", ast.Gt: ">"},
+    **{ast.Eq: "==", ast.NotEq: "!="},
+}
+EXAMPLE = "write one comparison, as in 'lane.discriminator_lr >= 2 * lane.generator_lr'"
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """One comparison. Two of the same text are equal."""
+
+    text: str
+    sign: str = field(compare=False)
+    left: ast.expr = field(compare=False, repr=False)
+    right: ast.expr = field(compare=False, repr=False)
+
+    def violation(self, values: Mapping[str, Any]) -> float:
+        """By how much these hyperparameters break it: 0 where it holds, else above 0 and at most 2.
+
+        For an order or ==, the difference of the sides relative to the larger of them, and at least 1e-9, within which
+        numbers are equal (so < and > are broken by equal sides). 1 for != and for texts, and where a side cannot be
+        computed, as in a division by 0.
+        """
+        left, right = _evaluate(self.left, values), _evaluate(self.right, values)
+        if isinstance(left, str) or isinstance(right, str):
+            return float((left == right) != (self.sign == "=="))
+        if not (math.isfinite(left) and math.isfinite(right)):
+            return 1.0
+        size = max(abs(left), abs(right))
+        difference = left / size - right / size if size else 0.0
+        if self.sign == "==":
+            return abs(difference) if abs(difference) > CLOSE else 0.0
+        if self.sign == "!=":
+            return 1.0 if abs(difference) <= CLOSE else 0.0
+        excess = -difference if self.sign.startswith(">") else difference
+        if self.sign.endswith("="):
+            return excess if excess > CLOSE else 0.0
+        return max(excess, CLOSE) if excess >= -CLOSE else 0.0
+
+
+def parse_constraint(text: Any) -> Constraint:
+    """One comparison as a person writes it. Raises InputError for anything else, with the nearest right name."""
+    if not isinstance(text, str) or len(text) > LONGEST_CONSTRAINT or "\\" in text:
+        raise InputError(
+            f"a constraint must be a text of up to {LONGEST_CONSTRAINT} characters, got {text!r}; {EXAMPLE}"
+        )
+    text = " ".join(text.split())
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError) as error:
+        raise InputError(f"constraint {text!r} cannot be read; {EXAMPLE}") from error
+    if not isinstance(tree, ast.Compare) or len(tree.ops) != 1 or type(tree.ops[0]) not in COMPARISONS:
+        raise InputError(f"constraint {text!r} is not one comparison by <=, >=, <, >, == or !=; {EXAMPLE}")
+    sign, left, right = COMPARISONS[type(tree.ops[0])], tree.left, tree.comparators[0]
+    names = [name for side in (left, right) if (name := _text_name(text, side))]
+    if names or any(isinstance(side, ast.Constant) and isinstance(side.value, str) for side in (left, right)):
+        _check_texts(text, sign, (left, right))
+    elif not _names_in(text, left) + _names_in(text, right):
+        raise InputError(f"constraint {text!r} names no hyperparameter; {EXAMPLE}")
+    return Constraint(text, sign, left, right)
+
+
+def _dotted(text: str, node: ast.expr) -> str | None:
+    """The hyperparameter that a part names, or None where it is no name. Raises InputError on an unknown one."""
+    if not isinstance(node, ast.Attribute | ast.Name):
+        return None
+    name = ast.unparse(node)
+    if name not in HYPERPARAMETERS:
+        raise InputError(
+            f"constraint {text!r} names the unknown hyperparameter {name!r}; {nearest(name, HYPERPARAMETERS)}"
+        )
+    if name == "seed":
+        raise InputError(f"constraint {text!r} cannot ask for the seed: every trial has its own")
+    return name
+
+
+def _text_name(text: str, side: ast.expr) -> str | None:
+    """The hyperparameter that a side names, where that one is a text."""
+    name = _dotted(text, side)
+    return name if name and hyperparameter(name).kind is str else None
+
+
+def _check_texts(text: str, sign: str, sides: tuple[ast.expr, ast.expr]) -> None:
+    """A text's name stands on one side and one of its values, quoted, on the other, with == or != between them."""
+    for side, other in (sides, sides[::-1]):
+        name = _text_name(text, side)
+        if name and sign in ("==", "!=") and isinstance(other, ast.Constant) and isinstance(other.value, str):
+            parse_value(name, other.value)
+            return
+    raise InputError(
+        f"constraint {text!r} compares what is no number; write == or != between a name and a quoted value, "
+        "as in 'structure.loss != \"hinge\"'"
+    )
+
+
+def _names_in(text: str, node: ast.expr) -> list[str]:
+    """The hyperparameters in an arithmetic term. Raises InputError on anything that is not arithmetic."""
+    if name := _dotted(text, node):
+        if hyperparameter(name).kind is str:
+            raise InputError(f"constraint {text!r} computes with {name}, which is no number; compare it by == or !=")
+        return [name]
+    if isinstance(node, ast.Constant) and _is_number(node.value):
+        return []
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return _names_in(text, node.operand)
+    if isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
+        return _names_in(text, node.left) + _names_in(text, node.right)
+    raise InputError(
+        f"constraint {text!r} has {ast.unparse(node)!r}, which is no number, dotted name, sum, product or quotient"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER
+
+
+def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
+    """A parsed side's number, NaN where it has none, or its text."""
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.UnaryOp():
+            return -_evaluate(node.operand, values)
+        case ast.BinOp():
+            return ARITHMETIC[type(node.op)](_evaluate(node.left, values), _evaluate(node.right, values))
+        case _:
+            return values[ast.unparse(node)]

@@ -1,0 +1,131 @@
+"""What decides whether a range exists, and what its draw means: the order of ranges, and the values they lead to.
+
+A world is one way in which what stands above some ranges can come out: hyperparameter -> what is drawn for it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from gan_core.config import HYPERPARAMETERS, InputError
+from search_spaces.ranges import Range
+
+Draw = Callable[[str, Range, Mapping[str, Any]], Any | None]
+
+
+def ordered(ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """The ranges in the order of the fields, but each after those it depends on. Raises InputError on a circle."""
+    found: dict[str, Range] = {}
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            circle = " on ".join((*path[path.index(name) :], name))
+            raise InputError(f"ranges depend on each other in a circle: {circle}; drop one 'when' or 'ratio_to'")
+        if name in ranges and name not in found:
+            for parent in ranges[name].depends_on:
+                visit(parent, (*path, name))
+            found[name] = ranges[name]
+
+    for name in HYPERPARAMETERS:
+        visit(name, ())
+    return found
+
+
+def resolve(
+    values: Mapping[str, Any], ranges: Mapping[str, Range], draw: Draw
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Goes through ordered ranges and draws for each that exists: (hyperparameters, what was drawn by parameter).
+
+    values: those of the base, kept where draw(name, range, values so far) gives None.
+    """
+    values, drawn = dict(values), {}
+    for name, scope in ranges.items():
+        if scope.exists(values) and (one := draw(name, scope, values)) is not None:
+            drawn[scope.parameter(name)] = one
+            values[name] = scope.value(one, values)
+    return values, drawn
+
+
+def world_of(
+    values: Mapping[str, Any], ranges: Mapping[str, Range], draws: Mapping[str, Any]
+) -> tuple[dict[str, Any], set[str]]:
+    """The hyperparameters that some draws lead to, and the names of the ranges that exist then.
+
+    What exists and has no draw is at its base value, or, where that lies outside its range, at an end of it.
+    """
+    existing = set()
+
+    def draw(name: str, scope: Range, so_far: Mapping[str, Any]) -> Any:
+        existing.add(name)
+        if name in draws:
+            return draws[name]
+        own = scope.drawn(so_far[name], so_far)
+        return scope.extremes[0] if own is None else own
+
+    return resolve(values, ranges, draw)[0], existing
+
+
+def worlds(names: Sequence[str], ranges: Mapping[str, Range]) -> Iterator[dict[str, Any]]:
+    """Every way in which what stands above the ranges of these names can come out, as far as conditions can tell."""
+    above = [name for name in _above(names, ranges) if name not in names]
+    for draws in product(*(_telling(name, ranges) for name in above)):
+        yield dict(zip(above, draws, strict=True))
+
+
+def can_exist(name: str, ranges: Mapping[str, Range], base: Mapping[str, Any]) -> bool:
+    """Whether the condition of a range holds in any world."""
+    return any(name in world_of(base, ranges, world)[1] for world in worlds([name], ranges))
+
+
+def possible_values(name: str, ranges: Mapping[str, Range], base: Mapping[str, Any]) -> list[Any]:
+    """What a hyperparameter can be, as far as conditions can tell."""
+    if name not in ranges:
+        return [base[name]]
+    found = (
+        world_of(base, ranges, {**world, name: one})[0][name]
+        for world in worlds([name], ranges)
+        for one in _telling(name, ranges)
+    )
+    return list(dict.fromkeys(found))
+
+
+def bounds(name: str, ranges: Mapping[str, Range], base: Mapping[str, Any]) -> tuple[float, float]:
+    """The lowest and the highest that a number can be, its base value among them."""
+    if name not in ranges:
+        return base[name], base[name]
+    scope = ranges[name]
+    ends = [*scope.extremes]
+    if scope.ratio_to:
+        low, high = bounds(scope.ratio_to, ranges, base)
+        ends = [low * min(ends), high * max(ends)]
+    elif scope.complement:
+        ends = [1 - end for end in ends]
+    return min(*ends, base[name]), max(*ends, base[name])
+
+
+def without_dead(ranges: Mapping[str, Range], base: Mapping[str, Any], own: Iterable[str] = ()) -> dict[str, Range]:
+    """The ranges, ordered, without those whose condition can never hold; own: names that are kept in any case."""
+    kept = ordered(ranges)
+    for name in list(kept):
+        if name not in own and not can_exist(name, kept, base):
+            del kept[name]
+    return kept
+
+
+def _above(names: Sequence[str], ranges: Mapping[str, Range]) -> list[str]:
+    """The searched hyperparameters that ranges depend on, directly or not, in order."""
+    found: set[str] = set()
+    waiting = [parent for name in names for parent in ranges[name].depends_on]
+    while waiting:
+        name = waiting.pop()
+        if name in ranges and name not in found:
+            found.add(name)
+            waiting += ranges[name].depends_on
+    return [name for name in ranges if name in found]
+
+
+def _telling(name: str, ranges: Mapping[str, Range]) -> list[Any]:
+    """The draws that tell worlds apart: the extremes, and what conditions ask for by value."""
+    asked = [value for scope in ranges.values() for value in scope.when.get(name, ())]
+    scope = ranges[name]
+    return list(dict.fromkeys((*scope.extremes, *(value for value in asked if scope.contains(value)))))

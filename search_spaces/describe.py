@@ -1,0 +1,41 @@
+"""A space as a table that a person reads."""
+
+import textwrap
+
+from search_spaces.space import SearchSpace
+
+WIDTH = 100  # characters of a line, where its parts allow it
+TRIAL_0_WIDTH = 14
+
+
+def describe_space(space: SearchSpace) -> str:
+    """The readable table of a space: every hyperparameter, its value in trial 0, its range, and below a range the
+    condition under which it exists; then the constraints and the source.
+    """
+    base = space.base.flatten()
+    width = max(map(len, base))
+    indent = " " * (width + TRIAL_0_WIDTH + 4)
+    lines = [*_wrapped(f"{space.name}: {space.about}"), f"{'hyperparameter':{width}}  {'trial 0':>14}  range"]
+    for name, value in base.items():
+        if name == "seed":
+            continue
+        scope = space.ranges.get(name)
+        lines.append(f"{name:{width}}  {value!s:>{TRIAL_0_WIDTH}}  {scope or ''}".rstrip())
+        if scope and scope.when:
+            lines += _wrapped(scope.condition, indent)
+    lines += [f"constraint: {constraint.text}" for constraint in space.constraints]
+    if space.source:
+        lines += _wrapped(f"source: {space.source}")
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    """Lines of at most so many characters, but for words that are longer."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,110 @@
+"""Whether ranges fit their base and each other: settled when a space is made, and not in the middle of a sweep."""
+
+from collections.abc import Mapping
+from itertools import combinations, product
+from typing import Any
+
+from gan_core.config import GanConfig, InputError, parse_value
+from search_spaces.dependencies import bounds, can_exist, possible_values, world_of, worlds
+from search_spaces.ranges import Range
+
+NEVER_SEARCHED = {
+    "seed": "every trial has a seed of its own, from the sweep's",
+    "data_seed": "all trials are shown the same order of samples",
+    "structure.dataset": "scores on different data sets cannot be compared; make a space for each",
+    "structure.image_size_pixels": "scores at different sizes cannot be compared; make a space for each",
+}
+COMBINED = frozenset(  # what gan_core.combinations looks at: the names whose ranges may not fit each other
+    {f"structure.{name}" for name in ("architecture", "batch_size", "categorical_codes", "continuous_codes")}
+    | {f"structure.{name}" for name in ("loss", "gradient_penalty", "discriminator_norm", "discriminator_input")}
+    | {f"lane.{name}" for name in ("label_smoothing", "generator_dropout", "instance_noise", "instance_noise_images")}
+    | {f"lane.{name}" for name in ("batch_norm_eps", "batch_norm_momentum")}
+    | {f"lane.{name}" for name in ("information_weight", "continuous_code_weight")}
+)
+
+
+def check_ranges(space: str, base: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
+    """Raises InputError where an ordered range cannot be searched, can never exist, or can lead, alone or with
+    another, to a configuration that makes no sense. base: the hyperparameters of the base.
+    """
+    for name, scope in ranges.items():
+        if name in NEVER_SEARCHED:
+            raise InputError(f"{name} cannot be searched: {NEVER_SEARCHED[name]}")
+        if scope.ratio_to:
+            _check_ratio(space, name, base, ranges)
+    for name, scope in ranges.items():
+        _check_condition(space, name, base, ranges)
+        values, existing = world_of(base, ranges, {})
+        if name in existing and scope.drawn(base[name], values) is None:
+            raise InputError(
+                f"space {space!r}: the base value {base[name]!r} of {name} lies outside its range {scope}; "
+                "widen the range or change the base (it is trial 0)"
+            )
+    for name in ranges:
+        _check_alone(name, base, ranges)
+    for one, other in combinations(sorted(COMBINED & set(ranges)), 2):
+        _check_pair(space, (one, other), base, ranges)
+
+
+def _check_condition(space: str, name: str, base: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
+    scope = ranges[name]
+    for parent, allowed in scope.when.items():
+        above = ranges.get(parent)
+        if above and (above.is_derived or not (above.choices or above.is_whole or above.step)):
+            raise InputError(
+                f"space {space!r}: {name} exists {scope.condition}, and {parent}, whose range is {above}, is that only "
+                f"by chance; give it choices or a step"
+            )
+        if not set(possible_values(parent, ranges, base)) & set(allowed):
+            raise InputError(
+                f"space {space!r}: the range of {name} can never exist: it does {scope.condition}, and {parent} is "
+                f"{above or base[parent]}; change the condition, or what {parent} can be"
+            )
+    if not can_exist(name, ranges, base):
+        raise InputError(
+            f"space {space!r}: the range of {name} can never exist: it does {scope.condition}, "
+            "which cannot hold together; drop one"
+        )
+
+
+def _check_ratio(space: str, name: str, base: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
+    """The other number must be above 0, and every product must fit the field."""
+    scope = ranges[name]
+    other = str(scope.ratio_to)
+    low, high = bounds(other, ranges, base)
+    if low <= 0:
+        raise InputError(
+            f"space {space!r}: {name} is a ratio to {other}, which must then be above 0 and can be {low:g}; "
+            f"raise what {other} is at least"
+        )
+    for ratio, reference in ((min(scope.extremes), low), (max(scope.extremes), high)):
+        try:
+            parse_value(name, ratio * reference)
+        except InputError as error:
+            raise InputError(
+                f"space {space!r}: {ratio:g} times {other} of {reference:g} is too much or too little: {error}"
+            ) from error
+
+
+def _check_alone(name: str, base: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
+    """Every extreme of a range, wherever it exists, must make sense with the rest of the base."""
+    for world, extreme in product(worlds([name], ranges), ranges[name].extremes):
+        values, existing = world_of(base, ranges, {**world, name: extreme})
+        if name in existing:
+            GanConfig.unflatten(values)
+
+
+def _check_pair(space: str, names: tuple[str, str], base: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
+    """Every two extremes, wherever both ranges exist, must make sense together."""
+    one, other = names
+    for world, *pair in product(worlds(names, ranges), ranges[one].extremes, ranges[other].extremes):
+        values, existing = world_of(base, ranges, {**world, one: pair[0], other: pair[1]})
+        if not existing.issuperset(names):
+            continue
+        try:
+            GanConfig.unflatten(values)
+        except InputError as error:
+            raise InputError(
+                f"space {space!r} can combine {one} {pair[0]!r} with {other} {pair[1]!r}: {error}, "
+                "or narrow one of the two ranges"
+            ) from error

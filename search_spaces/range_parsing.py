@@ -1,0 +1,121 @@
+"""A range as YAML gives it -> a checked Range. Raises InputError, naming the hyperparameter, the rule and the value."""
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from gan_core.config import InputError, hyperparameter, parse_value
+from search_spaces.plain_yaml import check_keys
+from search_spaces.ranges import Range
+
+SCALE_KEYS = ("low", "high", "log", "step")
+RANGE_KEYS = (*SCALE_KEYS, "choices", "when", "ratio_to", "complement")
+
+
+def parse_range(name: str, value: Any) -> Range:
+    """The range of one hyperparameter. Raises InputError on an unknown name or key, or what is no range of its kind."""
+    known = hyperparameter(name)
+    if not isinstance(value, Mapping):
+        raise InputError(
+            f"the range of {name} must be {{low, high}} or {{choices: [...]}}, got {value!r}; "
+            "a fixed value belongs under 'base'"
+        )
+    check_keys(value, RANGE_KEYS, f"the range of {name}")
+    when = _condition(name, value["when"]) if "when" in value else {}
+    relation = _relation(name, value)
+
+    def read(written: Any) -> Any:
+        return _drawn(name, written, relation) if relation else parse_value(name, written)
+
+    if "choices" in value:
+        choices = value["choices"]
+        if set(value) & set(SCALE_KEYS) or not isinstance(choices, list) or not choices:
+            raise InputError(f"the choices of {name} must be a list of at least one value, alone, got {dict(value)}")
+        return Range(choices=tuple(dict.fromkeys(map(read, choices))), when=when, **relation)
+    if known.kind is str:
+        raise InputError(f"the range of {name} must be {{choices: [...]}}: it is not a number")
+    if missing := {"low", "high"} - set(value):
+        raise InputError(f"the range of {name} lacks {' and '.join(sorted(missing))}, got {dict(value)}")
+    low, high = read(value["low"]), read(value["high"])
+    if low > high:
+        raise InputError(f"the range of {name} must have low <= high, got low={low}, high={high}")
+    log, step = _scale(name, value, low, high)
+    return Range(low=low, high=high, log=log, step=step, when=when, **relation)
+
+
+def _scale(name: str, value: Mapping[str, Any], low: float, high: float) -> tuple[bool, float | None]:
+    """A range's log and step, checked."""
+    log, step = value.get("log", False), value.get("step")
+    if not isinstance(log, bool):
+        raise InputError(f"log in the range of {name} must be true or false, got {log!r}")
+    if log and low <= 0:
+        raise InputError(f"a log range must have low > 0, got {name} with low={low}; raise low or drop 'log'")
+    if step is None:
+        return log, None
+    whole = hyperparameter(name).kind is int
+    if not isinstance(step, int if whole else int | float) or isinstance(step, bool) or not 0 < step < math.inf or log:
+        noun = "whole number" if whole else "number"
+        raise InputError(f"step in the range of {name} must be a {noun} above 0, without log, got step={step!r}")
+    first, last, each = (Decimal(str(number)) for number in (low, high, step))
+    if rest := (last - first) % each:
+        raise InputError(
+            f"the range of {name} must be a whole number of steps long, got {low} .. {high} in steps of {step}; "
+            f"set high to {last - rest}"
+        )
+    return log, step
+
+
+def _relation(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """ratio_to or complement, where one of them is set."""
+    complement, other = value.get("complement", False), value.get("ratio_to")
+    if not isinstance(complement, bool):
+        raise InputError(f"complement in the range of {name} must be true or false, got {complement!r}")
+    if other is None and not complement:
+        return {}
+    word = "complement" if complement else "ratio_to"
+    if complement and other is not None:
+        raise InputError(f"the range of {name} has both complement and ratio_to {other!r}; drop one of them")
+    if hyperparameter(name).kind is not float:
+        raise InputError(
+            f"{word} in the range of {name} needs a hyperparameter that is any number, not a whole or a name"
+        )
+    if complement:
+        return {"complement": True}
+    if hyperparameter(str(other)).kind is str or other in ("seed", "data_seed"):
+        raise InputError(f"ratio_to in the range of {name} must name a number that is trained with, got {other!r}")
+    return {"ratio_to": str(other)}
+
+
+def _drawn(name: str, written: Any, relation: Mapping[str, Any]) -> float:
+    """A ratio or a complement as YAML gives it: a number of at least 0, a complement one whose value fits the field."""
+    word = "complement" if "complement" in relation else "ratio"
+    try:
+        number = math.nan if isinstance(written, bool) else float(written)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise InputError(f"a {word} of {name} must be a number of at least 0, got {written!r}")
+    if word == "complement":
+        try:
+            parse_value(name, 1 - number)
+        except InputError as error:
+            raise InputError(f"{name} cannot have the complement {number:g}: {error}") from error
+    return number
+
+
+def _condition(name: str, value: Any) -> dict[str, tuple[Any, ...]]:
+    """`when` as YAML gives it: hyperparameter -> the values that it may have."""
+    if not isinstance(value, Mapping) or not value:
+        raise InputError(
+            f"when in the range of {name} must map hyperparameters to a value or a list of values, got {value!r}"
+        )
+    condition = {}
+    for other, written in value.items():
+        allowed = written if isinstance(written, list) else [written]
+        if other == "seed":
+            raise InputError(f"when in the range of {name} cannot ask for the seed: every trial has its own")
+        if not allowed:
+            raise InputError(f"when in the range of {name} lists no value of {other}; list one or more")
+        condition[other] = tuple(dict.fromkeys(parse_value(other, one) for one in allowed))
+    return condition

@@ -1,0 +1,152 @@
+"""Range: what one hyperparameter may be, and how it is drawn. A trial is anything that suggests: no Optuna here.
+
+A hyperparameter is drawn itself, or as its ratio to another, or as its complement to 1. What is drawn has the
+hyperparameter's dotted name, or that with `.ratio` or `.complement` behind it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+OFF_GRID_STEPS = 1e-8  # a number this near to a whole number of steps is on the grid; Optuna's tolerance
+SHORT_DIGITS = 12  # a ratio or complement is written so short where that gives the same value
+
+
+class Suggests(Protocol):
+    """What draws: an Optuna trial, or anything else with these three methods."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float: ...
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int: ...
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Range:
+    """What is drawn for one hyperparameter: one of `choices`, or low..high (both included), on a log scale or in
+    steps; whole numbers where low and high are `int`.
+
+    when: the range exists only where each of these hyperparameters has one of these values; elsewhere the
+    hyperparameter keeps its base value. ratio_to: what is drawn is the value divided by that hyperparameter's.
+    complement: what is drawn is 1 minus the value.
+    """
+
+    choices: tuple[Any, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    step: float | None = None
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    ratio_to: str | None = None
+    complement: bool = False
+
+    @property
+    def extremes(self) -> tuple[Any, ...]:
+        """What is drawn at most and at least: every choice, or both ends."""
+        return self.choices or (self.low, self.high)
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether what is drawn is not the hyperparameter itself."""
+        return self.complement or self.ratio_to is not None
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether only one ratio is possible, so that the hyperparameter follows the other."""
+        return self.ratio_to is not None and len(set(self.extremes)) == 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether low..high are whole numbers."""
+        return not self.choices and isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """The hyperparameters that decide whether this range exists, or what is drawn means."""
+        return (*self.when, *([self.ratio_to] if self.ratio_to else []))
+
+    def parameter(self, name: str) -> str:
+        """The name of what is drawn for the hyperparameter of this dotted name."""
+        return f"{name}.ratio" if self.ratio_to else f"{name}.complement" if self.complement else name
+
+    def exists(self, values: Mapping[str, Any]) -> bool:
+        """Whether the condition holds among these hyperparameters."""
+        return all(values[name] in allowed for name, allowed in self.when.items())
+
+    def contains(self, drawn: Any) -> bool:
+        """Whether this can be drawn: it lies in the range, and on its steps."""
+        if self.choices:
+            return drawn in self.choices
+        if not self.low <= drawn <= self.high:
+            return False
+        steps = (drawn - self.low) / self.step if self.step else 0.0
+        return abs(steps - round(steps)) < OFF_GRID_STEPS
+
+    def value(self, drawn: Any, values: Mapping[str, Any]) -> Any:
+        """What is drawn -> the hyperparameter's value, given those it depends on."""
+        if self.ratio_to:
+            return drawn * values[self.ratio_to]
+        return 1 - drawn if self.complement else drawn
+
+    def drawn(self, value: Any, values: Mapping[str, Any]) -> Any | None:
+        """The inverse of `value`: what must be drawn, or None when that lies outside the range.
+
+        A value that came from a ratio or a complement is given back exactly; another one to the last digit.
+        """
+        if not self.is_derived:
+            return value if self.contains(value) else None
+        nearly = 1 - value
+        if self.ratio_to:
+            other = values[self.ratio_to]
+            nearly = value / other if other else math.nan
+        tried = [float(f"{nearly:.{SHORT_DIGITS}g}"), nearly]
+        for towards in (-math.inf, math.inf):
+            one = math.nextafter(nearly, towards)
+            tried += [one, math.nextafter(one, towards)]
+        within = [number for number in tried if self.contains(number)]
+        return min(within, key=lambda number: abs(self.value(number, values) - value), default=None)
+
+    def suggest(self, trial: Suggests, name: str) -> Any:
+        """Lets a trial draw for the hyperparameter of this name."""
+        parameter = self.parameter(name)
+        if self.choices:
+            return trial.suggest_categorical(parameter, self.choices)
+        if self.is_whole:
+            return trial.suggest_int(parameter, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
+        return trial.suggest_float(parameter, self.low, self.high, step=self.step, log=self.log)
+
+    @property
+    def condition(self) -> str:
+        """When it exists, in words; empty where it always does."""
+        parts = [f"{name} is {' or '.join(map(str, allowed))}" for name, allowed in self.when.items()]
+        return f"when {' and '.join(parts)}" if parts else ""
+
+    def __str__(self) -> str:
+        if self.choices:
+            text = " | ".join(str(choice) for choice in self.choices)
+        else:
+            scale = " log" if self.log else f" step {self.step:g}" if self.step else ""
+            text = f"{self.low:g} .. {self.high:g}{scale}"
+        if self.complement:
+            return f"1 - ({text})"
+        if self.ratio_to is None:
+            return text
+        if self.is_tied:
+            return f"{self.extremes[0]:g} x {self.ratio_to}"
+        return f"({text}) x {self.ratio_to}" if self.choices else f"{text} x {self.ratio_to}"
+
+    def plain(self) -> dict[str, Any]:
+        """As it would stand in a YAML file."""
+        ends = {"choices": list(self.choices)} if self.choices else {"low": self.low, "high": self.high}
+        return {
+            **({"ratio_to": self.ratio_to} if self.ratio_to else {}),
+            **({"complement": True} if self.complement else {}),
+            **ends,
+            **({"log": True} if self.log else {}),
+            **({"step": self.step} if self.step else {}),
+            **({"when": {name: list(allowed) for name, allowed in self.when.items()}} if self.when else {}),
+        }
