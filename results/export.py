@@ -25,7 +25,8 @@ class ExportedConfiguration:
     configuration: dotted name -> value, seeds included. data_digest: of the samples it was found on, or "" when that
     line was taken out. images: the final budget; evaluate_at_images: where it is scored on the way, the sweep's rungs
     first. score: what the sweep measured at score["images_seen"], or empty; objective: which score decides.
-    scoring and health: the sweep's, key -> value, or empty; precision: that it was trained in.
+    scoring and health: the sweep's, key -> value, or empty; precision: that it was trained in. schedule: lane
+    parameters that change, `from_images` and dotted names, in rising order, or empty.
     """
 
     configuration: Mapping[str, Any]
@@ -37,6 +38,7 @@ class ExportedConfiguration:
     scoring: Mapping[str, Any]
     health: Mapping[str, Any]
     precision: str = DEFAULT_PRECISION
+    schedule: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def read(cls, path: str | Path) -> "ExportedConfiguration":
@@ -50,6 +52,9 @@ class ExportedConfiguration:
         for key, part in optional.items():
             if not isinstance(part, Mapping):
                 raise ResultsError(f"{key} in {path} must be a mapping, got {part!r}")
+        schedule = values.get("schedule") or []
+        if not isinstance(schedule, list) or not all(isinstance(entry, Mapping) for entry in schedule):
+            raise ResultsError(f"schedule in {path} must list mappings of from_images and lane.*, got {schedule!r}")
         images, points = training.get("images"), training.get("evaluate_at_images")
         if not _is_budget(images):
             raise ResultsError(f"training.images in {path} must be a whole number of at least 1, got {images!r}")
@@ -67,6 +72,7 @@ class ExportedConfiguration:
             scoring=optional["scoring"],
             health=optional["health"],
             precision=str(values.get("precision", DEFAULT_PRECISION)),
+            schedule=tuple(schedule),
         )
 
 
