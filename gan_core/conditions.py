@@ -53,8 +53,7 @@ class Conditions:
 
     def __post_init__(self) -> None:
         parse_precision(self.precision)
-        if self.execution not in EXECUTIONS:
-            raise InputError(f"unknown execution {self.execution!r}; {nearest(str(self.execution), EXECUTIONS)}")
+        parse_execution(self.execution)
         lanes = self.lanes_per_call
         if lanes != "auto" and (not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1):
             raise InputError(f"lanes_per_call must be 'auto' or a whole number of at least 1, got {lanes!r}")
@@ -66,6 +65,14 @@ def parse_precision(value: Any) -> Precision:
         if value == known:
             return known
     raise InputError(f"unknown precision {value!r}; {nearest(str(value), PRECISIONS)}")
+
+
+def parse_execution(value: Any) -> Execution:
+    """What stands under `execution` of a file. Raises InputError for a name that there is not."""
+    for known in EXECUTIONS:
+        if value == known:
+            return known
+    raise InputError(f"unknown execution {value!r}; {nearest(str(value), EXECUTIONS)}")
 
 
 def parse_section(section: type[Section], key: str, values: Any) -> Section:

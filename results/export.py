@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,14 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from results.lineage import lineage, schedule_of
 from results.store import ResultsError, RunFolder, write_atomically
 from results.table import ResultsTable
+from results.text import seeds_text, spread_text
 
 FINAL_TRAINING_FACTOR = 4  # the final model is trained for so many times the sweep's largest budget
-DEFAULT_PRECISION = "float32"  # of files that say nothing of it
+DEFAULT_PRECISION, DEFAULT_EXECUTION = "float32", "compiled"  # of files that say nothing of them
+OPTIONAL = ("data", "score", "scoring", "health", "first_rung", "source", "versions")  # mappings that may be left out
 REPORTED_PACKAGES = ("gan-sweep", "torch", "numpy", "optuna", "ray")
 
 
@@ -25,8 +28,10 @@ class ExportedConfiguration:
     configuration: dotted name -> value, seeds included. data_digest: of the samples it was found on, or "" when that
     line was taken out. images: the final budget; evaluate_at_images: where it is scored on the way, the sweep's rungs
     first. score: what the sweep measured at score["images_seen"], or empty; objective: which score decides.
-    scoring and health: the sweep's, key -> value, or empty; precision: that it was trained in. schedule: lane
-    parameters that change, `from_images` and dotted names, in rising order, or empty.
+    scoring and health: the sweep's, key -> value, or empty; precision and execution: that it was trained in.
+    schedule: of a population's member, `{from_images, lane.*}` a segment; empty for one configuration. first_rung: what
+    the sweep measured at its first rung, name -> number, `images_seen` among them; source and versions: where, on what
+    device and with which code. All three may be empty.
     """
 
     configuration: Mapping[str, Any]
@@ -38,7 +43,11 @@ class ExportedConfiguration:
     scoring: Mapping[str, Any]
     health: Mapping[str, Any]
     precision: str = DEFAULT_PRECISION
+    execution: str = DEFAULT_EXECUTION
     schedule: tuple[Mapping[str, Any], ...] = ()
+    first_rung: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: str | Path) -> "ExportedConfiguration":
@@ -47,82 +56,135 @@ class ExportedConfiguration:
         for key in ("configuration", "training"):
             if not isinstance(values.get(key), Mapping):
                 raise ResultsError(f"{path} has no mapping {key!r}; give a file written by `gan-sweep export`")
-        training = values["training"]
-        optional = {key: values.get(key) or {} for key in ("data", "score", "scoring", "health")}
+        images, points = _budgets(values["training"], path)
+        optional = {key: values.get(key) or {} for key in OPTIONAL}
         for key, part in optional.items():
             if not isinstance(part, Mapping):
                 raise ResultsError(f"{key} in {path} must be a mapping, got {part!r}")
         schedule = values.get("schedule") or []
         if not isinstance(schedule, list) or not all(isinstance(entry, Mapping) for entry in schedule):
             raise ResultsError(f"schedule in {path} must list mappings of from_images and lane.*, got {schedule!r}")
-        images, points = training.get("images"), training.get("evaluate_at_images")
-        if not _is_budget(images):
-            raise ResultsError(f"training.images in {path} must be a whole number of at least 1, got {images!r}")
-        if not isinstance(points, list) or not points or not all(_is_budget(point) for point in points):
-            raise ResultsError(f"training.evaluate_at_images in {path} must list whole numbers, got {points!r}")
-        if any(low >= high for low, high in zip(points, points[1:], strict=False)):
-            raise ResultsError(f"training.evaluate_at_images in {path} must rise, got {points}")
+        first = optional["first_rung"]
+        if first and not (_is_budget(first.get("images_seen")) and all(map(_is_number, first.values()))):
+            raise ResultsError(f"first_rung in {path} must map images_seen and scores to numbers, got {dict(first)}")
         return cls(
             configuration=values["configuration"],
             data_digest=str(optional["data"].get("digest", "")),
             images=images,
-            evaluate_at_images=tuple(points),
+            evaluate_at_images=points,
             score=optional["score"],
             objective=str(optional["score"].get("objective", "fidelity")),
             scoring=optional["scoring"],
             health=optional["health"],
             precision=str(values.get("precision", DEFAULT_PRECISION)),
+            execution=str(values.get("execution", DEFAULT_EXECUTION)),
             schedule=tuple(schedule),
+            first_rung=first,
+            source=optional["source"],
+            versions=optional["versions"],
         )
 
 
+def _budgets(training: Any, path: str | Path) -> tuple[int, tuple[int, ...]]:
+    """The images and the points of evaluation of a file's `training`."""
+    images, points = training.get("images"), training.get("evaluate_at_images")
+    if not _is_budget(images):
+        raise ResultsError(f"training.images in {path} must be a whole number of at least 1, got {images!r}")
+    if not isinstance(points, list) or not points or not all(_is_budget(point) for point in points):
+        raise ResultsError(f"training.evaluate_at_images in {path} must list whole numbers, got {points!r}")
+    if any(low >= high for low, high in zip(points, points[1:], strict=False)):
+        raise ResultsError(f"training.evaluate_at_images in {path} must rise, got {points}")
+    return images, tuple(points)
+
+
 def export_trial(run: str | Path, trial: int | None = None) -> str:
-    """One trial of a run (the best without a number) as YAML text. Raises ResultsError when there is none."""
+    """One trial of a run as YAML text, with the trial's own seed: without a number the winner among the finalists that
+    other seeds confirmed, and where there is none the best of the search.
+
+    A member of a population is a schedule: the lane parameters of all whose training led to its best rung. Raises
+    ResultsError when there is no such trial, or it has no score.
+    """
     folder = RunFolder(run).require()
     table = ResultsTable.load(folder.path)
-    row: Any = table.best() if trial is None else table.trial(trial)
-    if not math.isfinite(row["score"]):
-        raise ResultsError(f"trial {row['trial']} has no score to export ({row['outcome']}: {row['reason']})")
+    row = _chosen(table, trial)
     spec = _read_yaml(folder.spec)
-    ladder = spec.get("ladder")
-    rungs = ladder.get("rungs_images") if isinstance(ladder, Mapping) else None
-    if not isinstance(rungs, list) or not rungs or not all(map(_is_budget, rungs)):
-        raise ResultsError(f"{folder.spec} has no ladder.rungs_images; it was changed by hand")
-    configuration = {name: _plain(row[name]) for name in row.index if _is_hyperparameter(name)}
-    scores = {
-        n.removeprefix("fidelity."): _plain(row[n])
-        for n in row.index
-        if n.startswith("fidelity.") and not pd.isna(row[n])
-    }
+    rungs = _rungs(spec, folder)
+    led = lineage(table.frame, row["trial"], row["rung"])
+    schedule = schedule_of(led)
+    confirmed = _confirmation(table, row["trial"])
+    configuration = {name: row[name] for name in row if _is_hyperparameter(name)}
     values = {
         "configuration": configuration,
+        **({"schedule": schedule} if schedule else {}),
         "data": {"name": configuration["structure.dataset"], "digest": row["data_digest"]},
         "training": {"images": FINAL_TRAINING_FACTOR * rungs[-1], "evaluate_at_images": rungs},
-        "score": {
-            "objective": row["objective"],
-            **scores,
-            "d_loss": _plain(row["d_loss"]),
-            "g_loss": _plain(row["g_loss"]),
-            "images_seen": _plain(row["images_seen"]),
-            "protocol": row["protocol"],
-        },
+        "score": {"objective": table.objective, **_measured(row), "protocol": row["protocol"]},
+        "first_rung": _measured(led[0]),
         "precision": spec.get("precision", DEFAULT_PRECISION),
+        "execution": spec.get("execution", DEFAULT_EXECUTION),
         **{key: dict(spec[key]) for key in ("scoring", "health") if isinstance(spec.get(key), Mapping)},
         "source": {
             "run": spec.get("name"),
             "sweep_seed": spec.get("seed"),
-            **{key: _plain(row[key]) for key in ("trial", "cohort", "rung", "outcome", "reason", "device")},
+            **{key: row[key] for key in ("trial", "cohort", "rung", "outcome", "reason", "device")},
+            **({"pareto_rank": row["pareto_rank"], "objectives": row["objective"]} if "pareto_rank" in row else {}),
+            **({"lineage": [step["trial"] for step in led]} if schedule else {}),
             "code_version": row["code_version"],
-            "confirmed": False,
+            "confirmed": confirmed or False,
         },
-        "versions": _versions(),
+        "versions": installed_versions(),
     }
-    head = (
-        f"# Trial {row['trial']} of sweep {spec.get('name')!r}: {row['objective']} {row['score']:.4g} "
-        f"at {row['images_seen']:,} images, from one seed.\n"
-        "# `gan-sweep train` on this file starts from the trial's own seed; edit what you like.\n"
+    head = _head(f"Trial {row['trial']} of sweep {spec.get('name')!r}: {table.objective}", row, confirmed, schedule)
+    return head + yaml.safe_dump(_plain(values), sort_keys=False, width=100)
+
+
+def _chosen(table: ResultsTable, trial: int | None) -> dict[str, Any]:
+    """The row of `table.trials` to export."""
+    winner: Any = table.winner()
+    if trial is None and winner is not None:
+        trial = int(winner["trial"])
+    row: Any = table.best() if trial is None else table.trial(trial)
+    if not math.isfinite(row["score"]):
+        raise ResultsError(f"trial {row['trial']} has no score to export ({row['outcome']}: {row['reason']})")
+    return row.to_dict()
+
+
+def _confirmation(table: ResultsTable, trial: int) -> dict[str, Any]:
+    """What other seeds of a trial reached; empty where it was not run again. chance_of_order is the winner's."""
+    for place, finalist in enumerate(table.confirmed.to_dict("records")):
+        if finalist["trial"] == trial:
+            kept = {str(k): v for k, v in finalist.items() if k not in ("trial", "search_score")}
+            return {**kept, "chance_of_order": None if place else table.chance_of_order()}
+    return {}
+
+
+def _head(title: str, row: Mapping[str, Any], confirmed: Mapping[str, Any], schedule: list[dict[str, Any]]) -> str:
+    """The comment above the file. Its first line says whether other seeds confirmed the score."""
+    luck = "from one seed, not confirmed with others"
+    if confirmed:
+        luck = f"median {spread_text(confirmed)} over {seeds_text(confirmed)} other than its own"
+    change = ", ".join(f"{segment['from_images']:,}" for segment in schedule[1:])
+    return (
+        f"# {title} {row['score']:.4g} at {row['images_seen']:,} images, {luck}.\n"
+        + (f"# It is a schedule, not one configuration: lane parameters change at {change} images.\n" if change else "")
+        + "# `gan-sweep train` on this file starts from the trial's own seed; edit what you like.\n"
+        + "# `gan-sweep verify` trains to the first rung again and compares.\n"
     )
-    return head + yaml.safe_dump(values, sort_keys=False, width=100)
+
+
+def _rungs(spec: Mapping[str, Any], folder: RunFolder) -> list[int]:
+    ladder = spec.get("ladder")
+    rungs = ladder.get("rungs_images") if isinstance(ladder, Mapping) else None
+    if not isinstance(rungs, list) or not rungs or not all(map(_is_budget, rungs)):
+        raise ResultsError(f"{folder.spec} has no ladder.rungs_images; it was changed by hand")
+    return rungs
+
+
+def _measured(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What was measured at a rung, under the scores' own names; without what is not a number."""
+    scores = {name.removeprefix("fidelity."): row[name] for name in row if name.startswith("fidelity.")}
+    numbers = {**scores, "d_loss": row["d_loss"], "g_loss": row["g_loss"]}
+    return {**{name: n for name, n in numbers.items() if not pd.isna(n)}, "images_seen": row["images_seen"]}
 
 
 def write_export(text: str, path: Path) -> None:
@@ -141,13 +203,22 @@ def _is_budget(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _plain(value: Any) -> Any:
-    """A pandas scalar as the Python value it stands for."""
+    """A tree of values with pandas' scalars as the Python values they stand for, and what is missing as None."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
     value = value.item() if hasattr(value, "item") else value
     return None if pd.isna(value) else value
 
 
-def _versions() -> dict[str, str]:
+def installed_versions() -> dict[str, str]:
+    """Package -> version, of those that are installed among REPORTED_PACKAGES."""
     found = {}
     for package in REPORTED_PACKAGES:
         try:

@@ -16,11 +16,6 @@ from results.store import ResultsError
 
 BAD_INPUT, INTERRUPTED = 2, 130
 TOP_TRIALS = 8
-SHOWN_SCORES = (  # of those a table has; --csv and --json give all
-    *("fidelity", "fid", "kid", "precision", "recall", "coverage", "class_kl", "classes_covered"),
-    *("class_accuracy", "code_agreement", "triangle_precision", "triangle_recall", "memorisation"),
-    *("wasserstein", "energy", "mean_error", "deviation_error", "modes_covered", "high_quality_share"),
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
 def results(options: argparse.Namespace) -> int:
     """gan-sweep results"""
     from results.table import ResultsTable
+    from results.text import confirmation_text, trials_text
 
     table = ResultsTable.load(options.run)
     trials = table.trials if options.top is None else table.trials.head(options.top)
@@ -82,7 +78,9 @@ def results(options: argparse.Namespace) -> int:
         plain = trials.astype(object).where(trials.notna(), None).to_dict("records")
         print(json.dumps(plain, indent=1))
     else:
-        _print_table(table, trials, reasons=True)
+        print(trials_text(table, trials, reasons=True, width=_width()))
+        if found := confirmation_text(table, _width()):
+            print(f"\n{found}")
     return 0
 
 
@@ -112,6 +110,16 @@ def train(options: argparse.Namespace) -> int:
     conditions = conditions_of(config, exported, options.data_root, options.skip_corrupt_images)
     check_files(config.structure, conditions, options.download)
     return train_final(config, exported, home, options.images or exported.images, conditions)
+
+
+def verify(options: argparse.Namespace) -> int:
+    """gan-sweep verify"""
+    from results.export import ExportedConfiguration
+
+    exported = ExportedConfiguration.read(options.config)
+    from sweep.verify import verify_first_rung  # torch from here on
+
+    return verify_first_rung(exported, options.data_root, options.skip_corrupt_images, options.download)
 
 
 def sample(options: argparse.Namespace) -> int:
@@ -171,24 +179,10 @@ def _print_plan(spec: Any, local: bool) -> None:
     print(f"{memory_lines(spec, size, slots)}\nnothing was started (--dry-run)")
 
 
-def _print_table(table: Any, trials: Any, *, reasons: bool) -> None:
-    import pandas as pd
-
-    searched = [c for c in trials.columns if c.startswith(("structure.", "lane.")) and trials[c].nunique() > 1]
-    wanted = dict.fromkeys(f"fidelity.{name}" for name in (table.objective, *SHOWN_SCORES))
-    scores = [column for column in wanted if column in trials.columns]
-    signs = ["signs"] if "signs" in trials.columns and trials["signs"].astype(bool).any() else []
-    reason = ["reason"] if reasons else []
-    shown = trials[["trial", "outcome", "images_seen", *scores, *searched, *signs, *reason]]
-    shown = shown.rename(columns={c: c.partition(".")[2] or c for c in shown.columns})
-    width = os.get_terminal_size().columns if sys.stdout.isatty() else None
-    with pd.option_context("display.float_format", "{:.4g}".format, "display.width", width or 10_000):
-        print(shown.to_string(index=False, line_width=width))
-    print(f"best by {table.objective} (lower is better), each trial at its best rung")
-
-
 def _print_outcome(table: Any, folder: Any) -> None:
-    _print_table(table, table.trials.head(TOP_TRIALS), reasons=False)
+    from results.text import confirmation_text, trials_text
+
+    print(trials_text(table, table.trials.head(TOP_TRIALS), reasons=False, width=_width()))
     if table.contenders.empty:
         print("no trial has a score: all diverged, collapsed or failed; lower the learning rates of the space")
         return
@@ -200,7 +194,14 @@ def _print_outcome(table: Any, folder: Any) -> None:
         print(f"; the defaults (trial 0) reach {base['score']:.4g}")
     else:
         print("; the defaults (trial 0) were not beaten" if best["trial"] == 0 else "; the defaults have no score")
+    if found := confirmation_text(table, _width()):
+        print(found)
     print(f"next: gan-sweep export {shlex.quote(str(folder.path))} -o best.yaml")
+
+
+def _width() -> int | None:
+    """Of the terminal, in characters; None where the output is no terminal."""
+    return os.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _raise_interrupt(number: int, frame: Any) -> NoReturn:
@@ -273,6 +274,10 @@ def _parser() -> argparse.ArgumentParser:
     part.add_argument("-o", "--output", type=Path, metavar="DIR", help="the model's folder; default: models/<CONFIG>")
     part.add_argument("--images", type=_whole(1), metavar="N", help="real images shown to D; default: the file's")
     part.add_argument("--seed", type=_whole(0), metavar="S", help="another seed than the trial's own")
+    _add_data_options(part)
+
+    part = add("verify", verify, "Train an exported configuration to its first rung again, and compare.")
+    part.add_argument("config", type=Path, metavar="CONFIG", help="a file written by `gan-sweep export`")
     _add_data_options(part)
 
     part = add("sample", sample, "Draw samples from a trained model.")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from gan_core.conditions import Conditions, ScoringConfig, parse_precision, parse_section
+from gan_core.conditions import Conditions, ScoringConfig, parse_execution, parse_precision, parse_section
 from gan_core.config import GanConfig, InputError, nearest
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.final import (
@@ -101,7 +101,19 @@ def conditions_of(
         scoring=parse_section(ScoringConfig, "scoring", exported.scoring),
         health=parse_section(HealthConfig, "health", exported.health),
         precision=parse_precision(exported.precision),
+        execution=parse_execution(exported.execution),
     )
+
+
+def open_workshop(exported: ExportedConfiguration, conditions: Conditions, device: str = "auto") -> Workshop:
+    """Where an exported configuration is trained. Raises InputError where the data are not those it was found on."""
+    workshop = Workshop(conditions, device)
+    if exported.data_digest and exported.data_digest != workshop.dataset.digest:
+        raise InputError(
+            f"data set {conditions.dataset!r} here has digest {workshop.dataset.digest}, the configuration "
+            f"was found on {exported.data_digest}; give that data, or take data.digest out of the file"
+        )
+    return workshop
 
 
 def train_final(
@@ -110,12 +122,7 @@ def train_final(
     """Trains a model, or goes on with one. The exit code: 0, or 130 when it was interrupted and can go on."""
     folder, schedule = ModelFolder(home), Schedule.read(config, exported.schedule)
     _refuse_other_model(schedule, exported.precision, folder)
-    workshop = Workshop(conditions)
-    if exported.data_digest and exported.data_digest != workshop.dataset.digest:
-        raise InputError(
-            f"data set {config.structure.dataset!r} here has digest {workshop.dataset.digest}, the configuration "
-            f"was found on {exported.data_digest}; give that data, or take data.digest out of the file"
-        )
+    workshop = open_workshop(exported, conditions)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         with exclusive(folder.path / ".lock"), lane_arithmetic():  # as a trial has: it can be followed bit for bit
@@ -182,6 +189,7 @@ def _write_config(schedule: Schedule, exported: ExportedConfiguration, folder: M
         "training": {"images": exported.images, "evaluate_at_images": list(exported.evaluate_at_images)},
         "score": {**exported.score, "objective": exported.objective},
         "precision": exported.precision,
+        "execution": exported.execution,
         "scoring": dict(exported.scoring),
         "health": dict(exported.health),
         "model": {

@@ -1,5 +1,6 @@
 """An exported configuration: a file that a person can read and edit, and that trains."""
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ import pytest
 import torch
 import yaml
 from curve_array import CurveArray, curve_spec, run_cohorts, run_folder
+from table_rows import replicates, row, stored
 
 from gan_core.conditions import Conditions, ScoringConfig
 from gan_core.config import GanConfig, InputError, StructureConfig
 from gan_core.health import HealthConfig
 from results.export import FINAL_TRAINING_FACTOR, ExportedConfiguration, export_trial, write_export
+from results.rows import Outcome
 from results.store import ResultsError, RunFolder
 from results.table import ResultsTable
 from sweep.final import conditions_of, train_final, write_samples
@@ -47,13 +50,13 @@ def test_without_a_number_the_best_trial_is_exported(folder, table):
 def test_an_export_holds_the_trials_own_configuration_and_numbers_to_the_last_bit(folder, table, tmp_path):
     scored = table.trials[table.trials["score"].notna()]
     assert len(scored) >= 3
-    for row in (table.trial(trial) for trial in scored["trial"]):
-        exported = read(export_trial(folder.path, row["trial"]), tmp_path / "best.yaml")
+    for found in (table.trial(trial) for trial in scored["trial"]):
+        exported = read(export_trial(folder.path, found["trial"]), tmp_path / "best.yaml")
         config = GanConfig.unflatten(exported.configuration)
-        assert {name: row[name] for name in config.flatten()} == config.flatten()
-        assert (exported.score["fidelity"], exported.score["d_loss"]) == (row["score"], row["d_loss"])
-        assert exported.score["fid"] == row["fidelity.fid"]
-        assert exported.score["images_seen"] == row["images_seen"]
+        assert {name: found[name] for name in config.flatten()} == config.flatten()
+        assert (exported.score["fidelity"], exported.score["d_loss"]) == (found["score"], found["d_loss"])
+        assert exported.score["fid"] == found["fidelity.fid"]
+        assert exported.score["images_seen"] == found["images_seen"]
         assert (exported.score["protocol"], exported.data_digest) == ("curve", "formula")
 
 
@@ -105,6 +108,105 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path):
         write_export("text", tmp_path / "file" / "best.yaml")
 
 
+def exported_run(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """A run's folder with these records, of whole configurations, on a ladder of 100 and 200 images."""
+    whole = GanConfig().flatten()
+    run = stored(path, [{**whole, **record} for record in rows])
+    (run / "spec.yaml").write_text("name: x\nseed: 4\nladder: {rungs_images: [100, 200]}\nexecution: eager\n")
+    return run
+
+
+SEARCH = [
+    row(3, 0, 4.0),
+    row(7, 0, 6.0),
+    row(3, 1, 2.0, Outcome.COMPLETED),
+    row(7, 1, 3.0, Outcome.COMPLETED),
+]
+
+
+def test_the_winner_among_confirmed_finalists_is_exported_with_the_seed_it_was_found_with(tmp_path):
+    replicated = [*replicates(3, 9.0, 8.0, 7.0), *replicates(7, 5.0, 3.5, math.inf)]
+    rows = [{**record, "seed": 10 * record["trial"] + record.get("replicate", 0)} for record in [*SEARCH, *replicated]]
+    run = exported_run(tmp_path, rows)
+    text = export_trial(run)
+    values = yaml.safe_load(text)
+    assert text.startswith(
+        "# Trial 7 of sweep 'x': fidelity 3 at 200 images, median 5.00 (4.25 to inf, 1 failed) over 3 seeds other than"
+    )
+    assert (values["source"]["trial"], values["configuration"]["seed"], values["score"]["fidelity"]) == (7, 70, 3.0)
+    assert values["source"]["confirmed"] == {
+        **{"seeds": 3, "failed": 1, "median": 5.0, "q25": 4.25, "q75": math.inf, "mean": 4.25},
+        "deviation": pytest.approx(1.5 / math.sqrt(2)),
+        "chance_of_order": 2 * 7 / 20,  # 7's ranks 1, 2 and 6: of 20 splits, 7 sum to no more
+    }
+
+
+def test_a_trial_asked_for_by_number_says_what_its_own_other_seeds_reached(tmp_path):
+    run = exported_run(
+        tmp_path, [*SEARCH, row(0, 0, 1.5, Outcome.COMPLETED), *replicates(3, 9.0, 8.0), *replicates(7, 5.0, 3.5)]
+    )
+    confirmed = {trial: yaml.safe_load(export_trial(run, trial))["source"]["confirmed"] for trial in (0, 3, 7)}
+    assert confirmed[0] is False
+    assert (confirmed[3]["median"], confirmed[3]["chance_of_order"]) == (8.5, None)
+    assert (confirmed[7]["median"], confirmed[7]["chance_of_order"]) == (4.25, pytest.approx(2 / 6))
+    assert (
+        export_trial(run, 0)
+        .splitlines()[0]
+        .endswith("fidelity 1.5 at 100 images, from one seed, not confirmed with others.")
+    )
+    assert yaml.safe_load(export_trial(run))["source"]["trial"] == 7  # though trial 0 was luckier
+
+
+def test_where_every_finalist_mostly_fails_the_best_of_the_search_is_exported_and_that_is_said(tmp_path):
+    run = exported_run(tmp_path, [*SEARCH, *replicates(3, math.inf, math.inf, 1.0)])
+    text = export_trial(run)
+    assert "median inf (inf to inf, 2 failed) over 3 seeds other than its own" in text.splitlines()[0]
+    confirmed = yaml.safe_load(text)["source"]["confirmed"]
+    assert (yaml.safe_load(text)["source"]["trial"], confirmed["failed"], confirmed["median"]) == (3, 2, math.inf)
+    assert (confirmed["deviation"], confirmed["chance_of_order"]) == (None, None)
+
+
+def test_an_export_carries_what_its_first_rung_measured_and_how_steps_were_carried_out(tmp_path):
+    run = exported_run(tmp_path, SEARCH)
+    exported = read(export_trial(run), tmp_path / "best.yaml")
+    assert exported.first_rung == {"fidelity": 4.0, "fid": 5.0, "d_loss": 1.0, "images_seen": 100}  # g_loss was NaN
+    assert exported.score["images_seen"] == 200
+    assert (exported.execution, exported.source["device"], exported.schedule) == ("eager", "cpu", ())
+    assert "torch" in exported.versions
+    assert conditions_of(GanConfig(), exported, None, False).execution == "eager"
+
+
+def test_a_member_of_a_population_is_exported_as_the_schedule_that_led_to_its_best_rung(tmp_path):
+    """Trial 3 is best at its last rung, which it reached from 7's state and seed, with another rate."""
+    rate, seed = "lane.generator_lr", "seed"
+    rows = [
+        {**row(3, 0, 4.0), rate: 1e-3, seed: 33, "parent": 7},
+        {**row(7, 0, 3.0), rate: 2e-3, seed: 77},
+        {**row(3, 1, 2.0, Outcome.COMPLETED), rate: 2.5e-3, seed: 77},
+        {**row(7, 1, 2.5, Outcome.COMPLETED), rate: 2e-3, seed: 77},
+    ]
+    run = exported_run(tmp_path, [{**record, "lane.beta1": 0.5} for record in rows])
+    text = export_trial(run)
+    exported = read(text, tmp_path / "best.yaml")
+    assert text.splitlines()[1] == "# It is a schedule, not one configuration: lane parameters change at 100 images."
+    assert exported.schedule == ({"from_images": 0, rate: 2e-3}, {"from_images": 100, rate: 2.5e-3})
+    assert (exported.configuration[rate], exported.configuration[seed]) == (2.5e-3, 77)
+    assert (exported.first_rung["fidelity"], exported.score["fidelity"]) == (3.0, 2.0)
+    assert exported.source["lineage"] == [7, 3]
+    alone = export_trial(run, 7)
+    assert "schedule" not in alone
+    assert "lineage" not in alone
+
+
+def test_of_several_objectives_the_first_decides_and_the_rank_is_said(tmp_path):
+    several = {"objective": "fidelity, fid", "fidelity.fid": 1.0}
+    exported = read(export_trial(exported_run(tmp_path, [{**r, **several} for r in SEARCH])), tmp_path / "best.yaml")
+    assert (exported.objective, exported.source["objectives"], exported.source["pareto_rank"]) == (
+        *("fidelity", "fidelity, fid", 1),
+    )
+    assert conditions_of(GanConfig(), exported, None, False).objective == "fidelity"
+
+
 GOOD: dict[str, Any] = {
     "configuration": {"structure.architecture": "mlp"},
     "training": {"images": 100, "evaluate_at_images": [10, 50]},
@@ -118,6 +220,15 @@ BAD_EXPORTS = {
     "images as text": ({**GOOD, "training": {"images": "x", "evaluate_at_images": [10]}}, "training.images .* got 'x'"),
     "images as truth": ({**GOOD, "training": {"images": True, "evaluate_at_images": [10]}}, "training.images .* True"),
     "no points": ({**GOOD, "training": {"images": 5, "evaluate_at_images": []}}, r"evaluate_at_images .* got \[\]"),
+    "source as text": ({**GOOD, "source": "here"}, "source in .* must be a mapping, got 'here'"),
+    "first rung without images": (
+        {**GOOD, "first_rung": {"fid": 1.0}},
+        "first_rung .* must map images_seen and scores",
+    ),
+    "first rung of text": (
+        {**GOOD, "first_rung": {"images_seen": 1, "fid": "low"}},
+        "first_rung .* to numbers, got {'fid': 'low', 'images_seen': 1}",
+    ),
     "points no list": ({**GOOD, "training": {"images": 5, "evaluate_at_images": 3}}, "evaluate_at_images .* got 3"),
     "points as text": ({**GOOD, "training": {"images": 5, "evaluate_at_images": ["a"]}}, r"got \['a'\]"),
     "points falling": ({**GOOD, "training": {"images": 5, "evaluate_at_images": [3, 2]}}, r"must rise, got \[3, 2\]"),

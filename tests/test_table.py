@@ -3,43 +3,18 @@
 import math
 import subprocess
 import sys
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
 from curve_array import CurveArray, curve_spec, opened, run_cohorts, run_folder
-from tiny_runs import ROW
+from table_rows import replicates, row, stored
 
 from results.export import export_trial
 from results.rows import DEAD, Outcome
-from results.store import JsonLines, ResultsError, RunFolder
+from results.store import ResultsError, RunFolder
 from results.table import ResultsTable
-
-
-def row(trial: int, rung: int, score: float, outcome: Outcome = Outcome.RUNNING, **values: Any) -> dict[str, Any]:
-    plain = replace(
-        ROW,
-        trial=trial,
-        cohort=0,
-        lane=trial,
-        rung=rung,
-        images_seen=100 * (rung + 1),
-        outcome=outcome,
-        reason=f"{outcome} at {rung}",
-        d_loss=1.0,
-        g_loss=math.nan,
-        score=score,
-        best_score=score,
-        signs="oscillation" if trial == 1 else "",
-        fidelity={"fidelity": score, "fid": score + 1},
-        health={"d_gradient": 10.0 * trial},
-        hyperparameters={"lane.beta1": trial / 10},
-    ).flat()
-    return {**plain, **values}
-
 
 ROWS = [
     row(0, 0, 9.0),
@@ -55,13 +30,6 @@ ROWS = [
     row(6, 0, 0.125),
     row(6, 1, math.nan, Outcome.COLLAPSED),
 ]
-
-
-def stored(path: Path, rows: list[dict[str, Any]]) -> Path:
-    folder = RunFolder(path / "run").create()
-    folder.spec.write_text("name: x\n")
-    JsonLines(folder.rows).append(rows)
-    return folder.path
 
 
 @pytest.fixture
@@ -225,17 +193,6 @@ def test_a_trial_that_ended_so_is_never_best(tmp_path, outcome):
     rows = [row(0, 0, 5.0, Outcome.COMPLETED), row(1, 0, 1.0), row(1, 1, 0.5, outcome)]
     best: Any = ResultsTable.load(stored(tmp_path, rows)).best()
     assert best["trial"] == 0
-
-
-def replicates(trial: int, *scores: float, last: Outcome = Outcome.COMPLETED) -> list[dict[str, Any]]:
-    """Rows of a finalist's replicates, whose lowest score is at their first of two rungs."""
-    rows = []
-    for number, score in enumerate(scores, 1):
-        rows += [
-            row(trial, 0, score, replicate=number),
-            row(trial, 1, score + 1, Outcome.FAILED if math.isinf(score) else last, replicate=number),
-        ]
-    return rows
 
 
 CONFIRMED = [*ROWS, *replicates(1, 4.5, 5.0, 4.25), *replicates(4, 3.0, 6.0, 2.0)]

@@ -1,0 +1,75 @@
+"""A table of results in words and columns, for a terminal or a file."""
+
+from typing import Any
+
+import pandas as pd
+
+from results.table import ResultsTable
+
+SHOWN_SCORES = (  # of those a table has
+    *("fidelity", "fid", "kid", "precision", "recall", "coverage", "class_kl", "classes_covered"),
+    *("class_accuracy", "code_agreement", "triangle_precision", "triangle_recall", "memorisation"),
+    *("wasserstein", "energy", "mean_error", "deviation_error", "modes_covered", "high_quality_share"),
+)
+UNBOUNDED = 10_000  # characters
+
+
+def trials_text(table: ResultsTable, trials: Any, *, reasons: bool, width: int | None = None) -> str:
+    """Rows of `table.trials` (a DataFrame), with what was searched, and a line that says what is best.
+
+    reasons: why each trial ended. width: of a line, in characters; None: any.
+    """
+    searched = [c for c in trials.columns if c.startswith(("structure.", "lane.")) and trials[c].nunique() > 1]
+    wanted = dict.fromkeys(f"fidelity.{name}" for name in (*table.objectives, *SHOWN_SCORES))
+    scores = [column for column in wanted if column in trials.columns]
+    signs = ["signs"] if "signs" in trials.columns and trials["signs"].astype(bool).any() else []
+    front = ["pareto_rank"] if "pareto_rank" in trials.columns else []
+    seconds = ["seconds"] if "seconds" in table.objectives else []
+    reason = ["reason"] if reasons else []
+    shown = trials[["trial", "outcome", *front, "images_seen", *seconds, *scores, *searched, *signs, *reason]]
+    rows = _columns(shown.rename(columns={c: c.partition(".")[2] or c for c in shown.columns}), width)
+    if not front:
+        return f"{rows}\nbest by {table.objective} (lower is better), each trial at its best rung"
+    first, *others = table.objectives
+    return (
+        f"{rows}\nbest by {first} on the front (pareto_rank 1) of {first}, {', '.join(others)} "
+        f"(lower is better), each trial at its best rung by {first}"
+    )
+
+
+def confirmation_text(table: ResultsTable, width: int | None = None) -> str:
+    """The finalists run again from other seeds, the winner first, and how likely their order is; empty without any."""
+    confirmed = table.confirmed
+    if confirmed.empty:
+        return ""
+    head = f"finalists from other seeds, {table.objective} of each run at its best rung; failed runs are the worst"
+    return f"{head}\n{_columns(confirmed, width)}\n{order_text(table)}"
+
+
+def order_text(table: ResultsTable) -> str:
+    """One line: the first two finalists with median and quartiles, and the chance of so clear an order."""
+    first, *others = table.confirmed.to_dict("records")
+    if not others:
+        return f"trial {first['trial']}: median {spread_text(first)} over {seeds_text(first)}"
+    second, chance = others[0], table.chance_of_order()
+    return (
+        f"trial {first['trial']} before trial {second['trial']}: median {spread_text(first)} against "
+        f"{spread_text(second)} over {seeds_text(first)}; by chance with probability {chance:.2g}"
+    )
+
+
+def spread_text(finalist: Any) -> str:
+    """A row of `confirmed` -> its median and quartiles: `2.41 (2.30 to 2.55)`, or `2.41 (2.30 to inf, 2 failed)`."""
+    median, q25, q75 = (f"{finalist[name]:#.3g}".rstrip(".") for name in ("median", "q25", "q75"))
+    failed = f", {finalist['failed']} failed" if finalist["failed"] else ""
+    return f"{median} ({q25} to {q75}{failed})"
+
+
+def seeds_text(finalist: Any) -> str:
+    """A row of `confirmed` -> `5 seeds`, or `1 seed`."""
+    return f"{finalist['seeds']} seed" + ("s" if finalist["seeds"] > 1 else "")
+
+
+def _columns(rows: pd.DataFrame, width: int | None) -> str:
+    with pd.option_context("display.float_format", "{:.4g}".format, "display.width", width or UNBOUNDED):
+        return rows.to_string(index=False, line_width=width)

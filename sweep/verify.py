@@ -1,0 +1,131 @@
+"""`gan-sweep verify`: does an exported configuration still train to what the sweep measured at its first rung?"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gan_core.config import GanConfig, InputError
+from gan_core.lanes import lane_arithmetic
+from gan_core.reports import LaneReport
+from gan_core.version import code_version
+from results.export import ExportedConfiguration, installed_versions
+from sweep.final import conditions_of, open_workshop
+from sweep.run import check_files
+
+REPRODUCED, DIFFERS = 0, 1  # exit codes
+TOLERANCE = 1e-6  # relative: above what the order of sums makes in float32's 24 bits, below what another seed makes
+FROM_IMAGES = "from_images"
+DECIDING_PACKAGES = ("gan-sweep", "torch", "numpy")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Numbers that were recorded, and what they are now: name -> number, NaN where it is not measured any more."""
+
+    recorded: Mapping[str, float]
+    now: Mapping[str, float]
+
+    def differences(self) -> dict[str, float]:
+        """Name -> relative difference: of the larger of the two; 0 where they are equal, infinite where one is NaN."""
+        return {name: _relative(value, self.now[name]) for name, value in self.recorded.items()}
+
+    @property
+    def largest(self) -> float:
+        return max(self.differences().values())
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether every number is the same, to TOLERANCE."""
+        return self.largest <= TOLERANCE
+
+    def table(self) -> str:
+        """A line for each number, to its last digit."""
+        rows = [
+            (name, repr(value), repr(self.now[name]), f"{difference:.1e}" if difference else "0")
+            for (name, value), difference in zip(self.recorded.items(), self.differences().values(), strict=True)
+        ]
+        return pd.DataFrame(rows, columns=["name", "recorded", "now", "difference"]).to_string(index=False)
+
+    def verdict(self) -> str:
+        """`reproduced exactly`, `reproduced to N digits`, or that and where it differs."""
+        if self.largest == 0:
+            return "reproduced exactly"
+        if self.reproduced:
+            return f"reproduced to {math.floor(-math.log10(self.largest))} digits"
+        differences = self.differences()
+        count = sum(difference > TOLERANCE for difference in differences.values())
+        worst = max(differences, key=differences.__getitem__)
+        return f"differs: {count} of {len(differences)} numbers, {worst} most ({differences[worst]:.1e} of it)"
+
+
+def first_configuration(exported: ExportedConfiguration) -> GanConfig:
+    """What was in force on the way to the first rung: of a schedule, its first segment."""
+    first = exported.schedule[0] if exported.schedule else {}
+    changed = {name: value for name, value in first.items() if name != FROM_IMAGES}
+    return GanConfig.unflatten({**exported.configuration, **changed})
+
+
+def verify_first_rung(
+    exported: ExportedConfiguration, data_root: Path | None, skip_corrupt_images: bool, download: bool
+) -> int:
+    """Trains to the first rung as the sweep did, prints both, and answers the exit code: 0 where they are equal to
+    TOLERANCE, else 1.
+
+    What was found on a CPU is trained on the CPU. Raises InputError where the file has no first rung or the data are
+    other ones.
+    """
+    recorded = {name: value for name, value in exported.first_rung.items() if name != "images_seen"}
+    if not recorded:
+        raise InputError("the file has no numbers under first_rung; write it with `gan-sweep export` of this version")
+    config = first_configuration(exported)
+    conditions = conditions_of(config, exported, data_root, skip_corrupt_images)
+    check_files(config.structure, conditions, download)
+    images = exported.first_rung["images_seen"]
+    on_cpu = str(exported.source.get("device", "")).startswith("cpu")
+    workshop = open_workshop(exported, conditions, "cpu" if on_cpu else "auto")
+    print(f"training to {images:,} images")
+    with lane_arithmetic():  # as a trial has
+        report = workshop.build([config]).train_to(images)[0]
+    measured = {**report.fidelity.values, "d_loss": report.d_loss, "g_loss": report.g_loss}
+    compared = Comparison(recorded, {name: measured.get(name, math.nan) for name in recorded})
+    print(f"{compared.table()}\n{compared.verdict()}")
+    if not compared.reproduced:
+        for reason in likely_reasons(exported, report):
+            print(f"  {reason}")
+    return REPRODUCED if compared.reproduced else DIFFERS
+
+
+def likely_reasons(exported: ExportedConfiguration, report: LaneReport) -> list[str]:
+    """Why numbers may differ from those of a file: one line each, `then` and `now`."""
+    here = {**installed_versions(), "code": code_version(), "device": _hardware(report.device)}
+    there: dict[str, Any] = {name: exported.versions.get(name) for name in DECIDING_PACKAGES}
+    there["code"] = exported.source.get("code_version")
+    there["device"] = _hardware(str(exported.source.get("device") or "")) or None
+    there["protocol"], here["protocol"] = exported.score.get("protocol"), report.fidelity.protocol
+    reasons = [] if report.death is None else [f"training {report.death.outcome}: {report.death.reason}"]
+    reasons += [
+        f"{name}: {then} then, {here.get(name)} now"
+        for name, then in there.items()
+        if then is not None and then != here.get(name)
+    ]
+    if not reasons:
+        reasons = ["device, versions and protocol are the same: was the file edited?"]
+    if exported.execution == "compiled" and report.device.startswith("cpu"):
+        reasons.append("compiled steps are of a machine's processor and compiler, and without one replayed")
+    return reasons
+
+
+def _hardware(device: str) -> str:
+    """The device without how many lanes a kernel was called for, which decides no bit."""
+    return device.rpartition(", ")[0] or device
+
+
+def _relative(recorded: float, now: float) -> float:
+    if recorded == now:
+        return 0.0
+    difference = abs(now - recorded) / max(abs(now), abs(recorded))
+    return difference if math.isfinite(difference) else math.inf

@@ -1,0 +1,90 @@
+"""A table of results in words."""
+
+import math
+
+import pytest
+from table_rows import replicates, row, stored
+
+from results.rows import Outcome
+from results.table import ResultsTable
+from results.text import confirmation_text, order_text, trials_text
+
+SEARCH = [row(trial, 0, score, Outcome.COMPLETED) for trial, score in ((0, 3.0), (3, 2.0), (7, 2.5))]
+FIVE = (2.3, 2.41, 2.5, 2.2, 2.55)
+
+
+def table(path, *rows) -> ResultsTable:
+    return ResultsTable.load(stored(path, list(rows)))
+
+
+def test_the_first_two_finalists_stand_in_one_line_with_the_chance_of_their_order(tmp_path):
+    found = table(
+        tmp_path, *SEARCH, *replicates(3, 2.6, 2.41, 2.75, 2.35, 2.8), *replicates(7, *FIVE), *replicates(0, *[9.0] * 5)
+    )
+    chance = found.chance_of_order()
+    assert order_text(found) == (
+        "trial 7 before trial 3: median 2.41 (2.30 to 2.50) against 2.60 (2.41 to 2.75) over 5 seeds; "
+        f"by chance with probability {chance:.2g}"
+    )
+    lines = confirmation_text(found).splitlines()
+    assert lines[1].split() == ["trial", "seeds", "failed", "median", "q25", "q75", "mean", "deviation", "search_score"]
+    assert [int(line.split()[0]) for line in lines[2:-1]] == [7, 3, 0]
+    assert lines[-1] == order_text(found)
+
+
+def test_seeds_that_failed_are_counted_in_that_line(tmp_path):
+    found = table(tmp_path, *SEARCH, *replicates(3, 100.0, 250.0, math.inf), *replicates(7, math.inf, math.inf, 1.0))
+    assert order_text(found).startswith(
+        "trial 3 before trial 7: median 250 (175 to inf, 1 failed) against inf (inf to inf, 2 failed) over 3 seeds; "
+    )
+
+
+def test_one_finalist_stands_alone(tmp_path):
+    assert (
+        order_text(table(tmp_path, *SEARCH, *replicates(3, 2.0))) == "trial 3: median 2.00 (2.00 to 2.00) over 1 seed"
+    )
+
+
+def test_a_search_alone_has_nothing_to_say_of_other_seeds(tmp_path):
+    assert confirmation_text(table(tmp_path, *SEARCH)) == ""
+
+
+def test_trials_say_what_is_best_and_replicates_are_not_among_them(tmp_path):
+    found = table(tmp_path, *SEARCH, *replicates(3, 1.0))
+    lines = trials_text(found, found.trials, reasons=True).splitlines()
+    assert [int(line.split()[0]) for line in lines[1:-1]] == [3, 7, 0]
+    assert lines[-1] == "best by fidelity (lower is better), each trial at its best rung"
+    assert "reason" in lines[0].split()
+    assert not {"pareto_rank", "seconds", "replicate"} & set(lines[0].split())
+    assert "reason" not in trials_text(found, found.trials, reasons=False)
+
+
+def test_of_several_objectives_the_rank_and_each_of_them_are_shown(tmp_path):
+    kl = {0: 0.5, 3: 0.75, 7: 0.25}
+    several = [
+        {**record, "objective": "fidelity, class_kl, seconds", "fidelity.class_kl": kl[record["trial"]]}
+        for record in SEARCH
+    ]
+    found = table(
+        tmp_path, *several, {**row(9, 0, math.nan, Outcome.DIVERGED), "objective": "fidelity, class_kl, seconds"}
+    )
+    lines = trials_text(found, found.trials, reasons=False).splitlines()
+    assert lines[0].split()[:5] == ["trial", "outcome", "pareto_rank", "images_seen", "seconds"]
+    assert {"fidelity", "class_kl"} <= set(lines[0].split())
+    assert [line.split()[:3] for line in lines[1:-1]] == [
+        ["3", "completed", "1"],
+        ["7", "completed", "1"],
+        ["0", "completed", "2"],
+        ["9", "diverged", "<NA>"],
+    ]
+    assert lines[-1] == (
+        "best by fidelity on the front (pareto_rank 1) of fidelity, class_kl, seconds (lower is better), "
+        "each trial at its best rung by fidelity"
+    )
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_a_narrow_terminal_gets_narrow_lines(tmp_path, width):
+    found = table(tmp_path, *SEARCH)
+    *lines, _ = trials_text(found, found.trials, reasons=True, width=width).splitlines()
+    assert max(map(len, lines)) <= width + 3  # pandas ends a broken line with a backslash

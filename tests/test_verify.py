@@ -1,0 +1,207 @@
+"""`gan-sweep verify`: an exported configuration is trained to its first rung again."""
+
+import math
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny_runs import TINY, settings
+
+from gan_core.config import GanConfig
+from results.export import ExportedConfiguration
+from results.store import JsonLines, RunFolder
+from sweep.verify import DIFFERS, REPRODUCED, Comparison, first_configuration
+
+CONFIGURATION = GanConfig().flatten()
+
+
+@pytest.fixture
+def best(gan_sweep, digits_run) -> Path:
+    assert gan_sweep("export", digits_run).code == 0
+    return Path("best.yaml")
+
+
+def edited(path: Path, part: str, **changes: Any) -> Path:
+    """The file with some of a part's values changed."""
+    values = yaml.safe_load(path.read_text())
+    values[part].update(changes)
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+# ---- what is compared
+
+
+@pytest.mark.parametrize(
+    ("recorded", "now", "largest", "verdict"),
+    [
+        ({"fid": 1 / 3, "d_loss": 0.0}, {"fid": 1 / 3, "d_loss": 0.0}, 0.0, "reproduced exactly"),
+        ({"fid": 2.0, "d_loss": 1.0}, {"fid": 2.0, "d_loss": 1 + 2e-7}, 2e-7, "reproduced to 6 digits"),
+        ({"fid": -1.0}, {"fid": -1.0 - 3e-13}, 3e-13, "reproduced to 12 digits"),
+        (
+            {"fid": 2.0, "d_loss": 1.0},
+            {"fid": 2.5, "d_loss": 1.1},
+            0.2,
+            "differs: 2 of 2 numbers, fid most (2.0e-01 of it)",
+        ),
+        (
+            {"fid": 1.0, "kid": 1.0},
+            {"fid": math.nan, "kid": 1.0},
+            math.inf,
+            "differs: 1 of 2 numbers, fid most (inf of it)",
+        ),
+        ({"fid": 0.0}, {"fid": 1e-12}, 1.0, "differs: 1 of 1 numbers, fid most (1.0e+00 of it)"),
+    ],
+)
+def test_numbers_are_compared_relative_to_the_larger_and_the_worst_decides(recorded, now, largest, verdict):
+    compared = Comparison(recorded, now)
+    assert compared.largest == pytest.approx(largest, rel=1e-3)
+    assert compared.verdict() == verdict
+    assert compared.reproduced == verdict.startswith("reproduced")
+
+
+@pytest.mark.parametrize(("difference", "reproduced"), [(0.99e-6, True), (1.01e-6, False)])
+def test_what_differs_by_more_than_a_millionth_is_not_reproduced(difference, reproduced):
+    assert Comparison({"fid": 1.0}, {"fid": 1.0 - difference}).reproduced == reproduced
+
+
+def test_the_table_has_a_line_for_each_number_to_its_last_digit():
+    lines = Comparison({"fid": 0.1 + 0.2, "d_loss": 1.0}, {"fid": 0.1 + 0.2, "d_loss": 2.0}).table().splitlines()
+    assert [line.split() for line in lines] == [
+        ["name", "recorded", "now", "difference"],
+        ["fid", "0.30000000000000004", "0.30000000000000004", "0"],
+        ["d_loss", "1.0", "2.0", "5.0e-01"],
+    ]
+
+
+def test_of_a_schedule_the_first_segment_is_trained(tmp_path):
+    path = tmp_path / "best.yaml"
+    values = {"configuration": CONFIGURATION, "training": {"images": 9, "evaluate_at_images": [9]}}
+    path.write_text(yaml.safe_dump(values))
+    assert first_configuration(ExportedConfiguration.read(path)) == GanConfig()
+    segments = [{"from_images": 0, "lane.beta1": 0.25}, {"from_images": 5, "lane.beta1": 0.75}]
+    path.write_text(yaml.safe_dump({**values, "schedule": segments}))
+    config = first_configuration(ExportedConfiguration.read(path))
+    assert config.lane.beta1 == 0.25
+    assert {**config.flatten(), "lane.beta1": CONFIGURATION["lane.beta1"]} == CONFIGURATION
+
+
+# ---- the command
+
+
+def test_a_trial_of_a_cohort_is_reproduced_exactly_alone(gan_sweep, best):
+    """Two lanes an array in the sweep, one here: bit for bit the same."""
+    answer = gan_sweep("verify", best)
+    assert (answer.code, answer.err) == (REPRODUCED, "")
+    lines = answer.out.splitlines()
+    assert lines[0] == "training to 256 images"
+    assert lines[-1] == "reproduced exactly"
+    recorded = yaml.safe_load(best.read_text())["first_rung"]
+    shown = {line.split()[0]: line.split()[1:] for line in lines[2:-1]}
+    assert set(shown) == set(recorded) - {"images_seen"}
+    assert {"d_loss", "g_loss", "fidelity", "fid"} <= set(shown)
+    assert all(values == [repr(recorded[name])] * 2 + ["0"] for name, values in shown.items())
+
+
+@pytest.mark.parametrize("trial", range(4))
+def test_every_trial_of_a_run_is_reproduced_from_its_export(gan_sweep, digits_run, trial):
+    assert gan_sweep("export", digits_run, "--trial", str(trial), "-o", "one.yaml").code == 0
+    assert gan_sweep("verify", "one.yaml").out.splitlines()[-1] == "reproduced exactly"
+
+
+def test_what_was_replayed_is_replayed_again(gan_sweep, tmp_path):
+    sizes = [s for s in TINY if not s.startswith(("trials", "ladder"))]
+    command = settings(*sizes, "trials=1", "ladder.rungs_images=[256]", "execution=replayed")
+    assert gan_sweep("run", "--local", "--out", tmp_path / "run", *command).code == 0
+    gan_sweep("export", tmp_path / "run")
+    assert yaml.safe_load(Path("best.yaml").read_text())["execution"] == "replayed"
+    assert gan_sweep("verify", "best.yaml").out.splitlines()[-1] == "reproduced exactly"
+    edited_values = {**yaml.safe_load(Path("best.yaml").read_text()), "execution": "compiled"}
+    Path("best.yaml").write_text(yaml.safe_dump(edited_values))
+    assert gan_sweep("verify", "best.yaml").out.splitlines()[-1] != "reproduced exactly"
+
+
+@pytest.mark.parametrize("change", [{"seed": 5}, {"lane.generator_lr": 0.04}], ids=str)
+def test_another_configuration_differs_and_the_file_is_suspected(gan_sweep, best, change):
+    answer = gan_sweep("verify", edited(best, "configuration", **change))
+    assert (answer.code, answer.err) == (DIFFERS, "")
+    assert re.search(r"^differs: \d+ of \d+ numbers, \w+ most", answer.out, re.MULTILINE)
+    assert "device, versions and protocol are the same: was the file edited?" in answer.out
+
+
+def test_a_difference_names_the_device_the_versions_the_code_and_the_protocol_that_are_others(gan_sweep, best):
+    edited(best, "source", device="cpu of another kind, 2 lanes a call", code_version="0.0+old")
+    edited(best, "versions", torch="1.0", optuna="1.0")
+    edited(best, "score", protocol="another")
+    edited(best, "first_rung", fid=1e9)
+    out = gan_sweep("verify", best).out
+    said = [line.strip() for line in out[out.index("differs") :].splitlines()[1:]]
+    assert "device: cpu of another kind then, cpu now" in said
+    assert any(re.fullmatch(r"code: 0\.0\+old then, \S+ now", line) for line in said)
+    assert any(re.fullmatch(r"torch: 1\.0 then, \S+ now", line) for line in said)
+    assert any(line.startswith("protocol: another then, ") for line in said)
+    assert not any(line.startswith(("optuna", "numpy", "device, versions")) for line in said)
+
+
+def test_a_training_that_dies_differs_and_says_how(gan_sweep, best):
+    edited(best, "configuration", **{"lane.generator_lr": 0.0})
+    edited(best, "health", collapsed_deviation=1e6, collapsed_images=100)
+    edited(best, "first_rung", images_seen=4096)  # lanes are asked whether they live after every 32 steps
+    answer = gan_sweep("verify", best)
+    assert answer.code == DIFFERS
+    assert "training collapsed: G ignores its latent" in answer.out
+    assert "nan" in answer.out
+
+
+def test_a_number_that_is_not_measured_any_more_differs(gan_sweep, best):
+    answer = gan_sweep("verify", edited(best, "first_rung", forgotten_score=1.0))
+    assert answer.code == DIFFERS
+    assert "forgotten_score most (inf of it)" in answer.out
+
+
+@pytest.mark.parametrize("kept", [{}, {"images_seen": 256}], ids=str)
+def test_a_file_without_a_first_rung_is_refused_in_one_line(gan_sweep, best, kept):
+    values = {**yaml.safe_load(best.read_text()), "first_rung": kept}
+    best.write_text(yaml.safe_dump(values))
+    answer = gan_sweep("verify", best)
+    assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
+    assert "no numbers under first_rung; write it with `gan-sweep export` of this version" in answer.err
+
+
+def test_other_data_are_refused_in_one_line(gan_sweep, best):
+    answer = gan_sweep("verify", edited(best, "data", digest="other"))
+    assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
+    assert "the configuration was found on other" in answer.err
+
+
+def test_an_execution_that_there_is_not_is_refused_in_one_line(gan_sweep, best):
+    best.write_text(yaml.safe_dump({**yaml.safe_load(best.read_text()), "execution": "compield"}))
+    answer = gan_sweep("verify", best)
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "unknown execution 'compield'; did you mean 'compiled'" in answer.err
+
+
+# ---- what a person sees of other seeds
+
+
+def test_results_show_the_finalists_from_other_seeds_below_the_trials(gan_sweep, digits_run, tmp_path):
+    run = shutil.copytree(digits_run, tmp_path / "run")
+    rows = JsonLines(RunFolder(run).rows)
+    last = [record for record in rows.read() if record["rung"] == 1]
+    assert len(last) >= 2
+    rows.append(
+        {**record, "replicate": number, "rung": 0, "outcome": "completed", "score": record["trial"] + number / 4}
+        for record in last
+        for number in (1, 2)
+    )
+    before, after = (gan_sweep("results", path).out for path in (digits_run, run))
+    assert after.startswith(before)
+    added = after.removeprefix(before).splitlines()
+    assert added[0] == ""
+    assert added[2].split()[:4] == ["trial", "seeds", "failed", "median"]
+    first, second = sorted(record["trial"] for record in last)[:2]
+    assert added[-1].startswith(f"trial {first} before trial {second}: median ")
+    assert gan_sweep("export", run).out.startswith(f"Trial {first} of sweep")
