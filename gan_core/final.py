@@ -25,6 +25,7 @@ from gan_core.input_error import InputError
 from gan_core.lanes import matmul_precision
 from gan_core.latents import fill_shared_latents, latent_numbers
 from gan_core.reports import LaneReport
+from gan_core.schedule import Schedule
 from gan_core.scoring import ScoredArray, Workshop
 from gan_core.streams import Stream
 from gan_core.training import rows_at_once
@@ -64,7 +65,7 @@ def evaluation_points(given: tuple[int, ...], images: int) -> list[int]:
 
 
 def train_model(
-    config: GanConfig,
+    schedule: Schedule,
     workshop: Workshop,
     folder: ModelFolder,
     *,
@@ -75,11 +76,11 @@ def train_model(
     """Trains to `images` real images, or goes on where the folder's state stands.
 
     on_progress is called after every step and after every scoring; when it answers True the state is saved and
-    KeyboardInterrupt is raised. On the CPU it follows the trial of a sweep with the same configuration bit for
-    bit. Raises InputError when the folder's state has another structure, and when
-    training diverges.
+    KeyboardInterrupt is raised. It is also scored where the schedule changes, before it does. On the CPU it follows the
+    trial of a sweep with the same configuration, or a population's lane of this schedule, bit for bit. Raises
+    InputError when the folder's state has another structure, and when training diverges; and OutOfMemory.
     """
-    array = workshop.build([config])
+    array = workshop.build([schedule.scored_at(_images_seen(folder))])
     key = f"fidelity.{workshop.conditions.objective}"
     metrics: list[dict[str, float]] = []
     if folder.state.exists():
@@ -88,12 +89,14 @@ def train_model(
         # A scoring counts once the state after it is saved: losses have then been read, and none is summed up since.
         settled = state.images_seen - 1 if state.watch.unread else state.images_seen
         metrics = [row for row in read_metrics(folder.metrics) if row["images_seen"] <= settled]
-    points = evaluation_points(evaluate_at_images, images)
+    changes = {start for start, _ in schedule.changes if 0 < start < images}
+    points = sorted(changes.union(evaluation_points(evaluate_at_images, images)))
     scored = {row["images_seen"] for row in metrics}
     saver = _Saver(array, folder, on_progress)
     for point in points:
         if array.array.images_at(point) in scored or array.array.images_at(point) < array.array.state.images_seen:
             continue
+        _follow(schedule, array, point)
         report = array.train_to(point, saver)[0]
         if report.death is not None:  # nothing of it is kept: run again, training dies again
             how = f"{report.death.outcome} at {report.images_seen:,} images: {report.death.reason}"
@@ -108,6 +111,22 @@ def train_model(
         array.save(folder.state)
         if on_progress(Progress(report.images_seen, report, is_best)):
             raise KeyboardInterrupt
+
+
+def _images_seen(folder: ModelFolder) -> int:
+    """Where the folder's state stands; 0 where there is none, and for a file that is none: to load it will tell."""
+    counters = load_tensors(folder.state).get("counters") if folder.state.exists() else None
+    return 0 if counters is None else int(counters[0])
+
+
+def _follow(schedule: Schedule, array: ScoredArray, images: int) -> None:
+    """What is trained from here to so many images has the parameters that the schedule says; what stands is scored as
+    it is.
+    """
+    stands = array.array.state.images_seen
+    due = schedule.at(stands)
+    if array.array.images_at(images) > stands and array.array.configs != [due]:
+        array.take_over([0], [due])
 
 
 class _Saver:
@@ -186,6 +205,15 @@ def sample_generator(
     with torch.no_grad(), matmul_precision(precision):
         parts = [generator(stacked, part, call) for part in latents.split(rows_at_once(config.structure), dim=1)]
         return torch.cat(parts, 1)[0]
+
+
+def best_row(folder: ModelFolder, objective: str) -> dict[str, float]:
+    """The scoring that the kept generator is of. Raises InputError where the table of scorings does not say."""
+    key = f"fidelity.{objective}"
+    try:
+        return min(read_metrics(folder.metrics), key=lambda row: row[key])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{folder.metrics} lacks scores in a column {key!r}; it was changed by hand") from error
 
 
 def load_generator_weights(folder: ModelFolder) -> dict[str, Tensor]:

@@ -190,6 +190,10 @@ class Adam:
             self._patterns[pattern] = torch.tensor(pattern, device=self.steps.device)
         return self._patterns[pattern]
 
+    def set(self, lr: Sequence[float], beta1: Sequence[float], beta2: Sequence[float]) -> None:
+        """Goes on with these coefficients [L], and with the moments and step counts it has."""
+        self.coefficients.copy_(torch.tensor([list(lr), list(beta1), list(beta2)], dtype=torch.float64))
+
     def part(self, start: int, stop: int, rows: Rows) -> "Adam":
         """The lanes from start to stop, whose rows these are, in this very memory."""
         return Adam(

@@ -8,16 +8,21 @@ have fewer). Nothing is trained for the measurement alone, and one lane a call i
 model is slower than by itself. On the CPU a lane's bits do not depend on the choice.
 """
 
-from collections.abc import Callable
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
 from gan_core.config import StructureConfig
+from gan_core.reports import OutOfMemory
 
 LARGEST_CALL = 32
 LARGEST_CONVOLUTIONAL_CALL = 1  # convolutions are called lane by lane: more lanes a call were never faster
 WHOLE_ARRAY = 2**20
 CONVOLUTIONAL = ("dcgan", "infogan")
+NO_MEMORY = ("allocate memory", "out of memory", "STATUS_ALLOC_FAILED")  # in what torch, CUDA and its libraries say
 
 
 def largest_call(structure: StructureConfig) -> int:
@@ -85,7 +90,24 @@ class Pace:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether torch says that a device, or this machine, has no memory left."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(said in str(error) for said in NO_MEMORY)
+
+
+@contextmanager
+def within_memory(lanes: int) -> Iterator[None]:
+    """Within, what runs out of memory raises OutOfMemory, which says how many bytes were asked for where torch says so.
+    lanes: of the array that is made or trained.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)  # what they hold is what whoever drops the array is short of
+        asked = re.search(r"allocate (\d[\d.]* ?\w+)", str(error))
+        what = f"{asked[1]} more could not be allocated" if asked else "memory ran out"
+        array = "one lane does" if lanes == 1 else f"{lanes} lanes do"
+        raise OutOfMemory(f"{array} not fit the memory: {what}") from error
 
 
 def until_it_fits(build: Callable[[], None], pace: Pace, tried: Callable[[], int]) -> None:

@@ -19,13 +19,17 @@ class FidelityReport:
     data_digest: str
 
 
+class OutOfMemory(Exception):
+    """An array does not fit the memory; its state is unspecified, and it must be dropped. Fewer lanes may fit."""
+
+
 @dataclass(frozen=True)
 class Death:
-    """Why a lane cannot go on. outcome: `diverged` (its numbers left what training can go on from) or `collapsed` (its
-    generator answers every latent alike).
+    """Why a lane cannot go on. outcome: `diverged` (its numbers left what training can go on from), `collapsed` (its
+    generator answers every latent alike) or `out_of_memory` (alone in an array it does not fit).
     """
 
-    outcome: Literal["diverged", "collapsed"]
+    outcome: Literal["diverged", "collapsed", "out_of_memory"]
     reason: str
 
 

@@ -19,7 +19,7 @@ from gan_core.data import Dataset, load_dataset
 from gan_core.health import HealthConfig, signs
 from gan_core.input_error import InputError
 from gan_core.lanes import check_processor, lane_arithmetic
-from gan_core.pace import WHOLE_ARRAY, Pace, is_out_of_memory, largest_call
+from gan_core.pace import WHOLE_ARRAY, Pace, is_out_of_memory, largest_call, within_memory
 from gan_core.programs import Workplace
 from gan_core.protocol import LATENT_SEED, Scorer
 from gan_core.reports import Death, FidelityReport, LaneReport
@@ -89,7 +89,13 @@ class ScoredArray:
         self._dead: dict[int, LaneReport] = {}  # the last word of each lane that left
 
     def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> list[LaneReport]:
-        """Trains every lane to `images` real images and scores it: one report a lane, also of those that died."""
+        """Trains every lane to `images` real images and scores it: one report a lane, also of those that died. Raises
+        OutOfMemory where a step of one lane, or a score, does not fit.
+        """
+        with within_memory(len(self._living)):
+            return self._train_to(images, on_step)
+
+    def _train_to(self, images: int, on_step: Callable[[int], None] | None) -> list[LaneReport]:
         started = time.monotonic()
         while self._living and not self.array.train_to(images, on_step):
             share = (time.monotonic() - started) / len(self._living)
@@ -126,10 +132,26 @@ class ScoredArray:
         self._lanes = len(self._living)
         self._living, self._dead = list(range(self._lanes)), {}
 
+    def take_over(self, sources: Sequence[int], configs: Sequence[GanConfig]) -> None:
+        """Goes on with as many lanes as there are sources, each alive: lane i as `LaneArray.take_over` makes it of
+        sources[i]. Lanes that died may return so. Raises ValueError as that does, and OutOfMemory.
+        """
+        places = [self._place(source) for source in sources]
+        with within_memory(len(places)):
+            self.array.take_over(places, configs)
+        self._lanes = len(places)
+        self._living, self._dead = list(range(self._lanes)), {}
+
+    def _place(self, lane: int) -> int:
+        """Where a lane stands in the array. Raises ValueError when it died."""
+        if lane not in self._living:
+            raise ValueError(f"lane {lane} is not among those that live, {self._living}")
+        return self._living.index(lane)
+
     def picture(self, lane: int, count: int) -> np.ndarray:
         """Samples of the latents that a living lane is scored with, classes in turn: float32 [count, *sample_shape]."""
         latents = self.array.shared_latents(Stream.SCORE_LATENTS, self.scorer.samples, LATENT_SEED)[:, :count]
-        return self.array.generate(latents)[self._living.index(lane)].float().cpu().numpy()
+        return self.array.generate(latents)[self._place(lane)].float().cpu().numpy()
 
     def save(self, path: Path) -> None:
         """Writes all that training needs to go on, atomically."""
@@ -146,6 +168,34 @@ class ScoredArray:
             self._keep_living(living)
         if self._living:
             self.array.state.load(tensors)
+
+    def save_lane(self, lane: int, path: Path) -> None:
+        """Writes all that a living lane needs to go on alone, atomically: as `save` of an array of that lane does."""
+        self.array.settle_averages()
+        state = self.array.state.take([self._place(lane)])
+        save_tensors(path, {**state.tensors(), "living": torch.zeros(1, dtype=torch.int64)})
+
+    def load_lanes(self, paths: Sequence[Path]) -> None:
+        """Takes over a file of `save_lane` for each lane of an array that has lost none. Where a configuration has
+        other lane parameters than its file was made with, the lane goes on as if it had them from here on.
+
+        Raises InputError when a file does not fit, or the lanes have not seen the same images; the array must then be
+        dropped.
+        """
+        if len(paths) != self.array.lanes:
+            raise ValueError(f"each of {self.array.lanes} lanes needs one file, got {len(paths)}")
+        parts = [load_tensors(path) for path in paths]
+        for path, part in zip(paths, parts, strict=True):
+            if "living" in part and part["living"].tolist() != [0]:
+                raise InputError(f"{path} must hold one living lane; give a file of one lane")
+        self.array.state.load_lanes(parts)
+        self.array.settle_averages()
+
+    def save_generator(self, lane: int, path: Path) -> None:
+        """Writes the weights that a living lane is scored with, atomically: a model folder's `generator.safetensors`,
+        which its configuration samples from.
+        """
+        save_tensors(path, self.array.generator_tensors(self._place(lane)))
 
 
 def load_data(conditions: Conditions, *, download: bool = False) -> Dataset:
@@ -180,7 +230,13 @@ class Workshop:
         self._workplaces: dict[StructureConfig, Workplace] = {}
 
     def build(self, configs: Sequence[GanConfig]) -> ScoredArray:
-        """An untrained array of these configurations, which share a structure."""
+        """An untrained array of these configurations, which share a structure. Raises OutOfMemory where the rows of all
+        do not fit.
+        """
+        with within_memory(len(configs)):
+            return self._build(configs)
+
+    def _build(self, configs: Sequence[GanConfig]) -> ScoredArray:
         health, precision, structure = self.conditions.health, self.conditions.precision, configs[0].structure
         if structure not in self._workplaces:
             self._workplaces[structure] = self._workplace(structure)

@@ -10,6 +10,8 @@ from gan_core.input_error import InputError
 from gan_core.optim import Adam, Rows
 from gan_core.watch import Watch
 
+OF_ALL_LANES = ("layout", "counters")  # the tensors of a state that have no lane axis
+
 
 @dataclass
 class TrainState:
@@ -51,7 +53,22 @@ class TrainState:
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Takes over what `tensors` gave, in place. Raises InputError when the shapes are another state's."""
+        self._copy(self.tensors(), tensors)
+
+    def load_lanes(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
+        """Takes over lane after lane what `tensors` gave of states of one lane. Raises InputError when the shapes are
+        another state's, or the lanes have not seen the same.
+        """
         mine = self.tensors()
+        stood = [part["counters"].tolist() for part in parts if "counters" in part]
+        if any(counters != stood[0] for counters in stood):
+            images = ", ".join(f"{first:,}" for first, *_ in stood)
+            raise InputError(f"lanes of one array must have seen the same images, the checkpoints have {images}")
+        for lane, part in enumerate(parts):
+            places = {n: own if n in OF_ALL_LANES else own[lane : lane + 1] for n, own in mine.items()}
+            self._copy(places, part)
+
+    def _copy(self, mine: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
         for name, own in mine.items():
             theirs = tensors.get(name)
             if (

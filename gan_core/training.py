@@ -12,6 +12,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -224,6 +225,34 @@ class LaneArray:
         """Goes on with these lanes alone, in this order; their results do not change by it."""
         self.state = self.state.take(lanes)
         self.configs, self._chunks = [self.configs[i] for i in lanes], []
+
+    def take_over(self, sources: Sequence[int], configs: Sequence[GanConfig]) -> None:
+        """Lane i becomes a copy of lane sources[i] as it stands, and goes on as that one would if it had the lane
+        parameters of configs[i] from here on. A lane that copies itself and keeps its parameters does not change.
+
+        Exploit and explore of population-based training (Jaderberg et al. 2017, section 4). Raises ValueError where
+        configs[i] has not the structure and the seeds of its source, which its random numbers go on from.
+        """
+        for source, config in zip(sources, configs, strict=True):
+            donor = self.configs[source]
+            if replace(config, lane=donor.lane) != donor:
+                raise ValueError(f"what copies lane {source} must have its structure, seed {donor.seed} and data_seed")
+        self.settle_averages()
+        self._chunks = []
+        self.configs, self.state = list(configs), self.state.take(sources)
+        lane = [config.lane for config in configs]
+        beta1, beta2 = [x.beta1 for x in lane], [x.beta2 for x in lane]
+        self.state.generator_adam.set([x.generator_lr for x in lane], beta1, beta2)
+        self.state.discriminator_adam.set([x.discriminator_lr for x in lane], beta1, beta2)
+        self.settle_averages()
+
+    def settle_averages(self) -> None:
+        """Where a lane has no average of its own, what stands for it becomes its weights: what an average begins from.
+        Steps keep it so where another lane has an average, and leave it behind where none has.
+        """
+        for lane, config in enumerate(self.configs):
+            if not config.lane.ema_half_life_images:
+                self.state.average[lane].copy_(self.state.generator.flat[lane])
 
     def generator_tensors(self, lane: int) -> dict[str, Tensor]:
         """One lane's scored generator by weight name, without the lane axis: what `models/x` holds."""

@@ -29,7 +29,7 @@ class ExportedConfiguration:
     line was taken out. images: the final budget; evaluate_at_images: where it is scored on the way, the sweep's rungs
     first. score: what the sweep measured at score["images_seen"], or empty; objective: which score decides.
     scoring and health: the sweep's, key -> value, or empty; precision and execution: that it was trained in.
-    schedule: of a population's member, `{from_images, lane.*}` a segment; empty for one configuration. first_rung: what
+    schedule: lane parameters that change, `from_images` and dotted names, in rising order, or empty. first_rung: what
     the sweep measured at its first rung, name -> number, `images_seen` among them; source and versions: where, on what
     device and with which code. All three may be empty.
     """
@@ -61,6 +61,9 @@ class ExportedConfiguration:
         for key, part in optional.items():
             if not isinstance(part, Mapping):
                 raise ResultsError(f"{key} in {path} must be a mapping, got {part!r}")
+        schedule = values.get("schedule") or []
+        if not isinstance(schedule, list) or not all(isinstance(entry, Mapping) for entry in schedule):
+            raise ResultsError(f"schedule in {path} must list mappings of from_images and lane.*, got {schedule!r}")
         first = optional["first_rung"]
         if first and not (_is_budget(first.get("images_seen")) and all(map(_is_number, first.values()))):
             raise ResultsError(f"first_rung in {path} must map images_seen and scores to numbers, got {dict(first)}")
@@ -75,7 +78,7 @@ class ExportedConfiguration:
             health=optional["health"],
             precision=str(values.get("precision", DEFAULT_PRECISION)),
             execution=str(values.get("execution", DEFAULT_EXECUTION)),
-            schedule=tuple(values.get("schedule") or ()),
+            schedule=tuple(schedule),
             first_rung=first,
             source=optional["source"],
             versions=optional["versions"],

@@ -17,13 +17,15 @@ from gan_core.final import (
     ModelFolder,
     Progress,
     SampleKind,
+    best_row,
     load_generator_weights,
-    read_metrics,
     sample_generator,
     train_model,
 )
 from gan_core.health import HealthConfig
 from gan_core.lanes import lane_arithmetic
+from gan_core.reports import OutOfMemory
+from gan_core.schedule import Schedule
 from gan_core.scoring import Workshop
 from gan_core.version import code_version
 from results.export import DEFAULT_PRECISION, ExportedConfiguration
@@ -118,27 +120,29 @@ def train_final(
     config: GanConfig, exported: ExportedConfiguration, home: Path, images: int, conditions: Conditions
 ) -> int:
     """Trains a model, or goes on with one. The exit code: 0, or 130 when it was interrupted and can go on."""
-    folder = ModelFolder(home)
-    _refuse_other_model(config, exported.precision, folder)
+    folder, schedule = ModelFolder(home), Schedule.read(config, exported.schedule)
+    _refuse_other_model(schedule, exported.precision, folder)
     workshop = open_workshop(exported, conditions)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         with exclusive(folder.path / ".lock"), lane_arithmetic():  # as a trial has: it can be followed bit for bit
-            return _train_locked(config, exported, folder, images, workshop)
+            return _train_locked(schedule, exported, folder, images, workshop)
+    except OutOfMemory as error:
+        raise InputError(f"{error}; lower structure.batch_size or the widths") from error
     except OSError as error:
         raise ResultsError(f"cannot write to {folder.path}: {error.strerror or error}; choose another -o") from error
 
 
 def _train_locked(
-    config: GanConfig, exported: ExportedConfiguration, folder: ModelFolder, images: int, workshop: Workshop
+    schedule: Schedule, exported: ExportedConfiguration, folder: ModelFolder, images: int, workshop: Workshop
 ) -> int:
-    _refuse_other_model(config, exported.precision, folder)
-    _write_config(config, exported, folder, workshop)
+    _refuse_other_model(schedule, exported.precision, folder)
+    _write_config(schedule, exported, folder, workshop)
     reporter = _Reporter(images, exported.objective, dict(exported.score))
     previous = signal.signal(signal.SIGINT, reporter.interrupt)
     try:
         train_model(
-            config,
+            schedule,
             workshop,
             folder,
             images=images,
@@ -151,21 +155,22 @@ def _train_locked(
     finally:
         signal.signal(signal.SIGINT, previous)
     write_samples(folder.path, PICTURED_SAMPLES, 0, folder.samples)
-    key = f"fidelity.{exported.objective}"
-    best = min(read_metrics(folder.metrics), key=lambda row: row[key])
-    found = f"{exported.objective} {best[key]:.4g} at {best['images_seen']:,.0f} images"
+    best = best_row(folder, exported.objective)
+    found = f"{exported.objective} {best[f'fidelity.{exported.objective}']:.4g} at {best['images_seen']:,.0f} images"
     print(f"best {found}; samples: {folder.samples}")
     print(f"next: gan-sweep sample {folder.path} -n 64 -o grid.png")
     return 0
 
 
-def _refuse_other_model(config: GanConfig, precision: str, folder: ModelFolder) -> None:
+def _refuse_other_model(schedule: Schedule, precision: str, folder: ModelFolder) -> None:
     if not folder.config.exists():
         return
     written = read_yaml(folder.config)
     recorded = written.get("configuration")
     recorded = recorded if isinstance(recorded, dict) else {}
-    differing = [k for k, v in config.flatten().items() if recorded.get(k) != v]
+    differing = [k for k, v in schedule.config.flatten().items() if recorded.get(k) != v]
+    if (written.get("schedule") or []) != schedule.plain():
+        differing.append("schedule")
     if written.get("precision", DEFAULT_PRECISION) != precision:
         differing.append("precision")
     if differing:
@@ -175,11 +180,12 @@ def _refuse_other_model(config: GanConfig, precision: str, folder: ModelFolder) 
         )
 
 
-def _write_config(config: GanConfig, exported: ExportedConfiguration, folder: ModelFolder, workshop: Workshop) -> None:
+def _write_config(schedule: Schedule, exported: ExportedConfiguration, folder: ModelFolder, workshop: Workshop) -> None:
     """What `sample` needs and a person wants to know, beside the weights; it can be trained again itself."""
     values = {
-        "configuration": config.flatten(),
-        "data": {"name": config.structure.dataset, "digest": workshop.dataset.digest},
+        "configuration": schedule.config.flatten(),
+        **({"schedule": schedule.plain()} if schedule.changes else {}),
+        "data": {"name": schedule.config.structure.dataset, "digest": workshop.dataset.digest},
         "training": {"images": exported.images, "evaluate_at_images": list(exported.evaluate_at_images)},
         "score": {**exported.score, "objective": exported.objective},
         "precision": exported.precision,
@@ -209,7 +215,10 @@ def write_samples(model: Path, count: int, seed: int, output: Path, choice: int 
     whole = isinstance(shape, list) and shape and all(isinstance(n, int) and n > 0 for n in shape)
     if not isinstance(configuration, dict) or not isinstance(shape, list) or not whole:
         raise InputError(f"{folder.config} lacks 'configuration' or 'model.sample_shape'; it was changed by hand")
-    config, kind = GanConfig.unflatten(configuration), SampleKind(tuple(shape), _classes(made))
+    kind = SampleKind(tuple(shape), _classes(made))
+    config = GanConfig.unflatten(configuration)
+    if values.get("schedule"):
+        config = _config_of_best(config, ExportedConfiguration.read(folder.config), folder)
     with lane_arithmetic():
         weights, precision = load_generator_weights(folder), parse_precision(values.get("precision", DEFAULT_PRECISION))
         drawn = sample_generator(config, kind, weights, count, seed, choice, precision=precision).numpy()
@@ -220,6 +229,12 @@ def write_samples(model: Path, count: int, seed: int, output: Path, choice: int 
             draw_samples(drawn, output)
     except OSError as error:
         raise InputError(f"cannot write {output}: {error.strerror or error}") from error
+
+
+def _config_of_best(config: GanConfig, exported: ExportedConfiguration, folder: ModelFolder) -> GanConfig:
+    """The parameters that the best generator was scored with: batch norm's eps is one of them."""
+    best = best_row(folder, exported.objective)
+    return Schedule.read(config, exported.schedule).scored_at(int(best["images_seen"]))
 
 
 def _classes(made: Any) -> int:

@@ -10,12 +10,8 @@ import pytest
 import yaml
 from tiny_runs import TINY, settings
 
-from gan_core.config import GanConfig
-from results.export import ExportedConfiguration
 from results.store import JsonLines, RunFolder
-from sweep.verify import DIFFERS, REPRODUCED, Comparison, first_configuration
-
-CONFIGURATION = GanConfig().flatten()
+from sweep.verify import DIFFERS, REPRODUCED, Comparison
 
 
 @pytest.fixture
@@ -77,18 +73,6 @@ def test_the_table_has_a_line_for_each_number_to_its_last_digit():
     ]
 
 
-def test_of_a_schedule_the_first_segment_is_trained(tmp_path):
-    path = tmp_path / "best.yaml"
-    values = {"configuration": CONFIGURATION, "training": {"images": 9, "evaluate_at_images": [9]}}
-    path.write_text(yaml.safe_dump(values))
-    assert first_configuration(ExportedConfiguration.read(path)) == GanConfig()
-    segments = [{"from_images": 0, "lane.beta1": 0.25}, {"from_images": 5, "lane.beta1": 0.75}]
-    path.write_text(yaml.safe_dump({**values, "schedule": segments}))
-    config = first_configuration(ExportedConfiguration.read(path))
-    assert config.lane.beta1 == 0.25
-    assert {**config.flatten(), "lane.beta1": CONFIGURATION["lane.beta1"]} == CONFIGURATION
-
-
 # ---- the command
 
 
@@ -110,6 +94,17 @@ def test_a_trial_of_a_cohort_is_reproduced_exactly_alone(gan_sweep, best):
 def test_every_trial_of_a_run_is_reproduced_from_its_export(gan_sweep, digits_run, trial):
     assert gan_sweep("export", digits_run, "--trial", str(trial), "-o", "one.yaml").code == 0
     assert gan_sweep("verify", "one.yaml").out.splitlines()[-1] == "reproduced exactly"
+
+
+def test_of_a_schedule_what_was_in_force_on_the_way_to_the_first_rung_is_trained(gan_sweep, best):
+    values = yaml.safe_load(best.read_text())
+    rate = "lane.generator_lr"
+    found, later = values["configuration"][rate], 2 * values["configuration"][rate]
+    segments = [{"from_images": 0, rate: found}, {"from_images": 256, rate: later}]
+    best.write_text(yaml.safe_dump({**values, "configuration": {**values["configuration"], rate: later}}))
+    assert gan_sweep("verify", best).code == DIFFERS
+    best.write_text(yaml.safe_dump({**yaml.safe_load(best.read_text()), "schedule": segments}))
+    assert gan_sweep("verify", best).out.splitlines()[-1] == "reproduced exactly"
 
 
 def test_what_was_replayed_is_replayed_again(gan_sweep, tmp_path):

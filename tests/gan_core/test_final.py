@@ -35,6 +35,7 @@ from gan_core.final import (
 )
 from gan_core.health import HealthConfig
 from gan_core.lanes import lane_arithmetic
+from gan_core.schedule import Schedule
 from gan_core.scoring import Workshop
 from gan_core.training import LaneArray
 
@@ -88,7 +89,7 @@ class Calls:
 
 def run(workshop: Workshop, folder: ModelFolder, calls: Callable[[Progress], bool], config: GanConfig = VALUES) -> None:
     folder.path.mkdir(parents=True, exist_ok=True)
-    train_model(config, workshop, folder, images=IMAGES, evaluate_at_images=POINTS, on_progress=calls)
+    train_model(Schedule(config), workshop, folder, images=IMAGES, evaluate_at_images=POINTS, on_progress=calls)
 
 
 def outcome(folder: ModelFolder) -> list[object]:
@@ -236,7 +237,9 @@ def test_the_state_is_saved_now_and_then_between_scorings(workshop, tmp_path, mo
 
 def test_points_that_fall_in_one_batch_are_scored_once(workshop, tmp_path):
     calls = Calls()
-    train_model(VALUES, workshop, ModelFolder(tmp_path), images=39, evaluate_at_images=(20, 26, 39), on_progress=calls)
+    train_model(
+        Schedule(VALUES), workshop, ModelFolder(tmp_path), images=39, evaluate_at_images=(20, 26, 39), on_progress=calls
+    )
     assert [progress.images_seen for progress in calls.scorings()] == [26, 39]
 
 
@@ -315,7 +318,7 @@ DIVERGING = replace(
 def test_a_training_that_dies_says_where_and_why_and_keeps_nothing_of_the_dead(workshop, tmp_path):
     folder, calls = ModelFolder(tmp_path), Calls()
     with pytest.raises(InputError, match="diverged at 416 images: discriminator loss is nan; lower the rates"):
-        train_model(DIVERGING, workshop, folder, images=520, evaluate_at_images=(520,), on_progress=calls)
+        train_model(Schedule(DIVERGING), workshop, folder, images=520, evaluate_at_images=(520,), on_progress=calls)
     assert calls.scorings() == []
     assert [path.name for path in tmp_path.iterdir()] == []
 
@@ -335,7 +338,9 @@ def test_a_training_that_died_is_refused_again_when_it_is_run_again_and_keeps_wh
     kept = []
     for _ in range(3):
         with pytest.raises(InputError, match="collapsed at 832 images: G ignores its latent"):
-            train_model(STILL, workshop, folder, images=1300, evaluate_at_images=(130, 1300), on_progress=Calls())
+            train_model(
+                Schedule(STILL), workshop, folder, images=1300, evaluate_at_images=(130, 1300), on_progress=Calls()
+            )
         assert [row["images_seen"] for row in read_metrics(folder.metrics)] == [130]
         kept.append(outcome(folder))
     assert kept[0] == kept[1] == kept[2]
@@ -409,6 +414,7 @@ from gan_core.final import ModelFolder, train_model
 from gan_core.lanes import lane_arithmetic
 from gan_core.health import HealthConfig
 from gan_core.lanes import lane_arithmetic
+from gan_core.schedule import Schedule
 from gan_core.scoring import Workshop
 
 gan_core.final.SAVE_EVERY_SECONDS = 0.0  # at every block, so that it is killed while it writes, too
@@ -428,7 +434,7 @@ with lane_arithmetic():
         child = os.fork()
         if child == 0:
             points = tuple(job["points"])
-            train_model(config, shops[config.structure.dataset], folder, images=job["images"],
+            train_model(Schedule(config), shops[config.structure.dataset], folder, images=job["images"],
                         evaluate_at_images=points, on_progress=slowly)
             os._exit(0)
         while not folder.state.exists():
@@ -482,7 +488,7 @@ def test_a_family_killed_by_a_signal_and_run_again_ends_with_every_bit_of_an_und
     for folder in (resumed, whole):
         with lane_arithmetic():
             train_model(
-                config,
+                Schedule(config),
                 shops[config.structure.dataset],
                 folder,
                 images=KILLED_IMAGES,

@@ -1,0 +1,129 @@
+"""Where memory runs out even for one lane a call, an array says so by one exception, and by how much."""
+
+import weakref
+from typing import Any, cast
+
+import pytest
+import torch
+from tiny_arrays import GAUSSIAN
+
+import gan_core.optim
+from gan_core.chunk import Chunk
+from gan_core.conditions import Conditions, ScoringConfig
+from gan_core.config import GanConfig, StructureConfig
+from gan_core.pace import is_out_of_memory, within_memory
+from gan_core.reports import Death, LaneReport, OutOfMemory
+from gan_core.scoring import Workshop
+from gan_core.training import LaneArray
+
+CONFIGS = [GanConfig(structure=StructureConfig(**GAUSSIAN), seed=seed) for seed in range(3)]
+HOST = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8000 bytes. Error code 12"
+CARD = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 7.44 GiB"
+pytestmark = pytest.mark.usefixtures("arithmetic")
+
+
+@pytest.fixture
+def workshop() -> Workshop:
+    conditions = Conditions(dataset="gaussian", scoring=ScoringConfig(samples=50), execution="eager", lanes_per_call=4)
+    return Workshop(conditions, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (RuntimeError(HOST), "8000 bytes more could not be allocated"),
+        (torch.OutOfMemoryError(CARD), "20.00 MiB more could not be allocated"),
+        (MemoryError("Unable to allocate 7.45 GiB for an array with shape (10, 10)"), "7.45 GiB more could not be"),
+        (MemoryError(), "memory ran out"),
+        (RuntimeError("CUDA error: out of memory"), "memory ran out"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "memory ran out"),
+    ],
+)
+def test_whatever_says_that_memory_ran_out_becomes_one_exception_that_says_how_much(error, says):
+    assert is_out_of_memory(error)
+    for lanes, who in ((1, "one lane does"), (3, "3 lanes do")):
+        with pytest.raises(OutOfMemory, match=f"^{who} not fit the memory: {says}") as caught, within_memory(lanes):
+            raise error
+        assert caught.value.__cause__ is error
+
+
+def test_other_errors_stay_what_they_are():
+    for error in (RuntimeError("shapes differ"), ValueError("out of memory"), KeyError("x")):
+        with pytest.raises(type(error)), within_memory(1):
+            raise error
+
+
+def test_rows_that_cannot_be_allocated_are_told_when_the_array_is_built(workshop, monkeypatch):
+    whole = gan_core.optim.Rows.stack
+
+    def short(shapes: Any, buffers: Any, lanes: Any, like: Any) -> Any:
+        if len(lanes) > 1:
+            raise RuntimeError(HOST)
+        return whole(shapes, buffers, lanes, like)
+
+    monkeypatch.setattr(gan_core.optim.Rows, "stack", short)
+    with pytest.raises(OutOfMemory, match="^3 lanes do not fit the memory: 8000 bytes more could not be allocated$"):
+        workshop.build(CONFIGS)
+    (report,) = workshop.build(CONFIGS[:1]).train_to(13)
+    assert report.death is None
+
+
+def test_a_step_is_tried_with_fewer_lanes_a_call_before_training_gives_up(workshop, monkeypatch):
+    sizes: list[int] = []
+
+    def prepare(self: Chunk, step: int) -> None:
+        sizes.append(self.lanes)
+        raise torch.OutOfMemoryError(CARD)
+
+    array = workshop.build(CONFIGS)
+    monkeypatch.setattr(Chunk, "prepare", prepare)
+    with pytest.raises(OutOfMemory, match="^3 lanes do not fit the memory: 20.00 MiB"):
+        array.train_to(13)
+    assert sizes == [3, 1]
+
+
+def test_memory_that_runs_out_while_steps_are_made_or_scored_is_told(workshop, monkeypatch):
+    def fails(*given: object) -> None:
+        raise RuntimeError(HOST)
+
+    for owner, name in ((Chunk, "train"), (LaneArray, "generate")):
+        array = workshop.build(CONFIGS[:1])
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fails)
+            with pytest.raises(OutOfMemory, match="^one lane does not fit"):
+                array.train_to(13)
+
+
+def test_copies_that_do_not_fit_are_told(workshop, monkeypatch):
+    def fails(*given: object) -> None:
+        raise torch.OutOfMemoryError(CARD)
+
+    array = workshop.build(CONFIGS)
+    monkeypatch.setattr(gan_core.optim.Rows, "take", fails)
+    with pytest.raises(OutOfMemory, match="^3 lanes do not fit"):
+        array.take_over([0, 0, 2], [CONFIGS[0], CONFIGS[0], CONFIGS[2]])
+
+
+def test_what_the_failed_calls_held_is_free_while_the_exception_is_caught():
+    class Large:
+        pass
+
+    held = []
+
+    def build() -> None:
+        large = Large()
+        held.append(weakref.ref(large))
+        raise MemoryError
+
+    try:
+        with within_memory(1):
+            build()
+    except OutOfMemory:
+        assert held[0]() is None
+
+
+def test_a_death_for_want_of_memory_survives_its_way_through_plain_values(workshop):
+    (report,) = workshop.build(CONFIGS[:1]).train_to(13)
+    death = Death("out_of_memory", "one lane does not fit the memory: memory ran out")
+    plain = cast("dict[str, Any]", {**vars(report), "fidelity": vars(report.fidelity), "death": vars(death)})
+    assert LaneReport.from_plain(plain).death == death
