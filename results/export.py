@@ -29,7 +29,7 @@ class ExportedConfiguration:
     line was taken out. images: the final budget; evaluate_at_images: where it is scored on the way, the sweep's rungs
     first. score: what the sweep measured at score["images_seen"], or empty; objective: which score decides.
     scoring and health: the sweep's, key -> value, or empty; precision and execution: that it was trained in.
-    schedule: of a population's member, `{from_images, lane.*}` a segment; empty for one configuration. first_rung: what
+    schedule: lane parameters that change, `from_images` and dotted names, in rising order, or empty. first_rung: what
     the sweep measured at its first rung, name -> number, `images_seen` among them; source and versions: where, on what
     device and with which code. All three may be empty.
     """

@@ -11,6 +11,7 @@ import pandas as pd
 from gan_core.config import GanConfig, InputError
 from gan_core.lanes import lane_arithmetic
 from gan_core.reports import LaneReport
+from gan_core.schedule import Schedule
 from gan_core.version import code_version
 from results.export import ExportedConfiguration, installed_versions
 from sweep.final import conditions_of, open_workshop
@@ -18,7 +19,6 @@ from sweep.run import check_files
 
 REPRODUCED, DIFFERS = 0, 1  # exit codes
 TOLERANCE = 1e-6  # relative: above what the order of sums makes in float32's 24 bits, below what another seed makes
-FROM_IMAGES = "from_images"
 DECIDING_PACKAGES = ("gan-sweep", "torch", "numpy")
 
 
@@ -62,18 +62,11 @@ class Comparison:
         return f"differs: {count} of {len(differences)} numbers, {worst} most ({differences[worst]:.1e} of it)"
 
 
-def first_configuration(exported: ExportedConfiguration) -> GanConfig:
-    """What was in force on the way to the first rung: of a schedule, its first segment."""
-    first = exported.schedule[0] if exported.schedule else {}
-    changed = {name: value for name, value in first.items() if name != FROM_IMAGES}
-    return GanConfig.unflatten({**exported.configuration, **changed})
-
-
 def verify_first_rung(
     exported: ExportedConfiguration, data_root: Path | None, skip_corrupt_images: bool, download: bool
 ) -> int:
     """Trains to the first rung as the sweep did, prints both, and answers the exit code: 0 where they are equal to
-    TOLERANCE, else 1.
+    TOLERANCE, else 1. Of a schedule, with what was in force on the way there.
 
     What was found on a CPU is trained on the CPU. Raises InputError where the file has no first rung or the data are
     other ones.
@@ -81,7 +74,7 @@ def verify_first_rung(
     recorded = {name: value for name, value in exported.first_rung.items() if name != "images_seen"}
     if not recorded:
         raise InputError("the file has no numbers under first_rung; write it with `gan-sweep export` of this version")
-    config = first_configuration(exported)
+    config = Schedule.read(GanConfig.unflatten(exported.configuration), exported.schedule).at(0)
     conditions = conditions_of(config, exported, data_root, skip_corrupt_images)
     check_files(config.structure, conditions, download)
     images = exported.first_rung["images_seen"]

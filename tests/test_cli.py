@@ -28,7 +28,7 @@ from search_spaces.space import shipped_spaces
 from sweep.run import run_sweep
 from sweep.spec import SweepSpec
 
-COMMANDS = ("run", "results", "export", "train", "sample", "spaces")
+COMMANDS = ("run", "results", "export", "train", "verify", "sample", "spaces")
 SECONDS_ALLOWED = 0.5  # of processor time: a busy machine shall fail no test
 PROBE = (
     "import sys, atexit; from sweep.cli import main\n"

@@ -220,6 +220,8 @@ BAD_EXPORTS = {
     "images as text": ({**GOOD, "training": {"images": "x", "evaluate_at_images": [10]}}, "training.images .* got 'x'"),
     "images as truth": ({**GOOD, "training": {"images": True, "evaluate_at_images": [10]}}, "training.images .* True"),
     "no points": ({**GOOD, "training": {"images": 5, "evaluate_at_images": []}}, r"evaluate_at_images .* got \[\]"),
+    "schedule as text": ({**GOOD, "schedule": "later"}, "schedule in .* must list mappings of .*, got 'later'"),
+    "schedule of numbers": ({**GOOD, "schedule": [100]}, r"schedule in .* must list mappings of .*, got \[100\]"),
     "source as text": ({**GOOD, "source": "here"}, "source in .* must be a mapping, got 'here'"),
     "first rung without images": (
         {**GOOD, "first_rung": {"fid": 1.0}},

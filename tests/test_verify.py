@@ -3,19 +3,22 @@
 import math
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tiny_runs import TINY, settings
+from tiny_runs import ROW, TINY, settings
 
-from gan_core.config import GanConfig
-from results.export import ExportedConfiguration
+from gan_core.final import read_metrics
+from gan_core.lanes import lane_arithmetic
+from gan_core.reports import LaneReport
+from gan_core.scoring import Workshop
+from results.rows import Outcome
 from results.store import JsonLines, RunFolder
-from sweep.verify import DIFFERS, REPRODUCED, Comparison, first_configuration
-
-CONFIGURATION = GanConfig().flatten()
+from sweep.spec import SweepSpec
+from sweep.verify import DIFFERS, REPRODUCED, Comparison
 
 
 @pytest.fixture
@@ -77,18 +80,6 @@ def test_the_table_has_a_line_for_each_number_to_its_last_digit():
     ]
 
 
-def test_of_a_schedule_the_first_segment_is_trained(tmp_path):
-    path = tmp_path / "best.yaml"
-    values = {"configuration": CONFIGURATION, "training": {"images": 9, "evaluate_at_images": [9]}}
-    path.write_text(yaml.safe_dump(values))
-    assert first_configuration(ExportedConfiguration.read(path)) == GanConfig()
-    segments = [{"from_images": 0, "lane.beta1": 0.25}, {"from_images": 5, "lane.beta1": 0.75}]
-    path.write_text(yaml.safe_dump({**values, "schedule": segments}))
-    config = first_configuration(ExportedConfiguration.read(path))
-    assert config.lane.beta1 == 0.25
-    assert {**config.flatten(), "lane.beta1": CONFIGURATION["lane.beta1"]} == CONFIGURATION
-
-
 # ---- the command
 
 
@@ -110,6 +101,17 @@ def test_a_trial_of_a_cohort_is_reproduced_exactly_alone(gan_sweep, best):
 def test_every_trial_of_a_run_is_reproduced_from_its_export(gan_sweep, digits_run, trial):
     assert gan_sweep("export", digits_run, "--trial", str(trial), "-o", "one.yaml").code == 0
     assert gan_sweep("verify", "one.yaml").out.splitlines()[-1] == "reproduced exactly"
+
+
+def test_of_a_schedule_what_was_in_force_on_the_way_to_the_first_rung_is_trained(gan_sweep, best):
+    values = yaml.safe_load(best.read_text())
+    rate = "lane.generator_lr"
+    found, later = values["configuration"][rate], 2 * values["configuration"][rate]
+    segments = [{"from_images": 0, rate: found}, {"from_images": 256, rate: later}]
+    best.write_text(yaml.safe_dump({**values, "configuration": {**values["configuration"], rate: later}}))
+    assert gan_sweep("verify", best).code == DIFFERS
+    best.write_text(yaml.safe_dump({**yaml.safe_load(best.read_text()), "schedule": segments}))
+    assert gan_sweep("verify", best).out.splitlines()[-1] == "reproduced exactly"
 
 
 def test_what_was_replayed_is_replayed_again(gan_sweep, tmp_path):
@@ -182,6 +184,60 @@ def test_an_execution_that_there_is_not_is_refused_in_one_line(gan_sweep, best):
     answer = gan_sweep("verify", best)
     assert (answer.code, answer.err.count("\n")) == (2, 1)
     assert "unknown execution 'compield'; did you mean 'compiled'" in answer.err
+
+
+# ---- a population
+
+
+def population_run(path: Path) -> list[list[LaneReport]]:
+    """A run's folder of two members on three rungs, each of whom takes over the other once, and what they reported.
+
+    Their scores are made up, so that the last rung is each one's best.
+    """
+    spec = SweepSpec.from_mapping({}, [*TINY, "ladder.rungs_images=[256, 512, 768]"])
+    members = [replace(spec.space.base, seed=seed) for seed in (11, 22)]
+    array = Workshop(spec.conditions(), "cpu").build(members)
+    parents, reports, rows = ({0: 1}, {1: 0}, {}), [], []
+    for rung, (images, parent) in enumerate(zip(spec.ladder.rungs_images, parents, strict=True)):
+        reports.append(array.train_to(images))
+        rows += [
+            replace(
+                ROW,
+                **{"trial": trial, "rung": rung, "images_seen": images, "parent": parent.get(trial)},
+                **{"outcome": Outcome.COMPLETED if rung == 2 else Outcome.RUNNING, "score": 10.0 - rung},
+                **{"d_loss": report.d_loss, "g_loss": report.g_loss, "device": report.device},
+                **{"fidelity": report.fidelity.values, "protocol": report.fidelity.protocol},
+                **{"data_digest": report.fidelity.data_digest, "hyperparameters": members[trial].flatten()},
+            ).flat()
+            for trial, report in enumerate(reports[-1])
+        ]
+        for child, donor in parent.items():
+            rate = members[donor].lane.generator_lr * 0.8
+            members[child] = replace(members[donor], lane=replace(members[donor].lane, generator_lr=rate))
+        array.take_over([parent.get(trial, trial) for trial in (0, 1)], members)
+    folder = RunFolder(path).create()
+    folder.spec.write_text(spec.to_yaml())
+    JsonLines(folder.rows).append(rows)
+    return reports
+
+
+@pytest.mark.parametrize(("trial", "led"), [(0, [1, 0, 0]), (1, [1, 0, 1])])
+def test_a_member_of_a_population_trains_from_its_export_to_what_its_lineage_measured(gan_sweep, tmp_path, trial, led):
+    """The states it went through were first 1's, then 0's: all that counts is on the way to its last rung."""
+    with lane_arithmetic():
+        reports = population_run(tmp_path / "run")
+    assert gan_sweep("export", tmp_path / "run", "--trial", str(trial)).code == 0
+    values = yaml.safe_load(Path("best.yaml").read_text())
+    assert (values["source"]["lineage"], values["configuration"]["seed"]) == (led, 22)
+    assert [segment["from_images"] for segment in values["schedule"]] == [0, 256, 512][: 2 + trial]
+    assert gan_sweep("verify", "best.yaml").out.splitlines()[-1] == "reproduced exactly"
+    assert gan_sweep("train", "best.yaml", "-o", "model", "--images", "768").code == 0
+    trained = read_metrics(Path("model/metrics.csv"))
+    for row, rung, owner in zip(trained, reports, led, strict=True):
+        report = rung[owner]
+        measured = {"d_loss": report.d_loss, "g_loss": report.g_loss, "fidelity.fid": report.fidelity.values["fid"]}
+        assert {name: row[name] for name in measured} == measured
+    assert reports[2][0].d_loss != reports[2][1].d_loss
 
 
 # ---- what a person sees of other seeds
