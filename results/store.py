@@ -40,6 +40,10 @@ class RunFolder:
         self.samples = self.path / "samples"
         self.best_samples = self.path / "best.png"
         self.scheduler = self.path / "ray"
+        self.tracking = self.path / "tracking.json"
+        self.tensorboard = self.path / "tensorboard"
+        self.mlflow = self.path / "mlflow"
+        self.wandb = self.path / "wandb"
 
     def checkpoint(self, cohort: int) -> Path:
         return self.checkpoints / f"cohort-{cohort:04d}"

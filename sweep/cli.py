@@ -148,6 +148,13 @@ def spaces(options: argparse.Namespace) -> int:
     return 0
 
 
+def dashboard(options: argparse.Namespace) -> int:
+    """gan-sweep dashboard"""
+    from sweep.dashboard import serve
+
+    return serve(options.run, options.port)
+
+
 def _spec(options: argparse.Namespace) -> Any:
     from sweep.spec import SweepSpec
 
@@ -291,6 +298,11 @@ def _parser() -> argparse.ArgumentParser:
 
     part = add("spaces", spaces, "List the search spaces that come with the package, or print one.")
     part.add_argument("name", nargs="?", metavar="NAME", help="a shipped space, or a space's YAML file")
+
+    part = add("dashboard", dashboard, "Show a run in optuna-dashboard, also while it goes on; it is only read.")
+    part.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
+    port = "of 127.0.0.1; 0: one that is free; default: 8080"
+    part.add_argument("--port", type=_whole(0, 65_535), default=8080, metavar="N", help=port)
     return parser
 
 
