@@ -1,5 +1,5 @@
-"""`python -m benchmarks.formulas`: what a sweep costs beside training. Scores are formulas; all else is as in any sweep:
-Ray, TPE, pruning at four rungs, the journal and the rows on disk. Prints the seconds, and the memory of each process.
+"""`python -m benchmarks.formulas`: what a sweep costs beside training. Scores are formulas; all else is as in any
+sweep: Ray, TPE, pruning at four rungs, the journal and the rows on disk. Prints the seconds, and each process's memory.
 """
 
 import argparse

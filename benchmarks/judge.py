@@ -1,5 +1,5 @@
-"""A judge that neither side of `benchmarks.search` has seen: a convolutional classifier of MNIST of its own kind, and the
-Frechet distance in its features. N images, D features.
+"""A judge that neither side of `benchmarks.search` has seen: a convolutional classifier of MNIST of its own kind, and
+the Frechet distance in its features. N images, D features.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Kills processes of a real sweep at random moments, goes on with it, and compares it with one that was left alone. Linux.
+"""Kills processes of a real sweep at random moments, goes on with it, and compares it with one left alone. Linux.
 
     python -m benchmarks.kills [--each 20] [--seed 0]
 
@@ -19,8 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pandas as pd
+from typing import Any
 
 from benchmarks.first_sweep import family_of
 from results.rows import Outcome
@@ -96,12 +95,16 @@ def redone_rungs(run: RunFolder) -> int:
 
 
 def disturbed(folder: Path, victims: Sequence[str], chance: random.Random, environment: dict[str, str]) -> Record:
-    """Runs the sweep of folder/spec.yaml to its end in folder/run, killing these processes on the way, one at a time."""
+    """Runs the sweep of folder/spec.yaml to its end in folder/run, killing these processes on the way, one by one."""
     run, record, waiting = RunFolder(folder / "run"), Record(), list(victims)
     while True:
         record.starts += 1
         with subprocess.Popen(
-            command(folder, "--out", str(run.path)), cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            command(folder, "--out", str(run.path)),
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         ) as driver:
             while waiting and _wait_for_row(run, driver):
                 time.sleep(chance.uniform(0.0, 0.6))
@@ -150,13 +153,16 @@ def _end(pids: set[int]) -> None:
 def differences(mine: Path, theirs: Path) -> list[str]:
     """Columns in which two runs' rows differ, other than times; rows are compared by trial, replicate and rung."""
     key = ["trial", "replicate", "rung"]
-    frames = [ResultsTable.load(path).frame.drop(columns=TIMES).sort_values(key).reset_index(drop=True) for path in (mine, theirs)]
+    frames = [
+        ResultsTable.load(path).frame.drop(columns=TIMES).sort_values(key).reset_index(drop=True)
+        for path in (mine, theirs)
+    ]
     if frames[0].shape != frames[1].shape:
         return [f"shape {frames[0].shape} against {frames[1].shape}"]
     return [str(name) for name in frames[0].columns if not _equal(frames[0][name], frames[1][name])]
 
 
-def _equal(one: pd.Series, other: pd.Series) -> bool:
+def _equal(one: Any, other: Any) -> bool:
     return bool(((one == other) | (one.isna() & other.isna())).all())
 
 
@@ -181,7 +187,7 @@ def main() -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "HOME": place}
         record, differing = measure(Path(place), given.each, given.seed, 16 * given.each, environment)
     print(f"killed: {record.kills}; started {record.starts} times; to the driver's end, at most: {record.seconds}")
-    print(f"{record.checks} folders looked at after a kill, {record.redone} rungs beyond the one under way to be trained again")
+    print(f"{record.checks} checks after a kill; rungs to train again beyond the one under way: {record.redone}")
     print("the same rows as undisturbed" if not differing else f"DIFFERENT: {differing}")
     sys.exit(bool(differing or record.redone))
 

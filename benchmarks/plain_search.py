@@ -47,7 +47,9 @@ def draw(spec: Any, best: Any, file: Path, given: argparse.Namespace) -> None:
     config = spec.space.configuration({name: _plain(best[name]) for name in names}, seed=given.seed)
     generator, _ = stock_networks(config, (1, 28, 28), 10)
     generator.load_state_dict(load_tensors(file))
-    latents = torch.randn(given.samples, config.structure.latent_size, generator=torch.Generator().manual_seed(given.seed))
+    latents = torch.randn(
+        given.samples, config.structure.latent_size, generator=torch.Generator().manual_seed(given.seed)
+    )
     with torch.no_grad():
         images = generator.eval()(latents).reshape(given.samples, 1, 28, 28)
     np.save(given.out / "plain.npy", images.numpy())

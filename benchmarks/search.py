@@ -35,7 +35,10 @@ from results.table import ResultsTable
 
 ROOT = Path(__file__).absolute().parent.parent
 SAMPLES = 10_000
-OURS_STARTS_SECONDS, PLAIN_STARTS_SECONDS = 9.0, 6.0  # from Enter to where the limit of each begins to count; ending too
+OURS_STARTS_SECONDS, PLAIN_STARTS_SECONDS = (
+    9.0,
+    6.0,
+)  # from Enter to where the limit of each begins to count; ending too
 
 
 def timed(command: Sequence[str]) -> float:
@@ -54,7 +57,7 @@ def search_ours(data_root: str, seed: int, seconds: float, folder: Path) -> tupl
     (file := folder / "spec.yaml").write_text(spec.to_yaml())
     took = timed(["sweep.cli", "run", str(file), "--out", str(folder / "run")])
     table, run = ResultsTable.load(folder / "run"), RunFolder(folder / "run")
-    best = table.best()
+    best: Any = table.best()
     config = GanConfig.unflatten({name: _plain(best[name]) for name in GanConfig().flatten()})
     weights = load_tensors(run.best_generator(int(best["trial"])))
     with lane_arithmetic():
@@ -92,7 +95,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=4.0, help="of each side, from Enter")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("runs/search"), help="what was found, seed by seed, and the judge")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/search"), help="what was found, seed by seed, and the judge"
+    )
     given = parser.parse_args()
     root = os.path.abspath(os.path.expanduser(given.data_root))
     given.out.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ L lanes.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from gan_core.programs import Workplace
 from gan_core.protocol import LATENT_SEED, Scorer
 from gan_core.reports import Death, FidelityReport, LaneReport
 from gan_core.scorers import build_scorer
+from gan_core.state import OF_ALL_LANES
 from gan_core.streams import Stream
 from gan_core.training import LaneArray
 
@@ -175,20 +176,18 @@ class ScoredArray:
         state = self.array.state.take([self._place(lane)])
         save_tensors(path, {**state.tensors(), "living": torch.zeros(1, dtype=torch.int64)})
 
-    def load_lanes(self, paths: Sequence[Path]) -> None:
-        """Takes over a file of `save_lane` for each lane of an array that has lost none. Where a configuration has
-        other lane parameters than its file was made with, the lane goes on as if it had them from here on.
+    def load_lanes(self, places: Sequence[tuple[Path, int]]) -> None:
+        """Takes over for each lane of an array that has lost none a lane of a file of `save` or `save_lane`, by its
+        number there. Where a configuration has other lane parameters than that lane was made with, the lane goes on as
+        if it had them from here on.
 
         Raises InputError when a file does not fit, or the lanes have not seen the same images; the array must then be
         dropped.
         """
-        if len(paths) != self.array.lanes:
-            raise ValueError(f"each of {self.array.lanes} lanes needs one file, got {len(paths)}")
-        parts = [load_tensors(path) for path in paths]
-        for path, part in zip(paths, parts, strict=True):
-            if "living" in part and part["living"].tolist() != [0]:
-                raise InputError(f"{path} must hold one living lane; give a file of one lane")
-        self.array.state.load_lanes(parts)
+        if len(places) != self.array.lanes:
+            raise ValueError(f"each of {self.array.lanes} lanes needs one place, got {len(places)}")
+        files = {path: load_tensors(path) for path in dict.fromkeys(path for path, _ in places)}
+        self.array.state.load_lanes([_one_lane(files[path], path, lane) for path, lane in places])
         self.array.settle_averages()
 
     def save_generator(self, lane: int, path: Path) -> None:
@@ -196,6 +195,16 @@ class ScoredArray:
         which its configuration samples from.
         """
         save_tensors(path, self.array.generator_tensors(self._place(lane)))
+
+
+def _one_lane(tensors: Mapping[str, torch.Tensor], path: Path, lane: int) -> dict[str, torch.Tensor]:
+    """What an array's file holds of one lane, by its number before others died."""
+    living = tensors["living"].tolist() if "living" in tensors else []
+    if lane not in living:
+        raise InputError(f"the checkpoint {path} holds no living lane {lane}; it is another run's")
+    row = living.index(lane)
+    kept = {name: tensor for name, tensor in tensors.items() if name != "living"}
+    return {name: t if name in OF_ALL_LANES else t[row : row + 1] for name, t in kept.items()}
 
 
 def load_data(conditions: Conditions, *, download: bool = False) -> Dataset:

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     from sweep.run import is_finished, run_sweep
 
     folder = RunFolder(options.out or Path("runs") / spec.name)
-    finished = folder.holds_run() and is_finished(folder, spec.trials)
+    finished = folder.holds_run() and is_finished(spec, folder)
     signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
         table = run_sweep(spec, folder.path, local=options.local, address=options.address, download=options.download)

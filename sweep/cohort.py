@@ -216,7 +216,7 @@ class CohortRun:
         return [_Group(group.trials[part], group.places[part]) for part in (slice(half), slice(half, None))]
 
     def _settle(self, reports: list[LaneReport]) -> None:
-        """Hears the verdicts, and goes on with the lanes that may; those of a population may take over another's state."""
+        """Hears the verdicts, and goes on with the lanes that may; of a population, one may copy another."""
         trials = self.trials
         verdicts = dict(zip(trials, self.judge.judge(self.cohort.number, self.rung, trials, reports), strict=True))
         for group in self._groups:

@@ -149,7 +149,9 @@ class Ladder:
         if rank <= places:
             return Verdict(Outcome.RUNNING, f"rank {rank} of {count}")
         if reached.rank(standing.hopeful) <= places:
-            return Verdict(Outcome.RUNNING, f"rank {rank} of {count}, within twice its standard error of the best {places}")
+            return Verdict(
+                Outcome.RUNNING, f"rank {rank} of {count}, within twice its standard error of the best {places}"
+            )
         return Verdict(Outcome.PRUNED, f"rank {rank} of {count} at rung {rung}, the best {places} go on")
 
     def is_plateau(self, course: Sequence[Standing]) -> bool:

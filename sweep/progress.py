@@ -31,6 +31,11 @@ class Snapshot:
     best_score: float
     best_config: dict[str, Any]
     baseline_score: float
+    device_seconds: float = 0.0
+    budget_left: str = ""
+    confirmations: int = 0
+    confirmed: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class Watch:

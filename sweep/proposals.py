@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from gan_core.config import GanConfig, InputError
@@ -43,14 +44,16 @@ class Proposals:
     def __init__(self, spec: SweepSpec, folder: RunFolder) -> None:
         self.spec = spec
         self._journal = Journal(folder.journal)
-        directions = ["minimize"] * len(spec.objectives)
+        directions = [StudyDirection.MINIMIZE] * len(spec.objectives)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         storage = JournalStorage(self._journal)
         self._study = optuna.create_study(
             storage=storage, study_name=STUDY_NAME, directions=directions, load_if_exists=True
         )
-        if [direction.name for direction in self._study.directions] != ["MINIMIZE"] * len(directions):
-            raise ResultsError(f"{folder.journal} holds a study of other objectives or directions; it is not this run's")
+        if self._study.directions != directions:
+            raise ResultsError(
+                f"{folder.journal} holds a study of other objectives or directions; it is not this run's"
+            )
         if len(spec.objectives) > 1:
             self._study.set_metric_names(list(spec.objectives))
 
@@ -92,7 +95,7 @@ class Proposals:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             if point is not None and not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
                 self._study.enqueue_trial(point)
-            while (trial := self._study.ask()).system_attrs.get("fixed_params") != point:
+            while _enqueued(trial := self._study.ask()) != point:
                 self._study.tell(trial.number, state=TrialState.FAIL)  # a killed owner's, which it had not asked for
                 if point is not None:
                     self._study.enqueue_trial(point)
@@ -144,9 +147,14 @@ class Proposals:
         known = self._study._storage.get_trial(identity)
         if known.values is not None and list(best) < list(known.values):
             again = optuna.trial.create_trial(
-                params=known.params, distributions=known.distributions, values=list(best), user_attrs={"extends": known.number}
+                params=known.params,
+                distributions=known.distributions,
+                values=list(best),
+                user_attrs={"extends": known.number},
             )
-            told = [t.user_attrs.get("extends") for t in self._study.get_trials(deepcopy=False) if t.values == again.values]
+            told = [
+                t.user_attrs.get("extends") for t in self._study.get_trials(deepcopy=False) if t.values == again.values
+            ]
             if known.number not in told:
                 self._study.add_trial(again)
 
@@ -160,3 +168,8 @@ class Proposals:
         """A handle on an open trial. The random sampler proposes nothing when a handle is made; TPE would."""
         self._study.sampler = optuna.samplers.RandomSampler(seed=0)
         return optuna.Trial(self._study, identity)
+
+
+def _enqueued(trial: optuna.Trial) -> Any:
+    """The point that a trial was enqueued with, or None where the sampler proposes."""
+    return trial.study._storage.get_trial(trial._trial_id).system_attrs.get("fixed_params")

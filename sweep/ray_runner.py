@@ -347,8 +347,6 @@ def _trainable_class() -> Any:
                 self._build = Workshop(self._spec.conditions(), "cuda" if wants_gpu else "cpu").build
             cohort = Cohort.from_plain(self._wanted["cohort"])
             objective = self._spec.objective
-            return CohortRun(
-                cohort, self._spec.ladder, objective, self._build, self._study, self._folder, self._limits
-            )
+            return CohortRun(cohort, self._spec.ladder, objective, self._build, self._study, self._folder, self._limits)
 
     return CohortTrainable

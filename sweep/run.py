@@ -15,6 +15,7 @@ from results.table import ResultsTable
 from sweep.progress import Watch
 from sweep.spec import SweepSpec
 from sweep.standings import Standings
+from sweep.trackers import require_installed
 
 FITTED_FEATURES = ("auto", "classifier", "pca")  # extractors that are made here, from the data set alone
 
@@ -41,6 +42,7 @@ def run_sweep(
     folder = RunFolder(out or Path("runs") / spec.name)
     _refuse_foreign_folder(folder)
     _refuse_other_spec(spec, folder, extend)
+    require_installed(spec.tracking)
     check_files(spec.space.base.structure, spec.conditions(), download)
     folder.create()
     with exclusive(folder.driver_lock):

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 OPTIONS: Mapping[str, Mapping[str, type]] = {  # name -> the options of Optuna's class that are plain values
-    "tpe": {"n_startup_trials": int, "n_ei_candidates": int, "multivariate": bool, "group": bool, "constant_liar": bool},
+    "tpe": {
+        "n_startup_trials": int,
+        "n_ei_candidates": int,
+        "multivariate": bool,
+        "group": bool,
+        "constant_liar": bool,
+    },
     "random": {},
     "gp": {"n_startup_trials": int, "deterministic_objective": bool},
     "cmaes": {"n_startup_trials": int, "popsize": int, "use_separable_cma": bool, "with_margin": bool}
@@ -101,8 +107,8 @@ def check_sampler(sampler: SamplerConfig, space: SearchSpace, trials: int, enque
 
 
 def build_sampler(sampler: SamplerConfig, space: SearchSpace, study_seed: int, seed: int) -> "BaseSampler":
-    """Optuna's sampler for one proposal. seed: of this proposal; study_seed: of those that draw one sequence for a whole
-    study (qmc, grid), and must not be seeded anew for each proposal.
+    """Optuna's sampler for one proposal. seed: of this proposal; study_seed: of those that draw one sequence for a
+    whole study (qmc, grid), and must not be seeded anew for each proposal.
     """
     from optuna import samplers
 

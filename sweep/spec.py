@@ -20,7 +20,7 @@ from sweep.confirmation import ConfirmConfig
 from sweep.ladder import Ladder
 from sweep.population import PopulationConfig
 from sweep.samplers import SamplerConfig, check_sampler
-from sweep.trackers import parse_tracking
+from sweep.trackers import Tracking, parse_tracking, plain_tracking
 
 DEFAULT_SPACE = "digits"
 LONGEST_NAME = 100
@@ -32,9 +32,19 @@ WHERE_IT_RUNS = ("data_root", "lanes_per_call", "resources", "tracking")  # keys
 EXTENDED = ("trials", "ladder.rungs_images", "budget", "confirm", "keep_checkpoints")  # and these with --extend
 SECTIONS: Mapping[str, type] = {  # keys that are mappings, each read into a class
     **{"scoring": ScoringConfig, "health": HealthConfig, "budget": Budget},
-    **{"confirm": ConfirmConfig, "population": PopulationConfig},
+    "confirm": ConfirmConfig,
 }
-PARTS = ("space", "ladder", "resources", "objective", "sampler", "enqueue", "tracking", *SECTIONS)  # not taken as they are
+PARTS = (
+    "space",
+    "ladder",
+    "resources",
+    "objective",
+    "sampler",
+    "enqueue",
+    "tracking",
+    "population",
+    *SECTIONS,
+)  # not taken as they are
 COSTS = ("seconds",)  # objectives that are no scores: what a trial costs
 
 
@@ -85,8 +95,8 @@ class SweepSpec:
     modes are missing. enqueue: known points, by dotted names (what is not named is the base's), tried after trial 0.
     scoring: the protocol of the scores; health: thresholds of the signs of trouble; skip_corrupt_images, precision,
     execution, lanes_per_call: see `gan_core.conditions`. keep_checkpoints: of how many ended trials the best generator
-    and the last state are kept. tracking: see `sweep.trackers`. seed: of the sampler and, with a trial's number, of each
-    trial. Raises InputError when a value does not fit.
+    and the last state are kept. tracking: see `sweep.trackers`. seed: of the sampler and, with a trial's number, of
+    each trial. Raises InputError when a value does not fit.
     """
 
     name: str = DEFAULT_SPACE
@@ -104,7 +114,7 @@ class SweepSpec:
     confirm: ConfirmConfig = ConfirmConfig()
     budget: Budget = Budget()
     keep_checkpoints: int = 4
-    tracking: Mapping[str, Any] = field(default_factory=dict)
+    tracking: Tracking = field(default_factory=lambda: parse_tracking(None))
     seed: int = 0
     data_root: str | None = None
     skip_corrupt_images: bool = False
@@ -116,7 +126,11 @@ class SweepSpec:
         name = self.name
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or "/" in name or name in (".", ".."):
             raise InputError(f"name must be a folder's name of up to {LONGEST_NAME} characters, got {name!r}")
-        for key, low, high in (("trials", 1, SEEDS_APART - 1), ("keep_checkpoints", 0, SEEDS_APART), ("seed", 0, LARGEST_SEED)):
+        for key, low, high in (
+            ("trials", 1, SEEDS_APART - 1),
+            ("keep_checkpoints", 0, SEEDS_APART),
+            ("seed", 0, LARGEST_SEED),
+        ):
             value = getattr(self, key)
             if not _is_whole(value) or not low <= value <= high:
                 raise InputError(f"{key} must be a whole number from {low} to {high}, got {value!r}")
@@ -128,7 +142,10 @@ class SweepSpec:
         if not isinstance(self.skip_corrupt_images, bool):
             raise InputError(f"skip_corrupt_images must be true or false, got {self.skip_corrupt_images!r}")
         self._check_objectives()
-        parse_tracking(self.tracking)
+        if self.population and (self.confirm.top or len(self.objectives) > 1):
+            raise InputError(
+                "a population has one objective and no confirm: its winner is a schedule; drop one of them"
+            )
         check_sampler(self.sampler, self.space, self.trials, len(self.known_points), len(self.objectives))
         self.conditions()  # which checks what is its own
 
@@ -152,8 +169,8 @@ class SweepSpec:
 
     @cached_property
     def known_points(self) -> list[dict[str, Any]]:
-        """What the first trials are, as a sampler would propose it: trial 0, the base, then `enqueue`. Raises InputError
-        where a point lies outside the space or breaks a constraint of it.
+        """What the first trials are, as a sampler would propose it: trial 0, the base, then `enqueue`. Raises
+        InputError where a point lies outside the space or breaks a constraint of it.
         """
         points = [self.space.parameters_of({})]
         for place, values in enumerate(self.enqueue):
@@ -232,10 +249,12 @@ class SweepSpec:
             given["sampler"] = SamplerConfig.parse(values["sampler"])
         if "enqueue" in values:
             given["enqueue"] = _parse_points(values["enqueue"])
+        if values.get("population") is not None:
+            given["population"] = PopulationConfig.read(values["population"])
         if "tracking" in values:
             given["tracking"] = parse_tracking(values["tracking"])
         for key, part_class in SECTIONS.items():
-            if values.get(key) is not None:
+            if key in values:
                 given[key] = parse_section(part_class, key, values[key])
         return cls(**given)
 
@@ -253,11 +272,11 @@ class SweepSpec:
             "objective": self.objective if len(self.objectives) == 1 else list(self.objectives),
             "sampler": self.sampler.plain(),
             "enqueue": [dict(point) for point in self.enqueue],
-            "population": asdict(self.population) if self.population else None,
+            "population": _plain_population(self.population),
             "confirm": asdict(self.confirm),
             "budget": asdict(self.budget),
             "keep_checkpoints": self.keep_checkpoints,
-            "tracking": dict(self.tracking),
+            "tracking": plain_tracking(self.tracking),
             "seed": self.seed,
             "data_root": self.data_root,
             "skip_corrupt_images": self.skip_corrupt_images,
@@ -293,6 +312,10 @@ def _space_source(value: Any) -> str | Mapping[str, Any]:
     if not isinstance(value, str | Mapping):
         raise InputError(f"space must be a name, a .yaml file or a mapping, got {value!r}")
     return value
+
+
+def _plain_population(population: PopulationConfig | None) -> dict[str, Any] | None:
+    return None if population is None else {**asdict(population), "perturb": list(population.perturb)}
 
 
 def _parse_ladder(value: Any, default: Ladder) -> Ladder:

@@ -1,8 +1,7 @@
-"""Standings: every row of a run by trial and rung, and what follows from them: who goes on, who is best, what it cost."""
+"""Standings: every row of a run, and what follows from them: who goes on, who is best, what it has cost."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from gan_core.config import GanConfig
 from gan_core.reports import Death
@@ -12,7 +11,7 @@ from results.store import JsonLines, ResultsError, RunFolder
 from sweep.budget import Cost
 from sweep.confirmation import run_number, trial_and_replicate
 from sweep.ladder import Change, Reached, Standing, Verdict
-from sweep.population import plan
+from sweep.population import Member, Move, plan
 from sweep.seeds import derived_seed
 from sweep.spec import COSTS, SweepSpec
 
@@ -20,7 +19,7 @@ BASELINE = "baseline, never pruned"  # how a reason begins where trial 0 went on
 
 
 class Standings:
-    """The rows of a run, in memory. A *run* is a trial, or one of its confirmations (`sweep.confirmation.run_number`)."""
+    """The rows of a sweep, in memory, by *run*: a trial, or one of its confirmations, as `run_number` numbers them."""
 
     def __init__(self, spec: SweepSpec, folder: RunFolder) -> None:
         self.spec, self.folder = spec, folder
@@ -51,7 +50,9 @@ class Standings:
         for row in rows:
             run = run_number(row.trial, row.replicate)
             if run not in self.rows or len(self.rows[run]) != row.rung:
-                raise ResultsError(f"trial {row.trial} has no place for rung {row.rung}; the rows were changed")
+                raise ResultsError(
+                    f"{self.folder.rows}: trial {row.trial} has no place for rung {row.rung}; it was changed"
+                )
             mine = self.rows[run]
             before = mine[-1].images_seen if mine else 0
             mine.append(row)
@@ -72,8 +73,8 @@ class Standings:
         return sorted(run for run in self.rows if trial_and_replicate(run)[1] == 0)
 
     def standing(self, rows: Sequence[ResultRow]) -> Standing:
-        """How a trial stands by its rows so far: every objective at the rung whose first one is the lowest, and costs in
-        all. NaN where no rung has a score.
+        """How a trial stands by its rows so far: every objective at the rung whose first one is the lowest, and costs
+        in all. NaN where no rung has a score.
         """
         best = min((row for row in rows if math.isfinite(row.score)), key=lambda row: row.score, default=None)
         names = self.spec.objectives
@@ -99,14 +100,16 @@ class Standings:
                 if bracket not in fields:
                     fields[bracket] = Reached(list(self._at(run, rows[run].rung).values))
                 fields[bracket].add([standings[run]])
-        changes = self.changes({run: rows[run] for run in alive}) if self.spec.population else {}
+        moves = self.moves({run: rows[run] for run in alive})
         verdicts = {}
         for run, death in deaths.items():
             if death is not None:
                 verdicts[run] = Verdict(Outcome(death.outcome), death.reason)
             else:
                 verdict = self._verdict(run, courses[run], fields.get(self.bracket(run), Reached()))
-                verdicts[run] = replace(verdict, change=changes.get(run)) if verdict.goes_on else verdict
+                if verdict.goes_on and run in moves:
+                    verdict = Verdict(verdict.outcome, moves[run].reason, change_of(moves[run], rows[run]))
+                verdicts[run] = verdict
         return verdicts
 
     def _verdict(self, run: int, course: Sequence[ResultRow], reached: Reached) -> Verdict:
@@ -126,25 +129,16 @@ class Standings:
             return Verdict(Outcome.RUNNING, f"{BASELINE}; {verdict.reason}")
         return verdict
 
-    def changes(self, rows: Mapping[int, ResultRow]) -> dict[int, Change | None]:
-        """What becomes of each lane of a population that reached a rung: by the rows of all its living lanes there."""
+    def moves(self, rows: Mapping[int, ResultRow]) -> dict[int, Move]:
+        """What each lane of a population that reached a rung does next: by the rows of all its living lanes there."""
         population = self.spec.population
         if population is None or not rows:
             return {}
-        members = sorted(rows)
-        configs = [row_config(rows[run]) for run in members]
-        planned = plan(
-            population,
-            [rows[run].score for run in members],
-            [self.standing([rows[run]]).errors[0] for run in members],
-            configs,
-            self.spec.space.ranges,
-            derived_seed(self.spec.seed, "population", rows[members[0]].rung * 2**20 + rows[members[0]].cohort),
-        )
-        return {
-            run: None if config == before and members[source] == run else Change(members[source], config)
-            for run, before, source, config in zip(members, configs, planned.sources, planned.configs, strict=True)
-        }
+        members = [
+            Member(run, row_config(row), row.score, self.standing([row]).errors[0]) for run, row in sorted(rows.items())
+        ]
+        rung = next(iter(rows.values())).rung
+        return {move.trial: move for move in plan(members, self.spec.space, population, rung, self.spec.seed)}
 
     def survivors(self) -> list[int]:
         """Runs that ended at what was the last rung, and go on where rungs were added to the ladder: those whose last
@@ -157,7 +151,9 @@ class Standings:
             if not self.ended(run) or not self.folder.last_state(run).exists():
                 continue
             trial, replicate = trial_and_replicate(run)
-            verdict = ladder.judge(len(rows) - 1, self.bracket(run), self.standing(rows), self._at(trial, len(rows) - 1))
+            verdict = ladder.judge(
+                len(rows) - 1, self.bracket(run), self.standing(rows), self._at(trial, len(rows) - 1)
+            )
             if replicate or trial == 0 or verdict.goes_on:
                 found.append(run)
         return found
@@ -230,6 +226,12 @@ class Standings:
 
     def _at(self, run: int, rung: int) -> Reached:
         return self._reached.setdefault((self.bracket(run), rung), Reached())
+
+
+def change_of(move: Move, row: ResultRow) -> Change | None:
+    """A population's move as what becomes of the lane; None where it goes on as it is."""
+    stays = move.source == row.trial and move.config == row_config(row)
+    return None if stays else Change(move.source, move.config)
 
 
 def row_config(row: ResultRow) -> GanConfig:

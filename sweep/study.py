@@ -28,7 +28,7 @@ from sweep.progress import Snapshot
 from sweep.proposals import Proposals
 from sweep.seeds import derived_seed
 from sweep.spec import SweepSpec
-from sweep.standings import BASELINE, Standings, read_rows
+from sweep.standings import BASELINE, Standings, change_of, read_rows
 from sweep.trackers import open_trackers
 
 
@@ -56,9 +56,9 @@ class LaneStudy:
         self._failures: dict[int, str] = {}  # cohort -> what its process last raised
         self._handed_out: set[int] = set()
         self._stored: set[int] = set()  # trials that have ended and of which something is kept
+        self._trackers = open_trackers(spec.tracking, folder, spec.plain())
         self._catch_up()
         self._before_seconds, self._began = self._standings.elapsed_seconds, time.monotonic()
-        self._trackers = open_trackers(spec.tracking, folder, spec.plain())
 
     def close(self) -> None:
         """Gives the run folder free."""
@@ -158,7 +158,8 @@ class LaneStudy:
         if missing:
             self.judge(cohort, rung, [trials[i] for i in missing], [reports[i] for i in missing])
         rows = {run: self._standings.rows[run][rung] for run in trials}
-        changes = self._standings.changes({run: row for run, row in rows.items() if row.outcome is Outcome.RUNNING})
+        moves = self._standings.moves({run: row for run, row in rows.items() if row.outcome is Outcome.RUNNING})
+        changes = {run: change_of(move, rows[run]) for run, move in moves.items()}
         verdicts = {run: Verdict(row.outcome, row.reason, changes.get(run)) for run, row in rows.items()}
         self._change(verdicts)
         return list(verdicts.values())
@@ -238,6 +239,7 @@ class LaneStudy:
             budget_left=self.spec.budget.left(cost),
             confirmations=len(confirming),
             confirmed=sum(standings.ended(run) for run in confirming),
+            notes=tuple(self._trackers.notes),
         )
 
     @property
@@ -305,12 +307,15 @@ class LaneStudy:
             self._tell(row)
         self._proposals.sync()
         for row in rows:
-            if row.replicate == 0:
-                picture = self.folder.trial_samples(row.trial)
-                self._trackers.row(row, picture if picture.exists() else None)
+            self._track(row)
         for cohort in {row.cohort for row in rows}:
             self._forget_checkpoint(cohort)
         self._forget_overtaken({row.trial for row in rows if row.replicate == 0})
+
+    def _track(self, row: ResultRow) -> None:
+        """Logs a row of the search; confirmations are in the table alone."""
+        if row.replicate == 0:
+            self._trackers.row(row)
 
     def _forget_checkpoint(self, cohort: int) -> None:
         """Removes what a cohort would go on from, once all its trials have ended."""
@@ -353,6 +358,7 @@ class LaneStudy:
         for row in read_rows(self.folder):
             self._standings.add([row])
             self._tell(row)
+            self._track(row)
         for identity, broken in refused:
             self._proposals.refuse(identity, broken)
         for number, cohort in self._cohorts.items():
@@ -370,9 +376,8 @@ class LaneStudy:
         there = {row.trial: row for row in rows if row.rung == last and row.outcome is Outcome.RUNNING}
         for run, row in there.items():
             self._configs[run] = GanConfig.unflatten(row.hyperparameters)
-        for run, change in self._standings.changes(there).items():
-            if change is not None:
-                self._configs[run] = change.config
+        for run, move in self._standings.moves(there).items():
+            self._configs[run] = move.config
 
 
 def _judged(row: ResultRow, verdict: Verdict) -> ResultRow:

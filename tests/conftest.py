@@ -5,6 +5,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tiny_runs import TINY, Answer, settings
@@ -39,9 +40,12 @@ def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def unsynced() -> Iterator[None]:
-    """No fsync, which is slow: what a killed process wrote is in the page cache; only a power cut needs the disk."""
+    """No fsync, which is slow: what a killed process wrote is in the page cache; only a power cut needs the disk. And
+    no time passes, so that rows are equal to the last byte.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
+        patch.setattr("sweep.study.time", SimpleNamespace(monotonic=lambda: 0.0))
         yield
 
 

@@ -46,7 +46,7 @@ class CurveArray:
         rung_seconds: float = 0.0,
     ) -> None:
         assert len({config.structure for config in configs}) == 1, "a cohort mixed structures in one array"
-        self.configs = list(configs)
+        self.configs, self.built_lanes = list(configs), len(configs)
         self.cliff_lr, self.cliff_beta1, self.cliff_images = cliff_lr, cliff_beta1, cliff_images
         self.rung_seconds = rung_seconds
         self.images = 0

@@ -42,7 +42,9 @@ def test_what_is_left_is_said_for_each_limit():
     assert text == "0.5 of 2 hours, 1.25 of 8 device-hours, 2.5e+05 of 1e+06 images"
 
 
-@pytest.mark.parametrize(("key", "value"), [("hours", -1.0), ("images", math.nan), ("when_spent", "stop"), ("score", "x")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("hours", -1.0), ("images", math.nan), ("when_spent", "stop"), ("score", "x")]
+)
 def test_a_budget_that_is_none_is_refused(key, value):
     with pytest.raises(InputError, match=f"budget.{key}"):
         Budget(**{key: value})

@@ -42,7 +42,9 @@ def process(*arguments: str | Path) -> list[str]:
 
 
 def same_tables(first: Path, second: Path) -> bool:
-    frames = [ResultsTable.load(run).frame.drop(columns=["seconds", "device"]) for run in (first, second)]
+    frames = [
+        ResultsTable.load(run).frame.drop(columns=["seconds", "elapsed_seconds", "device"]) for run in (first, second)
+    ]
     return frames[0].equals(frames[1])
 
 

@@ -58,12 +58,12 @@ class Facts:
 def facts(folder: RunFolder, spec: SweepSpec, killed: str = "", warned: list[str] | None = None) -> Facts:
     paths = {str(path.relative_to(folder.path)) for path in folder.path.rglob("*")}
     with opened(spec, folder) as study:
-        trials = {t._trial_id: t for t in study._study.get_trials()}
-        mine = {number: trials[identity] for number, identity in study._optuna_trials.items()}
+        trials = {t._trial_id: t for t in study._proposals._study.get_trials()}
+        mine = {number: trials[identity] for number, identity in study._identities.items()}
         assert study.open_cohort(99) is None
     return Facts(
         killed,
-        JsonLines(folder.rows).read(),
+        [{**row, "elapsed_seconds": 0.0} for row in JsonLines(folder.rows).read()],
         {n: (t.state, t.value, t.params, t.intermediate_values, t.constraints) for n, t in mine.items()},
         {path.name: path.read_bytes() for path in folder.samples.glob("*")},
         paths,
@@ -127,9 +127,11 @@ BOUNDARIES = (
     (LaneStudy, "open_cohort"),
     (LaneStudy, "judge"),
     (LaneStudy, "_tell"),
-    (CohortRun, "_save"),
+    (CohortRun, "_finish"),
     (CohortRun, "_draw"),
     (CurveArray, "save"),
+    (CurveArray, "save_lane"),
+    (CurveArray, "save_generator"),
     (CurveArray, "keep"),
     (sweep.cohort, "write_atomically"),
     (sweep.cohort, "draw_samples"),
@@ -349,11 +351,12 @@ def watched_run(tmp_path) -> Iterator[tuple[CohortRun, list[CurveArray]]]:
 
 def test_lanes_of_one_structure_share_an_array(watched_run):
     run, arrays = watched_run
+    assert sorted(run.trials) == list(range(8))
+    run.advance()
     assert len(arrays) == 2
-    assert sorted(len(array.configs) for array in arrays) == sorted(
+    assert sorted(array.built_lanes for array in arrays) == sorted(
         [sum(c.structure.generator_width == width for c in run.cohort.configs) for width in (16, 32)]
     )
-    assert sorted(run.trials) == list(range(8))
 
 
 def test_arrays_become_shorter_by_the_lanes_that_do_not_go_on(watched_run):
@@ -403,7 +406,7 @@ def test_between_rungs_the_study_hears_how_far_each_trial_is(tmp_path):
     spec = curve_spec(trials=3, ladder=LADDER)
     folder = run_folder(spec, tmp_path)
     with opened(spec, folder) as study, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "note_images", lambda trials, images: heard.append((tuple(trials), images)))
+        patch.setattr(study, "note_images", lambda trials, images: heard.append((tuple(trials), images)) is None)
         cohort = study.open_cohort(3)
         assert cohort is not None
         CohortRun(cohort, spec.ladder, study.objective, build, study, folder).advance()

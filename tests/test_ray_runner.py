@@ -28,7 +28,7 @@ TINY = [
     "ladder.rungs_images=[128, 256, 512]",
     "ladder.keep_fraction=0.5",
 ]
-TIMING = ["seconds", "device"]
+TIMING = ["seconds", "elapsed_seconds", "device"]
 
 
 def tiny_spec(*assignments: str) -> SweepSpec:
@@ -113,7 +113,7 @@ def test_a_cohort_whose_process_dies_goes_on_from_its_rung_and_one_that_keeps_dy
     folder = folder_for(spec, tmp_path / "run")
     deaths = tmp_path / "deaths"
     deaths.mkdir()
-    from sweep.study import derived_seed
+    from sweep.seeds import derived_seed
 
     doomed, raising = derived_seed(spec.seed, "trial", 2), derived_seed(spec.seed, "trial", 3)
 

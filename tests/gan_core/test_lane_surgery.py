@@ -220,7 +220,7 @@ def test_lanes_saved_one_by_one_go_on_in_any_grouping_as_if_they_had_not_stopped
     expected = lane_results(array.array)
     for lanes in ([3, 1, 2, 0], [2, 0], [0, 3], [1]):
         other = scored([configs[lane] for lane in lanes], data, scorer, dtype, execution)
-        other.load_lanes([paths[lane] for lane in lanes])
+        other.load_lanes([(paths[lane], 0) for lane in lanes])
         train(other.array, AFTER)
         assert_all_same(other.array, [expected[lane] for lane in lanes])
     assert len({result["generator"] for result in expected}) == 4
@@ -238,7 +238,7 @@ def test_a_lane_from_an_array_without_averages_is_scored_by_its_weights_beside_o
         paths += [tmp_path / f"{len(paths)}"]
         (array.save if made is config else lambda path, array=array: array.save_lane(0, path))(paths[-1])
     both = scored([config, averaged], few("digits"), scorer, torch.float32, "eager")
-    both.load_lanes(paths)
+    both.load_lanes([(path, 0) for path in paths])
     for lane, path in enumerate(paths):
         alone = scored([both.array.configs[lane]], few("digits"), scorer, torch.float32, "eager")
         alone.load(path)
@@ -267,7 +267,7 @@ def test_lanes_by_files_with_other_parameters_go_on_as_if_they_had_taken_over(fe
     array.save_lane(1, tmp_path / "donor")
     array.take_over([1, 1], after)
     other = scored(after, data, scorer, torch.float32, "eager")
-    other.load_lanes([tmp_path / "donor"] * 2)
+    other.load_lanes([(tmp_path / "donor", 0)] * 2)
     for one in (array, other):
         train(one.array, AFTER)
     assert_all_same(other.array, lane_results(array.array))
@@ -289,10 +289,10 @@ def test_files_that_do_not_go_together_are_refused_in_one_line(few: Few, scorer,
         (("early", "missing"), "cannot read the tensors in"),
     ):
         with pytest.raises(InputError, match=said) as refused:
-            early.load_lanes([tmp_path / name for name in names])
+            early.load_lanes([(tmp_path / name, 0) for name in names])
         assert "\n" not in str(refused.value)
     with pytest.raises(ValueError, match="each of 2 lanes needs one file, got 1"):
-        early.load_lanes([tmp_path / "early"])
+        early.load_lanes([(tmp_path / "early", 0)])
 
 
 def test_a_saved_generator_samples_as_its_lane_is_scored(few: Few, scorer, tmp_path):
