@@ -326,3 +326,74 @@ def test_tpe_learns_over_conditional_ranges_without_a_word():
         study.tell(trial, space.configuration(drawn, 0).lane.beta1)
     assert firsts[0] == space.parameters_of({})
     assert study.best_value < 0.1
+
+
+POOL: dict[str, list[Any]] = {
+    "structure.loss": ["non_saturating", "hinge", "wasserstein_gp"],
+    "structure.gradient_penalty": ["none", "r1", "wgan_gp"],
+    "structure.discriminator_norm": ["published", "batch", "spectral"],
+    "structure.architecture": ["mlp", "mlp_bn", "mlp_dropout"],
+    "structure.batch_size": [1, 64],
+    "lane.label_smoothing": [0.0, 0.2],
+    "lane.generator_dropout": [0.0, 0.2],
+    "lane.instance_noise": [0.0, 0.3],
+    "lane.instance_noise_images": [0.0, 1000.0],
+}
+
+
+def random_space(generator: np.random.Generator) -> dict[str, Any]:
+    """Two to five ranges of choices, some under conditions on those before them, and some base values."""
+    chosen = [str(name) for name in generator.permutation(list(POOL))[: generator.integers(2, 6)]]
+    ranges = {}
+    for place, name in enumerate(chosen):
+        ranges[name] = {"choices": random_part(POOL[name], generator)}
+        if place and generator.random() < 0.6:
+            above = random_part(chosen[:place], generator)[:2]
+            ranges[name]["when"] = {parent: random_part(POOL[parent], generator)[:2] for parent in above}
+    return {"base": {name: POOL[name][0] for name in chosen if generator.random() < 0.5}, "ranges": ranges}
+
+
+def random_part(values: list[Any], generator: np.random.Generator) -> list[Any]:
+    return [values[place] for place in generator.permutation(len(values))[: generator.integers(1, len(values) + 1)]]
+
+
+def outcomes(written: dict[str, Any]) -> tuple[set[str], bool]:
+    """By brute force over all choices: the ranges that exist in any, and whether any makes no sense."""
+    base = GanConfig.unflatten(written["base"]).flatten()
+    ranges = ordered({name: parse_range(name, scope) for name, scope in written["ranges"].items()})
+    existing: set[str] = set()
+    nonsense = False
+    for choice in product(*(scope.choices for scope in ranges.values())):
+        values = dict(base)
+        for (name, scope), one in zip(ranges.items(), choice, strict=True):
+            if all(values[parent] in allowed for parent, allowed in scope.when.items()):
+                existing.add(name)
+                values[name] = one
+        try:
+            GanConfig.unflatten(values)
+        except InputError:
+            nonsense = True
+    return existing, nonsense
+
+
+def test_a_space_is_refused_exactly_where_something_it_can_draw_makes_no_sense_or_a_range_is_never_drawn():
+    generator, found = np.random.default_rng(0), []
+    while len(found) < 400:
+        written = random_space(generator)
+        try:
+            existing, nonsense = outcomes(written)
+        except InputError:
+            continue  # the base alone makes no sense
+        try:
+            SearchSpace.load(written)
+        except InputError as error:
+            if "lies outside its range" in str(error):
+                continue  # of a base value, which is another rule
+            never = "can never exist" in str(error)
+            assert existing < set(written["ranges"]) if never else nonsense
+            found.append("never" if never else "nonsense")
+        else:
+            assert existing == set(written["ranges"])
+            assert not nonsense
+            found.append("conditional" if any("when" in scope for scope in written["ranges"].values()) else "plain")
+    assert min(found.count(kind) for kind in ("never", "nonsense", "conditional", "plain")) >= 20
