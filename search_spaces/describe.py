@@ -20,9 +20,9 @@ def describe_space(space: SearchSpace) -> str:
         if name == "seed":
             continue
         scope = space.ranges.get(name)
-        lines.append(f"{name:{width}}  {value!s:>{TRIAL_0_WIDTH}}  {scope or ''}".rstrip())
-        if scope and scope.when:
-            lines += _wrapped(scope.condition, indent)
+        said = [*_wrapped(str(scope), indent), *_wrapped(scope.condition, indent)] if scope else [""]
+        lines.append(f"{name:{width}}  {value!s:>{TRIAL_0_WIDTH}}  {said[0].strip()}".rstrip())
+        lines += said[1:]
     lines += [f"constraint: {constraint.text}" for constraint in space.constraints]
     if space.source:
         lines += _wrapped(f"source: {space.source}")

@@ -61,7 +61,7 @@ def _scale(name: str, value: Mapping[str, Any], low: float, high: float) -> tupl
     if rest := (last - first) % each:
         raise InputError(
             f"the range of {name} must be a whole number of steps long, got {low} .. {high} in steps of {step}; "
-            f"set high to {last - rest}"
+            f"set high to {float(last - rest):g}"
         )
     return log, step
 

@@ -13,6 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from gan_core import combinations
 from gan_core.config import HYPERPARAMETERS, GanConfig, InputError
+from search_spaces import fitting
 from search_spaces.fitting import COMBINED, NEVER_SEARCHED
 from search_spaces.range_parsing import parse_range
 from search_spaces.ranges import Range
@@ -95,6 +96,42 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "lane.continuous_code_weight": 0.1,
     },
 }
+# The large studies: what each drew, written down a second time.
+RATES_TIED = {"ratio_to": "lane.generator_lr", "low": 1.0, "high": 1.0}
+LUCIC_LOSSES = ["non_saturating", "minimax", "least_squares"]
+LUCIC_NORMS = {"choices": ["batch", "none"], "when": {"structure.loss": LUCIC_LOSSES}}
+OF_WGAN_GP = {"when": {"structure.loss": ["wasserstein_gp"]}}
+OF_NORMS = {"when": {"structure.discriminator_norm": ["none", "spectral"]}}
+OF_PENALTY = {"when": {"structure.gradient_penalty": ["wgan_gp"]}}
+STUDIES: dict[str, dict[str, Any]] = {
+    "lucic2018_wide": {
+        "structure.loss": {"choices": ["wasserstein_gp", *LUCIC_LOSSES]},
+        "structure.discriminator_norm": LUCIC_NORMS,
+        "lane.generator_lr": {"low": 1e-5, "high": 1e-2, "log": True},
+        "lane.discriminator_lr": RATES_TIED,
+        "lane.beta1": {"low": 0.0, "high": 0.999999},
+        "lane.discriminator_steps": {"choices": [1, 5]},
+        "lane.penalty_weight": {"low": 0.1, "high": 100.0, "log": True, **OF_WGAN_GP},
+    },
+    "lucic2018_narrow": {
+        "structure.loss": {"choices": ["wasserstein_gp", *LUCIC_LOSSES]},
+        "structure.discriminator_norm": LUCIC_NORMS,
+        "lane.generator_lr": {"low": 1e-4, "high": 1e-3, "log": True},
+        "lane.discriminator_lr": RATES_TIED,
+        "lane.penalty_weight": {"low": 0.1, "high": 10.0, "log": True, **OF_WGAN_GP},
+    },
+    "kurach2019": {
+        "structure.loss": {"choices": ["non_saturating", "least_squares"]},
+        "structure.discriminator_norm": {"choices": ["none", "batch", "spectral"]},
+        "structure.gradient_penalty": {"choices": ["none", "wgan_gp"], **OF_NORMS},
+        "lane.generator_lr": {"low": 1e-5, "high": 1e-2, "log": True},
+        "lane.discriminator_lr": RATES_TIED,
+        "lane.beta1": {"low": 0.0, "high": 0.999999},
+        "lane.beta2": {"low": 0.0, "high": 0.999999},
+        "lane.discriminator_steps": {"choices": [1, 5]},
+        "lane.penalty_weight": {"low": 0.1, "high": 100.0, "log": True, **OF_PENALTY},
+    },
+}
 
 
 def inline(**keys) -> SearchSpace:
@@ -112,6 +149,7 @@ def test_a_shipped_space_loads_and_its_base_lies_within_its_ranges(name):
     values = space.base.flatten()
     assert space.about
     assert len(space.ranges) >= 4
+    assert bool(space.source) == (name in STUDIES)
     for searched, scope in space.ranges.items():
         if scope.exists(values):
             drawn = scope.drawn(values[searched], values)
@@ -120,7 +158,7 @@ def test_a_shipped_space_loads_and_its_base_lies_within_its_ranges(name):
 
 
 def test_the_shipped_spaces_are_those_of_the_package():
-    assert set(PUBLISHED) | {"digits", "fashion_mlp", "polygons"} == set(shipped_spaces())
+    assert set(PUBLISHED) | set(STUDIES) | {"digits", "fashion_mlp", "polygons"} == set(shipped_spaces())
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -150,6 +188,56 @@ def test_trial_0_of_a_familys_space_has_the_published_settings(name):
     expected = {**common, **PUBLISHED[name]}
     first = space.configuration(space.parameters_of({}), seed=1).flatten()
     assert {k: first[k] for k in expected} == expected
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_studys_space_has_its_ranges_and_one_rate_for_both_networks(name):
+    space = SearchSpace.load(name)
+    assert {searched: scope.plain() for searched, scope in space.ranges.items()} == STUDIES[name]
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    configs = [space.configuration(space.suggest(study.ask()), seed=0) for _ in range(50)]
+    assert [c for c in configs if c.lane.generator_lr != c.lane.discriminator_lr] == []
+    assert [c for c in configs if c.structure.penalty != "none" and c.structure.norm == "batch"] == []
+    assert {c.structure.batch_size for c in configs} == {64}
+    assert space.base.structure.dataset == "mnist"
+    assert re.search(r"arXiv \d{4}\.\d{5}.*; code: compare_gan [0-9a-f]{7}, ", space.source)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("lucic2018_wide", (1e-4, 0.5, 0.999, 5, 10.0, "wasserstein_gp", "none")),
+        ("lucic2018_narrow", (1e-4, 0.5, 0.999, 1, 10.0, "wasserstein_gp", "none")),
+        ("kurach2019", (2e-4, 0.5, 0.999, 1, 10.0, "non_saturating", "spectral")),
+    ],
+)
+def test_trial_0_of_a_study_has_the_settings_its_authors_name(name, expected):
+    base = SearchSpace.load(name).base
+    lane, structure = base.lane, base.structure
+    assert lane.discriminator_lr == lane.generator_lr
+    found = (lane.generator_lr, lane.beta1, lane.beta2, lane.discriminator_steps, lane.penalty_weight)
+    assert (*found, structure.loss, structure.norm) == expected
+
+
+def test_the_latent_of_lucics_study_is_64_uniform_numbers_and_no_code_is_asked_for():
+    structure = SearchSpace.load("lucic2018_wide").base.structure
+    assert structure.latent_size + structure.categorical_codes + structure.continuous_codes == 64
+    assert structure.latent_distribution == "symmetric_uniform"
+    assert SearchSpace.load("lucic2018_wide").base.lane.information_weight == 0
+
+
+def test_one_model_of_a_study_is_searched_by_fixing_its_loss():
+    wide = SearchSpace.load("lucic2018_wide")
+    penalty, norm = "lane.penalty_weight", "structure.discriminator_norm"
+    assert norm not in wide.fix({"structure.loss": "wasserstein_gp"}).ranges
+    assert penalty in wide.fix({"structure.loss": "wasserstein_gp"}).ranges
+    assert norm in wide.fix({"structure.loss": "minimax"}).ranges
+    assert penalty not in wide.fix({"structure.loss": "minimax"}).ranges
+    says = "structure.loss=wasserstein_gp structure.gradient_penalty=wgan_gp structure.discriminator_norm=none"
+    kurach = SearchSpace.load("kurach2019").fix({part.split("=")[0]: part.split("=")[1] for part in says.split()})
+    assert penalty in kurach.ranges
+    text = (Path(fitting.__file__).parent / "kurach2019.yaml").read_text()
+    assert " ".join(f"--set {part}" for part in says.split()) in text
 
 
 @pytest.mark.parametrize("name", shipped_spaces())
