@@ -370,7 +370,9 @@ def test_a_lane_scores_as_it_does_alone_beside_others_and_beside_one_of_nan(real
     assert found.precision.dtype == found.recall.dtype == found.distance.dtype == torch.float64
     for lane, samples in ((0, one), (2, other)):
         alone = vars(triangle_scores(samples.unsqueeze(0), reference))
-        assert {name: x.item() for name, x in alone.items()} == {name: x[lane].item() for name, x in vars(found).items()}
+        assert {name: x.item() for name, x in alone.items()} == {
+            name: x[lane].item() for name, x in vars(found).items()
+        }
     assert all(x[1].isnan() for x in vars(found).values())
     assert found.distance[0] != found.distance[2]
 
