@@ -156,6 +156,7 @@ def mode_divergence_error(counts: Tensor) -> Tensor:
 
     With shares h of N counted samples, u = 1/K and m = (h + u)/2 the influence of a mode is ln(h/m)/2; the second
     order, over modes that were drawn, is [sum a^2 (1 - 2h) + (sum a h)^2] / 2N^2, a = u/4m: (K - 1)/32N^2 where h = u.
+    Too small where many modes have a sample or two, or none by chance.
     """
     counted = counts.sum(1, keepdim=True).clamp_min(1)
     shares, present = counts / counted, counts > 0
