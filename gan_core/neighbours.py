@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gan_core.discrepancy import PairSums, discrepancy, each_lane, rows_at_once, working_type
+from gan_core.discrepancy import Discrepancy, PairSums, discrepancy, each_lane, rows_at_once, working_type
 from gan_core.native.pairs import PairReader, read_in_c
 
 NEIGHBOURS = 5  # k of Naeem et al. 2020
@@ -158,28 +158,27 @@ def real_neighbours(real: Tensor, k: int = NEIGHBOURS) -> RealNeighbours:
     return RealNeighbours(real, middle, radii.squared(), kernel.sums(), k)
 
 
-def kernel_distance(features: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-    """Kernel inception distance and its standard error: unbiased MMD^2 with the kernel (x.y/D + 1)^3, [L] and [L].
+def kernel_distance(features: Tensor, real: Tensor) -> Discrepancy:
+    """Kernel inception distance and its standard errors: unbiased MMD^2 with the kernel (x.y/D + 1)^3, each [L].
 
     features [L, M, D], real [R, D] (Binkowski et al. 2018, equation 4). All samples make one U-statistic, no
     subsets. Unbiased: its floor is 0 at any M and R, and it can be negative. The error is over fresh draws of both
-    sets; between lanes that are compared with the same real set it is too large rather than too small.
-    Raises ValueError with fewer than 4 samples on a side.
+    sets; between lanes that are compared with the same real set the latent error counts. Raises ValueError with fewer
+    than 4 samples on a side.
     """
     middle, kind = real.double().mean(0), working_type(features)
     other = _set(real, middle, kind)
     within = _KernelSums(other, other)
     _form_products(other, other, [within])
 
-    def score(lane: Tensor) -> tuple[Tensor, Tensor]:
+    def score(lane: Tensor) -> Discrepancy:
         one = _set(lane, middle, kind)
         own, cross = _KernelSums(one, one), _KernelSums(one, other)
         _form_products(one, one, [own])
         _form_products(one, other, [cross])
         return discrepancy(own.sums(), cross.sums(), within.sums())
 
-    value, error = each_lane(score, features)
-    return value, error
+    return Discrepancy(*each_lane(score, features))
 
 
 class _Balls:
@@ -248,8 +247,8 @@ def prdc(features: Tensor, real: RealNeighbours) -> NeighbourScores:
     return NeighbourScores(*each_lane(score, features))
 
 
-def pair_scores(features: Tensor, real: RealNeighbours) -> tuple[Tensor, Tensor, NeighbourScores]:
-    """`kernel_distance`, its standard error, and `prdc`, of the same products: [L], [L] and each [L].
+def pair_scores(features: Tensor, real: RealNeighbours) -> tuple[Discrepancy, NeighbourScores]:
+    """`kernel_distance` and `prdc`, of the same products: each [L].
 
     features [L, M, D], on real's device. Raises ValueError unless k < M, and with fewer than 4 samples on a side.
     """
@@ -267,8 +266,8 @@ def pair_scores(features: Tensor, real: RealNeighbours) -> tuple[Tensor, Tensor,
         _form_products(one, other, [cross, balls])
         return *discrepancy(own.sums(), cross.sums(), real.within), *balls.scores()
 
-    value, error, *shares = each_lane(score, features)
-    return value, error, NeighbourScores(*shares)
+    value, error, latent_error, *shares = each_lane(score, features)
+    return Discrepancy(value, error, latent_error), NeighbourScores(*shares)
 
 
 def _scores_in_c(one: _Set, other: _Set, real: RealNeighbours) -> tuple[Tensor, ...]:

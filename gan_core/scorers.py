@@ -41,7 +41,7 @@ from gan_core.protocol import (
     reports,
 )
 from gan_core.reports import FidelityReport
-from gan_core.standard_errors import class_divergence_error, frechet_error
+from gan_core.standard_errors import class_divergence_error, frechet_error, violation_error
 from gan_core.streams import Stream
 from gan_core.training import LaneArray
 from gan_core.value_scorers import PlaneScorer, ValueScorer, on_host
@@ -60,7 +60,8 @@ class ImageScorer:
     `memorisation`: the share of samples nearer to the training split than a held-out image is, 1/2 +-
     `memorisation_error` without copying. Where there are labels: `class_kl` in nats and `classes_covered`; for
     conditional models `class_accuracy`, overall and by class, and for categorical codes `code_agreement`. On triangles:
-    their own precision and recall.
+    their own precision, recall and distance. What other latents would change (`gan_core.standard_errors`):
+    `fidelity_error`, `fid_error`, `kid_latent_error`, `class_kl_error`, `triangle_distance_error`.
     """
 
     def __init__(
@@ -86,7 +87,8 @@ class ImageScorer:
         self._triangles = None
         if dataset.name == "polygons":
             self._triangles = triangle_reference(chosen(dataset.held_out, self.samples, 1))
-        self.constants = self._constants(min(self.samples, len(dataset.held_out)))
+        self._references = min(self.samples, len(dataset.held_out))
+        self.constants = self._constants(self._references)
 
     def _check_counts(self) -> None:
         """Raises InputError where there are too few samples or held-out images for nearest neighbours."""
@@ -117,11 +119,12 @@ class ImageScorer:
     def score(self, array: LaneArray) -> list[FidelityReport]:
         asked = self.asked if array.networks.conditional else None
         images = array.generate(array.shared_latents(Stream.SCORE_LATENTS, self.samples, LATENT_SEED, asked))
+        strata = self._strata(array).to(images.device)
         with full_precision():
-            scores, predicted = self._distances(images)
+            scores, predicted = self._distances(images, strata)
         distances = scores["fid"]
         if predicted is not None:
-            scores |= self._class_scores(predicted, distances, array)
+            scores |= self._class_scores(predicted, distances, array, strata)
         if self._triangles is not None:
             found = asdict(triangle_scores(images, self._triangles))
             scores |= {f"triangle_{name}": column for name, column in found.items()}
@@ -134,10 +137,38 @@ class ImageScorer:
             class_kl_limit=self.scoring.class_kl_limit,
             coverage_limit=self.scoring.coverage_limit,
         )
-        scores = {"fidelity": fidelity, "fidelity_error": scores["fid_error"], "violation": violation, **scores}
+        scores = {
+            "fidelity": fidelity,
+            "fidelity_error": self._fidelity_error(scores),
+            "violation": violation,
+            **scores,
+        }
         return reports(on_host(scores), self.constants, self, array.lanes)
 
-    def _distances(self, images: Tensor) -> tuple[Scores, Tensor | None]:
+    def _strata(self, array: LaneArray) -> Tensor:
+        """Which samples are drawn of the same class or code, one-hot [M, S]; S of 1 where neither is asked for."""
+        choices = array.networks.choices
+        if array.networks.conditional:
+            asked = self.asked
+        else:
+            asked = shared_choices(self.samples, choices or 1)
+        return torch.nn.functional.one_hot(asked, max(choices, 1)).double()
+
+    def _fidelity_error(self, scores: Scores) -> Tensor:
+        """That of `fid`, and of what breaks a limit. The coverage's is the binomial one, a bound: on trained lanes 1.2
+        to 5 times the spread over latents, for most balls are always covered or never.
+        """
+        coverage = scores["coverage"] / self.constants["coverage_floor"]
+        spread = (scores["coverage"] * (1 - scores["coverage"]) / self._references).sqrt()
+        error = violation_error(
+            (scores["class_kl"], scores["class_kl_error"]) if "class_kl" in scores else None,
+            (coverage, spread / self.constants["coverage_floor"]),
+            self.scoring.class_kl_limit,
+            self.scoring.coverage_limit,
+        )
+        return (scores["fid_error"].square() + (self._scale * error).square()).sqrt()
+
+    def _distances(self, images: Tensor, strata: Tensor) -> tuple[Scores, Tensor | None]:
         """What the features of images [L, M, C, H, W] say, and where there are labels predicted classes [L, M]: on the
         images' device, and nothing is copied to the host.
         """
@@ -153,18 +184,19 @@ class ImageScorer:
         else:
             near, probabilities = extract_lanes(self._cheap, images[:, :COPY_SAMPLES])
         mean, covariance = moments(features)
-        kid, kid_error, shares = pair_scores(features, real.neighbours)
+        kernel, shares = pair_scores(features, real.neighbours)
         scores = {
             "fid": frechet_distance(mean, covariance, real.mean, real.covariance, real.factor),
-            "fid_error": frechet_error(features, mean, covariance, real.mean, real.factor),
-            "kid": kid,
-            "kid_error": kid_error,
+            "fid_error": frechet_error(features, mean, covariance, real.mean, real.factor, strata),
+            "kid": kernel.value,
+            "kid_error": kernel.error,
+            "kid_latent_error": kernel.latent_error,
             **asdict(shares),
             "memorisation": data_copying(nearest_distance(near, real.train), real.held_out_distances),
         }
         return scores, None if probabilities is None else probabilities.argmax(2)
 
-    def _class_scores(self, predicted: Tensor, distances: Tensor, array: LaneArray) -> Scores:
+    def _class_scores(self, predicted: Tensor, distances: Tensor, array: LaneArray, strata: Tensor) -> Scores:
         """Of predicted classes [L, M]; NaN where the lane's samples are not finite, as its distance is."""
         classes = self.dataset.classes
         self._shares, self.asked = self._shares.to(predicted.device), self.asked.to(predicted.device)
@@ -172,7 +204,7 @@ class ImageScorer:
         shares = counts.scatter_add_(1, predicted, torch.ones_like(predicted, dtype=torch.float64)) / self.samples
         scores = {
             "class_kl": class_divergence(shares, self._shares),
-            "class_kl_error": class_divergence_error(shares, self._shares, self.samples),
+            "class_kl_error": class_divergence_error(predicted, self._shares, strata),
             "classes_covered": (shares >= COVERED_SHARE).sum(1).double(),
         }
         choices = array.networks.choices

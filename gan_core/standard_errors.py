@@ -1,8 +1,9 @@
 """Standard errors of scores: by how much a score would change with other latents, the model and the reference fixed.
 
-By the delta method (von Mises 1947): a score's influence function at the samples, its deviation over sqrt(M). Near a
-score's least value the first order vanishes, and what is left of it is the samples' own noise: `delta_error`.
-Pure functions, lane by lane, in float64; NaN where the score is NaN. L lanes, M samples, D features, K classes.
+By the delta method (von Mises 1947): the deviation of a score's influence function over the samples, over sqrt(M).
+Near a score's least value the first order vanishes, and what is left of it is noise: `delta_error`.
+Pure functions, lane by lane, in float64; NaN where the score is NaN. L lanes, M samples, D features, K classes, S
+strata.
 """
 
 import math
@@ -24,53 +25,97 @@ def delta_error(first: Tensor, second: Tensor) -> Tensor:
     return torch.maximum(first - second, second).clamp_min(0).sqrt()
 
 
-def frechet_error(features: Tensor, mean: Tensor, covariance: Tensor, real_mean: Tensor, real_factor: Tensor) -> Tensor:
+def spread_within(influence: Tensor, strata: Tensor) -> Tensor:
+    """The variance of influences [M] within strata, one-hot [M, S]: a number. S of 1 is the usual variance.
+
+    Of a conditional generator each class is drawn a set number of times: between classes nothing varies. 0 where each
+    sample is a stratum of its own.
+    """
+    sizes = strata.sum(0)
+    means = (strata.mT @ influence) / sizes.clamp_min(1)
+    freedom = len(influence) - (sizes > 0).sum()
+    return (influence - strata @ means).square().sum() / freedom.clamp_min(1)
+
+
+def frechet_error(
+    features: Tensor, mean: Tensor, covariance: Tensor, real_mean: Tensor, real_factor: Tensor, strata: Tensor
+) -> Tensor:
     """The standard error of `frechet_distance` for samples [L, M, D] of this mean [L, D] and covariance [L, D, D]: [L].
 
-    real_mean [D]; real_factor [D, D]: F with F F^T = S_r. With C = F^T S F the optimal map between the two normals is
-    T = F C^-1/2 F^T (Olkin & Pukelsheim 1982), pseudo-inverse where the lane is flat, and the influence of x is
-    2 (m - m_r).(x - m) + |x - m|^2 - (x - m)^T T (x - m) less its mean. The second order, of normal features:
-    [2 Tr S^2 + sum_i g_i^2/2 + sum_{i != j} (g_i g_j / (g_i + g_j))^2] / M^2, g the roots of C's eigenvalues. Ours.
+    real_mean [D]; real_factor [D, D]: F with F F^T = S_r; strata: as in `spread_within`. With C = F^T S F the optimal
+    map between the two normals is T = F C^-1/2 F^T (Olkin & Pukelsheim 1982), a pseudo-inverse where the lane is flat,
+    and the influence of x is 2 (m - m_r).(x - m) + |x - m|^2 - (x - m)^T T (x - m) less its mean. The second order, of
+    normal features: [2 Tr S^2 + sum_i g_i^2/2 + sum_{i != j} (g_i g_j / (g_i + g_j))^2] / M^2, g the roots of C's
+    eigenvalues. Ours; right to a few per cent where M is ten times D.
     """
     finite = mean.isfinite().all(1) & covariance.isfinite().flatten(1).all(1)
     unit = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
     safe = torch.where(finite[:, None, None], covariance, unit)
     values, vectors = torch.linalg.eigh(real_factor.mT @ safe @ real_factor)
-    least = values[:, -1:].clamp_min(0) * values.shape[1] * torch.finfo(values.dtype).eps
-    kept = values > least
+    kept = values > values[:, -1:].clamp_min(0) * values.shape[1] * torch.finfo(values.dtype).eps
     roots = torch.where(kept, values, 0.0).sqrt()  # [L, D]
-    scales = torch.where(kept, values, 1.0).pow(-0.25) * kept
-    maps = real_factor @ vectors * scales.unsqueeze(1)  # [L, D, D]: T is a map by its own transpose
-    errors = [
-        _frechet_error(lane.double() - lane_mean, lane_mean - real_mean, lane_map, lane_roots, lane_covariance)
-        for lane, lane_mean, lane_map, lane_roots, lane_covariance in zip(
-            features, mean, maps, roots, safe, strict=True
-        )
-    ]
+    scales = torch.where(kept, roots, math.inf).sqrt().reciprocal()
+    half_maps = real_factor @ vectors * scales.unsqueeze(1)  # [L, D, D]: T is one times its transpose
+    errors = []
+    for i, lane in enumerate(features):
+        centred = lane.double() - mean[i]
+        first = spread_within(_frechet_influence(centred, mean[i] - real_mean, half_maps[i]), strata) / len(lane)
+        errors.append(delta_error(first, _frechet_second_order(roots[i], safe[i]) / len(lane) ** 2))
     return torch.where(finite, torch.stack(errors), math.nan)
 
 
-def _frechet_error(centred: Tensor, shift: Tensor, half_map: Tensor, roots: Tensor, covariance: Tensor) -> Tensor:
-    """Of one lane: centred [M, D], shift [D], half_map [D, D], roots [D], covariance [D, D]."""
-    count = len(centred)
+def _frechet_influence(centred: Tensor, shift: Tensor, half_map: Tensor) -> Tensor:
+    """Of samples less their mean [M, D], shift [D], half_map [D, D] -> [M]."""
     moved = centred @ half_map
-    influence = 2 * centred @ shift + torch.linalg.vecdot(centred, centred) - torch.linalg.vecdot(moved, moved)
+    return 2 * centred @ shift + torch.linalg.vecdot(centred, centred) - torch.linalg.vecdot(moved, moved)
+
+
+def _frechet_second_order(roots: Tensor, covariance: Tensor) -> Tensor:
+    """The variance of the distance's quadratic term, times M^2: of g [D] and S [D, D]."""
     pairs = roots[:, None] * roots / (roots[:, None] + roots).clamp_min(torch.finfo(roots.dtype).tiny)
-    squares = 2 * covariance.square().sum() + pairs.square().sum() + roots.square().sum() / 4  # g_i g_i / 2 g_i = g_i/2
-    return delta_error(influence.var() / count, squares / count**2)
+    return 2 * covariance.square().sum() + pairs.square().sum() + roots.square().sum() / 4  # pairs have g_i/2 for i = j
 
 
-def class_divergence_error(shares: Tensor, real_shares: Tensor, samples: int) -> Tensor:
-    """The standard error of `class_divergence` of M samples' shares [L, K] to [K]: [L]. 0 for one class only.
+def class_divergence_error(predicted: Tensor, real_shares: Tensor, strata: Tensor) -> Tensor:
+    """The standard error of `class_divergence` of the classes predicted [L, M] to [K]: [L]. 0 for one class only.
 
-    The influence of a class is ln(p/p_real); the second order is that of the likelihood ratio (Wilks 1938),
-    (K - 1)/2M^2 with K the classes that were drawn.
+    strata: as in `spread_within`. The influence of a class is ln(p/p_real), and half the Hessian's double is 1/p; with
+    one stratum the second order is (K - 1)/2M^2, K the classes that were drawn: that of Wilks 1938.
     """
-    present = shares > 0
+    return torch.stack([_class_divergence_error(lane, real_shares, strata) for lane in predicted])
+
+
+def _class_divergence_error(predicted: Tensor, real_shares: Tensor, strata: Tensor) -> Tensor:
+    drawn = torch.nn.functional.one_hot(predicted, len(real_shares)).double()
+    table, sizes = strata.mT @ drawn, strata.sum(0).clamp_min(1)  # [S, K] and [S]
+    counts = table.sum(0)
+    covariance = (counts.diag() - (table / sizes[:, None]).mT @ table) / len(predicted) ** 2  # of the shares
+    present, shares = counts > 0, counts / len(predicted)
     ratios = torch.where(present, (shares.clamp_min(1e-300) / real_shares).log(), 0.0)
-    mean = (shares * ratios).sum(1, keepdim=True)
-    first = (shares * (ratios - mean).square()).sum(1) / samples
-    return delta_error(first, (present.sum(1) - 1).double() / (2 * samples**2))
+    curved = covariance / torch.where(present, shares, math.inf)
+    return delta_error(ratios @ covariance @ ratios, (curved * curved.mT).sum() / 2)
+
+
+def violation_error(
+    class_kl: tuple[Tensor, Tensor] | None,
+    coverage: tuple[Tensor, Tensor],
+    class_kl_limit: float,
+    coverage_limit: float,
+) -> Tensor:
+    """The standard error of `constrained_fidelity`'s violation, from each score and its own error: [L].
+
+    By its slopes where a limit is broken, as though the two were independent. That a lane near a limit may be found on
+    its other side is not in it.
+    """
+    share, share_error = coverage
+    squares = torch.where(share < coverage_limit, share_error / coverage_limit, 0.0).square()
+    if class_kl is not None:
+        divergence, error = class_kl
+        slope = torch.where(divergence > class_kl_limit, class_kl_limit / divergence.square(), 0.0)
+        squares = (
+            squares + torch.where(slope > 0, slope * error, 0.0).square()
+        )  # where it is infinite there is no slope
+    return squares.sqrt()
 
 
 def wasserstein_error(samples: Tensor, quantiles: Tensor) -> Tensor:
@@ -111,6 +156,7 @@ def mode_divergence_error(counts: Tensor) -> Tensor:
 
     With shares h of N counted samples, u = 1/K and m = (h + u)/2 the influence of a mode is ln(h/m)/2; the second
     order, over modes that were drawn, is [sum a^2 (1 - 2h) + (sum a h)^2] / 2N^2, a = u/4m: (K - 1)/32N^2 where h = u.
+    Too small where many modes have a sample or two, or none by chance.
     """
     counted = counts.sum(1, keepdim=True).clamp_min(1)
     shares, present = counts / counted, counts > 0

@@ -39,6 +39,7 @@ class ValueScorer:
     `fidelity`: `wasserstein`, the Wasserstein-1 distance to the exact quantiles, less `wasserstein_floor`, what exact
     samples would have; of a mixture, far more where fewer modes are covered than the limit. `energy` with
     `energy_error`; `mean_error`, `deviation_error`; of a mixture `modes_covered`, `high_quality_share`, `mode_jsd`.
+    Each of them that can be minimised has its `_error`: what other latents would change; `energy_latent_error` is that.
     """
 
     def __init__(self, dataset: Dataset, scoring: ScoringConfig, truth: Mixture) -> None:
@@ -61,15 +62,16 @@ class ValueScorer:
         values = drawn.flatten(1).double()  # [L, M]
         values = torch.where(values.isfinite().all(1, keepdim=True), values, math.nan)
         distance = wasserstein_1d(values, self.quantiles)
-        energy, energy_error = energy_distance(values.unsqueeze(2), self._fine)
+        energy = energy_distance(values.unsqueeze(2), self._fine)
         deviations = torch.stack([lane.std() for lane in values])  # std(1) rounds by how many lanes there are
         distance_error = wasserstein_error(values, self.quantiles)
         mean_error, deviation_error = mean_and_deviation_errors(values)
         scores = {
             "wasserstein": distance,
             "wasserstein_error": distance_error,
-            "energy": energy,
-            "energy_error": energy_error,
+            "energy": energy.value,
+            "energy_error": energy.error,
+            "energy_latent_error": energy.latent_error,
             "mean_error": (values.mean(1) - float(self.truth.mean)).abs(),
             "mean_error_error": mean_error,
             "deviation_error": (deviations - float(self.truth.deviation)).abs(),
@@ -92,8 +94,8 @@ class PlaneScorer:
     """Points [n, 2] against held-out draws of a mixture.
 
     `fidelity`: `energy`, the squared energy distance without bias (so its floor is 0; `energy_error` is its standard
-    error), and far more where fewer modes are covered than the limit. `modes_covered`, `high_quality_share` and
-    `mode_jsd` as in `gan_core.values`.
+    error, and `energy_latent_error`, what other latents would change, is `fidelity_error`), and far more where fewer
+    modes are covered than the limit. `modes_covered`, `high_quality_share` and `mode_jsd` as in `gan_core.values`.
     """
 
     def __init__(self, dataset: Dataset, scoring: ScoringConfig, truth: Mixture) -> None:
@@ -110,10 +112,18 @@ class PlaneScorer:
     def score(self, array: LaneArray) -> list[FidelityReport]:
         drawn = array.generate(array.shared_latents(Stream.SCORE_LATENTS, self.samples, LATENT_SEED))
         self._real = self._real.to(drawn.device)  # and kept there
-        energy, energy_error = energy_distance(drawn, self._real)  # [L, M, 2]
+        energy = energy_distance(drawn, self._real)  # of [L, M, 2]
         found = mode_scores(drawn, self.truth)
         covered, limit = found.modes_covered / self.truth.modes, self.scoring.coverage_limit
-        fidelity, violation = constrained_fidelity(energy, 0.0, None, covered, scale=self._scale, coverage_limit=limit)
-        scores = {"fidelity": fidelity, "fidelity_error": energy_error, "violation": violation}
-        scores |= {"energy": energy, "energy_error": energy_error}
+        fidelity, violation = constrained_fidelity(
+            energy.value, 0.0, None, covered, scale=self._scale, coverage_limit=limit
+        )
+        scores = {
+            "fidelity": fidelity,
+            "fidelity_error": energy.latent_error,
+            "violation": violation,
+            "energy": energy.value,
+            "energy_error": energy.error,
+            "energy_latent_error": energy.latent_error,
+        }
         return reports(on_host({**scores, **asdict(found)}), self.constants, self, array.lanes)

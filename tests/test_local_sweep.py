@@ -187,7 +187,8 @@ def test_batches_are_whole_so_a_rung_is_passed_and_not_cut(gaussian_run):
 
 def test_one_dimensional_scores_have_their_own_columns(gaussian_run):
     frame = rows_of(gaussian_run)
-    scores = ["fidelity", "fidelity_error", "violation", "wasserstein", "wasserstein_error", "energy", "energy_error"]
+    scores = ["fidelity", "fidelity_error", "violation", "wasserstein", "wasserstein_error"]
+    scores += ["energy", "energy_error", "energy_latent_error"]
     scores += ["mean_error", "mean_error_error", "deviation_error", "deviation_error_error", "wasserstein_floor"]
     assert [c for c in frame.columns if c.startswith("fidelity.")] == [f"fidelity.{name}" for name in scores]
     assert (frame["score"] == frame["fidelity.fidelity"]).all()

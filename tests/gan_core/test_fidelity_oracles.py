@@ -85,7 +85,7 @@ def test_the_frechet_distance_of_samples_is_that_of_scipys_matrix_root_to_1e_8()
 @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance` will save all extracted features:UserWarning")
 def test_the_kernel_distance_is_torchmetrics_and_torch_fidelitys_on_one_whole_subset_to_1e_9():
     lanes, real = features(REAL), real_features()
-    found, _ = kernel_distance(lanes, real)
+    found, _, _ = kernel_distance(lanes, real)
     metrics = [KernelInceptionDistance(Passing(), subsets=1, subset_size=REAL) for _ in lanes]
     theirs = [float(of_torchmetrics(metric, lane, real)) for metric, lane in zip(metrics, lanes, strict=True)]
     assert agrees(found, theirs, 1e-9)
@@ -124,7 +124,7 @@ def test_the_energy_distance_is_the_sum_over_all_pairs_written_out_to_1e_11(size
 def test_the_energy_distance_with_each_sample_paired_with_itself_too_is_scipys_squared_to_1e_10():
     """scipy's is the V-statistic, and the root: the mean |x - x'| counts the zeros of the diagonal."""
     lanes, real = features(40)[:, :, :1], real_features()[:, :1]
-    found, _ = energy_distance(lanes, real)
+    found, _, _ = energy_distance(lanes, real)
     ours, theirs = [], []
     for lane, value in zip(lanes.numpy(), found.tolist(), strict=True):
         diagonal = sum(cdist(x, x).sum() / len(x) ** 2 / (len(x) - 1) for x in (lane, real.numpy()))

@@ -11,10 +11,10 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from gan_core.copying import data_copying, data_copying_error, nearest_distance
-from gan_core.discrepancy import energy_distance
+from gan_core.discrepancy import Discrepancy, energy_distance
 from gan_core.neighbours import NEIGHBOURS, coverage_null, kernel_distance, pair_scores, prdc, real_neighbours
 
-Distance = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Distance = Callable[[Tensor, Tensor], Discrepancy]
 REAL = torch.from_numpy(np.random.default_rng(99).standard_normal((50, 3)))
 
 
@@ -78,7 +78,7 @@ def repeated(
     m, r, d = sizes
     for i in range(repetitions):
         samples = torch.from_numpy(source.standard_normal((1, m, d)) * spread + shift)
-        value, error = distance(samples, torch.from_numpy(source.standard_normal((r, d))))
+        value, error, _ = distance(samples, torch.from_numpy(source.standard_normal((r, d))))
         values[i], errors[i] = value.item(), error.item()
     return values, errors
 
@@ -108,6 +108,22 @@ def test_the_standard_error_is_the_spread_over_fresh_draws_within_a_fifth(distan
     assert np.sqrt(np.square(errors).mean()) == pytest.approx(values.std(), rel=0.2)
 
 
+@pytest.mark.parametrize("distance", [kernel_distance, energy_distance])
+@pytest.mark.parametrize(
+    ("shift", "spread", "least", "most"), [(0.3, 1.0, 0.9, 1.1), (0.0, 0.5, 0.9, 1.1), (0, 1, 0.9, 1.5)]
+)
+@pytest.mark.parametrize("size", [1, 4])
+def test_the_latent_error_is_the_spread_over_draws_of_the_samples_against_one_and_the_same_reference(
+    distance, shift, spread, least, most, size
+):
+    source = np.random.default_rng(2)
+    real = torch.from_numpy(source.standard_normal((40, size)))
+    found = distance(torch.from_numpy(source.standard_normal((600, 80, size)) * spread + shift), real)
+    ratio = found.latent_error.square().mean().sqrt() / found.value.std()
+    assert least < ratio < most
+    assert float(found.latent_error.square().mean()) < float(found.error.square().mean())
+
+
 @pytest.mark.parametrize(("distance", "size"), [(kernel_distance, 1), (energy_distance, 1), (energy_distance, 2)])
 def test_between_draws_of_one_distribution_in_few_dimensions_the_error_is_up_to_half_too_large(distance, size):
     values, errors = repeated(distance, (50, 80, size), shift=0, spread=1, repetitions=400)
@@ -135,7 +151,7 @@ def test_the_energy_distance_of_values_is_that_of_points_on_a_line_and_so_is_its
 
 def test_the_energy_distance_of_two_far_points_is_twice_their_distance():
     samples, real = torch.tensor([3.0, 4.0]).expand(1, 6, 2), torch.zeros(5, 2)
-    value, error = energy_distance(samples, real)
+    value, error, _ = energy_distance(samples, real)
     assert value.item() == pytest.approx(10, rel=1e-12)
     assert error.item() == pytest.approx(0, abs=1e-6)
 
@@ -249,8 +265,8 @@ def test_pairs_read_in_c_score_as_those_read_by_torch(samples, real, k, dtype, m
     neighbours = real_neighbours(reference, k)
 
     def scores() -> Tensor:
-        value, error, shares = pair_scores(features, neighbours)
-        return torch.stack((value, error, *astuple(shares)))
+        kernel, shares = pair_scores(features, neighbours)
+        return torch.stack((*kernel, *astuple(shares)))
 
     in_c = scores()
     monkeypatch.setattr("gan_core.neighbours.read_in_c", lambda *_: False)

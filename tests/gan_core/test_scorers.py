@@ -286,6 +286,55 @@ def test_triangles_are_scored_by_what_is_known_of_them():
     assert fresh["fidelity"] < of_noise["fidelity"]
 
 
+ERRORS = {
+    "digits": {
+        "fidelity": "fidelity_error",
+        "fid": "fid_error",
+        "kid": "kid_latent_error",
+        "class_kl": "class_kl_error",
+    },
+    "polygons": {"fid": "fid_error", "triangle_distance": "triangle_distance_error"},
+    "gaussian": {"fidelity": "fidelity_error", "wasserstein": "wasserstein_error", "energy": "energy_latent_error"}
+    | {"mean_error": "mean_error_error", "deviation_error": "deviation_error_error"},
+    "ring": {"fidelity": "fidelity_error", "energy": "energy_latent_error", "mode_jsd": "mode_jsd_error"},
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_each_score_that_can_be_minimised_has_the_error_that_other_draws_of_the_same_model_show(name, cases):
+    """A model that is off: draws of a part of the data, more of its beginning, spoilt by noise. No limit is near."""
+    dataset = cases[name][0]
+    pool = dataset.train[dataset.train[:, 0] < 4.5] if name == "gaussian" else dataset.train[:80]
+    count, spread = 53 if name == "polygons" else 150, {"gaussian": 0.2, "ring": 0.01}.get(name, 0.05)
+
+    def model(seed: int) -> Tensor:
+        source = np.random.default_rng(seed)
+        rows = torch.from_numpy(len(pool) * source.random(count) ** 1.5).long()
+        return pool[rows] + spread * drawn(count, *pool.shape[1:], seed=seed)
+
+    scoring = ScoringConfig(samples=count, class_kl_limit=5.0, coverage_limit=0.0)
+    found = scores(build_scorer(dataset, scoring), [model(seed) for seed in range(60)])
+    for score, error in ERRORS[name].items():
+        values, errors = (np.array([lane[column] for lane in found]) for column in (score, error))
+        assert 0.75 < math.sqrt(np.square(errors).mean()) / values.std() < 1.5, score
+
+
+def test_where_a_limit_is_broken_the_error_of_fidelity_is_that_of_what_breaks_it_too(digits, digits_scorer):
+    """Some classes only, of which the shares vary: more than the distance's own error; by the coverage's a bound."""
+    few = digits.train[digits.train_labels < 4]
+    broken = scores(digits_scorer, [chosen(few, seed=seed) for seed in range(12)])
+    (whole,) = scores(digits_scorer, [chosen(digits.train)])
+    assert whole["violation"] == 0 < min(lane["violation"] for lane in broken)
+    assert whole["fidelity_error"] == whole["fid_error"]
+    assert np.std([lane["fidelity"] for lane in broken]) < min(lane["fidelity_error"] for lane in broken)
+    for lane in broken:
+        coverage_error = math.sqrt(lane["coverage"] * (1 - lane["coverage"]) / 797) / lane["coverage_floor"]
+        parts = 0.1 / lane["class_kl"] ** 2 * lane["class_kl_error"], coverage_error / 0.5
+        scale = 2 * float(digits_scorer._reference.covariance.trace())
+        expected = math.hypot(lane["fid_error"], scale * parts[0], scale * parts[1])
+        assert lane["fidelity_error"] == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize(("name", "samples", "least"), [("digits", 5, 6), ("gaussian", 3, 4), ("ring", 3, 4)])
 def test_too_few_samples_for_the_scores_are_refused_in_one_line(name, samples, least):
     dataset = load_dataset(name)
