@@ -252,6 +252,7 @@ class CohortRun:
             if report.death is None and score < self._best.get(trial, math.inf):
                 self._best[trial] = score
                 draw_samples(array.picture(lane, PICTURED_SAMPLES), self.folder.trial_samples(trial))
+                self.folder.trial_checkpoint(trial).mkdir(parents=True, exist_ok=True)
                 array.save_generator(lane, self.folder.best_generator(trial))
 
     def _save_trials(self, trials: list[int], array: TrainableArray, reports: list[LaneReport]) -> None:

@@ -90,7 +90,9 @@ class WandbTracker:
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """What wandb raises on purpose has one base class; its service's end shows as an OSError."""
+        """What wandb raises on purpose has one base class, and a service of its that died shows as an OSError. Of its
+        private classes none can be named; one would end this tracker's thread, and nothing else.
+        """
         try:
             yield
         except self._wandb.errors.Error as error:

@@ -28,7 +28,7 @@ from search_spaces.space import shipped_spaces
 from sweep.run import run_sweep
 from sweep.spec import SweepSpec
 
-COMMANDS = ("run", "results", "export", "train", "verify", "sample", "spaces")
+COMMANDS = ("run", "results", "export", "train", "verify", "sample", "spaces", "dashboard")
 SECONDS_ALLOWED = 0.5  # of processor time: a busy machine shall fail no test
 PROBE = (
     "import sys, atexit; from sweep.cli import main\n"
@@ -126,6 +126,8 @@ def test_the_installed_command_is_this_one(tmp_path):
         ["sample", "x", "-n", "many"],
         ["sample", "x", "--class", "seven"],
         ["sample", "x", "--class", "-1"],
+        ["dashboard"],
+        ["dashboard", "x", "--port", "99999"],
     ],
     ids=" ".join,
 )
