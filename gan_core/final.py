@@ -82,13 +82,7 @@ def train_model(
     """
     array = workshop.build([schedule.scored_at(_images_seen(folder))])
     key = f"fidelity.{workshop.conditions.objective}"
-    metrics: list[dict[str, float]] = []
-    if folder.state.exists():
-        array.load(folder.state)
-        state = array.array.state
-        # A scoring counts once the state after it is saved: losses have then been read, and none is summed up since.
-        settled = state.images_seen - 1 if state.watch.unread else state.images_seen
-        metrics = [row for row in read_metrics(folder.metrics) if row["images_seen"] <= settled]
+    metrics = _resume(array, folder)
     changes = {start for start, _ in schedule.changes if 0 < start < images}
     points = sorted(changes.union(evaluation_points(evaluate_at_images, images)))
     scored = {row["images_seen"] for row in metrics}
@@ -117,6 +111,17 @@ def _images_seen(folder: ModelFolder) -> int:
     """Where the folder's state stands; 0 where there is none, and for a file that is none: to load it will tell."""
     counters = load_tensors(folder.state).get("counters") if folder.state.exists() else None
     return 0 if counters is None else int(counters[0])
+
+
+def _resume(array: ScoredArray, folder: ModelFolder) -> list[dict[str, float]]:
+    """Takes over the folder's state, where there is one: the scorings that it has behind it."""
+    if not folder.state.exists():
+        return []
+    array.load(folder.state)
+    state = array.array.state
+    # A scoring counts once the state after it is saved: losses have then been read, and none is summed up since.
+    settled = state.images_seen - 1 if state.watch.unread else state.images_seen
+    return [row for row in read_metrics(folder.metrics) if row["images_seen"] <= settled]
 
 
 def _follow(schedule: Schedule, array: ScoredArray, images: int) -> None:
@@ -151,9 +156,9 @@ def _metrics_row(report: LaneReport) -> dict[str, float]:
 
 
 def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
-    """The whole table of scorings, anew and atomically."""
+    """The whole table of scorings, anew and atomically; NaN where a row lacks a column, as an older version's do."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), restval="nan")
     writer.writeheader()
     writer.writerows(rows)
     partial = path.with_name(path.name + ".partial")

@@ -179,6 +179,13 @@ def test_a_members_move_does_not_depend_on_those_of_another_structure():
     assert planned([*others, *members])[8:] == planned(members)
 
 
+def test_a_members_move_does_not_depend_on_those_between_it_and_the_best():
+    members = members_of([float(i) for i in range(9)])
+    fewer = [*members[:4], *members[5:]]
+    assert copying(planned(members)).keys() == {7, 8}
+    assert planned(fewer)[-2:] == planned(members)[-2:]
+
+
 @pytest.mark.parametrize("probability", [0.0, 0.25, 1.0])
 def test_whatever_is_explored_lies_in_its_range_and_on_its_grid(probability):
     settings = PopulationConfig(resample_probability=probability)
@@ -193,6 +200,7 @@ def test_whatever_is_explored_lies_in_its_range_and_on_its_grid(probability):
         assert min(abs(lane.label_smoothing - k / 10) for k in range(4)) < 1e-12
         assert lane.label_smoothing <= 0.3
         assert changes
+        assert not any("width" in said for said in changes)
     assert seen["lane.beta1"] == {0.0, 0.5, 0.9}
     assert seen["lane.discriminator_steps"] == {1, 2, 3, 4, 5}
     assert seen["lane.generator_steps"] == {1, 5, 9}

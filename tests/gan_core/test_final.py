@@ -356,6 +356,13 @@ def test_metrics_read_as_they_were_written(tmp_path):
         assert [float(row["images_seen"]) for row in csv.DictReader(file)] == [26, 52]
 
 
+def test_rows_of_versions_with_other_columns_stand_in_one_table(tmp_path):
+    path = tmp_path / "metrics.csv"
+    write_metrics(path, [{"images_seen": 26, "old": 1.0}, {"images_seen": 52, "new": 2.0}])
+    expected = [{"images_seen": 26, "old": 1.0, "new": math.nan}, {"images_seen": 52, "old": math.nan, "new": 2.0}]
+    assert repr(read_metrics(path)) == repr(expected)
+
+
 def test_tensors_read_as_they_were_written_and_leave_one_file(tmp_path):
     tensors = {"a": torch.arange(6.0).view(2, 3).T, "b": torch.tensor([math.nan, -0.0], dtype=torch.float64)}
     save_tensors(tmp_path / "tensors", {"a": torch.zeros(1)})
