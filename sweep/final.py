@@ -32,7 +32,7 @@ from results.export import DEFAULT_PRECISION, ExportedConfiguration
 from results.plots import draw_samples
 from results.store import ResultsError, exclusive, write_atomically
 from search_spaces.space import read_yaml
-from sweep.spec import objectives
+from sweep.objectives import objectives
 
 INTERRUPTED = 130
 PICTURED_SAMPLES = 64

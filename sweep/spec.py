@@ -1,6 +1,5 @@
 """SweepSpec: one frozen description of a sweep, read from YAML; the only input of a run. Loads without torch or Ray."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -10,15 +9,17 @@ from typing import Any, Literal
 import yaml
 
 from gan_core.conditions import Conditions, Execution, Precision, ScoringConfig, parse_section
-from gan_core.config import HYPERPARAMETERS, LARGEST_SEED, InputError, nearest
-from gan_core.dataset_name import LABELLED_KINDS, DatasetName, parse_dataset_name
+from gan_core.config import HYPERPARAMETERS, LARGEST_SEED, InputError
 from gan_core.health import HealthConfig
 from results.store import SEEDS_APART
-from search_spaces.space import SearchSpace, check_keys, parse_yaml, read_yaml
+from search_spaces.space import SearchSpace, check_keys, read_yaml
+from sweep.assignments import assign, parse_assignment, parse_mapping
 from sweep.budget import Budget
 from sweep.confirmation import ConfirmConfig
 from sweep.ladder import Ladder
+from sweep.objectives import check_objectives
 from sweep.population import PopulationConfig
+from sweep.resources import Resources
 from sweep.samplers import SamplerConfig, check_sampler
 from sweep.trackers import Tracking, parse_tracking, plain_tracking
 
@@ -45,45 +46,10 @@ PARTS = (
     "population",
     *SECTIONS,
 )  # not taken as they are
-COSTS = ("seconds",)  # objectives that are no scores: what a trial costs
-
-
-def objectives(dataset: DatasetName) -> tuple[str, ...]:
-    """The scores of a data set that can be minimised; `fidelity` first."""
-    if dataset.value_size == 1:
-        return ("fidelity", "wasserstein", "energy", "mean_error", "deviation_error")
-    if dataset.value_size == 2:
-        return ("fidelity", "energy", "mode_jsd")
-    of_classes = ("class_kl",) if dataset.kind in (*LABELLED_KINDS, "images") else ()
-    of_triangles = ("triangle_distance",) if dataset.kind == "polygons" else ()
-    return ("fidelity", "fid", "kid", *of_classes, *of_triangles)
 
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What one cohort is given. gpus_per_cohort: `auto` (one GPU where there are any, else none) or a number, fractions
-    allowed (0.25: four cohorts share a GPU).
-    """
-
-    gpus_per_cohort: float | str = "auto"
-    cpus_per_cohort: float = 1
-
-    def __post_init__(self) -> None:
-        gpus, cpus = self.gpus_per_cohort, self.cpus_per_cohort
-        if gpus != "auto" and (not _is_number(gpus) or float(gpus) < 0):
-            raise InputError(f"resources.gpus_per_cohort must be 'auto' or a number of at least 0, got {gpus!r}")
-        if gpus != "auto" and float(gpus) > 1 and not float(gpus).is_integer():
-            raise InputError(f"resources.gpus_per_cohort above 1 must be whole, got {gpus!r}")
-        if not _is_number(cpus) or cpus <= 0:
-            raise InputError(f"resources.cpus_per_cohort must be a number above 0, got {cpus!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,26 +107,13 @@ class SweepSpec:
             raise InputError(f"data_root must be a folder, got {self.data_root!r}")
         if not isinstance(self.skip_corrupt_images, bool):
             raise InputError(f"skip_corrupt_images must be true or false, got {self.skip_corrupt_images!r}")
-        self._check_objectives()
+        check_objectives(self.objectives, self.space.base.structure.dataset)
         if self.population and (self.confirm.top or len(self.objectives) > 1):
             raise InputError(
                 "a population has one objective and no confirm: its winner is a schedule; drop one of them"
             )
         check_sampler(self.sampler, self.space, self.trials, len(self.known_points), len(self.objectives))
         self.conditions()  # which checks what is its own
-
-    def _check_objectives(self) -> None:
-        dataset = self.space.base.structure.dataset
-        known = objectives(parse_dataset_name(dataset))
-        if not self.objectives:
-            raise InputError(f"objective must name at least one score: {', '.join(known)}")
-        for place, name in enumerate(self.objectives):
-            allowed = (*known, *COSTS) if place else known
-            if name not in allowed:
-                where = "a further objective" if place else "objective"
-                raise InputError(f"unknown {where} {name!r} on {dataset}; {nearest(str(name), allowed)}")
-            if name in self.objectives[:place]:
-                raise InputError(f"objective {name!r} stands twice; name each once")
 
     @property
     def objective(self) -> str:
@@ -226,11 +179,11 @@ class SweepSpec:
         values = dict(values)
         fixed: dict[str, Any] = {}
         for assignment in assignments:
-            key, value = _parse_assignment(assignment)
+            key, value = parse_assignment(assignment)
             if key in HYPERPARAMETERS and key != "seed":
                 fixed[key] = value
             else:
-                _assign(values, key, value)
+                assign(values, key, value)
         keys = [f.name for f in fields(cls) if f.name != "objectives"]
         check_keys(values, (*keys, "objective"), "the spec")
         given: dict[str, Any] = {k: v for k, v in values.items() if k not in PARTS}
@@ -240,7 +193,7 @@ class SweepSpec:
         if "ladder" in values:
             given["ladder"] = _parse_ladder(values["ladder"], cls.ladder)
         if "resources" in values:
-            part = _mapping(values["resources"], ("gpus_per_cohort", "cpus_per_cohort"), "resources")
+            part = parse_mapping(values["resources"], ("gpus_per_cohort", "cpus_per_cohort"), "resources")
             given["resources"] = Resources(**part)
         if "objective" in values:
             named = values["objective"]
@@ -319,7 +272,7 @@ def _plain_population(population: PopulationConfig | None) -> dict[str, Any] | N
 
 
 def _parse_ladder(value: Any, default: Ladder) -> Ladder:
-    part = _mapping(value, tuple(f.name for f in fields(Ladder)), "ladder")
+    part = parse_mapping(value, tuple(f.name for f in fields(Ladder)), "ladder")
     rungs = part.get("rungs_images", default.rungs_images)
     if not isinstance(rungs, list | tuple):
         raise InputError(f"ladder.rungs_images must be a list of whole numbers, got {rungs!r}")
@@ -330,36 +283,6 @@ def _parse_points(value: Any) -> tuple[Mapping[str, Any], ...]:
     if not isinstance(value, list | tuple):
         raise InputError(f"enqueue must list mappings of dotted names to values, got {value!r}")
     return tuple(value)
-
-
-def _mapping(value: Any, known: tuple[str, ...], where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InputError(f"{where} must map {', '.join(known)} to values, got {value!r}")
-    check_keys(value, known, where)
-    return value
-
-
-def _parse_assignment(assignment: str) -> tuple[str, Any]:
-    key, equals, text = assignment.partition("=")
-    if not equals or not key:
-        raise InputError(f"--set needs KEY=VALUE, got {assignment!r}; for example --set trials=8")
-    return key.strip(), parse_yaml(f"value: {text}", f"--set {key}")["value"]
-
-
-def _assign(values: dict[str, Any], key: str, value: Any) -> None:
-    head, dot, rest = key.partition(".")
-    if head in HYPERPARAMETER_GROUPS:
-        raise InputError(f"unknown hyperparameter {key!r}; {nearest(key, HYPERPARAMETERS)}")
-    if not dot:
-        values[key] = value
-        return
-    inner = values.get(head, {})
-    if not isinstance(inner, Mapping):
-        raise InputError(f"--set {key}: {head} is {inner!r} and has no key {rest!r}")
-    values[head] = {**inner, rest: value}
-
-
-HYPERPARAMETER_GROUPS = {name.partition(".")[0] for name in HYPERPARAMETERS if "." in name}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

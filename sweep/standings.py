@@ -11,9 +11,10 @@ from results.store import JsonLines, ResultsError, RunFolder
 from sweep.budget import Cost
 from sweep.confirmation import run_number, trial_and_replicate
 from sweep.ladder import Change, Reached, Standing, Verdict
+from sweep.objectives import COSTS
 from sweep.population import Member, Move, plan
 from sweep.seeds import derived_seed
-from sweep.spec import COSTS, SweepSpec
+from sweep.spec import SweepSpec
 
 BASELINE = "baseline, never pruned"  # how a reason begins where trial 0 went on although its rank was too low
 

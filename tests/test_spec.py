@@ -11,7 +11,9 @@ from gan_core.config import LARGEST_SEED, InputError
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.health import HealthConfig
 from search_spaces.space import SearchSpace, shipped_spaces
-from sweep.spec import LARGEST_AUTO_COHORT, Resources, SweepSpec, objectives
+from sweep.objectives import objectives
+from sweep.resources import Resources
+from sweep.spec import LARGEST_AUTO_COHORT, SweepSpec
 
 SPEC_KEYS = [
     "name",

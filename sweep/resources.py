@@ -1,0 +1,30 @@
+"""Resources: what one cohort is given of a machine."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from gan_core.config import InputError
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one cohort is given. gpus_per_cohort: `auto` (one GPU where there are any, else none) or a number, fractions
+    allowed (0.25: four cohorts share a GPU).
+    """
+
+    gpus_per_cohort: float | str = "auto"
+    cpus_per_cohort: float = 1
+
+    def __post_init__(self) -> None:
+        gpus, cpus = self.gpus_per_cohort, self.cpus_per_cohort
+        if gpus != "auto" and (not _is_number(gpus) or float(gpus) < 0):
+            raise InputError(f"resources.gpus_per_cohort must be 'auto' or a number of at least 0, got {gpus!r}")
+        if gpus != "auto" and float(gpus) > 1 and not float(gpus).is_integer():
+            raise InputError(f"resources.gpus_per_cohort above 1 must be whole, got {gpus!r}")
+        if not _is_number(cpus) or cpus <= 0:
+            raise InputError(f"resources.cpus_per_cohort must be a number above 0, got {cpus!r}")
