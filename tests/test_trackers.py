@@ -203,6 +203,8 @@ def test_wherever_a_writer_of_events_was_killed_the_next_owner_loses_and_doubles
         assert event_file.whole_records(path)[0] == 4
     assert seen_by_tensorboard(folder)[0] == wanted
     assert len(cuts) > 70
+    path.write_bytes(whole + bytes(100))  # what a power cut may leave
+    assert event_file.whole_records(path) == (4, len(whole))
 
 
 def test_the_events_hold_the_picture_of_each_best_rung(folder):
