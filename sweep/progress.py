@@ -178,6 +178,8 @@ def _duration(seconds: float) -> str:
 
 def _device_hours(seconds: float) -> str:
     hours = seconds / 3600
+    if hours < 0.1:
+        return f"{seconds / 60:.1f} device-minutes"
     return f"{hours:.2f} device-hours" if hours < 10 else f"{hours:,.0f} device-hours"
 
 

@@ -204,3 +204,10 @@ def test_no_rate_and_no_trial_left_is_no_guess(clock):
 
 def test_a_snapshot_without_the_newer_fields_is_one():
     assert (START.device_seconds, START.budget_left, START.notes) == (0.0, "", ())
+
+
+def test_what_is_spent_has_digits_that_say_something(clock):
+    shown = watch(io.StringIO())
+    shown.show(START)
+    spent = {seconds: shown._facts(replace(START, device_seconds=seconds))["spent"] for seconds in (36.0, 431.0, 9e4)}
+    assert spent == {36.0: "0.6 device-minutes", 431.0: "0.12 device-hours", 9e4: "25 device-hours"}
