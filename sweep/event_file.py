@@ -48,13 +48,15 @@ def record(content: bytes) -> bytes:
 
 
 def whole_records(path: Path) -> tuple[int, int]:
-    """How many whole records a file has, and where they end, in bytes: a killed writer may have left part of one."""
+    """How many whole records a file has, and where they end, in bytes: a killed writer may have left part of one, and a
+    power cut zeros.
+    """
     count = end = 0
     size_bytes = path.stat().st_size
     with path.open("rb") as file:
         while len(head := file.read(HEAD_BYTES)) == HEAD_BYTES:
-            (length,) = struct.unpack_from("<Q", head)
-            if end + HEAD_BYTES + length + TAIL_BYTES > size_bytes:
+            length, checksum = struct.unpack("<QI", head)
+            if checksum != masked_checksum(head[:8]) or end + HEAD_BYTES + length + TAIL_BYTES > size_bytes:
                 break
             end += HEAD_BYTES + length + TAIL_BYTES
             count += 1

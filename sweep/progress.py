@@ -1,6 +1,7 @@
 """What a person watches while a sweep runs: a live view in a terminal, plain lines elsewhere."""
 
 import math
+import os
 import sys
 import time
 from collections import deque
@@ -16,11 +17,17 @@ if TYPE_CHECKING:
 
 LIVE_SECONDS, PLAIN_SECONDS = 0.5, 5.0  # between two updates
 RATE_WINDOW_SECONDS = 20.0
+LONGEST_LINE = 120  # characters of a plain line; what matters least is left out
+PANEL_BAR = 50  # characters: with its label, less than a terminal of 80 columns has
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Where a sweep stands. images: real images shown to all lanes so far; best: of the best trial, or None."""
+    """Where a sweep stands. images: real images shown to all lanes so far; best: of the best trial, or None.
+
+    device_seconds: all lanes' shares of training and scoring, together; budget_left: what a person set as a limit, in
+    words ("1:10 of 2:00 hours"), or nothing; notes: what went wrong beside the trials, each a line that stays.
+    """
 
     trials: int
     done: int
@@ -39,17 +46,22 @@ class Snapshot:
 
 
 class Watch:
-    """Shows snapshots of a sweep. Use as a context; `show` is cheap to call often where `due` says so."""
+    """Shows snapshots of a sweep. Use as a context; `show` is cheap to call often where `due` says so.
+
+    In a terminal that can move its cursor, a panel that fits 80 columns; in a file, a pipe or a notebook, a line of at
+    most LONGEST_LINE characters every PLAIN_SECONDS, without rich.
+    """
 
     def __init__(self, ladder: Ladder, objective: str, searched: list[str], stream: TextIO | None = None) -> None:
         self.ladder, self.objective, self.searched = ladder, objective, searched
         self.stream = stream or sys.stdout
-        self.live = self.stream.isatty()
+        self.live = self.stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
         self._period = LIVE_SECONDS if self.live else PLAIN_SECONDS
         self._started = self._shown = time.monotonic()
         self._points: deque[tuple[float, int]] = deque()
         self._view: Any = None
-        self._last_line = ""
+        self._noted = 0
+        self._ended = False
 
     def __enter__(self) -> Self:
         self._started = time.monotonic()
@@ -74,7 +86,7 @@ class Watch:
     def say(self, text: str) -> None:
         """A line that stays."""
         if self._view is not None:
-            self._view.console.print(text, highlight=False)
+            self._view.console.print(text, highlight=False, markup=False)
         else:
             print(text, file=self.stream, flush=True)
 
@@ -84,15 +96,17 @@ class Watch:
         self._points.append((now, snapshot.images))
         while now - self._points[0][0] > RATE_WINDOW_SECONDS and len(self._points) > 2:
             self._points.popleft()
+        for note in snapshot.notes[self._noted :]:
+            self.say(f"gan-sweep: warning: {note}")
+        self._noted = max(self._noted, len(snapshot.notes))
         finished = snapshot.done == snapshot.trials
-        if not self.due() and not finished:
+        if self._ended or not (self.due() or finished):
             return
-        self._shown = now
+        self._shown, self._ended = now, finished
         if self._view is not None:
             self._view.update(self._panel(snapshot))
-        elif (line := self._line(snapshot)) != self._last_line:
-            self._last_line = line
-            print(line, file=self.stream, flush=True)
+        else:
+            self.say(self._line(snapshot))
 
     def images_per_second(self) -> float:
         """Over the last RATE_WINDOW_SECONDS, all lanes together."""
@@ -100,9 +114,12 @@ class Watch:
         return (after - before) / (end - start) if end > start else 0.0
 
     def seconds_left(self, snapshot: Snapshot) -> float:
-        """A guess, NaN until there is a rate. A trial that is training is taken to be half done, and those that wait to
-        cost what the others do; before any has ended, the ladder's expectation stands for that.
+        """A guess, NaN until there is a rate, and when nothing is left. A trial that is training is taken to be half
+        done, and those that wait to cost what the others do; before any has ended, the ladder's expectation stands for
+        that.
         """
+        if snapshot.done == snapshot.trials:
+            return math.nan
         begun = snapshot.done + snapshot.running / 2
         expected = self.ladder.expected_images(snapshot.trials) - snapshot.images
         if snapshot.done:
@@ -111,43 +128,61 @@ class Watch:
         return max(0.0, expected) / rate if rate > 0 else math.nan
 
     def _facts(self, snapshot: Snapshot) -> dict[str, str]:
-        counts = snapshot.outcomes
-        trials = f"{snapshot.done}/{snapshot.trials} done, {snapshot.running} running, {counts['pruned']} pruned"
-        trials += f", {counts['diverged']} diverged"
-        trials += "".join(f", {counts[end]} {end}" for end in ("collapsed", "failed") if counts[end])
+        """What there is to say, what matters most first; nothing where there is nothing."""
         best = "none yet"
         if snapshot.best_trial is not None:
-            best = f"{snapshot.best_score:.4g} (trial {snapshot.best_trial}"
-            if math.isfinite(snapshot.baseline_score):
-                best += f"; defaults {snapshot.baseline_score:.4g}"
-            best += ")"
-        left = self.seconds_left(snapshot)
-        speed = f"{self.images_per_second():,.0f} images/s"
-        speed += f", about {_duration(left)} left" if math.isfinite(left) else ""
-        return {"trials": trials, f"best {self.objective}": best, "speed": speed}
+            best = f"{snapshot.best_score:.4g} (trial {snapshot.best_trial})"
+        left, ended = self.seconds_left(snapshot), ("pruned", "diverged", "collapsed", "failed")
+        counts = {end: snapshot.outcomes.get(end, 0) for end in ended}
+        facts = {
+            "trials": f"{snapshot.done}/{snapshot.trials} done, {snapshot.running} running",
+            f"best {self.objective}": best,
+            "budget left": snapshot.budget_left,
+            "time left": f"about {_duration(left)}" if math.isfinite(left) else "",
+            "spent": _device_hours(snapshot.device_seconds) if snapshot.device_seconds else "",
+            "defaults": f"{snapshot.baseline_score:.4g}" if math.isfinite(snapshot.baseline_score) else "",
+            "ended early": ", ".join(f"{count} {end}" for end, count in counts.items() if count),
+            "speed": f"{self.images_per_second():,.0f} images/s",
+        }
+        return {name: fact for name, fact in facts.items() if fact}
 
     def _line(self, snapshot: Snapshot) -> str:
-        elapsed = _duration(time.monotonic() - self._started)
-        return f"[{elapsed}] " + "; ".join(f"{k} {v}" for k, v in self._facts(snapshot).items())
+        line = f"[{_duration(time.monotonic() - self._started)}]"
+        for number, (name, fact) in enumerate(self._facts(snapshot).items()):
+            part = f"{'; ' if number else ' '}{name} {fact}"
+            if number < 2 or len(line) + len(part) <= LONGEST_LINE:
+                line += part
+        return line
 
     def _panel(self, snapshot: Snapshot) -> "RenderableType":
         from rich.progress_bar import ProgressBar
         from rich.table import Table
+        from rich.text import Text
 
-        facts = Table.grid(padding=(0, 2))
-        facts.add_row("sweep", ProgressBar(total=snapshot.trials, completed=snapshot.done, width=50))
-        for name, value in self._facts(snapshot).items():
-            facts.add_row(name, value)
+        panel = Table.grid(padding=(0, 2))
+        panel.add_column(no_wrap=True)
+        panel.add_column()
+        panel.add_row("sweep", ProgressBar(total=snapshot.trials, completed=snapshot.done, width=PANEL_BAR))
+        for name, fact in self._facts(snapshot).items():
+            panel.add_row(name, Text(fact))
         config = {name: snapshot.best_config[name] for name in self.searched if name in snapshot.best_config}
         if config:
-            facts.add_row("with", ", ".join(f"{k.rpartition('.')[2]} {_short(v)}" for k, v in config.items()))
-        facts.add_row("elapsed", _duration(time.monotonic() - self._started))
-        return facts
+            panel.add_row("with", Text(", ".join(f"{k.rpartition('.')[2]} {_short(v)}" for k, v in config.items())))
+        panel.add_row("elapsed", _duration(time.monotonic() - self._started))
+        return panel
 
 
 def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    return f"{whole // 60}:{whole % 60:02d}"
+    """Minutes and seconds, with hours where there are any: 0:38, 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def _device_hours(seconds: float) -> str:
+    hours = seconds / 3600
+    if hours < 0.1:
+        return f"{seconds / 60:.1f} device-minutes"
+    return f"{hours:.2f} device-hours" if hours < 10 else f"{hours:,.0f} device-hours"
 
 
 def _short(value: Any) -> str:
