@@ -45,7 +45,7 @@ class Budget:
                 return f"budget.{name} of {limit:g} is spent"
         return None
 
-    def left(self, cost: Cost) -> str:
+    def used(self, cost: Cost) -> str:
         """What is used of each limit, in words: `0.35 of 2 hours`; empty where there is none."""
         words = {"hours": "hours", "device_hours": "device-hours", "images": "images"}
         return ", ".join(f"{used:.3g} of {limit:g} {words[name]}" for name, used, limit in self._limits(cost) if limit)

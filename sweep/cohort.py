@@ -230,20 +230,23 @@ class CohortRun:
         self.rung += 1
 
     def _exchange(self, verdicts: Mapping[int, Verdict]) -> None:
+        """Lanes of a population take over others' states, in memory, or where arrays were split, from the disk."""
+        if all(verdicts[trial].change is None for trial in self.trials):
+            return
+        places = {t: place for group in self._groups for t, place in zip(group.trials, group.places, strict=True)}
         for group in self._groups:
-            changes = [verdicts[trial].change for trial in group.trials]
-            if all(change is None for change in changes):
-                continue
-            places, configs = list(group.places), []
-            for lane, (trial, change) in enumerate(zip(group.trials, changes, strict=True)):
+            sources = []
+            for trial in group.trials:
+                change = verdicts[trial].change
+                sources.append(trial if change is None else change.source)
                 if change is not None:
                     self._configs[trial] = change.config
-                    places[lane] = group.places[group.trials.index(change.source)]
-                configs.append(self._configs[trial])
-            if group.array is not None:
-                sources = [t if c is None else c.source for t, c in zip(group.trials, changes, strict=True)]
-                group.array.take_over([group.trials.index(source) for source in sources], configs)
-            group.places = places
+            if set(sources) <= set(group.trials) and group.array is not None:
+                lanes = [group.trials.index(source) for source in sources]
+                group.array.take_over(lanes, [self._configs[trial] for trial in group.trials])
+            else:
+                group.array = None
+            group.places = [places[source] for source in sources]
 
     def _draw(self, trials: list[int], array: TrainableArray, reports: list[LaneReport]) -> None:
         """A picture of each trial's samples, and its generator, at its best rung so far."""

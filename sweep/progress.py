@@ -25,8 +25,9 @@ PANEL_BAR = 50  # characters: with its label, less than a terminal of 80 columns
 class Snapshot:
     """Where a sweep stands. images: real images shown to all lanes so far; best: of the best trial, or None.
 
-    device_seconds: all lanes' shares of training and scoring, together; budget_left: what a person set as a limit, in
-    words ("1:10 of 2:00 hours"), or nothing; notes: what went wrong beside the trials, each a line that stays.
+    device_seconds: all lanes' shares of training and scoring, together; budget_used: of the limits that a person set,
+    in words, or nothing; confirmations: that are asked for, confirmed: of these that have ended; notes: what went wrong
+    beside the trials, each a line that stays.
     """
 
     trials: int
@@ -39,7 +40,7 @@ class Snapshot:
     best_config: dict[str, Any]
     baseline_score: float
     device_seconds: float = 0.0
-    budget_left: str = ""
+    budget_used: str = ""
     confirmations: int = 0
     confirmed: int = 0
     notes: tuple[str, ...] = ()
@@ -99,7 +100,7 @@ class Watch:
         for note in snapshot.notes[self._noted :]:
             self.say(f"gan-sweep: warning: {note}")
         self._noted = max(self._noted, len(snapshot.notes))
-        finished = snapshot.done == snapshot.trials
+        finished = snapshot.done == snapshot.trials and snapshot.confirmed == snapshot.confirmations
         if self._ended or not (self.due() or finished):
             return
         self._shown, self._ended = now, finished
@@ -132,16 +133,17 @@ class Watch:
         best = "none yet"
         if snapshot.best_trial is not None:
             best = f"{snapshot.best_score:.4g} (trial {snapshot.best_trial})"
-        left, ended = self.seconds_left(snapshot), ("pruned", "diverged", "collapsed", "failed")
+        left, ended = self.seconds_left(snapshot), ("pruned", "diverged", "collapsed", "failed", "out_of_memory")
         counts = {end: snapshot.outcomes.get(end, 0) for end in ended}
         facts = {
             "trials": f"{snapshot.done}/{snapshot.trials} done, {snapshot.running} running",
             f"best {self.objective}": best,
-            "budget left": snapshot.budget_left,
+            "confirmed": f"{snapshot.confirmed}/{snapshot.confirmations}" if snapshot.confirmations else "",
+            "budget used": snapshot.budget_used,
             "time left": f"about {_duration(left)}" if math.isfinite(left) else "",
             "spent": _device_hours(snapshot.device_seconds) if snapshot.device_seconds else "",
             "defaults": f"{snapshot.baseline_score:.4g}" if math.isfinite(snapshot.baseline_score) else "",
-            "ended early": ", ".join(f"{count} {end}" for end, count in counts.items() if count),
+            "ended early": ", ".join(f"{count} {end.replace('_', ' ')}" for end, count in counts.items() if count),
             "speed": f"{self.images_per_second():,.0f} images/s",
         }
         return {name: fact for name, fact in facts.items() if fact}

@@ -9,9 +9,8 @@ What is on disk, in the order in which it is written, each file synced before th
 """
 
 import math
-import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -23,6 +22,7 @@ from results.rows import DEAD, Outcome, ResultRow
 from results.store import OLD_OWNER_SECONDS, JsonLines, RunFolder, exclusive
 from sweep.cohort import LONGEST_REASON, Cohort
 from sweep.confirmation import trial_and_replicate
+from sweep.kept_files import KeptFiles
 from sweep.ladder import Verdict
 from sweep.progress import Snapshot
 from sweep.proposals import Proposals
@@ -48,6 +48,7 @@ class LaneStudy:
         self._rows_file, self._cohorts_file = JsonLines(folder.rows), JsonLines(folder.cohorts)
         self._proposals = Proposals(spec, folder)
         self._standings = Standings(spec, folder)
+        self._kept = KeptFiles(self._standings, folder, spec.keep_checkpoints)
         self._code = code_version()
         self._identities: dict[int, int] = {}  # trial -> its id in Optuna's storage
         self._cohorts: dict[int, Cohort] = {}
@@ -55,7 +56,6 @@ class LaneStudy:
         self._images: dict[int, int] = {}  # run -> images seen, between rungs
         self._failures: dict[int, str] = {}  # cohort -> what its process last raised
         self._handed_out: set[int] = set()
-        self._stored: set[int] = set()  # trials that have ended and of which something is kept
         self._trackers = open_trackers(spec.tracking, folder, spec.plain())
         self._catch_up()
         self._before_seconds, self._began = self._standings.elapsed_seconds, time.monotonic()
@@ -221,12 +221,12 @@ class LaneStudy:
         standings = self._standings
         trials = standings.trials
         ends = [standings.rows[t][-1].outcome for t in trials if standings.ended(t)]
-        cost, best = self._cost(), standings.best
+        cost, best, over, confirm = self._cost(), standings.best, standings.search_ended, self.spec.confirm
         row = None if best is None else standings.rows[best][-1]
         base = standings.rows[0][-1] if standings.rows.get(0) else None
         confirming = [run for run in standings.rows if trial_and_replicate(run)[1]]
         return Snapshot(
-            trials=self.spec.trials,
+            trials=len(trials) if over else self.spec.trials,
             done=len(ends),
             running=sum(not standings.ended(run) for c in self._handed_out for run in self._cohorts[c].trials),
             outcomes={str(outcome): ends.count(outcome) for outcome in Outcome if outcome is not Outcome.RUNNING},
@@ -236,8 +236,8 @@ class LaneStudy:
             best_config=dict(row.hyperparameters) if row else {},
             baseline_score=base.best_score if base and base.outcome not in DEAD else math.nan,
             device_seconds=cost.device_seconds,
-            budget_left=self.spec.budget.left(cost),
-            confirmations=len(confirming),
+            budget_used=self.spec.budget.used(cost),
+            confirmations=len(standings.wanted_confirmations()) if over else confirm.top * confirm.seeds,
             confirmed=sum(standings.ended(run) for run in confirming),
             notes=tuple(self._trackers.notes),
         )
@@ -308,33 +308,12 @@ class LaneStudy:
         self._proposals.sync()
         for row in rows:
             self._track(row)
-        for cohort in {row.cohort for row in rows}:
-            self._forget_checkpoint(cohort)
-        self._forget_overtaken({row.trial for row in rows if row.replicate == 0})
+        self._kept.settle({row.cohort: self._cohorts[row.cohort].trials for row in rows})
 
     def _track(self, row: ResultRow) -> None:
         """Logs a row of the search; confirmations are in the table alone."""
         if row.replicate == 0:
             self._trackers.row(row)
-
-    def _forget_checkpoint(self, cohort: int) -> None:
-        """Removes what a cohort would go on from, once all its trials have ended."""
-        if all(self._standings.ended(run) for run in self._cohorts[cohort].trials):
-            shutil.rmtree(self.folder.checkpoint(cohort), ignore_errors=True)
-
-    def _forget_overtaken(self, trials: Iterable[int]) -> None:
-        """Keeps the best generator and the last state of the best `keep_checkpoints` trials that have ended."""
-        rows = self._standings.rows
-        self._stored |= {trial for trial in trials if self._standings.ended(trial)}
-
-        def place(trial: int) -> tuple[bool, float, int]:
-            last = rows[trial][-1]
-            useless = last.outcome in DEAD or math.isnan(last.best_score)
-            return useless, math.inf if useless else last.best_score, trial
-
-        for trial in sorted(self._stored, key=place)[self.spec.keep_checkpoints :]:
-            shutil.rmtree(self.folder.trial_checkpoint(trial), ignore_errors=True)
-            self._stored.discard(trial)
 
     def _tell(self, row: ResultRow) -> None:
         """Lets Optuna know of a trial's row. Trial 0 goes on where another would be pruned, but Optuna hears of it what
@@ -361,11 +340,10 @@ class LaneStudy:
             self._track(row)
         for identity, broken in refused:
             self._proposals.refuse(identity, broken)
-        for number, cohort in self._cohorts.items():
-            self._forget_checkpoint(number)
+        for cohort in self._cohorts.values():
             self._recall_changes(cohort)
+        self._kept.settle({number: cohort.trials for number, cohort in self._cohorts.items()})
         self._proposals.forget_all_but([*self._identities.values()])
-        self._forget_overtaken(t for t in self._standings.trials if self.folder.trial_checkpoint(t).exists())
 
     def _recall_changes(self, cohort: Cohort) -> None:
         """What is in force in a population, after the last rung at which all its lanes were judged."""

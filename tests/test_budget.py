@@ -14,7 +14,7 @@ def cost(hours: float = 0.0, device_hours: float = 0.0, images: int = 0, best: f
 
 def test_without_limits_nothing_is_ever_spent():
     assert Budget().spent(cost(1e6, 1e9, 10**15, -1e9)) is None
-    assert Budget().left(cost(1.0)) == ""
+    assert Budget().used(cost(1.0)) == ""
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,8 @@ def test_whichever_comes_first_ends_it():
     assert budget.spent(cost(hours=11, images=1, best=5)) == "budget.hours of 10 is spent"
 
 
-def test_what_is_left_is_said_for_each_limit():
-    text = Budget(hours=2, device_hours=8, images=1e6).left(cost(0.5, 1.25, 250_000))
+def test_what_is_used_is_said_for_each_limit():
+    text = Budget(hours=2, device_hours=8, images=1e6).used(cost(0.5, 1.25, 250_000))
     assert text == "0.5 of 2 hours, 1.25 of 8 device-hours, 2.5e+05 of 1e+06 images"
 
 

@@ -46,7 +46,7 @@ FULL = Snapshot(
     best_config=CONFIG,
     baseline_score=66.81,
     device_seconds=431.0,
-    budget_left="1:10 of 2:00 hours",
+    budget_used="1:10 of 2:00 hours",
 )
 
 
@@ -100,7 +100,7 @@ def test_the_panel_says_what_is_spent_and_what_is_left(clock):
     assert shown["trials"] == "612/1024 done, 256 running"
     assert shown["best fidelity"] == "3.812 (trial 512)"
     assert shown["defaults"] == "66.81"
-    assert shown["budget left"] == "1:10 of 2:00 hours"
+    assert shown["budget used"] == "1:10 of 2:00 hours"
     assert shown["spent"] == "0.12 device-hours"
     assert shown["ended early"] == "480 pruned, 20 diverged, 7 collapsed, 5 failed"
     assert shown["speed"] == "1,000,000 images/s"
@@ -121,7 +121,7 @@ def test_a_plain_line_is_never_longer_than_its_limit_and_says_first_what_matters
     line = shown._line(FULL)
     assert len(line) <= LONGEST_LINE
     assert line.startswith(
-        "[1:06:40] trials 612/1024 done, 256 running; best fidelity 3.812 (trial 512); budget left 1:10 of 2:00 hours"
+        "[1:06:40] trials 612/1024 done, 256 running; best fidelity 3.812 (trial 512); budget used 1:10 of 2:00 hours"
     )
     longest = max(len(shown._line(replace(FULL, images=10**n, device_seconds=10.0**n))) for n in range(12))
     assert 100 < longest <= LONGEST_LINE
@@ -203,7 +203,7 @@ def test_no_rate_and_no_trial_left_is_no_guess(clock):
 
 
 def test_a_snapshot_without_the_newer_fields_is_one():
-    assert (START.device_seconds, START.budget_left, START.notes) == (0.0, "", ())
+    assert (START.device_seconds, START.budget_used, START.notes) == (0.0, "", ())
 
 
 def test_what_is_spent_has_digits_that_say_something(clock):
