@@ -155,7 +155,8 @@ class ScoredArray:
         return self.array.generate(latents)[self._place(lane)].float().cpu().numpy()
 
     def save(self, path: Path) -> None:
-        """Writes all that training needs to go on, atomically."""
+        """Writes all that training needs to go on, atomically; also with other lane parameters, by `load_lanes`."""
+        self.array.settle_averages()
         living = torch.tensor(self._living, dtype=torch.int64)
         save_tensors(path, {**self.array.state.tensors(), "living": living})
 

@@ -258,13 +258,19 @@ def test_what_save_lane_writes_is_what_an_array_of_that_lane_saves(few: Few, sco
     assert_all_same(fresh.array, lane_results(alone.array))
 
 
-def test_lanes_by_files_with_other_parameters_go_on_as_if_they_had_taken_over(few: Few, scorer, tmp_path):
-    """Exploit and explore between arrays, in two processes even."""
+@pytest.mark.parametrize("whole", [False, True], ids=["save_lane", "save"])
+def test_lanes_by_files_with_other_parameters_go_on_as_if_they_had_taken_over(whole, few: Few, scorer, tmp_path):
+    """Exploit and explore between arrays, in two processes even; of an array in which nobody had an average."""
     data, before = few("digits"), plain("mlp")[:2]
     after = [changed(before[1], **PERTURBED[2], **SPECIAL["mlp"]), changed(before[1], ema_half_life_images=0.0)]
     array = scored(before, data, scorer, torch.float32, "eager")
     train(array.array, RUNG)
-    array.save_lane(1, tmp_path / "donor")
+    if whole:
+        alone = scored(before[1:], data, scorer, torch.float32, "eager")
+        train(alone.array, RUNG)
+        alone.save(tmp_path / "donor")
+    else:
+        array.save_lane(1, tmp_path / "donor")
     array.take_over([1, 1], after)
     other = scored(after, data, scorer, torch.float32, "eager")
     other.load_lanes([(tmp_path / "donor", 0)] * 2)
