@@ -190,6 +190,17 @@ def test_categorical_codes_are_scored_under_any_renaming(digits, digits_scorer):
     assert "class_accuracy" not in told
 
 
+def test_what_is_asked_for_is_no_noise_in_the_errors_of_conditional_and_coded_generators(digits, digits_scorer):
+    """Of a generator that mostly draws what it is asked: other latents hardly change its classes."""
+    codes = shared_choices(IMAGE_SAMPLES, 10)
+    for asked, networks in ((digits_scorer.asked, Asked(10, conditional=True)), (codes, Asked(10))):
+        lane = noisy(held_out_of(digits, asked), 0.4)
+        (told,), (untold,) = scores(digits_scorer, [lane], networks), scores(digits_scorer, [lane])
+        assert 0 < told["class_kl_error"] < 0.75 * untold["class_kl_error"]
+        assert told["fid_error"] < 0.95 * untold["fid_error"]
+        assert (told["fid"], told["class_kl"]) == (untold["fid"], untold["class_kl"])
+
+
 @pytest.mark.parametrize(("architecture", "codes"), [("cgan", 0), ("infogan", 4), ("infogan", 13)])
 def test_real_arrays_of_conditional_and_coded_families_are_scored(digits, architecture, codes):
     structure = StructureConfig(
@@ -255,6 +266,7 @@ def test_points_are_scored_without_bias_and_by_their_modes(name, modes, deviatio
     assert {lane["modes_covered"] for lane in found} == {lane["modes"] for lane in found} == {modes}
     assert np.mean([lane["high_quality_share"] for lane in found]) == pytest.approx(1 - math.exp(-4.5), abs=0.003)
     assert all(lane["fidelity"] == lane["energy"] for lane in found)
+    assert all(lane["fidelity_error"] == lane["energy_latent_error"] < lane["energy_error"] for lane in found)
 
 
 @pytest.mark.parametrize("name", ["ring", "grid"])

@@ -101,6 +101,17 @@ def test_where_the_first_order_vanishes_the_frechet_error_is_the_closed_form_of_
     assert 1 < ratio(errors, values) < 1.35
 
 
+@pytest.mark.parametrize("size", [1, 7])
+def test_a_lane_of_the_references_own_moments_has_exactly_the_error_of_the_second_order(size):
+    lane = drawn(30, size) @ drawn(size, size, seed=1)
+    mean, covariance = (moment[0] for moment in moments(lane[None]))
+    _, errors = frechet(lane[None], (mean, covariance))
+    spectrum = np.linalg.eigvalsh(covariance.numpy())
+    squares = 2.5 * np.square(spectrum).sum()  # 2 of the mean, 1/2 of the deviations along the axes
+    squares += sum(2 * (a * b / (a + b)) ** 2 for i, a in enumerate(spectrum) for b in spectrum[:i])
+    assert float(errors) == pytest.approx(math.sqrt(squares) / 30, rel=1e-6)
+
+
 def test_the_first_order_of_the_frechet_error_is_the_jackknifes():
     """Far from the reference; the distances without one sample each, by scipy's root of a matrix."""
     samples, (real_mean, real_covariance) = 2 + drawn(80, 3, seed=3) @ drawn(3, 3, seed=4), reference(3, 50)
@@ -239,6 +250,18 @@ def test_the_error_of_the_wasserstein_distance_is_the_spread_over_draws_and_too_
     samples, truth = 500, mixture("gaussian:0,1")
     lanes, quantiles = drawn(600, samples) * spread + shift, truth.quantiles(samples)
     assert least < ratio(wasserstein_error(lanes, quantiles), wasserstein_1d(lanes, quantiles)) < most
+
+
+def test_the_influence_on_the_wasserstein_distance_is_the_integral_of_the_sign_of_what_is_above():
+    """Piece by piece between all samples and quantiles, of which each sample passes those above it."""
+    samples, quantiles = drawn(7, seed=3).numpy() + 0.2, mixture("gaussian:0,1").quantiles(7).numpy()
+    ends = np.sort(np.concatenate((samples, quantiles)))
+    middles = (ends[1:] + ends[:-1]) / 2
+    signs = np.sign([(samples < x).sum() - (quantiles < x).sum() for x in middles])
+    assert set(signs) == {-1, 0, 1}
+    influence = [(np.diff(ends) * signs)[middles > x].sum() for x in samples]
+    found = wasserstein_error(torch.from_numpy(samples)[None], torch.from_numpy(quantiles))
+    assert found.item() == pytest.approx(np.std(influence, ddof=1) / math.sqrt(7), rel=1e-12)
 
 
 def test_the_error_of_the_wasserstein_distance_holds_for_shares_of_modes_far_apart():
