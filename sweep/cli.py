@@ -49,7 +49,14 @@ def run(options: argparse.Namespace) -> int:
     finished = folder.holds_run() and is_finished(spec, folder)
     signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
-        table = run_sweep(spec, folder.path, local=options.local, address=options.address, download=options.download)
+        table = run_sweep(
+            spec,
+            folder.path,
+            local=options.local,
+            address=options.address,
+            download=options.download,
+            extend=options.extend,
+        )
     except KeyboardInterrupt:
         again = shlex.join(["gan-sweep", *options.typed])
         print(f"\ninterrupted; what was reported is in {folder.path}. Go on with: {again}", file=sys.stderr)
@@ -164,9 +171,23 @@ def _spec(options: argparse.Namespace) -> Any:
             assignments.append(f"{key}={value if key == 'trials' else repr(str(value))}")
     if options.skip_corrupt_images:
         assignments.append("skip_corrupt_images=true")
-    if options.spec is None:
-        return SweepSpec.from_mapping({}, assignments)
-    return SweepSpec.from_yaml(options.spec, assignments)
+    given = options.spec
+    spec = SweepSpec.from_mapping({}, assignments) if given is None else SweepSpec.from_yaml(given, assignments)
+    return spec if options.warm_start is None else _warm_started(spec, options)
+
+
+def _warm_started(spec: Any, options: argparse.Namespace) -> Any:
+    """The spec with the best points of an earlier run; where the run is there already, with those it began with."""
+    from dataclasses import replace
+
+    from results.store import RunFolder
+    from sweep.spec import SweepSpec
+    from sweep.warm_start import best_points
+
+    folder = RunFolder(options.out or Path("runs") / spec.name)
+    if folder.holds_run():
+        return replace(spec, enqueue=SweepSpec.from_yaml(folder.spec).enqueue)
+    return replace(spec, enqueue=(*spec.enqueue, *best_points(options.warm_start, spec.space)))
 
 
 def _print_plan(spec: Any, local: bool) -> None:
@@ -263,6 +284,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_data_options(part)
     part.add_argument("--address", metavar="RAY", help="a running Ray cluster (host:port); without it one starts here")
     part.add_argument("--local", action="store_true", help="train in this process, without Ray")
+    extend = "go on with a run that is there with more trials, further rungs, another budget or other confirmations"
+    part.add_argument("--extend", action="store_true", help=extend)
+    warm = "try the best trials of this earlier run first, after trial 0"
+    part.add_argument("--warm-start", type=Path, metavar="RUN", help=warm)
     part.add_argument("--dry-run", action="store_true", help="print what would be done and its cost; start nothing")
 
     part = add("results", results, "Print a run's trials, best first.")

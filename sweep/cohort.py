@@ -263,6 +263,7 @@ class CohortRun:
         if self.rung == len(self.ladder) - 1:
             for lane, (trial, report) in enumerate(zip(trials, reports, strict=True)):
                 if report.death is None:
+                    self.folder.trial_checkpoint(trial).mkdir(parents=True, exist_ok=True)
                     array.save_lane(lane, self.folder.last_state(trial))
 
     def _finish(self, reports: list[LaneReport], partial_folder: Path, final: Path) -> None:

@@ -59,6 +59,6 @@ def run_local(
                 while not run.done:
                     run.advance()
                     watch.show(study.snapshot())
-        watch.show(study.snapshot())
     finally:
         study.close()
+    watch.show(study.snapshot())

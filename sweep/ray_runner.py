@@ -204,6 +204,7 @@ def _tune(
     )
     try:
         tuner.fit()
+        ray.get(study.close.remote())
         watch.show(ray.get(study.snapshot.remote()))
     except ray.exceptions.RayActorError as error:
         raise ResultsError(f"the study's process died; {folder.path} is whole, the same command goes on") from error
@@ -263,11 +264,8 @@ class _RemoteStudy:
 
     def __init__(self, study: Any) -> None:
         self._study = study
-        self._ray = importlib.import_module("ray")
+        self._get = importlib.import_module("ray").get
         self._noted, self._answer = 0, None
-
-    def _get(self, future: Any) -> Any:
-        return self._ray.get(future)
 
     def judge(self, cohort: int, rung: int, trials: list[int], reports: list[LaneReport]) -> list[Verdict]:
         return self._get(self._study.judge.remote(cohort, rung, trials, reports))

@@ -55,7 +55,8 @@ def run_sweep(
             write_atomically(folder.spec, spec.to_yaml())
             _run(spec, folder, local, address)
     table = ResultsTable.load(folder.path)
-    for trial in table.contenders["trial"].tolist()[:1]:
+    finalists = table.confirmed["trial"].tolist() if table.winner() is not None else []
+    for trial in (finalists or table.contenders["trial"].tolist())[:1]:
         if folder.trial_samples(trial).exists():
             shutil.copyfile(folder.trial_samples(trial), folder.best_samples)
     return table

@@ -13,6 +13,7 @@ from sweep.confirmation import run_number, trial_and_replicate
 from sweep.ladder import Change, Reached, Standing, Verdict
 from sweep.objectives import COSTS
 from sweep.population import Member, Move, plan
+from sweep.progress import Snapshot
 from sweep.seeds import derived_seed
 from sweep.spec import SweepSpec
 
@@ -83,8 +84,8 @@ class Standings:
             return Standing((math.nan,) * len(names), (0.0,) * len(names))
         costs = {"seconds": sum(row.seconds for row in rows)}
         values = tuple(costs[name] if name in COSTS else best.fidelity.get(name, math.nan) for name in names)
-        errors = (best.fidelity.get(f"{name}_error", 0.0) for name in names)
-        return Standing((best.score, *values[1:]), tuple(e if math.isfinite(e) else 0.0 for e in errors))
+        errors = tuple(_standard_error(best.fidelity, name) for name in names)
+        return Standing((best.score, *values[1:]), errors)
 
     def verdicts(self, rows: Mapping[int, ResultRow], deaths: Mapping[int, Death | None]) -> dict[int, Verdict]:
         """One verdict a run, for rows of one cohort at one rung that are not taken in yet; deaths: of each, or None.
@@ -198,6 +199,29 @@ class Standings:
             best_score=math.inf if best is None else self.rows[best][-1].best_score,
         )
 
+    def snapshot(self, elapsed_seconds: float, images: int, running: int) -> Snapshot:
+        """Where the sweep stands, for those who watch. images: since the last rows; running: runs in training."""
+        trials, best = self.trials, self.best
+        ends = [self.rows[t][-1].outcome for t in trials if self.ended(t)]
+        cost, over, confirm = self.cost(elapsed_seconds, images), self.search_ended, self.spec.confirm
+        row = None if best is None else self.rows[best][-1]
+        base = self.rows[0][-1] if self.rows.get(0) else None
+        return Snapshot(
+            trials=len(trials) if over else self.spec.trials,
+            done=len(ends),
+            running=running,
+            outcomes={str(outcome): ends.count(outcome) for outcome in Outcome if outcome is not Outcome.RUNNING},
+            images=cost.images,
+            best_trial=best,
+            best_score=row.best_score if row else math.nan,
+            best_config=dict(row.hyperparameters) if row else {},
+            baseline_score=base.best_score if base and base.outcome not in DEAD else math.nan,
+            device_seconds=cost.device_seconds,
+            budget_used=self.spec.budget.used(cost),
+            confirmations=len(self.wanted_confirmations()) if over else confirm.top * confirm.seeds,
+            confirmed=sum(self.ended(run) for run in self.rows if trial_and_replicate(run)[1]),
+        )
+
     def wanted_confirmations(self) -> list[int]:
         """The confirmations of the finalists; empty until the search has ended."""
         confirm = self.spec.confirm
@@ -227,6 +251,14 @@ class Standings:
 
     def _at(self, run: int, rung: int) -> Reached:
         return self._reached.setdefault((self.bracket(run), rung), Reached())
+
+
+def _standard_error(fidelity: Mapping[str, float], name: str) -> float:
+    """Of one score, for this model: where there are two, the one that takes the real samples as given, which all lanes
+    share. 0 where there is none.
+    """
+    error = fidelity.get(f"{name}_latent_error", fidelity.get(f"{name}_error", 0.0))
+    return error if math.isfinite(error) else 0.0
 
 
 def change_of(move: Move, row: ResultRow) -> Change | None:

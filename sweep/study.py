@@ -18,7 +18,7 @@ from typing import Any
 from gan_core.config import GanConfig
 from gan_core.reports import LaneReport
 from gan_core.version import code_version
-from results.rows import DEAD, Outcome, ResultRow
+from results.rows import Outcome, ResultRow
 from results.store import OLD_OWNER_SECONDS, JsonLines, RunFolder, exclusive
 from sweep.cohort import LONGEST_REASON, Cohort
 from sweep.confirmation import trial_and_replicate
@@ -67,8 +67,8 @@ class LaneStudy:
 
     def open_cohort(self, size: int) -> Cohort | None:
         """The next cohort to train, of up to `size` trials: one that was interrupted, new proposals, survivors of a
-        ladder that has grown, or confirmations of the finalists; None when there is nothing to do now (`waiting` says
-        whether there may be, once what is in training has ended).
+        ladder that has grown, or confirmations of the finalists; None when there is nothing to do now (`is_waiting`
+        says whether there may be, once what is in training has ended).
 
         Raises InputError when no proposal keeps to the space's constraints.
         """
@@ -88,14 +88,9 @@ class LaneStudy:
                 return self._hand_out(Cohort(len(self._cohorts), tuple(runs), tuple(map(self._confirming, runs))))
         return None
 
-    @property
-    def waiting(self) -> bool:
+    def is_waiting(self) -> bool:
         """Whether confirmations may follow once what is in training has ended."""
         return bool(self.spec.confirm.top) and not self._standings.search_ended
-
-    def is_waiting(self) -> bool:
-        """`waiting`, for those who call from another process."""
-        return self.waiting
 
     def _propose(self, count: int) -> Cohort:
         numbers = range(len(self._identities), len(self._identities) + count)
@@ -218,29 +213,10 @@ class LaneStudy:
 
     def snapshot(self) -> Snapshot:
         """Where the sweep stands now."""
-        standings = self._standings
-        trials = standings.trials
-        ends = [standings.rows[t][-1].outcome for t in trials if standings.ended(t)]
-        cost, best, over, confirm = self._cost(), standings.best, standings.search_ended, self.spec.confirm
-        row = None if best is None else standings.rows[best][-1]
-        base = standings.rows[0][-1] if standings.rows.get(0) else None
-        confirming = [run for run in standings.rows if trial_and_replicate(run)[1]]
-        return Snapshot(
-            trials=len(trials) if over else self.spec.trials,
-            done=len(ends),
-            running=sum(not standings.ended(run) for c in self._handed_out for run in self._cohorts[c].trials),
-            outcomes={str(outcome): ends.count(outcome) for outcome in Outcome if outcome is not Outcome.RUNNING},
-            images=cost.images,
-            best_trial=best,
-            best_score=row.best_score if row else math.nan,
-            best_config=dict(row.hyperparameters) if row else {},
-            baseline_score=base.best_score if base and base.outcome not in DEAD else math.nan,
-            device_seconds=cost.device_seconds,
-            budget_used=self.spec.budget.used(cost),
-            confirmations=len(standings.wanted_confirmations()) if over else confirm.top * confirm.seeds,
-            confirmed=sum(standings.ended(run) for run in confirming),
-            notes=tuple(self._trackers.notes),
-        )
+        runs = (run for number in self._handed_out for run in self._cohorts[number].trials)
+        running = sum(not self._standings.ended(run) for run in runs)
+        found = self._standings.snapshot(self._elapsed(), self._images_between(), running)
+        return replace(found, notes=tuple(self._trackers.notes))
 
     @property
     def finished(self) -> bool:

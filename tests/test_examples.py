@@ -22,8 +22,9 @@ from gan_core.health import HealthConfig
 from gan_core.scoring import Workshop
 from results.table import ResultsTable
 from search_spaces.space import parse_yaml, shipped_spaces
+from sweep.objectives import objectives
 from sweep.run import run_sweep
-from sweep.spec import SweepSpec, objectives
+from sweep.spec import SweepSpec
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))

@@ -24,7 +24,13 @@ MAY_IMPORT = {
     "torch": {str(p.relative_to(ROOT)) for p in SOURCES if "gan_core" in p.relative_to(ROOT).parts} - WITHOUT_TORCH
     | {"sweep/local_runner.py", "sweep/ray_runner.py", "sweep/final.py"},
     "optuna": {
-        *("search_spaces/space.py", "sweep/journal.py", "sweep/study.py", "sweep/ladder.py", "sweep/dashboard.py"),
+        *(
+            "search_spaces/space.py",
+            "sweep/journal.py",
+            "sweep/proposals.py",
+            "sweep/samplers.py",
+            "sweep/dashboard.py",
+        ),
     },
     "optuna_dashboard": {"sweep/dashboard.py"},
     "mlflow": {"sweep/mlflow_tracker.py"},

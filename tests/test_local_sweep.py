@@ -114,10 +114,15 @@ def test_each_trial_has_a_picture_and_the_best_has_two(digits_run):
     assert folder.best_samples.read_bytes() == folder.trial_samples(best["trial"]).read_bytes()
 
 
-def test_no_checkpoint_and_no_half_file_is_left(digits_run):
-    left = [path.name for path in digits_run.rglob("*") if path.name.endswith((".partial", ".safetensors", ".rename"))]
-    assert left == []
-    assert list(RunFolder(digits_run).checkpoints.glob("*")) == []
+def test_of_checkpoints_the_best_generators_and_the_last_states_of_the_completed_are_left(digits_run):
+    assert not [path.name for path in digits_run.rglob("*") if path.name.endswith((".partial", ".rename"))]
+    folder, trials = RunFolder(digits_run), trials_of(digits_run)
+    left = {str(path.relative_to(folder.checkpoints)) for path in folder.checkpoints.rglob("*.safetensors")}
+    completed = trials.loc[trials["outcome"] == "completed", "trial"]
+    scored = trials.loc[trials["score"].notna(), "trial"]
+    assert len(scored) == 4  # no more than are kept
+    expected = {f"trial-{trial:04d}/generator.safetensors" for trial in scored}
+    assert left == expected | {f"trial-{trial:04d}/last.safetensors" for trial in completed}
 
 
 def test_a_second_sweep_of_the_same_spec_gives_the_same_table(digits_run, tmp_path):
@@ -230,7 +235,7 @@ def test_lanes_that_blow_up_end_as_diverged_and_those_beside_them_do_not_notice(
 
 def test_rows_of_a_real_sweep_are_plain_json_numbers(digits_run):
     for row in JsonLines(RunFolder(digits_run).rows).read():
-        kinds = {type(value) for name, value in row.items() if name != "health.sample_deviation"}
+        kinds = {type(value) for name, value in row.items() if name not in ("health.sample_deviation", "parent")}
         assert kinds <= {int, float, str}
     csv = ResultsTable.load(digits_run).frame.to_csv(index=False)
     assert len(csv.splitlines()) == 1 + len(pd.read_json(RunFolder(digits_run).rows, lines=True))

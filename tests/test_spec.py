@@ -11,6 +11,7 @@ from gan_core.config import LARGEST_SEED, InputError
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.health import HealthConfig
 from search_spaces.space import SearchSpace, shipped_spaces
+from sweep.budget import Cost
 from sweep.objectives import objectives
 from sweep.resources import Resources
 from sweep.spec import LARGEST_AUTO_COHORT, SweepSpec
@@ -26,6 +27,12 @@ SPEC_KEYS = [
     "execution",
     "objective",
     "sampler",
+    "enqueue",
+    "population",
+    "confirm",
+    "budget",
+    "keep_checkpoints",
+    "tracking",
     "seed",
     "data_root",
     "skip_corrupt_images",
@@ -52,7 +59,9 @@ def test_without_anything_a_sweep_is_the_promised_one():
     assert len(spec.ladder) >= 3
     assert spec.objective == "fidelity"
     assert (spec.scoring, spec.health) == (ScoringConfig(), HealthConfig())
-    assert (spec.lanes_per_cohort, spec.sampler, spec.seed, spec.data_root) == ("auto", "tpe", 0, None)
+    assert (spec.lanes_per_cohort, spec.sampler.plain(), spec.seed, spec.data_root) == ("auto", "tpe", 0, None)
+    assert (spec.objectives, spec.enqueue, spec.population, spec.confirm.top) == (("fidelity",), (), None, 0)
+    assert spec.budget.spent(Cost(elapsed_seconds=1e9, device_seconds=1e9, images=10**15, best_score=-1e9)) is None
     assert (spec.precision, spec.execution, spec.lanes_per_call) == ("float32", "compiled", "auto")
 
 
@@ -94,6 +103,11 @@ ROUND_TRIPS = [
     {"scoring": {"features": "~/net.pt", "samples": 500, "coverage_limit": 0}, "skip_corrupt_images": True},
     {"scoring": {"inception_weights": "w: 'a'.pth", "class_kl_limit": 1e-3}, "objective": "kid"},
     {"health": {"grace_images": 1, "won_loss": -1e-3, "copying": 1}},
+    {"sampler": {"name": "tpe", "n_startup_trials": 3, "multivariate": False}, "objective": ["fid", "seconds"]},
+    {"sampler": {"name": "grid", "points": 2}, "trials": 5, "ladder": {"rule": "hyperband", "patience_rungs": 1}},
+    {"enqueue": [{"lane.beta1": 0.25}, {}], "confirm": {"top": 2, "seeds": 3}, "keep_checkpoints": 0},
+    {"budget": {"hours": 1.5, "score": 0.25, "when_spent": "cut"}, "tracking": {"tensorboard": False}},
+    {"population": {"perturb": [0.5, 2.0], "exploit_fraction": 0.5}, "ladder": {"grace_images": 5, "rule": "none"}},
     {"precision": "bfloat16", "execution": "eager", "lanes_per_call": 4},
 ]
 
@@ -200,7 +214,7 @@ BAD_VALUES = {
     "name upwards": ({"name": ".."}, ["folder's name"]),
     "no name": ({"name": ""}, ["folder's name"]),
     "name no text": ({"name": 5}, ["folder's name", "5"]),
-    "no trials": ({"trials": 0}, ["trials", "at least 1", "0"]),
+    "no trials": ({"trials": 0}, ["trials", "from 1 to", "got 0"]),
     "trials as text": ({"trials": "many"}, ["trials", "whole number", "'many'"]),
     "trials as truth": ({"trials": True}, ["trials", "whole number", "True"]),
     "part of a trial": ({"trials": 1.5}, ["trials", "whole number", "1.5"]),
@@ -219,15 +233,54 @@ BAD_VALUES = {
     "execution far": ({"execution": "jit"}, ["unknown execution 'jit'", "known: compiled, replayed, eager"]),
     "execution null": ({"execution": None}, ["unknown execution None"]),
     "sampler near": ({"sampler": "tpee"}, ["unknown sampler 'tpee'", "did you mean 'tpe'"]),
-    "sampler far": ({"sampler": "cma"}, ["unknown sampler 'cma'", "tpe, random"]),
-    "sampler as a list": ({"sampler": ["tpe"]}, ["unknown sampler"]),
+    "sampler far": ({"sampler": "cma"}, ["unknown sampler 'cma'", "did you mean 'cmaes'"]),
+    "sampler further": ({"sampler": "bayes"}, ["unknown sampler 'bayes'", "tpe, random, gp", "qmc, nsga2"]),
+    "sampler as a list": ({"sampler": ["tpe"]}, ["sampler must be a name, or a mapping", "['tpe']"]),
+    "sampler option near": ({"sampler": {"name": "tpe", "n_startup_trial": 1}}, ["did you mean 'n_startup_trials'"]),
+    "sampler option far": ({"sampler": {"name": "random", "x": 1}}, ["unknown option 'x' of sampler random", "none"]),
+    "sampler option in part": ({"sampler": {"n_startup_trials": 1.5}}, ["sampler.n_startup_trials", "whole", "1.5"]),
+    "sampler option too low": ({"sampler": {"name": "nsga2", "population_size": 1}}, ["at least 2", "got 1"]),
+    "sampler option no truth": ({"sampler": {"multivariate": 1}}, ["sampler.multivariate", "true or false", "1"]),
+    "sampler option above": ({"sampler": {"name": "nsga2", "crossover_prob": 2}}, ["from 0 to 1", "got 2"]),
+    "sampler option name": ({"sampler": {"name": "qmc", "qmc_type": "lhs"}}, ["one of sobol, halton", "'lhs'"]),
+    "a grid without points": ({"sampler": "grid"}, ["points"]),
+    "enqueue no list": ({"enqueue": {"lane.beta1": 0.5}}, ["enqueue must list mappings"]),
+    "enqueue of numbers": ({"enqueue": [5]}, ["enqueue must list mappings", "got 5"]),
+    "enqueue outside": ({"enqueue": [{"lane.beta1": 0.95}]}, ["point 1 of enqueue", "lane.beta1 0.95 lies outside"]),
+    "enqueue of a typing error": ({"enqueue": [{"lane.bta1": 0.5}]}, ["point 1 of enqueue", "did you mean"]),
+    "enqueue of what is fixed": (
+        {"enqueue": [{}, {"structure.batch_size": 8}]},
+        ["point 2", "not searched"],
+    ),
+    "no finalists at all": ({"confirm": {"top": -1}}, ["confirm.top", "at least 0", "-1"]),
+    "confirm by one seed": ({"confirm": {"seeds": 1}}, ["confirm.seeds", "at least 2", "1"]),
+    "confirm key": ({"confirm": {"seed": 3}}, ["unknown key 'seed' in confirm", "did you mean 'seeds'"]),
+    "budget key": ({"budget": {"hour": 3}}, ["unknown key 'hour' in budget", "did you mean 'hours'"]),
+    "budget below zero": ({"budget": {"images": -1}}, ["budget.images", "at least 0", "-1"]),
+    "budget end": ({"budget": {"when_spent": "now"}}, ["budget.when_spent", "finish, cut", "'now'"]),
+    "keep fewer than none": ({"keep_checkpoints": -1}, ["keep_checkpoints", "from 0 to", "-1"]),
+    "population key": ({"population": {"exploit": 1}}, ["population", "exploit"]),
+    "population confirmed": (
+        {"population": {}, "confirm": {"top": 1}},
+        ["a population has one objective"],
+    ),
+    "tracker": ({"tracking": {"tensorbord": True}}, ["unknown tracker 'tensorbord'", "did you mean 'tensorboard'"]),
+    "rule": ({"ladder": {"rule": "halving"}}, ["unknown ladder.rule 'halving'", "asha, hyperband, none"]),
+    "grace": ({"ladder": {"grace_images": 0.5}}, ["ladder.grace_images", "0.5"]),
     "seed below zero": ({"seed": -1}, ["seed", "from 0 to", "-1"]),
     "seed too large": ({"seed": LARGEST_SEED + 1}, ["seed", str(LARGEST_SEED)]),
     "seed as text": ({"seed": "x"}, ["seed", "whole number", "'x'"]),
     "data root as a number": ({"data_root": 5}, ["data_root", "folder", "5"]),
     "objective near": ({"objective": "fidd"}, ["unknown objective 'fidd'", "did you mean 'fid'"]),
     "objective of the other data": ({"objective": "wasserstein"}, ["unknown objective", "fid, kid, class_kl"]),
-    "objective as a list": ({"objective": ["fid"]}, ["unknown objective"]),
+    "no objective": ({"objective": []}, ["objective must name at least one score"]),
+    "objective twice": ({"objective": ["fid", "fid"]}, ["objective 'fid' stands twice"]),
+    "a cost first": ({"objective": ["seconds", "fid"]}, ["unknown objective 'seconds'"]),
+    "further objective near": (
+        {"objective": ["fid", "second"]},
+        ["did you mean 'seconds'"],
+    ),
+    "cmaes of two": ({"objective": ["fid", "seconds"], "sampler": "cmaes"}, ["cmaes minimises one objective, got 2"]),
     "objective that no data set has": ({"objective": "loss"}, ["unknown objective 'loss' on digits; known: fidelity"]),
     "score that is none to minimise": ({"objective": "recall"}, ["unknown objective 'recall'"]),
     "skip as text": ({"skip_corrupt_images": "yes please"}, ["skip_corrupt_images", "true or false", "'yes please'"]),

@@ -17,7 +17,7 @@ from gan_core.data import Dataset, resized
 from gan_core.reports import FidelityReport, LaneReport
 from gan_core.scorers import IMAGE_SAMPLES, Scorer, build_scorer
 from results.table import ResultsTable
-from sweep.ladder import Ladder
+from sweep.ladder import Ladder, Reached, Standing
 
 ALL = list(range(10))
 COLLAPSED = (
@@ -164,7 +164,11 @@ def test_the_ladder_lets_decent_generators_go_on_and_no_collapse(found):
 
     def going(score: Callable[[dict[str, float]], float]) -> set[str]:
         reached = [score(found[name]) for name in names]
-        return {name for name, own in zip(names, reached, strict=True) if ladder.judge(0, own, reached).goes_on}
+        standings = [Standing((own,), (0.0,)) for own in reached]
+        there = Reached()
+        there.add(standings)
+        judged = zip(names, standings, strict=True)
+        return {name for name, standing in judged if ladder.judge(0, 0, standing, there).goes_on}
 
     assert going(lambda values: values["fidelity"]) == set(DECENT)
     assert not going(lambda values: -values["precision"]) & set(DECENT)
@@ -193,7 +197,16 @@ class PlantedArray:
     def save(self, path: Path) -> None:
         path.write_text("")
 
-    def load(self, path: Path) -> None:
+    def save_lane(self, lane: int, path: Path) -> None:
+        path.write_text("")
+
+    def save_generator(self, lane: int, path: Path) -> None:
+        path.write_text("")
+
+    def take_over(self, sources: Sequence[int], configs: Sequence[GanConfig]) -> None:
+        raise AssertionError("this is no population")
+
+    def load_lanes(self, places: Sequence[tuple[Path, int]]) -> None:
         raise AssertionError("nothing is resumed here")
 
 
