@@ -103,11 +103,7 @@ class Range:
         if self.ratio_to:
             other = values[self.ratio_to]
             nearly = value / other if other else math.nan
-        tried = [float(f"{nearly:.{SHORT_DIGITS}g}"), nearly]
-        for towards in (-math.inf, math.inf):
-            one = math.nextafter(nearly, towards)
-            tried += [one, math.nextafter(one, towards)]
-        within = [number for number in tried if self.contains(number)]
+        within = [one for one in (float(f"{nearly:.{SHORT_DIGITS}g}"), nearly) if self.contains(one)]
         return min(within, key=lambda number: abs(self.value(number, values) - value), default=None)
 
     def suggest(self, trial: Suggests, name: str) -> Any:

@@ -158,7 +158,7 @@ class SearchSpace:
                 )
             return drawn
 
-        found, drawn = resolve({**base, **given}, self.ranges, draw)
+        drawn = resolve({**base, **given}, self.ranges, draw)[1]
         for name, value in given.items():
             scope = self.ranges.get(name)
             if value != base[name] and (scope is None or scope.parameter(name) not in drawn):
@@ -166,7 +166,6 @@ class SearchSpace:
                 raise InputError(
                     f"space {self.name!r}: {name} {why}, and so must be {base[name]!r} as in the base, got {value!r}"
                 )
-        GanConfig.unflatten(found)
         return drawn
 
     def violations(self, config: GanConfig) -> dict[str, float]:

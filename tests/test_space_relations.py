@@ -157,6 +157,41 @@ def test_products_that_do_not_fit_the_field_are_refused():
     assert "got 40.0" in message
 
 
+def test_bounds_of_a_product_are_those_of_all_that_it_is_made_of():
+    """A ratio to a complement, to a ratio, and to what keeps its base value where it is not drawn."""
+    beta2 = {"complement": True, "low": 0.2, "high": 0.5}
+    ratio = {"ratio_to": "lane.beta2", "low": 0.5, "high": 1.2}
+    base = {"lane.beta2": 0.7, "lane.beta1": 0.7}
+    assert inline(base=base, ranges={"lane.beta2": beta2, "lane.beta1": ratio}).ranges
+    message = refusal(base=base, ranges={"lane.beta2": beta2, "lane.beta1": {**ratio, "high": 1.3}})
+    assert "1.3 times lane.beta2 of 0.8 is too much" in message
+
+    chain: dict[str, Any] = {
+        "lane.generator_lr": {"low": 1e-5, "high": 1.0},
+        "lane.discriminator_lr": {"ratio_to": "lane.generator_lr", "low": 0.1, "high": 5.0},
+        "lane.instance_noise": {"ratio_to": "lane.discriminator_lr", "choices": [0.0, 2.0]},
+    }
+    assert inline(ranges=chain).ranges
+    chain["lane.instance_noise"]["choices"] = [0.0, 3.0]
+    assert "3 times lane.discriminator_lr of 5 is too much" in refusal(ranges=chain)
+
+    kept: dict[str, Any] = {
+        "structure.loss": {"choices": ["non_saturating", "hinge"]},
+        "lane.discriminator_lr": {"low": 0.1, "high": 1.0, "when": {"structure.loss": "hinge"}},
+        "lane.instance_noise": {"ratio_to": "lane.discriminator_lr", "choices": [0.0, 2.0]},
+    }
+    assert inline(base={"lane.discriminator_lr": 5.0}, ranges=kept).ranges
+    assert "2 times lane.discriminator_lr of 6 is too much" in refusal(base={"lane.discriminator_lr": 6.0}, ranges=kept)
+
+
+def test_a_ratio_to_a_base_value_of_zero_is_refused():
+    condition = {"when": {"structure.loss": "non_saturating"}}
+    message = refusal(base={"lane.generator_lr": 0.0}, ranges={"lane.discriminator_lr": {**RATIO, **condition}})
+    assert "lane.generator_lr, which must then be above 0 and can be 0;" in message
+    with pytest.raises(InputError, match="which must then be above 0 and can be 0;"):
+        inline(ranges={"lane.discriminator_lr": RATIO}).fix({"lane.generator_lr": 0.0})
+
+
 def test_a_ratio_to_what_can_be_zero_is_refused():
     ranges = {"lane.generator_lr": {"low": 0.0, "high": 0.1}, "lane.discriminator_lr": RATIO}
     message = refusal(ranges=ranges)
