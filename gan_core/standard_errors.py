@@ -18,9 +18,9 @@ def delta_error(first: Tensor, second: Tensor) -> Tensor:
     """sqrt(max(first - second, second)): the standard error of a smooth score, from the variances of two orders.
 
     first: the influence function's variance over M, with gradients taken at the samples; second: the variance of the
-    score's quadratic term. The gradient's own noise puts twice the second into the first (for H half the Hessian's
-    double and C the moments' covariance it is tr HCHC, and the quadratic term's variance half of that), so first -
-    second is their sum without bias; where the first order vanishes, the second remains. Ours; tests simulate it.
+    score's quadratic term. The gradient's own noise puts twice the second into the first (for the Hessian H and the
+    covariance C of the moments it is tr HCHC, and the quadratic term's variance half of that), so first - second is
+    their sum without bias; where the first order vanishes, the second remains. Ours; tests simulate it.
     """
     return torch.maximum(first - second, second).clamp_min(0).sqrt()
 
@@ -46,7 +46,8 @@ def frechet_error(
     map between the two normals is T = F C^-1/2 F^T (Olkin & Pukelsheim 1982), a pseudo-inverse where the lane is flat,
     and the influence of x is 2 (m - m_r).(x - m) + |x - m|^2 - (x - m)^T T (x - m) less its mean. The second order, of
     normal features: [2 Tr S^2 + sum_i g_i^2/2 + sum_{i != j} (g_i g_j / (g_i + g_j))^2] / M^2, g the roots of C's
-    eigenvalues. Ours; right to a few per cent where M is ten times D.
+    eigenvalues. Ours. T is fitted to the M samples: of a lane half as wide as the data the error is 2% too small at
+    M = 30 D, 8% at 10 D, a third at 1.6 D; with Inception's 2,048 features it is a lower bound.
     """
     finite = mean.isfinite().all(1) & covariance.isfinite().flatten(1).all(1)
     unit = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
@@ -79,8 +80,8 @@ def _frechet_second_order(roots: Tensor, covariance: Tensor) -> Tensor:
 def class_divergence_error(predicted: Tensor, real_shares: Tensor, strata: Tensor) -> Tensor:
     """The standard error of `class_divergence` of the classes predicted [L, M] to [K]: [L]. 0 for one class only.
 
-    strata: as in `spread_within`. The influence of a class is ln(p/p_real), and half the Hessian's double is 1/p; with
-    one stratum the second order is (K - 1)/2M^2, K the classes that were drawn: that of Wilks 1938.
+    NaN where the divergence is infinite. strata: as in `spread_within`. The influence of a class is ln(p/p_real), the
+    Hessian 1/p; with one stratum the second order is (K - 1)/2M^2, K the classes drawn: that of Wilks 1938.
     """
     return torch.stack([_class_divergence_error(lane, real_shares, strata) for lane in predicted])
 
