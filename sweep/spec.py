@@ -92,14 +92,13 @@ class SweepSpec:
         name = self.name
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or "/" in name or name in (".", ".."):
             raise InputError(f"name must be a folder's name of up to {LONGEST_NAME} characters, got {name!r}")
-        for key, low, high in (
-            ("trials", 1, SEEDS_APART - 1),
-            ("keep_checkpoints", 0, SEEDS_APART),
-            ("seed", 0, LARGEST_SEED),
-        ):
+        for key, low, high in (("trials", 1, SEEDS_APART - 1), ("keep_checkpoints", 0, SEEDS_APART)):
             value = getattr(self, key)
             if not _is_whole(value) or not low <= value <= high:
-                raise InputError(f"{key} must be a whole number from {low} to {high}, got {value!r}")
+                bound = f"at most {high}" if _is_whole(value) and value > high else f"at least {low}"
+                raise InputError(f"{key} must be a whole number of {bound}, got {value!r}")
+        if not _is_whole(self.seed) or not 0 <= self.seed <= LARGEST_SEED:
+            raise InputError(f"seed must be a whole number from 0 to {LARGEST_SEED}, got {self.seed!r}")
         lanes = self.lanes_per_cohort
         if lanes != "auto" and (not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1):
             raise InputError(f"lanes_per_cohort must be 'auto' or a whole number of at least 1, got {lanes!r}")

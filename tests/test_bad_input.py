@@ -185,7 +185,7 @@ WRONG_VALUES = {
     "keep too much": Case(RUN, ["keep_fraction", "at most 1", "1.5"], spec(ladder={"keep_fraction": 1.5})),
     "keep nothing": Case(RUN, ["keep_fraction", "above 0", "got 0"], spec(ladder={"keep_fraction": 0})),
     "no lanes": Case(RUN, ["lanes_per_cohort", "'auto'", "got 0"], spec(lanes_per_cohort=0)),
-    "unknown sampler": Case(RUN, ["unknown sampler 'cma'", "tpe, random"], spec(sampler="cma")),
+    "unknown sampler": Case(RUN, ["unknown sampler 'cma'", "did you mean 'cmaes'"], spec(sampler="cma")),
     "unknown objective": Case(
         RUN, ["unknown objective 'loss' on digits", "fidelity, fid, kid, class_kl"], spec(objective="loss")
     ),

@@ -10,7 +10,7 @@ from results.table import ResultsTable
 from sweep.run import run_sweep
 from sweep.spec import SweepSpec
 
-COMPANY = ["cohort", "lane", "seconds", "device", "reason", "outcome"]
+COMPANY = ["cohort", "lane", "seconds", "elapsed_seconds", "device", "reason", "outcome"]
 SIXTEEN = ("sampler=random", "trials=16")
 SPACES = {
     "dense": ("structure.generator_width=16", "ladder.rungs_images=[640, 1280]", "ladder.keep_fraction=1"),

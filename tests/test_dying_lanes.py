@@ -169,6 +169,7 @@ SPACE = {
     | {"lane.ema_half_life_images": 0.0},
     "ranges": RATES,
 }
+TIMES = ("seconds", "elapsed_seconds", "device")
 SWEEP = {
     "name": "dying",
     "space": SPACE,
@@ -183,7 +184,7 @@ SWEEP = {
 
 def table_of(path: Path, **changes: Any) -> Any:
     frame: Any = run_sweep(SweepSpec.from_mapping({**SWEEP, **changes}), path, local=True).frame
-    return frame.drop(columns=["seconds", "device", "cohort", "lane", "code_version"]).sort_values(["trial", "rung"])
+    return frame.drop(columns=[*TIMES, "cohort", "lane", "code_version"]).sort_values(["trial", "rung"])
 
 
 @pytest.fixture(scope="module")

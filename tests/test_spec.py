@@ -214,7 +214,8 @@ BAD_VALUES = {
     "name upwards": ({"name": ".."}, ["folder's name"]),
     "no name": ({"name": ""}, ["folder's name"]),
     "name no text": ({"name": 5}, ["folder's name", "5"]),
-    "no trials": ({"trials": 0}, ["trials", "from 1 to", "got 0"]),
+    "no trials": ({"trials": 0}, ["trials", "at least 1", "got 0"]),
+    "too many trials": ({"trials": 10**6}, ["trials", "at most 999999", "1000000"]),
     "trials as text": ({"trials": "many"}, ["trials", "whole number", "'many'"]),
     "trials as truth": ({"trials": True}, ["trials", "whole number", "True"]),
     "part of a trial": ({"trials": 1.5}, ["trials", "whole number", "1.5"]),
@@ -258,7 +259,7 @@ BAD_VALUES = {
     "budget key": ({"budget": {"hour": 3}}, ["unknown key 'hour' in budget", "did you mean 'hours'"]),
     "budget below zero": ({"budget": {"images": -1}}, ["budget.images", "at least 0", "-1"]),
     "budget end": ({"budget": {"when_spent": "now"}}, ["budget.when_spent", "finish, cut", "'now'"]),
-    "keep fewer than none": ({"keep_checkpoints": -1}, ["keep_checkpoints", "from 0 to", "-1"]),
+    "keep fewer than none": ({"keep_checkpoints": -1}, ["keep_checkpoints", "at least 0", "-1"]),
     "population key": ({"population": {"exploit": 1}}, ["population", "exploit"]),
     "population confirmed": (
         {"population": {}, "confirm": {"top": 1}},
