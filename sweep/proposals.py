@@ -44,6 +44,7 @@ class Proposals:
     def __init__(self, spec: SweepSpec, folder: RunFolder) -> None:
         self.spec = spec
         self._journal = Journal(folder.journal)
+        self._places: dict[int, tuple] = {}
         directions = [StudyDirection.MINIMIZE] * len(spec.objectives)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         storage = JournalStorage(self._journal)
@@ -90,7 +91,7 @@ class Proposals:
         point = points[number] if number < len(points) else None
         seed = derived_seed(self.spec.seed, "sampler", number + attempt * 2**31)
         study_seed = derived_seed(self.spec.seed, "sampler", 0)
-        self._study.sampler = build_sampler(self.spec.sampler, self.spec.space, study_seed, seed)
+        self._study.sampler = build_sampler(self.spec.sampler, self.spec.space, study_seed, seed, self._places)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             if point is not None and not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):

@@ -1,7 +1,9 @@
 """Which Optuna sampler proposes, by name, with its options. Optuna is loaded when one is made."""
 
+import heapq
 import importlib.util
 import io
+import math
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -12,7 +14,9 @@ from gan_core.config import InputError, nearest
 from search_spaces.space import SearchSpace
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.study import Study
     from optuna.trial import FrozenTrial
 
 OPTIONS: Mapping[str, Mapping[str, type]] = {  # name -> the options of Optuna's class that are plain values
@@ -34,6 +38,7 @@ OPTIONS: Mapping[str, Mapping[str, type]] = {  # name -> the options of Optuna's
 SMALLEST = {"n_startup_trials": 0, "n_ei_candidates": 1, "popsize": 2, "population_size": 2, "points": 1}
 SINGLE_OBJECTIVE = ("cmaes",)
 NEEDS = {"cmaes": "cmaes"}  # sampler -> a package of the extra of the same name
+LATEST, BEST = 1_000, 25  # trials of a long study that TPE looks at; 25 is its own most of good ones
 QMC_TYPES = ("sobol", "halton")
 LOADABLE = {  # what a CMA-ES optimiser is made of
     *(("cmaes._cma", "CMA"), ("cmaes._cmawm", "CMAwM"), ("cmaes._sepcma", "SepCMA")),
@@ -106,9 +111,12 @@ def check_sampler(sampler: SamplerConfig, space: SearchSpace, trials: int, enque
             )
 
 
-def build_sampler(sampler: SamplerConfig, space: SearchSpace, study_seed: int, seed: int) -> "BaseSampler":
+def build_sampler(
+    sampler: SamplerConfig, space: SearchSpace, study_seed: int, seed: int, places: dict[int, tuple]
+) -> "BaseSampler":
     """Optuna's sampler for one proposal. seed: of this proposal; study_seed: of those that draw one sequence for a
-    whole study (qmc, grid), and must not be seeded anew for each proposal.
+    whole study (qmc, grid), and must not be seeded anew for each proposal. places: what it remembers of trials that
+    have ended, empty at first, the same one for all proposals of a study.
     """
     from optuna import samplers
 
@@ -134,7 +142,66 @@ def build_sampler(sampler: SamplerConfig, space: SearchSpace, study_seed: int, s
                 return samplers.NSGAIISampler(seed=seed, **options)
             case "grid":
                 return samplers.GridSampler(space.grid(options.get("points")), seed=study_seed)
-        return samplers.TPESampler(seed=seed, **{"group": space.is_conditional, **options})
+        return _tpe(space, {"seed": seed, "group": space.is_conditional, **options}, places)
+
+
+def _tpe(space: SearchSpace, options: dict[str, Any], places: dict[int, tuple]) -> "BaseSampler":
+    """TPE that stays quick in a long study. Optuna's own looks through all trials, at each proposal, for what they have
+    in common: in a space without conditions that is known. And of more than LATEST trials it is shown the best, as many
+    as it models as good, and the latest.
+    """
+    from optuna.samplers import TPESampler
+
+    whole = {n: found for n, found in sorted(space.distributions().items()) if not found.single()}
+
+    class QuickTPESampler(TPESampler):
+        def infer_relative_search_space(self, study: "Study", trial: "FrozenTrial") -> "dict[str, BaseDistribution]":
+            jointly = options.get("multivariate", len(study.directions) == 1)
+            if jointly and not space.is_conditional:
+                return whole
+            return super().infer_relative_search_space(study, trial)
+
+        def sample_relative(
+            self, study: "Study", trial: "FrozenTrial", search_space: "dict[str, BaseDistribution]"
+        ) -> dict[str, Any]:
+            single = len(study.directions) == 1 and not space.is_conditional
+            return super().sample_relative(_shortened(study, places) if single else study, trial, search_space)
+
+    return QuickTPESampler(**options)
+
+
+def _shortened(study: "Study", places: dict[int, tuple]) -> "Study":
+    """A study as seen by a sampler: the BEST best of its trials, in TPE's own order, and the LATEST latest. places: of
+    trials that have ended, by number; what is missing is filled in.
+    """
+    from optuna.study import Study
+
+    class ShortenedStudy(Study):
+        def _get_trials(self, deepcopy: bool = True, states: Any = None, use_cache: bool = False) -> Any:
+            found = study._get_trials(deepcopy, states, use_cache)
+            if use_cache or len(found) <= LATEST:  # with a cache they are only counted
+                return found
+            older, latest = found[:-LATEST], found[-LATEST:]
+            for trial in found:
+                if trial.number not in places and trial.state.is_finished():
+                    places[trial.number] = _place(trial)
+            best = set(heapq.nsmallest(BEST, (t.number for t in found if t.number in places), key=places.__getitem__))
+            return [*(t for t in older if t.number in best or not t.state.is_finished()), *latest]
+
+    return ShortenedStudy(study.study_name, study._storage)
+
+
+def _place(trial: "FrozenTrial") -> tuple[bool, bool, int, float]:
+    """How good TPE takes a trial to be, lower is better: completed ones by value, before pruned ones by how far they
+    came, before infeasible ones.
+    """
+    from optuna.trial import TrialState
+
+    broken = any(amount > 0 for amount in trial.constraints.values())
+    if trial.state == TrialState.PRUNED:
+        step, value = max(trial.intermediate_values.items(), default=(-1, math.inf))
+        return broken, True, -step, value
+    return broken, False, 0, math.inf if trial.value is None else trial.value
 
 
 def _cmaes(seed: int, options: dict[str, Any]) -> "BaseSampler":
