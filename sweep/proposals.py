@@ -46,7 +46,7 @@ class Proposals:
         self._journal = Journal(folder.journal)
         self._places: dict[int, tuple] = {}
         directions = [StudyDirection.MINIMIZE] * len(spec.objectives)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         storage = JournalStorage(self._journal)
         self._study = optuna.create_study(
             storage=storage, study_name=STUDY_NAME, directions=directions, load_if_exists=True
@@ -56,7 +56,9 @@ class Proposals:
                 f"{folder.journal} holds a study of other objectives or directions; it is not this run's"
             )
         if len(spec.objectives) > 1:
-            self._study.set_metric_names(list(spec.objectives))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self._study.set_metric_names(list(spec.objectives))
 
     def ask(self, number: int) -> Proposal:
         """The proposal for a trial, by its number: the first ones are known points, then the sampler's. One that breaks

@@ -157,14 +157,14 @@ def _tpe(space: SearchSpace, options: dict[str, Any], places: dict[int, tuple]) 
     class QuickTPESampler(TPESampler):
         def infer_relative_search_space(self, study: "Study", trial: "FrozenTrial") -> "dict[str, BaseDistribution]":
             jointly = options.get("multivariate", len(study.directions) == 1)
-            if jointly and not space.is_conditional:
+            if jointly and not options["group"]:
                 return whole
             return super().infer_relative_search_space(study, trial)
 
         def sample_relative(
             self, study: "Study", trial: "FrozenTrial", search_space: "dict[str, BaseDistribution]"
         ) -> dict[str, Any]:
-            single = len(study.directions) == 1 and not space.is_conditional
+            single = len(study.directions) == 1 and not options["group"]
             return super().sample_relative(_shortened(study, places) if single else study, trial, search_space)
 
     return QuickTPESampler(**options)
