@@ -22,9 +22,13 @@ from gan_core.health import HealthConfig
 from gan_core.scoring import Workshop
 from results.table import ResultsTable
 from search_spaces.space import parse_yaml, shipped_spaces
+from sweep.ladder import RULES
 from sweep.objectives import objectives
+from sweep.population import PopulationConfig
 from sweep.run import run_sweep
+from sweep.samplers import OPTIONS
 from sweep.spec import SweepSpec
+from sweep.trackers import TRACKERS
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -128,6 +132,18 @@ def test_the_spec_that_the_readme_shows_is_the_example():
     block = next(b for b in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if b.startswith("name: mnist"))
     shown = SweepSpec.from_mapping(parse_yaml(block, "README"))
     assert shown.differences(SweepSpec.from_yaml(ROOT / "examples" / "mnist_mlp.yaml")) == []
+
+
+def test_the_readme_shows_every_key_of_a_spec():
+    block = next(b for b in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if b.startswith("name: mnist"))
+    shown, plain = parse_yaml(block, "README"), SweepSpec().plain()
+    assert set(shown) == set(plain)
+    for key in ("ladder", "confirm", "budget", "resources"):
+        assert set(shown[key]) == set(plain[key])
+    assert [name for name in OPTIONS if name not in block] == []
+    assert [name for name in TRACKERS if name not in block] == []
+    assert [rule for rule in RULES if rule not in block] == []
+    assert [name for name in PopulationConfig.__dataclass_fields__ if f"{name}:" not in README] == []
 
 
 def scores_of(dataset: str) -> set[str]:
