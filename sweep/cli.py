@@ -208,7 +208,7 @@ def _print_plan(spec: Any, local: bool) -> None:
 
 
 def _print_outcome(table: Any, folder: Any) -> None:
-    from results.text import confirmation_text, trials_text
+    from results.text import confirmation_text, disk_text, trials_text
 
     print(trials_text(table, table.trials.head(TOP_TRIALS), reasons=False, width=_width()))
     if table.contenders.empty:
@@ -224,6 +224,7 @@ def _print_outcome(table: Any, folder: Any) -> None:
         print("; the defaults (trial 0) were not beaten" if best["trial"] == 0 else "; the defaults have no score")
     if found := confirmation_text(table, _width()):
         print(found)
+    print(disk_text(folder))
     print(f"next: gan-sweep export {shlex.quote(str(folder.path))} -o best.yaml")
 
 

@@ -6,8 +6,9 @@ import pytest
 from table_rows import replicates, row, stored
 
 from results.rows import Outcome
+from results.store import RunFolder
 from results.table import ResultsTable
-from results.text import confirmation_text, order_text, trials_text
+from results.text import confirmation_text, disk_text, order_text, trials_text
 
 SEARCH = [row(trial, 0, score, Outcome.COMPLETED) for trial, score in ((0, 3.0), (3, 2.0), (7, 2.5))]
 FIVE = (2.3, 2.41, 2.5, 2.2, 2.55)
@@ -88,3 +89,12 @@ def test_a_narrow_terminal_gets_narrow_lines(tmp_path, width):
     found = table(tmp_path, *SEARCH)
     *lines, _ = trials_text(found, found.trials, reasons=True, width=width).splitlines()
     assert max(map(len, lines)) <= width + 3  # pandas ends a broken line with a backslash
+
+
+def test_what_a_run_takes_of_the_disk_is_said_with_its_checkpoints(tmp_path):
+    folder = RunFolder(tmp_path)
+    for trial, size in ((0, 300_000), (7, 900_000)):
+        folder.trial_checkpoint(trial).mkdir(parents=True)
+        folder.best_generator(trial).write_bytes(bytes(size))
+    folder.rows.write_bytes(bytes(800_000))
+    assert disk_text(folder) == f"2.0 MB in {tmp_path}, 1.2 MB of it checkpoints of 2 trials"

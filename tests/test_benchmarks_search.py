@@ -1,0 +1,74 @@
+"""The benchmarks of the search, as far as they need neither Ray nor MNIST."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from curve_array import run_folder
+
+from benchmarks.formulas import SPACE, FormulaArray
+from benchmarks.judge import FEATURES, Judge, accuracy, judged_distance, trained_judge
+from benchmarks.kills import differences
+from benchmarks.search_case import search_spec
+from gan_core.config import GanConfig
+from results.store import JsonLines
+from sweep.cohort import CohortRun
+from sweep.spec import SweepSpec
+from sweep.study import LaneStudy
+
+
+@pytest.fixture(scope="module")
+def bars() -> Any:
+    """Ten classes of images: a bright bar at one of ten heights, and noise."""
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.arange(600) % 10
+    images = 0.2 * torch.randn(600, 1, 28, 28, generator=draw) - 0.8
+    for image, label in zip(images, labels, strict=True):
+        image[0, 2 * int(label) + 3] = 1.0
+    return SimpleNamespace(
+        train=images[:400], train_labels=labels[:400], held_out=images[400:], held_out_labels=labels[400:], classes=10
+    )
+
+
+def test_the_judge_learns_classes_and_is_read_back_as_it_was(bars, tmp_path):
+    judge = trained_judge(bars, tmp_path / "judge.safetensors")
+    assert accuracy(judge, bars) > 0.7
+    again = trained_judge(bars, tmp_path / "judge.safetensors")
+    assert torch.equal(again.all_features(bars.held_out), judge.all_features(bars.held_out))
+    assert again.all_features(bars.held_out).shape == (200, FEATURES)
+
+
+def test_the_judge_puts_real_images_before_one_class_and_that_before_noise(bars):
+    judge = Judge()
+    noise = torch.randn(200, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    one_class = bars.train[::10]
+    real, same, far = (judged_distance(judge, bars, images) for images in (bars.train, one_class, noise))
+    assert 0 <= real < same < far
+
+
+def test_a_sweep_over_formulas_finds_the_minimum_with_the_study_as_it_is(tmp_path):
+    ladder = {"rungs_images": [100, 300, 900, 2700], "keep_fraction": 1 / 3}
+    spec = SweepSpec.from_mapping({"space": SPACE, "trials": 64, "lanes_per_cohort": 16, "ladder": ladder})
+    folder = run_folder(spec, tmp_path)
+    study = LaneStudy(spec, folder)
+    while (cohort := study.open_cohort(16)) is not None:
+        run = CohortRun(cohort, spec.ladder, "fidelity", FormulaArray, study, folder)
+        while not run.done:
+            run.advance()
+    study.close()
+    rows = JsonLines(folder.rows).read()
+    assert len({row["trial"] for row in rows}) == 64
+    assert min(row["score"] for row in rows) < 0.3
+    assert differences(tmp_path, tmp_path) == []
+
+
+def test_both_sides_of_the_search_read_one_sweep():
+    spec = search_spec("somewhere", seed=3, hours=0.05)
+    assert spec.space.base == SweepSpec.from_mapping({"space": "mlp"}).space.base
+    assert [high / low for low, high in zip(spec.ladder.rungs_images, spec.ladder.rungs_images[1:], strict=False)] == [
+        3,
+        3,
+    ]
+    assert (spec.seed, spec.budget.hours, spec.budget.when_spent) == (3, 0.05, "cut")
+    assert isinstance(spec.space.configuration(spec.known_points[0], seed=1), GanConfig)
