@@ -291,13 +291,13 @@ def test_files_that_do_not_go_together_are_refused_in_one_line(few: Few, scorer,
     for names, said in (
         (("early", "late"), "must have seen the same images, the checkpoints have 13, 26"),
         (("early", "other"), "'generator' does not fit this configuration"),
-        (("early", "two"), "two must hold one living lane"),
+        (("early", "two"), "two holds no living lane 2"),
         (("early", "missing"), "cannot read the tensors in"),
     ):
         with pytest.raises(InputError, match=said) as refused:
-            early.load_lanes([(tmp_path / name, 0) for name in names])
+            early.load_lanes([(tmp_path / name, 2 if name == "two" else 0) for name in names])
         assert "\n" not in str(refused.value)
-    with pytest.raises(ValueError, match="each of 2 lanes needs one file, got 1"):
+    with pytest.raises(ValueError, match="each of 2 lanes needs one place, got 1"):
         early.load_lanes([(tmp_path / "early", 0)])
 
 
