@@ -127,6 +127,7 @@ class LaneStudy:
         refused: Sequence[tuple[int, Mapping[str, float]]] = (),
     ) -> Cohort:
         record = {**cohort.plain(), "optuna": list(identities), "refused": [[i, dict(b)] for i, b in refused]}
+        record["elapsed_seconds"] = self._elapsed()
         self._cohorts_file.append([record])
         self._admit(cohort, identities)
         self._handed_out.add(cohort.number)
@@ -198,6 +199,7 @@ class LaneStudy:
         return self._spent() is None
 
     def _spent(self) -> str | None:
+        self._standings.note_time(self._elapsed())
         return self.spec.budget.spent(self._cost())
 
     def _cost(self) -> Any:
@@ -309,6 +311,7 @@ class LaneStudy:
         refused: list[tuple[int, Mapping[str, float]]] = []
         for record in self._cohorts_file.read():
             self._admit(Cohort.from_plain(record), record["optuna"])
+            self._standings.note_time(record.get("elapsed_seconds", 0.0))
             refused += [(identity, broken) for identity, broken in record.get("refused", [])]
         for row in read_rows(self.folder):
             self._standings.add([row])
