@@ -112,8 +112,10 @@ class LaneStudy:
         """A cohort of runs that go on from where they once ended: those of the first survivor's rung."""
         rung = len(self._standings.rows[survivors[0]])
         runs = tuple(run for run in survivors if len(self._standings.rows[run]) == rung)[:size]
-        derived = tuple(self._standings.rows[run][-1].proposed for run in runs)
-        return Cohort(len(self._cohorts), runs, tuple(self._configs[run] for run in runs), derived, rung)
+        last = {run: self._standings.rows[run][-1] for run in runs}
+        derived = tuple(row.proposed for row in last.values())
+        best = {run: row.best_score for run, row in last.items() if math.isfinite(row.best_score)}
+        return Cohort(len(self._cohorts), runs, tuple(self._configs[run] for run in runs), derived, rung, best)
 
     def _confirming(self, run: int) -> GanConfig:
         """A finalist's configuration with a seed of its own."""
