@@ -52,6 +52,7 @@ class LaneStudy:
         self._code = code_version()
         self._identities: dict[int, int] = {}  # trial -> its id in Optuna's storage
         self._cohorts: dict[int, Cohort] = {}
+        self._cohort_of: dict[int, int] = {}  # run -> the latest cohort that it is in
         self._configs: dict[int, GanConfig] = {}  # run -> what is in force now
         self._images: dict[int, int] = {}  # run -> images seen, between rungs
         self._failures: dict[int, str] = {}  # cohort -> what its process last raised
@@ -72,11 +73,10 @@ class LaneStudy:
 
         Raises InputError when no proposal keeps to the space's constraints.
         """
-        for number, cohort in self._cohorts.items():
-            if number not in self._handed_out and any(not self._standings.ended(run) for run in cohort.trials):
-                self._handed_out.add(number)
-                return cohort
+        for number in sorted(self._cohorts.keys() - self._handed_out):
             self._handed_out.add(number)
+            if self._unfinished(number):
+                return self._cohorts[number]
         survivors = self._standings.survivors()
         if survivors:
             return self._hand_out(self._continuation(survivors, size))
@@ -182,13 +182,12 @@ class LaneStudy:
 
     def _end(self, cohort: int, outcome: Outcome, reason: str) -> None:
         rows = []
-        for run in self._cohorts[cohort].trials:
-            if not self._standings.ended(run):
-                earlier = self._standings.rows[run]
-                best = earlier[-1].best_score if earlier else math.nan
-                images = earlier[-1].images_seen if earlier else 0
-                values = {"rung": len(earlier), "images_seen": images, "best_score": best}
-                rows.append(self._plain_row(cohort, run, **values, outcome=outcome, reason=reason))
+        for run in self._unfinished(cohort):
+            earlier = self._standings.rows[run]
+            best = earlier[-1].best_score if earlier else math.nan
+            images = earlier[-1].images_seen if earlier else 0
+            values = {"rung": len(earlier), "images_seen": images, "best_score": best}
+            rows.append(self._plain_row(cohort, run, **values, outcome=outcome, reason=reason))
         self._record(rows)
 
     def note_images(self, trials: list[int], images: int) -> bool:
@@ -217,8 +216,7 @@ class LaneStudy:
 
     def snapshot(self) -> Snapshot:
         """Where the sweep stands now."""
-        runs = (run for number in self._handed_out for run in self._cohorts[number].trials)
-        running = sum(not self._standings.ended(run) for run in runs)
+        running = sum(len(self._unfinished(number)) for number in self._handed_out)
         found = self._standings.snapshot(self._elapsed(), self._images_between(), running)
         return replace(found, notes=tuple(self._trackers.notes))
 
@@ -231,8 +229,15 @@ class LaneStudy:
         self._cohorts[cohort.number] = cohort
         self._standings.admit(cohort.trials, cohort.from_rung)
         for run, config in zip(cohort.trials, cohort.configs, strict=True):
-            self._configs[run] = config
+            self._configs[run], self._cohort_of[run] = config, cohort.number
         self._identities.update(zip(cohort.trials, identities, strict=False))
+
+    def _members(self, cohort: int) -> list[int]:
+        """The runs of a cohort that have not gone on in a later one, which a longer ladder lets them."""
+        return [run for run in self._cohorts[cohort].trials if self._cohort_of[run] == cohort]
+
+    def _unfinished(self, cohort: int) -> list[int]:
+        return [run for run in self._members(cohort) if not self._standings.ended(run)]
 
     def _row(self, cohort: int, rung: int, run: int, report: LaneReport) -> ResultRow:
         score = report.fidelity.values.get(self.objective, math.nan)
@@ -288,7 +293,7 @@ class LaneStudy:
         self._proposals.sync()
         for row in rows:
             self._track(row)
-        self._kept.settle({row.cohort: self._cohorts[row.cohort].trials for row in rows})
+        self._kept.settle({row.cohort: self._members(row.cohort) for row in rows})
 
     def _track(self, row: ResultRow) -> None:
         """Logs a row of the search; confirmations are in the table alone."""
@@ -323,7 +328,7 @@ class LaneStudy:
             self._proposals.refuse(identity, broken)
         for cohort in self._cohorts.values():
             self._recall_changes(cohort)
-        self._kept.settle({number: cohort.trials for number, cohort in self._cohorts.items()})
+        self._kept.settle({number: self._members(number) for number in self._cohorts})
         self._proposals.forget_all_but([*self._identities.values()])
 
     def _recall_changes(self, cohort: Cohort) -> None:

@@ -1,7 +1,7 @@
 """A finished sweep that is given more: trials, rungs, confirmations. What was trained is not trained again."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from PIL import Image
 from sabotage import Killed, Saboteur
 from tiny_runs import TINY
 
-from gan_core.config import GanConfig, InputError
+from gan_core.config import InputError
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from sweep.cohort import CohortRun
@@ -45,12 +45,18 @@ class Recording(CurveArray):
         return reports
 
 
-@pytest.fixture
-def recording() -> Callable[[list[GanConfig]], Recording]:
+def recording_class() -> type[Recording]:
+    """One with notes of its own."""
+
     class Fresh(Recording):
         trained = []
 
     return Fresh
+
+
+@pytest.fixture
+def recording() -> type[Recording]:
+    return recording_class()
 
 
 def rows_of(folder: RunFolder) -> list[dict[str, Any]]:
@@ -274,31 +280,35 @@ def test_confirmations_asked_for_afterwards_are_those_of_a_sweep_that_asked_at_o
 # ---- interrupted
 
 
-def extended_and_killed(tmp_path: Path, start: RunFolder, kill_at: float, later: SweepSpec) -> tuple[str, list, int]:
-    """A finished run is copied, extended, killed at a boundary, and goes on: where, its rows, boundaries passed."""
+def extended_and_killed(tmp_path: Path, start: RunFolder, kill_at: float, later: SweepSpec) -> tuple[str, Any, int]:
+    """A finished run is copied, extended, killed at a boundary, and goes on: where, what is left, boundaries passed."""
     folder = RunFolder(tmp_path / str(kill_at))
     shutil.copytree(start.path, folder.path)
-    saboteur, where = Saboteur(kill_at), ""
+    saboteur, where, arrays = Saboteur(kill_at), "", recording_class()
     with pytest.MonkeyPatch.context() as patch:
         saboteur.install(patch)
         try:
-            run_cohorts(later, folder)
+            run_cohorts(later, folder, arrays)
         except Killed as killed:
             where = str(killed)
-    run_cohorts(later, folder)
+    run_cohorts(later, folder, arrays)
+    assert len(arrays.trained) - len(set(arrays.trained)) <= 4  # one rung of one cohort
     with opened(later, folder) as study:
         assert study.finished
-    return where, rows_of(folder), len(saboteur.passed)
+    kept = {str(path.relative_to(folder.path)): path.read_text() for path in folder.checkpoints.rglob("*.safetensors")}
+    return where, (rows_of(folder), kept), len(saboteur.passed)
 
 
-def test_killed_anywhere_while_it_is_extended_the_same_rows_come_out(tmp_path):
+def test_killed_anywhere_while_it_is_extended_the_same_rows_and_states_come_out(tmp_path):
     start = run_folder(spec_of(SHORT), tmp_path / "start")
     run_cohorts(spec_of(SHORT), start)
     later = spec_of(LONG, trials=12)
     _, whole, boundaries = extended_and_killed(tmp_path, start, float("inf"), later)
-    found = [extended_and_killed(tmp_path, start, at, later) for at in range(1, boundaries, 5)]
+    found = [extended_and_killed(tmp_path, start, at, later) for at in range(1, boundaries, 4)]
     assert len(found) > 30
-    assert [where for where, rows, _ in found if rows != whole] == []
+    assert len(whole[1]) > 10
+    assert {"after _finish", "after rename"} & {where for where, _, _ in found}
+    assert [where for where, left, _ in found if left != whole] == []
 
 
 def interrupted_runs(path: Path) -> Iterator[RunFolder]:
