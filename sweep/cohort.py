@@ -26,7 +26,8 @@ LONGEST_REASON = 200  # characters of an error's text that a row keeps
 class Cohort:
     """The trials that are trained together. trials: their numbers (`sweep.confirmation.run_number`); configs: one for
     each, in the same order; derived: what was proposed for each beside its hyperparameters, or nothing. from_rung: the
-    rung that is climbed first, above 0 where they go on from their own checkpoints.
+    rung that is climbed first, above 0 where they go on from their own checkpoints; best: trial -> its lowest score
+    until then.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Cohort:
     configs: tuple[GanConfig, ...]
     derived: tuple[Mapping[str, Any], ...] = ()
     from_rung: int = 0
+    best: Mapping[int, float] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As plain values: what is journalled, and what crosses to another process."""
@@ -43,6 +45,7 @@ class Cohort:
             "configs": [c.flatten() for c in self.configs],
             "derived": [dict(values) for values in self.derived],
             "from_rung": self.from_rung,
+            "best": {str(trial): score for trial, score in self.best.items()},
         }
 
     @classmethod
@@ -50,7 +53,8 @@ class Cohort:
         """The inverse of `plain`."""
         configs = tuple(GanConfig.unflatten(config) for config in values["configs"])
         derived = tuple(values.get("derived", ()))
-        return cls(values["cohort"], tuple(values["trials"]), configs, derived, values.get("from_rung", 0))
+        best = {int(trial): score for trial, score in values.get("best", {}).items()}
+        return cls(values["cohort"], tuple(values["trials"]), configs, derived, values.get("from_rung", 0), best)
 
 
 class TrainableArray(Protocol):
@@ -113,7 +117,7 @@ class CohortRun:
         self._home = folder.checkpoint(cohort.number)
         self._one_at_a_time = False  # whether arrays are dropped as soon as they are saved
         self.rung = cohort.from_rung
-        self._best: dict[int, float] = {}
+        self._best = dict(cohort.best)
         saved = self._latest_checkpoint()
         if saved is not None:
             self._restore(saved)
@@ -145,6 +149,7 @@ class CohortRun:
             self._groups = []
             return []
         self._finish(reports, partial_folder, final)
+        self._keep_last_states(final)
         self._settle(reports)
         return reports
 
@@ -183,7 +188,7 @@ class CohortRun:
                 self._draw(group.trials, array, found)
                 name = f"array-{len(trained)}.safetensors"
                 array.save(partial_folder / name)
-                self._save_trials(group.trials, array, found)
+                self._save_trials(group.trials, array, found, partial_folder)
                 group.places = [(final / name, lane) for lane in range(len(group.trials))]
             if self._one_at_a_time:
                 group.array = None
@@ -258,13 +263,21 @@ class CohortRun:
                 self.folder.trial_checkpoint(trial).mkdir(parents=True, exist_ok=True)
                 array.save_generator(lane, self.folder.best_generator(trial))
 
-    def _save_trials(self, trials: list[int], array: TrainableArray, reports: list[LaneReport]) -> None:
+    def _save_trials(
+        self, trials: list[int], array: TrainableArray, reports: list[LaneReport], partial_folder: Path
+    ) -> None:
         """At the last rung: what each trial would go on from, were rungs added."""
         if self.rung == len(self.ladder) - 1:
             for lane, (trial, report) in enumerate(zip(trials, reports, strict=True)):
                 if report.death is None:
-                    self.folder.trial_checkpoint(trial).mkdir(parents=True, exist_ok=True)
-                    array.save_lane(lane, self.folder.last_state(trial))
+                    array.save_lane(lane, partial_folder / f"trial-{trial}.safetensors")
+
+    def _keep_last_states(self, final: Path) -> None:
+        """Takes them out of the rung's folder, once that is whole: until then what a trial began from must be there."""
+        for path in final.glob("trial-*.safetensors"):
+            kept = self.folder.last_state(int(path.stem.removeprefix("trial-")))
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(kept)
 
     def _finish(self, reports: list[LaneReport], partial_folder: Path, final: Path) -> None:
         """The rung's folder appears whole: the arrays as they were when `reports` were made."""
@@ -297,6 +310,7 @@ class CohortRun:
             _Group(trials, [(path / name, lane) for name, lane in places])
             for trials, places in zip(note["groups"], note["places"], strict=True)
         ]
+        self._keep_last_states(path)
         self._settle([LaneReport.from_plain(report) for report in note["reports"]])
 
     def _continue(self) -> None:

@@ -26,6 +26,7 @@ class KeptFiles:
                 shutil.rmtree(self._folder.checkpoint(number), ignore_errors=True)
             trials = (run for run in runs if trial_and_replicate(run)[1] == 0)
             self._ended |= {trial for trial in trials if self._standings.ended(trial)}
+        self._ended = set(filter(self._standings.ended, self._ended))  # a longer ladder lets some go on
         for trial in sorted(self._ended, key=self._place)[self._most :]:
             shutil.rmtree(self._folder.trial_checkpoint(trial), ignore_errors=True)
             self._ended.discard(trial)

@@ -145,10 +145,10 @@ class Proposals:
 
     def tell_more(self, identity: int, best: Sequence[float]) -> None:
         """Tells of a completed trial that it went on, and came to a better score: as another trial of the same values,
-        for Optuna does not change a finished one.
+        for Optuna does not change a finished one. Of one that was told pruned, as a baseline is, nothing more is told.
         """
         known = self._study._storage.get_trial(identity)
-        if known.values is not None and list(best) < list(known.values):
+        if known.state is TrialState.COMPLETE and list(best) < list(known.values):
             again = optuna.trial.create_trial(
                 params=known.params,
                 distributions=known.distributions,

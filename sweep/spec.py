@@ -257,6 +257,8 @@ class SweepSpec:
             found.append("trials (fewer)")
         if extended and after[: len(before)] != before:
             found.append("ladder.rungs_images (rungs may only be added at its end)")
+        elif extended and self.population and after != before:
+            found.append("ladder.rungs_images (a population's rungs cannot be extended)")
         return found
 
 

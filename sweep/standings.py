@@ -37,6 +37,7 @@ class Standings:
         standings = cls(spec, folder)
         for record in JsonLines(folder.cohorts).read():
             standings.admit(record["trials"], record.get("from_rung", 0))
+            standings.note_time(record.get("elapsed_seconds", 0.0))
         for row in read_rows(folder):
             standings.add([row])
         return standings
@@ -46,6 +47,10 @@ class Standings:
         for run in runs:
             self.rows.setdefault(run, [])
             self._from_rung[run] = from_rung
+
+    def note_time(self, elapsed_seconds: float) -> None:
+        """Takes in how long the sweep has gone on: a budget of hours may be spent before the next row says so."""
+        self.elapsed_seconds = max(self.elapsed_seconds, elapsed_seconds)
 
     def add(self, rows: Sequence[ResultRow]) -> None:
         """Takes in rows that were recorded together. Raises ResultsError when one has no place."""
@@ -58,7 +63,7 @@ class Standings:
             mine = self.rows[run]
             before = mine[-1].images_seen if mine else 0
             mine.append(row)
-            self.elapsed_seconds = max(self.elapsed_seconds, row.elapsed_seconds)
+            self.note_time(row.elapsed_seconds)
             self.device_seconds += row.seconds
             self.images += row.images_seen - before
             if row.replicate == 0 and row.outcome not in DEAD and math.isfinite(row.score):

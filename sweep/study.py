@@ -52,6 +52,7 @@ class LaneStudy:
         self._code = code_version()
         self._identities: dict[int, int] = {}  # trial -> its id in Optuna's storage
         self._cohorts: dict[int, Cohort] = {}
+        self._cohort_of: dict[int, int] = {}  # run -> the latest cohort that it is in
         self._configs: dict[int, GanConfig] = {}  # run -> what is in force now
         self._images: dict[int, int] = {}  # run -> images seen, between rungs
         self._failures: dict[int, str] = {}  # cohort -> what its process last raised
@@ -72,11 +73,10 @@ class LaneStudy:
 
         Raises InputError when no proposal keeps to the space's constraints.
         """
-        for number, cohort in self._cohorts.items():
-            if number not in self._handed_out and any(not self._standings.ended(run) for run in cohort.trials):
-                self._handed_out.add(number)
-                return cohort
+        for number in sorted(self._cohorts.keys() - self._handed_out):
             self._handed_out.add(number)
+            if self._unfinished(number):
+                return self._cohorts[number]
         survivors = self._standings.survivors()
         if survivors:
             return self._hand_out(self._continuation(survivors, size))
@@ -112,8 +112,10 @@ class LaneStudy:
         """A cohort of runs that go on from where they once ended: those of the first survivor's rung."""
         rung = len(self._standings.rows[survivors[0]])
         runs = tuple(run for run in survivors if len(self._standings.rows[run]) == rung)[:size]
-        derived = tuple(self._standings.rows[run][-1].proposed for run in runs)
-        return Cohort(len(self._cohorts), runs, tuple(self._configs[run] for run in runs), derived, rung)
+        last = {run: self._standings.rows[run][-1] for run in runs}
+        derived = tuple(row.proposed for row in last.values())
+        best = {run: row.best_score for run, row in last.items() if math.isfinite(row.best_score)}
+        return Cohort(len(self._cohorts), runs, tuple(self._configs[run] for run in runs), derived, rung, best)
 
     def _confirming(self, run: int) -> GanConfig:
         """A finalist's configuration with a seed of its own."""
@@ -127,6 +129,7 @@ class LaneStudy:
         refused: Sequence[tuple[int, Mapping[str, float]]] = (),
     ) -> Cohort:
         record = {**cohort.plain(), "optuna": list(identities), "refused": [[i, dict(b)] for i, b in refused]}
+        record["elapsed_seconds"] = self._elapsed()
         self._cohorts_file.append([record])
         self._admit(cohort, identities)
         self._handed_out.add(cohort.number)
@@ -179,13 +182,12 @@ class LaneStudy:
 
     def _end(self, cohort: int, outcome: Outcome, reason: str) -> None:
         rows = []
-        for run in self._cohorts[cohort].trials:
-            if not self._standings.ended(run):
-                earlier = self._standings.rows[run]
-                best = earlier[-1].best_score if earlier else math.nan
-                images = earlier[-1].images_seen if earlier else 0
-                values = {"rung": len(earlier), "images_seen": images, "best_score": best}
-                rows.append(self._plain_row(cohort, run, **values, outcome=outcome, reason=reason))
+        for run in self._unfinished(cohort):
+            earlier = self._standings.rows[run]
+            best = earlier[-1].best_score if earlier else math.nan
+            images = earlier[-1].images_seen if earlier else 0
+            values = {"rung": len(earlier), "images_seen": images, "best_score": best}
+            rows.append(self._plain_row(cohort, run, **values, outcome=outcome, reason=reason))
         self._record(rows)
 
     def note_images(self, trials: list[int], images: int) -> bool:
@@ -198,6 +200,7 @@ class LaneStudy:
         return self._spent() is None
 
     def _spent(self) -> str | None:
+        self._standings.note_time(self._elapsed())
         return self.spec.budget.spent(self._cost())
 
     def _cost(self) -> Any:
@@ -213,8 +216,7 @@ class LaneStudy:
 
     def snapshot(self) -> Snapshot:
         """Where the sweep stands now."""
-        runs = (run for number in self._handed_out for run in self._cohorts[number].trials)
-        running = sum(not self._standings.ended(run) for run in runs)
+        running = sum(len(self._unfinished(number)) for number in self._handed_out)
         found = self._standings.snapshot(self._elapsed(), self._images_between(), running)
         return replace(found, notes=tuple(self._trackers.notes))
 
@@ -227,8 +229,15 @@ class LaneStudy:
         self._cohorts[cohort.number] = cohort
         self._standings.admit(cohort.trials, cohort.from_rung)
         for run, config in zip(cohort.trials, cohort.configs, strict=True):
-            self._configs[run] = config
+            self._configs[run], self._cohort_of[run] = config, cohort.number
         self._identities.update(zip(cohort.trials, identities, strict=False))
+
+    def _members(self, cohort: int) -> list[int]:
+        """The runs of a cohort that have not gone on in a later one, which a longer ladder lets them."""
+        return [run for run in self._cohorts[cohort].trials if self._cohort_of[run] == cohort]
+
+    def _unfinished(self, cohort: int) -> list[int]:
+        return [run for run in self._members(cohort) if not self._standings.ended(run)]
 
     def _row(self, cohort: int, rung: int, run: int, report: LaneReport) -> ResultRow:
         score = report.fidelity.values.get(self.objective, math.nan)
@@ -284,7 +293,7 @@ class LaneStudy:
         self._proposals.sync()
         for row in rows:
             self._track(row)
-        self._kept.settle({row.cohort: self._cohorts[row.cohort].trials for row in rows})
+        self._kept.settle({row.cohort: self._members(row.cohort) for row in rows})
 
     def _track(self, row: ResultRow) -> None:
         """Logs a row of the search; confirmations are in the table alone."""
@@ -309,6 +318,7 @@ class LaneStudy:
         refused: list[tuple[int, Mapping[str, float]]] = []
         for record in self._cohorts_file.read():
             self._admit(Cohort.from_plain(record), record["optuna"])
+            self._standings.note_time(record.get("elapsed_seconds", 0.0))
             refused += [(identity, broken) for identity, broken in record.get("refused", [])]
         for row in read_rows(self.folder):
             self._standings.add([row])
@@ -318,7 +328,7 @@ class LaneStudy:
             self._proposals.refuse(identity, broken)
         for cohort in self._cohorts.values():
             self._recall_changes(cohort)
-        self._kept.settle({number: cohort.trials for number, cohort in self._cohorts.items()})
+        self._kept.settle({number: self._members(number) for number in self._cohorts})
         self._proposals.forget_all_but([*self._identities.values()])
 
     def _recall_changes(self, cohort: Cohort) -> None:

@@ -3,7 +3,6 @@
 import math
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,15 +17,13 @@ import numpy as np
 import pytest
 from curve_array import CurveArray, curve_level, curve_spec, opened, run_cohorts, run_folder
 from PIL import Image
+from sabotage import BOUNDARIES, Facts, Killed, Saboteur, facts, killed_and_resumed
 
-import sweep.cohort
 from gan_core.reports import Death
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from sweep.cohort import Cohort, CohortRun
 from sweep.journal import Journal
-from sweep.spec import SweepSpec
-from sweep.study import LaneStudy
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 ROOT = Path(__file__).parent.parent
@@ -37,38 +34,6 @@ CLIFF = {"cliff_lr": 5e-4, "cliff_beta1": 0.49, "cliff_images": 200}  # between 
 
 def build(configs) -> CurveArray:
     return CurveArray(configs, **CLIFF)
-
-
-class Killed(BaseException):
-    """As abrupt as a signal: no handler of `Exception` stops it."""
-
-
-@dataclass
-class Facts:
-    """What a finished sweep left behind."""
-
-    killed: str
-    rows: list[dict[str, Any]]
-    told: dict[int, tuple]
-    pictures: dict[str, bytes]
-    paths: set[str]
-    warned: list[str]
-
-
-def facts(folder: RunFolder, spec: SweepSpec, killed: str = "", warned: list[str] | None = None) -> Facts:
-    paths = {str(path.relative_to(folder.path)) for path in folder.path.rglob("*")}
-    with opened(spec, folder) as study:
-        trials = {t._trial_id: t for t in study._proposals._study.get_trials()}
-        mine = {number: trials[identity] for number, identity in study._identities.items()}
-        assert study.open_cohort(99) is None
-    return Facts(
-        killed,
-        [{**row, "elapsed_seconds": 0.0} for row in JsonLines(folder.rows).read()],
-        {n: (t.state, t.value, t.params, t.intermediate_values, t.constraints) for n, t in mine.items()},
-        {path.name: path.read_bytes() for path in folder.samples.glob("*")},
-        paths,
-        warned or [],
-    )
 
 
 @pytest.fixture(scope="module")
@@ -94,72 +59,11 @@ def test_the_undisturbed_sweep_has_what_a_kill_could_spoil(undisturbed):
 # ---- killed at every boundary
 
 
-@dataclass
-class Saboteur:
-    """Raises Killed at the n-th of the boundaries that a sweep passes: before and after each call of BOUNDARIES."""
-
-    kill_at: float = math.inf
-    passed: list[str] = field(default_factory=list)
-
-    def passes(self, where: str) -> None:
-        self.passed.append(where)
-        if len(self.passed) == self.kill_at:
-            raise Killed(where)
-
-    def install(self, patch: pytest.MonkeyPatch) -> None:
-        for owner, name in BOUNDARIES:
-            patch.setattr(owner, name, self.wrapped(getattr(owner, name), name))
-
-    def wrapped(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
-        def watched(*arguments: Any, **named: Any) -> Any:
-            self.passes(f"before {name}")
-            answer = call(*arguments, **named)
-            if name != "append_logs":  # the next boundary comes at once
-                self.passes(f"after {name}")
-            return answer
-
-        return watched
-
-
-BOUNDARIES = (
-    (JsonLines, "append"),
-    (Journal, "append_logs"),
-    (LaneStudy, "open_cohort"),
-    (LaneStudy, "judge"),
-    (LaneStudy, "_tell"),
-    (CohortRun, "_finish"),
-    (CohortRun, "_draw"),
-    (CurveArray, "save"),
-    (CurveArray, "save_lane"),
-    (CurveArray, "save_generator"),
-    (CurveArray, "keep"),
-    (sweep.cohort, "write_atomically"),
-    (sweep.cohort, "draw_samples"),
-    (shutil, "rmtree"),
-    (Path, "rename"),
-)
-
-
-def killed_and_resumed(path: Path, install: Callable[[pytest.MonkeyPatch], object]) -> Facts:
-    """Runs a sweep with something installed that kills it once, then goes on to the end without it."""
-    folder, where = run_folder(SPEC, path), ""
-    with pytest.MonkeyPatch.context() as patch:
-        install(patch)
-        try:
-            run_cohorts(SPEC, folder, build)
-        except Killed as killed:
-            where = str(killed)
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always")
-        run_cohorts(SPEC, folder, build)
-    return facts(folder, SPEC, where, [str(warning.message) for warning in heard])
-
-
 def all_kills(path: Path) -> Iterator[Facts]:
     census = Saboteur()
-    killed_and_resumed(path / "census", census.install)
+    killed_and_resumed(SPEC, path / "census", census.install, build)
     for kill_at in range(1, len(census.passed) + 1):
-        yield killed_and_resumed(path / str(kill_at), Saboteur(kill_at).install)
+        yield killed_and_resumed(SPEC, path / str(kill_at), Saboteur(kill_at).install, build)
 
 
 @pytest.fixture(scope="module")
@@ -230,9 +134,9 @@ PARTS: dict[str, Callable[[bytes], int]] = {
 
 def all_tears(path: Path, owner: type, method: str, part: str) -> Iterator[Facts]:
     census = Tearer(owner, method, math.inf, PARTS[part])
-    killed_and_resumed(path / "census", census.install)
+    killed_and_resumed(SPEC, path / "census", census.install, build)
     for tear_at in range(1, len(census.written) + 1):
-        yield killed_and_resumed(path / str(tear_at), Tearer(owner, method, tear_at, PARTS[part]).install)
+        yield killed_and_resumed(SPEC, path / str(tear_at), Tearer(owner, method, tear_at, PARTS[part]).install, build)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -251,7 +155,7 @@ def test_a_torn_journal_leads_to_the_same_end(tmp_path, undisturbed, part):
 
 @pytest.mark.parametrize(("owner", "method"), [(JsonLines, "append"), (Journal, "append_logs")])
 def test_a_torn_line_is_the_only_thing_warned_of_and_is_named(tmp_path, owner, method):
-    found = killed_and_resumed(tmp_path, Tearer(owner, method, 3, PARTS["half"]).install)
+    found = killed_and_resumed(SPEC, tmp_path, Tearer(owner, method, 3, PARTS["half"]).install, build)
     name = found.killed.split()[-1]
     assert len(found.warned) == 1
     assert f"{name}: the last line is torn" in found.warned[0]
