@@ -27,7 +27,7 @@ from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 
 ROOT = Path(__file__).absolute().parent.parent
-VICTIMS = {"driver": "", "trainer": "ray::CohortTrainable", "owner": "ray::LaneStudy", "head": "gcs_server"}
+VICTIMS = {"driver": "", "trainer": "Trainable", "owner": "LaneStudy", "head": "gcs_server"}
 TIMES = ["seconds", "elapsed_seconds", "device"]
 SPEC = {
     "name": "kills",

@@ -9,16 +9,12 @@ train, and not by the driver, which would take seconds for it.
 import importlib
 import logging
 import math
-import os
-import secrets
 import shutil
-import socket
 import sys
-import tempfile
 import threading
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from gan_core.config import GanConfig, InputError
@@ -26,30 +22,17 @@ from gan_core.native.compiler import make_common_libraries
 from gan_core.reports import LaneReport
 from results.store import ResultsError, RunFolder
 from sweep.cohort import Cohort, CohortRun, TrainableArray
+from sweep.endings import disk_ending, plain_endings
 from sweep.ladder import Verdict
 from sweep.progress import LIVE_SECONDS, Watch
+from sweep.ray_start import NAMESPACE, ray_cluster
 from sweep.spec import SweepSpec
 from sweep.study import LaneStudy
 
-NAMESPACE, STUDY_ACTOR = "gan-sweep", "study"
+STUDY_ACTOR = "study"
 RESTARTS = 2  # how often a cohort whose process died is started again, from its last rung
-OBJECT_STORE_BYTES = 100 * 1024 * 1024  # nothing large goes through Ray: samples are loaded where they are used
-LONGEST_RAY_FOLDER = 43  # bytes: the sockets that Ray makes below it must fit 107 bytes
-CONNECT_SECONDS = 5.0
 NOTE_EVERY_IMAGES = 2_000  # between two notes of a lane's progress to the study
-
-RAY_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative data paths stay true
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the rows are ours
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C reaches us at once
-    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # resuming reads our own files, never Tune's pickles
-    "TUNE_WARN_THRESHOLD_S": "60",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-}
-LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0 makes Ray take 127.0.0.1 for this node; read at its import
+ENDING = "ending"  # of a Tune trial's result: the line that a person is told when it ends the sweep
 
 
 def run_ray(
@@ -62,57 +45,20 @@ def run_ray(
     """Runs or resumes a sweep to its end on a Ray cluster: the one at `address`, or a local one of every core and GPU
     that starts and ends here. build makes the arrays in the workers; without it they are real ones.
 
-    Raises InputError when the cluster can never hold one cohort, or cannot be reached. KeyboardInterrupt leaves all
-    that was reported on disk.
+    Raises InputError when the cluster can never hold one cohort, or cannot be reached, and what a cohort or the study
+    raises of InputError and ResultsError; ResultsError when the study's process died or files cannot be written.
+    KeyboardInterrupt leaves all that was reported on disk. So does the death of Ray's head, which ends this process.
     """
-    os.environ.update(RAY_ENVIRONMENT)
-    if address is not None:
-        _refuse_dead_address(address)
-    temporary = None
     if address is None:
-        temporary = _short_folder()
-        _prepare_local_environment()
         _start_compiling(spec)
-    ray = importlib.import_module("ray")
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": NAMESPACE}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if address is None:
-                cores = os.cpu_count() or 1
-                ray.init(
-                    address="local",
-                    num_cpus=max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores),
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    _temp_dir=temporary,
-                    _system_config={"enable_worker_prestart": False, "prestart_worker_first_driver": False},
-                    **quiet,
-                )
-            else:
-                try:
-                    ray.init(address=address, **quiet)
-                except (ConnectionError, ValueError) as error:
-                    raise InputError(f"no Ray cluster answers at {address!r}: {str(error).splitlines()[0]}") from error
-            _tune(spec, folder, watch, build)
-    finally:
-        ray.shutdown()
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with ray_cluster(address, partial(_say_lost_head, folder, watch)):
+        _tune(spec, folder, watch, build)
 
 
-def _prepare_local_environment() -> None:
-    """Keeps a local cluster to this machine and this user: loopback, a token of its own, nothing in ~/.ray."""
-    if "ray" in sys.modules and os.environ.get(LOOPBACK_VARIABLE) != "0":
-        warnings.warn(
-            "ray was imported before the sweep started, so its local cluster listens beyond loopback (behind a "
-            f"token); set {LOOPBACK_VARIABLE}=0, or import ray afterwards",
-            stacklevel=3,
-        )
-    os.environ[LOOPBACK_VARIABLE] = "0"
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    os.environ.pop("RAY_ADDRESS", None)
-    logging.getLogger("ray").setLevel(logging.ERROR)
+def _say_lost_head(folder: RunFolder, watch: Watch) -> None:
+    watch.__exit__(None, None, None)
+    line = f"Ray's head process died; what was reported is in {folder.path}, and the same command goes on"
+    print(f"gan-sweep: {line}", file=sys.stderr, flush=True)
 
 
 def _start_compiling(spec: SweepSpec) -> None:
@@ -120,26 +66,6 @@ def _start_compiling(spec: SweepSpec) -> None:
     convolutions = spec.space.base.structure.architecture in ("dcgan", "infogan")
     if spec.conditions().execution == "compiled":
         threading.Thread(target=make_common_libraries, kwargs={"convolutions": convolutions}).start()
-
-
-def _refuse_dead_address(address: str) -> None:
-    """Ray itself would try for over a minute. `auto`, and what is no host:port, is left to Ray."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise InputError(
-            f"no Ray cluster answers at {address!r} ({error}); start one, or leave --address out"
-        ) from error
-
-
-def _short_folder() -> str:
-    """A temporary folder for Ray's sockets and logs, short enough for the names of sockets."""
-    wanted = tempfile.gettempdir()
-    place = wanted if len(wanted.encode()) + 16 <= LONGEST_RAY_FOLDER else "/tmp"
-    return tempfile.mkdtemp(prefix="gs-", dir=place)
 
 
 def slots(spec: SweepSpec, cluster: dict[str, float]) -> tuple[int, dict[str, float]]:
@@ -170,15 +96,11 @@ def _tune(
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
     )
-    owner = ray.remote(LaneStudy).options(name=STUDY_ACTOR, num_cpus=0, scheduling_strategy=here)
+    owner = ray.remote(_LaneStudyActor).options(name=STUDY_ACTOR, num_cpus=0, scheduling_strategy=here)
     study = owner.remote(spec, folder)
     tune = importlib.import_module("ray.tune")  # takes as long as the study's process to start
     for name in ("ray", "ray.tune", "ray.train", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        watch.show(ray.get(study.snapshot.remote()))
-    except ray.exceptions.RayActorError as error:
-        raise ResultsError(_last_line(error)) from error
     stop = threading.Event()
     watcher = threading.Thread(target=_follow, args=(study, watch, stop), daemon=True)
     watcher.start()
@@ -203,15 +125,19 @@ def _tune(
         ),
     )
     try:
+        watch.show(ray.get(study.snapshot.remote()))
         tuner.fit()
         ray.get(study.close.remote())
         watch.show(ray.get(study.snapshot.remote()))
-    except ray.exceptions.RayActorError as error:
-        raise ResultsError(f"the study's process died; {folder.path} is whole, the same command goes on") from error
+    except (ray.exceptions.RayError, tune.TuneError, OSError, InputError, ResultsError) as error:
+        told = _ending(error, folder)
+        if told is None:
+            raise
+        raise told from error
     finally:
         stop.set()
         watcher.join(timeout=5)
-    shutil.rmtree(folder.scheduler, ignore_errors=True)
+        shutil.rmtree(folder.scheduler, ignore_errors=True)
 
 
 def _follow(study: Any, watch: Watch, stop: threading.Event) -> None:
@@ -222,8 +148,39 @@ def _follow(study: Any, watch: Watch, stop: threading.Event) -> None:
             watch.show(ray.get(study.snapshot.remote()))
 
 
-def _last_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[-1].partition("Error: ")[2] or str(error)
+def _ending(error: BaseException, folder: RunFolder) -> InputError | ResultsError | None:
+    """What a person is told of what ended a sweep, or None for our own mistakes: the first that is known among an
+    error, what it was raised for, and what was raised for it in another process.
+    """
+    exceptions = importlib.import_module("ray.exceptions")
+    waiting: list[Any] = [error]
+    for found in waiting:
+        if found is None:
+            continue
+        if isinstance(found, exceptions.RayTaskError):  # also an instance of its cause's class, with another text
+            waiting.append(found.cause)
+        elif isinstance(found, InputError | ResultsError):
+            return found
+        elif isinstance(found, exceptions.RayActorError):
+            return ResultsError(_last_words(found, folder))
+        elif (told := disk_ending(found, folder)) is not None:
+            return told
+        waiting += [found.__cause__, found.__context__]
+    return None
+
+
+def _last_words(error: BaseException, folder: RunFolder) -> str:
+    """What the study's process raised when it began, or that it was killed."""
+    raised = str(error).strip().splitlines()[-1].partition("Error: ")[2]
+    return raised or f"the study's process died; {folder.path} is whole, and the same command goes on"
+
+
+class _LaneStudyActor(LaneStudy):
+    """The study in a process of its own."""
+
+    def __init__(self, spec: SweepSpec, folder: RunFolder) -> None:
+        with plain_endings(folder):
+            super().__init__(spec, folder)
 
 
 def _searcher(study: Any, size: int) -> Any:
@@ -246,6 +203,8 @@ def _searcher(study: Any, size: int) -> Any:
             return {"cohort": cohort.plain()}
 
         def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+            if result and ENDING in result:
+                raise ResultsError(result[ENDING])
             number = self._cohorts.pop(trial_id)
             if error:
                 ray.get(study.fail_cohort.remote(number, RESTARTS + 1))
@@ -318,6 +277,8 @@ def _trainable_class() -> Any:
                 with lane_arithmetic():
                     return self._climb()
             except Exception as error:  # whatever it is, the table shall say it if it happens again and again
+                if (told := _ending(error, self._folder)) is not None:
+                    return {"done": True, ENDING: str(told)}
                 self._study.note_failure(self._wanted["cohort"]["cohort"], f"{type(error).__name__}: {error}")
                 raise
 

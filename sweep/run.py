@@ -12,6 +12,7 @@ from gan_core.dataset_name import parse_dataset_name
 from gan_core.image_files import FILE_KINDS, Request, read_image_files
 from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
 from results.table import ResultsTable
+from sweep.endings import plain_endings
 from sweep.progress import Watch
 from sweep.spec import SweepSpec
 from sweep.standings import Standings
@@ -45,20 +46,21 @@ def run_sweep(
     require_installed(spec.tracking)
     check_files(spec.space.base.structure, spec.conditions(), download)
     folder.create()
-    with exclusive(folder.driver_lock):
-        _refuse_other_spec(spec, folder, extend)
-        with exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS):
-            folder.repair()  # here, where a person sees the warning; the study may live in another process
-        if not is_finished(spec, folder):
-            if folder.spec.exists():
-                print(f"going on with {folder.path}")
-            write_atomically(folder.spec, spec.to_yaml())
-            _run(spec, folder, local, address)
-    table = ResultsTable.load(folder.path)
-    finalists = table.confirmed["trial"].tolist() if table.winner() is not None else []
-    for trial in (finalists or table.contenders["trial"].tolist())[:1]:
-        if folder.trial_samples(trial).exists():
-            shutil.copyfile(folder.trial_samples(trial), folder.best_samples)
+    with plain_endings(folder):
+        with exclusive(folder.driver_lock):
+            _refuse_other_spec(spec, folder, extend)
+            with exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS):
+                folder.repair()  # here, where a person sees the warning; the study may live in another process
+            if not is_finished(spec, folder):
+                if folder.spec.exists():
+                    print(f"going on with {folder.path}")
+                write_atomically(folder.spec, spec.to_yaml())
+                _run(spec, folder, local, address)
+        table = ResultsTable.load(folder.path)
+        finalists = table.confirmed["trial"].tolist() if table.winner() is not None else []
+        for trial in (finalists or table.contenders["trial"].tolist())[:1]:
+            if folder.trial_samples(trial).exists():
+                shutil.copyfile(folder.trial_samples(trial), folder.best_samples)
     return table
 
 
