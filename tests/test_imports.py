@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "optuna_dashboard": {"sweep/dashboard.py"},
     "mlflow": {"sweep/mlflow_tracker.py"},
     "wandb": {"sweep/wandb_tracker.py"},
-    "ray": {"sweep/ray_runner.py"},
+    "ray": {"sweep/ray_runner.py", "sweep/ray_start.py"},
 }
 OURS = {
     "gan_core": {"gan_core"},
