@@ -92,8 +92,11 @@ class Standings:
         errors = tuple(_standard_error(best.fidelity, name) for name in names)
         return Standing((best.score, *values[1:]), errors)
 
-    def verdicts(self, rows: Mapping[int, ResultRow], deaths: Mapping[int, Death | None]) -> dict[int, Verdict]:
+    def verdicts(
+        self, rows: Mapping[int, ResultRow], deaths: Mapping[int, Death | None], beside: Mapping[int, ResultRow]
+    ) -> dict[int, Verdict]:
         """One verdict a run, for rows of one cohort at one rung that are not taken in yet; deaths: of each, or None.
+        beside: rows of those that were judged there already and go on.
 
         All count as having reached the rung before the first is judged, so their order decides nothing.
         """
@@ -107,16 +110,16 @@ class Standings:
                 if bracket not in fields:
                     fields[bracket] = Reached(list(self._at(run, rows[run].rung).values))
                 fields[bracket].add([standings[run]])
-        moves = self.moves({run: rows[run] for run in alive})
         verdicts = {}
         for run, death in deaths.items():
             if death is not None:
                 verdicts[run] = Verdict(Outcome(death.outcome), death.reason)
             else:
-                verdict = self._verdict(run, courses[run], fields.get(self.bracket(run), Reached()))
-                if verdict.goes_on and run in moves:
-                    verdict = Verdict(verdict.outcome, moves[run].reason, change_of(moves[run], rows[run]))
-                verdicts[run] = verdict
+                verdicts[run] = self._verdict(run, courses[run], fields.get(self.bracket(run), Reached()))
+        going = {run: rows[run] for run, verdict in verdicts.items() if verdict.goes_on}
+        moves = self.moves({**beside, **going})
+        for run in going.keys() & moves.keys():
+            verdicts[run] = Verdict(Outcome.RUNNING, moves[run].reason, change_of(moves[run], rows[run]))
         return verdicts
 
     def _verdict(self, run: int, course: Sequence[ResultRow], reached: Reached) -> Verdict:
@@ -137,7 +140,7 @@ class Standings:
         return verdict
 
     def moves(self, rows: Mapping[int, ResultRow]) -> dict[int, Move]:
-        """What each lane of a population that reached a rung does next: by the rows of all its living lanes there."""
+        """What each lane of a population that goes on from a rung does next: by the rows of all that do."""
         population = self.spec.population
         if population is None or not rows:
             return {}
@@ -147,11 +150,24 @@ class Standings:
         rung = next(iter(rows.values())).rung
         return {move.trial: move for move in plan(members, self.spec.space, population, rung, self.spec.seed)}
 
+    def in_force(self, runs: Sequence[int]) -> dict[int, GanConfig]:
+        """The configurations of a population's lanes that go on, after the last rung at which all of them were judged:
+        of the next one a killed owner may have recorded a part.
+        """
+        rung = min((len(self.rows[run]) for run in runs if not self.ended(run)), default=0) - 1
+        if rung < 0:
+            return {}
+        there = {run: self.rows[run][rung] for run in runs if len(self.rows[run]) > rung}
+        there = {run: row for run, row in there.items() if row.outcome is Outcome.RUNNING}
+        return {run: move.config for run, move in self.moves(there).items()}
+
     def survivors(self) -> list[int]:
         """Runs that ended at what was the last rung, and go on where rungs were added to the ladder: those whose last
-        state is kept.
+        state is kept, while the budget is not spent.
         """
         ladder, found = self.spec.ladder, []
+        if self.spec.budget.spent(self.cost()):
+            return found
         for run, rows in sorted(self.rows.items()):
             if not rows or rows[-1].outcome is not Outcome.COMPLETED or len(rows) >= len(ladder):
                 continue

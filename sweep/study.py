@@ -77,10 +77,10 @@ class LaneStudy:
             self._handed_out.add(number)
             if self._unfinished(number):
                 return self._cohorts[number]
-        survivors = self._standings.survivors()
-        if survivors:
+        spent = self._spent()
+        if survivors := self._standings.survivors():
             return self._hand_out(self._continuation(survivors, size))
-        if self._spent() is None and (count := min(size, self.spec.trials - len(self._identities))) > 0:
+        if spent is None and (count := min(size, self.spec.trials - len(self._identities))) > 0:
             return self._propose(count)
         if self.spec.confirm.top and self._standings.search_ended:
             runs = [run for run in self._standings.wanted_confirmations() if run not in self._configs][:size]
@@ -145,7 +145,9 @@ class LaneStudy:
             return self._judge_again(cohort, rung, trials, reports)
         rows = {run: self._row(cohort, rung, run, report) for run, report in zip(trials, reports, strict=True)}
         deaths = {run: report.death for run, report in zip(trials, reports, strict=True)}
-        verdicts = self._standings.verdicts(rows, deaths)
+        there = {run: self._standings.rows[run] for run in self._members(cohort) if run not in rows}
+        beside = {run: r[rung] for run, r in there.items() if len(r) > rung and r[rung].outcome is Outcome.RUNNING}
+        verdicts = self._standings.verdicts(rows, deaths, beside)
         self._record([_judged(rows[run], verdict) for run, verdict in verdicts.items()])
         self._change(verdicts)
         return [verdicts[run] for run in trials]
@@ -185,7 +187,7 @@ class LaneStudy:
         for run in self._unfinished(cohort):
             earlier = self._standings.rows[run]
             best = earlier[-1].best_score if earlier else math.nan
-            images = earlier[-1].images_seen if earlier else 0
+            images = max(earlier[-1].images_seen if earlier else 0, self._images.get(run, 0))
             values = {"rung": len(earlier), "images_seen": images, "best_score": best}
             rows.append(self._plain_row(cohort, run, **values, outcome=outcome, reason=reason))
         self._record(rows)
@@ -327,21 +329,9 @@ class LaneStudy:
         for identity, broken in refused:
             self._proposals.refuse(identity, broken)
         for cohort in self._cohorts.values():
-            self._recall_changes(cohort)
+            self._configs.update(self._standings.in_force(cohort.trials))
         self._kept.settle({number: self._members(number) for number in self._cohorts})
         self._proposals.forget_all_but([*self._identities.values()])
-
-    def _recall_changes(self, cohort: Cohort) -> None:
-        """What is in force in a population, after the last rung at which all its lanes were judged."""
-        if self.spec.population is None:
-            return
-        rows = [self._standings.rows[run][-1] for run in cohort.trials if self._standings.rows[run]]
-        last = max((row.rung for row in rows), default=-1)
-        there = {row.trial: row for row in rows if row.rung == last and row.outcome is Outcome.RUNNING}
-        for run, row in there.items():
-            self._configs[run] = GanConfig.unflatten(row.hyperparameters)
-        for run, move in self._standings.moves(there).items():
-            self._configs[run] = move.config
 
 
 def _judged(row: ResultRow, verdict: Verdict) -> ResultRow:

@@ -235,7 +235,7 @@ BAD_VALUES = {
     "execution null": ({"execution": None}, ["unknown execution None"]),
     "sampler near": ({"sampler": "tpee"}, ["unknown sampler 'tpee'", "did you mean 'tpe'"]),
     "sampler far": ({"sampler": "cma"}, ["unknown sampler 'cma'", "did you mean 'cmaes'"]),
-    "sampler further": ({"sampler": "hyperopt"}, ["unknown sampler 'hyperopt'", "tpe, random, gp", "qmc, nsga2"]),
+    "sampler further": ({"sampler": "anneal"}, ["unknown sampler 'anneal'", "tpe, random, gp", "qmc, nsga2"]),
     "sampler as a list": ({"sampler": ["tpe"]}, ["sampler must be a name, or a mapping", "['tpe']"]),
     "sampler option near": ({"sampler": {"name": "tpe", "n_startup_trial": 1}}, ["did you mean 'n_startup_trials'"]),
     "sampler option far": ({"sampler": {"name": "random", "x": 1}}, ["unknown option 'x' of sampler random", "none"]),
