@@ -16,42 +16,74 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+
 from benchmarks.first_sweep import family_of
 from results.rows import Outcome
-from results.store import JsonLines, RunFolder
+from results.store import SEEDS_APART, JsonLines, RunFolder
 from results.table import ResultsTable
+from sweep.ray_runner import RESTARTS
 
 ROOT = Path(__file__).absolute().parent.parent
 VICTIMS = {"driver": "", "trainer": "Trainable", "owner": "LaneStudy", "head": "gcs_server"}
 TIMES = ["seconds", "elapsed_seconds", "device"]
+KEY = ["trial", "replicate", "rung"]
 SPEC = {
     "name": "kills",
     "space": {"extends": "digits", "base": {f"structure.{n}_width": 32 for n in ("generator", "discriminator")}},
     "ladder": {"rungs_images": [4_096, 16_384, 49_152], "keep_fraction": 0.5},
     "scoring": {"samples": 500},
     "lanes_per_cohort": 2,
-    "confirm": {"top": 1, "seeds": 2},
     "tracking": {"tensorboard": False},
 }
+CONFIRMED, TRIALS_A_KILL = 3, 4  # finalists, each from as many seeds as there are kills over 8, and 4 at least
 PATIENCE_SECONDS = 120.0  # for a row to appear, or a driver to end
+LONGEST_WAIT_SECONDS = 0.4  # from a row to a kill: more than a rung takes
+STARTING_SHARE = 0.2  # of the kills: while the sweep starts, and not after a row
+
+
+@dataclass
+class Ended:
+    """How a driver ended whose victim was another process, or itself: its exit code, what it said on stderr other than
+    warnings, and after how many seconds.
+    """
+
+    kind: str
+    code: int
+    said: list[str]
+    seconds: float
 
 
 @dataclass
 class Record:
-    """What was done to a sweep. kills: of each victim; checks: of checkpoints after a kill; redone: rungs that would be
-    trained again beyond the one that was under way; seconds: from a kill to the end of the driver.
+    """What was done to a sweep. moments: what it was at, at the kills; ends: of its drivers; checks: of its files after
+    a kill; broken: files found half written under their own names; redone: rungs to be trained again beyond the one
+    that was under way; twice: rows that are there again.
     """
 
-    kills: dict[str, int] = field(default_factory=dict)
+    kills: Counter[str] = field(default_factory=Counter)
+    moments: Counter[str] = field(default_factory=Counter)
+    ends: list[Ended] = field(default_factory=list)
     starts: int = 0
     checks: int = 0
+    files: int = 0
+    broken: list[str] = field(default_factory=list)
     redone: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
+    twice: int = 0
+
+    def check(self, run: RunFolder) -> None:
+        """Looks at what is on disk after a kill."""
+        files = [path for path in run.path.rglob("*") if run.scheduler not in path.parents]
+        self.checks, self.files = self.checks + 1, self.files + len(files)
+        self.broken += [str(path) for path in files if not is_whole(path)]
+        self.redone += redone_rungs(run)
 
 
 def command(folder: Path, *arguments: str) -> list[str]:
@@ -75,9 +107,33 @@ def victim(driver: int, kind: str) -> int | None:
     return None
 
 
-def ended(run: RunFolder) -> bool:
-    """Whether the sweep's own driver has found it finished (it copies the best picture last)."""
-    return run.best_samples.exists()
+def moment(run: RunFolder) -> str:
+    """What the sweep is at: by its last cohort, and whether a rung of it is being trained."""
+    cohorts = JsonLines(run.cohorts).read()
+    if not cohorts:
+        return "starting"
+    begun = any(run.checkpoint(cohorts[-1]["cohort"]).glob("rung-*.partial"))
+    phase = "confirmation" if cohorts[-1]["trials"][0] >= SEEDS_APART else "search"
+    return f"{phase}, {'training' if begun else 'between two rungs'}"
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file can be read, where it stands under its own name. What others remove meanwhile is no matter."""
+    if ".partial" in str(path) or path.name.startswith(".tmp"):
+        return True
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "np") as tensors:
+                return len(list(tensors.keys())) > 0
+        if path.suffix == ".json":
+            return bool(json.loads(path.read_text()))
+        if path.suffix == ".png":
+            Image.open(path).load()
+    except FileNotFoundError:
+        return True
+    except (SafetensorError, OSError, ValueError):
+        return not path.exists()
+    return True
 
 
 def redone_rungs(run: RunFolder) -> int:
@@ -94,67 +150,79 @@ def redone_rungs(run: RunFolder) -> int:
     return lost
 
 
-def disturbed(folder: Path, victims: Sequence[str], chance: random.Random, environment: dict[str, str]) -> Record:
-    """Runs the sweep of folder/spec.yaml to its end in folder/run, killing these processes on the way, one by one."""
+def disturbed(
+    folder: Path, victims: Sequence[str], rows: int, chance: random.Random, environment: dict[str, str]
+) -> Record:
+    """Runs the sweep of folder/spec.yaml to its end in folder/run, killing these processes on the way, one by one, at
+    moments that are spread over its rows. The command is given again at once, whatever the old one left behind.
+    """
     run, record, waiting = RunFolder(folder / "run"), Record(), list(victims)
     while True:
         record.starts += 1
-        with subprocess.Popen(
-            command(folder, "--out", str(run.path)),
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        ) as driver:
-            while waiting and _wait_for_row(run, driver):
-                time.sleep(chance.uniform(0.0, 0.6))
+        with (
+            tempfile.TemporaryFile() as errors,
+            subprocess.Popen(
+                command(folder, "--out", str(run.path)),
+                cwd=ROOT,
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            ) as driver,
+        ):
+            kind, began = "", time.monotonic()
+            while waiting and kind in ("", "trainer"):
+                place = int(rows * (1 - (len(waiting) - chance.random()) / len(victims)))
+                starting = kind == "" and chance.random() < STARTING_SHARE
+                if not _wait_for_moment(run, driver, waiting[0], chance, 0 if starting else place):
+                    break
                 found = victim(driver.pid, waiting[0])
-                if found is None or driver.poll() is not None:
+                if found is None:
                     continue
-                kind = waiting.pop(0)
-                family = family_of(driver.pid)
+                kind, what, began = waiting.pop(0), moment(run), time.monotonic()
                 os.kill(found, signal.SIGKILL)
-                record.kills[kind] = record.kills.get(kind, 0) + 1
-                if kind == "trainer":
-                    continue
-                began = time.monotonic()
-                driver.wait(timeout=PATIENCE_SECONDS)
-                record.seconds[kind] = max(record.seconds.get(kind, 0.0), time.monotonic() - began)
-                _end(family - {driver.pid})
-                record.checks, record.redone = record.checks + 1, record.redone + redone_rungs(run)
-                break
+                record.kills[kind] += 1
+                record.moments["starting" if starting else what] += 1
             code = driver.wait(timeout=10 * PATIENCE_SECONDS)
-            said = driver.stderr.read().decode() if driver.stderr else ""
-        if code == 0:
+            errors.seek(0)
+            said = [line for line in errors.read().decode().splitlines() if ": warning: " not in line]
+        record.check(run)
+        if code == 0 and kind in ("", "trainer"):
+            record.twice = rows_twice(run)
             return record
-        if not record.kills or record.starts > len(victims) + 2:
-            raise RuntimeError(f"the sweep ended with {code}: {said[-2000:]}")
+        record.ends.append(Ended(kind, code, said, time.monotonic() - began))
+        if kind in ("", "trainer"):
+            raise RuntimeError(f"the sweep ended by itself, with {code}: {said}")
 
 
-def _wait_for_row(run: RunFolder, driver: subprocess.Popen[bytes]) -> bool:
-    """Waits until another row than those that are there is written. False when the driver ends before."""
-    size, deadline = run.rows.stat().st_size if run.rows.exists() else 0, time.monotonic() + PATIENCE_SECONDS
+def _wait_for_moment(
+    run: RunFolder, driver: subprocess.Popen[bytes], kind: str, chance: random.Random, place: int
+) -> bool:
+    """Waits for the victim, for a further row and for so many rows (for none where place is 0), and then for some time
+    that chance decides. False when the driver ends before.
+    """
+    before, deadline = _rows(run), time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and driver.poll() is None:
-        if run.rows.exists() and run.rows.stat().st_size > size:
-            return True
+        if victim(driver.pid, kind) is not None and (place == 0 or _rows(run) >= max(place, before + 1)):
+            time.sleep(chance.uniform(0.0, LONGEST_WAIT_SECONDS))
+            return driver.poll() is None
         time.sleep(0.02)
     return False
 
 
-def _end(pids: set[int]) -> None:
-    """What a killed driver left of Ray; a person would wait, it ends by itself in about a minute."""
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+def _rows(run: RunFolder) -> int:
+    return run.rows.read_bytes().count(b"\n") if run.rows.exists() else 0
+
+
+def rows_twice(run: RunFolder) -> int:
+    """Rows of a trial, replicate and rung that has one already."""
+    keys = [tuple(row[name] for name in KEY) for row in JsonLines(run.rows).read()]
+    return len(keys) - len(set(keys))
 
 
 def differences(mine: Path, theirs: Path) -> list[str]:
     """Columns in which two runs' rows differ, other than times; rows are compared by trial, replicate and rung."""
-    key = ["trial", "replicate", "rung"]
     frames = [
-        ResultsTable.load(path).frame.drop(columns=TIMES).sort_values(key).reset_index(drop=True)
+        ResultsTable.load(path).frame.drop(columns=TIMES).sort_values(KEY).reset_index(drop=True)
         for path in (mine, theirs)
     ]
     if frames[0].shape != frames[1].shape:
@@ -166,15 +234,24 @@ def _equal(one: Any, other: Any) -> bool:
     return bool(((one == other) | (one.isna() & other.isna())).all())
 
 
-def measure(folder: Path, each: int, seed: int, trials: int, environment: dict[str, str]) -> tuple[Record, list[str]]:
-    """Kills every kind so often, in a shuffled order. What was done, and the columns that differ in the end."""
-    (folder / "spec.yaml").write_text(json.dumps({**SPEC, "trials": trials}))
-    chance = random.Random(seed)
+def order_of(each: int, chance: random.Random) -> list[str]:
+    """Every kind so often, shuffled, and no more trainers in a row than a cohort is started again for."""
     victims = [kind for kind in VICTIMS for _ in range(each)]
-    chance.shuffle(victims)
+    while True:
+        chance.shuffle(victims)
+        if all(set(victims[at : at + RESTARTS + 1]) != {"trainer"} for at in range(len(victims) - RESTARTS)):
+            return victims
+
+
+def measure(folder: Path, each: int, seed: int, environment: dict[str, str]) -> tuple[Record, list[str]]:
+    """Kills every kind so often, in a shuffled order. What was done, and the columns that differ in the end."""
+    kills = each * len(VICTIMS)
+    sizes = {"trials": TRIALS_A_KILL * kills, "confirm": {"top": CONFIRMED, "seeds": max(4, kills // 8)}}
+    (folder / "spec.yaml").write_text(json.dumps({**SPEC, **sizes}))
     undisturbed = command(folder, "--local", "--out", str(folder / "undisturbed"))
     subprocess.run(undisturbed, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
-    record = disturbed(folder, victims, chance, environment)
+    rows, chance = _rows(RunFolder(folder / "undisturbed")), random.Random(seed)
+    record = disturbed(folder, order_of(each, chance), rows, chance, environment)
     return record, differences(folder / "run", folder / "undisturbed")
 
 
@@ -183,13 +260,21 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=20, help="how often each kind of process is killed")
     parser.add_argument("--seed", type=int, default=0, help="of the order and the moments")
     given = parser.parse_args()
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as place:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "HOME": place}
-        record, differing = measure(Path(place), given.each, given.seed, 16 * given.each, environment)
-    print(f"killed: {record.kills}; started {record.starts} times; to the driver's end, at most: {record.seconds}")
-    print(f"{record.checks} checks after a kill; rungs to train again beyond the one under way: {record.redone}")
+        record, differing = measure(Path(place), given.each, given.seed, environment)
+    print(f"killed: {dict(record.kills)} in {record.starts} starts, {time.monotonic() - began:.0f} s in all")
+    print(f"at: {dict(record.moments)}")
+    for kind in ("owner", "head"):
+        mine = [end for end in record.ends if end.kind == kind]
+        codes, lines = {end.code for end in mine}, {len(end.said) for end in mine}
+        print(f"{kind}: exit codes {codes}, {lines} lines, {max(end.seconds for end in mine):.1f} s at most to the end")
+    print(f"{record.checks} checks after a kill, of {record.files} files: half written {record.broken}")
+    print(f"rungs to train again beyond the one under way: {record.redone}; rows that are there twice: {record.twice}")
     print("the same rows as undisturbed" if not differing else f"DIFFERENT: {differing}")
-    sys.exit(bool(differing or record.redone))
+    whole = set(record.kills.values()) == {given.each} and len(record.kills) == len(VICTIMS)
+    sys.exit(bool(differing or record.redone or record.twice or record.broken or not whole))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from gan_core.config import InputError
 
@@ -35,6 +36,11 @@ RAY_ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # resuming reads our own files, never Tune's pickles
     "TUNE_WARN_THRESHOLD_S": "60",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+SYSTEM_CONFIG = {
+    "enable_worker_prestart": False,
+    "prestart_worker_first_driver": False,
+    "gcs_rpc_server_reconnect_timeout_s": HEADLESS_SECONDS,
 }
 LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0 makes Ray take 127.0.0.1 for this node; read at its import
 
@@ -59,8 +65,12 @@ def ray_cluster(address: str | None, on_lost_head: Callable[[], None]) -> Iterat
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            watcher = threading.Thread(target=_watch_head, args=(temporary, ended, on_lost_head), daemon=True)
+            if temporary is not None:
+                watcher.start()  # before the head
             _connect(address, temporary)
-            threading.Thread(target=_watch_head, args=(temporary, ended, on_lost_head), daemon=True).start()
+            if temporary is None:
+                watcher.start()
             yield
     finally:
         ended.set()
@@ -72,45 +82,54 @@ def ray_cluster(address: str | None, on_lost_head: Callable[[], None]) -> Iterat
 def _connect(address: str | None, temporary: str | None) -> None:
     ray = importlib.import_module("ray")
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": NAMESPACE}
-    if address is None:
-        cores = os.cpu_count() or 1
-        ray.init(
-            address="local",
-            num_cpus=max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores),
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            _temp_dir=temporary,
-            _system_config={
-                "enable_worker_prestart": False,
-                "prestart_worker_first_driver": False,
-                "gcs_rpc_server_reconnect_timeout_s": HEADLESS_SECONDS,
-            },
-            **quiet,
-        )
-        return
     try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError) as error:
-        raise InputError(f"no Ray cluster answers at {address!r}: {str(error).splitlines()[0]}") from error
+        if address is None:
+            cores = os.cpu_count() or 1
+            ray.init(
+                address="local",
+                num_cpus=max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores),
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=temporary,
+                _system_config=SYSTEM_CONFIG,
+                **quiet,
+            )
+        else:
+            ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RaySystemError) as error:
+        said = str(error).splitlines()[0]
+        if address is None:
+            raise InputError(f"Ray did not start ({said}); try again, or use --local") from error
+        raise InputError(f"no Ray cluster answers at {address!r}: {said}") from error
 
 
 def _watch_head(temporary: str | None, ended: threading.Event, on_lost_head: Callable[[], None]) -> None:
     """Ends this process when the head has not answered for too long. temporary: a local cluster's folder."""
-    ray = importlib.import_module("ray")
-    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
     patience = PATIENCE_SECONDS if temporary is None else LOCAL_PATIENCE_SECONDS
-    answered = time.monotonic()
+    head, answered = None, time.monotonic()
     while not ended.wait(PULSE_SECONDS):
+        head = head or _head_of(temporary)
         with suppress(OSError):
-            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+            if head is not None:
+                socket.create_connection(head, timeout=CONNECT_SECONDS).close()
             answered = time.monotonic()
         if time.monotonic() - answered > patience and not ended.is_set():
             on_lost_head()
             if temporary is not None:
                 node = importlib.import_module("ray._private.worker")._global_node
-                node.kill_all_processes(check_alive=False, allow_graceful=False)
+                if node is not None:
+                    node.kill_all_processes(check_alive=False, allow_graceful=False)
                 shutil.rmtree(temporary, ignore_errors=True)
             os._exit(LOST_HEAD)
+
+
+def _head_of(temporary: str | None) -> tuple[str, int] | None:
+    """Where the head listens: of a local cluster what it noted in its folder, None before it has."""
+    if temporary is None:
+        host, _, port = importlib.import_module("ray").get_runtime_context().gcs_address.rpartition(":")
+        return host.strip("[]"), int(port)
+    noted = [path.read_text().strip() for path in Path(temporary).glob("session_*/gcs_server_port_*")]
+    return next((("127.0.0.1", int(port)) for port in noted if port.isdigit()), None)
 
 
 def _prepare_local_environment() -> None:
