@@ -2,10 +2,14 @@
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from optuna.storages.journal import JournalFileBackend
+
+CREATES = b'"op_code":4,'  # how Optuna's record of a new trial begins
+EXTENDS = "extends"  # the attribute of a trial that repeats a completed one, which went on
 
 
 class Journal(JournalFileBackend):
@@ -28,6 +32,28 @@ class Journal(JournalFileBackend):
         """Returns when all lines are on the disk."""
         with self._path.open("ab") as file:
             os.fsync(file.fileno())
+
+
+def cut_unrecorded(path: Path, recorded: Collection[int]) -> None:
+    """Cuts off what stands after the last line about a recorded trial: what a killed owner asked for, and had not
+    recorded in a cohort. Asked again in the journal as it was then, every sampler proposes the same again; told FAIL
+    instead, they would shift the numbers and the state that some (cmaes, nsga2) draw by.
+    """
+    if not path.exists():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    creating = [CREATES in line for line in lines]
+    head = creating.index(True) if True in creating else len(lines)  # about the study itself
+    kept, trials = len(lines), sum(creating)
+    while kept > head:
+        line = json.loads(lines[kept - 1])
+        trials -= creating[kept - 1]
+        identity = trials if creating[kept - 1] else line.get("trial_id")
+        if identity in recorded or EXTENDS in line.get("user_attrs", {}):
+            break
+        kept -= 1
+    if kept < len(lines):
+        os.truncate(path, sum(map(len, lines[:kept])))
 
 
 class _NoLock:

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from gan_core.config import GanConfig, InputError
 from results.rows import DEAD, Outcome
 from results.store import ResultsError, RunFolder
-from sweep.journal import Journal
+from sweep.journal import EXTENDS, Journal, cut_unrecorded
 from sweep.samplers import build_sampler
 from sweep.seeds import derived_seed
 from sweep.spec import SweepSpec
@@ -37,14 +37,17 @@ class Proposal:
 
 
 class Proposals:
-    """The Optuna study of a run, of which this is the only writer. Raises ResultsError when the journal is not this
-    run's.
+    """The Optuna study of a run, of which this is the only writer. recorded: the ids of the proposals that stand in a
+    cohort, refused ones too; what was asked for beside them is dropped. Raises ResultsError when the journal is not
+    this run's.
     """
 
-    def __init__(self, spec: SweepSpec, folder: RunFolder) -> None:
+    def __init__(self, spec: SweepSpec, folder: RunFolder, recorded: Collection[int]) -> None:
         self.spec = spec
+        cut_unrecorded(folder.journal, recorded)
         self._journal = Journal(folder.journal)
         self._places: dict[int, tuple] = {}
+        self._refused: set[int] = set()  # ids of proposals that broke a constraint
         directions = [StudyDirection.MINIMIZE] * len(spec.objectives)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         storage = JournalStorage(self._journal)
@@ -74,12 +77,13 @@ class Proposals:
             try:
                 config = space.configuration(parameters, seed)
             except InputError as error:  # pairs of ranges were checked when the space was made; three may not fit
-                refused.append((trial._trial_id, {str(error): 1.0}))
-                continue
-            broken = space.violations(config)
-            if not broken:
-                return Proposal(config, space.derived(parameters), trial._trial_id, refused)
+                broken = {str(error): 1.0}
+            else:
+                broken = space.violations(config)
+                if not broken:
+                    return Proposal(config, space.derived(parameters), trial._trial_id, refused)
             refused.append((trial._trial_id, broken))
+            self._refused.add(trial._trial_id)
         raise InputError(
             f"{ATTEMPTS} proposals in a row broke a constraint of space {space.name!r}, the last one "
             f"{next(iter(refused[-1][1]))!r}; widen it, or narrow the ranges to what it allows"
@@ -92,17 +96,14 @@ class Proposals:
         points = self.spec.known_points
         point = points[number] if number < len(points) else None
         seed = derived_seed(self.spec.seed, "sampler", number + attempt * 2**31)
-        study_seed = derived_seed(self.spec.seed, "sampler", 0)
-        self._study.sampler = build_sampler(self.spec.sampler, self.spec.space, study_seed, seed, self._places)
+        seeds = derived_seed(self.spec.seed, "sampler", 0), seed
+        turn = max(0, number - len(points) + len(self._refused))
+        self._study.sampler = build_sampler(self.spec.sampler, self.spec.space, seeds, turn, self._places)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            if point is not None and not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            if point is not None:
                 self._study.enqueue_trial(point)
-            while _enqueued(trial := self._study.ask()) != point:
-                self._study.tell(trial.number, state=TrialState.FAIL)  # a killed owner's, which it had not asked for
-                if point is not None:
-                    self._study.enqueue_trial(point)
-        return trial
+            return self._study.ask()
 
     def sync(self) -> None:
         """Returns when all that was proposed and told is on the disk."""
@@ -110,6 +111,7 @@ class Proposals:
 
     def refuse(self, identity: int, broken: Mapping[str, float]) -> None:
         """Tells that a proposal broke constraints; a second time it changes nothing."""
+        self._refused.add(identity)
         known = self._study._storage.get_trial(identity)
         if not known.state.is_finished():
             trial = self._handle(identity)
@@ -153,26 +155,15 @@ class Proposals:
                 params=known.params,
                 distributions=known.distributions,
                 values=list(best),
-                user_attrs={"extends": known.number},
+                user_attrs={EXTENDS: known.number},
             )
             told = [
-                t.user_attrs.get("extends") for t in self._study.get_trials(deepcopy=False) if t.values == again.values
+                t.user_attrs.get(EXTENDS) for t in self._study.get_trials(deepcopy=False) if t.values == again.values
             ]
             if known.number not in told:
                 self._study.add_trial(again)
-
-    def forget_all_but(self, identities: Collection[int]) -> None:
-        """Drops the open proposals that belong to no recorded cohort: an owner was killed before it recorded one."""
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial._trial_id not in identities:
-                self._study.tell(trial.number, state=TrialState.FAIL)
 
     def _handle(self, identity: int) -> optuna.Trial:
         """A handle on an open trial. The random sampler proposes nothing when a handle is made; TPE would."""
         self._study.sampler = optuna.samplers.RandomSampler(seed=0)
         return optuna.Trial(self._study, identity)
-
-
-def _enqueued(trial: optuna.Trial) -> Any:
-    """The point that a trial was enqueued with, or None where the sampler proposes."""
-    return trial.study._storage.get_trial(trial._trial_id).system_attrs.get("fixed_params")

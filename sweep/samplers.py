@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gan_core.config import InputError, nearest
 from search_spaces.space import SearchSpace
 
@@ -35,11 +37,12 @@ OPTIONS: Mapping[str, Mapping[str, type]] = {  # name -> the options of Optuna's
     "nsga2": {"population_size": int, "mutation_prob": float, "crossover_prob": float, "swapping_prob": float},
     "grid": {"points": int},  # ours: into how many values a float without a step is divided
 }
-SMALLEST = {"n_startup_trials": 0, "n_ei_candidates": 1, "popsize": 2, "population_size": 2, "points": 1}
+SMALLEST = {"n_startup_trials": 1, "n_ei_candidates": 1, "popsize": 4, "population_size": 2, "points": 2}
 SINGLE_OBJECTIVE = ("cmaes",)
 NEEDS = {"cmaes": "cmaes"}  # sampler -> a package of the extra of the same name
 LATEST, BEST = 1_000, 25  # trials of a long study that TPE looks at; 25 is its own most of good ones
 QMC_TYPES = ("sobol", "halton")
+LARGEST_GRID = 1_000_000  # points, which are shuffled at each proposal
 LOADABLE = {  # what a CMA-ES optimiser is made of
     *(("cmaes._cma", "CMA"), ("cmaes._cmawm", "CMAwM"), ("cmaes._sepcma", "SepCMA")),
     *(("numpy", "dtype"), ("numpy", "ndarray")),
@@ -101,9 +104,9 @@ def check_sampler(sampler: SamplerConfig, space: SearchSpace, trials: int, enque
     if sampler.name in NEEDS and importlib.util.find_spec(NEEDS[sampler.name]) is None:
         raise InputError(f'sampler {sampler.name} needs a package: pip install "gan-sweep[{sampler.name}]"')
     if sampler.name == "grid":
-        size = 1
-        for values in space.grid(sampler.options.get("points")).values():
-            size *= len(values)
+        size = math.prod(map(len, space.grid(sampler.options.get("points")).values()))
+        if size > LARGEST_GRID:
+            raise InputError(f"the grid has {size:,} points, and at most {LARGEST_GRID:,}; lower points, or fix some")
         if trials > size + enqueued:
             raise InputError(
                 f"the grid has {size:,} points, and {enqueued} are tried before it (trial 0 and enqueue); trials must "
@@ -112,15 +115,17 @@ def check_sampler(sampler: SamplerConfig, space: SearchSpace, trials: int, enque
 
 
 def build_sampler(
-    sampler: SamplerConfig, space: SearchSpace, study_seed: int, seed: int, places: dict[int, tuple]
+    sampler: SamplerConfig, space: SearchSpace, seeds: tuple[int, int], turn: int, places: dict[int, tuple]
 ) -> "BaseSampler":
-    """Optuna's sampler for one proposal. seed: of this proposal; study_seed: of those that draw one sequence for a
-    whole study (qmc, grid), and must not be seeded anew for each proposal. places: what it remembers of trials that
-    have ended, empty at first, the same one for all proposals of a study.
+    """Optuna's sampler for one proposal. seeds: of the study, for those that go through one sequence (qmc, grid), and
+    of this proposal; turn: the proposal's place in that sequence, from 0. places: what it remembers of trials that have
+    ended, empty at first, the same one for all proposals of a study.
+
+    Raises InputError where a grid is used up.
     """
     from optuna import samplers
 
-    options = dict(sampler.options)
+    options, (study_seed, seed) = dict(sampler.options), seeds
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that some options are experimental
         match sampler.name:
@@ -131,18 +136,45 @@ def build_sampler(
             case "cmaes":
                 return _cmaes(seed, options)
             case "qmc":
-                independent = samplers.RandomSampler(seed=seed)
-                return samplers.QMCSampler(
-                    seed=study_seed,
-                    independent_sampler=independent,
-                    warn_independent_sampling=False,
-                    **{"scramble": True, **options},
-                )
+                return _qmc(space, {"seed": study_seed, "scramble": True, **options}, turn)
             case "nsga2":
                 return samplers.NSGAIISampler(seed=seed, **options)
             case "grid":
-                return samplers.GridSampler(space.grid(options.get("points")), seed=study_seed)
+                point = _grid_point(space, options.get("points"), study_seed, turn)
+                return samplers.PartialFixedSampler(point, samplers.RandomSampler(seed=seed))
         return _tpe(space, {"seed": seed, "group": space.is_conditional, **options}, places)
+
+
+def _qmc(space: SearchSpace, options: dict[str, Any], turn: int) -> "BaseSampler":
+    """The point of a sequence by its turn. Optuna's own counts what was asked for, so that a killed owner, whose
+    proposals are asked for anew, would leave points out; and it draws its first points at random.
+    """
+    from optuna.samplers import QMCSampler
+
+    whole = {n: found for n, found in sorted(space.distributions().items()) if not found.single()}
+
+    class TurnQMCSampler(QMCSampler):
+        def infer_relative_search_space(self, study: "Study", trial: "FrozenTrial") -> "dict[str, BaseDistribution]":
+            return whole
+
+        def _find_sample_id(self, study: "Study", search_space: "dict[str, BaseDistribution]") -> int:
+            return turn
+
+    return TurnQMCSampler(warn_independent_sampling=False, **options)
+
+
+def _grid_point(space: SearchSpace, points: int | None, seed: int, turn: int) -> dict[str, Any]:
+    """The point of a shuffled grid by its turn. Optuna's own takes what a killed owner asked for as visited."""
+    grid = space.grid(points)
+    shape = [len(values) for values in grid.values()]
+    if turn >= math.prod(shape):
+        raise InputError(
+            f"the grid of space {space.name!r} is used up: some of its {math.prod(shape):,} points break a constraint; "
+            "the trials that are there are all"
+        )
+    place = np.random.default_rng(seed).permutation(math.prod(shape))[turn]
+    chosen = np.unravel_index(place, shape)
+    return {name: values[index] for (name, values), index in zip(grid.items(), chosen, strict=True)}
 
 
 def _tpe(space: SearchSpace, options: dict[str, Any], places: dict[int, tuple]) -> "BaseSampler":

@@ -3,7 +3,8 @@
 What is on disk, in the order in which it is written, each file synced before the next is written:
 
 1. `optuna.jsonl`, Optuna's own journal: what was proposed and what it was told.
-2. `cohorts.jsonl`: which trials a cohort has. A proposal that is in no cohort was interrupted, and is asked for anew.
+2. `cohorts.jsonl`: which trials a cohort has. A proposal that is in no cohort was interrupted: it is cut
+   off the journal, and asked for anew.
 3. `rows.jsonl`: a row for each trial at each rung, with its outcome: *the truth*. A killed owner may have written a row
    and not yet told Optuna; the next owner tells it (`_catch_up`), so no trial is lost, and none counts twice.
 """
@@ -46,7 +47,9 @@ class LaneStudy:
         self._open.enter_context(exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS))
         folder.repair()
         self._rows_file, self._cohorts_file = JsonLines(folder.rows), JsonLines(folder.cohorts)
-        self._proposals = Proposals(spec, folder)
+        cohorts = self._cohorts_file.read()
+        recorded = {i for c in cohorts for i in (*c["optuna"], *(refused for refused, _ in c.get("refused", [])))}
+        self._proposals = Proposals(spec, folder, recorded)
         self._standings = Standings(spec, folder)
         self._kept = KeptFiles(self._standings, folder, spec.keep_checkpoints)
         self._code = code_version()
@@ -316,7 +319,7 @@ class LaneStudy:
             self._proposals.tell_more(identity, standing.best)
 
     def _catch_up(self) -> None:
-        """Reads back cohorts and rows, tells Optuna what it has not heard, and drops proposals of no cohort."""
+        """Reads back cohorts and rows, and tells Optuna what it has not heard."""
         refused: list[tuple[int, Mapping[str, float]]] = []
         for record in self._cohorts_file.read():
             self._admit(Cohort.from_plain(record), record["optuna"])
@@ -331,7 +334,6 @@ class LaneStudy:
         for cohort in self._cohorts.values():
             self._configs.update(self._standings.in_force(cohort.trials))
         self._kept.settle({number: self._members(number) for number in self._cohorts})
-        self._proposals.forget_all_but([*self._identities.values()])
 
 
 def _judged(row: ResultRow, verdict: Verdict) -> ResultRow:

@@ -1,0 +1,400 @@
+"""Samplers: what each may be told, that resuming changes nothing, and that ours propose what Optuna's own would."""
+
+import inspect
+import io
+import itertools
+import math
+import os
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from curve_array import CURVE_SPACE, CurveArray, curve_rows, curve_spec, opened, run_cohorts, run_folder
+from optuna.samplers._tpe.sampler import _split_trials
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sabotage import Killed, Saboteur
+from scipy.stats import qmc
+
+from gan_core.config import InputError
+from results.store import JsonLines, RunFolder
+from search_spaces.space import SearchSpace
+from sweep import samplers
+from sweep.cohort import CohortRun
+from sweep.samplers import BEST, OPTIONS, SamplerConfig, _GuardedUnpickler, _shortened, build_sampler
+from sweep.seeds import derived_seed
+from sweep.spec import SweepSpec
+
+pytestmark = pytest.mark.usefixtures("unsynced")
+CLASSES = {
+    "tpe": optuna.samplers.TPESampler,
+    "random": optuna.samplers.RandomSampler,
+    "gp": optuna.samplers.GPSampler,
+    "cmaes": optuna.samplers.CmaEsSampler,
+    "qmc": optuna.samplers.QMCSampler,
+    "nsga2": optuna.samplers.NSGAIISampler,
+}
+SAMPLERS: dict[str, Any] = {
+    "tpe": {"name": "tpe", "n_startup_trials": 4},
+    "tpe alone": {"name": "tpe", "n_startup_trials": 4, "multivariate": False},
+    "random": "random",
+    "gp": {"name": "gp", "n_startup_trials": 4},
+    "cmaes": {"name": "cmaes", "n_startup_trials": 2, "popsize": 4},
+    "qmc": "qmc",
+    "halton": {"name": "qmc", "qmc_type": "halton", "scramble": False},
+    "nsga2": {"name": "nsga2", "population_size": 3},
+    "grid": {"name": "grid", "points": 3},
+}
+LADDER = {"rungs_images": [100, 300], "keep_fraction": 0.5}
+RANGES = ("lane.generator_lr", "lane.discriminator_lr", "lane.beta1")
+
+
+def spec_of(name: str, **values: Any) -> SweepSpec:
+    given = {"trials": 12 if name == "gp" else 20, "lanes_per_cohort": 4, "ladder": LADDER, **values}
+    return curve_spec(**given, sampler=SAMPLERS[name])
+
+
+def cliff(configs) -> CurveArray:
+    return CurveArray(configs, cliff_lr=3e-3, cliff_images=150)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> dict[str, list[dict[str, Any]]]:
+    """The rows of an undisturbed sweep by each sampler."""
+    path = tmp_path_factory.mktemp("whole")
+    return {name: curve_rows(spec_of(name), path / name, cliff) for name in SAMPLERS}
+
+
+def proposals(rows: list[dict[str, Any]]) -> dict[int, tuple[float, ...]]:
+    """Trial -> its place in the unit cube of the three numbers that are searched."""
+    found = {}
+    for row in rows:
+        rates = [(math.log10(row[name]) + 5) / 3 for name in RANGES[:2]]
+        found[row["trial"]] = (*rates, row["lane.beta1"] / 0.9)
+    return found
+
+
+# ---- options
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_option_is_one_of_optunas_class_with_a_default_of_its_kind_and_none_is_deprecated(name):
+    parameters = inspect.signature(CLASSES[name].__init__).parameters
+    values = {bool: True, int: 7, float: 0.25, str: "halton"}
+    for option, kind in OPTIONS[name].items():
+        default = parameters[option].default
+        assert default is None or type(default) is kind
+        spec = SamplerConfig(name, {option: values[kind]})
+        build_sampler(spec, SearchSpace.load(CURVE_SPACE), (0, 0), 0, {})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # a deprecated one is an error
+            CLASSES[name](**{option: values[kind]})
+
+
+def test_only_the_grid_is_ours():
+    assert set(OPTIONS) == {*CLASSES, "grid"}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=str)
+def test_a_sampler_stands_in_a_spec_as_it_was_written(sampler):
+    assert SamplerConfig.parse(sampler).plain() == sampler
+
+
+@pytest.mark.parametrize(
+    ("sampler", "says"),
+    [
+        ({"name": "grid", "points": 1}, "sampler.points must be a whole number of at least 2, got 1"),
+        ({"name": "cmaes", "popsize": 3}, "sampler.popsize must be a whole number of at least 4, got 3"),
+        ({"name": "gp", "n_startup_trials": 0}, "sampler.n_startup_trials must be a whole number of at least 1, got 0"),
+        ({"name": "cmaes", "popsize": True}, "sampler.popsize must be a whole number"),
+        ({"name": "qmc", "qmc_type": "sobel"}, "sampler.qmc_type must be one of sobol, halton, got 'sobel'"),
+        ({"name": "nsga2", "crossover_prob": 1.5}, "sampler.crossover_prob must be a number from 0 to 1, got 1.5"),
+        (3, "sampler must be a name, or a mapping of name and options, got 3"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(sampler, says):
+    with pytest.raises(InputError) as refused:
+        SamplerConfig.parse(sampler)
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_cmaes_has_one_objective():
+    with pytest.raises(InputError, match="sampler cmaes minimises one objective, got 2; take tpe or nsga2"):
+        spec_of("cmaes", objective=["fidelity", "class_kl"])
+
+
+# ---- the same spec and seed give the same rows
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_same_spec_and_seed_give_the_same_rows_again(tmp_path, whole, name):
+    assert curve_rows(spec_of(name), tmp_path, cliff) == whole[name]
+    assert len(proposals(whole[name])) == spec_of(name).trials
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_reopening_the_study_before_every_rung_changes_nothing(tmp_path, whole, name):
+    spec = spec_of(name)
+    folder = run_folder(spec, tmp_path)
+    for _ in range(100):
+        with opened(spec, folder) as study:
+            cohort = study.open_cohort(4)
+            if cohort is None:
+                break
+            CohortRun(cohort, spec.ladder, study.objective, cliff, study, folder).advance()
+    assert JsonLines(folder.rows).read() == whole[name]
+
+
+def kill_while_asking(spec: SweepSpec, folder: RunFolder, cohort: int, share: float) -> None:
+    """Runs until so many cohorts have ended, then is killed at a share of the next one's lines in the journal."""
+    with opened(spec, folder) as study:
+        for _ in range(cohort):
+            found = study.open_cohort(4)
+            assert found is not None
+            run = CohortRun(found, spec.ladder, study.objective, cliff, study, folder)
+            while not run.done:
+                run.advance()
+        before = folder.journal.read_bytes()
+        study.open_cohort(4)
+        lines = folder.journal.read_bytes()[len(before) :].splitlines(keepends=True)
+    folder.journal.write_bytes(before + b"".join(lines[: int(len(lines) * share)]))
+    recorded = folder.cohorts.read_bytes().splitlines(keepends=True)
+    folder.cohorts.write_bytes(b"".join(recorded[:cohort]))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_kill_between_the_asking_and_the_recording_changes_no_proposal(tmp_path, whole, name):
+    spec = spec_of(name)
+    for cohort, share in ((0, 0.5), (1, 1.0), (2, 0.6)):
+        folder = run_folder(spec, tmp_path / str(cohort))
+        kill_while_asking(spec, folder, cohort, share)
+        run_cohorts(spec, folder, cliff)
+        assert JsonLines(folder.rows).read() == whole[name]
+
+
+@pytest.mark.parametrize("name", ["qmc", "grid", "tpe"])
+def test_killed_at_any_boundary_a_constrained_sweep_ends_with_the_same_rows(tmp_path, name):
+    space = {**CURVE_SPACE, "constraints": ["lane.discriminator_lr >= 0.5 * lane.generator_lr"]}
+    spec = spec_of(name, space=space, trials=8)
+    expected = curve_rows(spec, tmp_path / "whole", cliff)
+    assert all(row["lane.discriminator_lr"] >= 0.5 * row["lane.generator_lr"] for row in expected)
+    for kill_at in range(5, 200, 31):
+        folder = run_folder(spec, tmp_path / str(kill_at))
+        with pytest.MonkeyPatch.context() as patch:
+            Saboteur(kill_at).install(patch)
+            with pytest.raises(Killed):
+                run_cohorts(spec, folder, cliff)
+        run_cohorts(spec, folder, cliff)
+        assert JsonLines(folder.rows).read() == expected
+
+
+# ---- proposals of one cohort are apart
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "nsga2"])  # whose children may be a parent
+def test_no_two_trials_of_a_sweep_are_the_same(whole, name):
+    widths = {row["trial"]: row["structure.generator_width"] for row in whole[name]}
+    found = [(*place, widths[trial]) for trial, place in proposals(whole[name]).items()]
+    assert len(set(found)) == len(found)
+
+
+def smallest_distance(points: list[tuple[float, ...]]) -> float:
+    return min(math.dist(a, b) for a, b in itertools.combinations(points, 2))
+
+
+def sixteen_after_sixteen(path: Path, sampler: Any, seed: int) -> list[tuple[float, ...]]:
+    spec = curve_spec(trials=32, lanes_per_cohort=16, ladder=LADDER, sampler=sampler, seed=seed)
+    found = proposals(curve_rows(spec, path / f"{sampler}-{seed}"))
+    return [found[trial] for trial in range(16, 32)]
+
+
+def test_sixteen_proposals_of_tpe_at_once_do_not_pile_up(tmp_path):
+    """All lie in the good region and yet apart: each counts those that were just proposed as bad."""
+    tpe = [smallest_distance(sixteen_after_sixteen(tmp_path, "tpe", seed)) for seed in range(4)]
+    random = [smallest_distance(sixteen_after_sixteen(tmp_path, "random", seed)) for seed in range(4)]
+    assert min(tpe) > 0
+    assert np.mean(tpe) > 0.3 * np.mean(random)
+
+
+# ---- sequences
+
+
+def test_qmc_goes_through_its_sequence_from_the_first_point_and_leaves_none_out(whole):
+    found = proposals(whole["halton"])
+    names = sorted([*RANGES, "structure.generator_width"])
+    expected = qmc.Halton(4, scramble=False).random(19)
+    columns = [expected[:, names.index(name)] for name in RANGES]
+    assert [found[trial] for trial in range(1, 20)] == [
+        pytest.approx(point, abs=1e-12) for point in zip(*columns, strict=True)
+    ]
+
+
+def test_the_grid_visits_every_point_once(tmp_path):
+    spec = spec_of("grid", trials=55, lanes_per_cohort=5, enqueue=[])
+    rows = curve_rows(spec, tmp_path)
+    grid = spec.space.grid(3)
+    found = [tuple(row[name] for name in grid) for row in {row["trial"]: row for row in rows}.values() if row["trial"]]
+    assert len(found) == 54 == math.prod(map(len, grid.values()))
+    assert set(found) == set(itertools.product(*grid.values()))
+    assert found != sorted(found)
+
+
+def test_trials_above_the_size_of_a_grid_are_refused():
+    with pytest.raises(InputError, match="the grid has 54 points, and 1 are tried before it.*at most 55, got 56"):
+        spec_of("grid", trials=56)
+    assert spec_of("grid", trials=56, enqueue=[{"lane.beta1": 0.25}]).trials == 56
+
+
+def test_a_grid_of_more_points_than_can_be_shuffled_is_refused():
+    with pytest.raises(InputError, match="the grid has 2,000,000 points, and at most 1,000,000; lower points"):
+        curve_spec(sampler={"name": "grid", "points": 100})
+
+
+def test_a_grid_whose_points_break_constraints_ends_when_it_is_used_up_with_every_other_point_tried(tmp_path):
+    space = {**CURVE_SPACE, "constraints": ["lane.beta1 <= 0.5"]}
+    spec = spec_of("grid", space=space, trials=55)
+    folder = run_folder(spec, tmp_path)
+    with pytest.raises(InputError, match="the grid of space 'curve' is used up") as refused:
+        run_cohorts(spec, folder)
+    assert "\n" not in str(refused.value)
+    found = {row["trial"]: row for row in JsonLines(folder.rows).read() if row["trial"]}
+    tried = {tuple(row[name] for name in spec.space.grid(3)) for row in found.values()}
+    assert len(tried) == len(found)
+    assert 36 - 4 < len(tried) <= 36
+
+
+# ---- TPE is Optuna's
+
+
+@pytest.mark.parametrize("options", [{}, {"multivariate": False}, {"n_startup_trials": 1}], ids=str)
+def test_below_the_limit_each_proposal_is_that_of_optunas_own_sampler(tmp_path, options):
+    """Asked in a copy of the study, as it was when ours was asked."""
+    spec = curve_spec(trials=30, lanes_per_cohort=3, ladder=LADDER, sampler={"name": "tpe", **options})
+    asked: list[tuple[list[FrozenTrial], dict[str, Any]]] = []
+    with opened(spec, run_folder(spec, tmp_path)) as study:
+        ask = study._proposals.ask
+
+        def watched(number: int) -> Any:
+            before = study._proposals._study.get_trials()
+            proposal = ask(number)
+            asked.append((before, study._proposals._study.get_trials()[-1].params))
+            return proposal
+
+        study._proposals.ask = watched  # ty: ignore
+        while (cohort := study.open_cohort(3)) is not None:
+            run = CohortRun(cohort, spec.ladder, study.objective, cliff, study, study.folder)
+            while not run.done:
+                run.advance()
+    checked = 0
+    for number, (before, params) in enumerate(asked):
+        if number:
+            seed = derived_seed(spec.seed, "sampler", number)
+            theirs = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, **options))
+            theirs.add_trials(before)
+            assert spec.space.suggest(theirs.ask()) == params
+            checked += 1
+    assert checked == 29
+
+
+def long_study(trials: int, running: int = 4) -> optuna.Study:
+    """Completed, pruned, infeasible, failed and running trials of one parameter, in a fixed disorder."""
+    draw = np.random.default_rng(0)
+    study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
+    scale: dict[str, optuna.distributions.BaseDistribution] = {"x": optuna.distributions.FloatDistribution(0.0, 1.0)}
+    for number in range(trials + running):
+        kind = int(draw.integers(10)) if number < trials else 9
+        values: dict[str, Any] = {"params": {"x": float(draw.random())}, "distributions": scale}
+        if kind < 4:
+            values |= {"value": float(draw.normal())}
+        elif kind < 8:
+            steps = {int(step): float(draw.normal()) for step in draw.integers(1, 5, size=int(draw.integers(3)))}
+            values |= {"state": TrialState.PRUNED, "intermediate_values": steps}
+        elif kind == 8:
+            values |= {"state": TrialState.FAIL}
+        if number < trials and kind < 9:
+            trial = create_trial(**values)
+            if number % 7 == 0:
+                trial.set_constraint("diverged", 1.0)
+            study.add_trial(trial)
+        else:
+            study.ask(scale)
+    return study
+
+
+@pytest.mark.parametrize("best", [BEST, 3])
+def test_above_the_limit_the_good_set_is_optunas_own_and_the_latest_are_all_there(monkeypatch, best):
+    monkeypatch.setattr(samplers, "LATEST", 60)
+    monkeypatch.setattr(samplers, "BEST", best)
+    study, places = long_study(300), {}
+    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+    everything = study._get_trials(deepcopy=False, states=states)
+    seen = _shortened(study, places)._get_trials(deepcopy=False, states=states)
+    good, _ = _split_trials(study, everything, best)
+    mine, others = _split_trials(study, seen, best)
+    assert [t.number for t in mine] == [t.number for t in good]
+    assert [t.number for t in seen] == sorted(t.number for t in seen)
+    assert {t.number for t in everything[-60:]} <= {t.number for t in seen}
+    assert {t.number for t in everything if t.state == TrialState.RUNNING} <= {t.number for t in seen}
+    running = sum(t.state == TrialState.RUNNING for t in everything)
+    assert 60 + best >= len(seen) - running > 60 - running
+    assert len(others) < len(everything) / 2
+    again = _shortened(study, places)._get_trials(deepcopy=False, states=states)
+    assert [t.number for t in again] == [t.number for t in seen]
+
+
+def test_a_short_study_is_seen_whole(monkeypatch):
+    study = long_study(50)
+    found = _shortened(study, {})._get_trials(deepcopy=False)
+    assert [t.number for t in found] == [t.number for t in study.get_trials()]
+
+
+# ---- what is loaded from a journal
+
+
+@pytest.mark.parametrize("options", [{}, {"use_separable_cma": True}, {"with_margin": True}], ids=str)
+def test_all_three_optimisers_of_cma_are_loaded_and_a_sweep_by_them_resumes(tmp_path, options):
+    spec = curve_spec(trials=16, lanes_per_cohort=4, ladder=LADDER, sampler={**SAMPLERS["cmaes"], **options})
+    whole = curve_rows(spec, tmp_path / "whole")
+    folder, kept = run_folder(spec, tmp_path / "reopened"), []
+    for _ in range(100):
+        with opened(spec, folder) as study:
+            cohort = study.open_cohort(4)
+            kept = [t.system_attrs for t in study._proposals._study.get_trials()]
+            if cohort is None:
+                break
+            CohortRun(cohort, spec.ladder, study.objective, CurveArray, study, folder).advance()
+    assert JsonLines(folder.rows).read() == whole
+    assert sum(any("optimizer" in key for key in attrs) for attrs in kept) >= 2
+
+
+class Harmful:
+    """What somebody may have put into a journal."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, ("touch harmed",)
+
+
+def test_a_journal_whose_optimiser_names_a_program_is_refused_and_nothing_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    harmful = pickle.dumps({"optimizer": Harmful()})
+    with pytest.raises(pickle.UnpicklingError, match=r"names posix.system; it was changed by hand"):
+        _GuardedUnpickler(io.BytesIO(harmful)).load()
+    spec = spec_of("cmaes")
+    folder = run_folder(spec, tmp_path / "run")
+    run_cohorts(spec_of("cmaes", trials=16), folder)
+    text = folder.journal.read_text()
+    lines = [line for line in text.splitlines() if "optimizer" in line]
+    assert len(lines) >= 2
+    changed = text
+    for record in JsonLines(folder.journal).read():
+        for key, value in record.get("system_attr", {}).items():
+            if "optimizer" in key:
+                changed = changed.replace(value, harmful.hex())
+    folder.journal.write_text(changed)
+    with pytest.raises(pickle.UnpicklingError, match="names posix.system"):
+        run_cohorts(spec, folder)
+    assert not (tmp_path / "harmed").exists()
