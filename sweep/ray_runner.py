@@ -220,8 +220,8 @@ def _searcher(study: Any, size: int) -> Any:
                 ray.get(study.fail_cohort.remote(number, RESTARTS + 1))
 
         def check(self) -> None:
-            """Raises ResultsError when a cohort has ended the sweep. Raised in `on_trial_complete`, Tune would take it for
-            that cohort's own failure, and start it again.
+            """Raises ResultsError when a cohort has ended the sweep. In `on_trial_complete` Tune would take it for a
+            failure of that cohort, and start it again.
             """
             if self.ending is not None:
                 raise ResultsError(self.ending)
