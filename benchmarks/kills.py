@@ -150,63 +150,69 @@ def redone_rungs(run: RunFolder) -> int:
     return lost
 
 
-def disturbed(
-    folder: Path, victims: Sequence[str], rows: int, chance: random.Random, environment: dict[str, str]
-) -> Record:
-    """Runs the sweep of folder/spec.yaml to its end in folder/run, killing these processes on the way, one by one, at
-    moments that are spread over its rows. The command is given again at once, whatever the old one left behind.
+class Disturbance:
+    """A sweep, and the processes of it that are killed one by one, at moments that are spread over its rows. rows: how
+    many it will have.
     """
-    run, record, waiting = RunFolder(folder / "run"), Record(), list(victims)
-    while True:
-        record.starts += 1
-        with (
-            tempfile.TemporaryFile() as errors,
-            subprocess.Popen(
-                command(folder, "--out", str(run.path)),
-                cwd=ROOT,
-                env=environment,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-            ) as driver,
-        ):
-            kind, began = "", time.monotonic()
-            while waiting and kind in ("", "trainer"):
-                place = int(rows * (1 - (len(waiting) - chance.random()) / len(victims)))
-                starting = kind == "" and chance.random() < STARTING_SHARE
-                if not _wait_for_moment(run, driver, waiting[0], chance, 0 if starting else place):
-                    break
-                found = victim(driver.pid, waiting[0])
-                if found is None:
-                    continue
-                kind, what, began = waiting.pop(0), moment(run), time.monotonic()
-                os.kill(found, signal.SIGKILL)
-                record.kills[kind] += 1
-                record.moments["starting" if starting else what] += 1
-            code = driver.wait(timeout=10 * PATIENCE_SECONDS)
-            errors.seek(0)
-            said = [line for line in errors.read().decode().splitlines() if ": warning: " not in line]
-        record.check(run)
-        if code == 0 and kind in ("", "trainer"):
-            record.twice = rows_twice(run)
-            return record
-        record.ends.append(Ended(kind, code, said, time.monotonic() - began))
-        if kind in ("", "trainer"):
-            raise RuntimeError(f"the sweep ended by itself, with {code}: {said}")
 
+    def __init__(self, folder: Path, victims: Sequence[str], rows: int, chance: random.Random) -> None:
+        self.folder, self.run, self.record = folder, RunFolder(folder / "run"), Record()
+        self._victims, self._waiting, self._rows, self._chance = victims, list(victims), rows, chance
 
-def _wait_for_moment(
-    run: RunFolder, driver: subprocess.Popen[bytes], kind: str, chance: random.Random, place: int
-) -> bool:
-    """Waits for the victim, for a further row and for so many rows (for none where place is 0), and then for some time
-    that chance decides. False when the driver ends before.
-    """
-    before, deadline = _rows(run), time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline and driver.poll() is None:
-        if victim(driver.pid, kind) is not None and (place == 0 or _rows(run) >= max(place, before + 1)):
-            time.sleep(chance.uniform(0.0, LONGEST_WAIT_SECONDS))
-            return driver.poll() is None
-        time.sleep(0.02)
-    return False
+    def until_finished(self, environment: dict[str, str]) -> Record:
+        """Gives the command again at once whenever it was ended, whatever the old one left behind."""
+        again = True
+        while again:
+            with tempfile.TemporaryFile() as errors:
+                arguments = command(self.folder, "--out", str(self.run.path))
+                driver = subprocess.Popen(
+                    arguments, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=errors
+                )
+                kind, killed = self._kill(driver)
+                code = driver.wait(timeout=10 * PATIENCE_SECONDS)
+                seconds = time.monotonic() - killed
+                errors.seek(0)
+                said = [line for line in errors.read().decode().splitlines() if ": warning: " not in line]
+            self.record.starts += 1
+            self.record.check(self.run)
+            again = kind not in ("", "trainer")
+            if again:
+                self.record.ends.append(Ended(kind, code, said, seconds))
+            elif code != 0:
+                raise RuntimeError(f"the sweep ended by itself, with {code}: {said}")
+        self.record.twice = rows_twice(self.run)
+        return self.record
+
+    def _kill(self, driver: subprocess.Popen[bytes]) -> tuple[str, float]:
+        """Kills until the driver must end, or has. The last victim's kind, and when it was killed."""
+        kind, killed = "", time.monotonic()
+        while self._waiting and kind in ("", "trainer"):
+            starting = kind == "" and self._chance.random() < STARTING_SHARE
+            found = self._wait_for_moment(driver, starting)
+            if found is None:
+                break
+            kind, what, killed = self._waiting.pop(0), moment(self.run), time.monotonic()
+            os.kill(found, signal.SIGKILL)
+            self.record.kills[kind] += 1
+            self.record.moments["starting" if starting else what] += 1
+        return kind, killed
+
+    def _wait_for_moment(self, driver: subprocess.Popen[bytes], starting: bool) -> int | None:
+        """Waits for a further row, and for the share of rows at which the next victim's turn is, then for some time
+        that chance decides; where the sweep starts, for the victim and that time alone. The victim, or None when the
+        driver ends before.
+        """
+        kind, left = self._waiting[0], len(self._waiting) - self._chance.random()
+        rows = max(_rows(self.run) + 1, int(self._rows * (1 - left / len(self._victims))))
+        wait_seconds, deadline = self._chance.uniform(0.0, LONGEST_WAIT_SECONDS), time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline and driver.poll() is None:
+            if starting or _rows(self.run) >= rows:
+                found = victim(driver.pid, kind)
+                time.sleep(wait_seconds if found else 0.05)
+                if found and driver.poll() is None and victim(driver.pid, kind) == found:
+                    return found
+            time.sleep(0.05)
+        return None
 
 
 def _rows(run: RunFolder) -> int:
@@ -251,7 +257,7 @@ def measure(folder: Path, each: int, seed: int, environment: dict[str, str]) -> 
     undisturbed = command(folder, "--local", "--out", str(folder / "undisturbed"))
     subprocess.run(undisturbed, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
     rows, chance = _rows(RunFolder(folder / "undisturbed")), random.Random(seed)
-    record = disturbed(folder, order_of(each, chance), rows, chance, environment)
+    record = Disturbance(folder, order_of(each, chance), rows, chance).until_finished(environment)
     return record, differences(folder / "run", folder / "undisturbed")
 
 
@@ -268,13 +274,15 @@ def main() -> None:
     print(f"at: {dict(record.moments)}")
     for kind in ("owner", "head"):
         mine = [end for end in record.ends if end.kind == kind]
-        codes, lines = {end.code for end in mine}, {len(end.said) for end in mine}
-        print(f"{kind}: exit codes {codes}, {lines} lines, {max(end.seconds for end in mine):.1f} s at most to the end")
+        codes, slowest = {end.code for end in mine}, max(end.seconds for end in mine)
+        print(f"{kind}: exit codes {codes}, {slowest:.1f} s at most to the end")
+    wordy = [end.said for end in record.ends if len(end.said) != (end.kind != "driver")]
+    print("all but killed drivers ended with one line" if not wordy else f"MORE OR LESS THAN ONE LINE: {wordy}")
     print(f"{record.checks} checks after a kill, of {record.files} files: half written {record.broken}")
     print(f"rungs to train again beyond the one under way: {record.redone}; rows that are there twice: {record.twice}")
     print("the same rows as undisturbed" if not differing else f"DIFFERENT: {differing}")
     whole = set(record.kills.values()) == {given.each} and len(record.kills) == len(VICTIMS)
-    sys.exit(bool(differing or record.redone or record.twice or record.broken or not whole))
+    sys.exit(bool(differing or record.redone or record.twice or record.broken or wordy or not whole))
 
 
 if __name__ == "__main__":

@@ -107,10 +107,11 @@ def _tune(
     trainable = tune.with_resources(
         tune.with_parameters(_trainable_class(), spec=spec, folder=folder, build=build), each
     )
+    searcher = _searcher(study, spec.cohort_size(count, on_gpu=each["gpu"] > 0))
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=_searcher(study, spec.cohort_size(count, on_gpu=each["gpu"] > 0)),
+            search_alg=searcher,
             num_samples=-1,
             max_concurrent_trials=count,
             reuse_actors=True,
@@ -127,6 +128,7 @@ def _tune(
     try:
         watch.show(ray.get(study.snapshot.remote()))
         tuner.fit()
+        searcher.check()
         ray.get(study.close.remote())
         watch.show(ray.get(study.snapshot.remote()))
     except (ray.exceptions.RayError, tune.TuneError, OSError, InputError, ResultsError) as error:
@@ -175,6 +177,13 @@ def _last_words(error: BaseException, folder: RunFolder) -> str:
     return raised or f"the study's process died; {folder.path} is whole, and the same command goes on"
 
 
+def _find_study(folder: RunFolder) -> Any:
+    try:
+        return importlib.import_module("ray").get_actor(STUDY_ACTOR, namespace=NAMESPACE)
+    except ValueError as error:  # there is none of this name, any more
+        raise ResultsError(_last_words(error, folder)) from error
+
+
 class _LaneStudyActor(LaneStudy):
     """The study in a process of its own."""
 
@@ -194,8 +203,10 @@ def _searcher(study: Any, size: int) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self._cohorts: dict[str, int] = {}
+            self.ending: str | None = None  # what a cohort's process said ends the sweep
 
         def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+            self.check()
             cohort = ray.get(study.open_cohort.remote(size))
             if cohort is None:
                 return None if ray.get(study.is_waiting.remote()) else base.FINISHED
@@ -203,11 +214,17 @@ def _searcher(study: Any, size: int) -> Any:
             return {"cohort": cohort.plain()}
 
         def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-            if result and ENDING in result:
-                raise ResultsError(result[ENDING])
             number = self._cohorts.pop(trial_id)
+            self.ending = self.ending or (result or {}).get(ENDING)
             if error:
                 ray.get(study.fail_cohort.remote(number, RESTARTS + 1))
+
+        def check(self) -> None:
+            """Raises ResultsError when a cohort has ended the sweep. In `on_trial_complete` Tune would take it for a
+            failure of that cohort, and start it again.
+            """
+            if self.ending is not None:
+                raise ResultsError(self.ending)
 
         def save(self, checkpoint_path: str) -> None:
             """Nothing: the study is on disk already."""
@@ -272,7 +289,6 @@ def _trainable_class() -> Any:
         def step(self) -> dict[str, Any]:
             from gan_core.lanes import lane_arithmetic
 
-            self._study = _RemoteStudy(ray.get_actor(STUDY_ACTOR, namespace=NAMESPACE))
             try:
                 with lane_arithmetic():
                     return self._climb()
@@ -284,6 +300,7 @@ def _trainable_class() -> Any:
 
         def _climb(self) -> dict[str, Any]:
             if self._run is None:
+                self._study = _RemoteStudy(_find_study(self._folder))
                 self._run = self._begin()
             run = self._run
             rung, trials = run.rung, run.trials

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -106,7 +107,7 @@ def _connect(address: str | None, temporary: str | None) -> None:
 def _watch_head(temporary: str | None, ended: threading.Event, on_lost_head: Callable[[], None]) -> None:
     """Ends this process when the head has not answered for too long. temporary: a local cluster's folder."""
     patience = PATIENCE_SECONDS if temporary is None else LOCAL_PATIENCE_SECONDS
-    head, answered = None, time.monotonic()
+    head, answered = None, time.monotonic() if temporary is not None else math.inf  # a remote one may never answer us
     while not ended.wait(PULSE_SECONDS):
         head = head or _head_of(temporary)
         with suppress(OSError):
