@@ -223,17 +223,18 @@ def _shortened(study: "Study", places: dict[int, tuple]) -> "Study":
     return ShortenedStudy(study.study_name, study._storage)
 
 
-def _place(trial: "FrozenTrial") -> tuple[bool, bool, int, float]:
+def _place(trial: "FrozenTrial") -> tuple[float, bool, int, float]:
     """How good TPE takes a trial to be, lower is better: completed ones by value, before pruned ones by how far they
-    came, before infeasible ones.
+    came, before infeasible ones by how much they break.
     """
     from optuna.trial import TrialState
 
-    broken = any(amount > 0 for amount in trial.constraints.values())
+    if broken := sum(amount for amount in trial.constraints.values() if amount > 0):
+        return broken, False, 0, 0.0
     if trial.state == TrialState.PRUNED:
         step, value = max(trial.intermediate_values.items(), default=(-1, math.inf))
-        return broken, True, -step, value
-    return broken, False, 0, math.inf if trial.value is None else trial.value
+        return 0.0, True, -step, value
+    return 0.0, False, 0, math.inf if trial.value is None else trial.value
 
 
 def _cmaes(seed: int, options: dict[str, Any]) -> "BaseSampler":

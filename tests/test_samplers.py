@@ -300,15 +300,17 @@ def test_below_the_limit_each_proposal_is_that_of_optunas_own_sampler(tmp_path, 
     assert checked == 29
 
 
-def long_study(trials: int, running: int = 4) -> optuna.Study:
-    """Completed, pruned, infeasible, failed and running trials of one parameter, in a fixed disorder."""
+def long_study(trials: int, completed: int = 4, feasible: int = 7) -> optuna.Study:
+    """Completed (of ten kinds so many), pruned, failed and running trials of one parameter, in a fixed disorder. Each
+    trial whose number a feasible divides is infeasible.
+    """
     draw = np.random.default_rng(0)
     study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
     scale: dict[str, optuna.distributions.BaseDistribution] = {"x": optuna.distributions.FloatDistribution(0.0, 1.0)}
-    for number in range(trials + running):
+    for number in range(trials + 4):
         kind = int(draw.integers(10)) if number < trials else 9
         values: dict[str, Any] = {"params": {"x": float(draw.random())}, "distributions": scale}
-        if kind < 4:
+        if kind < completed:
             values |= {"value": float(draw.normal())}
         elif kind < 8:
             steps = {int(step): float(draw.normal()) for step in draw.integers(1, 5, size=int(draw.integers(3)))}
@@ -317,7 +319,7 @@ def long_study(trials: int, running: int = 4) -> optuna.Study:
             values |= {"state": TrialState.FAIL}
         if number < trials and kind < 9:
             trial = create_trial(**values)
-            if number % 7 == 0:
+            if number % feasible == 0:
                 trial.set_constraint("diverged", 1.0)
             study.add_trial(trial)
         else:
@@ -325,11 +327,14 @@ def long_study(trials: int, running: int = 4) -> optuna.Study:
     return study
 
 
+@pytest.mark.parametrize(
+    "kinds", [(4, 7), (0, 7), (4, 1), (0, 1)], ids=["", "none completed", "all infeasible", "both"]
+)
 @pytest.mark.parametrize("best", [BEST, 3])
-def test_above_the_limit_the_good_set_is_optunas_own_and_the_latest_are_all_there(monkeypatch, best):
+def test_above_the_limit_the_good_set_is_optunas_own_and_the_latest_are_all_there(monkeypatch, best, kinds):
     monkeypatch.setattr(samplers, "LATEST", 60)
     monkeypatch.setattr(samplers, "BEST", best)
-    study, places = long_study(300), {}
+    study, places = long_study(300, *kinds), {}
     states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
     everything = study._get_trials(deepcopy=False, states=states)
     seen = _shortened(study, places)._get_trials(deepcopy=False, states=states)
