@@ -450,7 +450,7 @@ def test_what_is_asked_for_is_used_and_its_plain_values_read_back_the_same(value
         ({"wandb": "offline"}, "must be true, false or a mapping"),
         ({"wandb": {"mode": "ofline"}}, "did you mean 'offline'?"),
         ({"wandb": {"project": 3}}, "must be a text, got 3"),
-        ({"mlflow": {"uri": "file:///tmp/mlruns"}}, "takes folders no more"),
+        ({"mlflow": {"uri": "file:///mlruns"}}, "takes folders no more"),
         ({"mlflow": {"uri": "mlruns"}}, "takes folders no more"),
         ({"mlflow": {"uri": "sqlite:///mlflow.db"}}, "needs an absolute path"),
     ],
