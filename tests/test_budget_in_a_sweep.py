@@ -355,13 +355,13 @@ def test_a_population_killed_anywhere_ends_as_it_would_have(tmp_path, variant):
     census = Saboteur()
     killed_and_resumed(spec, tmp_path / "census", census.install, build)
     found = list(all_found(spec, tmp_path, len(census.passed), build))
-    assert len(found) > 10
+    assert len(found) > 4
     for part in ("rows", "told", "pictures"):
         assert [f.killed for f in found if getattr(f, part) != getattr(expected, part)] == []
 
 
 def all_found(spec: SweepSpec, path: Path, boundaries: int, build: Any) -> list[Facts]:
-    return [killed_and_resumed(spec, path / str(at), Saboteur(at).install, build) for at in range(3, boundaries, 23)]
+    return [killed_and_resumed(spec, path / str(at), Saboteur(at).install, build) for at in range(3, boundaries, 53)]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -373,7 +373,7 @@ def test_a_population_whose_rows_were_torn_anywhere_ends_as_it_would_have(tmp_pa
     expected = rows_of(whole)
     changed = []
     for rung in range(3):
-        for lines in (1, 3, 6):
+        for lines in (1, 5):
             folder = run_folder(spec, tmp_path / f"{rung}-{lines}")
             tear_rows(spec, folder, build, rung, lines)
             run_cohorts(spec, folder, build)
