@@ -112,6 +112,7 @@ def test_a_sampler_stands_in_a_spec_as_it_was_written(sampler):
         ({"name": "cmaes", "popsize": True}, "sampler.popsize must be a whole number"),
         ({"name": "qmc", "qmc_type": "sobel"}, "sampler.qmc_type must be one of sobol, halton, got 'sobel'"),
         ({"name": "nsga2", "crossover_prob": 1.5}, "sampler.crossover_prob must be a number from 0 to 1, got 1.5"),
+        ({"group": True, "multivariate": False}, "sampler.group models groups of parameters jointly"),
         (3, "sampler must be a name, or a mapping of name and options, got 3"),
     ],
 )
@@ -270,7 +271,7 @@ def test_a_grid_whose_points_break_constraints_ends_when_it_is_used_up_with_ever
 # ---- TPE is Optuna's
 
 
-@pytest.mark.parametrize("options", [{}, {"multivariate": False}, {"n_startup_trials": 1}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"multivariate": True}, {"n_startup_trials": 1}], ids=str)
 def test_below_the_limit_each_proposal_is_that_of_optunas_own_sampler(tmp_path, options):
     """Asked in a copy of the study, as it was when ours was asked."""
     spec = curve_spec(trials=30, lanes_per_cohort=3, ladder=LADDER, sampler={"name": "tpe", **options})
@@ -293,7 +294,8 @@ def test_below_the_limit_each_proposal_is_that_of_optunas_own_sampler(tmp_path, 
     for number, (before, params) in enumerate(asked):
         if number:
             seed = derived_seed(spec.seed, "sampler", number)
-            theirs = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, **options))
+            sampler = optuna.samplers.TPESampler(seed=seed, **{"multivariate": False, **options})
+            theirs = optuna.create_study(sampler=sampler)
             theirs.add_trials(before)
             assert spec.space.suggest(theirs.ask()) == params
             checked += 1
