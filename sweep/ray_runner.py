@@ -51,8 +51,8 @@ def run_ray(
     """
     if address is None:
         _start_compiling(spec)
-    with ray_cluster(address, partial(_say_lost_head, folder, watch)):
-        _tune(spec, folder, watch, build)
+    with ray_cluster(address, partial(_say_lost_head, folder, watch)) as wait_for_head:
+        _tune(spec, folder, watch, build, wait_for_head)
 
 
 def _say_lost_head(folder: RunFolder, watch: Watch) -> None:
@@ -89,7 +89,11 @@ def slots(spec: SweepSpec, cluster: dict[str, float]) -> tuple[int, dict[str, fl
 
 
 def _tune(
-    spec: SweepSpec, folder: RunFolder, watch: Watch, build: Callable[[Sequence[GanConfig]], TrainableArray] | None
+    spec: SweepSpec,
+    folder: RunFolder,
+    watch: Watch,
+    build: Callable[[Sequence[GanConfig]], TrainableArray] | None,
+    wait_for_head: Callable[[], None],
 ) -> None:
     ray = importlib.import_module("ray")
     count, each = slots(spec, ray.cluster_resources())
@@ -107,7 +111,7 @@ def _tune(
     trainable = tune.with_resources(
         tune.with_parameters(_trainable_class(), spec=spec, folder=folder, build=build), each
     )
-    searcher = _searcher(study, spec.cohort_size(count, on_gpu=each["gpu"] > 0))
+    searcher = _searcher(study, spec.cohort_size(count, on_gpu=each["gpu"] > 0), wait_for_head)
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
@@ -192,9 +196,9 @@ class _LaneStudyActor(LaneStudy):
             super().__init__(spec, folder)
 
 
-def _searcher(study: Any, size: int) -> Any:
+def _searcher(study: Any, size: int, wait_for_head: Callable[[], None]) -> Any:
     """A Tune Searcher over the study's cohorts. It has nothing to propose (None) only while the last of a search are in
-    training whose finalists are to be confirmed.
+    training whose finalists are to be confirmed. wait_for_head: `ray_cluster`'s.
     """
     ray = importlib.import_module("ray")
     base = importlib.import_module("ray.tune.search").Searcher
@@ -217,6 +221,7 @@ def _searcher(study: Any, size: int) -> Any:
             number = self._cohorts.pop(trial_id)
             self.ending = self.ending or (result or {}).get(ENDING)
             if error:
+                wait_for_head()  # without it nothing starts, which Tune takes for a cohort that died again and again
                 ray.get(study.fail_cohort.remote(number, RESTARTS + 1))
 
         def check(self) -> None:

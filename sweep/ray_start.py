@@ -13,7 +13,8 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from gan_core.config import InputError
@@ -47,11 +48,12 @@ LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0 makes Ray take 127.
 
 
 @contextmanager
-def ray_cluster(address: str | None, on_lost_head: Callable[[], None]) -> Iterator[None]:
+def ray_cluster(address: str | None, on_lost_head: Callable[[], None]) -> Iterator[Callable[[], None]]:
     """Connected to the Ray cluster at `address`, or to a local one of every core and GPU that starts and ends here.
 
     Without its head a driver hangs wherever it next asks Ray for something, deaf to Ctrl-C, until Ray aborts it. So
     when the head is lost, on_lost_head is called, in another thread, and this process ends at once with LOST_HEAD.
+    What is yielded waits for the head: it returns when the head answers, which a lost one never does.
 
     Raises InputError when no cluster answers at the address.
     """
@@ -72,7 +74,7 @@ def ray_cluster(address: str | None, on_lost_head: Callable[[], None]) -> Iterat
             _connect(address, temporary)
             if temporary is None:
                 watcher.start()
-            yield
+            yield partial(_wait_for_head, temporary)
     finally:
         ended.set()
         ray.shutdown()
@@ -110,9 +112,7 @@ def _watch_head(temporary: str | None, ended: threading.Event, on_lost_head: Cal
     head, answered = None, time.monotonic() if temporary is not None else math.inf  # a remote one may never answer us
     while not ended.wait(PULSE_SECONDS):
         head = head or _head_of(temporary)
-        with suppress(OSError):
-            if head is not None:
-                socket.create_connection(head, timeout=CONNECT_SECONDS).close()
+        if head is None or _answers(head):
             answered = time.monotonic()
         if time.monotonic() - answered > patience and not ended.is_set():
             on_lost_head()
@@ -122,6 +122,20 @@ def _watch_head(temporary: str | None, ended: threading.Event, on_lost_head: Cal
                     node.kill_all_processes(check_alive=False, allow_graceful=False)
                 shutil.rmtree(temporary, ignore_errors=True)
             os._exit(LOST_HEAD)
+
+
+def _wait_for_head(temporary: str | None) -> None:
+    head = _head_of(temporary)
+    while head is not None and not _answers(head):
+        time.sleep(PULSE_SECONDS)
+
+
+def _answers(head: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(head, timeout=CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def _head_of(temporary: str | None) -> tuple[str, int] | None:
