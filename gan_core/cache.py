@@ -2,7 +2,11 @@
 
 import os
 import tempfile
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 
 def cache_folder() -> Path:
@@ -24,3 +28,17 @@ def writable_cache_folder() -> Path:
         folder = Path(tempfile.gettempdir()) / f"gan-sweep-cache-{os.getuid()}"
         folder.mkdir(exist_ok=True)
     return folder
+
+
+def keep(path: Path, write: Callable[[Path], object]) -> None:
+    """Has `write` write a file, which appears at the path whole. For one process at a time. Where the disk is full or
+    failing, a warning says so and nothing is kept, and nothing is left: who needs it again makes it again.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        warnings.warn(f"cannot keep {path} ({error}); it is made again when it is next needed", stacklevel=2)
+    finally:
+        partial.unlink(missing_ok=True)

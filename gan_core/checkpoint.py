@@ -1,6 +1,7 @@
 """Tensors on disk: safetensors files that appear whole or not at all. No pickle is written or read."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,12 +13,22 @@ from gan_core.config import InputError
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Writes beside the target, syncs and renames, so that nobody reads half a file."""
+    """Writes beside the target, syncs and renames, so that nobody reads half a file. Raises OSError, with the target's
+    name, when it cannot be written; nothing is left beside it then.
+    """
     partial = path.with_name(path.name + ".partial")
-    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except SafetensorError as error:  # tells the system's error in words
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

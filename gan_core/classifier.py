@@ -6,9 +6,8 @@ both; several processes may want it at once. n images, C, H, W an image, D = FEA
 
 import copy
 import hashlib
-import os
-import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gan_core.cache import writable_cache_folder
+from gan_core.cache import keep, writable_cache_folder
 from gan_core.data import Dataset
 from gan_core.input_error import InputError
 from gan_core.lanes import lane_arithmetic
@@ -115,10 +114,7 @@ def load_classifier(dataset: Dataset) -> ClassifierExtractor:
         classifier = _read(path, dataset)
         if classifier is None:
             classifier = train_classifier(dataset)
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
-                pass
-            save_file(classifier.state_dict(), file.name)
-            os.replace(file.name, path)
+            keep(path, partial(save_file, classifier.state_dict()))
     classifier.eval().requires_grad_(False)
     return ClassifierExtractor(name, classifier, classifier.feature_mean, classifier.feature_deviation)
 

@@ -4,10 +4,9 @@ R held-out images that scores compare with, T training images that copies are lo
 """
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gan_core.cache import writable_cache_folder
+from gan_core.cache import keep, writable_cache_folder
 from gan_core.copying import TrainingPlaces, nearest_distance, training_places
 from gan_core.data import Dataset
 from gan_core.features import FeatureExtractor, extract
@@ -123,10 +122,7 @@ def _kept(
         tensors = _read(path, shapes)
         if tensors is None:
             tensors = {name: tensor.contiguous().cpu() for name, tensor in compute().items()}
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
-                pass
-            save_file(tensors, file.name)
-            os.replace(file.name, path)
+            keep(path, partial(save_file, tensors))
     return tensors
 
 

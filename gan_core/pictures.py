@@ -7,11 +7,11 @@ import hashlib
 import json
 import os
 import struct
-import tempfile
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from gan_core.cache import writable_cache_folder
+from gan_core.cache import keep, writable_cache_folder
 from gan_core.input_error import InputError
 from gan_core.streams import Stream, stream
 
@@ -144,10 +144,7 @@ def _cached(root: Path, names: Sequence[str], size_pixels: int) -> tuple[np.ndar
             except (SafetensorError, KeyError):
                 path.unlink()
         images, kept = _read_all(root, names, size_pixels)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
-            pass
-        save_file({"images": images, "kept": kept.astype(np.uint8)}, file.name)
-        os.replace(file.name, path)
+        keep(path, partial(save_file, {"images": images, "kept": kept.astype(np.uint8)}))
     return images, kept
 
 

@@ -9,9 +9,8 @@ Points are (row, column) in pixels. n polygons or images, V corners, P pixels; L
 
 import hashlib
 import math
-import os
-import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from gan_core.cache import writable_cache_folder
+from gan_core.cache import keep, writable_cache_folder
 from gan_core.standard_errors import median_error
 from gan_core.streams import Stream, stream
 
@@ -114,10 +113,7 @@ def polygon_images() -> np.ndarray:
         images = _read(path)
         if images is None:
             images = rasterise(polygon_vertices(POLYGONS))
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
-                pass
-            save_file({"images": images}, file.name)
-            os.replace(file.name, path)
+            keep(path, partial(save_file, {"images": images}))
     return images
 
 

@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +104,12 @@ class JsonLines:
         self.path = path
 
     def append(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Adds the records, all or (after a crash) a first part of them."""
-        lines = "".join(json.dumps(_finite(record), separators=(",", ":")) + "\n" for record in records)
-        with self.path.open("ab") as file:
-            file.write(lines.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        """Adds the records: all, none after an error (OSError, with the file's name), and where the process is killed a
+        first part of them.
+        """
+        append_whole(
+            self.path, "".join(json.dumps(_finite(record), separators=(",", ":")) + "\n" for record in records)
+        )
 
     def read(self) -> list[dict[str, Any]]:
         """All whole records. Raises ResultsError when a line before the last one is not JSON."""
@@ -143,6 +143,23 @@ class JsonLines:
                 os.fsync(file.fileno())
 
 
+def append_whole(path: Path, text: str, *, sync: bool = True) -> None:
+    """Adds a text to the end of a file, synced to disk unless told otherwise. After an error (OSError, with the file's
+    name) the file is as it was: who writes next, once there is space again, writes after a whole line.
+    """
+    with naming(path), path.open("ab", buffering=0) as file:
+        before, left = file.seek(0, os.SEEK_END), memoryview(text.encode())
+        try:
+            while left:
+                left = left[file.write(left) :]
+            if sync:
+                os.fsync(file.fileno())
+        except OSError:
+            with suppress(OSError):
+                file.truncate(before)
+            raise
+
+
 @contextmanager
 def exclusive(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
     """Holds a file's lock, which the system frees when the process ends however it ends. Raises ResultsError when
@@ -168,18 +185,32 @@ def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Gives an OSError the name of the file that it is about where it has none, as Python's errors of writing have."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+@contextmanager
 def appearing_whole(path: Path) -> Iterator[Path]:
-    """A path beside the target to write to; it takes the target's place at the end, or is removed after an error."""
+    """A path beside the target to write to; it takes the target's place at the end, or is removed after an error, which
+    names the target.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
-        yield partial
-        os.replace(partial, path)
+        with naming(path):
+            yield partial
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: str) -> None:
-    """Writes beside the target and renames, so that nobody reads half a file."""
+    """Writes beside the target and renames, so that nobody reads half a file. OSError names the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with appearing_whole(path) as partial, partial.open("w") as file:
         file.write(content)

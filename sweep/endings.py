@@ -2,11 +2,8 @@
 
 import errno
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from safetensors import SafetensorError
 
 from results.store import ResultsError, RunFolder
 
@@ -18,13 +15,9 @@ def disk_ending(error: BaseException, folder: RunFolder) -> ResultsError | None:
     """What a person is told of an error of the system: one about a file of this run, or of a disk that is full, failing
     or read-only, wherever the file. None for all others, which are our mistakes.
     """
-    if isinstance(error, SafetensorError):
-        found = re.search(r"os error (\d+)", str(error))
-        number, name = int(found[1]) if found else None, None
-    elif isinstance(error, OSError):
-        number, name = error.errno, error.filename
-    else:
+    if not isinstance(error, OSError):
         return None
+    number, name = error.errno, error.filename
     ours = isinstance(name, str | os.PathLike) and str(folder.path.absolute()) in str(os.path.abspath(name))
     if number is None or not (number in FULL | FAILING or ours):
         return None
@@ -40,7 +33,7 @@ def plain_endings(folder: RunFolder) -> Iterator[None]:
     """Raises ResultsError, one line, for the errors that `disk_ending` knows."""
     try:
         yield
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         told = disk_ending(error, folder)
         if told is None:
             raise

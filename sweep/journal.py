@@ -8,6 +8,8 @@ from typing import Any
 
 from optuna.storages.journal import JournalFileBackend
 
+from results.store import append_whole, naming
+
 CREATES = b'"op_code":4,'  # how Optuna's record of a new trial begins
 EXTENDS = "extends"  # the attribute of a trial that repeats a completed one, which went on
 
@@ -24,13 +26,12 @@ class Journal(JournalFileBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """A killed process has written what it wrote; a machine that loses power keeps what was synced."""
-        lines = (json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        with self._path.open("ab") as file:
-            file.write("".join(lines).encode())
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        append_whole(self._path, lines, sync=False)
 
     def sync(self) -> None:
         """Returns when all lines are on the disk."""
-        with self._path.open("ab") as file:
+        with naming(self._path), self._path.open("ab") as file:
             os.fsync(file.fileno())
 
 
