@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gan_core.discrepancy import rising
+from gan_core.lanes import alone
 
 CLASS_KL_LIMIT = 0.1  # nats: a part of the classes is missing
 COVERAGE_LIMIT = 0.5  # of the coverage that real samples have
@@ -20,7 +21,7 @@ def moments(features: Tensor) -> tuple[Tensor, Tensor]:
     features = features.double()
     mean = features.mean(1)
     centred = features - mean.unsqueeze(1)
-    return mean, centred.mT @ centred / (features.shape[1] - 1)
+    return mean, torch.cat([lane.mT @ lane for lane in alone(centred)]) / (features.shape[1] - 1)
 
 
 def covariance_factor(covariance: Tensor) -> Tensor:
@@ -42,7 +43,8 @@ def frechet_distance(
     unit = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
     safe = torch.where(finite[:, None, None], covariance, unit)
     factor = covariance_factor(real_covariance) if real_factor is None else real_factor
-    eigenvalues = torch.linalg.eigvalsh(factor.mT @ safe @ factor).clamp_min(0)
+    seen = [torch.linalg.eigvalsh(factor.mT @ lane @ factor) for lane in alone(safe)]
+    eigenvalues = torch.cat(seen).clamp_min(0)
     traces = covariance.diagonal(dim1=1, dim2=2).sum(1) + real_covariance.diagonal().sum()
     distance = (mean - real_mean).square().sum(1) + traces - 2 * eigenvalues.sqrt().sum(1)
     return torch.where(finite, distance.clamp_min(0), math.nan)

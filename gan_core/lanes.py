@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 
 import numpy as np
 import torch
@@ -93,11 +94,19 @@ def in_full_precision() -> bool:
 
 
 def check_processor(precision: Precision, device: str) -> None:
-    """Raises InputError where a device cannot multiply in this precision: a processor without AVX-512, or on ARM
-    without bfloat16, would silently take float32.
+    """Raises InputError where a device cannot multiply in this precision, and would silently take float32."""
+    if precision == "bfloat16" and device == "cpu" and not host_rounds():
+        raise InputError("precision bfloat16 needs a processor that multiplies in it (AMX); take float32")
+
+
+@cache
+def host_rounds() -> bool:
+    """Whether products on the CPU round their factors when they are asked to. oneDNN does where that is faster: on x86
+    with AMX; a processor that knows bfloat16 and has no AMX multiplies float32.
     """
-    if precision == "bfloat16" and device == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        raise InputError("precision bfloat16 needs a processor with AVX-512, and this one has none; take float32")
+    factor, ones = torch.full((2, 64, 64), 1 + 2.0**-10), torch.ones(2, 64, 64)
+    with matmul_precision("bfloat16"):
+        return torch.bmm(factor, ones)[0, 0, 0].item() == 64.0
 
 
 def factor(x: Tensor) -> Tensor:
@@ -206,6 +215,13 @@ class _LaneMatmul(torch.autograd.Function):
 def lane_matmul(a: Tensor, b: Tensor) -> Tensor:
     """[L, N, K] @ [L, K, F] -> [L, N, F], lane by lane; differentiable any number of times."""
     return _LaneMatmul.apply(a, b)  # pyright: ignore[reportReturnType]
+
+
+def alone(x: Tensor) -> list[Tensor]:
+    """On the CPU each lane of x [L, ...] as an array [1, ...] at an address of its own: for other numbers of lanes and
+    at other addresses the libraries of matrices take other paths, with other bits. On a GPU x itself.
+    """
+    return [lane.clone() for lane in x.split(1)] if x.device.type == "cpu" else [x]
 
 
 def lanewise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gan_core.discrepancy import rising
+from gan_core.lanes import alone
 
 
 def delta_error(first: Tensor, second: Tensor) -> Tensor:
@@ -52,11 +53,12 @@ def frechet_error(
     finite = mean.isfinite().all(1) & covariance.isfinite().flatten(1).all(1)
     unit = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
     safe = torch.where(finite[:, None, None], covariance, unit)
-    values, vectors = torch.linalg.eigh(real_factor.mT @ safe @ real_factor)
+    eigen = [torch.linalg.eigh(real_factor.mT @ lane @ real_factor) for lane in alone(safe)]
+    values, vectors = torch.cat([found[0] for found in eigen]), [found[1] for found in eigen]
     kept = values > values[:, -1:].clamp_min(0) * values.shape[1] * torch.finfo(values.dtype).eps
     roots = torch.where(kept, values, 0.0).sqrt()  # [L, D]
     scales = torch.where(kept, roots, math.inf).sqrt().reciprocal()
-    half_maps = real_factor @ vectors * scales.unsqueeze(1)  # [L, D, D]: T is one times its transpose
+    half_maps = torch.cat([real_factor @ lane for lane in vectors]) * scales.unsqueeze(1)  # [L, D, D]: T = H H^T
     errors = []
     for i, lane in enumerate(features):
         centred = lane.double() - mean[i]

@@ -103,6 +103,11 @@ class ResultsTable:
         trials = self.trials
         return trials.loc[_contends(trials)]
 
+    @property
+    def endings(self) -> str:
+        """How many trials ended how, `2 diverged, 1 out_of_memory`, the commonest first."""
+        return ", ".join(f"{count} {outcome}" for outcome, count in self.trials["outcome"].value_counts().items())
+
     def best(self) -> pd.Series:
         """The row of `trials` with the lowest score, of several objectives that on the front with the lowest first one.
         A dead trial (diverged, collapsed, failed or out of memory) is never best.
@@ -110,7 +115,7 @@ class ResultsTable:
         Raises ResultsError when there is none.
         """
         if self.contenders.empty:
-            raise ResultsError("no trial of this run has a score; all diverged, collapsed or failed")
+            raise ResultsError(f"no trial of this run has a score: {self.endings}")
         return self.contenders.iloc[0]
 
     def trial(self, number: int) -> pd.Series:

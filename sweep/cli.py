@@ -212,7 +212,9 @@ def _print_outcome(table: Any, folder: Any) -> None:
 
     print(trials_text(table, table.trials.head(TOP_TRIALS), reasons=False, width=_width()))
     if table.contenders.empty:
-        print("no trial has a score: all diverged, collapsed or failed; lower the learning rates of the space")
+        print(
+            f"no trial has a score ({table.endings}); the table's reasons say why, most often rates that are too high"
+        )
         return
     if folder.best_samples.exists():
         print(f"samples of the best: {folder.best_samples}")

@@ -3,6 +3,7 @@
 import heapq
 import importlib.util
 import io
+import itertools
 import math
 import pickle
 import warnings
@@ -43,6 +44,7 @@ NEEDS = {"cmaes": "cmaes"}  # sampler -> a package of the extra of the same name
 LATEST, BEST = 1_000, 25  # trials of a long study that TPE looks at; 25 is its own most of good ones
 QMC_TYPES = ("sobol", "halton")
 LARGEST_GRID = 1_000_000  # points, which are shuffled at each proposal
+LARGEST_CONSTRAINED_GRID = 20_000  # points, each of which is looked at when the spec is made
 LOADABLE = {  # what a CMA-ES optimiser is made of
     *(("cmaes._cma", "CMA"), ("cmaes._cmawm", "CMAwM"), ("cmaes._sepcma", "SepCMA")),
     *(("numpy", "dtype"), ("numpy", "ndarray")),
@@ -111,11 +113,29 @@ def check_sampler(sampler: SamplerConfig, space: SearchSpace, trials: int, enque
         size = math.prod(map(len, space.grid(sampler.options.get("points")).values()))
         if size > LARGEST_GRID:
             raise InputError(f"the grid has {size:,} points, and at most {LARGEST_GRID:,}; lower points, or fix some")
-        if trials > size + enqueued:
+        if space.constraints and size > LARGEST_CONSTRAINED_GRID:
             raise InputError(
-                f"the grid has {size:,} points, and {enqueued} are tried before it (trial 0 and enqueue); trials must "
-                f"be at most {size + enqueued}, got {trials}"
+                f"the grid has {size:,} points, and at most {LARGEST_CONSTRAINED_GRID:,} where constraints are to be "
+                f"looked at; lower points, or fix some"
             )
+        broken = _broken_points(space, sampler.options.get("points")) if space.constraints else 0
+        if trials > (most := size - broken + enqueued):
+            less = f", {broken:,} of which break a constraint" if broken else ""
+            raise InputError(
+                f"the grid has {size:,} points{less}, and {enqueued} are tried before it (trial 0 and enqueue); trials "
+                f"must be at most {most}, got {trials}"
+            )
+
+
+def _broken_points(space: SearchSpace, points: int | None) -> int:
+    """How many points of a grid break a constraint, or are no configuration at all."""
+    grid, broken = space.grid(points), 0
+    for values in itertools.product(*grid.values()):
+        try:
+            broken += bool(space.violations(space.configuration(dict(zip(grid, values, strict=True)), 0)))
+        except InputError:
+            broken += 1
+    return broken
 
 
 def build_sampler(
@@ -124,8 +144,6 @@ def build_sampler(
     """Optuna's sampler for one proposal. seeds: of the study, for those that go through one sequence (qmc, grid), and
     of this proposal; turn: the proposal's place in that sequence, from 0. places: what it remembers of trials that have
     ended, empty at first, the same one for all proposals of a study.
-
-    Raises InputError where a grid is used up.
     """
     from optuna import samplers
 
@@ -171,11 +189,6 @@ def _grid_point(space: SearchSpace, points: int | None, seed: int, turn: int) ->
     """The point of a shuffled grid by its turn. Optuna's own takes what a killed owner asked for as visited."""
     grid = space.grid(points)
     shape = [len(values) for values in grid.values()]
-    if turn >= math.prod(shape):
-        raise InputError(
-            f"the grid of space {space.name!r} is used up: some of its {math.prod(shape):,} points break a constraint; "
-            "the trials that are there are all"
-        )
     place = np.random.default_rng(seed).permutation(math.prod(shape))[turn]
     chosen = np.unravel_index(place, shape)
     return {name: values[index] for (name, values), index in zip(grid.items(), chosen, strict=True)}

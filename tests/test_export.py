@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from curve_array import CurveArray, curve_spec, run_cohorts, run_folder
 from table_rows import replicates, row, stored
@@ -15,6 +14,7 @@ from table_rows import replicates, row, stored
 from gan_core.conditions import Conditions, ScoringConfig
 from gan_core.config import GanConfig, InputError, StructureConfig
 from gan_core.health import HealthConfig
+from gan_core.lanes import host_rounds
 from results.export import FINAL_TRAINING_FACTOR, ExportedConfiguration, export_trial, write_export
 from results.rows import Outcome
 from results.store import ResultsError, RunFolder
@@ -273,7 +273,7 @@ def test_a_precision_that_there_is_not_is_refused(tmp_path):
         conditions_of(GanConfig(), ExportedConfiguration.read(path), None, False)
 
 
-@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="no products in bfloat16 here")
+@pytest.mark.skipif(not host_rounds(), reason="no products in bfloat16 here")
 def test_a_model_is_gone_on_with_and_sampled_in_its_own_precision_alone(tmp_path):
     config = GanConfig(structure=StructureConfig(architecture="gaussian", dataset="gaussian"))
     values = {"configuration": config.flatten(), "training": {"images": 640, "evaluate_at_images": [640]}}

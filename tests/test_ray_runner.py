@@ -3,10 +3,13 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +19,8 @@ from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from sweep.local_runner import run_local
 from sweep.progress import Watch
-from sweep.ray_runner import run_ray, slots
+from sweep.ray_runner import RESTARTS, _searcher, run_ray, slots
+from sweep.ray_start import _wait_for_head
 from sweep.spec import SweepSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -270,3 +274,42 @@ def test_more_gpus_than_there_are_end_the_command_with_one_line(tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "resources.gpus_per_cohort asks for 64" in done.stderr
+
+
+# ---- the head
+
+
+def test_a_head_that_does_not_answer_is_waited_for(tmp_path):
+    (tmp_path / "session_1").mkdir()
+    with socket.socket() as head:
+        head.bind(("127.0.0.1", 0))  # not listening yet: a connection is refused, as after its death
+        (tmp_path / "session_1" / "gcs_server_port_1").write_text(str(head.getsockname()[1]))
+        waiter = threading.Thread(target=_wait_for_head, args=(str(tmp_path),), daemon=True)
+        waiter.start()
+        waiter.join(timeout=0.3)
+        assert waiter.is_alive()
+        head.listen()
+        waiter.join(timeout=10)
+        assert not waiter.is_alive()
+
+
+def test_a_cohort_that_could_not_start_without_the_head_is_not_recorded_as_failed(monkeypatch):
+    class HeadIsLost(Exception):
+        """Here the process would end."""
+
+    def lost() -> None:
+        raise HeadIsLost
+
+    failed: list[tuple[int, int]] = []
+    study = SimpleNamespace(fail_cohort=SimpleNamespace(remote=lambda *arguments: failed.append(arguments)))
+    monkeypatch.setattr("ray.get", lambda answer: answer)
+    for wait, error in ((lost, HeadIsLost), (lambda: None, None)):
+        searcher = _searcher(study, 1, wait)
+        searcher._cohorts["a Tune trial"] = 7
+        if error is None:
+            searcher.on_trial_complete("a Tune trial", error=True)
+        else:
+            with pytest.raises(error):
+                searcher.on_trial_complete("a Tune trial", error=True)
+            assert failed == []
+    assert failed == [(7, RESTARTS + 1)]

@@ -255,17 +255,25 @@ def test_a_grid_of_more_points_than_can_be_shuffled_is_refused():
         curve_spec(sampler={"name": "grid", "points": 100})
 
 
-def test_a_grid_whose_points_break_constraints_ends_when_it_is_used_up_with_every_other_point_tried(tmp_path):
+def test_of_a_grid_with_constraints_every_point_that_keeps_them_is_tried_and_no_more_are_asked_for(tmp_path):
+    """A third of the 54 points has a beta1 of 0.9."""
     space = {**CURVE_SPACE, "constraints": ["lane.beta1 <= 0.5"]}
-    spec = spec_of("grid", space=space, trials=55)
-    folder = run_folder(spec, tmp_path)
-    with pytest.raises(InputError, match="the grid of space 'curve' is used up") as refused:
-        run_cohorts(spec, folder)
-    assert "\n" not in str(refused.value)
-    found = {row["trial"]: row for row in JsonLines(folder.rows).read() if row["trial"]}
-    tried = {tuple(row[name] for name in spec.space.grid(3)) for row in found.values()}
-    assert len(tried) == len(found)
-    assert 36 - 4 < len(tried) <= 36
+    with pytest.raises(InputError, match="54 points, 18 of which break a constraint, and 1 .* at most 37, got 38"):
+        spec_of("grid", space=space, trials=38, enqueue=[])
+    spec = spec_of("grid", space=space, trials=37, enqueue=[])
+    rows = {row["trial"]: row for row in curve_rows(spec, tmp_path) if row["trial"]}
+    grid = spec.space.grid(3)
+    tried = [tuple(row[name] for name in grid) for row in rows.values()]
+    assert set(tried) == {
+        point for point in itertools.product(*grid.values()) if dict(zip(grid, point, strict=True))["lane.beta1"] <= 0.5
+    }
+    assert len(tried) == 36
+
+
+def test_a_grid_of_more_points_than_constraints_can_be_looked_at_is_refused():
+    space = {**CURVE_SPACE, "constraints": ["lane.beta1 <= 0.5"]}
+    with pytest.raises(InputError, match="the grid has 54,000 points, and at most 20,000 where constraints"):
+        curve_spec(space=space, sampler={"name": "grid", "points": 30})
 
 
 # ---- TPE is Optuna's

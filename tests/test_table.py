@@ -91,7 +91,10 @@ def test_a_table_without_any_living_trial_has_no_best(tmp_path):
     rows = [row(0, 0, math.nan, Outcome.DIVERGED), row(1, 0, 3.0, Outcome.FAILED), row(2, 0, 1.0, Outcome.COLLAPSED)]
     table = ResultsTable.load(stored(tmp_path, rows))
     assert len(table.trials) == 3
-    with pytest.raises(ResultsError, match="no trial of this run has a score; all diverged, collapsed or failed"):
+    with pytest.raises(
+        ResultsError,
+        match="has a score: (1 (diverged|failed|collapsed)(, )?){3}$",
+    ):
         table.best()
 
 
