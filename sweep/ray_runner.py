@@ -1,7 +1,7 @@
 """Runs cohorts as Ray Tune trials, on one machine or a cluster. The only file that imports Ray.
 
-Ray Tune places cohorts on devices and restarts the ones whose process died; what is tried, pruned and remembered is
-the study's, which lives in an actor of its own beside the driver. In this file a *Tune trial* is a cohort.
+Ray Tune places cohorts on devices; what is tried, pruned, started again and remembered is the study's, which lives in
+an actor of its own beside the driver. In this file a *Tune trial* is a cohort.
 Ray is imported when a sweep starts: some of its environment is read at import. torch is imported by the processes that
 train, and not by the driver, which would take seconds for it.
 """
@@ -30,7 +30,10 @@ from sweep.spec import SweepSpec
 from sweep.study import LaneStudy
 
 STUDY_ACTOR = "study"
-RESTARTS = 2  # how often a cohort whose process died is started again, from its last rung
+RESTARTS = (
+    2  # how often a cohort whose process died is started again, by the study: Tune would give one up at its first
+)
+# death where that comes before its first step
 NOTE_EVERY_IMAGES = 2_000  # between two notes of a lane's progress to the study
 ENDING = "ending"  # of a Tune trial's result: the line that a person is told when it ends the sweep
 
@@ -125,7 +128,7 @@ def _tune(
             storage_path=str(folder.scheduler.resolve()),
             verbose=0,
             log_to_file=False,
-            failure_config=tune.FailureConfig(max_failures=RESTARTS),
+            failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
@@ -197,8 +200,8 @@ class _LaneStudyActor(LaneStudy):
 
 
 def _searcher(study: Any, size: int, wait_for_head: Callable[[], None]) -> Any:
-    """A Tune Searcher over the study's cohorts. It has nothing to propose (None) only while the last of a search are in
-    training whose finalists are to be confirmed. wait_for_head: `ray_cluster`'s.
+    """A Tune Searcher over the study's cohorts. It has nothing to propose (None) while the last of them are in
+    training: their processes may die, and their finalists may be confirmed. wait_for_head: `ray_cluster`'s.
     """
     ray = importlib.import_module("ray")
     base = importlib.import_module("ray.tune.search").Searcher
@@ -221,8 +224,8 @@ def _searcher(study: Any, size: int, wait_for_head: Callable[[], None]) -> Any:
             number = self._cohorts.pop(trial_id)
             self.ending = self.ending or (result or {}).get(ENDING)
             if error:
-                wait_for_head()  # without it nothing starts, which Tune takes for a cohort that died again and again
-                ray.get(study.fail_cohort.remote(number, RESTARTS + 1))
+                wait_for_head()  # what dies for the want of it has not died by itself
+                ray.get(study.note_death.remote(number, RESTARTS + 1))
 
         def check(self) -> None:
             """Raises ResultsError when a cohort has ended the sweep. In `on_trial_complete` Tune would take it for a

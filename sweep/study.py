@@ -59,6 +59,7 @@ class LaneStudy:
         self._configs: dict[int, GanConfig] = {}  # run -> what is in force now
         self._images: dict[int, int] = {}  # run -> images seen, between rungs
         self._failures: dict[int, str] = {}  # cohort -> what its process last raised
+        self._deaths: dict[int, int] = {}  # cohort -> how often its process died
         self._handed_out: set[int] = set()
         self._trackers = open_trackers(spec.tracking, folder, spec.plain())
         self._catch_up()
@@ -92,8 +93,8 @@ class LaneStudy:
         return None
 
     def is_waiting(self) -> bool:
-        """Whether confirmations may follow once what is in training has ended."""
-        return bool(self.spec.confirm.top) and not self._standings.search_ended
+        """Whether something may follow what is in training: confirmations, or a cohort whose process dies."""
+        return any(map(self._unfinished, self._handed_out))
 
     def _propose(self, count: int) -> Cohort:
         numbers = range(len(self._identities), len(self._identities) + count)
@@ -176,10 +177,16 @@ class LaneStudy:
         """Told what a cohort's process raised, before it is started again."""
         self._failures[cohort] = " ".join(reason.split())[:LONGEST_REASON]
 
-    def fail_cohort(self, cohort: int, times: int) -> None:
-        """Records what is still unfinished in a cohort as failed: it was started so many times, and died each time."""
-        reason = f"died {times} times: {self._failures.get(cohort, 'its process was killed')}"
-        self._end(cohort, Outcome.FAILED, reason)
+    def note_death(self, cohort: int, most: int) -> None:
+        """Told that a cohort's process died. The cohort is handed out again, to go on from its last rung; after `most`
+        deaths, what is still unfinished in it is recorded as failed.
+        """
+        self._deaths[cohort] = self._deaths.get(cohort, 0) + 1
+        if self._deaths[cohort] < most:
+            self._handed_out.discard(cohort)
+        else:
+            reason = f"died {most} times: {self._failures.get(cohort, 'its process was killed')}"
+            self._end(cohort, Outcome.FAILED, reason)
 
     def cut(self, cohort: int) -> None:
         """Ends what is still unfinished in a cohort, with what it has: the budget is spent."""

@@ -177,7 +177,7 @@ def report(score: float, images: int = 128) -> LaneReport:
 def test_while_the_last_trials_train_there_is_nothing_to_do_yet_and_then_the_confirmations(tmp_path):
     """What Ray's idle workers ask: `open_cohort` has nothing for them, `is_waiting` says that something may come."""
     with opened(SMALL, run_folder(SMALL, tmp_path)) as study:
-        assert study.is_waiting()
+        assert not study.is_waiting()
         first, last = study.open_cohort(3), study.open_cohort(3)
         assert first is not None
         assert last is not None
@@ -194,7 +194,7 @@ def test_while_the_last_trials_train_there_is_nothing_to_do_yet_and_then_the_con
             (run_number(3, 2),),
             None,
         ]
-        assert (study.is_waiting(), study.finished) == (False, False)  # they train; nothing more will come
+        assert (study.is_waiting(), study.finished) == (True, False)  # they train, and may die
 
 
 @pytest.mark.parametrize("limit", [{"hours": 1.0}, {"images": 400.0}, {"score": 2.5}])
@@ -211,7 +211,9 @@ def test_a_search_that_its_budget_ended_is_confirmed_and_nobody_waits_for_ever(t
         cohort = study.open_cohort(3)
         assert cohort is not None
         assert cohort.trials == (run_number(0, 1), run_number(0, 2))
-        assert not study.is_waiting()
+        study.judge(cohort.number, 0, list(cohort.trials), [report(4.0), report(3.0)])
+        study.judge(cohort.number, 1, list(cohort.trials), [report(4.0, 320), report(3.0, 320)])
+        assert (study.open_cohort(3), study.is_waiting()) == (None, False)
 
 
 # ---- killed and resumed

@@ -293,7 +293,7 @@ def test_a_head_that_does_not_answer_is_waited_for(tmp_path):
         assert not waiter.is_alive()
 
 
-def test_a_cohort_that_could_not_start_without_the_head_is_not_recorded_as_failed(monkeypatch):
+def test_what_dies_for_the_want_of_the_head_is_no_death_of_a_cohort(monkeypatch):
     class HeadIsLost(Exception):
         """Here the process would end."""
 
@@ -301,7 +301,7 @@ def test_a_cohort_that_could_not_start_without_the_head_is_not_recorded_as_faile
         raise HeadIsLost
 
     failed: list[tuple[int, int]] = []
-    study = SimpleNamespace(fail_cohort=SimpleNamespace(remote=lambda *arguments: failed.append(arguments)))
+    study = SimpleNamespace(note_death=SimpleNamespace(remote=lambda *arguments: failed.append(arguments)))
     monkeypatch.setattr("ray.get", lambda answer: answer)
     for wait, error in ((lost, HeadIsLost), (lambda: None, None)):
         searcher = _searcher(study, 1, wait)

@@ -227,22 +227,27 @@ def test_a_failed_trial_is_told_as_failed_and_keeps_what_it_had(tmp_path):
         study.judge(0, 0, [0, 1, 2], [report(1.0), report(1.0), report(2.0)])
         study.note_failure(0, "OSError: one\n  thing")
         study.note_failure(0, "OSError: another\n  thing")
-        study.fail_cohort(0, 3)
+        study.note_death(0, 1)
         states = {trial: state for trial, (state, _, _) in told(study).items()}
         assert states == {0: TrialState.FAIL, 1: TrialState.FAIL, 2: TrialState.PRUNED}
         assert study.finished
     rows = JsonLines(folder.rows).read()
     failed = [(r["trial"], r["rung"], r["score"], r["best_score"], r["images_seen"]) for r in rows[3:]]
     assert failed == [(0, 1, None, 1.0, 128), (1, 1, None, 1.0, 128)]
-    assert {r["reason"] for r in rows[3:]} == {"died 3 times: OSError: another thing"}
+    assert {r["reason"] for r in rows[3:]} == {"died 1 times: OSError: another thing"}
 
 
-def test_a_cohort_that_fails_before_its_first_rung_has_rows_too(tmp_path):
+def test_a_cohort_that_dies_is_handed_out_again_and_has_rows_when_it_is_given_up(tmp_path):
     spec = curve_spec(trials=3)
     folder = run_folder(spec, tmp_path)
     with opened(spec, folder) as study:
-        study.open_cohort(3)
-        study.fail_cohort(0, 3)
+        cohort = study.open_cohort(3)
+        for _ in range(2):
+            assert (study.open_cohort(3), study.is_waiting()) == (None, True)
+            study.note_death(0, 3)
+            assert study.open_cohort(3) == cohort
+        study.note_death(0, 3)
+        assert (study.open_cohort(3), study.is_waiting()) == (None, False)
         snapshot = study.snapshot()
     assert (snapshot.done, snapshot.outcomes["failed"], snapshot.best_trial) == (3, 3, None)
     rows = JsonLines(folder.rows).read()
