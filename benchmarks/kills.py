@@ -80,7 +80,9 @@ class Record:
 
     def check(self, run: RunFolder) -> None:
         """Looks at what is on disk after a kill."""
-        files = [path for path in run.path.rglob("*") if run.scheduler not in path.parents]
+        walked = os.walk(run.path)  # passes over a folder that others remove meanwhile
+        files = [Path(place, name) for place, _, names in walked for name in names]
+        files = [path for path in files if run.scheduler not in path.parents]
         self.checks, self.files = self.checks + 1, self.files + len(files)
         self.broken += [str(path) for path in files if not is_whole(path)]
         self.redone += redone_rungs(run)

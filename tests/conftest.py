@@ -14,7 +14,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it when a test firs
 
 
 # Start processes of their own, Ray's among them, of which there is to be one tree at a time.
-IN_TURN = ("test_kills", "test_ray_runner", "test_cli", "test_examples", "test_bad_input", "test_benchmarks_stock")
+IN_TURN = (
+    *("test_kills", "test_ray_runner", "test_disk", "test_cli", "test_examples", "test_bad_input"),
+    "test_benchmarks_stock",
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
