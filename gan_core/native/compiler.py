@@ -61,8 +61,8 @@ def make_common_libraries(*, convolutions: bool) -> None:
             text, flags = multiplying_text(name)
             library_file(SINGLE + text, *flags)
         library_file(SINGLE + over_lane_header(header("pairs.h")))
-    except NoCompiler:
-        return  # said where something is trained
+    except (NoCompiler, OSError):  # a compiler may not start while another thread, of Ray, changes the environment
+        return  # what stays is said where something is trained
 
 
 def header(name: str) -> str:
