@@ -12,4 +12,4 @@ python -m pip install --quiet ".[test]"
 ruff check .
 ruff format --check .
 pyright --pythonpath "$(command -v python)"
-python -m pytest -n 2 --dist loadgroup "$@"
+python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder "$@"
