@@ -70,6 +70,9 @@ def run(options: argparse.Namespace) -> int:
 
 def results(options: argparse.Namespace) -> int:
     """gan-sweep results"""
+    from results.store import RunFolder
+
+    RunFolder(options.run).require()  # before pandas is loaded
     from results.table import ResultsTable
     from results.text import confirmation_text, trials_text
 

@@ -451,11 +451,11 @@ def test_the_share_of_proposals_that_die_falls_and_does_not_where_the_dead_are_f
     """Measured over six seeds: 0.28 of the first half, 0.22 of the second; 0.99 where the dead are told FAIL. Random
     proposals die in half of the cases.
     """
-    told = [dying_shares(tmp_path / f"told-{seed}", seed) for seed in range(3)]
-    forgotten = [dying_shares(tmp_path / f"failed-{seed}", seed, told_failed=True) for seed in range(3)]
-    first, last, without = (sum(x) / 3 for x in ([a for a, _ in told], [b for _, b in told], [b for _, b in forgotten]))
+    told = [dying_shares(tmp_path / f"told-{seed}", seed) for seed in range(6)]
+    forgotten = [dying_shares(tmp_path / f"failed-{seed}", seed, told_failed=True) for seed in range(6)]
+    first, last, without = (sum(x) / 6 for x in ([a for a, _ in told], [b for _, b in told], [b for _, b in forgotten]))
     assert first > 0.15
-    assert last < first < 0.3
+    assert last < 0.8 * first
     assert last < 0.3 * without
 
 
