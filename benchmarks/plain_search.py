@@ -12,6 +12,7 @@ import json
 import os
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def main() -> None:
     given = parser.parse_args()
     began = time.monotonic() if given.began is None else given.began
     spec, kept = search_spec(given.data_root, given.seed, 1.0), given.out / "kept"
+    spec = replace(spec, space=spec.space.drawing_averages())  # a trial there has one average, of a half-life drawn
     kept.mkdir(parents=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

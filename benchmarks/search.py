@@ -4,8 +4,10 @@
 
 MNIST, the `mlp` space as it is shipped. Both sides get the same wall time from Enter, starting Ray included, the same
 space, rungs, keep fraction and scores, one sampler's seed, and as many trials as they come to; each keeps the generator
-of its best score. The two generators are then judged by the Frechet distance of 10,000 samples to the held-out split
-in the features of a classifier that neither has seen (`benchmarks.judge`). Sides take turns in going first.
+of its best score. In ours a trial keeps every average of the space and is scored with each; in plain Ray Tune its
+half-life is drawn, as everything is. The two generators are then judged by the Frechet distance of 10,000 samples to
+the held-out split in the features of a classifier that neither has seen (`benchmarks.judge`). Sides take turns in going
+first.
 """
 
 import argparse

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan_core.input_error import InputError, nearest
+from search_spaces.space import SearchSpace
 from sweep.spec import SweepSpec
 
 KEEP_FRACTION = 1 / 3  # where there is pruning, on both sides
@@ -69,6 +70,7 @@ def case_spec(
     name: str, data_root: str | None = None, *, pruning: bool = False, small: bool = False, seed: int = 0
 ) -> SweepSpec:
     """The sweep of a case. small: a quarter of the trials and an eighth of the images. seed: of the sampler.
+    Both sides keep one average a trial, and so make as many scores.
 
     Raises InputError for an unknown case, and where its data set lies on disk and data_root is None.
     """
@@ -82,7 +84,7 @@ def case_spec(
     return SweepSpec.from_mapping(
         {
             "name": name,
-            "space": case.space,
+            "space": SearchSpace.load(case.space).drawing_averages().plain(),
             "trials": trials,
             "ladder": {"rungs_images": rungs, "keep_fraction": KEEP_FRACTION if pruning else 1},
             "seed": seed,

@@ -14,7 +14,7 @@ from torch import Tensor
 from gan_core.call import BATCH_NORM, Call, fill_mask
 from gan_core.config import GanConfig
 from gan_core.draws import BLOCK_STEPS, Draws, average_weight, takes_turn
-from gan_core.lanes import column, lane_empty
+from gan_core.lanes import lane_empty
 from gan_core.native.assembly import NativeSource
 from gan_core.native.block import NativeBlock
 from gan_core.native.library import NativeProgram
@@ -53,7 +53,8 @@ class Chunk:
         self._discriminator_adam = state.discriminator_adam.part(start, stop, self.discriminator)
         self._average = state.average[start:stop]
         self._averages = array.averages  # not of these lanes alone: all are scored by their averages then
-        self._average_weights: tuple[list[float], Tensor] = ([], state.average.new_empty(0))
+        self._half_lives = array.half_lives_images[start:stop]
+        self._average_weights: tuple[list[list[float]], Tensor] = ([], state.average.new_empty(0))
         self.watch = Watch(state.watch.sums[start:stop], state.watch.health)
         updates = BLOCK_STEPS * max(config.lane.generator_steps for config in self.configs)
         self.draws = Draws(self.configs, array.networks, array.samples, state.generator.flat[:0])
@@ -110,7 +111,7 @@ class Chunk:
             updates = [self._updates(step) for step in range(first, first + count)]
             weights = None
             if self._averages:
-                rows = [self._weights_of_average(step + 1) for step in range(first, first + count)]
+                rows = [self._weights_of_averages(step + 1) for step in range(first, first + count)]
                 weights = torch.tensor(rows, dtype=self._average.dtype)
             self._block.run(first, updates, self._since_last, weights, look_images)
             return
@@ -162,10 +163,11 @@ class Chunk:
         if self.game.structure.update_order == "discriminator_first":
             self._update_generator(step)
         if self._averages:
-            weights = self._weights_of_average(step + 1)
+            weights = self._weights_of_averages(step + 1)
             if weights != self._average_weights[0]:
-                self._average_weights = (weights, column(weights, self._average).unsqueeze(1))
-            self._average.lerp_(self.generator.flat, self._average_weights[1])
+                columns = torch.tensor(weights, dtype=self._average.dtype, device=self._average.device)
+                self._average_weights = (weights, columns.unsqueeze(2))
+            self._average.lerp_(self.generator.flat.unsqueeze(1), self._average_weights[1])
 
     def _update_generator(self, step: int) -> None:
         """G's updates in the lanes whose turn it is, each on fresh latents."""
@@ -186,10 +188,10 @@ class Chunk:
             self._patterns[turn] = [tuple(j < count for count in steps) for j in range(max(steps))]
         return self._patterns[turn]
 
-    def _weights_of_average(self, steps: int) -> list[float]:
-        """[K], after so many steps."""
-        images = steps * self.game.structure.batch_size
-        return [average_weight(config, images) for config in self.configs]
+    def _weights_of_averages(self, steps: int) -> list[list[float]]:
+        """[K, A], after so many steps."""
+        batch = self.game.structure.batch_size
+        return [[average_weight(each, batch, steps * batch) for each in of_lane] for of_lane in self._half_lives]
 
     def _run(self, name: str, step: int, j: int = 0, active: tuple[bool, ...] | None = None) -> None:
         """Runs a program of the step, on fresh masks."""

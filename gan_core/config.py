@@ -145,6 +145,8 @@ class GanConfig:
         return cls(structure=StructureConfig(**parts["structure"]), lane=LaneConfig(**parts["lane"]), **parts[""])
 
 
+HALF_LIFE = "lane.ema_half_life_images"  # on which training does not depend: a lane may keep several averages
+
 HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
     **{f"structure.{name}": known for name, known in describe(StructureConfig).items()},
     **{f"lane.{name}": known for name, known in describe(LaneConfig).items()},

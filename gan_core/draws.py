@@ -65,15 +65,18 @@ def instance_noise(config: GanConfig, images_seen: int) -> float:
     return config.lane.instance_noise * (max(0.0, 1 - images_seen / lasts) if lasts else 1.0)
 
 
-def average_weight(config: GanConfig, images_seen: int) -> float:
-    """What the weights after so many images weigh in a lane's average: 1 where there is none.
-
-    The half-life is the lane's own, but at most AVERAGED_SHARE of the images seen: so that the average of a young
-    generator is not that of its beginnings, and is worth scoring at an early rung (Karras et al. 2020, "ADA":
-    `ema_rampup`).
+def effective_half_life(half_life_images: float, images_seen: int) -> float:
+    """The half-life that an average has after so many images: at most AVERAGED_SHARE of them, so that the average of a
+    young generator is not that of its beginnings, and is worth scoring at an early rung (Karras et al. 2020, "ADA":
+    `ema_rampup`). Averages that have the same one now have had it all along: they are one.
     """
-    half_life = min(config.lane.ema_half_life_images, AVERAGED_SHARE * images_seen)
-    return 1 - 0.5 ** (config.structure.batch_size / half_life) if half_life else 1.0
+    return min(half_life_images, AVERAGED_SHARE * images_seen)
+
+
+def average_weight(half_life_images: float, batch_size: int, images_seen: int) -> float:
+    """What the weights after so many images weigh in an average: 1 where its half-life is 0."""
+    half_life = effective_half_life(half_life_images, images_seen)
+    return 1 - 0.5 ** (batch_size / half_life) if half_life else 1.0
 
 
 def takes_turn(config: GanConfig, step: int) -> bool:

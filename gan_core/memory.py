@@ -108,8 +108,8 @@ class LaneMemory:
         return self.array_bytes(lanes, Pace(largest=largest_call).parts(lanes))
 
 
-def row_bytes(config: GanConfig) -> int:
-    """What is kept of a lane's networks alone, by their shapes: weights, two gradients, two moments and G's average.
+def row_bytes(config: GanConfig, averages: int = 1) -> int:
+    """What is kept of a lane's networks alone, by their shapes: weights, two gradients, two moments and G's averages.
     Raises InputError as `build_networks` does.
     """
     form = data_form(config.structure)
@@ -118,19 +118,22 @@ def row_bytes(config: GanConfig) -> int:
     buffers = sum(math.prod(s) for network in (generator, discriminator) for s in network.buffers().values())
     averaged = generator.parameter_count() + sum(math.prod(s) for s in generator.buffers().values())
     trained = generator.parameter_count() + discriminator.parameter_count()
-    return FLOAT_BYTES * (5 * trained + buffers + averaged)
+    return FLOAT_BYTES * (5 * trained + buffers + averages * averaged)
 
 
-def lane_memory(config: GanConfig, samples: int, execution: Execution = "compiled") -> LaneMemory:
-    """What a lane like this one takes on the CPU, in float32; samples: drawn at a rung. Builds two arrays
-    of two lanes on made data and trains one step of each: seconds. Raises InputError as `LaneArray` does.
+def lane_memory(
+    config: GanConfig, samples: int, execution: Execution = "compiled", averages_images: Sequence[float] = ()
+) -> LaneMemory:
+    """What a lane like this one takes on the CPU, in float32; samples: drawn at a rung; averages_images: as `LaneArray`
+    has it. Builds two arrays of two lanes on made data and trains one step of each: seconds. Raises InputError as
+    `LaneArray` does.
     """
     form = data_form(config.structure)
     dataset = _made(config.structure, form)
     with lane_arithmetic(), Allocations() as allocations:
-        array = _trained(config, dataset, None, execution)
+        array = _trained(config, dataset, None, execution, averages_images)
         held, most = allocations.now_bytes, allocations.most_bytes
-        another = _trained(config, dataset, array.workplace, execution)  # shares all that is not its own
+        another = _trained(config, dataset, array.workplace, execution, averages_images)  # shares what is not its own
         kept = allocations.now_bytes - held
     assert another.workplace is array.workplace
     numbers = 2 * math.prod(form.sample_shape) + latent_numbers(config.structure, array.networks)
@@ -141,14 +144,21 @@ def lane_memory(config: GanConfig, samples: int, execution: Execution = "compile
         scratch_bytes=(held - kept) // called,
         building_bytes=(most - held) // called,
         scored_bytes=samples * numbers * FLOAT_BYTES,
-        fed_bytes=kept // MEASURED_LANES - row_bytes(config),
+        fed_bytes=kept // MEASURED_LANES - row_bytes(config, len(averages_images) or 1),
         in_turn=in_turn,
     )
 
 
-def _trained(config: GanConfig, dataset: Dataset, workplace: Workplace | None, execution: Execution) -> LaneArray:
+def _trained(
+    config: GanConfig,
+    dataset: Dataset,
+    workplace: Workplace | None,
+    execution: Execution,
+    averages_images: Sequence[float],
+) -> LaneArray:
     """Lanes of one configuration after their first step, in one call."""
-    array = LaneArray([config] * MEASURED_LANES, dataset, workplace=workplace, execution=execution)
+    lanes = [config] * MEASURED_LANES
+    array = LaneArray(lanes, dataset, workplace=workplace, execution=execution, averages_images=averages_images)
     array.train_to(config.structure.batch_size)
     return array
 

@@ -1,8 +1,10 @@
 """What is known of one lane at one rung, as plain numbers. Loads without torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from gan_core.config import GanConfig
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class LaneReport:
 
     health: what was watched, name -> number (`gan_core.health`); signs: those of it that tell of trouble. death: why
     the lane cannot go on, or None. seconds: the lane's share of training and scoring since then. device: `cpu` or the
-    GPU's name, and how many lanes a kernel was called for.
+    GPU's name, and how many lanes a kernel was called for. ema_half_life_images: of several averages, the half-life of
+    the one that is scored best; None where the lane keeps one.
     """
 
     images_seen: int
@@ -52,6 +55,14 @@ class LaneReport:
     death: Death | None
     seconds: float
     device: str
+    ema_half_life_images: float | None = None
+
+    def scored(self, config: GanConfig) -> GanConfig:
+        """The configuration that the score is of, the lane's being this one: of several averages, with one."""
+        half_life = self.ema_half_life_images
+        if half_life is None:
+            return config
+        return replace(config, lane=replace(config.lane, ema_half_life_images=half_life))
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> "LaneReport":

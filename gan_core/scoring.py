@@ -29,12 +29,15 @@ from gan_core.streams import Stream
 from gan_core.training import LaneArray
 
 
-def evaluate(array: LaneArray, scorer: Scorer, health: HealthConfig, started: float) -> list[LaneReport]:
-    """One report a lane of what happened since it was last asked; started: the clock (time.monotonic) then.
+def evaluate(
+    array: LaneArray, scorer: Scorer, health: HealthConfig, started: float, objective: str = "fidelity"
+) -> list[LaneReport]:
+    """One report a lane of what happened since it was last asked; started: the clock (time.monotonic) then. Where lanes
+    keep several averages, of the one with the lowest objective, which is the lane's `chosen` one from then on.
 
     Every lane must be alive; one whose weights or score are not finite dies here.
     """
-    fidelity, watched = _scored(array, scorer), array.state.watch.read()
+    fidelity, watched = score_averages(array, lambda: _scored(array, scorer), objective), array.state.watch.read()
     seconds = (time.monotonic() - started) / array.lanes
     reports = []
     for lane, (found, seen) in enumerate(zip(fidelity, watched, strict=True)):
@@ -50,9 +53,34 @@ def evaluate(array: LaneArray, scorer: Scorer, health: HealthConfig, started: fl
                 death=_death_at_a_rung(array, lane, found.values["fidelity"]),
                 seconds=seconds,
                 device=_device(array),
+                ema_half_life_images=array.averages_images[array.chosen[lane]] if array.averages_images else None,
             )
         )
     return reports
+
+
+def score_averages(array: LaneArray, score: Callable[[], list[FidelityReport]], objective: str) -> list[FidelityReport]:
+    """One report a lane: of the average whose objective is lowest, the earlier one of equals, which is `chosen` then.
+    score: scores what is chosen.
+
+    Training does not depend on the averages, so a lane of A half-lives is A configurations for one training: as the
+    lengths of Karras et al. 2024 ("EDM2", section 3) are, which are chosen when training is over.
+    """
+    found: list[list[FidelityReport]] = []
+    places = array.distinct_averages()
+    for place in places:
+        array.chosen = [place] * array.lanes
+        found.append(score())
+    best = [
+        min(range(len(places)), key=lambda i: _comparable(found[i][lane], objective)) for lane in range(array.lanes)
+    ]
+    array.chosen = [places[i] for i in best]
+    return [found[i][lane] for lane, i in enumerate(best)]
+
+
+def _comparable(report: FidelityReport, objective: str) -> float:
+    value = report.values.get(objective, math.nan)
+    return value if math.isfinite(value) else math.inf
 
 
 def _scored(array: LaneArray, scorer: Scorer) -> list[FidelityReport]:
@@ -83,8 +111,9 @@ class ScoredArray:
     further, and its neighbours do not notice.
     """
 
-    def __init__(self, array: LaneArray, scorer: Scorer, health: HealthConfig) -> None:
-        self.array, self.scorer, self.health = array, scorer, health
+    def __init__(self, array: LaneArray, scorer: Scorer, health: HealthConfig, objective: str = "fidelity") -> None:
+        """objective: the score that decides which of several averages a lane is reported with."""
+        self.array, self.scorer, self.health, self.objective = array, scorer, health, objective
         self._living = list(range(array.lanes))  # the number of each lane of the array
         self._lanes = array.lanes
         self._dead: dict[int, LaneReport] = {}  # the last word of each lane that left
@@ -102,7 +131,7 @@ class ScoredArray:
             share = (time.monotonic() - started) / len(self._living)
             self._dead |= self._bury(share)
             started = time.monotonic() - share * len(self._living)  # as if the living had been alone
-        scored = evaluate(self.array, self.scorer, self.health, started) if self._living else []
+        scored = evaluate(self.array, self.scorer, self.health, started, self.objective) if self._living else []
         reports = {**self._dead, **dict(zip(self._living, scored, strict=True))}
         return [reports[lane] for lane in range(self._lanes)]
 
@@ -239,22 +268,28 @@ class Workshop:
             self.scorer = build_scorer(self.dataset, conditions.scoring)
         self._workplaces: dict[StructureConfig, Workplace] = {}
 
-    def build(self, configs: Sequence[GanConfig]) -> ScoredArray:
-        """An untrained array of these configurations, which share a structure. Raises OutOfMemory where the rows of all
-        do not fit.
+    def build(self, configs: Sequence[GanConfig], averages_images: Sequence[float] = ()) -> ScoredArray:
+        """An untrained array of these configurations, which share a structure. averages_images: as `LaneArray` has it.
+        Raises OutOfMemory where the rows of all do not fit.
         """
         with within_memory(len(configs)):
-            return self._build(configs)
+            return self._build(configs, averages_images)
 
-    def _build(self, configs: Sequence[GanConfig]) -> ScoredArray:
+    def _build(self, configs: Sequence[GanConfig], averages_images: Sequence[float]) -> ScoredArray:
         health, precision, structure = self.conditions.health, self.conditions.precision, configs[0].structure
         if structure not in self._workplaces:
             self._workplaces[structure] = self._workplace(structure)
         workplace = self._workplaces[structure]
         array = LaneArray(
-            configs, self.dataset, device=self.device, health=health, precision=precision, workplace=workplace
+            configs,
+            self.dataset,
+            device=self.device,
+            health=health,
+            precision=precision,
+            workplace=workplace,
+            averages_images=averages_images,
         )
-        return ScoredArray(array, self.scorer, health)
+        return ScoredArray(array, self.scorer, health, self.conditions.objective)
 
     def _workplace(self, structure: StructureConfig) -> Workplace:
         """Where all arrays of a structure are trained: traced once, and on the CPU measured once."""

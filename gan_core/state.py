@@ -15,8 +15,8 @@ OF_ALL_LANES = ("layout", "counters")  # the tensors of a state that have no lan
 
 @dataclass
 class TrainState:
-    """Everything that training changes. `average` is [L, P + B], the averaged weights of G, running moments included
-    (torch.optim.swa_utils.AveragedModel with use_buffers=True).
+    """Everything that training changes. `average` is [L, A, P + B]: A averages of G's weights a lane, running moments
+    included (torch.optim.swa_utils.AveragedModel with use_buffers=True).
     """
 
     generator: Rows
@@ -45,7 +45,7 @@ class TrainState:
             "discriminator_mean": self.discriminator_adam.mean,
             "discriminator_mean_square": self.discriminator_adam.mean_square,
             "discriminator_steps": self.discriminator_adam.steps,
-            "average": self.average,
+            "average": self.average.flatten(1),
             "watch": self.watch.sums,
             "layout": torch.tensor([n for shape in shapes for n in (0, *shape)]),
             "counters": torch.tensor([self.images_seen, self.discriminator_steps]),

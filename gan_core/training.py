@@ -23,7 +23,7 @@ from gan_core.chunk import Chunk
 from gan_core.conditions import Execution, Precision
 from gan_core.config import GanConfig, StructureConfig
 from gan_core.data import Dataset, host_or_device
-from gan_core.draws import BLOCK_STEPS, Samples
+from gan_core.draws import BLOCK_STEPS, Samples, effective_half_life
 from gan_core.health import HealthConfig
 from gan_core.input_error import InputError
 from gan_core.lanes import lane_empty, matmul_precision
@@ -64,10 +64,12 @@ class LaneArray:
         execution: Execution = "compiled",
         lanes_per_call: int | None = None,
         workplace: Workplace | None = None,
+        averages_images: Sequence[float] = (),
     ) -> None:
         """precision: see `matmul_precision`. execution: how a step is carried out, see `gan_core.programs`.
         lanes_per_call: how many lanes a kernel is called for; None: all. workplace: shared by the arrays of one
-        structure in a process, which then are traced and measured once; it says both.
+        structure in a process, which then are traced and measured once; it says both. averages_images: half-lives of A
+        averages that every lane keeps side by side; without any, each lane keeps one, of its own half-life.
         """
         structures = {config.structure for config in configs}
         if len(structures) != 1:
@@ -82,6 +84,8 @@ class LaneArray:
         self.precision: Precision = precision
         self.networks = build_networks(self.structure, dataset.sample_shape, dataset.classes)
         self.health = health or HealthConfig()
+        self.averages_images = tuple(averages_images)
+        self.chosen = [0] * len(configs)  # which of its averages each lane is sampled from: [L]
         self.game = Game(self.structure, self.networks)
         self._like = torch.empty(0, dtype=dtype, device=device)
         self.samples = Samples(dataset, self._like, on_host=self._stays_on_host(dataset))
@@ -96,9 +100,21 @@ class LaneArray:
         return memory is not None and host_or_device(dataset.train_samples.nbytes, memory) == "host"
 
     @property
+    def half_lives_images(self) -> list[tuple[float, ...]]:
+        """Of each lane's averages, [L][A]; 0: no average, but the weights themselves."""
+        return [self.averages_images or (config.lane.ema_half_life_images,) for config in self.configs]
+
+    @property
     def averages(self) -> bool:
         """Whether any lane has an average of G's weights."""
-        return any(config.lane.ema_half_life_images for config in self.configs)
+        return any(map(any, self.half_lives_images))
+
+    def distinct_averages(self) -> list[int]:
+        """Which of the averages that all lanes keep differ by now, the first of those that are still one; [0] where
+        each lane has its own.
+        """
+        effective = [effective_half_life(each, self.state.images_seen) for each in self.averages_images]
+        return [place for place, each in enumerate(effective) if each not in effective[:place]] or [0]
 
     def _initial_state(self) -> TrainState:
         lane = [config.lane for config in self.configs]
@@ -120,7 +136,7 @@ class LaneArray:
             discriminator=discriminator,
             generator_adam=Adam(generator, [x.generator_lr for x in lane], beta1, beta2),
             discriminator_adam=Adam(discriminator, [x.discriminator_lr for x in lane], beta1, beta2),
-            average=generator.flat.clone(),
+            average=generator.flat.unsqueeze(1).repeat(1, len(self.averages_images) or 1, 1),
             watch=Watch.begin(len(lane), self._like, self.health),
             images_seen=0,
             discriminator_steps=0,
@@ -198,16 +214,23 @@ class LaneArray:
 
     def generate(self, latents: Tensor) -> Tensor:
         """Latents [L, M, Z] -> samples [L, M, *sample_shape] of the scored generator: the averaged weights where a lane
-        has an average, its plain weights where it has none; running moments, and nothing dropped.
+        has an average (of several the `chosen` one), its plain weights where it has none; running moments, and nothing
+        dropped.
         """
-        state, call = self.state, Call([config.lane.batch_norm_eps for config in self.configs])
-        weights = state.generator.with_flat(state.average) if self.averages else state.generator.views
+        call, weights = Call([config.lane.batch_norm_eps for config in self.configs]), self._scored_weights()
         with torch.no_grad(), matmul_precision(self.precision):
             parts = [
                 self.networks.generator(weights, part, call)
                 for part in latents.split(rows_at_once(self.structure), dim=1)
             ]
         return torch.cat(parts, 1)
+
+    def _scored_weights(self) -> dict[str, Tensor]:
+        """G's weights by name, [L, *shape], that are sampled from."""
+        state = self.state
+        if not self.averages:
+            return state.generator.views
+        return state.generator.with_flat(state.average[range(self.lanes), self.chosen])
 
     def sample(self, count: int, seed: int, choice: int | None = None) -> Tensor:
         """[L, count, *sample_shape]; the same `count` latents for every lane, drawn from `seed`. choice: of this class
@@ -225,6 +248,7 @@ class LaneArray:
         """Goes on with these lanes alone, in this order; their results do not change by it."""
         self.state = self.state.take(lanes)
         self.configs, self._chunks = [self.configs[i] for i in lanes], []
+        self.chosen = [self.chosen[i] for i in lanes]
 
     def take_over(self, sources: Sequence[int], configs: Sequence[GanConfig]) -> None:
         """Lane i becomes a copy of lane sources[i] as it stands, and goes on as that one would if it had the lane
@@ -240,6 +264,7 @@ class LaneArray:
         self.settle_averages()
         self._chunks = []
         self.configs, self.state = list(configs), self.state.take(sources)
+        self.chosen = [self.chosen[source] for source in sources]
         lane = [config.lane for config in configs]
         beta1, beta2 = [x.beta1 for x in lane], [x.beta2 for x in lane]
         self.state.generator_adam.set([x.generator_lr for x in lane], beta1, beta2)
@@ -250,12 +275,12 @@ class LaneArray:
         """Where a lane has no average of its own, what stands for it becomes its weights: what an average begins from.
         Steps keep it so where another lane has an average, and leave it behind where none has.
         """
-        for lane, config in enumerate(self.configs):
-            if not config.lane.ema_half_life_images:
-                self.state.average[lane].copy_(self.state.generator.flat[lane])
+        for lane, half_lives in enumerate(self.half_lives_images):
+            for average, half_life in zip(self.state.average[lane], half_lives, strict=True):
+                if not half_life:
+                    average.copy_(self.state.generator.flat[lane])
 
     def generator_tensors(self, lane: int) -> dict[str, Tensor]:
         """One lane's scored generator by weight name, without the lane axis: what `models/x` holds."""
-        state = self.state
-        weights = state.generator.with_flat(state.average) if self.averages else state.generator.views
+        weights = self._scored_weights()
         return {name: tensor[lane].detach().clone().contiguous() for name, tensor in weights.items()}

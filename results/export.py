@@ -18,6 +18,7 @@ from results.text import seeds_text, spread_text
 FINAL_TRAINING_FACTOR = 4  # the final model is trained for so many times the sweep's largest budget
 DEFAULT_PRECISION, DEFAULT_EXECUTION = "float32", "compiled"  # of files that say nothing of them
 OPTIONAL = ("data", "score", "scoring", "health", "first_rung", "source", "versions")  # mappings that may be left out
+HALF_LIFE = "lane.ema_half_life_images"
 REPORTED_PACKAGES = ("gan-sweep", "torch", "numpy", "optuna", "ray")
 
 
@@ -30,8 +31,9 @@ class ExportedConfiguration:
     first. score: what the sweep measured at score["images_seen"], or empty; objective: which score decides.
     scoring and health: the sweep's, key -> value, or empty; precision and execution: that it was trained in.
     schedule: lane parameters that change, `from_images` and dotted names, in rising order, or empty. first_rung: what
-    the sweep measured at its first rung, name -> number, `images_seen` among them; source and versions: where, on what
-    device and with which code. All three may be empty.
+    the sweep measured at its first rung, name -> number, `images_seen` among them, and the half-life of the average
+    that it was measured with where that is another; source and versions: where, on what device and with which code.
+    All three may be empty.
     """
 
     configuration: Mapping[str, Any]
@@ -110,7 +112,7 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     spec = _read_yaml(folder.spec)
     rungs = _rungs(spec, folder)
     led = lineage(table.frame, row["trial"], row["rung"])
-    schedule = schedule_of(led)
+    schedule = schedule_of(led) if spec.get("population") else []
     confirmed = _confirmation(table, row["trial"])
     configuration = {name: row[name] for name in row if _is_hyperparameter(name)}
     values = {
@@ -119,7 +121,7 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
         "data": {"name": configuration["structure.dataset"], "digest": row["data_digest"]},
         "training": {"images": FINAL_TRAINING_FACTOR * rungs[-1], "evaluate_at_images": rungs},
         "score": {"objective": table.objective, **_measured(row), "protocol": row["protocol"]},
-        "first_rung": _measured(led[0]),
+        "first_rung": {**_measured(led[0]), **_other_average(led[0], row)},
         "precision": spec.get("precision", DEFAULT_PRECISION),
         "execution": spec.get("execution", DEFAULT_EXECUTION),
         **{key: dict(spec[key]) for key in ("scoring", "health") if isinstance(spec.get(key), Mapping)},
@@ -136,6 +138,11 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     }
     head = _head(f"Trial {row['trial']} of sweep {spec.get('name')!r}: {table.objective}", row, confirmed, schedule)
     return head + yaml.safe_dump(_plain(values), sort_keys=False, width=100)
+
+
+def _other_average(first: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, float]:
+    """Where a lane kept several averages: which one the first rung's score is of, if the best rung's is another."""
+    return {} if first.get(HALF_LIFE) == best.get(HALF_LIFE) else {HALF_LIFE: first[HALF_LIFE]}
 
 
 def _chosen(table: ResultsTable, trial: int | None) -> dict[str, Any]:

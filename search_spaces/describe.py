@@ -2,6 +2,7 @@
 
 import textwrap
 
+from gan_core.config import HALF_LIFE
 from search_spaces.space import SearchSpace
 
 WIDTH = 100  # characters of a line, where its parts allow it
@@ -21,6 +22,9 @@ def describe_space(space: SearchSpace) -> str:
             continue
         scope = space.ranges.get(name)
         said = [*_wrapped(str(scope), indent), *_wrapped(scope.condition, indent)] if scope else [""]
+        if name == HALF_LIFE and space.averages_images:
+            every = " and ".join(map(str, space.averages_images))
+            said = _wrapped(f"{every}, all in every trial", indent)
         lines.append(f"{name:{width}}  {value!s:>{TRIAL_0_WIDTH}}  {said[0].strip()}".rstrip())
         lines += said[1:]
     lines += [f"constraint: {constraint.text}" for constraint in space.constraints]

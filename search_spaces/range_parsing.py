@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from gan_core.config import InputError, hyperparameter, parse_value
+from gan_core.config import HALF_LIFE, InputError, hyperparameter, parse_value
 from search_spaces.plain_yaml import check_keys
 from search_spaces.ranges import Range
 
@@ -20,6 +20,11 @@ def parse_range(name: str, value: Any) -> Range:
         raise InputError(
             f"the range of {name} must be {{low, high}} or {{choices: [...]}}, got {value!r}; "
             "a fixed value belongs under 'base'"
+        )
+    if "every" in value:
+        raise InputError(
+            f"every in the range of {name}: a trial can have every value of {HALF_LIFE} alone, on which its training "
+            "does not depend; give choices"
         )
     check_keys(value, RANGE_KEYS, f"the range of {name}")
     when = _condition(name, value["when"]) if "when" in value else {}
@@ -42,6 +47,14 @@ def parse_range(name: str, value: Any) -> Range:
         raise InputError(f"the range of {name} must have low <= high, got low={low}, high={high}")
     log, step = _scale(name, value, low, high)
     return Range(low=low, high=high, log=log, step=step, when=when, **relation)
+
+
+def parse_averages(value: Mapping[str, Any]) -> tuple[float, ...]:
+    """The half-lives of `every` in the range of the weights' average. Raises InputError where it is no list of them."""
+    written = value["every"]
+    if len(value) > 1 or not isinstance(written, list) or not written:
+        raise InputError(f"every in the range of {HALF_LIFE} must be a list of at least one value, alone, got {value}")
+    return tuple(dict.fromkeys(parse_value(HALF_LIFE, one) for one in written))
 
 
 def _scale(name: str, value: Mapping[str, Any], low: float, high: float) -> tuple[bool, float | None]:

@@ -5,18 +5,18 @@ must contain it and its constraints must hold.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_core.config import HYPERPARAMETERS, GanConfig, InputError, nearest, parse_value
+from gan_core.config import HALF_LIFE, HYPERPARAMETERS, GanConfig, InputError, nearest, parse_value
 from search_spaces.constraints import Constraint, parse_constraint
 from search_spaces.dependencies import ordered, resolve, without_dead
 from search_spaces.fitting import check_ranges
 from search_spaces.grid import grid_values
 from search_spaces.plain_yaml import check_keys, parse_yaml, read_yaml
-from search_spaces.range_parsing import parse_range
+from search_spaces.range_parsing import parse_averages, parse_range
 from search_spaces.ranges import Range, Suggests
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ class SearchSpace:
     """A base configuration, the ranges around it (kept in the order in which they are drawn), and constraints.
 
     source: the paper and code that ranges were published in, if any. A *parameter* is what is drawn for a
-    hyperparameter: it, its `.ratio` or its `.complement`. Raises InputError when the base lies outside a range or
-    breaks a constraint, when a range can never exist, or when ranges can combine into what makes no sense.
+    hyperparameter: it, its `.ratio` or its `.complement`. averages_images: half-lives of averages of G that every trial
+    keeps side by side and is scored with, where they are not drawn. Raises InputError when the base lies outside a
+    range or breaks a constraint, when a range can never exist, or when ranges can combine into what makes no sense.
     """
 
     name: str
@@ -40,13 +41,22 @@ class SearchSpace:
     ranges: Mapping[str, Range]
     constraints: tuple[Constraint, ...] = ()
     source: str = ""
+    averages_images: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ranges", ordered(self.ranges))
         check_ranges(self.name, self.base.flatten(), self.ranges)
+        self._check_average(self.base.lane.ema_half_life_images)
         for text in self.violations(self.base):
             raise InputError(
                 f"space {self.name!r}: the base breaks the constraint {text!r}; change one of them (it is trial 0)"
+            )
+
+    def _check_average(self, half_life: float) -> None:
+        if self.averages_images and half_life not in self.averages_images:
+            raise InputError(
+                f"space {self.name!r}: {HALF_LIFE} {half_life!r} is not among every {list(self.averages_images)}; "
+                "choose one of them, or add it"
             )
 
     @classmethod
@@ -76,6 +86,10 @@ class SearchSpace:
         for part, found in (("base", given), ("ranges", ranges)):
             if not isinstance(found, Mapping):
                 raise InputError(f"{part} of space {name!r} must map dotted names to values, got {found!r}")
+        average = ranges.get(HALF_LIFE)
+        averages = () if HALF_LIFE in given or HALF_LIFE in ranges else parent.averages_images
+        if isinstance(average, Mapping) and "every" in average:
+            averages, ranges = parse_averages(average), {**ranges, HALF_LIFE: None}
         own = {k: parse_range(k, v) for k, v in ranges.items() if v is not None}
         inherited = {k: v for k, v in parent.ranges.items() if k not in given and k not in ranges}
         base = _followed(GanConfig.unflatten({**parent.base.flatten(), **given}), {**inherited, **own}, given)
@@ -86,6 +100,7 @@ class SearchSpace:
             without_dead({**inherited, **own}, base.flatten(), own),
             tuple(dict.fromkeys((*parent.constraints, *_constraints(values.get("constraints"), name)))),
             str(values.get("source", parent.source)),
+            averages,
         )
 
     @classmethod
@@ -108,8 +123,20 @@ class SearchSpace:
         """
         ranges = {k: v for k, v in self.ranges.items() if k not in values}
         base = _followed(GanConfig.unflatten({**self.base.flatten(), **values}), ranges, values)
-        ranges = without_dead(ranges, base.flatten())
-        return SearchSpace(self.name, self.about, base, ranges, self.constraints, self.source)
+        ranges, averages = without_dead(ranges, base.flatten()), () if HALF_LIFE in values else self.averages_images
+        return replace(self, base=base, ranges=ranges, averages_images=averages)
+
+    def drawing_averages(self) -> "SearchSpace":
+        """The same space with one average a trial, whose half-life is drawn like another hyperparameter."""
+        if not self.averages_images:
+            return self
+        drawn = Range(choices=self.averages_images)
+        return replace(self, ranges={**self.ranges, HALF_LIFE: drawn}, averages_images=())
+
+    @property
+    def searched(self) -> list[str]:
+        """The hyperparameters that are not the same in all trials."""
+        return [*self.ranges, *([HALF_LIFE] if self.averages_images else [])]
 
     @property
     def is_conditional(self) -> bool:
@@ -141,10 +168,13 @@ class SearchSpace:
     def parameters_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The inverse of `configuration`: some hyperparameters, the others as in the base -> what must be drawn.
 
-        What is tied to another follows it, unless it is named. A seed is passed over. Raises InputError, naming the
-        hyperparameter, when a value lies outside its range, or differs from the base where it is not searched.
+        What is tied to another follows it, unless it is named. A seed is passed over, and one of the averages that
+        every trial keeps. Raises InputError, naming the hyperparameter, when a value lies outside its range, or differs
+        from the base where it is not searched.
         """
         given = {name: parse_value(name, value) for name, value in values.items() if name != "seed"}
+        if self.averages_images and HALF_LIFE in given:
+            self._check_average(given.pop(HALF_LIFE))
         base = self.base.flatten()
 
         def draw(name: str, scope: Range, so_far: Mapping[str, Any]) -> Any:
@@ -193,12 +223,13 @@ class SearchSpace:
 
     def plain(self) -> dict[str, Any]:
         """As it would stand in a YAML file, everything written out."""
+        averages = {HALF_LIFE: {"every": list(self.averages_images)}} if self.averages_images else {}
         return {
             "name": self.name,
             "about": self.about,
             **({"source": self.source} if self.source else {}),
             "base": {k: v for k, v in self.base.flatten().items() if k != "seed"},
-            "ranges": {k: v.plain() for k, v in self.ranges.items()},
+            "ranges": {**{k: v.plain() for k, v in self.ranges.items()}, **averages},
             **({"constraints": [constraint.text for constraint in self.constraints]} if self.constraints else {}),
         }
 

@@ -27,7 +27,7 @@ class Cohort:
     """The trials that are trained together. trials: their numbers (`sweep.confirmation.run_number`); configs: one for
     each, in the same order; derived: what was proposed for each beside its hyperparameters, or nothing. from_rung: the
     rung that is climbed first, above 0 where they go on from their own checkpoints; best: trial -> its lowest score
-    until then.
+    until then. averages_images: the half-lives of the averages that each keeps side by side; none: its own one.
     """
 
     number: int
@@ -36,6 +36,7 @@ class Cohort:
     derived: tuple[Mapping[str, Any], ...] = ()
     from_rung: int = 0
     best: Mapping[int, float] = field(default_factory=dict)
+    averages_images: tuple[float, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """As plain values: what is journalled, and what crosses to another process."""
@@ -46,6 +47,7 @@ class Cohort:
             "derived": [dict(values) for values in self.derived],
             "from_rung": self.from_rung,
             "best": {str(trial): score for trial, score in self.best.items()},
+            "averages_images": list(self.averages_images),
         }
 
     @classmethod
@@ -54,7 +56,9 @@ class Cohort:
         configs = tuple(GanConfig.unflatten(config) for config in values["configs"])
         derived = tuple(values.get("derived", ()))
         best = {int(trial): score for trial, score in values.get("best", {}).items()}
-        return cls(values["cohort"], tuple(values["trials"]), configs, derived, values.get("from_rung", 0), best)
+        averages = tuple(values.get("averages_images", ()))
+        from_rung = values.get("from_rung", 0)
+        return cls(values["cohort"], tuple(values["trials"]), configs, derived, from_rung, best, averages)
 
 
 class TrainableArray(Protocol):
@@ -68,6 +72,9 @@ class TrainableArray(Protocol):
     def save_lane(self, lane: int, path: Path) -> None: ...
     def save_generator(self, lane: int, path: Path) -> None: ...
     def load_lanes(self, places: Sequence[tuple[Path, int]]) -> None: ...
+
+
+Build = Callable[[Sequence[GanConfig], Sequence[float]], TrainableArray]  # of configs, and Cohort.averages_images
 
 
 class Judge(Protocol):
@@ -106,7 +113,7 @@ class CohortRun:
         cohort: Cohort,
         ladder: Ladder,
         objective: str,
-        build: Callable[[list[GanConfig]], TrainableArray],
+        build: Build,
         judge: Judge,
         folder: RunFolder,
         limits: dict[StructureConfig, int] | None = None,
@@ -202,7 +209,7 @@ class CohortRun:
             raise _Cut
 
     def _load(self, group: _Group) -> TrainableArray:
-        array = self._build([self._configs[trial] for trial in group.trials])
+        array = self._build([self._configs[trial] for trial in group.trials], self.cohort.averages_images)
         if group.places:
             array.load_lanes(group.places)
         return array

@@ -56,10 +56,11 @@ def memory_lines(spec: SweepSpec, lanes: int, processes: int) -> str:
 
 def _line(spec: SweepSpec, config: GanConfig, lanes: int) -> tuple[str, int]:
     """A structure in words, and the bytes of a cohort of it."""
-    rows = row_bytes(config)
+    averages = spec.space.averages_images
+    rows = row_bytes(config, len(averages) or 1)
     if rows > LARGEST_MEASURED_BYTES:
         return f"more than {in_words(rows)} a lane, {in_words(rows * lanes)} a cohort of {lanes}", rows * lanes
-    memory = lane_memory(config, spec.scoring.samples or _samples(config), spec.execution)
+    memory = lane_memory(config, spec.scoring.samples or _samples(config), spec.execution, averages)
     cohort_bytes = memory.cohort_bytes(lanes, largest_call(config.structure))
     beside = cohort_bytes - memory.kept_bytes * lanes
     noun = f"{lanes} lane" + ("s" if lanes > 1 else "")

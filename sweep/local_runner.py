@@ -1,14 +1,12 @@
 """Runs the cohorts one after another in this process: the reference behaviour, and the debugger's friend."""
 
-from collections.abc import Callable, Sequence
-
 import torch
 
-from gan_core.config import GanConfig, InputError, StructureConfig
+from gan_core.config import InputError, StructureConfig
 from gan_core.lanes import lane_arithmetic
 from gan_core.scoring import Workshop
 from results.store import RunFolder
-from sweep.cohort import CohortRun, TrainableArray
+from sweep.cohort import Build, CohortRun
 from sweep.progress import Watch
 from sweep.spec import SweepSpec
 from sweep.study import LaneStudy
@@ -34,7 +32,7 @@ def run_local(
     spec: SweepSpec,
     folder: RunFolder,
     watch: Watch,
-    build: Callable[[Sequence[GanConfig]], TrainableArray] | None = None,
+    build: Build | None = None,
 ) -> None:
     """Runs or resumes a sweep to its end, with one torch thread, as each Ray worker has.
 

@@ -12,16 +12,16 @@ import math
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from gan_core.config import GanConfig, InputError
+from gan_core.config import InputError
 from gan_core.native.compiler import make_common_libraries
 from gan_core.reports import LaneReport
 from results.store import ResultsError, RunFolder
-from sweep.cohort import Cohort, CohortRun, TrainableArray
+from sweep.cohort import Build, Cohort, CohortRun
 from sweep.endings import disk_ending, plain_endings
 from sweep.ladder import Verdict
 from sweep.progress import LIVE_SECONDS, Watch
@@ -43,7 +43,7 @@ def run_ray(
     folder: RunFolder,
     watch: Watch,
     address: str | None = None,
-    build: Callable[[Sequence[GanConfig]], TrainableArray] | None = None,
+    build: Build | None = None,
 ) -> None:
     """Runs or resumes a sweep to its end on a Ray cluster: the one at `address`, or a local one of every core and GPU
     that starts and ends here. build makes the arrays in the workers; without it they are real ones.
@@ -95,7 +95,7 @@ def _tune(
     spec: SweepSpec,
     folder: RunFolder,
     watch: Watch,
-    build: Callable[[Sequence[GanConfig]], TrainableArray] | None,
+    build: Build | None,
     wait_for_head: Callable[[], None],
 ) -> None:
     ray = importlib.import_module("ray")
@@ -284,7 +284,7 @@ def _trainable_class() -> Any:
             config: dict[str, Any],
             spec: SweepSpec,
             folder: RunFolder,
-            build: Callable[[Sequence[GanConfig]], TrainableArray] | None,
+            build: Build | None,
         ) -> None:
             self._spec, self._folder, self._build = spec, folder, build
             self._run: CohortRun | None = None

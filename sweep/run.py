@@ -73,7 +73,7 @@ def _run(spec: SweepSpec, folder: RunFolder, local: bool, address: str | None) -
     here = RunFolder(folder.path.resolve())  # other processes may stand in other folders
     root = os.path.abspath(os.path.expanduser(spec.data_root)) if spec.data_root else None
     placed = replace(spec, data_root=root)
-    with Watch(spec.ladder, spec.objective, list(spec.space.ranges)) as watch:
+    with Watch(spec.ladder, spec.objective, spec.space.searched) as watch:
         if local:
             from sweep.local_runner import run_local
 

@@ -106,6 +106,8 @@ class SweepSpec:
             raise InputError(f"data_root must be a folder, got {self.data_root!r}")
         if not isinstance(self.skip_corrupt_images, bool):
             raise InputError(f"skip_corrupt_images must be true or false, got {self.skip_corrupt_images!r}")
+        if self.population:  # whose lanes take over each other's averages
+            object.__setattr__(self, "space", self.space.drawing_averages())
         check_objectives(self.objectives, self.space.base.structure.dataset)
         if self.population and (self.confirm.top or len(self.objectives) > 1):
             raise InputError(

@@ -83,8 +83,7 @@ class Standings:
         """How a trial stands by its rows so far: every objective at the rung whose first one is the lowest, and costs
         in all. NaN where no rung has a score.
         """
-        best = min((row for row in rows if math.isfinite(row.score)), key=lambda row: row.score, default=None)
-        names = self.spec.objectives
+        best, names = _best_row(rows), self.spec.objectives
         if best is None:
             return Standing((math.nan,) * len(names), (0.0,) * len(names))
         costs = {"seconds": sum(row.seconds for row in rows)}
@@ -163,7 +162,7 @@ class Standings:
 
     def survivors(self) -> list[int]:
         """Runs that ended at what was the last rung, and go on where rungs were added to the ladder: those whose last
-        state is kept, while the budget is not spent.
+        state is kept, while the budget is not spent. First those of one rung that are of the search, or confirmations.
         """
         ladder, found = self.spec.ladder, []
         if self.spec.budget.spent(self.cost()):
@@ -179,7 +178,13 @@ class Standings:
             )
             if replicate or trial == 0 or verdict.goes_on:
                 found.append(run)
-        return found
+        kinds = [(len(self.rows[run]), trial_and_replicate(run)[1] > 0) for run in found]
+        return [run for run, kind in zip(found, kinds, strict=True) if kind == kinds[0]]
+
+    def best_config(self, trial: int) -> GanConfig:
+        """The configuration of a trial at its best rung, or at its last one where none has a score."""
+        rows = self.rows[trial]
+        return row_config(_best_row(rows) or rows[-1])
 
     def ranking(self) -> list[int]:
         """The trials that have a score and are not dead, best first: by the first objective, or by fronts."""
@@ -225,7 +230,7 @@ class Standings:
         trials, best = self.trials, self.best
         ends = [self.rows[t][-1].outcome for t in trials if self.ended(t)]
         cost, over, confirm = self.cost(elapsed_seconds, images), self.search_ended, self.spec.confirm
-        row = None if best is None else self.rows[best][-1]
+        row = None if best is None else _best_row(self.rows[best])
         base = self.rows[0][-1] if self.rows.get(0) else None
         return Snapshot(
             trials=len(trials) if over else self.spec.trials,
@@ -286,6 +291,11 @@ def change_of(move: Move, row: ResultRow) -> Change | None:
     """A population's move as what becomes of the lane; None where it goes on as it is."""
     stays = move.source == row.trial and move.config == row_config(row)
     return None if stays else Change(move.source, move.config)
+
+
+def _best_row(rows: Sequence[ResultRow]) -> ResultRow | None:
+    """The one with the lowest score, or None where none has a score."""
+    return min((row for row in rows if math.isfinite(row.score)), key=lambda row: row.score, default=None)
 
 
 def row_config(row: ResultRow) -> GanConfig:

@@ -104,6 +104,7 @@ class LaneStudy:
             tuple(numbers),
             tuple(proposal.config for proposal in asked),
             tuple(proposal.derived for proposal in asked),
+            averages_images=self.spec.space.averages_images,
         )
         self._proposals.sync()
         refused = [pair for proposal in asked for pair in proposal.refused]
@@ -113,17 +114,18 @@ class LaneStudy:
         return cohort
 
     def _continuation(self, survivors: Sequence[int], size: int) -> Cohort:
-        """A cohort of runs that go on from where they once ended: those of the first survivor's rung."""
-        rung = len(self._standings.rows[survivors[0]])
-        runs = tuple(run for run in survivors if len(self._standings.rows[run]) == rung)[:size]
+        """A cohort of runs that go on from where they once ended, all from one rung."""
+        runs, rung = tuple(survivors[:size]), len(self._standings.rows[survivors[0]])
+        averages = self._cohorts[self._cohort_of[runs[0]]].averages_images
         last = {run: self._standings.rows[run][-1] for run in runs}
         derived = tuple(row.proposed for row in last.values())
         best = {run: row.best_score for run, row in last.items() if math.isfinite(row.best_score)}
-        return Cohort(len(self._cohorts), runs, tuple(self._configs[run] for run in runs), derived, rung, best)
+        configs = tuple(self._configs[run] for run in runs)
+        return Cohort(len(self._cohorts), runs, configs, derived, rung, best, averages)
 
     def _confirming(self, run: int) -> GanConfig:
-        """A finalist's configuration with a seed of its own."""
-        finalist = self._configs[trial_and_replicate(run)[0]]
+        """A finalist's configuration with a seed of its own; of several averages, the one that it scored best with."""
+        finalist = self._standings.best_config(trial_and_replicate(run)[0])
         return replace(finalist, seed=derived_seed(self.spec.seed, "confirm", run))
 
     def _hand_out(
@@ -270,6 +272,7 @@ class LaneStudy:
             fidelity=report.fidelity.values,
             health=report.health,
             signs=" ".join(report.signs),
+            hyperparameters=report.scored(self._configs[run]).flatten(),
         )
 
     def _plain_row(self, cohort: int, run: int, **values: Any) -> ResultRow:
@@ -282,6 +285,7 @@ class LaneStudy:
             **dict.fromkeys(("device", "protocol", "data_digest", "reason"), ""),
             "seconds": 0.0,
             "outcome": Outcome.RUNNING,
+            "hyperparameters": self._configs[run].flatten(),
         }
         return ResultRow(
             trial=trial,
@@ -291,7 +295,6 @@ class LaneStudy:
             objective=", ".join(self.spec.objectives),
             code_version=self._code,
             elapsed_seconds=self._elapsed(),
-            hyperparameters=self._configs[run].flatten(),
             proposed=record.derived[lane] if record.derived else {},
             **{**blank, **values},
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from gan_core.config import GanConfig, InputError
+from gan_core.config import HALF_LIFE, GanConfig, InputError
 from gan_core.lanes import lane_arithmetic
 from gan_core.reports import LaneReport
 from gan_core.schedule import Schedule
@@ -71,10 +71,12 @@ def verify_first_rung(
     What was found on a CPU is trained on the CPU. Raises InputError where the file has no first rung or the data are
     other ones.
     """
-    recorded = {name: value for name, value in exported.first_rung.items() if name != "images_seen"}
+    recorded = {name: value for name, value in exported.first_rung.items() if name not in ("images_seen", HALF_LIFE)}
     if not recorded:
         raise InputError("the file has no numbers under first_rung; write it with `gan-sweep export` of this version")
-    config = Schedule.read(GanConfig.unflatten(exported.configuration), exported.schedule).at(0)
+    average = {HALF_LIFE: exported.first_rung[HALF_LIFE]} if HALF_LIFE in exported.first_rung else {}
+    configuration = GanConfig.unflatten({**exported.configuration, **average})
+    config = Schedule.read(configuration, exported.schedule).at(0)
     conditions = conditions_of(config, exported, data_root, skip_corrupt_images)
     check_files(config.structure, conditions, download)
     images = exported.first_rung["images_seen"]

@@ -13,7 +13,7 @@ import numpy as np
 from gan_core.config import GanConfig
 from gan_core.reports import Death, FidelityReport, LaneReport
 from results.store import JsonLines, RunFolder
-from sweep.cohort import CohortRun, TrainableArray
+from sweep.cohort import Build, CohortRun
 from sweep.spec import SweepSpec
 from sweep.study import LaneStudy
 
@@ -27,7 +27,6 @@ CURVE_SPACE: Mapping[str, Any] = {
         "lane.beta1": {"low": 0.0, "high": 0.9},
     },
 }
-Builder = Callable[[list[GanConfig]], TrainableArray]
 
 
 class CurveArray:
@@ -39,6 +38,7 @@ class CurveArray:
     def __init__(
         self,
         configs: Sequence[GanConfig],
+        averages_images: Sequence[float] = (),
         *,
         cliff_lr: float = math.inf,
         cliff_beta1: float = math.inf,
@@ -150,7 +150,7 @@ def opened(spec: SweepSpec, folder: RunFolder) -> Iterator[LaneStudy]:
         study.close()
 
 
-def run_cohorts(spec: SweepSpec, folder: RunFolder, build: Builder = CurveArray) -> None:
+def run_cohorts(spec: SweepSpec, folder: RunFolder, build: Build = CurveArray) -> None:
     """One cohort after another in this process, as `sweep.local_runner` does, without torch."""
     with opened(spec, folder) as study:
         while (cohort := study.open_cohort(spec.cohort_size(1))) is not None:
@@ -159,7 +159,7 @@ def run_cohorts(spec: SweepSpec, folder: RunFolder, build: Builder = CurveArray)
                 run.advance()
 
 
-def curve_rows(spec: SweepSpec, path: Path, build: Builder = CurveArray) -> list[dict[str, Any]]:
+def curve_rows(spec: SweepSpec, path: Path, build: Build = CurveArray) -> list[dict[str, Any]]:
     """The rows of a whole sweep in a new folder."""
     folder = run_folder(spec, path)
     run_cohorts(spec, folder, build)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from curve_array import Builder, CurveArray, opened, run_cohorts, run_folder
+from curve_array import CurveArray, opened, run_cohorts, run_folder
 
 import sweep.cohort
 from results.store import JsonLines, RunFolder
-from sweep.cohort import CohortRun
+from sweep.cohort import Build, CohortRun
 from sweep.journal import Journal
 from sweep.spec import SweepSpec
 from sweep.study import LaneStudy
@@ -99,7 +99,7 @@ BOUNDARIES = (
 
 
 def killed_and_resumed(
-    spec: SweepSpec, path: Path, install: Callable[[pytest.MonkeyPatch], object], build: Builder = CurveArray
+    spec: SweepSpec, path: Path, install: Callable[[pytest.MonkeyPatch], object], build: Build = CurveArray
 ) -> Facts:
     """Runs a sweep with something installed that kills it once, then goes on to the end without it."""
     folder, where = run_folder(spec, path), ""

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class Clock:
         self.seconds = 0.0
         patch.setattr("sweep.study.time.monotonic", lambda: self.seconds)
 
-    def build(self, configs: list[GanConfig]) -> CurveArray:
+    def build(self, configs: Sequence[GanConfig], averages: Sequence[float] = ()) -> CurveArray:
         clock = self
 
         class Timed(CurveArray):
@@ -268,7 +269,7 @@ def test_at_no_rung_are_there_more_checkpoints_than_those_kept_and_those_in_trai
 def test_confirmations_and_the_dead_are_not_counted_among_the_kept(tmp_path):
     spec = spec_of({}, trials=8, keep_checkpoints=2, confirm={"top": 1, "seeds": 2})
     folder = run_folder(spec, tmp_path)
-    run_cohorts(spec, folder, lambda configs: CurveArray(configs, cliff_lr=3e-4, cliff_images=200))
+    run_cohorts(spec, folder, lambda configs, _=(): CurveArray(configs, cliff_lr=3e-4, cliff_images=200))
     ends = last_rows(rows_of(folder))
     dead = {trial for trial, row in ends.items() if row["outcome"] == "diverged"}
     assert dead
@@ -325,7 +326,7 @@ def test_the_export_of_a_population_is_the_schedule_that_led_to_its_best(populat
             assert {row["seed"] for row in owners} == {exported["configuration"]["seed"]}
 
 
-def unstable(configs) -> CurveArray:
+def unstable(configs, _=()) -> CurveArray:
     """Of some lanes the score is no number at first, though they live."""
 
     class Unstable(CurveArray):
@@ -342,7 +343,7 @@ VARIANTS = {
     "plain": (POPULATION, CurveArray),
     "patience": (replace(POPULATION, ladder=replace(POPULATION.ladder, patience_rungs=1)), CurveArray),
     "unscored": (POPULATION, unstable),
-    "dying": (POPULATION, lambda configs: CurveArray(configs, cliff_lr=8e-4, cliff_images=150)),
+    "dying": (POPULATION, lambda configs, _=(): CurveArray(configs, cliff_lr=8e-4, cliff_images=150)),
 }
 
 

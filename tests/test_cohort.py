@@ -32,7 +32,7 @@ SPEC = curve_spec()
 CLIFF = {"cliff_lr": 5e-4, "cliff_beta1": 0.49, "cliff_images": 200}  # between the rungs at 100 and 300
 
 
-def build(configs) -> CurveArray:
+def build(configs, _=()) -> CurveArray:
     return CurveArray(configs, **CLIFF)
 
 
@@ -190,7 +190,7 @@ from results.store import RunFolder
 from sweep.journal import Journal
 from sweep.spec import SweepSpec
 folder = RunFolder(sys.argv[2])
-build = lambda configs: CurveArray(configs, cliff_lr=5e-4, cliff_beta1=0.49, cliff_images=200, rung_seconds=0.01)
+build = lambda configs, _=(): CurveArray(configs, cliff_lr=5e-4, cliff_beta1=0.49, cliff_images=200, rung_seconds=0.01)
 run_cohorts(SweepSpec.from_yaml(folder.spec), folder, build)
 """
 
@@ -242,7 +242,7 @@ def watched_run(tmp_path) -> Iterator[tuple[CohortRun, list[CurveArray]]]:
     spec = curve_spec(trials=8, lanes_per_cohort=8, ladder=LADDER)
     arrays: list[CurveArray] = []
 
-    def building(configs) -> CurveArray:
+    def building(configs, _=()) -> CurveArray:
         arrays.append(CurveArray(configs))
         return arrays[-1]
 
@@ -343,7 +343,7 @@ def test_a_cohort_whose_lanes_all_die_is_done_and_the_next_one_is_opened(tmp_pat
     with opened(spec, folder) as study:
         cohort = study.open_cohort(3)
         assert cohort is not None
-        run = CohortRun(cohort, spec.ladder, study.objective, lambda c: CurveArray(c, cliff_lr=0.0), study, folder)
+        run = CohortRun(cohort, spec.ladder, study.objective, lambda c, _: CurveArray(c, cliff_lr=0.0), study, folder)
         reports = run.advance()
         assert run.done
         assert [report.death is not None for report in reports] == [True] * 3
@@ -378,7 +378,7 @@ def test_a_dead_lane_is_not_trained_again_when_its_cohort_is_resumed_before_it_w
         with pytest.raises(Killed):
             run_cohorts(spec, folder, build)
     assert {row["outcome"] for row in JsonLines(folder.rows).read()} <= {"running", "pruned"}
-    run_cohorts(spec, folder, lambda configs: Counting(configs, **CLIFF))
+    run_cohorts(spec, folder, lambda configs, _=(): Counting(configs, **CLIFF))
     assert JsonLines(folder.rows).read() == JsonLines(whole.rows).read()
     assert {"diverged", "collapsed"} & {row["outcome"] for row in JsonLines(folder.rows).read()}
     assert set(trained) <= {900}

@@ -26,7 +26,7 @@ SPEC = curve_spec(trials=8, lanes_per_cohort=4, ladder=LADDER, confirm={"top": 3
 SMALL = curve_spec(trials=4, confirm={"top": 2, "seeds": 2})
 
 
-def unlucky(configs) -> CurveArray:
+def unlucky(configs, _=()) -> CurveArray:
     """Lanes whose seed is even diverge after the first rung, but for the base."""
 
     class Unlucky(CurveArray):
@@ -135,7 +135,7 @@ def test_the_median_of_other_seeds_decides_who_wins(folder, rows):
 
 def test_more_finalists_than_trials_that_live_are_those_that_live(tmp_path):
     spec = curve_spec(trials=4, confirm={"top": 9, "seeds": 2})
-    rows = curve_rows(spec, tmp_path, lambda configs: CurveArray(configs, cliff_lr=3e-4, cliff_images=200))
+    rows = curve_rows(spec, tmp_path, lambda configs, _=(): CurveArray(configs, cliff_lr=3e-4, cliff_images=200))
     alive = set(best_scores(rows))
     assert 0 < len(alive) < 4
     assert {row["trial"] for row in replicated(rows)} == alive
@@ -144,7 +144,7 @@ def test_more_finalists_than_trials_that_live_are_those_that_live(tmp_path):
 def test_where_every_trial_died_nothing_is_confirmed_and_the_sweep_has_ended(tmp_path):
     spec = curve_spec(trials=3, confirm={"top": 2, "seeds": 2})
     folder = run_folder(spec, tmp_path)
-    run_cohorts(spec, folder, lambda configs: CurveArray(configs, cliff_lr=0.0))
+    run_cohorts(spec, folder, lambda configs, _=(): CurveArray(configs, cliff_lr=0.0))
     assert [row["replicate"] for row in JsonLines(folder.rows).read()] == [0, 0, 0]
     with opened(spec, folder) as study:
         assert study.finished

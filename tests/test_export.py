@@ -28,7 +28,7 @@ CLIFF_LR = 3e-3
 def folder(tmp_path_factory) -> RunFolder:
     spec = curve_spec(trials=8, lanes_per_cohort=4)
     folder = run_folder(spec, tmp_path_factory.mktemp("export") / "run")
-    run_cohorts(spec, folder, lambda configs: CurveArray(configs, cliff_lr=CLIFF_LR))
+    run_cohorts(spec, folder, lambda configs, _=(): CurveArray(configs, cliff_lr=CLIFF_LR))
     return folder
 
 

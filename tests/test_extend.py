@@ -200,7 +200,7 @@ def test_a_survivor_that_was_handed_out_keeps_its_last_state_though_others_end_b
     """Killed before its first rung, it must find the state again, however many ended better meanwhile."""
     spec = spec_of(LONG, trials=14, keep_checkpoints=1)
     folder = run_folder(spec_of(SHORT), tmp_path)
-    run_cohorts(spec_of(SHORT, keep_checkpoints=1), folder, lambda configs: Worse(configs))
+    run_cohorts(spec_of(SHORT, keep_checkpoints=1), folder, lambda configs, _=(): Worse(configs))
     with opened(spec, folder) as study:
         cohort = study.open_cohort(4)
         assert cohort is not None

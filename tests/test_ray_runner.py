@@ -130,7 +130,7 @@ def test_a_cohort_whose_process_dies_goes_on_from_its_rung_and_one_that_keeps_dy
 
     doomed, raising = derived_seed(spec.seed, "trial", 2), derived_seed(spec.seed, "trial", 3)
 
-    def build(configs):
+    def build(configs, _=()):
         return DyingArray([c.seed for c in configs], deaths, {doomed}, raising)
 
     run_ray(spec, folder, quiet(spec), build=build)

@@ -57,7 +57,7 @@ def spec_of(name: str, **values: Any) -> SweepSpec:
     return curve_spec(**given, sampler=SAMPLERS[name])
 
 
-def cliff(configs) -> CurveArray:
+def cliff(configs, _=()) -> CurveArray:
     return CurveArray(configs, cliff_lr=3e-3, cliff_images=150)
 
 

@@ -439,7 +439,7 @@ def dying_shares(path: Path, seed: int, *, told_failed: bool = False) -> tuple[f
                 tell(self, identity, Outcome.FAILED if outcome is Outcome.DIVERGED else outcome, *rest)
 
             patch.setattr(Proposals, "tell", failing)
-        folder = swept(spec, path, lambda configs: CurveArray(configs, cliff_lr=CLIFF_LR))
+        folder = swept(spec, path, lambda configs, _=(): CurveArray(configs, cliff_lr=CLIFF_LR))
     ends = last_rows(rows_of(folder))
     dead = {trial for trial, row in ends.items() if row["outcome"] == "diverged"}
     assert dead == {trial for trial, row in ends.items() if row["lane.generator_lr"] > CLIFF_LR}
@@ -500,7 +500,7 @@ def test_what_fits_is_remembered_from_cohort_to_cohort(tmp_path):
     refused: list[int] = []
 
     class Noting(crowded(2, 2)):
-        def __init__(self, configs: Sequence[Any], **named: Any) -> None:
+        def __init__(self, configs: Sequence[Any], averages: Sequence[float] = (), **named: Any) -> None:
             refused.append(len(configs))
             super().__init__(configs, **named)
 

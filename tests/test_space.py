@@ -629,3 +629,64 @@ def test_a_space_that_extends_itself_is_refused(tmp_path):
 def test_every_default_lies_in_the_default_configuration():
     assert inline().base == GanConfig()
     assert inline().distributions() == {}
+
+
+# ---- averages that every trial keeps
+
+
+HALF_LIFE = "lane.ema_half_life_images"
+EVERY = {HALF_LIFE: {"every": [0, 500, "2_000", 500]}}
+
+
+def test_every_average_is_kept_and_none_is_drawn():
+    space = inline(ranges={**EVERY, "lane.beta1": {"low": 0.0, "high": 0.9}})
+    assert space.averages_images == (0.0, 500.0, 2000.0)
+    assert list(space.ranges) == ["lane.beta1"] == list(space.distributions())
+    assert space.searched == ["lane.beta1", HALF_LIFE]
+    assert SearchSpace.load(space.plain()) == space
+    assert space.configuration({"lane.beta1": 0.5}, 3).lane.ema_half_life_images == 0.0
+
+
+def test_averages_are_inherited_overwritten_fixed_or_drawn():
+    space = inline(ranges=EVERY)
+    assert inline(extends=space.plain()).averages_images == (0.0, 500.0, 2000.0)
+    assert inline(extends=space.plain(), ranges={HALF_LIFE: None}).averages_images == ()
+    fixed = inline(extends=space.plain(), base={HALF_LIFE: 7.0})
+    assert (fixed.averages_images, fixed.base.lane.ema_half_life_images) == ((), 7.0)
+    drawn = inline(extends=space.plain(), ranges={HALF_LIFE: {"choices": [0, 9]}})
+    assert (drawn.averages_images, drawn.ranges[HALF_LIFE].choices) == ((), (0.0, 9.0))
+    again = inline(extends=drawn.plain(), ranges={HALF_LIFE: {"every": [0]}})
+    assert (again.averages_images, dict(again.ranges)) == ((0.0,), {})
+    assert space.fix({HALF_LIFE: 300.0}).averages_images == ()
+    assert space.fix({"lane.beta1": 0.25}).averages_images == space.averages_images
+    assert space.drawing_averages().ranges[HALF_LIFE].choices == space.averages_images
+    assert space.drawing_averages().averages_images == ()
+    assert drawn.drawing_averages() is drawn
+
+
+def test_a_known_point_may_name_an_average_that_every_trial_has():
+    space = inline(ranges=EVERY)
+    assert space.parameters_of({HALF_LIFE: 500.0}) == {}
+    with pytest.raises(InputError, match=r"ema_half_life_images 7\.0 is not among every \[0\.0, 500\.0, 2000\.0\]"):
+        space.parameters_of({HALF_LIFE: 7.0})
+
+
+@pytest.mark.parametrize(
+    ("ranges", "message"),
+    [
+        ({HALF_LIFE: {"every": []}}, "must be a list of at least one value, alone"),
+        ({HALF_LIFE: {"every": 500}}, "must be a list of at least one value, alone"),
+        ({HALF_LIFE: {"every": [0, 500], "choices": [0]}}, "must be a list of at least one value, alone"),
+        ({HALF_LIFE: {"every": [0, -1]}}, "ema_half_life_images"),
+        ({HALF_LIFE: {"every": [500]}}, "0.0 is not among every [500.0]; choose one of them, or add it"),
+        ({"lane.beta1": {"every": [0.5, 0.9]}}, "every in the range of lane.beta1"),
+    ],
+)
+def test_what_is_no_list_of_averages_is_refused(ranges, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        inline(ranges=ranges)
+
+
+@pytest.mark.parametrize("name", ["mlp", "mlp_bn", "mlp_minimax", "mlp_dropout", "cgan", "dcgan", "infogan"])
+def test_the_families_on_mnist_keep_three_averages(name):
+    assert SearchSpace.load(name).averages_images == (0.0, 2000.0, 10_000.0)

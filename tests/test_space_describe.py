@@ -80,3 +80,9 @@ def test_a_range_reads_as_a_person_would_write_it(name, written, text, condition
     scope = parse_range(name, written)
     assert str(scope) == text
     assert scope.condition == condition
+
+
+def test_averages_that_every_trial_keeps_stand_in_the_table():
+    text = describe_space(SearchSpace.load({"ranges": {"lane.ema_half_life_images": {"every": [0, 2000]}}}))
+    words = line_of(text, "lane.ema_half_life_images").split(maxsplit=2)
+    assert words[1:] == ["0.0", "0.0 and 2000.0, all in every trial"]

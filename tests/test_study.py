@@ -36,11 +36,11 @@ CLIFF_LR, CLIFF_BETA1 = 3e-3, 0.7
 DEAD = ("diverged", "collapsed")
 
 
-def cliff(configs) -> CurveArray:
+def cliff(configs, _=()) -> CurveArray:
     return CurveArray(configs, cliff_lr=CLIFF_LR, cliff_beta1=CLIFF_BETA1, cliff_images=150)
 
 
-def late_cliff(configs) -> CurveArray:
+def late_cliff(configs, _=()) -> CurveArray:
     """Many lanes diverge, the base among them, but none before its second rung."""
     return CurveArray(configs, cliff_lr=1e-4, cliff_images=300)
 
@@ -446,7 +446,7 @@ def share_beyond_the_cliff(tmp_path, sampler: str, seed: int) -> float:
     spec = SweepSpec.from_mapping(
         {"space": WIDE, "trials": 60, "lanes_per_cohort": 4, "ladder": ladder, "sampler": sampler, "seed": seed}
     )
-    rows = curve_rows(spec, tmp_path / f"{sampler}{seed}", lambda configs: CurveArray(configs, cliff_lr=1e-3))
+    rows = curve_rows(spec, tmp_path / f"{sampler}{seed}", lambda configs, _=(): CurveArray(configs, cliff_lr=1e-3))
     late = [row for trial, row in last_rows(rows).items() if trial >= 20]
     return sum(row["outcome"] == "diverged" for row in late) / len(late)
 

@@ -273,7 +273,7 @@ def test_a_torn_last_row_is_passed_over(tmp_path):
 def curve_run(tmp_path_factory) -> RunFolder:
     spec = curve_spec(trials=12, lanes_per_cohort=4, ladder={"rungs_images": [100, 300, 900], "keep_fraction": 0.5})
     folder = run_folder(spec, tmp_path_factory.mktemp("curve") / "run")
-    run_cohorts(spec, folder, lambda configs: CurveArray(configs, cliff_lr=3e-3))
+    run_cohorts(spec, folder, lambda configs, _=(): CurveArray(configs, cliff_lr=3e-3))
     return folder
 
 

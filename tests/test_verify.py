@@ -194,7 +194,7 @@ def population_run(path: Path) -> list[list[LaneReport]]:
 
     Their scores are made up, so that the last rung is each one's best.
     """
-    spec = SweepSpec.from_mapping({}, [*TINY, "ladder.rungs_images=[256, 512, 768]"])
+    spec = SweepSpec.from_mapping({"population": {}}, [*TINY, "ladder.rungs_images=[256, 512, 768]"])
     members = [replace(spec.space.base, seed=seed) for seed in (11, 22)]
     array = Workshop(spec.conditions(), "cpu").build(members)
     parents, reports, rows = ({0: 1}, {1: 0}, {}), [], []

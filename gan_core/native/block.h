@@ -14,11 +14,11 @@ typedef struct {
     const unsigned char *turns; /* [steps, updates, lanes]: whether G is updated */
     const long *since_last;     /* images shown to D from one turn of a lane's G to the next */
     T *average;                 /* or none */
-    const T *weights, *average_weights; /* [lanes, averaged] of G; [steps, lanes] */
+    const T *weights, *average_weights; /* [lanes, averaged] of G; [steps, lanes, averages] */
     long lanes, first, steps, updates;  /* first: of these steps in the block */
     long batch, features, bytes, latent_numbers;
     long real_pitch, latents_pitch, generator_latents_pitch, bank_pitch;
-    long average_pitch, weights_pitch, averaged;
+    long average_pitch, weights_pitch, averaged, averages; /* average: [lanes, averages, averaged] */
     long look_images; /* shown to D since the last look at the samples; 0: not now */
 } Block;
 
@@ -61,8 +61,8 @@ INLINE void update_generator(const Block *x, long lane, long s) {
 }
 
 /* as torch.lerp */
-INLINE void move_average(const Block *x, long lane, T weight) {
-    T *average = x->average + lane * x->average_pitch;
+INLINE void move_average(const Block *x, long lane, long which, T weight) {
+    T *average = x->average + lane * x->average_pitch + which * x->averaged;
     const T *now = x->weights + lane * x->weights_pitch;
     const T share = weight < (T)0.5 ? weight : weight - 1;
 #pragma omp simd
@@ -85,7 +85,8 @@ static void train_lane(const Block *x, long lane) {
 #ifndef GENERATOR_FIRST
         update_generator(x, lane, s);
 #endif
-        if (x->average) move_average(x, lane, x->average_weights[s * x->lanes + lane]);
+        for (long which = 0; which < x->averages; which++)
+            move_average(x, lane, which, x->average_weights[(s * x->lanes + lane) * x->averages + which]);
     }
     if (x->look_images) look(x->watched, lane, x->look_images);
 }

@@ -28,7 +28,7 @@ POINTERS = (
 NUMBERS = (
     *("lanes", "first", "steps", "updates", "batch", "features", "bytes", "latent_numbers"),
     *("real_pitch", "latents_pitch", "generator_latents_pitch", "bank_pitch"),
-    *("average_pitch", "weights_pitch", "averaged", "look_images"),
+    *("average_pitch", "weights_pitch", "averaged", "averages", "look_images"),
 )
 
 
@@ -61,7 +61,7 @@ class NativeBlock:
         memory: LaneMemory,
     ) -> None:
         """sources: of PROGRAMS, the last where G goes first; tensors: their placeholders'. adams: of G and D. averaged:
-        the average [K, P + B], and what it is of. Raises NoCompiler.
+        the averages [K, A, P + B], and what they are of. Raises NoCompiler.
         """
         like, placeholders = draws.tensors["both"], list(tensors.values())
         numbers = max(memory_numbers(tensors), *(source.numbers for source in sources.values()))
@@ -96,7 +96,8 @@ class NativeBlock:
         values["generator_banks"] = ctypes.addressof(self._banks)
         if self._averaged is not None:
             average, rows = self._averaged
-            values |= {"average": average.data_ptr(), "average_pitch": average.stride(0), "averaged": average.shape[1]}
+            values |= {"average": average.data_ptr(), "average_pitch": average.stride(0), "averaged": average.shape[2]}
+            values["averages"] = average.shape[1]
             values |= {"weights": rows.flat.data_ptr(), "weights_pitch": rows.flat.stride(0)}
         return values
 
@@ -109,7 +110,7 @@ class NativeBlock:
         look_images: int,
     ) -> None:
         """Steps from this number on, all of one block. updates: of G in each step, the lanes that take part;
-        since_last: images shown to D from one turn of a lane to the next; average_weights [steps, K]; look_images:
+        since_last: images shown to D from one turn of a lane to the next; average_weights [steps, K, A]; look_images:
         shown since the last look at the samples, where there is one at the end, or 0.
         """
         place = self._draws.begin_block(first)

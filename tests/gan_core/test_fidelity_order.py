@@ -221,7 +221,7 @@ def study(found: dict[str, dict[str, float]], scorer: Scorer, path: Path) -> tup
     spec = curve_spec(space=space, trials=40, lanes_per_cohort=8, sampler="random")
     folder = run_folder(spec, path)
     known = [found[name] for name in names]
-    run_cohorts(spec, folder, lambda configs: PlantedArray(configs, known, scorer))
+    run_cohorts(spec, folder, lambda configs, _: PlantedArray(configs, known, scorer))
     with opened(spec, folder) as owner:
         assert owner.finished
     return names, ResultsTable.load(folder.path)

@@ -61,7 +61,7 @@ def test_the_average_is_a_loop_over_the_generators_weights_and_running_moments(f
             expected[i] = decay * expected[i] + (1 - decay) * now[i]
             differs[i] = not np.allclose(expected[i], now[i], rtol=1e-6, atol=0)
 
-    np.testing.assert_allclose(array.state.average.numpy(), expected, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(array.state.average[:, 0].numpy(), expected, rtol=1e-12, atol=1e-15)
     assert differs == [half_life > 0 for half_life in half_lives] == [False, True, False, True]
     assert any(name.endswith("running_mean") for name in array.generator_tensors(0))
 
@@ -73,13 +73,13 @@ def test_a_lane_is_scored_by_its_average_or_by_its_plain_weights_without_droppin
     call = Call([config.lane.batch_norm_eps for config in array.configs])
     plain, averaged = (
         array.networks.generator(array.state.generator.with_flat(flat), latents, call)
-        for flat in (array.state.generator.flat, array.state.average)
+        for flat in (array.state.generator.flat, array.state.average[:, 0])
     )
     scored = array.generate(latents)
     for i, config in enumerate(array.configs):
         has = config.lane.ema_half_life_images > 0
         torch.testing.assert_close(scored[i], (averaged if has else plain)[i].detach(), rtol=1e-12, atol=1e-12)
-        views = array.state.generator.with_flat(array.state.average if has else array.state.generator.flat)
+        views = array.state.generator.with_flat(array.state.average[:, 0] if has else array.state.generator.flat)
         weights = array.generator_tensors(i)
         assert {name: bits(tensor) for name, tensor in weights.items()} == {n: bits(v[i]) for n, v in views.items()}
         assert torch.equal(plain[i], averaged[i]) == (not has)
@@ -90,7 +90,7 @@ def test_an_array_without_averages_is_scored_by_its_weights_of_now(gaussian: Dat
     array = trained([config], gaussian, torch.float32, 3)
     views = array.state.generator.views
     assert {n: bits(t) for n, t in array.generator_tensors(0).items()} == {n: bits(v[0]) for n, v in views.items()}
-    assert not torch.equal(array.state.average, array.state.generator.flat)
+    assert not torch.equal(array.state.average[:, 0], array.state.generator.flat)
 
 
 def test_samples_are_a_function_of_count_and_seed_with_the_same_latents_in_every_lane(few: Any):

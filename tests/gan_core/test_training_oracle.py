@@ -54,7 +54,7 @@ def test_every_lane_follows_plain_torch(case: str, few: Any):
         plain.train(STEPS)
         for name, values in plain.watched.items():
             assert watched[i][name] == pytest.approx(np.mean(values), rel=slack * 1e-9, abs=1e-10), (i, name)
-        averages = array.state.generator.with_flat(array.state.average)
+        averages = array.state.generator.with_flat(array.state.average[:, 0])
         compared = [
             (array.networks.generator, array.state.generator.views, plain.generator),
             (array.networks.discriminator, array.state.discriminator.views, plain.discriminator),
