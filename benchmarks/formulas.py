@@ -48,6 +48,9 @@ class FormulaArray:
         self.images = images
         if on_step is not None:
             on_step(images)
+        return self.score()
+
+    def score(self) -> list[LaneReport]:
         return [self._report(config) for config in self.configs]
 
     def _report(self, config: GanConfig) -> LaneReport:

@@ -64,6 +64,17 @@ class LaneReport:
             return config
         return replace(config, lane=replace(config.lane, ema_half_life_images=half_life))
 
+    def columns(self) -> dict[str, Any]:
+        """What a table keeps of it, by the names of `results.rows.ResultRow`."""
+        same = ("images_seen", "d_loss", "g_loss", "seconds", "device", "health")
+        return {
+            **{name: getattr(self, name) for name in same},
+            "fidelity": self.fidelity.values,
+            "protocol": self.fidelity.protocol,
+            "data_digest": self.fidelity.data_digest,
+            "signs": " ".join(self.signs),
+        }
+
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> "LaneReport":
         """The inverse of `dataclasses.asdict`, also by way of JSON."""

@@ -117,6 +117,7 @@ class ScoredArray:
         self._living = list(range(array.lanes))  # the number of each lane of the array
         self._lanes = array.lanes
         self._dead: dict[int, LaneReport] = {}  # the last word of each lane that left
+        self._began = time.monotonic()  # when training was last begun
 
     def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> list[LaneReport]:
         """Trains every lane to `images` real images and scores it: one report a lane, also of those that died. Raises
@@ -126,12 +127,20 @@ class ScoredArray:
             return self._train_to(images, on_step)
 
     def _train_to(self, images: int, on_step: Callable[[int], None] | None) -> list[LaneReport]:
-        started = time.monotonic()
+        self._began = time.monotonic()
         while self._living and not self.array.train_to(images, on_step):
-            share = (time.monotonic() - started) / len(self._living)
+            share = (time.monotonic() - self._began) / len(self._living)
             self._dead |= self._bury(share)
-            started = time.monotonic() - share * len(self._living)  # as if the living had been alone
-        scored = evaluate(self.array, self.scorer, self.health, started, self.objective) if self._living else []
+            self._began = time.monotonic() - share * len(self._living)  # as if the living had been alone
+        return self._score()
+
+    def score(self) -> list[LaneReport]:
+        """Scores every lane as it stands, where an on_step that raised has broken training off: as `train_to` does."""
+        with within_memory(len(self._living)):
+            return self._score()
+
+    def _score(self) -> list[LaneReport]:
+        scored = evaluate(self.array, self.scorer, self.health, self._began, self.objective) if self._living else []
         reports = {**self._dead, **dict(zip(self._living, scored, strict=True))}
         return [reports[lane] for lane in range(self._lanes)]
 

@@ -31,7 +31,7 @@ class Budget:
     device_hours: float = ranged(0.0, "of training and scoring, on all devices; 0: no limit", low=0.0, high=1e9)
     images: float = ranged(0.0, "real images shown to all discriminators; 0: no limit", low=0.0, high=1e18)
     score: float = ranged(-math.inf, "a score of the first objective that is good enough; -.inf: none is")
-    when_spent: WhenSpent = ranged("finish", "cut: lanes in training end at once, finish: they go on up the ladder")
+    when_spent: WhenSpent = ranged("finish", "cut: lanes in training end, scored as they stand, finish: they climb on")
 
     def __post_init__(self) -> None:
         check_fields("budget", self)

@@ -4,18 +4,18 @@ import json
 import math
 import shutil
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from gan_core.config import GanConfig, StructureConfig
 from gan_core.reports import Death, FidelityReport, LaneReport, OutOfMemory
 from results.plots import draw_samples
 from results.store import RunFolder, write_atomically
+from sweep.contracts import Build, Judge, TrainableArray
 from sweep.ladder import Ladder, Verdict
 
 PICTURED_SAMPLES = 64
@@ -61,34 +61,6 @@ class Cohort:
         return cls(values["cohort"], tuple(values["trials"]), configs, derived, from_rung, best, averages)
 
 
-class TrainableArray(Protocol):
-    """What a cohort asks of the lanes of one structure; `gan_core.scoring.ScoredArray` is one, tests have another."""
-
-    def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> list[LaneReport]: ...
-    def keep(self, lanes: Sequence[int]) -> None: ...
-    def take_over(self, sources: Sequence[int], configs: Sequence[GanConfig]) -> None: ...
-    def picture(self, lane: int, count: int) -> np.ndarray: ...
-    def save(self, path: Path) -> None: ...
-    def save_lane(self, lane: int, path: Path) -> None: ...
-    def save_generator(self, lane: int, path: Path) -> None: ...
-    def load_lanes(self, places: Sequence[tuple[Path, int]]) -> None: ...
-
-
-Build = Callable[[Sequence[GanConfig], Sequence[float]], TrainableArray]  # of configs, and Cohort.averages_images
-
-
-class Judge(Protocol):
-    """Who decides: the study, here or in another process. One report and one verdict a lane, in the lanes' order."""
-
-    def judge(self, cohort: int, rung: int, trials: list[int], reports: list[LaneReport]) -> list[Verdict]: ...
-    def note_images(self, trials: list[int], images: int) -> bool: ...
-    def cut(self, cohort: int) -> None: ...
-
-
-class _Cut(Exception):
-    """The budget is spent, and what is in training is to end at once."""
-
-
 @dataclass
 class _Group:
     """Trials of one structure, in the order of the array's lanes. array: None where it is not in memory. places: the
@@ -98,6 +70,19 @@ class _Group:
     trials: list[int]
     places: list[tuple[Path, int]] = field(default_factory=list)
     array: TrainableArray | None = None
+
+
+class _Cut(Exception):
+    """The budget is spent, and what is in training is to end at once: `group`. trained: the groups that had come to the
+    rung before; reports: theirs.
+    """
+
+    def __init__(self, group: _Group, trained: list[_Group], reports: list[LaneReport]) -> None:
+        self.group, self.trained, self.reports = group, trained, reports
+
+
+class _Spent(Exception):
+    """Told by the judge between rungs."""
 
 
 class CohortRun:
@@ -151,14 +136,29 @@ class CohortRun:
         partial_folder.mkdir(parents=True)
         try:
             reports = self._train(self.ladder.rungs_images[self.rung], partial_folder, final)
-        except _Cut:
-            self.judge.cut(self.cohort.number)
-            self._groups = []
+        except _Cut as cut:
+            self._end(cut, partial_folder)
             return []
         self._finish(reports, partial_folder, final)
         self._keep_last_states(final)
         self._settle(reports)
         return reports
+
+    def _end(self, cut: _Cut, partial_folder: Path) -> None:
+        """Ends where the budget is spent. Arrays that had come to the rung are judged there; the one in training is
+        scored as it stands, where memory allows.
+        """
+        trials = [trial for group in cut.trained for trial in group.trials]
+        self._keep_last_states(partial_folder)
+        if trials:
+            self.judge.judge(self.cohort.number, self.rung, trials, cut.reports)
+        broken_off, reports = cut.group.trials, list[LaneReport]()
+        if cut.group.array is not None:
+            with suppress(OutOfMemory):
+                reports = cut.group.array.score()
+                self._draw(broken_off, cut.group.array, reports)
+        self.judge.cut(self.cohort.number, broken_off if reports else [], reports)
+        self._groups = []
 
     def _group(self, trials: list[int]) -> list[_Group]:
         """Lanes of equal structure share an array; arrays stand in the order in which their first trial came. Lanes of
@@ -182,6 +182,8 @@ class CohortRun:
             try:
                 array = group.array = group.array or self._load(group)
                 found = array.train_to(images, partial(self._note, group.trials))
+            except _Spent:
+                raise _Cut(group, trained, reports) from None
             except OutOfMemory as error:
                 group.array = None
                 if self._drop_others(trained, waiting):
@@ -206,7 +208,7 @@ class CohortRun:
 
     def _note(self, trials: list[int], images: int) -> None:
         if not self.judge.note_images(trials, images):
-            raise _Cut
+            raise _Spent
 
     def _load(self, group: _Group) -> TrainableArray:
         array = self._build([self._configs[trial] for trial in group.trials], self.cohort.averages_images)

@@ -6,7 +6,8 @@ from gan_core.config import InputError, StructureConfig
 from gan_core.lanes import lane_arithmetic
 from gan_core.scoring import Workshop
 from results.store import RunFolder
-from sweep.cohort import Build, CohortRun
+from sweep.cohort import CohortRun
+from sweep.contracts import Build
 from sweep.progress import Watch
 from sweep.spec import SweepSpec
 from sweep.study import LaneStudy

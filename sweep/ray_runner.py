@@ -21,7 +21,8 @@ from gan_core.config import InputError
 from gan_core.native.compiler import make_common_libraries
 from gan_core.reports import LaneReport
 from results.store import ResultsError, RunFolder
-from sweep.cohort import Build, Cohort, CohortRun
+from sweep.cohort import Cohort, CohortRun
+from sweep.contracts import Build
 from sweep.endings import disk_ending, plain_endings
 from sweep.ladder import Verdict
 from sweep.progress import LIVE_SECONDS, Watch
@@ -257,8 +258,8 @@ class _RemoteStudy:
     def note_failure(self, cohort: int, reason: str) -> None:
         self._get(self._study.note_failure.remote(cohort, reason))
 
-    def cut(self, cohort: int) -> None:
-        self._get(self._study.cut.remote(cohort))
+    def cut(self, cohort: int, trials: list[int], reports: list[LaneReport]) -> None:
+        self._get(self._study.cut.remote(cohort, trials, reports))
 
     def note_images(self, trials: list[int], images: int) -> bool:
         """Whether to go on, as the study answered the note before this one: training waits for no answer."""

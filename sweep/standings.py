@@ -66,7 +66,8 @@ class Standings:
             self.note_time(row.elapsed_seconds)
             self.device_seconds += row.seconds
             self.images += row.images_seen - before
-            if row.replicate == 0 and row.outcome not in DEAD and math.isfinite(row.score):
+            there = row.images_seen >= self.spec.ladder.rungs_images[row.rung]  # and was not cut on the way
+            if there and row.replicate == 0 and row.outcome not in DEAD and math.isfinite(row.score):
                 self._at(run, row.rung).add([self.standing(mine)])
 
     def ended(self, run: int) -> bool:

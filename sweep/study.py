@@ -190,9 +190,19 @@ class LaneStudy:
             reason = f"died {most} times: {self._failures.get(cohort, 'its process was killed')}"
             self._end(cohort, Outcome.FAILED, reason)
 
-    def cut(self, cohort: int) -> None:
-        """Ends what is still unfinished in a cohort, with what it has: the budget is spent."""
-        self._end(cohort, Outcome.PRUNED, self._spent() or "the budget is spent")
+    def cut(self, cohort: int, trials: Sequence[int] = (), reports: Sequence[LaneReport] = ()) -> None:
+        """Ends what is still unfinished in a cohort, with what it has: the budget is spent. reports: of those trials
+        that were broken off on their way to a rung, as they stand.
+        """
+        reason, unfinished = self._spent() or "the budget is spent", self._unfinished(cohort)
+        rows = []
+        for run, report in zip(trials, reports, strict=True):
+            if run in unfinished:
+                row, death = self._row(cohort, len(self._standings.rows[run]), run, report), report.death
+                verdict = Verdict(Outcome(death.outcome), death.reason) if death else Verdict(Outcome.PRUNED, reason)
+                rows.append(_judged(row, verdict))
+        self._record(rows)
+        self._end(cohort, Outcome.PRUNED, reason)
 
     def _end(self, cohort: int, outcome: Outcome, reason: str) -> None:
         rows = []
@@ -215,10 +225,7 @@ class LaneStudy:
 
     def _spent(self) -> str | None:
         self._standings.note_time(self._elapsed())
-        return self.spec.budget.spent(self._cost())
-
-    def _cost(self) -> Any:
-        return self._standings.cost(self._elapsed(), self._images_between())
+        return self.spec.budget.spent(self._standings.cost(self._elapsed(), self._images_between()))
 
     def _elapsed(self) -> float:
         return self._before_seconds + time.monotonic() - self._began
@@ -260,19 +267,10 @@ class LaneStudy:
             cohort,
             run,
             rung=rung,
-            images_seen=report.images_seen,
-            d_loss=report.d_loss,
-            g_loss=report.g_loss,
             score=score,
             best_score=min((s for s in scores if math.isfinite(s)), default=math.nan),
-            seconds=report.seconds,
-            device=report.device,
-            protocol=report.fidelity.protocol,
-            data_digest=report.fidelity.data_digest,
-            fidelity=report.fidelity.values,
-            health=report.health,
-            signs=" ".join(report.signs),
             hyperparameters=report.scored(self._configs[run]).flatten(),
+            **report.columns(),
         )
 
     def _plain_row(self, cohort: int, run: int, **values: Any) -> ResultRow:

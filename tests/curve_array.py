@@ -13,7 +13,8 @@ import numpy as np
 from gan_core.config import GanConfig
 from gan_core.reports import Death, FidelityReport, LaneReport
 from results.store import JsonLines, RunFolder
-from sweep.cohort import Build, CohortRun
+from sweep.cohort import CohortRun
+from sweep.contracts import Build
 from sweep.spec import SweepSpec
 from sweep.study import LaneStudy
 
@@ -30,7 +31,7 @@ CURVE_SPACE: Mapping[str, Any] = {
 
 
 class CurveArray:
-    """A `sweep.cohort.TrainableArray` without training. A lane whose generator_lr lies above `cliff_lr` diverges, one
+    """A `TrainableArray` without training. A lane whose generator_lr lies above `cliff_lr` diverges, one
     whose beta1 lies above `cliff_beta1` collapses, both at the first batch at or after `cliff_images`, in the middle of
     a rung or not; every third seed scores worse the longer it trains, as an unstable GAN does, and shows a sign of it.
     """
@@ -59,6 +60,9 @@ class CurveArray:
             if on_step is not None:
                 on_step(self.images)
         time.sleep(self.rung_seconds)
+        return self.score()
+
+    def score(self) -> list[LaneReport]:
         reports = [self._report(config) for config in self.configs]
         self.read_at = self.images
         return reports

@@ -13,7 +13,8 @@ from curve_array import CurveArray, opened, run_cohorts, run_folder
 
 import sweep.cohort
 from results.store import JsonLines, RunFolder
-from sweep.cohort import Build, CohortRun
+from sweep.cohort import CohortRun
+from sweep.contracts import Build
 from sweep.journal import Journal
 from sweep.spec import SweepSpec
 from sweep.study import LaneStudy

@@ -94,7 +94,7 @@ def test_finalists_run_again_with_the_one_average_that_they_scored_best_with(tmp
     chosen = {trial: table.trial(trial)[HALF_LIFE] for trial in table.confirmed["trial"].tolist()}
     assert len(chosen) == 3
     confirming = table.frame[table.frame["replicate"] > 0]
-    assert [chosen[row["trial"]] for row in confirming.to_dict("records")] == confirming[HALF_LIFE].tolist()
+    assert [chosen[trial] for trial in confirming["trial"].tolist()] == confirming[HALF_LIFE].tolist()
     again = [(configs, averages) for configs, averages in averaged.built if not averages]
     found = {config.lane.ema_half_life_images for configs, _ in again for config in configs}
     assert found == set(chosen.values())

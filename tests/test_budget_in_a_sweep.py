@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
-from curve_array import CurveArray, curve_rows, curve_spec, opened, run_cohorts, run_folder
+from curve_array import CurveArray, curve_rows, curve_score, curve_spec, opened, run_cohorts, run_folder
 from sabotage import Facts, Saboteur, facts, killed_and_resumed
 
 from gan_core.config import GanConfig
-from gan_core.reports import LaneReport
+from gan_core.reports import LaneReport, OutOfMemory
 from results.export import export_trial
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
@@ -128,7 +128,10 @@ def test_a_spent_run_that_is_resumed_does_nothing_more_and_is_finished(tmp_path,
     [({"hours": 0.102}, "budget.hours of 0.102 is spent"), ({"images": 5000}, "budget.images of 5000 is spent")],
     ids=["hours", "images"],
 )
-def test_cut_ends_every_lane_at_once_as_pruned_with_the_reason_and_what_it_has(tmp_path, clock, budget, reason):
+def test_cut_ends_every_lane_at_once_as_pruned_with_the_reason_scored_as_it_stands(tmp_path, clock, budget, reason):
+    """The lanes of the array in training are scored where they are; those of an array that was to follow have nothing
+    new.
+    """
     spec = spec_of({**budget, "when_spent": "cut"})
     folder = run_folder(spec, tmp_path)
     run_cohorts(spec, folder, clock.build)
@@ -138,23 +141,32 @@ def test_cut_ends_every_lane_at_once_as_pruned_with_the_reason_and_what_it_has(t
     assert {row["cohort"] for row in cut} == {max(row["cohort"] for row in rows)}
     for row in cut:
         earlier = [r for r in rows if r["trial"] == row["trial"] and r["rung"] < row["rung"]]
-        assert (row["outcome"], row["score"], row["d_loss"]) == ("pruned", None, None)
-        assert row["best_score"] == min((r["score"] for r in earlier), default=None)
-        assert row["images_seen"] >= max((r["images_seen"] for r in earlier), default=0)
-    assert any(row["images_seen"] not in (0, 128, 320, 960) for row in cut)
+        before = max((r["images_seen"] for r in earlier), default=0)
+        if row["score"] is None:
+            assert (row["d_loss"], row["images_seen"]) == (None, before)
+        else:
+            config = GanConfig.unflatten({name: row[name] for name in GanConfig().flatten()})
+            assert row["score"] == curve_score(config, row["images_seen"])
+            assert row["images_seen"] > before
+            assert row["d_loss"] > 1
+        assert row["outcome"] == "pruned"
+        assert row["best_score"] == min((r["score"] for r in [*earlier, row] if r["score"] is not None), default=None)
+    assert any(row["images_seen"] not in (0, 128, 320, 960) and row["score"] is not None for row in cut)
     if "images" in budget:
         assert 5000 <= images_of(rows) < 5000 + 4 * 64  # a batch of four lanes at most above it
     else:
         assert 0.102 * 3600 <= max(row["elapsed_seconds"] for row in rows) < 0.102 * 3600 + BATCH_SECONDS
 
 
-def test_what_was_cut_is_told_as_pruned_and_may_be_best(tmp_path, clock):
+def test_what_was_cut_is_told_as_pruned_and_may_be_best_where_it_stood(tmp_path, clock):
     spec = spec_of({"images": 1000, "when_spent": "cut"})
     folder = run_folder(spec, tmp_path)
     run_cohorts(spec, folder, clock.build)
     best: Any = ResultsTable.load(folder.path).best()
     assert best["outcome"] == "pruned"
-    assert math.isfinite(best["score"])
+    assert best["images_seen"] not in (0, 128, 320, 960)
+    weights = json.loads(folder.best_generator(best["trial"]).read_text())
+    assert weights == [best["images_seen"], best["seed"]]
     with opened(spec, folder) as study:
         states = [t.state.name for t in study._proposals._study.get_trials()]
     assert set(states) == {"PRUNED"}
@@ -196,6 +208,56 @@ def test_confirmations_are_outside_the_budget(tmp_path, clock):
     ends = {(r["trial"], r["replicate"]): r["outcome"] for r in rows_of(folder) if r["replicate"]}
     assert len(ends) == 4
     assert set(ends.values()) == {"completed"}
+
+
+def test_an_array_that_had_come_to_the_rung_when_another_was_cut_is_judged_there(tmp_path, clock):
+    """Two structures, trained one after the other: of the first all come to the last rung, completed; the second is cut
+    on its way, scored where it stands, and counts for nothing at the rung.
+    """
+    one_rung = {"rungs_images": [640], "keep_fraction": 0.5}  # of ten batches
+    budget = {"hours": 15.5 * BATCH_SECONDS / 3600, "when_spent": "cut"}
+    spec = spec_of(budget, ladder=one_rung, keep_checkpoints=99)
+    folder = run_folder(spec, tmp_path)
+    run_cohorts(spec, folder, clock.build)
+    rows = rows_of(folder)
+    with opened(spec, folder) as study:
+        structures = [config.structure for config in study._cohorts[0].configs]
+        reached = study._standings._reached[0, 0].values
+    first = structures.count(structures[0])
+    assert 0 < first < 4
+    assert [(row["outcome"], row["images_seen"]) for row in rows] == [("completed", 640)] * first + [
+        ("pruned", 6 * 64)
+    ] * (4 - first)
+    assert reached == sorted((row["score"],) for row in rows[:first])
+    assert all(row["score"] is not None for row in rows[first:])
+    assert [folder.last_state(row["trial"]).exists() for row in rows] == [True] * first + [False] * (4 - first)
+
+
+def test_a_lane_that_is_dead_where_it_is_cut_is_dead_in_the_table(tmp_path):
+    """All die at 256 images, on the way to the second rung, and are cut there."""
+    spec = spec_of({"images": 700, "when_spent": "cut"})
+    folder = run_folder(spec, tmp_path)
+    run_cohorts(spec, folder, lambda configs, _=(): CurveArray(configs, cliff_lr=0.0, cliff_images=200))
+    late = [row for row in rows_of(folder) if row["images_seen"] > 128]
+    assert late
+    for row in late:
+        assert (row["outcome"], row["score"], row["images_seen"]) == ("diverged", None, 256)
+        assert row["reason"] == "discriminator loss is nan"
+
+
+def test_where_memory_runs_out_for_the_score_a_lane_is_cut_without_one(tmp_path):
+    class Crowded(CurveArray):
+        def score(self):
+            if self.images not in (128, 320, 960):
+                raise OutOfMemory
+            return super().score()
+
+    spec = spec_of({"images": 1000, "when_spent": "cut"})
+    folder = run_folder(spec, tmp_path)
+    run_cohorts(spec, folder, Crowded)
+    cut = [row for row in rows_of(folder) if row["reason"] == "budget.images of 1000 is spent"]
+    assert cut
+    assert all(row["score"] is None for row in cut)
 
 
 # ---- hours

@@ -98,6 +98,9 @@ class DyingArray:
         found = [FidelityReport(score, "formula", "none") for score in scores]
         return [LaneReport(images, 1.0, 1.0, fidelity, {}, (), None, 0.0, "cpu") for fidelity in found]
 
+    def score(self):
+        raise AssertionError("nothing is cut")
+
     def keep(self, lanes):
         self.seeds = [self.seeds[lane] for lane in lanes]
 

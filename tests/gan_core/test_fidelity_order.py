@@ -175,17 +175,21 @@ def test_the_ladder_lets_decent_generators_go_on_and_no_collapse(found):
 
 
 class PlantedArray:
-    """A `sweep.cohort.TrainableArray` of planted generators, chosen by beta1; at the second rung they are no other."""
+    """A `TrainableArray` of planted generators, chosen by beta1; at the second rung they are no other."""
 
     def __init__(self, configs: Sequence[GanConfig], known: list[dict[str, float]], scorer: Scorer) -> None:
         self.configs, self.known, self.scorer = list(configs), known, scorer
 
     def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> list[LaneReport]:
+        self.images = images
+        return self.score()
+
+    def score(self) -> list[LaneReport]:
         reports = []
         for config in self.configs:
             values = self.known[round(10 * config.lane.beta1)]
             fidelity = FidelityReport(values, self.scorer.protocol, self.scorer.data_digest)
-            reports.append(LaneReport(images, 1.3, 0.7, fidelity, {}, (), None, 0.1, "cpu"))
+            reports.append(LaneReport(self.images, 1.3, 0.7, fidelity, {}, (), None, 0.1, "cpu"))
         return reports
 
     def keep(self, lanes: Sequence[int]) -> None:

@@ -77,6 +77,23 @@ def test_a_report_holds_losses_and_what_was_watched_since_the_one_before(gaussia
     assert math.isnan(evaluate(array, scorer, HEALTH, time.monotonic())[0].d_loss)
 
 
+def test_training_that_is_broken_off_is_scored_where_it_stands(gaussian, scorer):
+    class Enough(Exception):
+        pass
+
+    def stop(images: int) -> None:
+        if images == 2 * WATCHED:
+            raise Enough
+
+    array, twin = scored(gaussian, scorer), scored(gaussian, scorer)
+    for one in (array, twin):
+        one.train_to(WATCHED)
+    with pytest.raises(Enough):
+        array.train_to(5 * WATCHED, stop)
+    assert timeless(array.score()) == timeless(twin.train_to(2 * WATCHED))
+    assert timeless(array.train_to(3 * WATCHED)) == timeless(twin.train_to(3 * WATCHED))
+
+
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("no memory"), RuntimeError("something else")], ids=str)
 def test_where_memory_runs_out_a_rung_is_scored_without_what_training_needs(gaussian, scorer, error):
     class Short:
