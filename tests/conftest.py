@@ -20,6 +20,7 @@ IN_TURN = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With pytest-xdist a file's tests stay together, which share what is slow to make. Those in turn take longest, and
     come first.

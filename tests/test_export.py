@@ -186,6 +186,8 @@ def test_a_member_of_a_population_is_exported_as_the_schedule_that_led_to_its_be
         {**row(7, 1, 2.5, Outcome.COMPLETED), rate: 2e-3, seed: 77},
     ]
     run = exported_run(tmp_path, [{**record, "lane.beta1": 0.5} for record in rows])
+    with (run / "spec.yaml").open("a") as file:
+        file.write("population: {exploit_fraction: 0.25}\n")
     text = export_trial(run)
     exported = read(text, tmp_path / "best.yaml")
     assert text.splitlines()[1] == "# It is a schedule, not one configuration: lane parameters change at 100 images."
