@@ -18,6 +18,7 @@ from sweep.journal import EXTENDS, Journal, cut_unrecorded
 from sweep.samplers import build_sampler
 from sweep.seeds import derived_seed
 from sweep.spec import SweepSpec
+from sweep.tpe import History
 
 STUDY_NAME = "gan-sweep"
 ATTEMPTS = 100  # proposals that break a constraint of the space, one after another, before the sweep gives up
@@ -46,7 +47,7 @@ class Proposals:
         self.spec = spec
         cut_unrecorded(folder.journal, recorded)
         self._journal = Journal(folder.journal)
-        self._places: dict[int, tuple] = {}
+        self._history = History()
         self._refused: set[int] = set()  # ids of proposals that broke a constraint
         directions = [StudyDirection.MINIMIZE] * len(spec.objectives)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -98,7 +99,7 @@ class Proposals:
         seed = derived_seed(self.spec.seed, "sampler", number + attempt * 2**31)
         seeds = derived_seed(self.spec.seed, "sampler", 0), seed
         turn = max(0, number - len(points) + len(self._refused))
-        self._study.sampler = build_sampler(self.spec.sampler, self.spec.space, seeds, turn, self._places)
+        self._study.sampler = build_sampler(self.spec.sampler, self.spec.space, seeds, turn, self._history)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             if point is not None:
@@ -118,7 +119,7 @@ class Proposals:
             for constraint, amount in broken.items():
                 if constraint not in known.constraints:
                     trial.set_constraint(constraint, amount)
-            self._study.tell(known.number, state=TrialState.PRUNED)
+            self._tell(known.number, state=TrialState.PRUNED)
 
     def tell(self, identity: int, outcome: Outcome, best: Sequence[float], images: int) -> None:
         """Tells how a trial stands: its best so far, one number for each objective, at so many images. A second time it
@@ -132,7 +133,7 @@ class Proposals:
         if known.state.is_finished():
             return
         if outcome is Outcome.FAILED:
-            self._study.tell(known.number, state=TrialState.FAIL)
+            self._tell(known.number, state=TrialState.FAIL)
             return
         finite = all(map(math.isfinite, best))
         trial = self._handle(identity)
@@ -141,9 +142,9 @@ class Proposals:
         if outcome in DEAD and str(outcome) not in known.constraints:
             trial.set_constraint(str(outcome), 1.0)
         if outcome is Outcome.COMPLETED:
-            self._study.tell(known.number, list(best))
+            self._tell(known.number, list(best))
         elif outcome is not Outcome.RUNNING:
-            self._study.tell(known.number, state=TrialState.PRUNED)
+            self._tell(known.number, state=TrialState.PRUNED)
 
     def tell_more(self, identity: int, best: Sequence[float]) -> None:
         """Tells of a completed trial that it went on, and came to a better score: as another trial of the same values,
@@ -162,6 +163,11 @@ class Proposals:
             ]
             if known.number not in told:
                 self._study.add_trial(again)
+                self._history.told += 1
+
+    def _tell(self, number: int, values: list[float] | None = None, state: TrialState | None = None) -> None:
+        self._study.tell(number, values, state=state)
+        self._history.told += 1
 
     def _handle(self, identity: int) -> optuna.Trial:
         """A handle on an open trial. The random sampler proposes nothing when a handle is made; TPE would."""

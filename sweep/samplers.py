@@ -1,6 +1,5 @@
 """Which Optuna sampler proposes, by name, with its options. Optuna is loaded when one is made."""
 
-import heapq
 import importlib.util
 import io
 import itertools
@@ -15,6 +14,7 @@ import numpy as np
 
 from gan_core.config import InputError, nearest
 from search_spaces.space import SearchSpace
+from sweep.tpe import History, quick_tpe
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -41,7 +41,6 @@ OPTIONS: Mapping[str, Mapping[str, type]] = {  # name -> the options of Optuna's
 SMALLEST = {"n_startup_trials": 1, "n_ei_candidates": 1, "popsize": 4, "population_size": 2, "points": 2}
 SINGLE_OBJECTIVE = ("cmaes",)
 NEEDS = {"cmaes": "cmaes"}  # sampler -> a package of the extra of the same name
-LATEST, BEST = 1_000, 25  # trials of a long study that TPE looks at; 25 is its own most of good ones
 QMC_TYPES = ("sobol", "halton")
 LARGEST_GRID = 1_000_000  # points, which are shuffled at each proposal
 LARGEST_CONSTRAINED_GRID = 20_000  # points, each of which is looked at when the spec is made
@@ -139,11 +138,11 @@ def _broken_points(space: SearchSpace, points: int | None) -> int:
 
 
 def build_sampler(
-    sampler: SamplerConfig, space: SearchSpace, seeds: tuple[int, int], turn: int, places: dict[int, tuple]
+    sampler: SamplerConfig, space: SearchSpace, seeds: tuple[int, int], turn: int, history: History
 ) -> "BaseSampler":
     """Optuna's sampler for one proposal. seeds: of the study, for those that go through one sequence (qmc, grid), and
-    of this proposal; turn: the proposal's place in that sequence, from 0. places: what it remembers of trials that have
-    ended, empty at first, the same one for all proposals of a study.
+    of this proposal; turn: the proposal's place in that sequence, from 0. history: the same one for all proposals of a
+    study.
     """
     from optuna import samplers
 
@@ -164,7 +163,7 @@ def build_sampler(
             case "grid":
                 point = _grid_point(space, options.get("points"), study_seed, turn)
                 return samplers.PartialFixedSampler(point, samplers.RandomSampler(seed=seed))
-        return _tpe(space, {"seed": seed, **options}, places)
+        return quick_tpe(space, {"seed": seed, **options}, history)
 
 
 def _qmc(space: SearchSpace, options: dict[str, Any], turn: int) -> "BaseSampler":
@@ -192,100 +191,6 @@ def _grid_point(space: SearchSpace, points: int | None, seed: int, turn: int) ->
     place = np.random.default_rng(seed).permutation(math.prod(shape))[turn]
     chosen = np.unravel_index(place, shape)
     return {name: values[index] for (name, values), index in zip(grid.items(), chosen, strict=True)}
-
-
-def _tpe(space: SearchSpace, options: dict[str, Any], places: dict[int, tuple]) -> "BaseSampler":
-    """TPE that models each parameter by itself, unless `multivariate` is asked for, and stays quick in a long study.
-
-    Optuna's default models them jointly, and takes a category that the few good trials lack for bad with all that they
-    have: of what decides how good a GAN gets (its width, its average), what the first good trial had would stay. The
-    gaussian sweep with pruning (`benchmarks.sweep`) ended at 0.005, 0.013 and 0.005 in seeds 0 to 2 with single models,
-    at 0.081, 0.018 and 0.020 with joint ones.
-
-    Optuna's own looks through all trials, at each proposal, for what they have in common: in a space without conditions
-    that is known. And of more than LATEST trials it is shown the best, as many as it models as good, and the latest.
-    """
-    from optuna.samplers import TPESampler
-    from optuna.samplers._tpe.sampler import _split_trials, default_gamma
-    from optuna.trial import TrialState
-
-    jointly = options.setdefault("multivariate", options.get("group", False))
-    grouped = options.setdefault("group", jointly and space.is_conditional)
-    whole = {n: found for n, found in sorted(space.distributions().items()) if not found.single()}
-
-    class QuickTPESampler(TPESampler):
-        _halves: list[dict[str, np.ndarray]] | None = None
-
-        def infer_relative_search_space(self, study: "Study", trial: "FrozenTrial") -> "dict[str, BaseDistribution]":
-            if jointly and not grouped:
-                return whole
-            return super().infer_relative_search_space(study, trial)
-
-        def _sample(
-            self, study: "Study", trial: "FrozenTrial", search_space: "dict[str, BaseDistribution]"
-        ) -> dict[str, Any]:
-            if len(study.directions) > 1 or grouped:
-                return super()._sample(study, trial, search_space)
-            if jointly:
-                return super()._sample(_shortened(study, places), trial, search_space)
-            good, others = (
-                self._parzen_estimator_cls(
-                    {name: half[name] for name in search_space}, search_space, self._parzen_estimator_parameters
-                )
-                for half in self._observed(study, trial, search_space if space.is_conditional else whole)
-            )
-            candidates = good.sample(self._rng.rng, self._n_ei_candidates)
-            chosen = self._compare(candidates, self._compute_acquisition_func(candidates, good, others))
-            return {name: found.to_external_repr(chosen[name]) for name, found in search_space.items()}
-
-        def _observed(
-            self, study: "Study", trial: "FrozenTrial", wanted: "dict[str, BaseDistribution]"
-        ) -> list[dict[str, np.ndarray]]:
-            """The values of the good trials and of the others, which are the same for all parameters of a proposal."""
-            if self._halves is None or space.is_conditional:
-                known = (TrialState.COMPLETE, TrialState.PRUNED, *([TrialState.RUNNING] if self._constant_liar else []))
-                found = _shortened(study, places)._get_trials(deepcopy=False)
-                trials = [t for t in found if t.state in known and t.number != trial.number]
-                halves = _split_trials(study, trials, default_gamma(sum(t.state.is_finished() for t in trials)))
-                self._halves = [self._get_internal_repr(half, wanted, study) for half in halves]
-            return self._halves
-
-    return QuickTPESampler(**options)
-
-
-def _shortened(study: "Study", places: dict[int, tuple]) -> "Study":
-    """A study as seen by a sampler: the BEST best of its trials, in TPE's own order, and the LATEST latest. places: of
-    trials that have ended, by number; what is missing is filled in.
-    """
-    from optuna.study import Study
-
-    class ShortenedStudy(Study):
-        def _get_trials(self, deepcopy: bool = True, states: Any = None, use_cache: bool = False) -> Any:
-            found = study._get_trials(deepcopy, states, use_cache)
-            if use_cache or len(found) <= LATEST:  # with a cache they are only counted
-                return found
-            older, latest = found[:-LATEST], found[-LATEST:]
-            for trial in found:
-                if trial.number not in places and trial.state.is_finished():
-                    places[trial.number] = _place(trial)
-            best = set(heapq.nsmallest(BEST, (t.number for t in found if t.number in places), key=places.__getitem__))
-            return [*(t for t in older if t.number in best or not t.state.is_finished()), *latest]
-
-    return ShortenedStudy(study.study_name, study._storage)
-
-
-def _place(trial: "FrozenTrial") -> tuple[float, bool, int, float]:
-    """How good TPE takes a trial to be, lower is better: completed ones by value, before pruned ones by how far they
-    came, before infeasible ones by how much they break.
-    """
-    from optuna.trial import TrialState
-
-    if broken := sum(amount for amount in trial.constraints.values() if amount > 0):
-        return broken, False, 0, 0.0
-    if trial.state == TrialState.PRUNED:
-        step, value = max(trial.intermediate_values.items(), default=(-1, math.inf))
-        return 0.0, True, -step, value
-    return 0.0, False, 0, math.inf if trial.value is None else trial.value
 
 
 def _cmaes(seed: int, options: dict[str, Any]) -> "BaseSampler":

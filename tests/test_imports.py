@@ -29,6 +29,7 @@ MAY_IMPORT = {
             "sweep/journal.py",
             "sweep/proposals.py",
             "sweep/samplers.py",
+            "sweep/tpe.py",
             "sweep/dashboard.py",
         ),
     },

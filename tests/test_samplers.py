@@ -22,11 +22,12 @@ from scipy.stats import qmc
 from gan_core.config import InputError
 from results.store import JsonLines, RunFolder
 from search_spaces.space import SearchSpace
-from sweep import samplers
+from sweep import tpe
 from sweep.cohort import CohortRun
-from sweep.samplers import BEST, OPTIONS, SamplerConfig, _GuardedUnpickler, _shortened, build_sampler
+from sweep.samplers import OPTIONS, SamplerConfig, _GuardedUnpickler, build_sampler
 from sweep.seeds import derived_seed
 from sweep.spec import SweepSpec
+from sweep.tpe import BEST, History, shortened
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 CLASSES = {
@@ -88,7 +89,7 @@ def test_every_option_is_one_of_optunas_class_with_a_default_of_its_kind_and_non
         default = parameters[option].default
         assert default is None or type(default) is kind
         spec = SamplerConfig(name, {option: values[kind]})
-        build_sampler(spec, SearchSpace.load(CURVE_SPACE), (0, 0), 0, {})
+        build_sampler(spec, SearchSpace.load(CURVE_SPACE), (0, 0), 0, History())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # a deprecated one is an error
             CLASSES[name](**{option: values[kind]})
@@ -279,7 +280,9 @@ def test_a_grid_of_more_points_than_constraints_can_be_looked_at_is_refused():
 # ---- TPE is Optuna's
 
 
-@pytest.mark.parametrize("options", [{}, {"multivariate": True}, {"n_startup_trials": 1}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"multivariate": True}, {"n_startup_trials": 1}, {"constant_liar": False}], ids=str
+)
 def test_below_the_limit_each_proposal_is_that_of_optunas_own_sampler(tmp_path, options):
     """Asked in a copy of the study, as it was when ours was asked."""
     spec = curve_spec(trials=30, lanes_per_cohort=3, ladder=LADDER, sampler={"name": "tpe", **options})
@@ -342,12 +345,12 @@ def long_study(trials: int, completed: int = 4, feasible: int = 7) -> optuna.Stu
 )
 @pytest.mark.parametrize("best", [BEST, 3])
 def test_above_the_limit_the_good_set_is_optunas_own_and_the_latest_are_all_there(monkeypatch, best, kinds):
-    monkeypatch.setattr(samplers, "LATEST", 60)
-    monkeypatch.setattr(samplers, "BEST", best)
+    monkeypatch.setattr(tpe, "LATEST", 60)
+    monkeypatch.setattr(tpe, "BEST", best)
     study, places = long_study(300, *kinds), {}
     states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
     everything = study._get_trials(deepcopy=False, states=states)
-    seen = _shortened(study, places)._get_trials(deepcopy=False, states=states)
+    seen = shortened(study, places)._get_trials(deepcopy=False, states=states)
     good, _ = _split_trials(study, everything, best)
     mine, others = _split_trials(study, seen, best)
     assert [t.number for t in mine] == [t.number for t in good]
@@ -357,13 +360,13 @@ def test_above_the_limit_the_good_set_is_optunas_own_and_the_latest_are_all_ther
     running = sum(t.state == TrialState.RUNNING for t in everything)
     assert 60 + best >= len(seen) - running > 60 - running
     assert len(others) < len(everything) / 2
-    again = _shortened(study, places)._get_trials(deepcopy=False, states=states)
+    again = shortened(study, places)._get_trials(deepcopy=False, states=states)
     assert [t.number for t in again] == [t.number for t in seen]
 
 
 def test_a_short_study_is_seen_whole(monkeypatch):
     study = long_study(50)
-    found = _shortened(study, {})._get_trials(deepcopy=False)
+    found = shortened(study, {})._get_trials(deepcopy=False)
     assert [t.number for t in found] == [t.number for t in study.get_trials()]
 
 
