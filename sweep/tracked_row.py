@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from gan_core.config import HALF_LIFE
 from results.rows import DEAD, Outcome, ResultRow
 
 NUMBERS = ("d_loss", "g_loss", "score", "best_score", "seconds")
@@ -13,8 +14,12 @@ class TrackerFailed(Exception):
 
 
 def numbers(row: ResultRow) -> dict[str, float]:
-    """The row's finite numbers. A group's first dot is a slash (`fidelity/fid`), by which viewers make sections."""
+    """The row's finite numbers. A group's first dot is a slash (`fidelity/fid`), by which viewers make sections. The
+    half-life of the average that was scored is among them: it may be another at each rung.
+    """
     named = {name: float(getattr(row, name)) for name in NUMBERS}
+    if HALF_LIFE in row.hyperparameters:
+        named["scored/ema_half_life_images"] = float(row.hyperparameters[HALF_LIFE])
     named |= {f"fidelity/{name}": float(value) for name, value in row.fidelity.items()}
     named |= {f"health/{name}": float(value) for name, value in row.health.items()}
     return {name: value for name, value in named.items() if math.isfinite(value)}

@@ -46,7 +46,10 @@ def row(trial: int, rung: int, outcome: Outcome = Outcome.RUNNING, **values: Any
         "best_score": score if trial != 2 else 6.0,
         "fidelity": {"fid": score, "fid_floor": 0.125},
         "health": {"d_gradient": 0.25 * (rung + 1), "penalty": math.nan},
-        "hyperparameters": {"lane.beta1": 0.5 + trial / 8, "structure.loss": "hinge", "lane.nesterov": True, "seed": 7},
+        "hyperparameters": {
+            **{"lane.beta1": 0.5 + trial / 8, "structure.loss": "hinge", "lane.nesterov": True, "seed": 7},
+            "lane.ema_half_life_images": 500.0 * (rung + 1),
+        },
     }
     return replace(ROW, trial=trial, rung=rung, outcome=outcome, **{**given, **values})
 
@@ -66,6 +69,10 @@ def expected(rows: list[ResultRow]) -> Seen:
         for name, value in numbers(told).items():
             seen.setdefault(told.trial, {}).setdefault(name, []).append((told.images_seen, value))
     return seen
+
+
+def test_the_average_that_was_scored_is_a_number_of_its_row():
+    assert [numbers(row(0, rung))["scored/ema_half_life_images"] for rung in range(3)] == [500.0, 1000.0, 1500.0]
 
 
 def tell(folder: RunFolder, name: str, rows: list[ResultRow]) -> list[str]:
