@@ -14,13 +14,14 @@ import numpy as np
 
 from gan_core.config import InputError, nearest
 from search_spaces.space import SearchSpace
-from sweep.tpe import History, quick_tpe
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
     from optuna.study import Study
     from optuna.trial import FrozenTrial
+
+    from sweep.tpe import History
 
 OPTIONS: Mapping[str, Mapping[str, type]] = {  # name -> the options of Optuna's class that are plain values
     "tpe": {
@@ -138,7 +139,7 @@ def _broken_points(space: SearchSpace, points: int | None) -> int:
 
 
 def build_sampler(
-    sampler: SamplerConfig, space: SearchSpace, seeds: tuple[int, int], turn: int, history: History
+    sampler: SamplerConfig, space: SearchSpace, seeds: tuple[int, int], turn: int, history: "History"
 ) -> "BaseSampler":
     """Optuna's sampler for one proposal. seeds: of the study, for those that go through one sequence (qmc, grid), and
     of this proposal; turn: the proposal's place in that sequence, from 0. history: the same one for all proposals of a
@@ -163,7 +164,9 @@ def build_sampler(
             case "grid":
                 point = _grid_point(space, options.get("points"), study_seed, turn)
                 return samplers.PartialFixedSampler(point, samplers.RandomSampler(seed=seed))
-        return quick_tpe(space, {"seed": seed, **options}, history)
+        from sweep.tpe import QuickTPESampler
+
+        return QuickTPESampler(space, {"seed": seed, **options}, history)
 
 
 def _qmc(space: SearchSpace, options: dict[str, Any], turn: int) -> "BaseSampler":
