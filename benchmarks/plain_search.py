@@ -25,12 +25,13 @@ def main() -> None:
     parser.add_argument("--data-root", required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of forward passes")
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--began", type=float, help="when the command was given; without it, now")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     began = time.monotonic() if given.began is None else given.began
-    spec, kept = search_spec(given.data_root, given.seed, 1.0), given.out / "kept"
+    spec, kept = search_spec(given.data_root, given.seed, 1.0, given.precision), given.out / "kept"
     spec = replace(spec, space=spec.space.drawing_averages())  # a trial there has one average, of a half-life drawn
     kept.mkdir(parents=True)
     with warnings.catch_warnings():

@@ -62,7 +62,8 @@ def run_trial(spec: SweepSpec, parameters: Mapping[str, Any], keep: Path | None 
         workshop = loaded(spec.conditions())
         config = spec.space.configuration(parameters, seed=number)
         convolutional = config.structure.architecture in CONVOLUTIONAL  # where channels last is the faster layout
-        gan = StockGan(config, workshop.dataset, channels_last=convolutional)
+        rounded = spec.precision == "bfloat16"
+        gan = StockGan(config, workshop.dataset, autocast=rounded, channels_last=convolutional)
         judged = cast(LaneArray, OneTrial(gan, workshop.dataset))
         best = math.inf
         for images in spec.ladder.rungs_images:

@@ -3,8 +3,8 @@
     python -m benchmarks.search --data-root DIR [--minutes 4] [--seeds 10] [--first-seed 0] [--out FOLDER]
 
 MNIST, the `mlp` space as it is shipped. Both sides get the same wall time from Enter, starting Ray included, the same
-space, rungs, keep fraction and scores, one sampler's seed, and as many trials as they come to; each keeps the generator
-of its best score. In ours a trial keeps every average of the space and is scored with each; in plain Ray Tune its
+space, rungs, keep fraction and scores, precision, one sampler's seed, and as many trials as they come to; each keeps the
+generator of its best score. bfloat16, the default where the processor multiplies in it, is torch.autocast's in plain. In ours a trial keeps every average of the space and is scored with each; in plain Ray Tune its
 half-life is drawn, as everything is. The two generators are then judged by the Frechet distance of 10,000 samples to
 the held-out split in the features of a classifier that neither has seen (`benchmarks.judge`). Sides take turns in going
 first.
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from gan_core.checkpoint import load_tensors
 from gan_core.config import GanConfig
 from gan_core.data import Dataset, load_dataset
 from gan_core.final import SampleKind, sample_generator
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes import host_pairs, host_rounds, lane_arithmetic
 from results.store import RunFolder
 from results.table import ResultsTable
 
@@ -50,9 +51,19 @@ def timed(command: Sequence[str]) -> float:
     return time.monotonic() - started
 
 
-def search_ours(data_root: str, seed: int, seconds: float, folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
+@dataclass(frozen=True)
+class Case:
+    """What both sides are given."""
+
+    data_root: str
+    seconds: float
+    precision: str
+
+
+def search_ours(case: Case, seed: int, folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
     """`gan-sweep run`, and samples [N, 1, 28, 28] of the generator it kept."""
-    spec = search_spec(data_root, seed, (seconds - OURS_STARTS_SECONDS) / 3600)
+    hours = (case.seconds - OURS_STARTS_SECONDS) / 3600
+    spec = search_spec(case.data_root, seed, hours, case.precision)
     (file := folder / "spec.yaml").write_text(spec.to_yaml())
     took = timed(["sweep.cli", "run", str(file), "--out", str(folder / "run")])
     table, run = ResultsTable.load(folder / "run"), RunFolder(folder / "run")
@@ -64,10 +75,11 @@ def search_ours(data_root: str, seed: int, seconds: float, folder: Path) -> tupl
     return images, {"seconds": took, "trials": len(table.trials), "score": float(best["score"])}
 
 
-def search_plain(data_root: str, seed: int, seconds: float, folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
+def search_plain(case: Case, seed: int, folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
     """`benchmarks.plain_search` in a process of its own, and samples [N, 1, 28, 28] of the generator it kept."""
-    limit = seconds - PLAIN_STARTS_SECONDS
-    command = ["benchmarks.plain_search", "--data-root", data_root, "--seed", str(seed)]
+    limit = case.seconds - PLAIN_STARTS_SECONDS
+    command = ["benchmarks.plain_search", "--data-root", case.data_root, "--seed", str(seed)]
+    command += ["--precision", case.precision]
     began = ["--began", str(time.monotonic())]
     timed([*command, "--seconds", str(limit), "--samples", str(SAMPLES), "--out", str(folder), *began])
     return np.load(folder / "plain.npy"), json.loads((folder / "plain.json").read_text())
@@ -77,13 +89,13 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def measure(data_root: str, seed: int, seconds: float, judge: Judge, dataset: Dataset) -> dict[str, Any]:
+def measure(case: Case, seed: int, judge: Judge, dataset: Dataset) -> dict[str, Any]:
     """One seed: both sides one after the other, and what the judge says of each."""
     sides = {"ours": search_ours, "plain": search_plain}
     found: dict[str, Any] = {"seed": seed}
     for name in sides if seed % 2 == 0 else reversed(sides):
         with tempfile.TemporaryDirectory() as folder:
-            images, said = sides[name](data_root, seed, seconds, Path(folder))
+            images, said = sides[name](case, seed, Path(folder))
         found[name] = {**said, "judged": judged_distance(judge, dataset, torch.from_numpy(images))}
     return found
 
@@ -94,6 +106,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=4.0, help="of each side, from Enter")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
+    best = "bfloat16" if host_rounds() or host_pairs() else "float32"
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default=best, help="of both sides")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/search"), help="what was found, seed by seed, and the judge"
     )
@@ -101,6 +115,8 @@ def main() -> None:
     root = os.path.abspath(os.path.expanduser(given.data_root))
     given.out.mkdir(parents=True, exist_ok=True)
     print(machine())
+    print(f"both sides in {given.precision}")
+    case = Case(root, 60 * given.minutes, given.precision)
     dataset = load_dataset("mnist", Path(root))
     judge = trained_judge(dataset, given.out / "judge.safetensors")
     print(f"the judge names the class of {accuracy(judge, dataset):.4f} of the held-out images\n")
@@ -108,7 +124,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     won = 0
     for seed in range(given.first_seed, given.first_seed + given.seeds):
-        found = measure(root, seed, 60 * given.minutes, judge, dataset)
+        found = measure(case, seed, judge, dataset)
         with (given.out / "seeds.jsonl").open("a") as file:
             file.write(json.dumps(found) + "\n")
         ours, plain = found["ours"], found["plain"]

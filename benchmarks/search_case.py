@@ -5,7 +5,7 @@ from sweep.spec import SweepSpec
 RUNGS_IMAGES = [19_200, 57_600, 172_800]
 
 
-def search_spec(data_root: str, seed: int, hours: float) -> SweepSpec:
+def search_spec(data_root: str, seed: int, hours: float, precision: str = "float32") -> SweepSpec:
     """The sweep that both sides read; only ours looks at its budget."""
     return SweepSpec.from_mapping(
         {
@@ -15,6 +15,7 @@ def search_spec(data_root: str, seed: int, hours: float) -> SweepSpec:
             "ladder": {"rungs_images": RUNGS_IMAGES, "keep_fraction": 1 / 3},
             "lanes_per_cohort": 4,
             "seed": seed,
+            "precision": precision,
             "data_root": data_root,
             "budget": {"hours": hours, "when_spent": "cut"},
             "keep_checkpoints": 1,

@@ -38,7 +38,8 @@ class StockGan:
     """One configuration trained alone, by the algorithm of gan_core/step.py with torch's own random numbers.
 
     generator, discriminator: nn.Module; average: the averaged generator, or None; images_seen: real images that D was
-    shown. channels_last: the layout of convolutional weights. capturable: for a step that is recorded as a CUDA graph.
+    shown. autocast: forward passes within torch.autocast to bfloat16, losses and steps in float32. channels_last: the
+    layout of convolutional weights. capturable: for a step that is recorded as a CUDA graph.
     Seeds torch's global generator. Raises ValueError for a gradient penalty or instance noise.
     """
 
@@ -49,6 +50,7 @@ class StockGan:
         *,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        autocast: bool = False,
         channels_last: bool = False,
         capturable: bool = False,
     ) -> None:
@@ -56,7 +58,7 @@ class StockGan:
         if self.structure.penalty != "none" or config.lane.instance_noise:
             raise ValueError(f"the stock trial has no gradient penalty and no instance noise, got {config}")
         torch.manual_seed(config.seed)
-        self.device, self.dtype = torch.device(device), dtype
+        self.device, self.dtype, self.autocast = torch.device(device), dtype, autocast
         generator, discriminator = stock_networks(config, dataset.sample_shape, dataset.classes)
         self.generator, self.discriminator = generator.to(self.device, dtype), discriminator.to(self.device, dtype)
         if channels_last:
@@ -140,17 +142,19 @@ class StockGan:
         self, real: Tensor, latents: Tensor, condition: Tensor | None = None, fake: Tensor | None = None
     ) -> None:
         """One Adam step of D on real [N, ...] and on the fakes of these latents [N, Z], or on fake [N, ...]."""
-        if fake is None:
-            with torch.no_grad():
-                made: Tensor = self.generator(latents)
-        else:
-            made = fake
-        if self.structure.norm == "batch":  # each batch is normalised by its own moments
-            on_real, on_fake = self.discriminator(real, condition), self.discriminator(made, condition)
-            answers = torch.cat((on_real, on_fake))
-        else:
-            view = self.discriminator.view
-            answers = self.discriminator.body(torch.cat((view(real, condition), view(made, condition))))
+        with self._passes():
+            if fake is None:
+                with torch.no_grad():
+                    made: Tensor = self.generator(latents)
+            else:
+                made = fake
+            if self.structure.norm == "batch":  # each batch is normalised by its own moments
+                on_real, on_fake = self.discriminator(real, condition), self.discriminator(made, condition)
+                answers = torch.cat((on_real, on_fake))
+            else:
+                view = self.discriminator.view
+                answers = self.discriminator.body(torch.cat((view(real, condition), view(made, condition))))
+        answers = answers.to(self.dtype)
         total = self.discriminator_loss(answers[:, 0])
         if answers.shape[1] > 1:
             total = total + self.information(answers[len(answers) // 2 :], latents)
@@ -165,13 +169,18 @@ class StockGan:
 
     def generator_update(self, latents: Tensor, condition: Tensor | None = None) -> Tensor:
         """One Adam step of G on latents [N, Z]; returns the fakes that it learnt from, without gradients."""
-        fake = self.generator(latents)
-        answers = self.discriminator(fake, condition)
+        with self._passes():
+            fake = self.generator(latents)
+            answers = self.discriminator(fake, condition).to(self.dtype)
         total = self.generator_loss(answers[:, 0])
         if answers.shape[1] > 1:
             total = total + self.information(answers, latents)
         self._descend(total, self.generator_weights, self.generator_adam)
         return fake.detach()
+
+    def _passes(self) -> torch.autocast:
+        """What forward passes run in. One for each: within it torch keeps the weights that it rounded."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
 
     def _descend(self, total: Tensor, weights: list[nn.Parameter], adam: torch.optim.Adam) -> None:
         """One Adam step; faster here than `backward` with requires_grad_ toggled (6% of a step of the 1-D family)."""

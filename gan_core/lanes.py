@@ -32,7 +32,7 @@ from gan_core.streams import Stream, stream
 
 LANE_BYTES = 128  # two AVX-512 registers: the stride of torch's vectorised loops, and two cache lines
 LOOP_PRODUCTS = 2**19  # a lane's matrix product with so many multiply-adds fills a core by itself
-SMALL_PRODUCTS = 2**12  # up to so many over all lanes, oneDNN leaves a product in bfloat16 to another library
+SMALL_PRODUCTS = 2**12  # up to so many multiply-adds of a lane, nothing is rounded to bfloat16
 _PLAIN: ContextVar[bool] = ContextVar("plain calls", default=False)
 _GPU_CONVOLUTIONS = torch.backends.cudnn.conv  # pyright: ignore[reportAttributeAccessIssue]
 _HOST_PRODUCTS = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
@@ -74,7 +74,8 @@ def matmul_precision(precision: Precision) -> Iterator[None]:
     is float32, and so is everything else. What was set before is set again at the end.
 
     float32: nothing less, on any device. tf32: factors of 10 bits on a GPU; on the CPU the same as float32. bfloat16:
-    factors of 8 bits; products are summed in float32, convolutions also rounded at their end.
+    factors of 8 bits; products are summed in float32, convolutions also rounded at their end. On the CPU products of
+    vectors and up to SMALL_PRODUCTS are not rounded.
     """
     on_gpu = "tf32" if precision == "tf32" else "ieee"
     places = torch.backends.cuda.matmul, _GPU_CONVOLUTIONS, _HOST_PRODUCTS
@@ -94,19 +95,29 @@ def in_full_precision() -> bool:
 
 
 def check_processor(precision: Precision, device: str) -> None:
-    """Raises InputError where a device cannot multiply in this precision, and would silently take float32."""
-    if precision == "bfloat16" and device == "cpu" and not host_rounds():
-        raise InputError("precision bfloat16 needs a processor that multiplies in it (AMX); take float32")
+    """Raises InputError where a device does not know this precision, and would be slower in it."""
+    if precision == "bfloat16" and device == "cpu" and not (host_rounds() or host_pairs()):
+        raise InputError(
+            "precision bfloat16 needs a processor that multiplies in it (AVX512-BF16 or AMX); take float32"
+        )
 
 
 @cache
 def host_rounds() -> bool:
-    """Whether products on the CPU round their factors when they are asked to. oneDNN does where that is faster: on x86
-    with AMX; a processor that knows bfloat16 and has no AMX multiplies float32.
+    """Whether oneDNN rounds the factors of a product in float32 when it is asked to. It does where that is faster: on
+    x86 with AMX.
     """
     factor, ones = torch.full((2, 64, 64), 1 + 2.0**-10), torch.ones(2, 64, 64)
     with matmul_precision("bfloat16"):
         return torch.bmm(factor, ones)[0, 0, 0].item() == 64.0
+
+
+@cache
+def host_pairs() -> bool:
+    """Whether products in bfloat16 are made in C (`native/rounded.h`): on x86 that has them in its vectors, and no AMX,
+    which is faster. What is not compiled is rounded there, and multiplied in float32.
+    """
+    return torch.cpu._is_avx512_bf16_supported() and not host_rounds()
 
 
 def factor(x: Tensor) -> Tensor:
@@ -182,8 +193,11 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     if rounds and size <= SMALL_PRODUCTS:  # float64 is multiplied by one library, whatever L
         return _product(a.double(), b.double()).float()
     out = lane_empty(lanes, (rows, b.shape[2]), a)
+    rounds = rounds and 1 not in out.shape[1:]
+    if rounds and not host_rounds():
+        a, b, rounds = a.bfloat16().float(), b.bfloat16().float(), False
     a, b = _aligned(a), _aligned(b)
-    if not on_host or (rounds and 1 not in out.shape[1:]):  # oneDNN rounds a and b by itself, those of a vector never
+    if not on_host or rounds:  # oneDNN rounds a and b by itself
         return torch.bmm(a, b, out=out)
     if size >= LOOP_PRODUCTS:  # the choice looks at one lane's shape, never at L
         for one, other, result in zip(a.unbind(0), b.unbind(0), out.unbind(0), strict=True):

@@ -2,8 +2,8 @@
 
 eager: as they stand. replayed: traced, and their calls repeated in planned memory; the same bits. compiled: traced, and
 made into C, a lane after the other; other bits, the same in every array. What is not compiled is replayed: a step with
-a product that a matrix library makes faster, precisions below float32, and all where there is no C compiler. On a GPU
-the last two are one, a CUDA graph.
+a product that a matrix library makes faster, bfloat16 where it convolves or a processor has AMX, and all where there is
+no C compiler. On a GPU the last two are one, a CUDA graph.
 """
 
 import warnings
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx
 
 from gan_core.conditions import Execution
-from gan_core.lanes import in_full_precision, plain_calls
+from gan_core.lanes import host_pairs, in_full_precision, plain_calls
 from gan_core.native.assembly import NativeSource
 from gan_core.native.compiler import NoCompiler
 from gan_core.native.formulas import NotInC
@@ -51,7 +51,8 @@ class Workplace:
 
     def compiles(self, like: Tensor) -> bool:
         """Whether programs on like's device are compiled, where they can be."""
-        return self.execution == "compiled" and like.device.type == "cpu" and in_full_precision()
+        known = in_full_precision() or host_pairs()
+        return self.execution == "compiled" and like.device.type == "cpu" and known
 
     def build(self, function: Function, tensors: dict[str, Tensor], baked: Hashable) -> Program:
         """`function(tensors)` as a program. baked: all that the function's Python depends on; functions with an equal

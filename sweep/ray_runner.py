@@ -69,7 +69,8 @@ def _start_compiling(spec: SweepSpec) -> None:
     """Makes what programs share while Ray starts, which mostly waits."""
     convolutions = spec.space.base.structure.architecture in ("dcgan", "infogan")
     if spec.conditions().execution == "compiled":
-        threading.Thread(target=make_common_libraries, kwargs={"convolutions": convolutions}).start()
+        kinds = {"convolutions": convolutions, "rounded": spec.conditions().precision == "bfloat16"}
+        threading.Thread(target=make_common_libraries, kwargs=kinds).start()
 
 
 def slots(spec: SweepSpec, cluster: dict[str, float]) -> tuple[int, dict[str, float]]:

@@ -14,7 +14,7 @@ from table_rows import replicates, row, stored
 from gan_core.conditions import Conditions, ScoringConfig
 from gan_core.config import GanConfig, InputError, StructureConfig
 from gan_core.health import HealthConfig
-from gan_core.lanes import host_rounds
+from gan_core.lanes import host_pairs, host_rounds
 from results.export import FINAL_TRAINING_FACTOR, ExportedConfiguration, export_trial, write_export
 from results.rows import Outcome
 from results.store import ResultsError, RunFolder
@@ -275,7 +275,7 @@ def test_a_precision_that_there_is_not_is_refused(tmp_path):
         conditions_of(GanConfig(), ExportedConfiguration.read(path), None, False)
 
 
-@pytest.mark.skipif(not host_rounds(), reason="no products in bfloat16 here")
+@pytest.mark.skipif(not (host_rounds() or host_pairs()), reason="no products in bfloat16 here")
 def test_a_model_is_gone_on_with_and_sampled_in_its_own_precision_alone(tmp_path):
     config = GanConfig(structure=StructureConfig(architecture="gaussian", dataset="gaussian"))
     values = {"configuration": config.flatten(), "training": {"images": 640, "evaluate_at_images": [640]}}

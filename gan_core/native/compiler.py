@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from gan_core.cache import writable_cache_folder
 from gan_core.native.convolutions import MAP, convolutions_text
-from gan_core.native.products import products_text
+from gan_core.native.products import products_text, rounded_products_text
 
 FLAGS = [
     "-O3",
@@ -30,7 +30,7 @@ FLAGS = [
 ]
 X86_FLAGS = ["-mprefer-vector-width=512"]  # compilers take half of it by themselves
 SINGLE, DOUBLE = "#define SINGLE\n#define T float\n", "#define T double\n"  # what a text begins with
-PRODUCT, CONVOLUTIONS = "product", ("convolve", "convolve_transposed", "convolution_weight")
+PRODUCT, ROUNDED, CONVOLUTIONS = "product", "rounded_product", ("convolve", "convolve_transposed", "convolution_weight")
 
 
 class NoCompiler(Exception):
@@ -38,13 +38,16 @@ class NoCompiler(Exception):
 
 
 def multiplying_text(name: str) -> tuple[str, list[str]]:
-    """The text and further flags of the library that holds this one of PRODUCT and CONVOLUTIONS. They alone add to a
-    product without rounding that; elementwise arithmetic is rounded call by call, as torch's is: there a factor of 1
-    changes no bit.
+    """The text and further flags of the library that holds this one of PRODUCT, ROUNDED and CONVOLUTIONS. They alone
+    add to a product without rounding that; elementwise arithmetic is rounded call by call, as torch's is: there a
+    factor of 1 changes no bit.
     """
-    product = name == PRODUCT
-    text = products_text(header("products.h")) if product else MAP + convolutions_text(header("convolutions.h"))
-    return text, ["-ffp-contract=fast"]
+    flags = ["-ffp-contract=fast"]
+    if name == PRODUCT:
+        return products_text(header("products.h")), flags
+    if name == ROUNDED:
+        return rounded_products_text(header("products.h"), header("rounded.h")), flags
+    return MAP + convolutions_text(header("convolutions.h")), flags
 
 
 def over_lane_header(text: str) -> str:
@@ -52,12 +55,14 @@ def over_lane_header(text: str) -> str:
     return MAP + header("lane.h") + text
 
 
-def make_common_libraries(*, convolutions: bool) -> None:
+def make_common_libraries(*, convolutions: bool, rounded: bool) -> None:
     """Makes the libraries that sweeps of any structure need, in float32, where they are not there yet: some seconds of
-    a core. convolutions: theirs too. Does nothing where there is no compiler.
+    a core. convolutions: theirs too; rounded: of products in bfloat16, where the processor has them. Does nothing where
+    there is no compiler.
     """
     try:
-        for name in (PRODUCT, CONVOLUTIONS[0]) if convolutions else (PRODUCT,):
+        rounded = rounded and "avx512_bf16" in compiler()[1]
+        for name in (ROUNDED if rounded else PRODUCT, *CONVOLUTIONS[: int(convolutions)]):
             text, flags = multiplying_text(name)
             library_file(SINGLE + text, *flags)
         library_file(SINGLE + over_lane_header(header("pairs.h")))

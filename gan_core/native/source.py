@@ -281,7 +281,7 @@ class _Writer:
         rows, inner, columns = *a.shape[1:], b.shape[2]
         if rows * inner * columns > LARGEST_PRODUCT:
             raise NotInC(f"a product of {rows} x {inner} x {columns}")
-        self._packed = max(self._packed, packed_numbers(inner, columns))
+        self._packed = max(self._packed, packed_numbers(rows, inner, columns))
         down, across = ([form.stride(axis) for form in (a, b)] for axis in (1, 2))
 
         def text(x: str, y: str, made: str) -> str:

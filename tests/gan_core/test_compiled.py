@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("arithmetic")
 
 def forget() -> None:
     """What this process has loaded, and which compiler there is."""
-    for function in (library.native_function, library._multiplying, library._library, compiler.compiler):
+    for function in (library._program, library._multiplying, library._library, compiler.compiler):
         function.cache_clear()
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.lanes import lane_matmul, plain_calls
+from gan_core.lanes import host_pairs, lane_matmul, matmul_precision, plain_calls
 from gan_core.native.library import LaneMemory, NativeProgram
 from gan_core.native.source import NotInC, native_source
 from gan_core.trace import trace
@@ -162,6 +162,32 @@ def test_sums_over_axes(axes: tuple[int, ...], kind: str):
     "sizes", [(1, 1, 1), (7, 3, 1), (1, 5, 9), (9, 1, 17), (17, 40, 16), (20, 33, 70), (5, 64, 130)], ids=str
 )
 def test_products_of_every_layout(sizes: tuple[int, int, int], turned: tuple[bool, bool], dtype: torch.dtype):
+    mine, a, b = multiplied(sizes, turned, dtype)
+    assert_is_product(mine, a, b)
+
+
+@pytest.mark.skipif(not host_pairs(), reason="this processor has no products of pairs in bfloat16")
+@pytest.mark.parametrize("turned", [(False, False), (True, False), (False, True), (True, True)], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [(17, 40, 16), (20, 33, 70), (5, 65, 130), (70, 96, 33), (97, 2, 48), (9, 784, 64)], ids=str
+)
+def test_products_in_bfloat16_of_every_layout_are_of_rounded_factors(sizes: tuple[int, int, int], turned):
+    with matmul_precision("bfloat16"):
+        mine, a, b = multiplied(sizes, turned, torch.float32)
+    assert_is_product(mine, a.bfloat16(), b.bfloat16())
+    with pytest.raises(AssertionError):
+        assert_is_product(mine, a, b)
+
+
+@pytest.mark.parametrize("sizes", [(16, 16, 16), (1, 784, 64), (128, 256, 1)], ids=str)
+def test_small_products_and_those_of_vectors_are_not_rounded_in_c_either(sizes: tuple[int, int, int]):
+    with matmul_precision("bfloat16"):
+        assert_is_product(*multiplied(sizes, (False, False), torch.float32))
+        assert_is_product(*multiplied((20, 33, 70), (False, False), torch.float64))
+
+
+def multiplied(sizes: tuple[int, int, int], turned: tuple[bool, bool], dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """A product in C, [2, rows, columns], and its factors."""
     rows, inner, columns = sizes
     a = drawn(2, inner, rows, dtype=dtype).mT if turned[0] else drawn(2, rows, inner, dtype=dtype)
     b = drawn(2, columns, inner, seed=1, dtype=dtype).mT if turned[1] else drawn(2, inner, columns, seed=1, dtype=dtype)
@@ -173,9 +199,13 @@ def test_products_of_every_layout(sizes: tuple[int, int, int], turned: tuple[boo
         right = given["b"].mT if turned[1] else given["b"]
         given["out"].copy_(lane_matmul(left, right))
 
-    mine = ran(function, tensors)["out"]
+    return ran(function, tensors)["out"], a, b
+
+
+def assert_is_product(mine: Tensor, a: Tensor, b: Tensor) -> None:
+    """To the rounding of its sums."""
     true = a.double() @ b.double()
-    bound = inner * torch.finfo(dtype).eps * (a.double().abs() @ b.double().abs())
+    bound = a.shape[2] * torch.finfo(mine.dtype).eps * (a.double().abs() @ b.double().abs())
     assert bool(((mine.double() - true).abs() <= bound).all())
 
 
