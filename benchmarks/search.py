@@ -3,11 +3,11 @@
     python -m benchmarks.search --data-root DIR [--minutes 4] [--seeds 10] [--first-seed 0] [--out FOLDER]
 
 MNIST, the `mlp` space as it is shipped. Both sides get the same wall time from Enter, starting Ray included, the same
-space, rungs, keep fraction and scores, precision, one sampler's seed, and as many trials as they come to; each keeps the
-generator of its best score. bfloat16, the default where the processor multiplies in it, is torch.autocast's in plain. In ours a trial keeps every average of the space and is scored with each; in plain Ray Tune its
-half-life is drawn, as everything is. The two generators are then judged by the Frechet distance of 10,000 samples to
-the held-out split in the features of a classifier that neither has seen (`benchmarks.judge`). Sides take turns in going
-first.
+space, rungs, keep fraction, scores, precision and sampler's seed, and as many trials as they come to; each keeps the
+generator of its best score. bfloat16, the default where the processor multiplies in it, is torch.autocast's in plain
+Ray Tune. In ours a trial keeps every average of the space and is scored with each; in plain Ray Tune its half-life is
+drawn, as everything is. The two generators are then judged by the Frechet distance of 10,000 samples to the held-out
+split in the features of a classifier that neither has seen (`benchmarks.judge`). Sides take turns in going first.
 """
 
 import argparse
