@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.stock import StockGan
 from benchmarks.stock_networks import CONVOLUTIONAL
+from gan_core.conditions import Precision
 from gan_core.config import GanConfig
 from gan_core.data import Dataset, load_dataset
 from gan_core.draws import BLOCK_STEPS
@@ -115,13 +116,14 @@ def rate(racer: Racer, seconds: float, device: str) -> float:
     return racer.lanes * done / elapsed
 
 
-def array_racer(model: str, dataset: Dataset, device: str, lanes: int, first: int) -> Racer:
+def array_racer(model: str, dataset: Dataset, device: str, lanes: int, first: int, precision: Precision) -> Racer:
     """Our array, which has measured how many lanes to call a kernel for; as in a sweep it trains whole blocks. first:
     the place of its first lane, so that no two processes train the same.
     """
     configs = [config_of(model, first + i) for i in range(lanes)]
     pace = Pace(WHOLE_ARRAY) if device == "cuda" else Pace(largest=largest_call(configs[0].structure))
-    array = LaneArray(configs, dataset, device=device, workplace=Workplace("compiled", pace))
+    workplace = Workplace("compiled", pace)
+    array = LaneArray(configs, dataset, device=device, precision=precision, workplace=workplace)
     batch = array.structure.batch_size
 
     def advance(steps: int) -> None:
@@ -134,7 +136,7 @@ def array_racer(model: str, dataset: Dataset, device: str, lanes: int, first: in
     return Racer(lanes, advance, f"{lanes}/{array.lanes_per_call}", block)
 
 
-def best_array(model: str, dataset: Dataset, device: str, rank: int) -> Racer:
+def best_array(model: str, dataset: Dataset, device: str, rank: int, precision: Precision) -> Racer:
     """Our array: on the CPU of as many lanes as are tried in a call, which it then chooses by itself; on a GPU with the
     lanes that a short trial chose, none longer in a step than the trial being tried.
     """
@@ -143,11 +145,11 @@ def best_array(model: str, dataset: Dataset, device: str, rank: int) -> Racer:
         lanes = largest_call(config.structure)
         if lane_step_flops(config, dataset) > LARGE_FLOPS:
             lanes = min(lanes, LARGE_LANES)
-        return array_racer(model, dataset, device, lanes, rank * lanes)
+        return array_racer(model, dataset, device, lanes, rank * lanes, precision)
     best, best_rate = None, 0.0
     for lanes in GPU_LANES:
         try:
-            racer = array_racer(model, dataset, device, lanes, rank * lanes)
+            racer = array_racer(model, dataset, device, lanes, rank * lanes, precision)
             rate(racer, WARM_SECONDS, device)
             measured = rate(racer, TRIAL_SECONDS, device)
         except torch.cuda.OutOfMemoryError:
@@ -160,11 +162,11 @@ def best_array(model: str, dataset: Dataset, device: str, rank: int) -> Racer:
     return best
 
 
-def stock_racer(model: str, dataset: Dataset, device: str, rank: int) -> Racer:
+def stock_racer(model: str, dataset: Dataset, device: str, rank: int, precision: Precision) -> Racer:
     """The stock trial; of a convolutional family in the layout that a short trial found to be the faster."""
-    config, racers = config_of(model, rank), []
+    config, racers, autocast = config_of(model, rank), [], precision == "bfloat16"
     for channels_last in (False, True) if config.structure.architecture in CONVOLUTIONAL else (False,):
-        gan = StockGan(config, dataset, device=device, channels_last=channels_last)
+        gan = StockGan(config, dataset, device=device, autocast=autocast, channels_last=channels_last)
         racers.append(Racer(1, stepper(gan.step), "channels last" if channels_last else ""))
     if len(racers) == 1:
         return racers[0]
@@ -202,12 +204,14 @@ def peak_racer(device: str) -> Racer:
     return Racer(1, stepper(lambda: torch.mm(a, b, out=out)))
 
 
-def contestant(name: str, model: str, dataset: Dataset, device: str, rank: int) -> Racer:
-    """A contestant by its name in the table, built and chosen. rank: of the process; each trains other lanes."""
+def contestant(name: str, model: str, dataset: Dataset, device: str, rank: int, precision: Precision) -> Racer:
+    """A contestant by its name in the table, built and chosen. rank: of the process; each trains other lanes.
+    precision: float32, or on the CPU bfloat16.
+    """
     if name == "strong":
-        return array_racer(model, dataset, device, 1, rank)
+        return array_racer(model, dataset, device, 1, rank, precision)
     if name == "ours":
-        return best_array(model, dataset, device, rank)
+        return best_array(model, dataset, device, rank, precision)
     if name == "graph":
         return graph_racer(model, dataset)
-    return stock_racer(model, dataset, device, rank)
+    return stock_racer(model, dataset, device, rank, precision)

@@ -1,13 +1,14 @@
 """Lane-steps a second of a whole machine: one configuration a process against many in an array.
 
     python -m benchmarks.lanes [--data-root DIR] [--models NAME,...] [--seconds S] [--repeats R] [--device cpu|cuda]
+                               [--precision float32|bfloat16]
 
 A lane-step is one update of D and one of G of one configuration (k = 1). On the CPU one process a core, one thread
 each, all busy at once: *stock* trains `benchmarks.stock`, *strong* our array with one lane, *ours* our array with as
 many lanes as a short trial found best. On a GPU one process at a time: stock, as it is and as a replayed CUDA graph,
 strong and ours; and 16 processes of stock that share the card. Rates are of wall-clock windows that begin together,
-medians of repeats in which the contestants take turns. The peak is a matmul's, measured in the same turns; FLOPs are
-those of the products of the stock step.
+medians of repeats in which the contestants take turns. The peak is a matmul's in float32, measured in the same turns;
+FLOPs are those of the products of the stock step. In bfloat16 stock trains within torch.autocast.
 """
 
 import argparse
@@ -35,8 +36,9 @@ from benchmarks.contestants import (
     peak_racer,
     rate,
 )
+from gan_core.conditions import Precision
 from gan_core.input_error import InputError, nearest
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes import check_processor, lane_arithmetic
 
 PEAK_SECONDS = 0.5
 CARD_PROCESSES = 16  # of stock, that share a GPU
@@ -45,12 +47,15 @@ LATE_SECONDS = 900  # a process waits so long for the others before it gives up
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: models by name, with seconds a window, repeats, a device and the number of processes."""
+    """What is measured: models by name, with seconds a window, repeats, a device, a precision and the number of
+    processes.
+    """
 
     models: tuple[str, ...]
     seconds: float
     repeats: int
     device: str
+    precision: Precision
     processes: int
     data_root: Path | None
 
@@ -83,7 +88,7 @@ def race(model: str, peak: Racer, plan: Plan, rank: int, barrier: Barrier, answe
     for name, processes in plan.contestants.items():
         barrier.wait(LATE_SECONDS)  # all try at once: a trial alone would choose for a quieter machine
         if rank < processes:
-            racers[name] = contestant(name, model, dataset, plan.device, rank)
+            racers[name] = contestant(name, model, dataset, plan.device, rank, plan.precision)
     turns = {"peak": plan.processes if plan.device == "cpu" else 1, **plan.contestants}
     for _ in range(plan.repeats):
         for name, processes in turns.items():
@@ -149,7 +154,7 @@ def header(plan: Plan) -> str:
         f"{cores()} cores, {where}, Python {platform.python_version()}, torch {torch.__version__}, "
         f"{datetime.date.today()}\n"
         f"lane-steps a second, {plan.processes} processes, one thread each; medians of {plan.repeats} windows of "
-        f"{plan.seconds:g} s; images: {images}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
+        f"{plan.seconds:g} s; {plan.precision}; images: {images}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
     )
 
 
@@ -187,6 +192,7 @@ def parsed(arguments: list[str] | None) -> Plan:
     parser.add_argument("--seconds", type=float, default=2.0, help="of one window (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="windows of each contestant (default: %(default)s)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of all, on the CPU")
     given = parser.parse_args(arguments)
     models = tuple(given.models.split(","))
     for model in models:
@@ -196,13 +202,16 @@ def parsed(arguments: list[str] | None) -> Plan:
         parser.error(f"--seconds must be above 0 and --repeats at least 1, got {given.seconds:g} and {given.repeats}")
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda needs a GPU that torch can use, and there is none; use --device cpu")
+    if given.device == "cuda" and given.precision != "float32":
+        parser.error("--precision is of the CPU's contestants; leave it out")
     root = given.data_root.expanduser() if given.data_root else None
     try:
+        check_processor(given.precision, given.device)
         dataset_of(config_of("mlp64"), root)
     except InputError as error:
         parser.error(str(error))
     processes = CARD_PROCESSES if given.device == "cuda" else cores()
-    return Plan(models, given.seconds, given.repeats, given.device, processes, root)
+    return Plan(models, given.seconds, given.repeats, given.device, given.precision, processes, root)
 
 
 if __name__ == "__main__":

@@ -74,8 +74,9 @@ def matmul_precision(precision: Precision) -> Iterator[None]:
     is float32, and so is everything else. What was set before is set again at the end.
 
     float32: nothing less, on any device. tf32: factors of 10 bits on a GPU; on the CPU the same as float32. bfloat16:
-    factors of 8 bits; products are summed in float32, convolutions also rounded at their end. On the CPU products of
-    vectors and up to SMALL_PRODUCTS are not rounded.
+    factors of 8 bits; products are summed in float32, convolutions also rounded at their end unless they are compiled.
+    On the CPU products of vectors and up to SMALL_PRODUCTS are not rounded, nor are transposed convolutions to a few
+    channels, compiled also no others from or to a few.
     """
     on_gpu = "tf32" if precision == "tf32" else "ieee"
     places = torch.backends.cuda.matmul, _GPU_CONVOLUTIONS, _HOST_PRODUCTS
@@ -114,8 +115,8 @@ def host_rounds() -> bool:
 
 @cache
 def host_pairs() -> bool:
-    """Whether products in bfloat16 are made in C (`native/rounded.h`): on x86 that has them in its vectors, and no AMX,
-    which is faster. What is not compiled is rounded there, and multiplied in float32.
+    """Whether products in bfloat16 are made in C (`native/rounding.h`): on x86 that has them in its vectors, and no
+    AMX, which is faster. What is not compiled is rounded there, and multiplied in float32.
     """
     return torch.cpu._is_avx512_bf16_supported() and not host_rounds()
 
@@ -127,7 +128,7 @@ def factor(x: Tensor) -> Tensor:
 
 def _rounds(x: Tensor) -> bool:
     # torch itself keeps the choice: a setting of one processor's library, which is read on any device
-    return x.dtype == torch.float32 and not in_full_precision()
+    return x.dtype == torch.float32 and not in_full_precision() and not _PLAIN.get()
 
 
 def column(values: Sequence[float], like: Tensor) -> Tensor:
@@ -170,7 +171,9 @@ def _aligned_rows(x: Tensor) -> Tensor:
 
 @contextmanager
 def plain_calls() -> Iterator[None]:
-    """Within, layers make few and plain calls, on all lanes at once: for traces whose lanes are computed one by one."""
+    """Within, layers make few and plain calls, on all lanes at once: for traces whose lanes are computed one by one, in
+    a precision that is not the trace's.
+    """
     token = _PLAIN.set(True)
     try:
         yield

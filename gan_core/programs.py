@@ -2,8 +2,8 @@
 
 eager: as they stand. replayed: traced, and their calls repeated in planned memory; the same bits. compiled: traced, and
 made into C, a lane after the other; other bits, the same in every array. What is not compiled is replayed: a step with
-a product that a matrix library makes faster, bfloat16 where it convolves or a processor has AMX, and all where there is
-no C compiler. On a GPU the last two are one, a CUDA graph.
+a product that a matrix library makes faster, bfloat16 where a processor has AMX, and all where there is no C compiler.
+On a GPU the last two are one, a CUDA graph.
 """
 
 import warnings
@@ -69,12 +69,13 @@ class Workplace:
 
     def source(self, function: Function, tensors: dict[str, Tensor], baked: Hashable, name: str) -> NativeSource | None:
         """The function in C, by this name; None where there is no C of it. tensors: of one lane, which tells of all."""
-        key = (baked, tuple(tensors))
+        rounded = not in_full_precision()
+        key = (baked, tuple(tensors), rounded)
         if key not in self._sources:
             with plain_calls():
                 graph = trace(function, tensors)
             try:
-                self._sources[key] = native_source(graph, name)
+                self._sources[key] = native_source(graph, name, rounded=rounded)
             except NotInC:
                 self._sources[key] = None
             for node in graph.nodes:  # a ring of references, which is found at some time: its constants go now

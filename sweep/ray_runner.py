@@ -200,6 +200,10 @@ class _LaneStudyActor(LaneStudy):
         with plain_endings(folder):
             super().__init__(spec, folder)
 
+    def cohort(self, number: int) -> Cohort:
+        """One that was handed out."""
+        return self._cohorts[number]
+
 
 def _searcher(study: Any, size: int, wait_for_head: Callable[[], None]) -> Any:
     """A Tune Searcher over the study's cohorts. It has nothing to propose (None) while the last of them are in
@@ -220,7 +224,7 @@ def _searcher(study: Any, size: int, wait_for_head: Callable[[], None]) -> Any:
             if cohort is None:
                 return None if ray.get(study.is_waiting.remote()) else base.FINISHED
             self._cohorts[trial_id] = cohort.number
-            return {"cohort": cohort.plain()}
+            return {"cohort": cohort.number}  # Tune keeps what it is given for as long as the sweep goes on
 
         def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
             number = self._cohorts.pop(trial_id)
@@ -252,6 +256,9 @@ class _RemoteStudy:
         self._study = study
         self._get = importlib.import_module("ray").get
         self._noted, self._answer = 0, None
+
+    def cohort(self, number: int) -> Cohort:
+        return self._get(self._study.cohort.remote(number))
 
     def judge(self, cohort: int, rung: int, trials: list[int], reports: list[LaneReport]) -> list[Verdict]:
         return self._get(self._study.judge.remote(cohort, rung, trials, reports))
@@ -305,7 +312,7 @@ def _trainable_class() -> Any:
             except Exception as error:  # whatever it is, the table shall say it if it happens again and again
                 if (told := _ending(error, self._folder)) is not None:
                     return {"done": True, ENDING: str(told)}
-                self._study.note_failure(self._wanted["cohort"]["cohort"], f"{type(error).__name__}: {error}")
+                self._study.note_failure(self._wanted["cohort"], f"{type(error).__name__}: {error}")
                 raise
 
         def _climb(self) -> dict[str, Any]:
@@ -319,10 +326,10 @@ def _trainable_class() -> Any:
                 "done": run.done,
                 "cohort": run.cohort.number,
                 "rung": rung,
-                "lanes": {
-                    str(trial): {"d_loss": r.d_loss, "g_loss": r.g_loss, **r.fidelity.values}
+                "lanes": [  # of what has a name of its own Tune would keep a history
+                    {"trial": trial, "d_loss": r.d_loss, "g_loss": r.g_loss, **r.fidelity.values}
                     for trial, r in zip(trials, reports, strict=False)
-                },
+                ],
             }
 
         def _begin(self) -> CohortRun:
@@ -331,7 +338,7 @@ def _trainable_class() -> Any:
 
                 wants_gpu = bool(ray.get_gpu_ids())
                 self._build = Workshop(self._spec.conditions(), "cuda" if wants_gpu else "cpu").build
-            cohort = Cohort.from_plain(self._wanted["cohort"])
+            cohort = self._study.cohort(self._wanted["cohort"])
             objective = self._spec.objective
             return CohortRun(cohort, self._spec.ladder, objective, self._build, self._study, self._folder, self._limits)
 

@@ -222,3 +222,17 @@ def test_flops_of_a_step_are_those_of_its_products(known: dict[str, Dataset]):
     of_d = generator + 2 * (2 * discriminator + hidden)  # fakes; both batches forward, to weights, and to hidden units
     of_g = generator + discriminator + discriminator + generator + width * pixels
     assert lane_step_flops(config, known["digits"]) == 2 * batch * (of_d + of_g)
+
+
+def test_autocast_rounds_forward_passes_alone():
+    structure, dataset = StructureConfig(architecture="mlp", dataset="digits"), load_dataset("digits")
+    weights = {}
+    for autocast in (False, True):
+        gan = StockGan(GanConfig(structure=structure, seed=1), dataset, autocast=autocast)
+        begun = nn.utils.parameters_to_vector(gan.discriminator.parameters()).detach().clone()
+        gan.train_to(3 * structure.batch_size)
+        weights[autocast] = nn.utils.parameters_to_vector(gan.discriminator.parameters()).detach()
+        assert {weight.dtype for weight in gan.generator_weights} == {torch.float32}
+        assert {weight.grad.dtype for weight in gan.generator_weights if weight.grad is not None} == {torch.float32}
+    way = weights[False] - begun
+    assert 0 < (weights[True] - weights[False]).norm() < 0.2 * way.norm()

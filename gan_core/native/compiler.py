@@ -30,7 +30,9 @@ FLAGS = [
 ]
 X86_FLAGS = ["-mprefer-vector-width=512"]  # compilers take half of it by themselves
 SINGLE, DOUBLE = "#define SINGLE\n#define T float\n", "#define T double\n"  # what a text begins with
-PRODUCT, ROUNDED, CONVOLUTIONS = "product", "rounded_product", ("convolve", "convolve_transposed", "convolution_weight")
+PRODUCT, CONVOLUTIONS = "product", ("convolve", "convolve_transposed", "convolution_weight")
+ROUNDED = {name: f"rounded_{name}" for name in (PRODUCT, *CONVOLUTIONS)}  # those of factors rounded to bfloat16
+MULTIPLYING = (*ROUNDED, *ROUNDED.values())
 
 
 class NoCompiler(Exception):
@@ -38,16 +40,19 @@ class NoCompiler(Exception):
 
 
 def multiplying_text(name: str) -> tuple[str, list[str]]:
-    """The text and further flags of the library that holds this one of PRODUCT, ROUNDED and CONVOLUTIONS. They alone
-    add to a product without rounding that; elementwise arithmetic is rounded call by call, as torch's is: there a
-    factor of 1 changes no bit.
+    """The text and further flags of the library that holds this one of MULTIPLYING. They alone add to a product without
+    rounding that; elementwise arithmetic is rounded call by call, as torch's is: there a factor of 1 changes no bit.
     """
-    flags = ["-ffp-contract=fast"]
     if name == PRODUCT:
-        return products_text(header("products.h")), flags
-    if name == ROUNDED:
-        return rounded_products_text(header("products.h"), header("rounded.h")), flags
-    return MAP + convolutions_text(header("convolutions.h")), flags
+        text = products_text(header("products.h"))
+    elif name == ROUNDED[PRODUCT]:
+        text = rounded_products_text(header("rounding.h"), header("rounded_products.h"))
+    elif name in CONVOLUTIONS:
+        text = MAP + convolutions_text(header("convolutions.h"))
+    else:
+        renamed = "".join(f"#define {of_numbers} {ROUNDED[of_numbers]}\n" for of_numbers in CONVOLUTIONS)
+        text = renamed + MAP + convolutions_text(header("convolutions.h"), header("rounding.h"))
+    return text, ["-ffp-contract=fast"]
 
 
 def over_lane_header(text: str) -> str:
@@ -57,12 +62,14 @@ def over_lane_header(text: str) -> str:
 
 def make_common_libraries(*, convolutions: bool, rounded: bool) -> None:
     """Makes the libraries that sweeps of any structure need, in float32, where they are not there yet: some seconds of
-    a core. convolutions: theirs too; rounded: of products in bfloat16, where the processor has them. Does nothing where
+    a core. convolutions: theirs too; rounded: also those in bfloat16, where the processor has it. Does nothing where
     there is no compiler.
     """
+    names = [PRODUCT, *CONVOLUTIONS[: int(convolutions)]]
     try:
-        rounded = rounded and "avx512_bf16" in compiler()[1]
-        for name in (ROUNDED if rounded else PRODUCT, *CONVOLUTIONS[: int(convolutions)]):
+        if rounded and "avx512_bf16" in compiler()[1]:
+            names += [ROUNDED[name] for name in names]
+        for name in names:
             text, flags = multiplying_text(name)
             library_file(SINGLE + text, *flags)
         library_file(SINGLE + over_lane_header(header("pairs.h")))

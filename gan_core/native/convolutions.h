@@ -2,7 +2,10 @@
 
    Of a large map every stride-th pixel is put together, stride * stride planes a channel. There a convolution has stride 1:
    a tap of the kernel is a place further on, and the columns of a tile are pixels that follow each other. Some images
-   lie side by side in a plane, so that few sums are made for the zeros of the padding between them, which nobody reads. */
+   lie side by side in a plane, so that few sums are made for the zeros of the padding between them, which nobody reads.
+
+   PAIRED: how many factors lie in the place of a number, which are multiplied together: 1, or 2 that are rounded to
+   bfloat16 (`rounding.h`). They are of channels that follow each other, and for the weights' gradients of images. */
 
 /* A Map (gan_core/native/convolutions.py): the maps' sizes, and what follows from them:
      together           images that lie side by side
@@ -56,8 +59,39 @@ INLINE void put_second(T *to, const T *from, long count) {
 }
 #endif
 
-/* One image of the large map -> its place in planes, whose borders are zeros already. */
-static void to_planes(const Map *m, const T *x, T *out) {
+/* A row, every step-th number of it, or a row of pairs with another one; other: 0 where there is none. */
+#if PAIRED == 2
+static void put_row(T *to, const T *from, const T *other, long step, long count) {
+    for (long j = 0; j < count; j += 16) {
+        const __m512 second = other ? some(other + j * step, step, count - j) : _mm512_setzero_ps();
+        _mm512_mask_storeu_epi32(to + j, up_to(count - j), pairs_of(some(from + j * step, step, count - j), second));
+    }
+}
+INLINE void put(T *to, T one, T other) { *(pair *)to = pair_of(one, other); }
+#else
+INLINE void put_row(T *to, const T *from, const T *other, long step, long count) {
+    (void)other;
+    if (step == 1)
+        copy_row(to, from, count);
+    else if (step == 2)
+        take_second(to, from, count);
+    else
+        for (long j = 0; j < count; j++) to[j] = from[step * j];
+}
+INLINE void put(T *to, T one, T other) {
+    (void)other;
+    *to = one;
+}
+#endif
+
+/* The partner of what lies at `at`: in another image (by 1), or in the next of so many channels. */
+INLINE const T *beside(const T *other, long by, long channel, long channels, long at) {
+    return other && (by == 1 || channel + 1 < channels) ? other + at : 0;
+}
+
+/* One image of the large map, paired with other, -> its place in planes, whose borders are zeros already; by: channels
+   that share a plane. */
+static void to_planes(const Map *m, const T *x, const T *other, long by, T *out) {
     const long s = m->stride, p = m->padding, area = m->height * m->width;
     for (long a = 0; a < s; a++)
         for (long b = 0; b < s; b++, out += m->plane) {
@@ -65,23 +99,22 @@ static void to_planes(const Map *m, const T *x, T *out) {
             const long i0 = top * s + a - p, j0 = left * s + b - p;           /* and in the image */
             const long lines = less((m->height - i0 + s - 1) / s, m->lines - top);
             const long across = less((m->width - j0 + s - 1) / s, m->apart - left);
-            for (long c = 0; c < m->channels; c++)
+            for (long c = 0; c < m->channels; c += by)
                 for (long i = 0; i < lines; i++) {
-                    const T *from = x + c * area + (i0 + i * s) * m->width + j0;
-                    T *to = out + c * s * s * m->plane + (top + i) * m->pitch + left;
-                    if (s == 2)
-                        take_second(to, from, across);
-                    else
-                        for (long j = 0; j < across; j++) to[j] = from[s * j];
+                    const long at = c * area + (i0 + i * s) * m->width + j0;
+                    T *to = out + c / by * s * s * m->plane + (top + i) * m->pitch + left;
+                    put_row(to, x + at, beside(other, by, c, m->channels, at), s, across);
                 }
         }
 }
 
-/* One image of the small map -> its place in planes, a channel `each` numbers from the next. */
-static void to_rows(const Map *m, const T *y, T *out, long each) {
-    for (long o = 0; o < m->filters; o++)
-        for (long i = 0; i < m->rows; i++, y += m->columns)
-            copy_row(out + o * each + i * m->pitch, y, m->columns);
+/* One image of the small map, likewise, -> its place in planes, one `each` numbers from the next. */
+static void to_rows(const Map *m, const T *y, const T *other, long by, T *out, long each) {
+    for (long o = 0; o < m->filters; o += by)
+        for (long i = 0; i < m->rows; i++) {
+            const long at = (o * m->rows + i) * m->columns;
+            put_row(out + o / by * each + i * m->pitch, y + at, beside(other, by, o, m->filters, at), 1, m->columns);
+        }
 }
 
 /* Where in a channel's planes the taps of the kernel lie. */
@@ -92,12 +125,15 @@ static void place_taps(const Map *m, long *places) {
             *places++ = (i % s * s + j % s) * m->plane + i / s * m->pitch + j / s;
 }
 
-/* Weights [rows, depth] with these strides -> panels of PANEL rows, by columns: in the order in which tiles read them. */
-static T *pack_panels(T *out, long rows, long depth, const T *w, long down, long across) {
+/* Weights [rows, channels, taps] -> panels of PANEL rows, by columns: in the order in which tiles read them. */
+static void pack_panels(T *out, long rows, long channels, long taps, const T *w) {
     for (long i = 0; i < rows; i += PANEL)
-        for (long k = 0; k < depth; k++)
-            for (long r = i; r < less(i + PANEL, rows); r++) *out++ = w[r * down + k * across];
-    return out;
+        for (long c = 0; c < channels; c += PAIRED)
+            for (long t = 0; t < taps; t++)
+                for (long r = i; r < less(i + PANEL, rows); r++) {
+                    const T *one = w + (r * channels + c) * taps + t;
+                    put(out++, *one, c + 1 < channels ? one[taps] : 0);
+                }
 }
 
 /* rows of packed weights times the pixels under `places`, in each of so many groups of planes -> c [rows, 16 vectors] */
@@ -119,13 +155,14 @@ void convolve(const Map *m, const T *x, const T *w, T *y, T *memory) {
     const long taps = m->kernel * m->kernel, group = m->stride * m->stride * m->plane, width = 16 * m->vectors;
     long places[TAPS];
     T *weights = memory + m->after_planes, *sums = weights + m->weights;
+    const long area = m->height * m->width, groups = (m->channels + PAIRED - 1) / PAIRED;
     place_taps(m, places);
-    pack_panels(weights, m->filters, m->channels * taps, w, m->channels * taps, 1);
+    pack_panels(weights, m->filters, m->channels, taps, w);
     memset(memory, 0, m->after_planes * sizeof(T));
     for (long n = 0; n < m->images; n += m->together) {
         const long count = less(m->together, m->images - n);
-        for (long g = 0; g < count; g++, x += m->channels * m->height * m->width) to_planes(m, x, memory + g * m->apart);
-        multiply_pixels(m->filters, m->vectors, m->channels, taps, places, weights, memory, group, sums);
+        for (long g = 0; g < count; g++, x += m->channels * area) to_planes(m, x, x + area, PAIRED, memory + g * m->apart);
+        multiply_pixels(m->filters, m->vectors, groups, taps, places, weights, memory, group, sums);
         for (long g = 0; g < count; g++)
             for (long o = 0; o < m->filters; o++)
                 for (long i = 0; i < m->rows; i++, y += m->columns) {
@@ -137,21 +174,24 @@ void convolve(const Map *m, const T *x, const T *w, T *y, T *memory) {
 /* y, w -> x, its transpose: each phase of the large map, the pixels whose places are equal modulo the stride, is a
    convolution of the small map with the weights that reach it. */
 void convolve_transposed(const Map *m, const T *y, const T *w, T *x, T *memory) {
-    const long s = m->stride, k = m->kernel, area = m->height * m->width;
+    const long s = m->stride, k = m->kernel, area = m->height * m->width, small = m->rows * m->columns;
+    const long groups = (m->filters + PAIRED - 1) / PAIRED, next = m->channels * k * k; /* of weights, a filter further */
     T *weights = memory + m->after_padded, *packed = weights, *sums = weights + m->weights;
     memset(memory, 0, m->after_padded * sizeof(T));
     for (long a = 0; a < s; a++)
         for (long b = 0; b < s; b++)
             for (long c = 0; c < m->channels; c += PANEL)
-                for (long o = 0; o < m->filters; o++)
+                for (long o = 0; o < m->filters; o += PAIRED)
                     for (long i = a; i < k; i += s)
                         for (long j = b; j < k; j += s)
-                            for (long r = c; r < less(c + PANEL, m->channels); r++)
-                                *packed++ = w[((o * m->channels + r) * k + i) * k + j];
+                            for (long r = c; r < less(c + PANEL, m->channels); r++) {
+                                const T *one = w + ((o * m->channels + r) * k + i) * k + j;
+                                put(packed++, *one, o + 1 < m->filters ? one[next] : 0);
+                            }
     for (long n = 0; n < m->images; n += m->together, x += m->together * m->channels * area) {
         const long count = less(m->together, m->images - n);
-        for (long g = 0; g < count; g++, y += m->filters * m->rows * m->columns)
-            to_rows(m, y, memory + m->origin + g * m->apart, m->padded);
+        for (long g = 0; g < count; g++, y += m->filters * small)
+            to_rows(m, y, y + small, PAIRED, memory + m->origin + g * m->apart, m->padded);
         const T *weight = weights;
         for (long a = 0; a < s; a++)
             for (long b = 0; b < s; b++) {
@@ -163,8 +203,8 @@ void convolve_transposed(const Map *m, const T *y, const T *w, T *x, T *memory) 
                 for (long i = a; i < k; i += s)
                     for (long j = b; j < k; j += s)
                         places[taps++] = m->origin + (top - i / s) * m->pitch + left - j / s;
-                multiply_pixels(m->channels, vectors, m->filters, taps, places, weight, memory, m->padded, sums);
-                weight += m->channels * m->filters * taps;
+                multiply_pixels(m->channels, vectors, groups, taps, places, weight, memory, m->padded, sums);
+                weight += m->channels * groups * taps;
                 for (long g = 0; g < count; g++)
                     for (long c = 0; c < m->channels; c++)
                         for (long i = 0; i < lines; i++) {
@@ -188,13 +228,16 @@ void convolution_weight(const Map *m, const T *x, const T *y, T *w, T *memory) {
     place_taps(m, places);
     memset(memory, 0, (m->after_chunk + m->chunk * of_y) * sizeof(T));
     memset(w, 0, m->filters * depth * sizeof(T));
-    for (long n = 0; n < m->images; n += m->chunk * m->together) {
-        const long left = less(m->chunk * m->together, m->images - n), count = (left + m->together - 1) / m->together;
-        if (left % m->together) memset(small + (count - 1) * of_y, 0, of_y * sizeof(T)); /* images of before */
-        for (long i = 0; i < left; i++, x += m->channels * m->height * m->width, y += m->filters * m->rows * m->columns) {
-            const long at = i / m->together, beside = i % m->together * m->apart;
-            to_planes(m, x, memory + at * of_x + beside);
-            to_rows(m, y, small + at * of_y + beside, width);
+    const long large_image = m->channels * m->height * m->width, small_image = m->filters * m->rows * m->columns;
+    for (long n = 0; n < m->images; n += PAIRED * m->chunk * m->together) {
+        const long left = less(PAIRED * m->chunk * m->together, m->images - n), stacks = (left + PAIRED - 1) / PAIRED;
+        const long count = (stacks + m->together - 1) / m->together;
+        if (stacks % m->together) memset(small + (count - 1) * of_y, 0, of_y * sizeof(T)); /* images of before */
+        for (long i = 0; i < stacks; i++, x += PAIRED * large_image, y += PAIRED * small_image) {
+            const long at = i / m->together, across = i % m->together * m->apart;
+            const int alone = PAIRED * i + 1 >= left;
+            to_planes(m, x, alone ? 0 : x + large_image, 1, memory + at * of_x + across);
+            to_rows(m, y, alone ? 0 : y + small_image, 1, small + at * of_y + across, width);
         }
         for (long o = 0; o < m->filters; o += WEIGHT_ROWS)
             for (long c = 0; c < m->channels; c++)

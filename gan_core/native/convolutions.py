@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, fields
 
-from gan_core.native.products import TYPES, WIDTH
+from gan_core.native.products import NUMBERS, PAIRS, TYPES, WIDTH, Factors
 
 LARGEST_KERNEL = 8
 LARGEST_CONVOLUTION = 450_000_000  # multiply-adds of one that is made here; a library is faster beyond
@@ -116,14 +116,18 @@ _NAMES = [*(field.name for field in fields(Geometry)), *Geometry(*[1] * len(fiel
 MAP = f"typedef struct {{ long {', '.join(_NAMES)}; }} Map;\n"
 
 
-def convolutions_text(header: str) -> str:
-    """The C of `convolve`, `convolve_transposed` and `convolution_weight`. header: `convolutions.h`."""
+def convolutions_text(header: str, rounding: str = "") -> str:
+    """The C of `convolve`, `convolve_transposed` and `convolution_weight`. header: `convolutions.h`; rounding:
+    `rounding.h` where their factors are rounded to bfloat16, in float32 alone.
+    """
+    factors, paired = (PAIRS, 2) if rounding else (NUMBERS, 1)
     tiles = [(rows, vectors) for rows, widest in WIDEST.items() for vectors in range(1, widest + 1)]
     weights = [(rows, taps) for rows in range(1, WEIGHT_ROWS + 1) for taps in range(1, WEIGHT_TAPS + 1)]
     pixels = "long groups, long taps, const long *places, const T *a, const T *b, long group, T *c, long cm"
     maps = "long images, long vectors, const T *y, long ym, long yn, const T *x, long xn, const long *places"
     maps += ", T *w, long wm"
     defined = (
+        ("PAIRED", paired),
         ("PANEL", PANEL),
         ("LARGEST_KERNEL", LARGEST_KERNEL),
         ("WEIGHT_ROWS", WEIGHT_ROWS),
@@ -131,16 +135,17 @@ def convolutions_text(header: str) -> str:
     )
     parts = [
         TYPES,
+        rounding,
         SUMS,
         *(f"#define {name} {value}" for name, value in defined),
         f"static const long WIDEST[] = {{0, {', '.join(map(str, WIDEST.values()))}}};",
-        *(f"static void pixels_{r}_{v}({pixels}) {{\n{_pixel_tile(r, v)}\n}}" for r, v in tiles),
+        *(f"static void pixels_{r}_{v}({pixels}) {{\n{_pixel_tile(r, v, factors)}\n}}" for r, v in tiles),
         f"static void pixel_tile(long rows, long vectors, {pixels}) {{",
         "switch (32 * vectors + rows) {",
         *(f"case {32 * v + r}: pixels_{r}_{v}(groups, taps, places, a, b, group, c, cm); break;" for r, v in tiles),
         "}",
         "}",
-        *(f"static void weights_{r}_{t}({maps}) {{\n{_weight_tile(r, t)}\n}}" for r, t in weights),
+        *(f"static void weights_{r}_{t}({maps}) {{\n{_weight_tile(r, t, factors)}\n}}" for r, t in weights),
         f"static void weight_tile(long rows, long taps, {maps}) {{",
         "switch (32 * taps + rows) {",
         *(
@@ -154,22 +159,23 @@ def convolutions_text(header: str) -> str:
     return "\n".join(parts)
 
 
-def _pixel_tile(rows: int, vectors: int) -> str:
+def _pixel_tile(rows: int, vectors: int, factors: Factors) -> str:
     """Sums of so many rows and vectors of pixels, over the taps in all groups of planes."""
     sums = [(r, v) for r in range(rows) for v in range(vectors)]
     lines = ["wide " + ", ".join(f"s{r}_{v} = {{0}}" for r, v in sums) + ";"]
     lines += ["for (long g = 0; g < groups; g++, b += group)", f"for (long t = 0; t < taps; t++, a += {rows}) {{"]
     lines += ["const T *pixels = b + places[t];"]
-    lines += [f"const wide b{v} = *(const wide_loose *)(pixels + {v * WIDTH});" for v in range(vectors)]
+    for v in range(vectors):
+        lines += [f"const {factors.sixteen} b{v} = {factors.read_sixteen.format(f'pixels + {v * WIDTH}')};"]
     for r in range(rows):
-        lines += [f"const T a{r} = a[{r}];"]
-        lines += [f"s{r}_{v} += a{r} * b{v};" for v in range(vectors)]
+        lines += [f"const {factors.one} a{r} = {factors.read_one.format(f'a[{r}]')};"]
+        lines += [factors.add.format(f"s{r}_{v}", f"a{r}", f"b{v}") for v in range(vectors)]
     lines += ["}"]
     lines += [f"*(wide_loose *)(c + {r} * cm + {v * WIDTH}) = s{r}_{v};" for r, v in sums]
     return "\n".join(lines)
 
 
-def _weight_tile(rows: int, taps: int) -> str:
+def _weight_tile(rows: int, taps: int, factors: Factors) -> str:
     """Sums of so many filters and taps, over all pixels of all images, sixteen at a time."""
     sums = [(r, t) for r in range(rows) for t in range(taps)]
     lines = ["wide nothing = {0}, " + ", ".join(f"s{r}_{t} = {{0}}" for r, t in sums) + ";"]
@@ -177,10 +183,11 @@ def _weight_tile(rows: int, taps: int) -> str:
         "for (long n = 0; n < images; n++, y += yn, x += xn)",
         f"for (long v = 0; v < {WIDTH} * vectors; v += {WIDTH}) {{",
     ]
-    lines += [f"const wide x{t} = *(const wide_loose *)(x + places[{t}] + v);" for t in range(taps)]
+    for t in range(taps):
+        lines += [f"const {factors.sixteen} x{t} = {factors.read_sixteen.format(f'x + places[{t}] + v')};"]
     for r in range(rows):
-        lines += [f"const wide y{r} = *(const wide_loose *)(y + {r} * ym + v);"]
-        lines += [f"s{r}_{t} += y{r} * x{t};" for t in range(taps)]
+        lines += [f"const {factors.sixteen} y{r} = {factors.read_sixteen.format(f'y + {r} * ym + v')};"]
+        lines += [factors.add.format(f"s{r}_{t}", f"y{r}", f"x{t}") for t in range(taps)]
     lines += ["}"]
     names = [f"s{r}_{t}" for r, t in sums] + ["nothing"] * (16 - len(sums))
     for half in (8, 4, 2, 1):

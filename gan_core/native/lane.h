@@ -5,13 +5,15 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* Products of matrices, of `products.h`: rows, columns, inner; a and b with their strides; the result, by rows. */
-void (*product)(long, long, long, const T *, long, long, const T *, long, long, T *, T *);
+/* Products of matrices, of `products.h`: rows, columns, inner; a and b with their strides; the result, by rows; memory.
+   What is rounded is of factors in bfloat16. */
+typedef void Product(long, long, long, const T *, long, long, const T *, long, long, T *, T *);
+Product *product, *rounded_product;
 
 /* Convolutions and their derivatives, of `convolutions.h`: the maps' sizes, two tensors, the result, and memory. */
-void (*convolve)(const Map *, const T *, const T *, T *, T *);
-void (*convolve_transposed)(const Map *, const T *, const T *, T *, T *);
-void (*convolution_weight)(const Map *, const T *, const T *, T *, T *);
+typedef void Convolution(const Map *, const T *, const T *, T *, T *);
+Convolution *convolve, *convolve_transposed, *convolution_weight;
+Convolution *rounded_convolve, *rounded_convolve_transposed, *rounded_convolution_weight;
 
 INLINE T maximum_of(T a, T b) { return a > b || a != a ? a : b; } /* NaN, where either is */
 

@@ -1,19 +1,17 @@
 """C text -> a function in this process, by the machine's C compiler; libraries are kept between runs."""
 
 import ctypes
+import re
 from collections.abc import Sequence
 from functools import cache
 
 import torch
 from torch import Tensor
 
-from gan_core.lanes import in_full_precision
 from gan_core.native.assembly import NativeSource, text_of
 from gan_core.native.compiler import (
-    CONVOLUTIONS,
     DOUBLE,
-    PRODUCT,
-    ROUNDED,
+    MULTIPLYING,
     SINGLE,
     library_file,
     multiplying_text,
@@ -78,21 +76,12 @@ class NativeProgram:
         self._function(ctypes.c_long(self._lanes), goes, *given, self._memory.pointer)
 
 
-def native_function(text: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
-    """The function `program` of a text over `lane.h`, with T for numbers of this type; its products are made in the
-    precision that is set now. Raises NoCompiler.
-    """
-    multiplies = f"{PRODUCT}(" in text
-    return _program(text, dtype, multiplies and dtype == torch.float32 and not in_full_precision())
-
-
 @cache
-def _program(text: str, dtype: torch.dtype, rounds: bool) -> "ctypes._NamedFuncPointer":
-    product = ROUNDED if rounds else PRODUCT
-    renamed = f"#define {PRODUCT} {ROUNDED}\n" if rounds else ""  # a library of its own, for it holds the pointer
-    library = _library(renamed + over_lane_header(text), dtype)
-    for name in (product, *CONVOLUTIONS):
-        if f"{PRODUCT if name == product else name}(" in text:
+def native_function(text: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
+    """The function `program` of a text over `lane.h`, with T for numbers of this type. Raises NoCompiler."""
+    library = _library(over_lane_header(text), dtype)
+    for name in MULTIPLYING:
+        if re.search(rf"\b{name}\(", text):
             ctypes.c_void_p.in_dll(library, name).value = _multiplying(name, dtype)
     return library.program
 

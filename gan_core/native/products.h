@@ -1,5 +1,5 @@
-/* Products of a lane's matrices: tiles of the result in registers, over the whole of the inner axis. The type T and the
-   tiles, `tile(rows, vectors, ...)`, are written before (gan_core/native/products.py). */
+/* Products of a lane's matrices: tiles of the result in registers, over the whole of the inner axis. The type T and
+   `multiply` are written before (gan_core/native/products.py). */
 
 /* b [k, n] with any strides -> out [k, width], zeros behind n */
 INLINE void pack(T *out, int width, const T *b, long bk, long bn, int k, int n) {
@@ -61,12 +61,5 @@ void product(long rows, long columns, long inner, const T *a, long am, long ak, 
         b = packed;
         bk = width;
     }
-    for (long j = 0; j < columns; j += 16 * VECTORS) {
-        const long left = columns - j, vectors = left < 16 * VECTORS ? (left + 15) / 16 : VECTORS;
-        const long tail = left < 16 * VECTORS ? left - 16 * (vectors - 1) : 16; /* columns in the last vector */
-        for (long i = 0; i < rows; i += TALLEST[vectors]) {
-            const long height = rows - i < TALLEST[vectors] ? rows - i : TALLEST[vectors];
-            tile(height, vectors, inner, a + i * am, am, ak, b + j, bk, c + i * columns + j, columns, tail);
-        }
-    }
+    multiply(rows, columns, inner, a, am, ak, b, bk, c);
 }

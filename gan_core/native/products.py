@@ -23,31 +23,40 @@ typedef T wide __attribute__((vector_size(16 * sizeof(T)))); /* sixteen numbers:
 typedef T wide_loose __attribute__((vector_size(16 * sizeof(T)), aligned(sizeof(T)), may_alias));
 typedef T loose __attribute__((vector_size(64), aligned(sizeof(T)), may_alias)); /* a vector anywhere in memory */
 """
+MULTIPLY = """
+/* a [rows, inner] with these strides @ b [inner, columns], by rows of whole vectors -> c by rows */
+INLINE void multiply(long rows, long columns, long inner, const T *a, long am, long ak, const T *b, long bk, T *c) {
+    for (long j = 0; j < columns; j += 16 * VECTORS) {
+        const long left = columns - j, vectors = left < 16 * VECTORS ? (left + 15) / 16 : VECTORS;
+        const long tail = left < 16 * VECTORS ? left - 16 * (vectors - 1) : 16; /* columns in the last vector */
+        for (long i = 0; i < rows; i += TALLEST[vectors]) {
+            const long height = rows - i < TALLEST[vectors] ? rows - i : TALLEST[vectors];
+            tile(height, vectors, inner, a + i * am, am, ak, b + j, bk, c + i * columns + j, columns, tail);
+        }
+    }
+}
+"""
 
 
 @dataclass(frozen=True)
 class Factors:
-    """How a tile reads its factors: number is the type of what an inner step takes of a row; vector, repeated and
-    added are the C of sixteen columns' type, of one row's factor and of a sum.
+    """What tiles are written with, in C: the types of a factor that is one and of sixteen that follow each other; how
+    each is read from memory; and how their product is added to sixteen sums.
     """
 
-    name: str
-    number: str
-    vector: str
-    read: str
-    row: str
-    repeated: str
-    added: str
+    one: str
+    sixteen: str
+    read_one: str
+    read_sixteen: str
+    add: str
 
 
-PLAIN = Factors("tile", "T", "wide", "*(const wide_loose *)({})", "T", "{}", "{0} += {1} * {2};")
-ROUNDED = Factors(
-    "rounded_tile",
-    "unsigned",
+NUMBERS = Factors("T", "wide", "{}", "*(const wide_loose *)({})", "{0} += {1} * {2};")
+PAIRS = Factors(
     "__m512bh",
+    "__m512bh",
+    "(__m512bh)_mm512_set1_epi32(*(const pair *)&{})",
     "(__m512bh)_mm512_loadu_si512({})",
-    "__m512bh",
-    "(__m512bh)_mm512_set1_epi32({})",
     "{0} = (wide)_mm512_dpbf16_ps((__m512){0}, {1}, {2});",
 )
 
@@ -60,26 +69,24 @@ def packed_numbers(rows: int, inner: int, columns: int) -> int:
 
 def products_text(header: str) -> str:
     """The C of `product`. header: `products.h`."""
-    return "\n".join([TYPES, *_tiles(PLAIN), f"#define VECTORS {max(TALLEST)}", _TALLEST, header])
+    return "\n".join([TYPES, *_tiles(NUMBERS), MULTIPLY, header])
 
 
-def rounded_products_text(header: str, rounded: str) -> str:
-    """The C of `rounded_product`, for float32. header, rounded: `products.h`, `rounded.h`."""
-    return "\n".join([products_text(header), rounded, *_tiles(ROUNDED)])
-
-
-_TALLEST = f"static const long TALLEST[] = {{0, {', '.join(map(str, TALLEST.values()))}}};"
+def rounded_products_text(rounding: str, header: str) -> str:
+    """The C of `rounded_product`, for float32. rounding, header: `rounding.h`, `rounded_products.h`."""
+    return "\n".join([TYPES, rounding, *_tiles(PAIRS), MULTIPLY, header])
 
 
 def _tiles(factors: Factors) -> list[str]:
     """A tile's function of every size, and one that calls them."""
-    number, name = factors.number, factors.name
     tiles = [(rows, vectors) for vectors, tallest in TALLEST.items() for rows in range(1, tallest + 1)]
-    cases = [f"case {32 * v + r}: {name}_{r}_{v}(inner, a, am, ak, b, bk, c, cm, tail); break;" for r, v in tiles]
-    given = f"long inner, const {number} *a, long am, long ak, const {number} *b, long bk, T *c, long cm, long tail"
+    cases = [f"case {32 * v + r}: tile_{r}_{v}(inner, a, am, ak, b, bk, c, cm, tail); break;" for r, v in tiles]
+    given = "long inner, const T *a, long am, long ak, const T *b, long bk, T *c, long cm, long tail"
     return [
-        *(f"static void {name}_{r}_{v}({given}) {{\n{_tile(r, v, factors)}\n}}" for r, v in tiles),
-        f"static void {name}(long rows, long vectors, {given}) {{",
+        *(f"static void tile_{r}_{v}({given}) {{\n{_tile(r, v, factors)}\n}}" for r, v in tiles),
+        f"#define VECTORS {max(TALLEST)}",
+        f"static const long TALLEST[] = {{0, {', '.join(map(str, TALLEST.values()))}}};",
+        f"static void tile(long rows, long vectors, {given}) {{",
         "switch (32 * vectors + rows) {",
         *cases,
         "}",
@@ -91,10 +98,11 @@ def _tile(rows: int, vectors: int, factors: Factors) -> str:
     places = [(r, v) for r in range(rows) for v in range(vectors)]
     lines = ["wide " + ", ".join(f"s{r}_{v} = {{0}}" for r, v in places) + ";"]
     lines += ["for (long k = 0; k < inner; k++, a += ak, b += bk) {"]
-    lines += [f"const {factors.vector} b{v} = {factors.read.format(f'b + {v * WIDTH}')};" for v in range(vectors)]
+    for v in range(vectors):
+        lines += [f"const {factors.sixteen} b{v} = {factors.read_sixteen.format(f'b + {v * WIDTH}')};"]
     for r in range(rows):
-        lines += [f"const {factors.row} a{r} = {factors.repeated.format(f'a[{r} * am]')};"]
-        lines += [factors.added.format(f"s{r}_{v}", f"a{r}", f"b{v}") for v in range(vectors)]
+        lines += [f"const {factors.one} a{r} = {factors.read_one.format(f'a[{r} * am]')};"]
+        lines += [factors.add.format(f"s{r}_{v}", f"a{r}", f"b{v}") for v in range(vectors)]
     lines += ["}"]
     for r, v in places:
         to = f"c + {r} * cm + {v * WIDTH}"

@@ -18,24 +18,25 @@ from torch import Tensor, fx
 from torch.utils._pytree import tree_map_only
 
 from gan_core.native.assembly import NativeSource, assembled
-from gan_core.native.convolution_calls import CONVOLUTIONS, geometry_of
 from gan_core.native.formulas import ALLOCATIONS, COPIES, FORMULAS, PARTS, REDUCTIONS, SOFTMAX, ZEROS, NotInC
-from gan_core.native.products import LARGEST_PRODUCT, packed_numbers
+from gan_core.native.multiplying_calls import CONVOLUTIONS, geometry_of, product_of
+from gan_core.native.products import packed_numbers
 from gan_core.native.text import Loop, Operation, Place, Reduction, in_order, loop_text, number
 from gan_core.trace import form_of, is_view, owners
 
 aten = torch.ops.aten
 
 
-def native_source(graph: fx.Graph, name: str) -> NativeSource:
-    """The C of a graph that was traced on one lane, as a function of this name. Raises NotInC."""
-    return _Writer(graph).source(name)
+def native_source(graph: fx.Graph, name: str, *, rounded: bool = False) -> NativeSource:
+    """The C of a graph that was traced on one lane, by this name. rounded: in bfloat16, where large. Raises NotInC."""
+    return _Writer(graph, rounded).source(name)
 
 
 class _Writer:
-    def __init__(self, graph: fx.Graph) -> None:
+    def __init__(self, graph: fx.Graph, rounded: bool) -> None:
         self._graph = graph
         self._dtype = next(iter(graph.nodes)).meta["val"].dtype
+        self._rounded = rounded and self._dtype == torch.float32
         self._owners = owners(graph)
         self._forms: dict[fx.Node, Any] = {}  # on the meta device, at their place in their owner's memory
         self._literals: dict[fx.Node, str] = {}
@@ -279,14 +280,13 @@ class _Writer:
         values = self._in_memory(node)
         a, b = (self._forms[value] for value in values)
         rows, inner, columns = *a.shape[1:], b.shape[2]
-        if rows * inner * columns > LARGEST_PRODUCT:
-            raise NotInC(f"a product of {rows} x {inner} x {columns}")
+        called = product_of(rows, inner, columns, rounded=self._rounded)
         self._packed = max(self._packed, packed_numbers(rows, inner, columns))
         down, across = ([form.stride(axis) for form in (a, b)] for axis in (1, 2))
 
         def text(x: str, y: str, made: str) -> str:
             factors = f"{x}, {down[0]}, {across[0]}, {y}, {down[1]}, {across[1]}"
-            return f"product({rows}, {columns}, {inner}, {factors}, {made}, packed);"
+            return f"{called}({rows}, {columns}, {inner}, {factors}, {made}, packed);"
 
         self._call(node, values, text)
 
@@ -308,7 +308,8 @@ class _Writer:
         """One of three maps, of which two are given and the third is made."""
         values = self._in_memory(node)
         forms = [self._forms[value] for value in (*values, node)]
-        name, geometry = geometry_of(node.target, [tuple(form.shape) for form in forms], node.args[2:])
+        shapes = [tuple(form.shape) for form in forms]
+        name, geometry = geometry_of(node.target, shapes, node.args[2:], rounded=self._rounded)
         if not all(map(in_order, forms)):
             raise NotInC(f"{name} of what is not laid out in order")
         self._packed = max(self._packed, geometry.memory_numbers())

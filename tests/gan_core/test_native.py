@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.lanes import host_pairs, lane_matmul, matmul_precision, plain_calls
+from gan_core.lanes import host_pairs, lane_matmul, plain_calls
 from gan_core.native.library import LaneMemory, NativeProgram
 from gan_core.native.source import NotInC, native_source
 from gan_core.trace import trace
@@ -20,17 +20,21 @@ def drawn(*shape: int, seed: int = 0, dtype=torch.float64) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
-def source(function: Function, tensors: Tensors):
+def source(function: Function, tensors: Tensors, rounded: bool = False):
     with plain_calls():
-        return native_source(trace(function, {name: tensor[:1] for name, tensor in tensors.items()}), "tested")
+        graph = trace(function, {name: tensor[:1] for name, tensor in tensors.items()})
+    return native_source(graph, "tested", rounded=rounded)
 
 
-def ran(function: Function, tensors: Tensors) -> Tensors:
-    """The tensors after the function in C, and after it as it stands."""
+def ran(function: Function, tensors: Tensors, rounded: bool = False) -> Tensors:
+    """The tensors after the function in C."""
     mine = {name: tensor.clone() for name, tensor in tensors.items()}
-    program = NativeProgram(source(function, mine), "tested", list(mine.values()), LaneMemory())
+    program = NativeProgram(source(function, mine, rounded), "tested", list(mine.values()), LaneMemory())
     program()
     return mine
+
+
+in_pairs = pytest.mark.skipif(not host_pairs(), reason="this processor has no products of pairs in bfloat16")
 
 
 def assert_is_torch(function: Function, tensors: Tensors, rtol: float = 1e-13, atol: float = 1e-13) -> None:
@@ -166,14 +170,13 @@ def test_products_of_every_layout(sizes: tuple[int, int, int], turned: tuple[boo
     assert_is_product(mine, a, b)
 
 
-@pytest.mark.skipif(not host_pairs(), reason="this processor has no products of pairs in bfloat16")
+@in_pairs
 @pytest.mark.parametrize("turned", [(False, False), (True, False), (False, True), (True, True)], ids=str)
 @pytest.mark.parametrize(
     "sizes", [(17, 40, 16), (20, 33, 70), (5, 65, 130), (70, 96, 33), (97, 2, 48), (9, 784, 64)], ids=str
 )
 def test_products_in_bfloat16_of_every_layout_are_of_rounded_factors(sizes: tuple[int, int, int], turned):
-    with matmul_precision("bfloat16"):
-        mine, a, b = multiplied(sizes, turned, torch.float32)
+    mine, a, b = multiplied(sizes, turned, torch.float32, rounded=True)
     assert_is_product(mine, a.bfloat16(), b.bfloat16())
     with pytest.raises(AssertionError):
         assert_is_product(mine, a, b)
@@ -181,12 +184,16 @@ def test_products_in_bfloat16_of_every_layout_are_of_rounded_factors(sizes: tupl
 
 @pytest.mark.parametrize("sizes", [(16, 16, 16), (1, 784, 64), (128, 256, 1)], ids=str)
 def test_small_products_and_those_of_vectors_are_not_rounded_in_c_either(sizes: tuple[int, int, int]):
-    with matmul_precision("bfloat16"):
-        assert_is_product(*multiplied(sizes, (False, False), torch.float32))
-        assert_is_product(*multiplied((20, 33, 70), (False, False), torch.float64))
+    assert_is_product(*multiplied(sizes, (False, False), torch.float32, rounded=True))
 
 
-def multiplied(sizes: tuple[int, int, int], turned: tuple[bool, bool], dtype: torch.dtype) -> tuple[Tensor, ...]:
+def test_float64_is_never_rounded_in_c():
+    assert_is_product(*multiplied((20, 33, 70), (False, False), torch.float64, rounded=True))
+
+
+def multiplied(
+    sizes: tuple[int, int, int], turned: tuple[bool, bool], dtype: torch.dtype, rounded: bool = False
+) -> tuple[Tensor, ...]:
     """A product in C, [2, rows, columns], and its factors."""
     rows, inner, columns = sizes
     a = drawn(2, inner, rows, dtype=dtype).mT if turned[0] else drawn(2, rows, inner, dtype=dtype)
@@ -199,7 +206,7 @@ def multiplied(sizes: tuple[int, int, int], turned: tuple[bool, bool], dtype: to
         right = given["b"].mT if turned[1] else given["b"]
         given["out"].copy_(lane_matmul(left, right))
 
-    return ran(function, tensors)["out"], a, b
+    return ran(function, tensors, rounded)["out"], a, b
 
 
 def assert_is_product(mine: Tensor, a: Tensor, b: Tensor) -> None:
@@ -244,7 +251,36 @@ CONVOLUTIONS = {  # images, channels, height, width, filters, kernel, stride, pa
 )  # rows are copied otherwise
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_convolutions_and_their_derivatives(name: str, dtype: torch.dtype, rtol: float):
+    function, tensors = convolving(name)
+    assert_is_torch(function, {of: tensor.to(dtype) for of, tensor in tensors.items()}, rtol, 10 * rtol)
+
+
+@in_pairs
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("more_channels", [4, 5])
+def test_convolutions_in_bfloat16_are_of_rounded_factors(name: str, more_channels: int):
+    function, tensors = convolving(name, more_channels)
+    mine = ran(function, {of: tensor.float() for of, tensor in tensors.items()}, rounded=True)
+    rounded = {of: tensor.float().bfloat16().double() for of, tensor in tensors.items()}
+    function(rounded)
+    function(tensors)
+    for of in "abc":
+        scale = rounded[of].abs().max()
+        torch.testing.assert_close(mine[of].double(), rounded[of], rtol=0, atol=float(2e-6 * scale))
+        assert (mine[of] - tensors[of]).abs().max() > 2e-4 * scale
+
+
+def test_convolutions_of_few_channels_are_not_rounded():
+    function, tensors = convolving("of long rows")
+    single = {of: tensor.float() for of, tensor in tensors.items()}
+    mine, plain = ran(function, single, rounded=True), ran(function, single)
+    assert all(torch.equal(mine[of], plain[of]) for of in "abc")
+
+
+def convolving(name: str, more_channels: int = 0) -> tuple[Function, Tensors]:
+    """All three maps of one of CONVOLUTIONS, into `a`, `b` and `c`, and what they are of."""
     images, channels, height, width, filters, kernel, stride, padding = CONVOLUTIONS[name]
+    channels += more_channels
     rows, columns = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
     large, small = drawn(2, images, channels, height, width), drawn(2, images, filters, rows, columns, seed=1)
     weight = drawn(2, filters, channels, kernel, kernel, seed=2)
@@ -256,5 +292,4 @@ def test_convolutions_and_their_derivatives(name: str, dtype: torch.dtype, rtol:
         t["c"].copy_(ours.convolution_weight(t["large"], t["small"], kernel, stride, padding))
 
     made = {"a": torch.zeros_like(small), "b": torch.zeros_like(large), "c": torch.zeros_like(weight)}
-    tensors = {"large": large, "small": small, "weight": weight, **made}
-    assert_is_torch(function, {of: tensor.to(dtype) for of, tensor in tensors.items()}, rtol, 10 * rtol)
+    return function, {"large": large, "small": small, "weight": weight, **made}

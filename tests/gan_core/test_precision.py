@@ -193,7 +193,8 @@ def test_a_replay_in_bfloat16_equals_the_step_that_it_was_traced_from(case, few)
 @pytest.mark.parametrize("case", ["mlp wide minimax", "mlp"])
 def test_what_is_compiled_rounds_what_the_step_as_it_stands_rounds(case, few):
     """A sum that ends a bit apart may round to another factor next: beside what rounding at all changes, little."""
-    configs, dataset = configs_of(case)[:2], few("digits")
+    configs = configs_of(case)[:2]
+    dataset = few(configs[0].structure.dataset)
     weights: dict[tuple[Precision, Execution], Tensor] = {}
     ways: list[tuple[Precision, Execution]] = [("float32", "eager"), ("bfloat16", "eager"), ("bfloat16", "compiled")]
     for precision, execution in ways:
@@ -204,6 +205,13 @@ def test_what_is_compiled_rounds_what_the_step_as_it_stands_rounds(case, few):
     eager = weights["bfloat16", "eager"]
     rounding = (eager - weights["float32", "eager"]).norm()
     assert (eager - weights["bfloat16", "compiled"]).norm() < 0.1 * rounding
+
+
+@pytest.mark.skipif(not host_pairs(), reason="bfloat16 is not compiled on this processor")
+def test_convolutional_networks_are_compiled_in_bfloat16_too(few):
+    configs = configs_of("dcgan")[:1]
+    array = after_steps(configs, few(configs[0].structure.dataset), "compiled")
+    assert all(chunk._compiled for chunk in array._chunks)
 
 
 @rounds_here
