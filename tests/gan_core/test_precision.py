@@ -165,8 +165,13 @@ def after_steps(configs: list[GanConfig], dataset: Dataset, execution: Execution
     return array
 
 
-@pytest.mark.parametrize("execution", ["eager", "compiled"])
-@pytest.mark.parametrize("case", ["gaussian", "mlp wide minimax", "mlp", "cgan", "dcgan"])
+@pytest.mark.parametrize(
+    ("case", "execution"),
+    [
+        *((case, "eager") for case in ("gaussian", "mlp wide minimax", "mlp", "cgan", "dcgan")),
+        *((case, "compiled") for case in ("mlp wide minimax", "mlp", "dcgan")),
+    ],
+)
 def test_a_lane_in_bfloat16_has_the_same_bits_alone_in_chunks_and_in_any_place(case, execution: Execution, few):
     configs = configs_of(case)
     dataset = few(configs[0].structure.dataset)
