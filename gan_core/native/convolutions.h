@@ -24,27 +24,25 @@ INLINE long less(long a, long b) { return a < b ? a : b; }
 
 /* Rows of few pixels: as they are, every second one read, every second one written. */
 #if defined(SINGLE) && defined(__AVX512F__)
-#include <immintrin.h>
-INLINE __mmask16 first(long count) { return count < 16 ? (1u << count) - 1 : 0xffff; }
 INLINE void copy_row(T *to, const T *from, long count) {
     for (; count > 0; count -= 16, to += 16, from += 16)
-        _mm512_mask_storeu_ps(to, first(count), _mm512_maskz_loadu_ps(first(count), from));
+        _mm512_mask_storeu_ps(to, up_to(count), _mm512_maskz_loadu_ps(up_to(count), from));
 }
 INLINE void take_second(T *to, const T *from, long count) {
     const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     for (; count > 0; count -= 16, to += 16, from += 32) {
         const long read = 2 * less(count, 16) - 1;
-        const __m512 low = _mm512_maskz_loadu_ps(first(read), from);
-        const __m512 high = read > 16 ? _mm512_maskz_loadu_ps(first(read - 16), from + 16) : low;
-        _mm512_mask_storeu_ps(to, first(count), _mm512_permutex2var_ps(low, even, high));
+        const __m512 low = _mm512_maskz_loadu_ps(up_to(read), from);
+        const __m512 high = read > 16 ? _mm512_maskz_loadu_ps(up_to(read - 16), from + 16) : low;
+        _mm512_mask_storeu_ps(to, up_to(count), _mm512_permutex2var_ps(low, even, high));
     }
 }
 INLINE void put_second(T *to, const T *from, long count) {
     const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
     for (; count > 0; count -= 8, to += 16, from += 8) {
         const long n = less(count, 8);
-        const __m512 read = _mm512_maskz_loadu_ps(first(n), from);
-        _mm512_mask_storeu_ps(to, 0x5555 & first(2 * n), _mm512_permutexvar_ps(twice, read));
+        const __m512 read = _mm512_maskz_loadu_ps(up_to(n), from);
+        _mm512_mask_storeu_ps(to, 0x5555 & up_to(2 * n), _mm512_permutexvar_ps(twice, read));
     }
 }
 #else

@@ -22,6 +22,11 @@ typedef T vec __attribute__((vector_size(64)));
 typedef T wide __attribute__((vector_size(16 * sizeof(T)))); /* sixteen numbers: a column of a tile */
 typedef T wide_loose __attribute__((vector_size(16 * sizeof(T)), aligned(sizeof(T)), may_alias));
 typedef T loose __attribute__((vector_size(64), aligned(sizeof(T)), may_alias)); /* a vector anywhere in memory */
+#if defined(SINGLE) && defined(__AVX512F__)
+#include <immintrin.h>
+/* the first of sixteen numbers */
+INLINE __mmask16 up_to(long count) { return count >= 16 ? 0xffff : count > 0 ? (1u << count) - 1 : 0; }
+#endif
 """
 MULTIPLY = """
 /* a [rows, inner] with these strides @ b [inner, columns], by rows of whole vectors -> c by rows */

@@ -1,12 +1,8 @@
 /* Factors that are rounded to bfloat16, two in the place of a number: a pair, the first in the lower half. AVX512-BF16
    multiplies sixteen pairs by sixteen, and adds both products of each to a sum in float32. */
 
-#include <immintrin.h>
-
 typedef unsigned pair __attribute__((may_alias));
 typedef unsigned pairs __attribute__((vector_size(64)));
-
-INLINE __mmask16 up_to(long count) { return count >= 16 ? 0xffff : count > 0 ? (1u << count) - 1 : 0; }
 
 /* up to sixteen numbers of x, every step-th, zeros behind */
 INLINE __m512 some(const float *x, long step, long count) {
