@@ -6,7 +6,8 @@ shapes, so only lanes of equal structure share an array; a *lane* field is one n
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal
 
 from gan_core.combinations import BATCH_NORM_DISCRIMINATORS, BATCH_NORM_GENERATORS, check_lane, check_structure
@@ -128,12 +129,7 @@ class GanConfig:
 
     def flatten(self) -> dict[str, Any]:
         """Dotted name -> plain value, in the order of the fields; `GanConfig.unflatten` is its inverse."""
-        return {
-            **{f"structure.{name}": value for name, value in asdict(self.structure).items()},
-            **{f"lane.{name}": value for name, value in asdict(self.lane).items()},
-            "seed": self.seed,
-            "data_seed": self.data_seed,
-        }
+        return {name: attrgetter(name)(self) for name in HYPERPARAMETERS}
 
     @classmethod
     def unflatten(cls, values: Mapping[str, Any]) -> "GanConfig":

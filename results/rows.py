@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
+from sys import intern
 from typing import Any
 
 GROUPS = ("fidelity", "health")  # numbers, in columns that carry their group's name before a dot
@@ -90,7 +91,7 @@ class ResultRow:
             if group in groups:
                 groups[group][key] = value
             elif name not in names:
-                rest[name] = value
+                rest[intern(name)] = value
         plain = {f.name: values[f.name] for f in own if f.default is MISSING or f.name in values}
         return cls(**{**plain, **groups, "outcome": Outcome(values["outcome"]), "hyperparameters": rest})
 

@@ -142,6 +142,13 @@ class ResultsTable:
         search = dict(zip(trials["trial"].tolist(), trials["score"].tolist(), strict=True))
         return confirmations(replicate_scores(self.frame), search)
 
+    def records(self, trials: pd.DataFrame) -> list[dict[str, Any]]:
+        """Rows of `trials` as JSON has them: None for what is missing or infinite. Where finalists are confirmed, a row
+        has what `confirmed` says of it under that name, None for the others.
+        """
+        found, confirmed = _plain(trials), {row["trial"]: row for row in _plain(self.confirmed)}
+        return [{**row, "confirmed": confirmed.get(row["trial"])} for row in found] if confirmed else found
+
     def winner(self) -> pd.Series | None:
         """The first row of `confirmed`, or None where there is none, or most of each finalist's replicates failed."""
         rows = self.confirmed
@@ -159,6 +166,12 @@ class ResultsTable:
 def _contends(trials: pd.DataFrame) -> Any:
     """Which rows may be best, bool [n]."""
     return ~trials["outcome"].isin(DEAD) & trials["score"].notna()
+
+
+def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain values, None for what is missing or infinite."""
+    known = frame.notna() & ~frame.isin([np.inf, -np.inf])
+    return [{str(k): v for k, v in row.items()} for row in frame.astype(object).where(known, None).to_dict("records")]
 
 
 def _with_numbers(frame: pd.DataFrame) -> pd.DataFrame:

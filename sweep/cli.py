@@ -85,8 +85,7 @@ def results(options: argparse.Namespace) -> int:
             raise InputError(f"cannot write {options.csv}: {error.strerror or error}") from error
         print(f"{len(table.frame)} rows in {options.csv}")
     elif options.json:
-        plain = trials.astype(object).where(trials.notna(), None).to_dict("records")
-        print(json.dumps(plain, indent=1))
+        print(json.dumps(table.records(trials), indent=1))
     else:
         print(trials_text(table, trials, reasons=True, width=_width()))
         if found := confirmation_text(table, _width()):
@@ -300,7 +299,9 @@ def _parser() -> argparse.ArgumentParser:
     part.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
     part.add_argument("--top", type=_whole(1), metavar="N", help="only the best N trials")
     part.add_argument("--csv", type=Path, metavar="FILE", help="write every row (each trial at each rung) instead")
-    part.add_argument("--json", action="store_true", help="print the trials as JSON records")
+    part.add_argument(
+        "--json", action="store_true", help="print the trials as JSON records, a finalist's with its confirmation"
+    )
 
     part = add("export", export, "Write a trial's configuration as a YAML file that trains.")
     part.add_argument("run", type=Path, metavar="RUN", help="a run's folder")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from gan_core.config import GanConfig
 from gan_core.reports import Death
@@ -62,7 +63,8 @@ class Standings:
                 )
             mine = self.rows[run]
             before = mine[-1].images_seen if mine else 0
-            mine.append(row)
+            same = bool(mine) and mine[-1].hyperparameters == row.hyperparameters  # forty names and values: kept once
+            mine.append(replace(row, hyperparameters=mine[-1].hyperparameters) if same else row)
             self.note_time(row.elapsed_seconds)
             self.device_seconds += row.seconds
             self.images += row.images_seen - before

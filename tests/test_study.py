@@ -20,7 +20,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from gan_core.config import GanConfig
+from gan_core.config import HYPERPARAMETERS, GanConfig
 from gan_core.reports import Death, FidelityReport, LaneReport
 from results.rows import Outcome
 from results.store import JsonLines, ResultsError
@@ -28,6 +28,7 @@ from sweep.cohort import CohortRun
 from sweep.proposals import STUDY_NAME
 from sweep.seeds import derived_seed
 from sweep.spec import SweepSpec
+from sweep.standings import Standings
 from sweep.study import LaneStudy
 
 pytestmark = pytest.mark.usefixtures("unsynced")
@@ -375,6 +376,17 @@ def test_a_trials_seed_depends_on_the_sweeps_seed_and_its_number_alone():
     assert len(set(seeds.values())) == 1000
     assert all(0 <= value < 2**31 for value in seeds.values())
     assert derived_seed(0, "trial", 3) == seeds[0, 3] != derived_seed(0, "sampler", 3)
+
+
+def test_in_memory_a_trials_rows_share_what_does_not_change_and_all_rows_the_names(finished):
+    """Live and read back: else a row has forty names and values of its own, and a long sweep's study grows by them."""
+    rows = Standings.load(curve_spec(**LARGE), finished).rows
+    assert {len({id(row.hyperparameters) for row in run}) for run in rows.values()} == {1}
+    assert len({id(name) for run in rows.values() for row in run for name in row.hyperparameters}) == len(
+        HYPERPARAMETERS
+    )
+    other = GanConfig(seed=3).flatten()
+    assert {id(name) for name in other} == {id(name) for name in HYPERPARAMETERS}
 
 
 def test_a_snapshot_counts_trials_images_and_the_best(tmp_path):
