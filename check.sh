@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change lands: installs what it needs, then lint, format, types and tests.
-# Runs in the active virtual environment, or makes .venv beside this file.
+# Runs in the active virtual environment, or makes .venv beside this file. Of three processes of tests one mostly waits for Ray.
 set -euo pipefail
 cd "$(dirname "$0")"
 if [ -z "${VIRTUAL_ENV:-}" ]; then
@@ -12,4 +12,4 @@ python -m pip install --quiet ".[test]"
 ruff check .
 ruff format --check .
 pyright --pythonpath "$(command -v python)"
-python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder "$@"
+python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder "$@"

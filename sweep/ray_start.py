@@ -148,7 +148,9 @@ def _head_of(temporary: str | None) -> tuple[str, int] | None:
 
 
 def _prepare_local_environment() -> None:
-    """Keeps a local cluster to this machine and this user: loopback, a token of its own, nothing in ~/.ray."""
+    """Keeps a local cluster to this machine and this user: loopback, a token of its own, nothing in ~/.ray. And gives
+    its processes the driver's priority, from which Ray's default, 15 below, starves them beside any other busy one.
+    """
     if "ray" in sys.modules and os.environ.get(LOOPBACK_VARIABLE) != "0":
         warnings.warn(
             "ray was imported before the sweep started, so its local cluster listens beyond loopback (behind a "
@@ -157,6 +159,7 @@ def _prepare_local_environment() -> None:
         )
     os.environ[LOOPBACK_VARIABLE] = "0"
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.pop("RAY_ADDRESS", None)
     logging.getLogger("ray").setLevel(logging.ERROR)
 

@@ -13,11 +13,7 @@ from tiny_runs import TINY, Answer, settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it when a test first imports it; so do its subprocesses
 
 
-# Start processes of their own, Ray's among them, of which there is to be one tree at a time.
-IN_TURN = (
-    *("test_kills", "test_ray_runner", "test_disk", "test_cli", "test_examples", "test_bad_input"),
-    "test_benchmarks_stock",
-)
+IN_TURN = ("test_kills", "test_ray_runner", "test_disk")  # they start Ray, of which there is to be one tree at a time
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
@@ -33,14 +29,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No file of the user's is read or written; the digits classifier is trained once for all tests. Ctrl-C works in
-    what tests start, also where the suite itself was started in the background, deaf to it.
+    """No file of the user's is read or written; the digits classifier is trained once for all tests, and a library in C
+    made once, in whichever of pytest's processes. Ctrl-C works in what tests start, also where the suite itself was
+    started in the background, deaf to it.
     """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("GAN_SWEEP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("GAN_SWEEP_CACHE", str(shared / "cache"))
         patch.delenv("XDG_CACHE_HOME", raising=False)
         yield
 

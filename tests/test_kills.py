@@ -18,7 +18,7 @@ def check_nothing_is_lost(folder: Path, each: int) -> None:
     assert (record.redone, record.twice, record.broken) == (0, 0, [])
     ended = [end for end in record.ends if end.kind in ("owner", "head")]
     assert len(ended) == 2 * each
-    assert [end.said for end in ended if len(end.said) != 1 or "Traceback" in end.said[0]] == []
+    assert [end for end in ended if len(end.said) != 1 or "Traceback" in end.said[0]] == []
     assert {end.code for end in ended} == {2}
 
 

@@ -1,6 +1,7 @@
 """Arrays with their scorers: what a report holds, how lanes die and leave, what a process is made from."""
 
 import math
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import is_dataclass, replace
@@ -310,7 +311,11 @@ def tensors_in(value: object, name: str = "") -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("name", "fewest"), [("digits", 10), ("gaussian", 5), ("ring", 5)])
-def test_what_samples_are_compared_with_does_not_depend_on_the_callers_threads(name, fewest):
+def test_what_samples_are_compared_with_does_not_depend_on_the_callers_threads(name, fewest, tmp_path, monkeypatch):
+    if cache_folder().exists():
+        shutil.copytree(cache_folder(), tmp_path, dirs_exist_ok=True)  # other tests read what is removed here
+    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path))
+
     def known(threads: int) -> dict[str, bytes]:
         for kept in cache_folder().glob("reference-*.safetensors"):
             kept.unlink()  # so that it is computed again
