@@ -228,7 +228,9 @@ def _status(pid: int) -> str:
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads Linux's /proc")
 def test_an_interrupted_sweep_listens_on_loopback_alone_ends_with_130_and_resumes_to_the_undisturbed_table(tmp_path):
-    """With one slot, the same table as never disturbed. Its processes have the priority of the command."""
+    """SIGINT, then SIGKILL of the driver, then to the end: with one slot, the same table as never disturbed. Its
+    processes have the priority of the command.
+    """
     sizes = ["ladder.rungs_images=[2048, 8192, 24576]", "lanes_per_cohort=2", "trials=8"]
     cores = len(os.sched_getaffinity(0))
     spec = tiny_spec(*sizes, f"resources.cpus_per_cohort={cores}")
@@ -256,9 +258,17 @@ def test_an_interrupted_sweep_listens_on_loopback_alone_ends_with_130_and_resume
     assert "Go on with: gan-sweep run" in said
     assert wait_for_end(family) == set()
     assert not (home / ".ray").exists()
+    before = len(JsonLines(rows).read())
 
-    second = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=200)
-    assert second.returncode == 0, second.stderr
+    second = subprocess.Popen(run, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 90
+    while len(JsonLines(rows).read()) <= before and second.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    second.kill()
+    second.wait()
+
+    third = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=200)
+    assert third.returncode == 0, third.stderr
     mine, theirs = (ResultsTable.load(p).frame.drop(columns=TIMING) for p in (undisturbed.path, out))
     assert mine.equals(theirs)
 
