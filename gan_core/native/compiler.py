@@ -17,6 +17,7 @@ from filelock import FileLock
 from gan_core.cache import writable_cache_folder
 from gan_core.native.convolutions import MAP, convolutions_text
 from gan_core.native.products import products_text, rounded_products_text
+from gan_core.native.winograd import winograd_text
 
 FLAGS = [
     "-O3",
@@ -32,7 +33,8 @@ X86_FLAGS = ["-mprefer-vector-width=512"]  # compilers take half of it by themse
 SINGLE, DOUBLE = "#define SINGLE\n#define T float\n", "#define T double\n"  # what a text begins with
 PRODUCT, CONVOLUTIONS = "product", ("convolve", "convolve_transposed", "convolution_weight")
 ROUNDED = {name: f"rounded_{name}" for name in (PRODUCT, *CONVOLUTIONS)}  # those of factors rounded to bfloat16
-MULTIPLYING = (*ROUNDED, *ROUNDED.values())
+WINOGRAD = {name: f"winograd_{name}" for name in CONVOLUTIONS}  # those with fewer multiplications, made of products
+MULTIPLYING = (*ROUNDED, *ROUNDED.values(), *WINOGRAD.values())
 
 
 class NoCompiler(Exception):
@@ -44,9 +46,11 @@ def multiplying_text(name: str) -> tuple[str, list[str]]:
     rounding that; elementwise arithmetic is rounded call by call, as torch's is: there a factor of 1 changes no bit.
     """
     if name == PRODUCT:
-        text = products_text(header("products.h"))
+        text = products_text(header("packing.h"), header("products.h"))
     elif name == ROUNDED[PRODUCT]:
         text = rounded_products_text(header("rounding.h"), header("rounded_products.h"))
+    elif name in WINOGRAD.values():
+        text = MAP + winograd_text(header("winograd.h"), header("packing.h"))
     elif name in CONVOLUTIONS:
         text = MAP + convolutions_text(header("convolutions.h"))
     else:
@@ -69,6 +73,7 @@ def make_common_libraries(*, convolutions: bool, rounded: bool) -> None:
     try:
         if rounded and "avx512_bf16" in compiler()[1]:
             names += [ROUNDED[name] for name in names]
+        names += [WINOGRAD[name] for name in names if name in WINOGRAD]
         for name in names:
             text, flags = multiplying_text(name)
             library_file(SINGLE + text, *flags)

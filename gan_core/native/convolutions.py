@@ -3,9 +3,11 @@
 from dataclasses import asdict, dataclass, fields
 
 from gan_core.native.products import NUMBERS, PAIRS, TYPES, WIDTH, Factors
+from gan_core.native.winograd import POINTS, TAPS, tiling
 
 LARGEST_KERNEL = 8
 LARGEST_CONVOLUTION = 450_000_000  # multiply-adds of one that is made here; a library is faster beyond
+FEWEST_CHANNELS, LARGEST_SHARE = 12, 0.8  # of a convolution by points, and of multiply-adds that it may still have
 PANEL = 8  # rows of a tile of pixels
 WIDEST = {rows: min(8, 24 // rows) for rows in range(1, PANEL + 1)}  # its vectors: about 24 sums
 WEIGHT_ROWS, WEIGHT_TAPS = 4, 4  # sums that a tile of weights' gradients keeps
@@ -52,6 +54,21 @@ class Geometry:
         return self.images * self.filters * self.rows * self.columns * self.channels * self.kernel**2
 
     @property
+    def by_points(self) -> bool:
+        """Whether fewer multiplications (`winograd.h`) are worth what they cost beside."""
+        if self.kernel != TAPS * self.stride:
+            return False
+        tiling = self._tiling()
+        multiply_adds = self.images * tiling["tiles_down"] * tiling["tiles_across"] * POINTS**2
+        multiply_adds *= tiling["depth"] * tiling["wide_filters"]
+        return self.channels >= FEWEST_CHANNELS and multiply_adds <= LARGEST_SHARE * self.multiply_adds
+
+    def _tiling(self) -> dict[str, int]:
+        sizes = asdict(self)
+        del sizes["padding"]
+        return tiling(**sizes)
+
+    @property
     def whole(self) -> bool:
         """Whether no pixel of the large map lies further behind the last kernel than the zeros between rows reach."""
         sides = ((self.height, self.rows), (self.width, self.columns))
@@ -71,6 +88,8 @@ class Geometry:
     def memory_numbers(self) -> int:
         """How much memory each function of C needs at most."""
         layout = self._layout()
+        if self.by_points:
+            return layout["winograd_numbers"]
         width, phase = WIDTH * layout["vectors"], _whole(layout["pitch"] * -(-self.height // self.stride))
         return max(
             layout["after_planes"] + layout["weights"] + self.filters * width,
@@ -104,6 +123,7 @@ class Geometry:
             "after_padded": after_padded,
             "weights": _whole(self.filters * self.channels * self.kernel**2),
             "after_chunk": chunk * planes * plane + behind,
+            **self._tiling(),
         }
 
     def _vectors(self, together: int) -> int:

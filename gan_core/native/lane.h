@@ -13,6 +13,7 @@ Product *product, *rounded_product;
 /* Convolutions and their derivatives, of `convolutions.h`: the maps' sizes, two tensors, the result, and memory. */
 typedef void Convolution(const Map *, const T *, const T *, T *, T *);
 Convolution *convolve, *convolve_transposed, *convolution_weight;
+Convolution *winograd_convolve, *winograd_convolve_transposed, *winograd_convolution_weight;
 Convolution *rounded_convolve, *rounded_convolve_transposed, *rounded_convolution_weight;
 
 INLINE T maximum_of(T a, T b) { return a > b || a != a ? a : b; } /* NaN, where either is */

@@ -12,7 +12,9 @@ from gan_core.native.assembly import NativeSource, text_of
 from gan_core.native.compiler import (
     DOUBLE,
     MULTIPLYING,
+    PRODUCT,
     SINGLE,
+    WINOGRAD,
     library_file,
     multiplying_text,
     over_lane_header,
@@ -89,7 +91,10 @@ def native_function(text: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer"
 @cache
 def _multiplying(name: str, dtype: torch.dtype) -> int | None:
     text, flags = multiplying_text(name)
-    return ctypes.cast(getattr(_library(text, dtype, *flags), name), ctypes.c_void_p).value
+    library = _library(text, dtype, *flags)
+    if name in WINOGRAD.values():
+        ctypes.c_void_p.in_dll(library, PRODUCT).value = _multiplying(PRODUCT, dtype)
+    return ctypes.cast(getattr(library, name), ctypes.c_void_p).value
 
 
 @cache

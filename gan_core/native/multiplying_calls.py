@@ -7,7 +7,7 @@ import torch
 
 from gan_core.convolutions import FEW_CHANNELS
 from gan_core.lanes import SMALL_PRODUCTS
-from gan_core.native.compiler import PRODUCT, ROUNDED
+from gan_core.native.compiler import PRODUCT, ROUNDED, WINOGRAD
 from gan_core.native.convolutions import LARGEST_CONVOLUTION, Geometry
 from gan_core.native.formulas import NotInC
 from gan_core.native.products import LARGEST_PRODUCT
@@ -42,6 +42,9 @@ def geometry_of(
     stride, padding = numbers[1:3] if name == "convolution_weight" else numbers[:2]
     filters, rows, columns = small[2:]
     geometry = Geometry(images, channels, height, width, filters, rows, columns, weight[-1], stride, padding)
+    rounded = rounded and channels > FEW_CHANNELS
+    if not rounded and geometry.by_points:
+        return WINOGRAD[name], geometry
     if not geometry.whole or geometry.multiply_adds > LARGEST_CONVOLUTION:
         raise NotInC(f"{name} of {channels} x {height} x {width} to {' x '.join(map(str, small[2:]))}")
-    return (ROUNDED[name] if rounded and channels > FEW_CHANNELS else name), geometry
+    return (ROUNDED[name] if rounded else name), geometry

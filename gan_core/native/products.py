@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
-LARGEST_PRODUCT = 40_000_000  # multiply-adds of one that is made here; a matrix library is faster beyond
+LARGEST_PRODUCT = 450_000_000  # multiply-adds of one that is made here; what is larger stays a matrix library's
 WIDTH = 16  # numbers in a vector of float32; of float64 there are two vectors in its place
 TALLEST = {1: 16, 2: 8, 3: 6, 4: 4}  # rows of a tile of so many vectors: about sixteen sums, as two multipliers need
+DEPTH = 512  # rows of a panel of the second factor, which all rows of the first meet in a near cache
+PANEL_WIDTH = WIDTH * max(TALLEST)
+FAR_ROWS = 512  # numbers from one row to the next from which on a panel is copied: its rows would share cache lines
 TYPES = """
 #include <string.h>
 #define INLINE static inline __attribute__((always_inline))
@@ -29,14 +32,16 @@ INLINE __mmask16 up_to(long count) { return count >= 16 ? 0xffff : count > 0 ? (
 #endif
 """
 MULTIPLY = """
-/* a [rows, inner] with these strides @ b [inner, columns], by rows of whole vectors -> c by rows */
-INLINE void multiply(long rows, long columns, long inner, const T *a, long am, long ak, const T *b, long bk, T *c) {
+/* a [rows, inner] with these strides @ b [inner, columns], by rows of whole vectors -> c, rows cm apart; more: what is
+   there is added to */
+INLINE void multiply(long rows, long columns, long inner, const T *a, long am, long ak, const T *b, long bk, T *c,
+                     long cm, int more) {
     for (long j = 0; j < columns; j += 16 * VECTORS) {
         const long left = columns - j, vectors = left < 16 * VECTORS ? (left + 15) / 16 : VECTORS;
         const long tail = left < 16 * VECTORS ? left - 16 * (vectors - 1) : 16; /* columns in the last vector */
         for (long i = 0; i < rows; i += TALLEST[vectors]) {
             const long height = rows - i < TALLEST[vectors] ? rows - i : TALLEST[vectors];
-            tile(height, vectors, inner, a + i * am, am, ak, b + j, bk, c + i * columns + j, columns, tail);
+            tile(height, vectors, inner, a + i * am, am, ak, b + j, bk, c + i * cm + j, cm, tail, more);
         }
     }
 }
@@ -66,15 +71,17 @@ PAIRS = Factors(
 )
 
 
-def packed_numbers(rows: int, inner: int, columns: int) -> int:
-    """How much memory `product` and `rounded_product` need at most."""
+def packed_numbers(rows: int, inner: int, columns: int, *, rounded: bool) -> int:
+    """How much memory `product`, or `rounded_product`, needs."""
+    if not rounded:
+        return min(inner, DEPTH) * PANEL_WIDTH
     high, wide = (-(-numbers // WIDTH) * WIDTH for numbers in (rows, columns))
-    return max(inner * wide, -(-inner // 2) * (high + wide))
+    return -(-inner // 2) * (high + wide)
 
 
-def products_text(header: str) -> str:
-    """The C of `product`. header: `products.h`."""
-    return "\n".join([TYPES, *_tiles(NUMBERS), MULTIPLY, header])
+def products_text(packing: str, header: str) -> str:
+    """The C of `product`. packing, header: `packing.h`, `products.h`."""
+    return "\n".join([TYPES, *_tiles(NUMBERS), MULTIPLY, packing, header])
 
 
 def rounded_products_text(rounding: str, header: str) -> str:
@@ -85,11 +92,13 @@ def rounded_products_text(rounding: str, header: str) -> str:
 def _tiles(factors: Factors) -> list[str]:
     """A tile's function of every size, and one that calls them."""
     tiles = [(rows, vectors) for vectors, tallest in TALLEST.items() for rows in range(1, tallest + 1)]
-    cases = [f"case {32 * v + r}: tile_{r}_{v}(inner, a, am, ak, b, bk, c, cm, tail); break;" for r, v in tiles]
-    given = "long inner, const T *a, long am, long ak, const T *b, long bk, T *c, long cm, long tail"
+    cases = [f"case {32 * v + r}: tile_{r}_{v}(inner, a, am, ak, b, bk, c, cm, tail, more); break;" for r, v in tiles]
+    given = "long inner, const T *a, long am, long ak, const T *b, long bk, T *c, long cm, long tail, int more"
     return [
         *(f"static void tile_{r}_{v}({given}) {{\n{_tile(r, v, factors)}\n}}" for r, v in tiles),
         f"#define VECTORS {max(TALLEST)}",
+        f"#define DEPTH {DEPTH}",
+        f"#define FAR_ROWS {FAR_ROWS}",
         f"static const long TALLEST[] = {{0, {', '.join(map(str, TALLEST.values()))}}};",
         f"static void tile(long rows, long vectors, {given}) {{",
         "switch (32 * vectors + rows) {",
@@ -102,7 +111,11 @@ def _tiles(factors: Factors) -> list[str]:
 def _tile(rows: int, vectors: int, factors: Factors) -> str:
     places = [(r, v) for r in range(rows) for v in range(vectors)]
     lines = ["wide " + ", ".join(f"s{r}_{v} = {{0}}" for r, v in places) + ";"]
-    lines += ["for (long k = 0; k < inner; k++, a += ak, b += bk) {"]
+    lines += ["if (more) {"]
+    for r, v in places:
+        size = f"{WIDTH}" if v < vectors - 1 else "tail"
+        lines += [f"memcpy(&s{r}_{v}, c + {r} * cm + {v * WIDTH}, {size} * sizeof(T));"]
+    lines += ["}", "for (long k = 0; k < inner; k++, a += ak, b += bk) {"]
     for v in range(vectors):
         lines += [f"const {factors.sixteen} b{v} = {factors.read_sixteen.format(f'b + {v * WIDTH}')};"]
     for r in range(rows):

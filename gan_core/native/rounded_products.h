@@ -61,5 +61,5 @@ void rounded_product(long rows, long columns, long inner, const T *a, long am, l
         pair_rows(second, wide, b, bk, inner, columns);
     else
         pair_turned(second, wide, b, bn, bk, inner, columns);
-    multiply(rows, columns, deep, packed, by_columns ? 1 : deep, by_columns ? high : 1, second, wide, c);
+    multiply(rows, columns, deep, packed, by_columns ? 1 : deep, by_columns ? high : 1, second, wide, c, columns, 0);
 }

@@ -18,6 +18,7 @@ from torch import Tensor, fx
 from torch.utils._pytree import tree_map_only
 
 from gan_core.native.assembly import NativeSource, assembled
+from gan_core.native.compiler import PRODUCT
 from gan_core.native.formulas import ALLOCATIONS, COPIES, FORMULAS, PARTS, REDUCTIONS, SOFTMAX, ZEROS, NotInC
 from gan_core.native.multiplying_calls import CONVOLUTIONS, geometry_of, product_of
 from gan_core.native.products import packed_numbers
@@ -281,7 +282,8 @@ class _Writer:
         a, b = (self._forms[value] for value in values)
         rows, inner, columns = *a.shape[1:], b.shape[2]
         called = product_of(rows, inner, columns, rounded=self._rounded)
-        self._packed = max(self._packed, packed_numbers(rows, inner, columns))
+        packed = packed_numbers(rows, inner, columns, rounded=called != PRODUCT)
+        self._packed = max(self._packed, packed)
         down, across = ([form.stride(axis) for form in (a, b)] for axis in (1, 2))
 
         def text(x: str, y: str, made: str) -> str:

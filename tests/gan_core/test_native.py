@@ -163,7 +163,9 @@ def test_sums_over_axes(axes: tuple[int, ...], kind: str):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("turned", [(False, False), (True, False), (False, True), (True, True)], ids=str)
 @pytest.mark.parametrize(
-    "sizes", [(1, 1, 1), (7, 3, 1), (1, 5, 9), (9, 1, 17), (17, 40, 16), (20, 33, 70), (5, 64, 130)], ids=str
+    "sizes",
+    [(1, 1, 1), (7, 3, 1), (1, 5, 9), (9, 1, 17), (17, 40, 16), (20, 33, 70), (5, 64, 130), (17, 1030, 520)],
+    ids=str,
 )
 def test_products_of_every_layout(sizes: tuple[int, int, int], turned: tuple[bool, bool], dtype: torch.dtype):
     mine, a, b = multiplied(sizes, turned, dtype)
@@ -243,6 +245,11 @@ CONVOLUTIONS = {  # images, channels, height, width, filters, kernel, stride, pa
     "of single pixels": (3, 4, 5, 6, 2, 1, 1, 0),
     "of long rows": (5, 1, 70, 68, 2, 4, 2, 1),
     "of rows of one vector": (3, 2, 32, 32, 9, 4, 2, 1),
+    "with fewer multiplications": (5, 16, 14, 14, 24, 4, 2, 1),
+    "the same to whole tiles": (2, 12, 8, 16, 16, 4, 2, 1),
+    "the same with a row left over": (2, 17, 17, 14, 33, 4, 2, 1),
+    "the same of stride 1": (3, 16, 9, 12, 16, 2, 1, 1),
+    "the same of stride 3": (2, 13, 24, 12, 16, 6, 3, 2),
 }
 
 
@@ -253,6 +260,17 @@ CONVOLUTIONS = {  # images, channels, height, width, filters, kernel, stride, pa
 def test_convolutions_and_their_derivatives(name: str, dtype: torch.dtype, rtol: float):
     function, tensors = convolving(name)
     assert_is_torch(function, {of: tensor.to(dtype) for of, tensor in tensors.items()}, rtol, 10 * rtol)
+
+
+def test_fewer_multiplications_round_little():
+    """Of many channels, whose products take panels of their own."""
+    function, tensors = convolving("with fewer multiplications", more_channels=114)
+    mine = ran(function, {of: tensor.float() for of, tensor in tensors.items()})
+    assert_is_torch(function, tensors, 1e-12, 1e-12)
+    function(tensors)
+    for of in "abc":
+        error = (mine[of].double() - tensors[of]).square().mean().sqrt()
+        assert error < 2e-6 * tensors[of].std()
 
 
 @in_pairs
