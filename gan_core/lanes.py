@@ -181,6 +181,11 @@ def plain_calls() -> Iterator[None]:
         _PLAIN.reset(token)
 
 
+def in_plain_calls() -> bool:
+    """Whether layers are traced within `plain_calls`."""
+    return _PLAIN.get()
+
+
 def lanes_together(x: Tensor) -> bool:
     """Whether layers compute all lanes in one call: on a GPU, and within `plain_calls`."""
     return _PLAIN.get() or x.device.type != "cpu"
