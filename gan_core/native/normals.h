@@ -1,4 +1,4 @@
-/* Numbers of N(0, 1) from random bits: gan_core/normals.py has the same operations in numpy, each rounded alike. */
+/* Numbers from random bits. Of N(0, 1): gan_core/normals.py has the same operations in numpy, each rounded alike. */
 
 #include <math.h>
 #include <string.h>
@@ -32,5 +32,27 @@ void normals(long count, const int *bits, float *out) {
         float last[2 * PAIRS];
         pairs(bits, last);
         memcpy(out, last, count * sizeof(float));
+    }
+}
+
+#define WORDS PAIRS /* drawn together: the bits of twice as many numbers */
+
+/* numbers of N(0, 1) */
+void stream_normals(long count, const Stream *x, float *out) {
+    uint64_t words[WORDS];
+    for (long i = 0; i < count; i += 2 * WORDS) {
+        philox(x, i / 8, WORDS / 4, words);
+        normals(count - i < 2 * WORDS ? count - i : 2 * WORDS, (const int *)words, out + i);
+    }
+}
+
+/* numbers of U(low, low + width): of each word's lower half, then of its upper one, 24 bits */
+void stream_uniforms(long count, const Stream *x, float *out, float low, float width) {
+    union { uint64_t words[WORDS]; uint32_t halves[2 * WORDS]; } bits;
+    for (long i = 0; i < count; i += 2 * WORDS) {
+        const long numbers = count - i < 2 * WORDS ? count - i : 2 * WORDS;
+        philox(x, i / 8, (numbers + 7) / 8, bits.words);
+#pragma omp simd
+        for (long j = 0; j < numbers; j++) out[i + j] = (float)(bits.halves[j] >> 8) * (0x1p-24f * width) + low;
     }
 }
