@@ -25,6 +25,10 @@ typedef struct {
 INLINE void show(const Block *x, long lane, long step) {
     const long *order = x->orders[lane] + step * x->batch;
     T *out = x->real + lane * x->real_pitch;
+    if (x->features == 1 && !x->bytes) {
+        for (long i = 0; i < x->batch; i++) out[i] = ((const T *)x->samples)[order[i]];
+        return;
+    }
     for (long i = 0; i < x->batch; i++, out += x->features) {
         if (x->bytes) {
             const unsigned char *sample = (const unsigned char *)x->samples + order[i] * x->features;

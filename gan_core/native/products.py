@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 LARGEST_PRODUCT = 40_000_000  # multiply-adds of one that is made here; a matrix library is faster beyond
 WIDTH = 16  # numbers in a vector of float32; of float64 there are two vectors in its place
-TALLEST = {1: 16, 2: 8, 3: 6, 4: 4}  # rows of a tile of so many vectors: about sixteen sums, as two multipliers need
+TALLEST = {1: 16, 2: 8, 3: 6, 4: 6}  # rows of a tile of so many vectors: sixteen sums or more, for two multipliers
 TYPES = """
 #include <string.h>
 #define INLINE static inline __attribute__((always_inline))
@@ -69,7 +69,8 @@ PAIRS = Factors(
 def packed_numbers(rows: int, inner: int, columns: int) -> int:
     """How much memory `product` and `rounded_product` need at most."""
     high, wide = (-(-numbers // WIDTH) * WIDTH for numbers in (rows, columns))
-    return max(inner * wide, -(-inner // 2) * (high + wide))
+    across = high if columns == 1 else wide  # a vector goes as a row, and the matrix by its columns
+    return max(inner * across, -(-inner // 2) * (high + wide))
 
 
 def products_text(header: str) -> str:

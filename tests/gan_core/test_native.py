@@ -165,7 +165,12 @@ def test_sums_over_axes(axes: tuple[int, ...], kind: str):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("turned", [(False, False), (True, False), (False, True), (True, True)], ids=str)
 @pytest.mark.parametrize(
-    "sizes", [(1, 1, 1), (7, 3, 1), (1, 5, 9), (9, 1, 17), (17, 40, 16), (20, 33, 70), (5, 64, 130)], ids=str
+    "sizes",
+    [
+        *[(1, 1, 1), (7, 3, 1), (1, 5, 9), (9, 1, 17), (17, 40, 16), (20, 33, 70), (5, 64, 130)],
+        *[(32, 32, 1), (19, 40, 1), (3, 16, 1), (5, 1, 32)],  # of a vector, by whole vectors and not
+    ],
+    ids=str,
 )
 def test_products_of_every_layout(sizes: tuple[int, int, int], turned: tuple[bool, bool], dtype: torch.dtype):
     mine, a, b = multiplied(sizes, turned, dtype)
