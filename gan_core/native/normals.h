@@ -39,20 +39,20 @@ void normals(long count, const int *bits, float *out) {
 
 /* numbers of N(0, 1) */
 void stream_normals(long count, const Stream *x, float *out) {
-    uint64_t words[WORDS];
+    int bits[2 * WORDS] __attribute__((aligned(8)));
     for (long i = 0; i < count; i += 2 * WORDS) {
-        philox(x, i / 8, WORDS / 4, words);
-        normals(count - i < 2 * WORDS ? count - i : 2 * WORDS, (const int *)words, out + i);
+        philox(x, i / 8, WORDS / 4, (word *)bits);
+        normals(count - i < 2 * WORDS ? count - i : 2 * WORDS, bits, out + i);
     }
 }
 
 /* numbers of U(low, low + width): of each word's lower half, then of its upper one, 24 bits */
 void stream_uniforms(long count, const Stream *x, float *out, float low, float width) {
-    union { uint64_t words[WORDS]; uint32_t halves[2 * WORDS]; } bits;
+    uint32_t bits[2 * WORDS] __attribute__((aligned(8)));
     for (long i = 0; i < count; i += 2 * WORDS) {
         const long numbers = count - i < 2 * WORDS ? count - i : 2 * WORDS;
-        philox(x, i / 8, (numbers + 7) / 8, bits.words);
+        philox(x, i / 8, (numbers + 7) / 8, (word *)bits);
 #pragma omp simd
-        for (long j = 0; j < numbers; j++) out[i + j] = (float)(bits.halves[j] >> 8) * (0x1p-24f * width) + low;
+        for (long j = 0; j < numbers; j++) out[i + j] = (float)(bits[j] >> 8) * (0x1p-24f * width) + low;
     }
 }

@@ -3,10 +3,11 @@
 
 #include <stdint.h>
 
+typedef uint64_t word __attribute__((may_alias)); /* whose halves are read as other types */
 typedef struct { uint64_t key[2], seen[3]; } Stream;
 
 /* so many blocks of four words, from the one of this number on */
-static inline void philox(const Stream *x, uint64_t first, long blocks, uint64_t *out) {
+static inline void philox(const Stream *x, uint64_t first, long blocks, word *out) {
     for (long i = 0; i < blocks; i++, out += 4) {
         uint64_t a = first + i + 1, b = x->seen[0], c = x->seen[1], d = x->seen[2], k = x->key[0], l = x->key[1];
         for (int round = 0; round < 10; round++, k += 0x9E3779B97F4A7C15, l += 0xBB67AE8584CAA73B) {
