@@ -21,14 +21,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gan_core.conditions import Precision
 from gan_core.input_error import InputError
-from gan_core.normals import fill_normals
-from gan_core.streams import Stream, stream
+from gan_core.normals import fill_numbers
+from gan_core.streams import Stream
 
 LANE_BYTES = 128  # two AVX-512 registers: the stride of torch's vectorised loops, and two cache lines
 LOOP_PRODUCTS = 2**19  # a lane's matrix product with so many multiply-adds fills a core by itself
@@ -43,12 +42,7 @@ def fill_latents(out: Tensor, distribution: str, seeds: Sequence[int], purpose: 
     whatever out's type, so that a float64 reference sees the same numbers. Returns out.
     """
     for lane, seed in zip(out.unbind(0), seeds, strict=True):
-        source = stream(seed, purpose, *seen)
-        if distribution == "normal":
-            fill_normals(lane, source)
-            continue
-        uniform = source.random(tuple(lane.shape), dtype=np.float32)
-        lane.copy_(torch.from_numpy(uniform if distribution == "uniform" else 2 * uniform - 1))
+        fill_numbers(lane, distribution, seed, purpose, *seen)
     return out
 
 
@@ -179,6 +173,11 @@ def plain_calls() -> Iterator[None]:
         yield
     finally:
         _PLAIN.reset(token)
+
+
+def in_plain_calls() -> bool:
+    """Whether layers are traced within `plain_calls`."""
+    return _PLAIN.get()
 
 
 def lanes_together(x: Tensor) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gan_core.call import Call
 from gan_core.convolutions import convolve, convolve_transposed, stacked
-from gan_core.lanes import factor, lane_matmul, lanes_together, lanewise
+from gan_core.lanes import factor, in_plain_calls, lane_matmul, lanes_together, lanewise
 
 Weights = Mapping[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
@@ -303,7 +303,10 @@ class _Elu(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
-        y = torch.maximum(x, x.clamp(ELU_IS_FLAT, 0).exp() - 1)  # exp(x) - 1 is never below x
+        if in_plain_calls():
+            y = F.elu(x)  # has a formula of its own in C
+        else:
+            y = torch.maximum(x, x.clamp(ELU_IS_FLAT, 0).exp() - 1)  # exp(x) - 1 is never below x
         ctx.save_for_backward(y)
         return y
 

@@ -1,4 +1,4 @@
-"""Normal numbers from random bits, by Box & Muller (1958): the same bits on every machine, whoever computes them.
+"""The numbers of streams: the same bits on every machine, whoever computes them. Normal ones by Box & Muller (1958).
 
 Logarithm, sine and cosine are polynomials here, in float32, of operations that IEEE 754 rounds exactly; so numpy and C
 agree bit for bit, and what a configuration was trained on can be drawn again anywhere. The C is three times as fast as
@@ -7,6 +7,8 @@ torch's own functions on the same bits.
 
 import ctypes
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gan_core.native.compiler import NoCompiler, header, library_file
+from gan_core.streams import Stream, stream, words
 
 PAIRS = 256  # drawn together, so that of more numbers the first are the same
 # Cephes' sinf and cosf, within an eighth of a turn; artanh's series of the logarithm of numbers about 1.
@@ -27,21 +30,51 @@ CONSTANTS = {
 HALF_ROOT = 0x3F3504F3  # the bits of 1 / sqrt(2)
 
 
-def fill_normals(out: Tensor, source: np.random.Generator) -> None:
-    """Fills out with numbers of N(0, 1), at most 5.9 from 0, from 32 random bits each. Drawn in float32
-    whatever out's type; of a larger out they are the first.
+def fill_numbers(out: Tensor, distribution: str, seed: int, purpose: Stream, *seen: int) -> None:
+    """Fills out with numbers of a stream, of N(0, 1), U(0, 1) or U(-1, 1): "normal", "uniform", "symmetric_uniform".
+    Drawn in float32 whatever out's type; of a larger out they are the first.
     """
+    library = _in_c()
+    if library is None:
+        source = stream(seed, purpose, *seen)
+        if distribution == "normal":
+            fill_normals(out, source)
+        else:
+            uniform = source.random(tuple(out.shape), dtype=np.float32)
+            out.copy_(torch.from_numpy(uniform if distribution == "uniform" else 2 * uniform - 1))
+        return
+    key, counters = words(seed, purpose, *seen)
+    state = (ctypes.c_uint64 * 5)(*key, *counters)
+    with _in_float32(out) as drawn:
+        given = ctypes.c_long(drawn.numel()), state, ctypes.c_void_p(drawn.data_ptr())
+        if distribution == "normal":
+            library.stream_normals(*given)
+        else:
+            low, width = (0, 1) if distribution == "uniform" else (-1, 2)
+            library.stream_uniforms(*given, ctypes.c_float(low), ctypes.c_float(width))
+
+
+def fill_normals(out: Tensor, source: np.random.Generator) -> None:
+    """Fills out with numbers of N(0, 1), at most 5.9 from 0, from 32 random bits each."""
     count = out.numel()
     bits = source.bit_generator.random_raw(-(-count // (2 * PAIRS)) * PAIRS).view(np.int32)
-    function = _in_c()
-    if function is None:
+    library = _in_c()
+    if library is None:
         out.copy_(torch.from_numpy(normals_in_numpy(bits)[:count]).view(out.shape))
         return
-    there = out.dtype == torch.float32 and out.device.type == "cpu" and out.is_contiguous()
-    drawn = out if there else torch.empty(out.shape)
-    function(ctypes.c_long(count), ctypes.c_void_p(bits.ctypes.data), ctypes.c_void_p(drawn.data_ptr()))
-    if drawn is not out:
-        out.copy_(drawn)
+    with _in_float32(out) as drawn:
+        library.normals(ctypes.c_long(count), ctypes.c_void_p(bits.ctypes.data), ctypes.c_void_p(drawn.data_ptr()))
+
+
+@contextmanager
+def _in_float32(out: Tensor) -> Iterator[Tensor]:
+    """Out itself where numbers can be written there one after the other, else what is copied into it at the end."""
+    if out.dtype == torch.float32 and out.device.type == "cpu" and out.is_contiguous():
+        yield out
+        return
+    drawn = torch.empty(out.shape)
+    yield drawn
+    out.copy_(drawn)
 
 
 def normals_in_numpy(bits: np.ndarray) -> np.ndarray:
@@ -71,15 +104,17 @@ def normals_in_numpy(bits: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _in_c() -> "ctypes._NamedFuncPointer | None":
-    """The C, where there is a compiler."""
+def _in_c() -> ctypes.CDLL | None:
+    """The library, where there is a compiler."""
     try:
-        return ctypes.CDLL(str(library_file(normals_text()))).normals
+        return ctypes.CDLL(str(library_file(normals_text())))
     except NoCompiler:
         return None
 
 
 def normals_text() -> str:
-    """The C of `normals`."""
+    """The C of `normals`, and of streams' numbers."""
     numbers = [f"#define {name} {float(np.float32(value)).hex()}f" for name, value in CONSTANTS.items()]
-    return "\n".join([f"#define PAIRS {PAIRS}", f"#define HALF_ROOT {HALF_ROOT}", *numbers, header("normals.h")])
+    return "\n".join(
+        [f"#define PAIRS {PAIRS}", f"#define HALF_ROOT {HALF_ROOT}", *numbers, header("philox.h"), header("normals.h")]
+    )

@@ -27,5 +27,10 @@ class Stream(IntEnum):
 
 def stream(seed: int, purpose: Stream, *seen: int) -> np.random.Generator:
     """The random numbers of (seed, purpose, seen): Philox 4x64-10 (Salmon et al. 2011), with up to three counters."""
-    counter = [0, *seen, *([0] * (3 - len(seen)))]  # the lowest word counts the blocks drawn
-    return np.random.Generator(np.random.Philox(key=[seed, int(purpose)], counter=counter))
+    key, counters = words(seed, purpose, *seen)
+    return np.random.Generator(np.random.Philox(key=key, counter=[0, *counters]))  # it counts the blocks drawn
+
+
+def words(seed: int, purpose: Stream, *seen: int) -> tuple[list[int], list[int]]:
+    """The key, and the counters above the one of the blocks drawn."""
+    return [seed, int(purpose)], [*seen, *([0] * (3 - len(seen)))]

@@ -22,10 +22,21 @@ typedef struct {
     long look_images; /* shown to D since the last look at the samples; 0: not now */
 } Block;
 
+/* what the next step reads, into the second cache */
+INLINE void expect(const void *from, long bytes) {
+    for (long i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)from + i, 0, 2);
+}
+
 INLINE void show(const Block *x, long lane, long step) {
-    const long *order = x->orders[lane] + step * x->batch;
+    const long *order = x->orders[lane] + step * x->batch, size = x->bytes ? 1 : sizeof(T);
+    const long next = step + 1 < x->first + x->steps ? x->batch : 0; /* the order is known to the block's end */
     T *out = x->real + lane * x->real_pitch;
+    if (x->features == 1 && !x->bytes) {
+        for (long i = 0; i < x->batch; i++) out[i] = ((const T *)x->samples)[order[i]];
+        return;
+    }
     for (long i = 0; i < x->batch; i++, out += x->features) {
+        expect((const char *)x->samples + order[i + next] * x->features * size, x->features * size);
         if (x->bytes) {
             const unsigned char *sample = (const unsigned char *)x->samples + order[i] * x->features;
             for (long j = 0; j < x->features; j++) out[j] = (float)sample[j] / 127.5f - 1.0f;
@@ -37,7 +48,9 @@ INLINE void show(const Block *x, long lane, long step) {
 
 INLINE void feed(const Block *x, long lane, long step, const T *bank, T *out, long pitch) {
     const long numbers = x->batch * x->latent_numbers;
-    memcpy(out + lane * pitch, bank + lane * x->bank_pitch + step * numbers, numbers * sizeof(T));
+    const T *from = bank + lane * x->bank_pitch + step * numbers;
+    memcpy(out + lane * pitch, from, numbers * sizeof(T));
+    expect(from + numbers, numbers * sizeof(T));
 }
 
 INLINE void update_generator(const Block *x, long lane, long s) {

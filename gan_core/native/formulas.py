@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from gan_core.native.text import number
+
 aten = torch.ops.aten
 
 
@@ -15,6 +17,12 @@ class NotInC(Exception):
 def _clamp(x: str, low: str | None = None, high: str | None = None) -> str:
     text = x if low is None else f"({x} < {low} ? {low} : {x})"
     return text if high is None else f"({text} > {high} ? {high} : {text})"
+
+
+def _elu(x: str, *rest: str) -> str:
+    if any(factor != number(1) for factor in rest):
+        raise NotInC(f"elu with {', '.join(rest)}")
+    return f"elu_of({x})"
 
 
 def _elu_backward(grad: str, alpha: str, scale: str, input_scale: str, is_result: str, out: str) -> str:
@@ -56,6 +64,7 @@ FORMULAS: dict[Any, Callable[..., str]] = {
     aten.leaky_relu.default: "({0} > 0 ? {0} : {0} * {1})".format,
     aten.leaky_relu_backward.default: "({1} > 0 ? {0} : {0} * {2})".format,
     aten.threshold_backward.default: "({1} <= {2} ? 0 : {0})".format,
+    aten.elu.default: _elu,
     aten.elu_backward.default: _elu_backward,
     aten.sigmoid_backward.default: "({0} * ((1 - {1}) * {1}))".format,
     aten.tanh_backward.default: "({0} * (1 - {1} * {1}))".format,

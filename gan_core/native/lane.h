@@ -24,9 +24,41 @@ INLINE T maximum_of(T a, T b) { return a > b || a != a ? a : b; } /* NaN, where 
 #define sqrt_of __builtin_sqrtf
 #define log_of logf
 
-INLINE float two_to(int n) {
-    union { int bits; float value; } u = {(n + 127) << 23};
+INLINE float of_bits(unsigned bits) {
+    union { unsigned bits; float value; } u = {bits};
     return u.value;
+}
+INLINE unsigned bits_of(float value) {
+    union { float value; unsigned bits; } u = {value};
+    return u.bits;
+}
+INLINE float two_to(int n) { return of_bits((unsigned)(n + 127) << 23); }
+
+#define TO_WHOLE (12582912.0f + 127) /* 1.5 * 2^23 and an exponent's offset: a small number plus this one is rounded */
+
+/* x of [-87.33, 88] is n ln 2 + r: 2^n and, in `rest`, e^r - 1. */
+INLINE float parts_of_exp(float x, float *rest) {
+    const float t = fma_of(x, 1.44269504088896341f, TO_WHOLE), n = t - TO_WHOLE;
+    const float r = fma_of(n, -1.42860682e-6f, fma_of(n, -0.693145752f, x));
+    float p = 1.388251665e-3f;
+    p = fma_of(p, r, 8.366547525e-3f);
+    p = fma_of(p, r, 4.166720062e-2f);
+    p = fma_of(p, r, 1.666654348e-1f);
+    p = fma_of(p, r, 4.999999702e-1f);
+    *rest = fma_of(p, r * r, r);
+    return of_bits(bits_of(t) << 23);
+}
+
+/* exp(x), and exp(x) - 1, of such an x: in half of the time */
+INLINE float near_exp_of(float x) {
+    float rest;
+    const float scale = parts_of_exp(x, &rest);
+    return fma_of(rest, scale, scale);
+}
+INLINE float near_expm1_of(float x) {
+    float rest;
+    const float scale = parts_of_exp(x, &rest);
+    return fma_of(rest, scale, scale - 1.0f);
 }
 
 /* Cephes' expf: n ln 2 is taken off in two parts, a polynomial for the rest; 2^n in two factors, for n of up to 128. */
@@ -48,14 +80,24 @@ INLINE float exp_of(float x) {
 
 /* Cephes' tanhf */
 INLINE float tanh_of(float x) {
-    float a = x < 0 ? -x : x, z = x * x;
+    const float a = __builtin_fabsf(x), b = a > 20.0f ? 20.0f : a, z = x * x;
     float p = -5.70498872745e-3f;
     p = fma_of(p, z, 2.06390887954e-2f);
     p = fma_of(p, z, -5.37397155531e-2f);
     p = fma_of(p, z, 1.33314422036e-1f);
     p = fma_of(p, z, -3.33332819422e-1f);
-    float inner = fma_of(p * z, x, x), outer = 1.0f - 2.0f / (exp_of(2.0f * a) + 1.0f);
-    return a < 0.625f ? inner : x < 0 ? -outer : outer;
+    const float inner = fma_of(p * z, a, a), outer = 1.0f - 2.0f / (near_exp_of(2.0f * b) + 1.0f);
+    return __builtin_copysignf(a < 0.625f ? inner : outer, x);
+}
+
+INLINE float sigmoid_of(float x) {
+    const float a = __builtin_fabsf(x), b = a > 87.33f ? 87.33f : a, e = near_exp_of(-b);
+    return (x < 0 ? e : 1.0f) / (1.0f + e);
+}
+
+INLINE float elu_of(float x) {
+    const float below = near_expm1_of(x < -50.0f ? -50.0f : x);
+    return x > 0 ? x : below;
 }
 #else
 #define rint_of rint
@@ -64,9 +106,9 @@ INLINE float tanh_of(float x) {
 #define log_of log
 #define exp_of exp
 #define tanh_of tanh
+INLINE double sigmoid_of(double x) { return 1 / (1 + exp(-x)); }
+INLINE double elu_of(double x) { return x > 0 ? x : exp(x) - 1; }
 #endif
-
-INLINE T sigmoid_of(T x) { return (T)1 / ((T)1 + exp_of(-x)); }
 
 /* x [rows, columns] with these strides -> the logarithm of each row's softmax, by rows. */
 INLINE void log_softmax(long rows, long columns, const T *x, long down, long across, T *out) {

@@ -1,4 +1,4 @@
-/* Numbers of N(0, 1) from random bits: gan_core/normals.py has the same operations in numpy, each rounded alike. */
+/* Numbers from random bits. Of N(0, 1): gan_core/normals.py has the same operations in numpy, each rounded alike. */
 
 #include <math.h>
 #include <string.h>
@@ -32,5 +32,27 @@ void normals(long count, const int *bits, float *out) {
         float last[2 * PAIRS];
         pairs(bits, last);
         memcpy(out, last, count * sizeof(float));
+    }
+}
+
+#define WORDS PAIRS /* drawn together: the bits of twice as many numbers */
+
+/* numbers of N(0, 1) */
+void stream_normals(long count, const Stream *x, float *out) {
+    int bits[2 * WORDS] __attribute__((aligned(8)));
+    for (long i = 0; i < count; i += 2 * WORDS) {
+        philox(x, i / 8, WORDS / 4, (word *)bits);
+        normals(count - i < 2 * WORDS ? count - i : 2 * WORDS, bits, out + i);
+    }
+}
+
+/* numbers of U(low, low + width): of each word's lower half, then of its upper one, 24 bits */
+void stream_uniforms(long count, const Stream *x, float *out, float low, float width) {
+    uint32_t bits[2 * WORDS] __attribute__((aligned(8)));
+    for (long i = 0; i < count; i += 2 * WORDS) {
+        const long numbers = count - i < 2 * WORDS ? count - i : 2 * WORDS;
+        philox(x, i / 8, (numbers + 7) / 8, (word *)bits);
+#pragma omp simd
+        for (long j = 0; j < numbers; j++) out[i + j] = (float)(bits[j] >> 8) * (0x1p-24f * width) + low;
     }
 }

@@ -1,30 +1,62 @@
 /* Products of a lane's matrices: tiles of the result in registers, over DEPTH numbers of the inner axis. The type T and
    `multiply` are written before (gan_core/native/products.py). */
 
-/* [rows, inner] @ [inner, columns] -> c by rows. am, ak, bk, bn: the strides of a's and b's axes. packed: memory for
-   panels of b that do not lie by near rows of whole vectors: DEPTH rows, or inner, of 16 VECTORS. */
+/* so many numbers, and zeros behind */
+#if defined(SINGLE) && defined(__AVX512F__)
+INLINE vec first_of(long count, const T *x) { return (vec)_mm512_maskz_loadu_ps(up_to(count), x); }
+#else
+INLINE vec first_of(long count, const T *x) {
+    vec first = {0};
+    memcpy(&first, x, count * sizeof(T));
+    return first;
+}
+#endif
+
+/* V or fewer rows of a, a pitch apart, times b, behind which are zeros up to whole vectors. Two vectors become one of sums
+   of halves, of all rows in turn, until there is one number of each. */
+INLINE vec sums_of_rows(long rows, long inner, const T *a, long pitch, const T *b) {
+    const long whole = inner / V * V;
+    vec sums[V] = {0};
+    for (long k = 0; k < whole; k += V)
+#pragma GCC unroll 16
+        for (long r = 0; r < rows; r++) sums[r] += *(const loose *)(a + r * pitch + k) * *(const loose *)(b + k);
+    if (whole < inner)
+#pragma GCC unroll 16
+        for (long r = 0; r < rows; r++)
+            sums[r] += first_of(inner - whole, a + r * pitch + whole) * *(const loose *)(b + whole);
+#pragma GCC unroll 4
+    for (long half = V / 2; half; half /= 2)
+#pragma GCC unroll 8
+        for (long r = 0; r < half; r++)
+            sums[r] = __builtin_shuffle(sums[r], sums[r + half], LOWER) + __builtin_shuffle(sums[r], sums[r + half], UPPER);
+    return sums[0];
+}
+
+/* [rows, inner] @ [inner, columns] -> c by rows. am, ak, bk, bn: the strides of a's and b's axes. packed: memory for b
+   where it does not lie by near rows of whole vectors (`packed_numbers`). */
 void product(long rows, long columns, long inner, const T *a, long am, long ak, const T *b, long bk, long bn, T *c,
              T *packed) {
-    if (columns == 1 && ak == 1 && bk == 1) {
-        for (long i = 0; i < rows; i++) {
-            T total = 0;
-#pragma omp simd reduction(+ : total)
-            for (long k = 0; k < inner; k++) total += a[i * am + k] * b[k];
-            c[i] = total;
-        }
-        return;
-    }
     if (columns == 1 && ak == 1) {
-        for (long i = 0; i < rows; i++) {
-            T total = 0;
-#pragma omp simd reduction(+ : total)
-            for (long k = 0; k < inner; k++) total += a[i * am + k] * b[k * bk];
-            c[i] = total;
+        if (bk != 1 || inner % V) {
+            pack(packed, (inner + V - 1) / V * V, b, 1, bk, 1, inner);
+            b = packed;
         }
+        for (long i = 0; i < rows; i += V, a += V * am)
+            if (rows - i < V) {
+                const vec last = sums_of_rows(rows - i, inner, a, am, b);
+                memcpy(c + i, &last, (rows - i) * sizeof(T));
+            } else {
+                *(loose *)(c + i) = sums_of_rows(V, inner, a, am, b);
+            }
         return;
     }
     if (columns == 1) { /* the vector as a row, times the matrix by its columns */
         product(1, rows, inner, b, 0, bk, a, ak, am, c, packed);
+        return;
+    }
+    if (inner == 1 && bn == 1 && columns % V == 0) {
+        for (long i = 0; i < rows; i++, c += columns)
+            for (long j = 0; j < columns; j += V) *(loose *)(c + j) = a[i * am] * *(const loose *)(b + j);
         return;
     }
     for (long j = 0; j < columns; j += 16 * VECTORS)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 LARGEST_PRODUCT = 450_000_000  # multiply-adds of one that is made here; what is larger stays a matrix library's
 WIDTH = 16  # numbers in a vector of float32; of float64 there are two vectors in its place
-TALLEST = {1: 16, 2: 8, 3: 6, 4: 4}  # rows of a tile of so many vectors: about sixteen sums, as two multipliers need
+TALLEST = {1: 16, 2: 8, 3: 6, 4: 6}  # rows of a tile of so many vectors: sixteen sums or more, for two multipliers
 DEPTH = 512  # rows of a panel of the second factor, which all rows of the first meet in a near cache
 PANEL_WIDTH = WIDTH * max(TALLEST)
 FAR_ROWS = 512  # numbers from one row to the next from which on a panel is copied: its rows would share cache lines
@@ -73,10 +73,10 @@ PAIRS = Factors(
 
 def packed_numbers(rows: int, inner: int, columns: int, *, rounded: bool) -> int:
     """How much memory `product`, or `rounded_product`, needs."""
-    if not rounded:
-        return min(inner, DEPTH) * PANEL_WIDTH
-    high, wide = (-(-numbers // WIDTH) * WIDTH for numbers in (rows, columns))
-    return -(-inner // 2) * (high + wide)
+    high, deep, wide = (-(-numbers // WIDTH) * WIDTH for numbers in (rows, inner, columns))
+    if rounded:
+        return -(-inner // 2) * (high + wide)
+    return max(min(inner, DEPTH) * PANEL_WIDTH, deep)  # a panel, or a vector
 
 
 def products_text(packing: str, header: str) -> str:

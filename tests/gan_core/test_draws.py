@@ -17,7 +17,7 @@ from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS, Draws, Samples, takes_turn
 from gan_core.lanes import fill_latents
 from gan_core.latents import fill_step_latents
-from gan_core.normals import PAIRS, fill_normals, normals_in_numpy
+from gan_core.normals import PAIRS, fill_normals, fill_numbers, normals_in_numpy
 from gan_core.streams import Stream
 
 BATCH = 13
@@ -149,7 +149,7 @@ def test_normal_numbers_have_the_moments_and_the_law_of_n01():
     assert 4.4 < abs(values).max() <= 5.9  # P(all of 400,000 below 4.4) = 0.013
 
 
-def test_the_largest_normal_number_is_that_of_the_smallest_uniform_one(monkeypatch):
+def test_the_largest_normal_number_is_that_of_the_smallest_uniform_one():
     class Least:
         """Bits of the smallest radius argument, and of the angles 0, pi / 2, ..."""
 
@@ -161,8 +161,9 @@ def test_the_largest_normal_number_is_that_of_the_smallest_uniform_one(monkeypat
     class Source:
         bit_generator = Least()
 
-    monkeypatch.setattr("gan_core.lanes.stream", lambda *_: Source())
-    largest = normals([1], 128).abs().max().item()
+    drawn = torch.empty(128)
+    fill_normals(drawn, cast("np.random.Generator", Source()))
+    largest = drawn.abs().max().item()
     assert largest == pytest.approx(math.sqrt(2 * 25 * math.log(2)), rel=1e-6)
     assert largest <= 5.9
 
@@ -185,6 +186,22 @@ def test_normal_numbers_are_the_same_bits_with_and_without_a_compiler(monkeypatc
         patch.setattr("gan_core.normals._in_c", lambda: None)
         without = normals([3, 4], 3 * PAIRS)
     assert torch.equal(without, normals([3, 4], 3 * PAIRS))
+
+
+@pytest.mark.parametrize("distribution", ["normal", "uniform", "symmetric_uniform"])
+@pytest.mark.parametrize("count", [1, 7, 9, 2 * PAIRS, 2 * PAIRS + 5, 1000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_streams_are_numpys(distribution: str, count: int, dtype: torch.dtype, monkeypatch):
+    """Of the smallest and largest words, too, bit for bit: what numpy's Philox makes of the same key and counter."""
+    most = 2**63 - 1
+    for seed, seen in ((0, ()), (most, (most, 1)), (17, (5, most, most))):
+        for purpose in (Stream.GENERATOR_LATENTS, Stream.PENALTY_MIX):
+            mine, theirs = torch.empty(count, dtype=dtype), torch.empty(count, dtype=dtype)
+            fill_numbers(mine, distribution, seed, purpose, *seen)
+            with monkeypatch.context() as patch:
+                patch.setattr("gan_core.normals._in_c", lambda: None)
+                fill_numbers(theirs, distribution, seed, purpose, *seen)
+            assert torch.equal(mine, theirs)
 
 
 def test_fewer_normal_numbers_are_the_first_of_more():
