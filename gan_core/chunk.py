@@ -54,6 +54,7 @@ class Chunk:
         self._average = state.average[start:stop]
         self._averages = array.averages  # not of these lanes alone: all are scored by their averages then
         self._half_lives = array.half_lives_images[start:stop]
+        self._lengths = {each for of_lane in self._half_lives for each in of_lane}
         self._average_weights: tuple[list[list[float]], Tensor] = ([], state.average.new_empty(0))
         self.watch = Watch(state.watch.sums[start:stop], state.watch.health)
         updates = BLOCK_STEPS * max(config.lane.generator_steps for config in self.configs)
@@ -191,7 +192,8 @@ class Chunk:
     def _weights_of_averages(self, steps: int) -> list[list[float]]:
         """[K, A], after so many steps."""
         batch = self.game.structure.batch_size
-        return [[average_weight(each, batch, steps * batch) for each in of_lane] for of_lane in self._half_lives]
+        weights = {each: average_weight(each, batch, steps * batch) for each in self._lengths}
+        return [[weights[each] for each in of_lane] for of_lane in self._half_lives]
 
     def _run(self, name: str, step: int, j: int = 0, active: tuple[bool, ...] | None = None) -> None:
         """Runs a program of the step, on fresh masks."""

@@ -117,6 +117,7 @@ class ScoredArray:
         self._living = list(range(array.lanes))  # the number of each lane of the array
         self._lanes = array.lanes
         self._dead: dict[int, LaneReport] = {}  # the last word of each lane that left
+        self._pictured: dict[int, torch.Tensor] = {}  # how many samples -> their latents
         self._began = time.monotonic()  # when training was last begun
 
     def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> list[LaneReport]:
@@ -189,8 +190,12 @@ class ScoredArray:
 
     def picture(self, lane: int, count: int) -> np.ndarray:
         """Samples of the latents that a living lane is scored with, classes in turn: float32 [count, *sample_shape]."""
-        latents = self.array.shared_latents(Stream.SCORE_LATENTS, self.scorer.samples, LATENT_SEED)[:, :count]
-        return self.array.generate(latents)[self._place(lane)].float().cpu().numpy()
+        place = self._place(lane)
+        if count not in self._pictured:  # the same of every lane
+            latents = self.array.shared_latents(Stream.SCORE_LATENTS, self.scorer.samples, LATENT_SEED)
+            self._pictured[count] = latents[:1, :count].clone()
+        samples = self.array.generate(self._pictured[count], slice(place, place + 1))
+        return samples[0].float().cpu().numpy()
 
     def save(self, path: Path) -> None:
         """Writes all that training needs to go on, atomically; also with other lane parameters, by `load_lanes`."""

@@ -212,12 +212,13 @@ class LaneArray:
     def _latent_numbers(self) -> int:
         return latent_numbers(self.structure, self.networks)
 
-    def generate(self, latents: Tensor) -> Tensor:
-        """Latents [L, M, Z] -> samples [L, M, *sample_shape] of the scored generator: the averaged weights where a lane
-        has an average (of several the `chosen` one), its plain weights where it has none; running moments, and nothing
-        dropped.
+    def generate(self, latents: Tensor, lanes: slice = slice(None)) -> Tensor:
+        """Latents [L, M, Z] of these lanes -> samples [L, M, *sample_shape] of the scored generator: the averaged
+        weights where a lane has an average (of several the `chosen` one), its plain weights where it has none; running
+        moments, and nothing dropped.
         """
-        call, weights = Call([config.lane.batch_norm_eps for config in self.configs]), self._scored_weights()
+        call = Call([config.lane.batch_norm_eps for config in self.configs[lanes]])
+        weights = {name: of_lanes[lanes] for name, of_lanes in self._scored_weights().items()}
         with torch.no_grad(), matmul_precision(self.precision):
             parts = [
                 self.networks.generator(weights, part, call)

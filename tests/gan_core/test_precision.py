@@ -273,8 +273,8 @@ def test_a_processor_that_does_not_multiply_in_bfloat16_is_refused(monkeypatch):
 
 @rounds_here
 def test_final_scores_in_bfloat16_differ_by_less_than_seeds_do(digits):
-    """Median fid of four seeds, of averages (which do not swing as the weights do), against twice their spread in float32
-    (largest less smallest).
+    """Median fid of four seeds, of averages (which do not swing as the weights do), against twice their spread in
+    float32 (largest less smallest).
     """
     structure = StructureConfig(architecture="mlp", dataset="digits", generator_width=64, discriminator_width=64)
     lane = LaneConfig(generator_lr=1e-3, discriminator_lr=1e-3, beta1=0.5, ema_half_life_images=4000)
