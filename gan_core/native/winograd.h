@@ -53,10 +53,8 @@ static void place_taps(const Map *m, long a, long b, long *places) {
         for (long v = 0; v < 2; v++) *places++ = ((u * m->stride + a) * m->kernel + v * m->stride + b) * m->wide_channels;
 }
 
-/* The steps over tiles of so many images: of the large map, [points, images x tiles, phases x channels], and of the
-   small one, [points, images x tiles, filters]. */
-typedef void Step(const T *from, const long *places, T *to, const long *others, long vectors);
-
+/* Tile by tile, of so many images: pixels of the large map <-> its points, [points, images x tiles, phases x channels]; and
+   of the small one, [points, images x tiles, filters]. back: against the arrow of `convolve`. */
 INLINE void over_large(const Map *m, long images, T *pixels, T *points, int back) {
     const long s = m->stride, tiles = m->tiles_down * m->tiles_across, of_image = (m->height * m->width + 1) * m->wide_channels;
     long at[SQUARE], places[SQUARE];
