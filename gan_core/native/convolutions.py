@@ -88,10 +88,9 @@ class Geometry:
     def memory_numbers(self) -> int:
         """How much memory each function of C needs at most."""
         layout = self._layout()
-        if self.by_points:
-            return layout["winograd_numbers"]
         width, phase = WIDTH * layout["vectors"], _whole(layout["pitch"] * -(-self.height // self.stride))
         return max(
+            layout["winograd_numbers"] if self.by_points else 0,  # rounded, it is computed as others are
             layout["after_planes"] + layout["weights"] + self.filters * width,
             layout["after_padded"] + layout["weights"] + self.channels * phase,
             layout["after_chunk"] + layout["chunk"] * self.filters * width,
