@@ -43,7 +43,7 @@ SPEC = {
     "lanes_per_cohort": 2,
     "tracking": {"tensorboard": False},
 }
-CONFIRMED, TRIALS_A_KILL = 3, 2  # finalists, each from as many seeds as there are kills over 8, and 4 at least
+CONFIRMED, TRIALS_A_KILL = 3, 3  # finalists, each from as many seeds as there are kills over 8, and 4 at least
 PATIENCE_SECONDS = 120.0  # for a row to appear, or a driver to end
 LONGEST_WAIT_SECONDS = 0.4  # from a row to a kill: more than a rung takes
 STARTING_SHARE = 0.2  # of the kills: while the sweep starts, and not after a row

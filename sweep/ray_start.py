@@ -1,4 +1,9 @@
-"""Starts Ray and ends it: its environment, a cluster of this machine or one that runs already, and the head's pulse."""
+"""Starts Ray and ends it: its environment, a cluster of this machine or one that runs already, and the head's pulse.
+
+A local cluster is started as Ray's own commands do it, as a `Node` of Ray's, and not by `ray.init`: without the
+autoscaler, for which a cluster that never grows has no use and whose end Ray waits a second for, and without the
+process that forwards what workers print.
+"""
 
 import importlib
 import logging
@@ -13,16 +18,18 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from gan_core.config import InputError
+from sweep.ray_study import NAMESPACE
 
-NAMESPACE = "gan-sweep"
 LOST_HEAD = 2  # the exit code, as after every line that says what a person can mend
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # nothing large goes through Ray: samples are loaded where they are used
 LONGEST_RAY_FOLDER = 43  # bytes: the sockets that Ray makes below it must fit 107 bytes
+MOST_OPEN_FILES = 65_536
 CONNECT_SECONDS = 5.0
 HEADLESS_SECONDS = 15  # how long a local cluster's processes outlive its head, where nobody ends them
 PULSE_SECONDS = 0.5
@@ -65,49 +72,78 @@ def ray_cluster(address: str | None, on_lost_head: Callable[[], None]) -> Iterat
     else:
         _refuse_dead_address(address)
     ray, ended = importlib.import_module("ray"), threading.Event()
+    nodes: list[Any] = []  # the local cluster's one, once it has started
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            watcher = threading.Thread(target=_watch_head, args=(temporary, ended, on_lost_head), daemon=True)
+            watcher = threading.Thread(target=_watch_head, args=(temporary, nodes, ended, on_lost_head), daemon=True)
             if temporary is not None:
                 watcher.start()  # before the head
-            _connect(address, temporary)
+                nodes.append(_start_node(temporary))
+            _connect(address or nodes[0].gcs_address, address is None)
             if temporary is None:
                 watcher.start()
             yield partial(_wait_for_head, temporary)
     finally:
         ended.set()
         ray.shutdown()
+        for node in nodes:
+            node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _connect(address: str | None, temporary: str | None) -> None:
-    ray = importlib.import_module("ray")
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": NAMESPACE}
+def _start_node(temporary: str) -> Any:
+    """The head of a local cluster, and its only node, with what `ray.init` does before it starts one. Its processes end
+    with this one, however that ends.
+    """
+    _raise_limit_of_files()
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    importlib.import_module("ray._private.authentication.authentication_token_setup").enable_token_auth_by_default()
+    parameters = importlib.import_module("ray._private.parameter").RayParams(
+        num_cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        include_log_monitor=False,
+        no_monitor=True,
+        temp_dir=temporary,
+        _system_config=SYSTEM_CONFIG,
+    )
+    node = importlib.import_module("ray._private.node").Node
     try:
-        if address is None:
-            cores = os.cpu_count() or 1
-            ray.init(
-                address="local",
-                num_cpus=max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores),
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _temp_dir=temporary,
-                _system_config=SYSTEM_CONFIG,
-                **quiet,
-            )
-        else:
-            ray.init(address=address, **quiet)
+        return node(parameters, head=True, shutdown_at_exit=False, spawn_reaper=True, ray_init_cluster=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"Ray did not start ({_first_line(error)}); try again, or use --local") from error
+
+
+def _raise_limit_of_files() -> None:
+    """As `ray.init` does: of the usual 1,024 open files the processes of a large machine want more."""
+    with suppress(ImportError, OSError, ValueError):
+        resource = importlib.import_module("resource")
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, MOST_OPEN_FILES)), hard))
+
+
+def _connect(address: str, local: bool) -> None:
+    ray = importlib.import_module("ray")
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace=NAMESPACE)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RaySystemError) as error:
-        said = str(error).splitlines()[0]
-        if address is None:
-            raise InputError(f"Ray did not start ({said}); try again, or use --local") from error
-        raise InputError(f"no Ray cluster answers at {address!r}: {said}") from error
+        if local:
+            raise InputError(f"Ray did not start ({_first_line(error)}); try again, or use --local") from error
+        raise InputError(f"no Ray cluster answers at {address!r}: {_first_line(error)}") from error
 
 
-def _watch_head(temporary: str | None, ended: threading.Event, on_lost_head: Callable[[], None]) -> None:
-    """Ends this process when the head has not answered for too long. temporary: a local cluster's folder."""
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _watch_head(
+    temporary: str | None, nodes: list[Any], ended: threading.Event, on_lost_head: Callable[[], None]
+) -> None:
+    """Ends this process when the head has not answered for too long. temporary, nodes: a local cluster's folder, and
+    its node once it has started.
+    """
     patience = PATIENCE_SECONDS if temporary is None else LOCAL_PATIENCE_SECONDS
     head, answered = None, time.monotonic() if temporary is not None else math.inf  # a remote one may never answer us
     while not ended.wait(PULSE_SECONDS):
@@ -117,8 +153,7 @@ def _watch_head(temporary: str | None, ended: threading.Event, on_lost_head: Cal
         if time.monotonic() - answered > patience and not ended.is_set():
             on_lost_head()
             if temporary is not None:
-                node = importlib.import_module("ray._private.worker")._global_node
-                if node is not None:
+                for node in nodes:
                     node.kill_all_processes(check_alive=False, allow_graceful=False)
                 shutil.rmtree(temporary, ignore_errors=True)
             os._exit(LOST_HEAD)
@@ -161,7 +196,6 @@ def _prepare_local_environment() -> None:
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.pop("RAY_ADDRESS", None)
-    logging.getLogger("ray").setLevel(logging.ERROR)
 
 
 def _refuse_dead_address(address: str) -> None:

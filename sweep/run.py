@@ -4,6 +4,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gan_core.combinations import check_classes, check_objective
 from gan_core.conditions import Conditions
@@ -11,12 +12,14 @@ from gan_core.config import InputError, StructureConfig
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.image_files import FILE_KINDS, Request, read_image_files
 from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
-from results.table import ResultsTable
 from sweep.endings import plain_endings
 from sweep.progress import Watch
 from sweep.spec import SweepSpec
 from sweep.standings import Standings
 from sweep.trackers import require_installed
+
+if TYPE_CHECKING:
+    from results.table import ResultsTable
 
 FITTED_FEATURES = ("auto", "classifier", "pca")  # extractors that are made here, from the data set alone
 
@@ -29,7 +32,7 @@ def run_sweep(
     address: str | None = None,
     download: bool = False,
     extend: bool = False,
-) -> ResultsTable:
+) -> "ResultsTable":
     """Runs a sweep to its end, or goes on with one, or finds it finished; its progress is printed.
 
     out: the run's folder, `runs/<name>` without it. local: in this process, without Ray. address: a running Ray
@@ -56,6 +59,8 @@ def run_sweep(
                     print(f"going on with {folder.path}")
                 write_atomically(folder.spec, spec.to_yaml())
                 _run(spec, folder, local, address)
+        from results.table import ResultsTable  # pandas loads while Ray starts
+
         table = ResultsTable.load(folder.path)
         finalists = table.confirmed["trial"].tolist() if table.winner() is not None else []
         for trial in (finalists or table.contenders["trial"].tolist())[:1]:

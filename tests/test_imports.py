@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "optuna_dashboard": {"sweep/dashboard.py"},
     "mlflow": {"sweep/mlflow_tracker.py"},
     "wandb": {"sweep/wandb_tracker.py"},
-    "ray": {"sweep/ray_runner.py", "sweep/ray_start.py"},
+    "ray": {f"sweep/ray_{name}.py" for name in ("runner", "start", "study", "trainable")},
 }
 OURS = {
     "gan_core": {"gan_core"},

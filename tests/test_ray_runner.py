@@ -18,9 +18,10 @@ from gan_core.config import InputError
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from sweep.local_runner import run_local
-from sweep.progress import Watch
+from sweep.progress import LIVE_SECONDS, Watch
 from sweep.ray_runner import RESTARTS, _searcher, run_ray, slots
 from sweep.ray_start import _wait_for_head
+from sweep.ray_study import RemoteStudy
 from sweep.spec import SweepSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -310,7 +311,7 @@ def test_what_dies_for_the_want_of_the_head_is_no_death_of_a_cohort(monkeypatch)
     study = SimpleNamespace(note_death=SimpleNamespace(remote=lambda *arguments: failed.append(arguments)))
     monkeypatch.setattr("ray.get", lambda answer: answer)
     for wait, error in ((lost, HeadIsLost), (lambda: None, None)):
-        searcher = _searcher(study, 1, wait)
+        searcher = _searcher(study, 1, 0, wait)
         searcher._cohorts["a Tune trial"] = 7
         if error is None:
             searcher.on_trial_complete("a Tune trial", error=True)
@@ -319,3 +320,38 @@ def test_what_dies_for_the_want_of_the_head_is_no_death_of_a_cohort(monkeypatch)
                 searcher.on_trial_complete("a Tune trial", error=True)
             assert failed == []
     assert failed == [(7, RESTARTS + 1)]
+
+
+def test_a_process_that_starts_before_the_study_takes_a_cohort_itself_and_its_death_counts_for_that(monkeypatch):
+    failed, opened = list[tuple[int, int]](), iter((SimpleNamespace(number=2), None))
+    study = SimpleNamespace(
+        open_cohort=SimpleNamespace(remote=lambda size: next(opened)),
+        taken_by=SimpleNamespace(remote={"first": 0, "second": None}.get),
+        is_waiting=SimpleNamespace(remote=lambda: True),
+        note_death=SimpleNamespace(remote=lambda *arguments: failed.append(arguments)),
+    )
+    monkeypatch.setattr("ray.get", lambda answer: answer)
+    searcher = _searcher(study, 4, 2, lambda: None)
+    asked = [searcher.suggest(name) for name in ("first", "second", "third", "fourth")]
+    assert asked == [{"cohort": None}, {"cohort": None}, {"cohort": 2}, None]
+    searcher.on_trial_complete("second", error=True)  # before it had taken any
+    assert failed == []
+    searcher.on_trial_complete("first", error=True)
+    searcher.on_trial_complete("third", error=True)
+    assert failed == [(0, RESTARTS + 1), (2, RESTARTS + 1)]
+
+
+def test_a_study_that_ends_nothing_is_told_as_often_as_people_look(tmp_path, monkeypatch):
+    told: list[int] = []
+    study = SimpleNamespace(note_images=SimpleNamespace(remote=lambda trials, images: told.append(images) is None))
+    monkeypatch.setattr("ray.get", lambda answer: answer)
+    monkeypatch.setattr("ray.get_actor", lambda name, namespace: study)
+    now = iter(range(100))
+    monkeypatch.setattr("sweep.ray_study.time", SimpleNamespace(monotonic=lambda: next(now) * LIVE_SECONDS / 4))
+    seen = range(64, 64 * 65, 64)
+    watching, cutting = (RemoteStudy(RunFolder(tmp_path), may_cut) for may_cut in (False, True))
+    assert all(watching.note_images([0], images) for images in seen[:10])
+    assert told == [64, 320, 576]  # a quarter of a period passes from one question to the next
+    told.clear()
+    assert all(cutting.note_images([0], images) for images in seen)
+    assert told == [2_048, 4_096]

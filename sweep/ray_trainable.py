@@ -1,0 +1,93 @@
+"""What a Ray Tune trial does: it trains one cohort, in a process that it may have from an earlier one."""
+
+import importlib
+from typing import Any
+
+from results.store import RunFolder
+from sweep.cohort import Cohort, CohortRun
+from sweep.contracts import Build
+from sweep.ray_study import RemoteStudy, plain_ending
+from sweep.spec import SweepSpec
+
+COHORT = "cohort"  # of a Tune trial's configuration: its cohort's number, or None for the next one there is
+ENDING = "ending"  # of a Tune trial's result: the line that a person is told when it ends the sweep
+
+
+def trainable_class() -> Any:
+    """The class, made where Ray is loaded."""
+    ray = importlib.import_module("ray")
+    base = importlib.import_module("ray.tune").Trainable
+
+    class CohortTrainable(base):
+        """One cohort; a step is a rung. An actor is reused for cohort after cohort and loads the data set once. size:
+        the most trials of a cohort that it takes itself.
+
+        Everything is loaded at the first step: Tune may set up an actor for a cohort that trains elsewhere by then.
+        """
+
+        def setup(
+            self,
+            config: dict[str, Any],
+            spec: SweepSpec,
+            folder: RunFolder,
+            build: Build | None,
+            size: int,
+        ) -> None:
+            self._spec, self._folder, self._build, self._size = spec, folder, build, size
+            self._run: CohortRun | None = None
+            self._number, self._limits = config[COHORT], {}
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self._run, self._number = None, new_config[COHORT]
+            return True
+
+        def step(self) -> dict[str, Any]:
+            from gan_core.lanes import lane_arithmetic
+
+            try:
+                with lane_arithmetic():
+                    return self._climb()
+            except Exception as error:  # whatever it is, the table shall say it if it happens again and again
+                if (told := plain_ending(error, self._folder)) is not None:
+                    return {"done": True, ENDING: str(told)}
+                if self._number is not None:
+                    self._study.note_failure(self._number, f"{type(error).__name__}: {error}")
+                raise
+
+        def _climb(self) -> dict[str, Any]:
+            if self._run is None:
+                may_cut = self._spec.budget.when_spent == "cut"
+                self._study = RemoteStudy(self._folder, may_cut)
+                cohort = self._wanted()
+                if cohort is None:
+                    return {"done": True}
+                self._number = cohort.number
+                self._run = self._begin(cohort)
+            run = self._run
+            rung, trials = run.rung, run.trials
+            reports = [] if run.done else run.advance()
+            return {
+                "done": run.done,
+                "cohort": run.cohort.number,
+                "rung": rung,
+                "lanes": [  # of what has a name of its own Tune would keep a history
+                    {"trial": trial, "d_loss": r.d_loss, "g_loss": r.g_loss, **r.fidelity.values}
+                    for trial, r in zip(trials, reports, strict=False)
+                ],
+            }
+
+        def _wanted(self) -> Cohort | None:
+            if self._number is None:
+                return self._study.take_cohort(self._size, self.trial_id)
+            return self._study.cohort(self._number)
+
+        def _begin(self, cohort: Cohort) -> CohortRun:
+            if self._build is None:
+                from gan_core.scoring import Workshop
+
+                wants_gpu = bool(ray.get_gpu_ids())
+                self._build = Workshop(self._spec.conditions(), "cuda" if wants_gpu else "cpu").build
+            spec, folder = self._spec, self._folder
+            return CohortRun(cohort, spec.ladder, spec.objective, self._build, self._study, folder, self._limits)
+
+    return CohortTrainable
