@@ -32,6 +32,7 @@ FLAGS = [
 X86_FLAGS = ["-mprefer-vector-width=512"]  # compilers take half of it by themselves
 SINGLE, DOUBLE = "#define SINGLE\n#define T float\n", "#define T double\n"  # what a text begins with
 PRODUCT, CONVOLUTIONS = "product", ("convolve", "convolve_transposed", "convolution_weight")
+PRODUCT_ONTO = "product_onto"  # beside it in its library
 ROUNDED = {name: f"rounded_{name}" for name in (PRODUCT, *CONVOLUTIONS)}  # those of factors rounded to bfloat16
 WINOGRAD = {name: f"winograd_{name}" for name in CONVOLUTIONS}  # those with fewer multiplications, made of products
 MULTIPLYING = (*ROUNDED, *ROUNDED.values(), *WINOGRAD.values())

@@ -13,6 +13,7 @@ from gan_core.native.compiler import (
     DOUBLE,
     MULTIPLYING,
     PRODUCT,
+    PRODUCT_ONTO,
     SINGLE,
     WINOGRAD,
     library_file,
@@ -93,7 +94,9 @@ def _multiplying(name: str, dtype: torch.dtype) -> int | None:
     text, flags = multiplying_text(name)
     library = _library(text, dtype, *flags)
     if name in WINOGRAD.values():
-        ctypes.c_void_p.in_dll(library, PRODUCT).value = _multiplying(PRODUCT, dtype)
+        products, flags = multiplying_text(PRODUCT)
+        address = ctypes.cast(getattr(_library(products, dtype, *flags), PRODUCT_ONTO), ctypes.c_void_p)
+        ctypes.c_void_p.in_dll(library, PRODUCT_ONTO).value = address.value
     return ctypes.cast(getattr(library, name), ctypes.c_void_p).value
 
 

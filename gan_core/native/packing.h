@@ -10,8 +10,11 @@ INLINE void pack(T *out, int width, const T *b, long bk, long bn, int k, int n) 
         return;
     }
     int rows = bk == 1 ? k / V * V : 0, columns = bk == 1 ? n / V * V : 0;
-    for (int i = 0; i < rows; i += V)
-        for (int j = 0; j < columns; j += V) { /* a block of V by V: rows i and i + V/2 are shuffled together, log V times */
+    const int down = k > n; /* along the longer axis: memory is read ahead of few rows at a time */
+    for (int far = 0; far < (down ? columns : rows); far += V)
+        for (int near = 0; near < (down ? rows : columns); near += V) {
+            /* a block of V by V: rows i and i + V/2 are shuffled together, log V times */
+            const int i = down ? near : far, j = down ? far : near;
             vec from[V], to[V];
             for (int r = 0; r < V; r++) from[r] = *(const loose *)(b + (j + r) * bn + i);
             for (int stage = 1; stage < V; stage *= 2) {

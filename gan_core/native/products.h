@@ -32,6 +32,21 @@ INLINE vec sums_of_rows(long rows, long inner, const T *a, long pitch, const T *
     return sums[0];
 }
 
+/* As `product`, by panels of b, which all rows of a meet while a core's cache has them. more: added to what c is. */
+void product_onto(long rows, long columns, long inner, const T *a, long am, long ak, const T *b, long bk, long bn, T *c,
+                  T *packed, int more) {
+    for (long j = 0; j < columns; j += 16 * VECTORS)
+        for (long k = 0; k < inner; k += DEPTH) {
+            const long width = columns - j < 16 * VECTORS ? columns - j : 16 * VECTORS, whole = (width + 15) / 16 * 16;
+            const long depth = inner - k < DEPTH ? inner - k : DEPTH;
+            const T *panel = b + k * bk + j * bn;
+            const int turned = bn != 1 || width % 16 || (bk >= FAR_ROWS && rows >= 16);
+            if (turned) pack(packed, whole, panel, bk, bn, depth, width);
+            multiply(rows, width, depth, a + k * ak, am, ak, turned ? packed : panel, turned ? whole : bk, c + j, columns,
+                     more || k > 0);
+        }
+}
+
 /* [rows, inner] @ [inner, columns] -> c by rows. am, ak, bk, bn: the strides of a's and b's axes. packed: memory for b
    where it does not lie by near rows of whole vectors (`packed_numbers`). */
 void product(long rows, long columns, long inner, const T *a, long am, long ak, const T *b, long bk, long bn, T *c,
@@ -59,14 +74,5 @@ void product(long rows, long columns, long inner, const T *a, long am, long ak, 
             for (long j = 0; j < columns; j += V) *(loose *)(c + j) = a[i * am] * *(const loose *)(b + j);
         return;
     }
-    for (long j = 0; j < columns; j += 16 * VECTORS)
-        for (long k = 0; k < inner; k += DEPTH) { /* a panel of b, which all rows of a meet while a core's cache has it */
-            const long width = columns - j < 16 * VECTORS ? columns - j : 16 * VECTORS, whole = (width + 15) / 16 * 16;
-            const long depth = inner - k < DEPTH ? inner - k : DEPTH;
-            const T *panel = b + k * bk + j * bn;
-            const int turned = bn != 1 || width % 16 || (bk >= FAR_ROWS && rows >= 16);
-            if (turned) pack(packed, whole, panel, bk, bn, depth, width);
-            multiply(rows, width, depth, a + k * ak, am, ak, turned ? packed : panel, turned ? whole : bk, c + j, columns,
-                     k > 0);
-        }
+    product_onto(rows, columns, inner, a, am, ak, b, bk, bn, c, packed, 0);
 }

@@ -8,13 +8,14 @@
    derivatives, with the same points.
 
    Maps lie by pixels here, channels in vectors; behind the last pixel is one that stands for all that lie outside.
-   `from_large` and its like are written before; each takes POINTS x POINTS, TILE x TILE or 2 x 2 vectors from places
-   to others. */
+   `from_large` and its like are written before; each takes POINTS x POINTS or TILE x TILE vectors from places to
+   others, and so is KERNEL, which is G. What kernels are at the points are many more numbers than kernels are: where a near
+   cache would not hold them (`weights_kept` is not set), they are made for one point after the other, and used at once. */
 
 #define SQUARE (POINTS * POINTS)
 
-typedef void Product(long, long, long, const T *, long, long, const T *, long, long, T *, T *);
-Product *product; /* of products.h */
+typedef void Product(long, long, long, const T *, long, long, const T *, long, long, T *, T *, int);
+Product *product_onto; /* of products.h */
 
 /* A channel's numbers in a row of memory -> a pixel's. */
 static void by_pixels(T *out, long width, const T *maps, long area, long channels) {
@@ -47,10 +48,43 @@ static void place_small(const Map *m, long down, long across, long *places) {
             *places++ = (y < m->rows && x < m->columns ? y * m->columns + x : m->rows * m->columns) * m->wide_filters;
 }
 
-/* Where the taps of phase (a, b) are in a kernel by taps. */
-static void place_taps(const Map *m, long a, long b, long *places) {
+/* What a kernel is at a point: a sum of so many of its 2 x 2 taps in a phase, by these factors. */
+typedef struct {
+    long count, tap[4];
+    T by[4];
+} Sum;
+static Sum at_point(long p) {
+    Sum sum = {0};
+    for (long k = 0; k < 4; k++) {
+        const T by = KERNEL[p / POINTS][k / 2] * KERNEL[p % POINTS][k % 2];
+        if (by != 0) {
+            sum.tap[sum.count] = k;
+            sum.by[sum.count++] = by;
+        }
+    }
+    return sum;
+}
+
+/* Where the taps of phase (a, b) are in a kernel by taps, a pitch apart. */
+INLINE void place_taps(const Map *m, long a, long b, long pitch, long *places) {
     for (long u = 0; u < 2; u++)
-        for (long v = 0; v < 2; v++) *places++ = ((u * m->stride + a) * m->kernel + v * m->stride + b) * m->wide_channels;
+        for (long v = 0; v < 2; v++) *places++ = ((u * m->stride + a) * m->kernel + v * m->stride + b) * pitch;
+}
+
+/* So many numbers of kernels at a point. `add_to_taps` is the transpose. */
+#define TAP(k) (sum->by[k] * *(const wide_loose *)(taps + places[sum->tap[k]] + v))
+INLINE void from_taps(const Sum *sum, const T *taps, const long *places, T *out, long numbers) {
+    if (sum->count == 1)
+        for (long v = 0; v < numbers; v += 16) *(wide_loose *)(out + v) = TAP(0);
+    else if (sum->count == 2)
+        for (long v = 0; v < numbers; v += 16) *(wide_loose *)(out + v) = TAP(0) + TAP(1);
+    else
+        for (long v = 0; v < numbers; v += 16) *(wide_loose *)(out + v) = TAP(0) + TAP(1) + TAP(2) + TAP(3);
+}
+INLINE void add_to_taps(const Sum *sum, T *taps, const long *places, const T *in, long numbers) {
+    for (long k = 0; k < sum->count; k++)
+        for (long v = 0; v < numbers; v += 16)
+            *(wide_loose *)(taps + places[sum->tap[k]] + v) += sum->by[k] * *(const wide_loose *)(in + v);
 }
 
 /* Tile by tile, of so many images: pixels of the large map <-> its points, [points, images x tiles, phases x channels]; and
@@ -101,36 +135,67 @@ static void transform_small(const Map *m, long images, const T *y, T *memory) {
     over_small(m, images, memory + m->of_small_pixels, memory + m->of_small_points, 1);
 }
 
-/* w [filters, channels, kernel, kernel] -> [points, filters, phases x channels]. */
-static void transform_weights(const Map *m, const T *w, T *memory) {
-    const long taps = m->kernel * m->kernel, s = m->stride, wide = m->wide_channels;
-    T *by_taps = memory + m->of_taps, *out = memory + m->of_weights;
-    long at[SQUARE], places[4];
-    place_points(m->filters * m->depth, at);
-    for (long o = 0; o < m->filters; o++, out += m->depth) {
-        pack(by_taps, wide, w + o * m->channels * taps, 1, taps, taps, m->channels);
-        for (long phase = 0; phase < s * s; phase++) {
-            place_taps(m, phase / s, phase % s, places);
-            from_taps(by_taps, places, out + phase * wide, at, wide);
+/* w [filters, channels, kernel, kernel] <-> [filters, taps, channels], and -> [channels, taps, filters]. */
+static void by_taps(const Map *m, const T *w, T *memory) {
+    const long taps = m->kernel * m->kernel, wide = m->wide_channels;
+    for (long o = 0; o < m->filters; o++)
+        pack(memory + m->of_taps + o * taps * wide, wide, w + o * m->channels * taps, 1, taps, taps, m->channels);
+}
+static void from_by_taps(const Map *m, T *w, const T *memory) {
+    const long taps = m->kernel * m->kernel, wide = m->wide_channels;
+    for (long o = 0; o < m->filters; o++)
+        by_channels(w + o * m->channels * taps, memory + m->of_taps + o * taps * wide, wide, taps, m->channels);
+}
+static void by_filters(const Map *m, const T *w, T *memory) {
+    const long numbers = m->channels * m->kernel * m->kernel;
+    pack(memory + m->of_taps, m->wide_filters, w, 1, numbers, numbers, m->filters);
+}
+
+/* Weights at a point: [filters, phases x channels], from or, back, to what `by_taps` makes. */
+INLINE void over_weights(const Map *m, long p, T *memory, T *weights, int back) {
+    const long s = m->stride, wide = m->wide_channels, of_filter = m->kernel * m->kernel * wide;
+    const Sum sum = at_point(p);
+    long places[4];
+    for (long phase = 0; phase < s * s; phase++) {
+        place_taps(m, phase / s, phase % s, wide, places);
+        for (long o = 0; o < m->filters; o++) {
+            T *taps = memory + m->of_taps + o * of_filter, *of_phase = weights + o * m->depth + phase * wide;
+            if (back)
+                add_to_taps(&sum, taps, places, of_phase, wide);
+            else
+                from_taps(&sum, taps, places, of_phase, wide);
         }
+    }
+}
+
+/* The same turned, [phases x channels, filters], from what `by_filters` makes. Rows of channels that are not there are 0. */
+static void turned_weights(const Map *m, long p, const T *memory, T *weights) {
+    const long s = m->stride, wide = m->wide_filters;
+    const Sum sum = at_point(p);
+    long places[4];
+    if (m->channels < m->wide_channels) memset(weights, 0, m->depth * wide * sizeof(T));
+    for (long phase = 0; phase < s * s; phase++) {
+        place_taps(m, phase / s, phase % s, wide, places);
+        for (long c = 0; c < m->channels; c++)
+            from_taps(&sum, memory + m->of_taps + c * m->kernel * m->kernel * wide, places,
+                      weights + (phase * m->wide_channels + c) * wide, wide);
     }
 }
 
 /* As `convolve`. */
 void winograd_convolve(const Map *m, const T *x, const T *w, T *y, T *memory) {
-    const long tiles = m->tiles_down * m->tiles_across, of_weight = m->filters * m->depth, wide = m->wide_filters;
-    const long area = m->rows * m->columns;
-    T *large = memory + m->of_large_points, *small = memory + m->of_small_points, *turned = memory + m->of_turned;
-    T *panel = memory + m->of_panel;
-    transform_weights(m, w, memory);
-    for (long p = 0; p < SQUARE; p++)
-        pack(turned + p * m->depth * wide, wide, memory + m->of_weights + p * of_weight, 1, m->depth, m->depth, m->filters);
+    const long tiles = m->tiles_down * m->tiles_across, wide = m->wide_filters, area = m->rows * m->columns;
+    T *large = memory + m->of_large_points, *small = memory + m->of_small_points, *panel = memory + m->of_panel;
+    by_filters(m, w, memory);
     for (long n = 0; n < m->images; n += m->at_once) {
         const long images = m->images - n < m->at_once ? m->images - n : m->at_once;
         transform_large(m, images, x + n * m->channels * m->height * m->width, memory);
-        for (long p = 0; p < SQUARE; p++)
-            product(images * tiles, wide, m->depth, large + p * m->at_once * tiles * m->depth, m->depth, 1,
-                    turned + p * m->depth * wide, wide, 1, small + p * m->at_once * tiles * wide, panel);
+        for (long p = 0; p < SQUARE; p++) {
+            T *weights = memory + m->of_weights + m->weights_kept * p * m->depth * wide;
+            if (n == 0 || !m->weights_kept) turned_weights(m, p, memory, weights);
+            product_onto(images * tiles, wide, m->depth, large + p * m->at_once * tiles * m->depth, m->depth, 1, weights,
+                         wide, 1, small + p * m->at_once * tiles * wide, panel, 0);
+        }
         over_small(m, images, memory + m->of_small_pixels, small, 0);
         for (long i = 0; i < images; i++)
             by_channels(y + (n + i) * m->filters * area, memory + m->of_small_pixels + i * (area + 1) * wide, wide, area,
@@ -140,16 +205,18 @@ void winograd_convolve(const Map *m, const T *x, const T *w, T *y, T *memory) {
 
 /* As `convolve_transposed`. */
 void winograd_convolve_transposed(const Map *m, const T *y, const T *w, T *x, T *memory) {
-    const long tiles = m->tiles_down * m->tiles_across, of_weight = m->filters * m->depth, wide = m->wide_channels;
-    const long area = m->height * m->width;
+    const long tiles = m->tiles_down * m->tiles_across, wide = m->wide_channels, area = m->height * m->width;
     T *large = memory + m->of_large_points, *small = memory + m->of_small_points, *panel = memory + m->of_panel;
-    transform_weights(m, w, memory);
+    by_taps(m, w, memory);
     for (long n = 0; n < m->images; n += m->at_once) {
         const long images = m->images - n < m->at_once ? m->images - n : m->at_once;
         transform_small(m, images, y + n * m->filters * m->rows * m->columns, memory);
-        for (long p = 0; p < SQUARE; p++)
-            product(images * tiles, m->depth, m->filters, small + p * m->at_once * tiles * m->wide_filters, m->wide_filters,
-                    1, memory + m->of_weights + p * of_weight, m->depth, 1, large + p * m->at_once * tiles * m->depth, panel);
+        for (long p = 0; p < SQUARE; p++) {
+            T *weights = memory + m->of_weights + m->weights_kept * p * m->filters * m->depth;
+            if (n == 0 || !m->weights_kept) over_weights(m, p, memory, weights, 0);
+            product_onto(images * tiles, m->depth, m->filters, small + p * m->at_once * tiles * m->wide_filters,
+                         m->wide_filters, 1, weights, m->depth, 1, large + p * m->at_once * tiles * m->depth, panel, 0);
+        }
         memset(memory, 0, images * (area + 1) * wide * sizeof(T));
         over_large(m, images, memory, large, 1);
         for (long i = 0; i < images; i++)
@@ -157,33 +224,22 @@ void winograd_convolve_transposed(const Map *m, const T *y, const T *w, T *x, T 
     }
 }
 
-/* As `convolution_weight`. */
+/* As `convolution_weight`. Where sums are kept at the points, the last images' turn brings them to the taps. */
 void winograd_convolution_weight(const Map *m, const T *x, const T *y, T *w, T *memory) {
-    const long tiles = m->tiles_down * m->tiles_across, of_weight = m->filters * m->depth, wide = m->wide_channels;
-    const long taps = m->kernel * m->kernel, s = m->stride;
-    T *weights = memory + m->of_weights, *made = memory + m->of_turned, *by_taps = memory + m->of_taps;
-    T *panel = memory + m->of_panel;
+    const long tiles = m->tiles_down * m->tiles_across, wide = m->wide_channels;
+    T *large = memory + m->of_large_points, *small = memory + m->of_small_points, *panel = memory + m->of_panel;
+    memset(memory + m->of_taps, 0, m->filters * m->kernel * m->kernel * wide * sizeof(T));
     for (long n = 0; n < m->images; n += m->at_once) {
         const long images = m->images - n < m->at_once ? m->images - n : m->at_once;
         transform_large(m, images, x + n * m->channels * m->height * m->width, memory);
         transform_small(m, images, y + n * m->filters * m->rows * m->columns, memory);
         for (long p = 0; p < SQUARE; p++) {
-            T *sums = weights + p * of_weight;
-            product(m->filters, m->depth, images * tiles, memory + m->of_small_points + p * m->at_once * tiles * m->wide_filters,
-                    1, m->wide_filters, memory + m->of_large_points + p * m->at_once * tiles * m->depth, m->depth, 1,
-                    n ? made : sums, panel);
-            if (n)
-#pragma omp simd
-                for (long i = 0; i < of_weight; i++) sums[i] += made[i];
+            T *sums = memory + m->of_weights + m->weights_kept * p * m->filters * m->depth;
+            product_onto(m->filters, m->depth, images * tiles, small + p * m->at_once * tiles * m->wide_filters, 1,
+                         m->wide_filters, large + p * m->at_once * tiles * m->depth, m->depth, 1, sums, panel,
+                         m->weights_kept && n);
+            if (!m->weights_kept || n + images == m->images) over_weights(m, p, memory, sums, 1);
         }
     }
-    long at[SQUARE], places[4];
-    place_points(of_weight, at);
-    for (long o = 0; o < m->filters; o++, weights += m->depth) {
-        for (long phase = 0; phase < s * s; phase++) {
-            place_taps(m, phase / s, phase % s, places);
-            to_taps(weights + phase * wide, at, by_taps, places, wide);
-        }
-        by_channels(w + o * m->channels * taps, by_taps, wide, taps, m->channels);
-    }
+    from_by_taps(m, w, memory);
 }

@@ -15,7 +15,8 @@ TILE = 4  # pixels of the small map's axis that are computed together
 # of 0.9e-6 of the sums' deviation over 128 channels, where plain sums have 0.2e-6.
 AT = (Fraction(0), Fraction(1), Fraction(-1, 2), Fraction(-2))
 POINTS = TILE + TAPS - 1
-POINT_NUMBERS = 2**18  # of images that are transformed at once
+POINT_NUMBERS = 2**18  # of images that are transformed at once, or of weights that are kept at all points
+POINT_ROWS = 256  # rows of images' tiles, where weights are not kept: they are made anew for each so many
 
 
 def filtering() -> tuple[Matrix, Matrix, Matrix]:
@@ -46,10 +47,9 @@ def winograd_text(header: str, packing: str) -> str:
         ("add_to_large", _transposed(large), "+="),
         ("to_small", small, "="),
         ("from_small", _transposed(small), "="),
-        ("from_taps", kernel, "="),
-        ("to_taps", _transposed(kernel), "="),
     )
-    numbers = [f"#define TILE {TILE}", f"#define POINTS {POINTS}"]
+    rows = ", ".join("{" + ", ".join(f"(T){float(factor)!r}" for factor in row) + "}" for row in kernel)
+    numbers = [f"#define TILE {TILE}", f"#define POINTS {POINTS}", f"static const T KERNEL[][{TAPS}] = {{{rows}}};"]
     return "\n".join([TYPES, packing, *numbers, *(_step(*step) for step in steps), header])
 
 
@@ -103,16 +103,16 @@ def tiling(
     wide_channels, wide_filters = (-(-n // WIDTH) * WIDTH for n in (channels, filters))
     down, across = -(-rows // TILE), -(-columns // TILE)
     depth, points = stride**2 * wide_channels, POINTS**2
-    of_image = points * down * across * (depth + wide_filters)
-    at_once = max(1, min(images, POINT_NUMBERS // of_image))
+    of_image, of_weights = points * down * across * (depth + wide_filters), depth * wide_filters
+    kept = points * of_weights <= POINT_NUMBERS
+    at_once = max(1, min(images, POINT_NUMBERS // of_image if kept else POINT_ROWS // (down * across)))
     parts = {
         "of_small_pixels": at_once * (height * width + 1) * wide_channels,
         "of_large_points": at_once * (rows * columns + 1) * wide_filters,
         "of_small_points": at_once * points * down * across * depth,
         "of_weights": at_once * points * down * across * wide_filters,
-        "of_turned": points * filters * depth,
-        "of_taps": max(points * wide_filters, filters) * depth,
-        "of_panel": kernel**2 * wide_channels,
+        "of_taps": (points if kept else 1) * of_weights,
+        "of_panel": kernel**2 * max(filters * wide_channels, channels * wide_filters),
         "winograd_numbers": DEPTH * PANEL_WIDTH,
     }
     sizes = {"wide_channels": wide_channels, "wide_filters": wide_filters, "depth": depth}
@@ -121,5 +121,6 @@ def tiling(
         "tiles_down": down,
         "tiles_across": across,
         "at_once": at_once,
+        "weights_kept": int(kept),
         **dict(zip(parts, accumulate(parts.values()), strict=True)),
     }

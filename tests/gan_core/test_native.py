@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_core.lanes import host_pairs, lane_matmul, plain_calls
+from gan_core.native import winograd
 from gan_core.native.library import LaneMemory, NativeProgram
 from gan_core.native.source import NotInC, native_source
 from gan_core.trace import trace
@@ -275,6 +276,21 @@ def test_convolutions_and_their_derivatives(name: str, dtype: torch.dtype, rtol:
 def test_which_convolutions_take_fewer_multiplications(name: str):
     text = "".join(source(*convolving(name)).functions.values())
     assert ("winograd_convolution_weight(" in text) is (name in FEWER_MULTIPLICATIONS)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kept"),
+    [((40, 14, 16, 16, 10, 4, 2, 1), 1), ((12, 40, 40, 40, 50, 4, 2, 1), 0)],
+    ids=["weights are kept at all points", "weights are made for one point after the other"],
+)
+def test_images_that_are_not_all_transformed_at_once(monkeypatch, sizes: tuple[int, ...], kept: int):
+    monkeypatch.setitem(CONVOLUTIONS, "in parts", sizes)
+    images, channels, height, width, filters, kernel, stride, _ = sizes
+    tiling = winograd.tiling(images, channels, height, width, filters, height // 2, width // 2, kernel, stride)
+    assert tiling["weights_kept"] == kept
+    assert tiling["at_once"] < images
+    assert images % tiling["at_once"]
+    assert_is_torch(*convolving("in parts"), 1e-12, 1e-12)
 
 
 def test_fewer_multiplications_round_little():
