@@ -128,11 +128,19 @@ def main() -> None:
     parser.add_argument("--pruning", action="store_true")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--seed", type=int, default=0, help="of the sampler")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of forward passes")
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=Path, help="a CSV file for the table")
     given = parser.parse_args()
     try:
-        spec = case_spec(given.case, given.data_root, pruning=given.pruning, small=given.small, seed=given.seed)
+        spec = case_spec(
+            given.case,
+            given.data_root,
+            pruning=given.pruning,
+            small=given.small,
+            seed=given.seed,
+            precision=given.precision,
+        )
     except InputError as error:
         sys.exit(str(error))
     with warnings.catch_warnings():

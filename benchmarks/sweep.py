@@ -1,11 +1,13 @@
 """Whole sweeps, from Enter to table: ours against what an expert writes today with plain Ray Tune.
 
     python -m benchmarks.sweep [--data-root DIR] [--cases gaussian,digits,mnist,dcgan,pbt] [--repeats 1] [--small]
+                               [--precision float32|bfloat16]
 
 Both sides of a case get the same spec (`benchmarks.sweep_cases`): search space, number of trials, budgets, score and
 how often it is computed; first without pruning, then with it (our ladder's rule, and ASHA with the same rungs and the
 same share). Every run is a process started afresh, so importing and starting Ray count; ours and theirs take turns, and
-medians of the repeats are printed. The feature network of the scores is made before, once for both.
+medians of the repeats are printed. The feature network of the scores is made before, once for both. In bfloat16 the
+plain trial trains within torch.autocast; `pbt` is float32's.
 
 Not the same on both sides, so the table says what was trained: which configurations are drawn (both use Optuna's TPE,
 which is told in another order), and that ours stops a lane that is proven dead between rungs, where the plain trial
@@ -41,6 +43,7 @@ from benchmarks.pbt_dcgan import DIFFERENCES, measure
 from benchmarks.sweep_cases import CASES, case_spec
 from gan_core.conditions import Conditions
 from gan_core.input_error import InputError, nearest
+from gan_core.lanes import check_processor
 from results.rows import Outcome
 from results.table import ResultsTable
 from sweep.spec import SweepSpec
@@ -125,13 +128,15 @@ def make_features(conditions: Conditions) -> None:
     Workshop(conditions, "cpu")
 
 
-def compare(case: str, data_root: str | None, pruning: bool, small: bool, repeats: int) -> list[str]:
+def compare(
+    case: str, data_root: str | None, pruning: bool, small: bool, repeats: int, precision: str = "float32"
+) -> list[str]:
     """One line of the table: both sides in turn, so many times, each time with another sampler's seed."""
     arguments = [case, *(["--data-root", data_root] if data_root else [])]
-    arguments += ["--pruning"] * pruning + ["--small"] * small
+    arguments += ["--pruning"] * pruning + ["--small"] * small + ["--precision", precision]
     ours, plain = [], []
     for seed in range(repeats):
-        spec = case_spec(case, data_root, pruning=pruning, small=small, seed=seed)
+        spec = case_spec(case, data_root, pruning=pruning, small=small, seed=seed, precision=precision)
         with tempfile.TemporaryDirectory() as folder:
             ours.append(run_ours(spec, Path(folder)))
             plain.append(run_plain([*arguments, "--seed", str(seed)], spec, Path(folder)))
@@ -195,18 +200,25 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--pruning", choices=tuple(PRUNING), default="both")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of both sides")
     given = parser.parse_args()
     root = os.path.abspath(os.path.expanduser(given.data_root)) if given.data_root else None
     try:
         cases = chosen_cases(given.cases, root)
-        print(machine())
-        measure_all(cases, root, given.small, max(1, given.repeats), PRUNING[given.pruning])
+        check_processor(given.precision, "cpu")
+        print(f"{machine()}; {given.precision}")
+        measure_all(cases, root, given.small, max(1, given.repeats), PRUNING[given.pruning], given.precision)
     except InputError as error:
         sys.exit(str(error))
 
 
 def measure_all(
-    cases: Sequence[str], data_root: str | None, small: bool, repeats: int, prunings: Sequence[bool]
+    cases: Sequence[str],
+    data_root: str | None,
+    small: bool,
+    repeats: int,
+    prunings: Sequence[bool],
+    precision: str = "float32",
 ) -> None:
     """Runs and prints every case."""
     lines = []
@@ -218,7 +230,7 @@ def measure_all(
         making.start()
         making.join()
         for pruning in prunings:
-            lines.append(compare(case, data_root, pruning, small, repeats))
+            lines.append(compare(case, data_root, pruning, small, repeats, precision))
             print("  ".join(lines[-1]), file=sys.stderr, flush=True)
     if lines:
         show(lines)

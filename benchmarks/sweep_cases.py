@@ -67,9 +67,16 @@ CASES: dict[str, Case] = {
 
 
 def case_spec(
-    name: str, data_root: str | None = None, *, pruning: bool = False, small: bool = False, seed: int = 0
+    name: str,
+    data_root: str | None = None,
+    *,
+    pruning: bool = False,
+    small: bool = False,
+    seed: int = 0,
+    precision: str = "float32",
 ) -> SweepSpec:
-    """The sweep of a case. small: a quarter of the trials and an eighth of the images. seed: of the sampler.
+    """The sweep of a case. small: a quarter of the trials and an eighth of the images. seed: of the sampler. precision:
+    as a spec has it, of both sides.
     Both sides keep one average a trial, and so make as many scores.
 
     Raises InputError for an unknown case, and where its data set lies on disk and data_root is None.
@@ -88,6 +95,7 @@ def case_spec(
             "trials": trials,
             "ladder": {"rungs_images": rungs, "keep_fraction": KEEP_FRACTION if pruning else 1},
             "seed": seed,
+            "precision": precision,
             "data_root": data_root,
             "resources": {"gpus_per_cohort": 0},
         }
