@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -105,15 +106,16 @@ class Watch:
 
     def dead(self) -> list[Death | None]:
         """Why each lane cannot go on, or None: [L]."""
-        if not bool(self._suspicious().any()):
+        if not self._suspicious():
             return [None] * len(self.sums)
         return [death(dict(zip(SUMS, row, strict=True)), self.health) for row in self.sums.tolist()]
 
-    def _suspicious(self) -> Tensor:
-        """[L]: whether a lane may be dead, asked of all at once."""
-        quiet = self._column("quiet_images") >= self.health.vanished_images
-        still = self._column("still_images") >= self.health.collapsed_images
-        return quiet | still | ~self.sums.isfinite().all(1)
+    def _suspicious(self) -> bool:
+        """Whether a lane may be dead, asked of all at once; by numpy, whose calls cost a tenth for so few numbers."""
+        sums, health = self.sums.cpu().numpy(), self.health
+        quiet = sums[:, SUMS.index("quiet_images")].max(initial=0) >= health.vanished_images
+        still = sums[:, SUMS.index("still_images")].max(initial=0) >= health.collapsed_images
+        return bool(quiet or still or not np.isfinite(sums).all())
 
     @property
     def unread(self) -> bool:

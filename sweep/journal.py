@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,31 @@ EXTENDS = "extends"  # the attribute of a trial that repeats a completed one, wh
 
 class Journal(JournalFileBackend):
     """Optuna's own file format, which its tools read. Lines reach the disk when `sync` is called, and not one by one: a
-    proposal is a dozen lines, each of which would wait for the disk.
+    proposal is a dozen lines, each of which would wait for the disk. Nor is the file read again for each of them: its
+    one reader, which is its one writer, is handed what was appended.
     """
 
     def __init__(self, path: Path) -> None:
         lock: Any = _NoLock()  # Optuna does not export the base class it asks for
         super().__init__(str(path), lock_obj=lock)
         self._path = path
+        self._read: int | None = None  # how many lines the reader has had; None before its first
+        self._unread: list[dict[str, Any]] = []
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """What stands in the file from a line on, as it stands there."""
+        if log_number_from == self._read:
+            found = self._unread
+        else:
+            found = list(super().read_logs(log_number_from))
+        self._read, self._unread = log_number_from + len(found), []
+        yield from found
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """A killed process has written what it wrote; a machine that loses power keeps what was synced."""
-        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        append_whole(self._path, lines, sync=False)
+        lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in logs]
+        append_whole(self._path, "".join(lines), sync=False)
+        self._unread += map(json.loads, lines)
 
     def sync(self) -> None:
         """Returns when all lines are on the disk."""

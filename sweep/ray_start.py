@@ -117,7 +117,7 @@ def _start_node(temporary: str) -> Any:
 
 
 def _raise_limit_of_files() -> None:
-    """As `ray.init` does: of the usual 1,024 open files the processes of a large machine want more."""
+    """As `ray.init` does: a cluster of many processes opens more files than the usual 1,024."""
     with suppress(ImportError, OSError, ValueError):
         resource = importlib.import_module("resource")
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,5 +1,6 @@
 """LaneStudy: what is proposed, what is answered, and what Optuna is told."""
 
+import json
 import math
 import os
 
@@ -25,6 +26,7 @@ from gan_core.reports import Death, FidelityReport, LaneReport
 from results.rows import Outcome
 from results.store import JsonLines, ResultsError
 from sweep.cohort import CohortRun
+from sweep.journal import Journal
 from sweep.proposals import STUDY_NAME
 from sweep.seeds import derived_seed
 from sweep.spec import SweepSpec
@@ -503,3 +505,19 @@ def test_optunas_own_backend_reads_the_journal(tmp_path):
     )
     assert [trial.params for trial in theirs.get_trials()] == mine
     assert len(mine) == 3
+
+
+def test_a_journal_hands_its_reader_what_was_appended_and_reads_the_file_for_any_other(tmp_path, monkeypatch):
+    journal, path = Journal(tmp_path / "optuna.jsonl"), tmp_path / "optuna.jsonl"
+    path.write_text('{"op_code":0}\n')
+    assert list(journal.read_logs(0)) == [{"op_code": 0}]
+    journal.append_logs([{"op_code": 4, "values": (1.5, 2)}, {"op_code": 5}])
+    with monkeypatch.context() as patch:
+        patch.setattr("optuna.storages.journal.JournalFileBackend.read_logs", None)
+        assert list(journal.read_logs(1)) == [{"op_code": 4, "values": [1.5, 2]}, {"op_code": 5}]
+        assert list(journal.read_logs(3)) == []
+    journal.append_logs([{"op_code": 6}])
+    whole = [json.loads(line) for line in path.read_text().splitlines()]
+    assert list(journal.read_logs(1)) == whole[1:]
+    assert list(journal.read_logs(4)) == []
+    assert len(whole) == 4
