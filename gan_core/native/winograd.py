@@ -16,7 +16,7 @@ TILE = 4  # pixels of the small map's axis that are computed together
 AT = (Fraction(0), Fraction(1), Fraction(-1, 2), Fraction(-2))
 POINTS = TILE + TAPS - 1
 POINT_NUMBERS = 2**18  # of images that are transformed at once, or of weights that are kept at all points
-POINT_ROWS = 256  # rows of images' tiles, where weights are not kept: they are made anew for each so many
+POINT_ROWS = 64  # of images' tiles, where weights are not kept: they are made anew for each so many
 
 
 def filtering() -> tuple[Matrix, Matrix, Matrix]:
