@@ -22,7 +22,7 @@ WITHOUT_TORCH = {
 }
 MAY_IMPORT = {
     "torch": {str(p.relative_to(ROOT)) for p in SOURCES if "gan_core" in p.relative_to(ROOT).parts} - WITHOUT_TORCH
-    | {"sweep/local_runner.py", "sweep/ray_runner.py", "sweep/final.py"},
+    | {"sweep/local_runner.py", "sweep/final.py"},
     "optuna": {
         *(
             "search_spaces/space.py",

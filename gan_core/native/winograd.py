@@ -98,7 +98,8 @@ def tiling(
     stride: int,
 ) -> dict[str, int]:
     """What a `Map` (`convolutions.h`) says of it: numbers of channels and filters in whole vectors, planes of all
-    channels (`depth`), tiles, images at once, where in the memory that is given each part begins, and its size.
+    channels (`depth`), tiles, images at once, whether weights are kept at all points (`winograd.h`), where in the
+    memory that is given each part begins, and its size.
     """
     wide_channels, wide_filters = (-(-n // WIDTH) * WIDTH for n in (channels, filters))
     down, across = -(-rows // TILE), -(-columns // TILE)
