@@ -111,7 +111,7 @@ class Watch:
         return [death(dict(zip(SUMS, row, strict=True)), self.health) for row in self.sums.tolist()]
 
     def _suspicious(self) -> bool:
-        """Whether a lane may be dead, asked of all at once; by numpy, whose calls cost a quarter of torch's for so few numbers."""
+        """Whether a lane may be dead, asked of all at once; by numpy, at a quarter of torch's time."""
         sums, health = self.sums.cpu().numpy(), self.health
         quiet = sums[:, SUMS.index("quiet_images")].max(initial=0) >= health.vanished_images
         still = sums[:, SUMS.index("still_images")].max(initial=0) >= health.collapsed_images
