@@ -9,7 +9,7 @@ K lanes, S steps of a block, N batch, Z numbers in a latent.
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
@@ -95,16 +95,11 @@ class Draws:
         self._seeds = [config.seed for config in configs]
         self._batch = batch = self.structure.batch_size
         lanes, numbers = len(configs), latent_numbers(self.structure, networks)
-        steps = [config.lane.generator_steps for config in configs]
-        self.banks = {
-            (purpose, j): lane_empty(lanes, (BLOCK_STEPS * batch, numbers), like)
-            for purpose, count in ((Stream.DISCRIMINATOR_LATENTS, 1), (Stream.GENERATOR_LATENTS, max(steps)))
-            for j in range(count)
-        }
+        self.turns_of_a_step = max(config.lane.generator_steps for config in configs)
         # A GPU trains faster than one core draws. Numbers are the lane's own, whichever thread draws them.
         self._thread_count = os.cpu_count() or 1
         self._threads = ThreadPoolExecutor(self._thread_count) if like.device.type == "cuda" else None
-        self._block = -1  # which block the banks are of
+        self._banked, self._ordered = -1, -1  # which block the banks are of, and the indices
         self.indices: dict[int, Tensor] = {}  # data seed -> which samples [S N] the block shows in its order
         self._same_order: dict[int, list[int]] = {}  # data seed -> the lanes that are shown samples in its order
         for lane, config in enumerate(self.configs):
@@ -129,18 +124,30 @@ class Draws:
             tensors[name] = column([getattr(config.lane, field) for config in self.configs], like)
         return tensors
 
+    @cached_property
+    def banks(self) -> dict[tuple[Stream, int], Tensor]:
+        """The latents of a block's steps [K, S N, Z], by what they are for and their turn in a step."""
+        shape = BLOCK_STEPS * self._batch, latent_numbers(self.structure, self.networks)
+        purposes = (Stream.DISCRIMINATOR_LATENTS, 1), (Stream.GENERATOR_LATENTS, self.turns_of_a_step)
+        return {
+            (purpose, j): lane_empty(len(self.configs), shape, self._like)
+            for purpose, count in purposes
+            for j in range(count)
+        }
+
     @property
     def bank(self) -> Tensor:
-        """The latents that D's fakes are made of, in all steps of the block [K, S N, Z]."""
-        return self.banks[self._of_fakes, 0]
+        """The latents that D's fakes are made of."""
+        return self.banks[self.of_fakes, 0]
 
     @property
     def generator_banks(self) -> list[Tensor]:
-        """The same for G's updates, by their place in a step."""
+        """Those of G's updates, by their turn in a step."""
         return [bank for (purpose, _), bank in self.banks.items() if purpose == Stream.GENERATOR_LATENTS]
 
     @property
-    def _of_fakes(self) -> Stream:
+    def of_fakes(self) -> Stream:
+        """The stream of the latents that D's fakes are made of."""
         first = self.structure.update_order == "generator_first"
         return Stream.GENERATOR_LATENTS if first else Stream.DISCRIMINATOR_LATENTS
 
@@ -150,11 +157,18 @@ class Draws:
         dropout = any(c.lane.generator_dropout or c.lane.discriminator_dropout for c in self.configs)
         return not dropout and not self.tensors.keys() & {"noise", "mix", "condition"}
 
-    def begin_block(self, step: int) -> int:
-        """Draws what the block of this step needs, if it has not been; answers the step's place in it."""
+    def begin_block(self, step: int, *, banks: bool = True) -> int:
+        """Draws what the block of this step needs, if it has not been; answers the step's place in it. banks: its
+        latents too, which C can draw where they are needed.
+        """
         block, place = divmod(step, BLOCK_STEPS)
-        if block != self._block:
-            self._draw_block(block)
+        images, count = block * BLOCK_STEPS * self._batch, BLOCK_STEPS * self._batch
+        if block != self._ordered:
+            self._ordered = block
+            self.indices = {seed: self.samples.index(seed, images, count) for seed in self._same_order}
+        if banks and block != self._banked:
+            self._banked = block
+            self._draw_banks(images)
         return place
 
     def begin_step(self, step: int) -> None:
@@ -162,7 +176,7 @@ class Draws:
         place = self.begin_block(step)
         images_seen = step * self._batch
         self._show(place)
-        self._feed(self._of_fakes, 0, "latents", place)
+        self._feed(self.of_fakes, 0, "latents", place)
         if "noise" in self.tensors:
             real, fake = self.tensors["noise"].split(self._batch, 1)
             self._add_noise(real, images_seen, 0)
@@ -176,9 +190,7 @@ class Draws:
         if "generator_noise" in self.tensors:
             self._add_noise(self.tensors["generator_noise"], step * self._batch, 2 + j)
 
-    def _draw_block(self, block: int) -> None:
-        self._block = block
-        images = block * BLOCK_STEPS * self._batch
+    def _draw_banks(self, images: int) -> None:
         for (purpose, j), bank in self.banks.items():
             fill = partial(self._fill, bank, purpose, (images, j))
             lanes = range(len(self.configs))
@@ -186,8 +198,6 @@ class Draws:
                 fill(lanes)
             else:
                 list(self._threads.map(fill, [lanes[i :: self._thread_count] for i in range(self._thread_count)]))
-        count = BLOCK_STEPS * self._batch
-        self.indices = {seed: self.samples.index(seed, images, count) for seed in self._same_order}
 
     def _fill(self, bank: Tensor, purpose: Stream, seen: tuple[int, int], lanes: Sequence[int]) -> None:
         for part in [lanes] if self._threads is None else [[lane] for lane in lanes]:

@@ -28,30 +28,33 @@ CONSTANTS = {
     **{"COS_1": 4.166664568298827e-2, "COS_2": -1.388731625493765e-3, "COS_3": 2.443315711809948e-5},
 }
 HALF_ROOT = 0x3F3504F3  # the bits of 1 / sqrt(2)
+SPANS = {"normal": (0.0, 0.0), "uniform": (0.0, 1.0), "symmetric_uniform": (-1.0, 2.0)}  # low, and width: 0 for normal
 
 
 def fill_numbers(out: Tensor, distribution: str, seed: int, purpose: Stream, *seen: int) -> None:
     """Fills out with numbers of a stream, of N(0, 1), U(0, 1) or U(-1, 1): "normal", "uniform", "symmetric_uniform".
     Drawn in float32 whatever out's type; of a larger out they are the first.
     """
-    library = _in_c()
-    if library is None:
+    function = numbers_in_c()
+    if function is None:
         source = stream(seed, purpose, *seen)
         if distribution == "normal":
             fill_normals(out, source)
         else:
+            low, width = SPANS[distribution]
             uniform = source.random(tuple(out.shape), dtype=np.float32)
-            out.copy_(torch.from_numpy(uniform if distribution == "uniform" else 2 * uniform - 1))
+            out.copy_(torch.from_numpy(width * uniform + low))
         return
     key, counters = words(seed, purpose, *seen)
-    state = (ctypes.c_uint64 * 5)(*key, *counters)
+    state, span = (ctypes.c_uint64 * 5)(*key, *counters), map(ctypes.c_float, SPANS[distribution])
     with _in_float32(out) as drawn:
-        given = ctypes.c_long(drawn.numel()), state, ctypes.c_void_p(drawn.data_ptr())
-        if distribution == "normal":
-            library.stream_normals(*given)
-        else:
-            low, width = (0, 1) if distribution == "uniform" else (-1, 2)
-            library.stream_uniforms(*given, ctypes.c_float(low), ctypes.c_float(width))
+        function(state, *span, ctypes.c_long(0), ctypes.c_long(drawn.numel()), ctypes.c_void_p(drawn.data_ptr()))
+
+
+def numbers_in_c() -> "ctypes._NamedFuncPointer | None":
+    """`stream_numbers` of `native/normals.h`, where there is a compiler: any of a stream's numbers, by their place."""
+    library = _in_c()
+    return None if library is None else library.stream_numbers
 
 
 def fill_normals(out: Tensor, source: np.random.Generator) -> None:

@@ -1,8 +1,8 @@
 """Starts Ray and ends it: its environment, a cluster of this machine or one that runs already, and the head's pulse.
 
 A local cluster is started as Ray's own commands do it, as a `Node` of Ray's, and not by `ray.init`: without the
-autoscaler, for which a cluster that never grows has no use and whose end Ray waits a second for, and without the
-process that forwards what workers print.
+autoscaler, for which a cluster that never grows has no use and whose end Ray waits a second for, without the process
+that forwards what workers print, and without the server of a dashboard that is off.
 """
 
 import importlib
@@ -32,6 +32,7 @@ LONGEST_RAY_FOLDER = 43  # bytes: the sockets that Ray makes below it must fit 1
 MOST_OPEN_FILES = 65_536
 CONNECT_SECONDS = 5.0
 HEADLESS_SECONDS = 15  # how long a local cluster's processes outlive its head, where nobody ends them
+REGISTERED_SECONDS, REGISTERED_PAUSE_SECONDS = 10.0, 0.01  # until Ray is left to wait by itself, and between two looks
 PULSE_SECONDS = 0.5
 LOCAL_PATIENCE_SECONDS, PATIENCE_SECONDS = 1.0, 45.0  # with a head that does not answer; Ray itself ends us after 60
 
@@ -109,11 +110,28 @@ def _start_node(temporary: str) -> Any:
         temp_dir=temporary,
         _system_config=SYSTEM_CONFIG,
     )
-    node = importlib.import_module("ray._private.node").Node
     try:
-        return node(parameters, head=True, shutdown_at_exit=False, spawn_reaper=True, ray_init_cluster=True)
+        return _lean_node()(parameters, head=True, shutdown_at_exit=False, spawn_reaper=True, ray_init_cluster=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"Ray did not start ({_first_line(error)}); try again, or use --local") from error
+
+
+def _lean_node() -> Any:
+    """Ray's `Node`, less two waits of its start. A Ray that names these steps otherwise takes its own."""
+    node = importlib.import_module("ray._private.node").Node
+
+    class LeanNode(node):
+        def start_api_server(self, **_given: Any) -> None:
+            """None: without a dashboard it would report usage, which is off, and Ray waits until it could."""
+
+        def start_ray_processes(self) -> None:
+            """Until this node is known, which Ray asks every second."""
+            super().start_ray_processes()
+            given_up = time.monotonic() + REGISTERED_SECONDS
+            while time.monotonic() < given_up and not self.get_gcs_client().get_all_node_info(timeout=CONNECT_SECONDS):
+                time.sleep(REGISTERED_PAUSE_SECONDS)
+
+    return LeanNode
 
 
 def _raise_limit_of_files() -> None:

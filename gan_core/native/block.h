@@ -10,7 +10,9 @@ typedef struct {
     const void *samples;       /* rows of `features` numbers, or bytes */
     const long *const *orders; /* of each lane: which samples its steps show */
     T *real, *latents, *generator_latents;
-    const T *bank, *const *generator_banks; /* latents of the block's steps; those of G's updates in a step */
+    const T *bank, *const *generator_banks; /* latents of the block's steps; those of G's updates in a step; or none: */
+    void (*draw)(const void *stream, float low, float width, long from, long count, float *out);
+    const uint64_t *seeds; /* of lanes */
     const unsigned char *turns; /* [steps, updates, lanes]: whether G is updated */
     const long *since_last;     /* images shown to D from one turn of a lane's G to the next */
     T *average;                 /* or none */
@@ -20,6 +22,8 @@ typedef struct {
     long real_pitch, latents_pitch, generator_latents_pitch, bank_pitch;
     long average_pitch, weights_pitch, averaged, averages; /* average: [lanes, averages, averaged] */
     long look_images; /* shown to D since the last look at the samples; 0: not now */
+    long fakes_purpose, generator_purpose, block_images; /* of the latents' streams */
+    float low, width;                                    /* of their numbers */
 } Block;
 
 /* what the next step reads, into the second cache */
@@ -46,11 +50,41 @@ INLINE void show(const Block *x, long lane, long step) {
     }
 }
 
-INLINE void feed(const Block *x, long lane, long step, const T *bank, T *out, long pitch) {
+INLINE void feed(const Block *x, long lane, long step, const T *bank, T *out) {
     const long numbers = x->batch * x->latent_numbers;
     const T *from = bank + lane * x->bank_pitch + step * numbers;
-    memcpy(out + lane * pitch, from, numbers * sizeof(T));
+    memcpy(out, from, numbers * sizeof(T));
     expect(from + numbers, numbers * sizeof(T));
+}
+
+#define DRAWN 512 /* numbers that are drawn in float32 before they are turned into T */
+
+/* the latents of a step, for the j-th time, as `fill_step_latents` draws them for the block */
+INLINE void draw(const Block *x, long lane, long purpose, long j, long step, T *out) {
+    const uint64_t stream[5] = {x->seeds[lane], purpose, x->block_images, j, 0};
+    const long numbers = x->batch * x->latent_numbers, from = step * numbers;
+    if (sizeof(T) == sizeof(float)) {
+        x->draw(stream, x->low, x->width, from, numbers, (float *)out);
+        return;
+    }
+    for (long i = 0; i < numbers; i += DRAWN) {
+        float part[DRAWN];
+        const long count = numbers - i < DRAWN ? numbers - i : DRAWN;
+        x->draw(stream, x->low, x->width, from + i, count, part);
+        for (long k = 0; k < count; k++) out[i + k] = part[k];
+    }
+}
+
+INLINE void feed_fakes(const Block *x, long lane, long step) {
+    T *out = x->latents + lane * x->latents_pitch;
+    if (x->draw) draw(x, lane, x->fakes_purpose, 0, step, out);
+    else feed(x, lane, step, x->bank, out);
+}
+
+INLINE void feed_generator(const Block *x, long lane, long step, long j) {
+    T *out = x->generator_latents + lane * x->generator_latents_pitch;
+    if (x->draw) draw(x, lane, x->generator_purpose, j, step, out);
+    else feed(x, lane, step, x->generator_banks[j], out);
 }
 
 INLINE void update_generator(const Block *x, long lane, long s) {
@@ -61,7 +95,7 @@ INLINE void update_generator(const Block *x, long lane, long s) {
         if (j == 0 && !goes) fakes(lane, x->given[0], x->pitch[0], x->memory);
 #endif
         if (!goes) continue;
-        feed(x, lane, x->first + s, x->generator_banks[j], x->generator_latents, x->generator_latents_pitch);
+        feed_generator(x, lane, x->first + s, j);
 #ifdef GENERATOR_FIRST
         if (j == 0) generator_and_fakes(lane, x->given[3], x->pitch[3], x->memory);
         else generator(lane, x->given[2], x->pitch[2], x->memory);
@@ -86,7 +120,7 @@ INLINE void move_average(const Block *x, long lane, long which, T weight) {
 static void train_lane(const Block *x, long lane) {
     for (long s = 0; s < x->steps; s++) {
         show(x, lane, x->first + s);
-        feed(x, lane, x->first + s, x->bank, x->latents, x->latents_pitch);
+        feed_fakes(x, lane, x->first + s);
 #ifdef GENERATOR_FIRST
         update_generator(x, lane, s);
 #else

@@ -15,20 +15,24 @@ from gan_core.native.assembly import NativeSource, text_of
 from gan_core.native.compiler import header
 from gan_core.native.library import Given, LaneMemory, native_function
 from gan_core.native.watching import Watched, memory_numbers, watched, watching_text
+from gan_core.normals import SPANS, numbers_in_c
 from gan_core.optim import Adam, Rows
 from gan_core.step import Game
+from gan_core.streams import Stream
 from gan_core.watch import Watch
 
 PROGRAMS = ("fakes", "discriminator", "generator", "generator_and_fakes")
 OPTIMIZERS = ("generator", "discriminator")
 POINTERS = (
     *("samples", "orders", "real", "latents", "generator_latents", "bank", "generator_banks"),
+    *("draw", "seeds"),
     *("turns", "since_last", "average", "weights", "average_weights"),
 )
 NUMBERS = (
     *("lanes", "first", "steps", "updates", "batch", "features", "bytes", "latent_numbers"),
     *("real_pitch", "latents_pitch", "generator_latents_pitch", "bank_pitch"),
     *("average_pitch", "weights_pitch", "averaged", "averages", "look_images"),
+    *("fakes_purpose", "generator_purpose", "block_images"),
 )
 
 
@@ -43,6 +47,7 @@ class Block(ctypes.Structure):
         ("watched", ctypes.POINTER(Watched)),
         *((name, ctypes.c_void_p) for name in POINTERS),
         *((name, ctypes.c_long) for name in NUMBERS),
+        *((name, ctypes.c_float) for name in ("low", "width")),
     ]
 
 
@@ -75,31 +80,46 @@ class NativeBlock:
         self._optimizers = [_optimizer(adam) for adam in adams]
         self._given = [Given(sources[name], placeholders) for name in PROGRAMS if name in sources]
         self._adams = adams
+        self._draws_latents = draws.networks.choices == draws.networks.continuous == 0  # codes are numpy's to draw
         self._fixed = self._fixed_values()
 
     def _fixed_values(self) -> dict[str, Any]:
         """All that is the same for every block."""
         draws, inputs = self._draws, self._draws.tensors
-        samples, bank = draws.samples, draws.bank
+        samples = draws.samples
         values: dict[str, Any] = {
             "given": (ctypes.c_void_p * len(PROGRAMS))(*(ctypes.addressof(x.pointers) for x in self._given)),
             "pitch": (ctypes.c_void_p * len(PROGRAMS))(*(ctypes.addressof(x.pitches) for x in self._given)),
             **{name: ctypes.pointer(x) for name, x in zip(OPTIMIZERS, self._optimizers, strict=True)},
             **{"samples": samples.rows.data_ptr(), "bytes": samples.are_bytes, "features": samples.rows.shape[1]},
-            **{"lanes": len(inputs["real"]), "batch": inputs["real"].shape[1], "latent_numbers": bank.shape[2]},
-            **{"bank": bank.data_ptr(), "bank_pitch": bank.stride(0), "updates": len(draws.generator_banks)},
+            **{"lanes": len(inputs["real"]), "batch": inputs["real"].shape[1]},
+            **{"latent_numbers": inputs["latents"].shape[2], "updates": draws.turns_of_a_step},
             "watched": ctypes.pointer(self._watched),
         }
         for name in ("real", "latents", "generator_latents"):
             values |= {name: inputs[name].data_ptr(), f"{name}_pitch": inputs[name].stride(0)}
-        self._banks = _pointers(draws.generator_banks)
-        values["generator_banks"] = ctypes.addressof(self._banks)
+        values |= self._latents_in_c() if self._draws_latents else self._latents_in_banks()
         if self._averaged is not None:
             average, rows = self._averaged
             values |= {"average": average.data_ptr(), "average_pitch": average.stride(0), "averaged": average.shape[2]}
             values["averages"] = average.shape[1]
             values |= {"weights": rows.flat.data_ptr(), "weights_pitch": rows.flat.stride(0)}
         return values
+
+    def _latents_in_banks(self) -> dict[str, Any]:
+        self._banks = _pointers(self._draws.generator_banks)
+        bank, banks = self._draws.bank, ctypes.addressof(self._banks)
+        return {"bank": bank.data_ptr(), "bank_pitch": bank.stride(0), "generator_banks": banks}
+
+    def _latents_in_c(self) -> dict[str, Any]:
+        seeds = [config.seed for config in self._draws.configs]
+        self._seeds = (ctypes.c_uint64 * len(seeds))(*seeds)
+        low, width = SPANS[self._draws.structure.latent_distribution]
+        return {
+            **{"draw": ctypes.cast(numbers_in_c(), ctypes.c_void_p), "seeds": ctypes.addressof(self._seeds)},
+            **{"fakes_purpose": self._draws.of_fakes, "generator_purpose": Stream.GENERATOR_LATENTS},
+            **{"low": low, "width": width},
+        }
 
     def run(
         self,
@@ -113,7 +133,7 @@ class NativeBlock:
         since_last: images shown to D from one turn of a lane to the next; average_weights [steps, K, A]; look_images:
         shown since the last look at the samples, where there is one at the end, or 0.
         """
-        place = self._draws.begin_block(first)
+        place = self._draws.begin_block(first, banks=not self._draws_latents)
         orders = [self._draws.indices[config.data_seed] for config in self._draws.configs]
         most, lanes = self._fixed["updates"], self._fixed["lanes"]
         nobody = [bytes(lanes)] * most
@@ -130,6 +150,7 @@ class NativeBlock:
             first=place,
             steps=len(updates),
             look_images=look_images,
+            block_images=(first - place) * self._fixed["batch"],
         )
         self._watched.memory = self._memory.pointer
         self._function(ctypes.byref(block))

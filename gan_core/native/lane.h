@@ -1,6 +1,7 @@
 /* What the programs of gan_core/native/source.py are made of, for one lane. The type T (float or double) is set before. */
 
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))

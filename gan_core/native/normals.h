@@ -35,24 +35,32 @@ void normals(long count, const int *bits, float *out) {
     }
 }
 
-#define WORDS PAIRS /* drawn together: the bits of twice as many numbers */
+#define CHUNK (2 * PAIRS) /* numbers that are drawn together */
 
-/* numbers of N(0, 1) */
-void stream_normals(long count, const Stream *x, float *out) {
-    int bits[2 * WORDS] __attribute__((aligned(8)));
-    for (long i = 0; i < count; i += 2 * WORDS) {
-        philox(x, i / 8, WORDS / 4, (word *)bits);
-        normals(count - i < 2 * WORDS ? count - i : 2 * WORDS, bits, out + i);
+/* a chunk of a stream: numbers of N(0, 1) where width is 0, else of U(low, low + width), from 24 bits each, of each word
+   from its lower half, then from its upper one */
+static inline void chunk_of(const Stream *x, float low, float width, long chunk, float *out) {
+    int bits[CHUNK] __attribute__((aligned(8)));
+    philox(x, chunk * (CHUNK / 8), CHUNK / 8, (word *)bits);
+    if (width == 0) {
+        pairs(bits, out);
+        return;
     }
+#pragma omp simd
+    for (int i = 0; i < CHUNK; i++) out[i] = (float)((uint32_t)bits[i] >> 8) * (0x1p-24f * width) + low;
 }
 
-/* numbers of U(low, low + width): of each word's lower half, then of its upper one, 24 bits */
-void stream_uniforms(long count, const Stream *x, float *out, float low, float width) {
-    uint32_t bits[2 * WORDS] __attribute__((aligned(8)));
-    for (long i = 0; i < count; i += 2 * WORDS) {
-        const long numbers = count - i < 2 * WORDS ? count - i : 2 * WORDS;
-        philox(x, i / 8, (numbers + 7) / 8, (word *)bits);
-#pragma omp simd
-        for (long j = 0; j < numbers; j++) out[i + j] = (float)(bits[j] >> 8) * (0x1p-24f * width) + low;
+/* so many of a stream's numbers, from one on */
+void stream_numbers(const Stream *x, float low, float width, long from, long count, float *out) {
+    for (long numbers; count > 0; from += numbers, count -= numbers, out += numbers) {
+        const long before = from % CHUNK;
+        numbers = CHUNK - before < count ? CHUNK - before : count;
+        if (numbers == CHUNK) {
+            chunk_of(x, low, width, from / CHUNK, out);
+        } else {
+            float chunk[CHUNK];
+            chunk_of(x, low, width, from / CHUNK, chunk);
+            memcpy(out, chunk + before, numbers * sizeof(float));
+        }
     }
 }

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from gan_core.conditions import Execution
 from gan_core.config import GanConfig, InputError, LaneConfig, StructureConfig
 from gan_core.data import Dataset, load_dataset
 from gan_core.draws import BLOCK_STEPS
@@ -79,16 +80,18 @@ def test_the_same_configuration_takes_the_same_memory_again():
     assert lane_memory(config, samples=10) == lane_memory(config, samples=10)
 
 
-def test_a_dense_lane_keeps_its_rows_and_what_it_is_fed():
+@pytest.mark.parametrize(("execution", "steps"), [("compiled", 1), ("replayed", 1 + BLOCK_STEPS)])
+def test_a_dense_lane_keeps_its_rows_and_what_it_is_fed(execution: Execution, steps: int):
+    """C draws the latents of a step as it is due, and no block's are kept."""
     structure = StructureConfig(generator_width=128, discriminator_width=64, latent_size=20, batch_size=32)
     config, pixels = GanConfig(structure=structure), 64
     generator = 20 * 128 + 128 + 128 * 128 + 128 + 128 * pixels + pixels
     discriminator = pixels * 64 + 64 + 64 * 64 + 64 + 64 + 1
     rows = 4 * (5 * (generator + discriminator) + generator)
     assert row_bytes(config) == rows
-    latents = 2 * BLOCK_STEPS * 32 * 20 + 2 * 32 * 20
+    latents = 2 * steps * 32 * 20
     fed = 4 * (latents + 2 * 32 * pixels)
-    memory = lane_memory(config, samples=100)
+    memory = lane_memory(config, samples=100, execution=execution)
     assert memory.kept_bytes == pytest.approx(rows + fed, rel=0.02)
     assert memory.scored_bytes == 4 * 100 * (2 * pixels + 20)
 
