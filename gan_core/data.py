@@ -7,7 +7,7 @@ import hashlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +29,7 @@ DIGITS_TRAIN_IMAGES = 1_000
 POLYGONS_TRAIN_IMAGES, POLYGONS_HELD_OUT_IMAGES = 60_000, 10_000
 RESIZED_AT_ONCE = 2_000
 IMAGES_IN_CACHE = 100
+EPOCHS_KEPT = 4  # orders of epochs: of the one that is shown and the next, with two data seeds
 
 
 @dataclass(frozen=True)
@@ -67,21 +68,21 @@ class DataOrder:
 
     def __init__(self, data_seed: int, size: int) -> None:
         self.data_seed, self.size = data_seed, size
-        self._permutations: dict[int, np.ndarray] = {}
 
     def indices(self, images_seen: int, count: int) -> np.ndarray:
-        """Which samples [count] are shown after images_seen images."""
-        positions = np.arange(images_seen, images_seen + count)
-        epochs = range(images_seen // self.size, (images_seen + count - 1) // self.size + 1)
-        self._permutations = {epoch: self._permutation(epoch) for epoch in epochs}
-        return np.concatenate(
-            [self._permutations[epoch][positions[positions // self.size == epoch] % self.size] for epoch in epochs]
-        )
+        """Which samples [count] are shown after images_seen images; not to be written to."""
+        parts = []
+        while count > 0:
+            epoch, place = divmod(images_seen, self.size)
+            parts.append(_permutation(self.data_seed, epoch, self.size)[place : place + count])
+            images_seen, count = images_seen + len(parts[-1]), count - len(parts[-1])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _permutation(self, epoch: int) -> np.ndarray:
-        if epoch in self._permutations:
-            return self._permutations[epoch]
-        return stream(self.data_seed, Stream.DATA_ORDER, epoch).permutation(self.size)
+
+@lru_cache(maxsize=EPOCHS_KEPT)
+def _permutation(data_seed: int, epoch: int, size: int) -> np.ndarray:
+    """The order of an epoch, which all that is trained side by side and after one another shares."""
+    return stream(data_seed, Stream.DATA_ORDER, epoch).permutation(size)
 
 
 @dataclass(frozen=True)

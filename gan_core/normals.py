@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,8 +52,8 @@ def fill_numbers(out: Tensor, distribution: str, seed: int, purpose: Stream, *se
         function(state, *span, ctypes.c_long(0), ctypes.c_long(drawn.numel()), ctypes.c_void_p(drawn.data_ptr()))
 
 
-def numbers_in_c() -> "ctypes._NamedFuncPointer | None":
-    """`stream_numbers` of `native/normals.h`, where there is a compiler: any of a stream's numbers, by their place."""
+def numbers_in_c() -> Any:
+    """`stream_numbers` of `native/normals.h`: any of a stream's numbers, by their place. None without a compiler."""
     library = _in_c()
     return None if library is None else library.stream_numbers
 

@@ -11,7 +11,7 @@ from results.store import appearing_whole
 SMALLEST_GRID_PIXELS = 512  # small images are enlarged by a whole factor until the grid is about this wide
 PLOT_WIDTH, PLOT_HEIGHT = 640, 320
 BARS = 80
-INK, BAR, PAPER = range(3)
+INK, BAR, PAPER = np.arange(3, dtype=np.uint8)
 COLOURS = np.array([(30, 30, 30), (120, 160, 220), (255, 255, 255)], np.uint8)
 FAST = 1  # zlib's level: every trial has a picture
 
@@ -48,10 +48,10 @@ def _density(values: np.ndarray, mean: float = 4.0, deviation: float = 1.25) -> 
     x = np.linspace(low, high, PLOT_WIDTH)
     line = np.exp(-((x - mean) ** 2) / (2 * deviation**2)) / (deviation * math.sqrt(2 * math.pi))
     top = 1.1 * max(line.max(), bar_density.max())
-    above = np.arange(PLOT_HEIGHT)[::-1, None]  # rows of pixels below each
-    bars = np.rint(bar_density / top * PLOT_HEIGHT)[np.arange(PLOT_WIDTH) * BARS // PLOT_WIDTH]
-    middle = np.maximum(1, np.rint(line / top * PLOT_HEIGHT))
-    return np.where(abs(above - middle) <= 1, INK, np.where(above < bars, BAR, PAPER)).astype(np.uint8)
+    above = np.arange(PLOT_HEIGHT, dtype=np.int16)[::-1, None]  # rows of pixels below each
+    bars = np.rint(bar_density / top * PLOT_HEIGHT).astype(np.int16)[np.arange(PLOT_WIDTH) * BARS // PLOT_WIDTH]
+    middle = np.maximum(1, np.rint(line / top * PLOT_HEIGHT)).astype(np.int16)
+    return np.where(abs(above - middle) <= 1, INK, np.where(above < bars, BAR, PAPER))
 
 
 def draw_samples(samples: np.ndarray, path: Path) -> None:

@@ -23,6 +23,7 @@ from gan_core.config import InputError
 from gan_core.native.compiler import make_common_libraries
 from results.store import ResultsError, RunFolder
 from sweep.contracts import Build
+from sweep.loading import uncollected
 from sweep.progress import LIVE_SECONDS, Watch
 from sweep.ray_start import ray_cluster
 from sweep.ray_study import plain_ending, start_study
@@ -73,8 +74,9 @@ def _load_packages() -> None:
     """Loads what the driver will need while Ray starts, which mostly waits. Nothing of Ray's own: it loads parts of
     itself as it starts.
     """
-    importlib.import_module("pandas")
-    importlib.import_module("sweep.study")
+    with uncollected():
+        importlib.import_module("pandas")
+        importlib.import_module("sweep.study")
 
 
 def slots(spec: SweepSpec, cluster: dict[str, float]) -> tuple[int, dict[str, float]]:
@@ -107,7 +109,8 @@ def _tune(
     ray = importlib.import_module("ray")
     count, each = slots(spec, ray.cluster_resources())
     study = start_study(spec, folder)
-    tune = importlib.import_module("ray.tune")
+    with uncollected():
+        tune = importlib.import_module("ray.tune")
     for name in ("ray", "ray.tune", "ray.train", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     stop = threading.Event()

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_core.config import InputError
+from sweep.loading import uncollected
 from sweep.ray_study import NAMESPACE
 
 LOST_HEAD = 2  # the exit code, as after every line that says what a person can mend
@@ -72,7 +73,8 @@ def ray_cluster(address: str | None, on_lost_head: Callable[[], None]) -> Iterat
         _prepare_local_environment()
     else:
         _refuse_dead_address(address)
-    ray, ended = importlib.import_module("ray"), threading.Event()
+    with uncollected():
+        ray, ended = importlib.import_module("ray"), threading.Event()
     nodes: list[Any] = []  # the local cluster's one, once it has started
     try:
         with warnings.catch_warnings():

@@ -6,6 +6,7 @@ from typing import Any
 from results.store import RunFolder
 from sweep.cohort import Cohort, CohortRun
 from sweep.contracts import Build
+from sweep.loading import uncollected
 from sweep.ray_study import RemoteStudy, plain_ending
 from sweep.spec import SweepSpec
 
@@ -42,7 +43,8 @@ def trainable_class() -> Any:
             return True
 
         def step(self) -> dict[str, Any]:
-            from gan_core.lanes import lane_arithmetic
+            with uncollected():
+                from gan_core.lanes import lane_arithmetic
 
             try:
                 with lane_arithmetic():
