@@ -93,7 +93,7 @@ class Draws:
         self.configs, self.networks, self.samples, self._like = list(configs), networks, samples, like
         self.structure = configs[0].structure
         self._seeds = [config.seed for config in configs]
-        self._batch = batch = self.structure.batch_size
+        self._batch = self.structure.batch_size
         lanes, numbers = len(configs), latent_numbers(self.structure, networks)
         self.turns_of_a_step = max(config.lane.generator_steps for config in configs)
         # A GPU trains faster than one core draws. Numbers are the lane's own, whichever thread draws them.

@@ -1,5 +1,6 @@
 """Ray places cohorts and restarts them; the table is the study's, whatever happens to processes."""
 
+import gc
 import json
 import os
 import signal
@@ -17,10 +18,11 @@ from benchmarks.first_sweep import family_of
 from gan_core.config import InputError
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
+from sweep.loading import uncollected
 from sweep.local_runner import run_local
 from sweep.progress import LIVE_SECONDS, Watch
 from sweep.ray_runner import RESTARTS, _searcher, run_ray, slots
-from sweep.ray_start import _wait_for_head
+from sweep.ray_start import _lean_node, _wait_for_head
 from sweep.ray_study import RemoteStudy
 from sweep.spec import SweepSpec
 
@@ -298,6 +300,29 @@ def test_a_head_that_does_not_answer_is_waited_for(tmp_path):
         head.listen()
         waiter.join(timeout=10)
         assert not waiter.is_alive()
+
+
+def test_what_a_local_cluster_leaves_out_are_steps_of_rays_own_start(ray_by_value):
+    """A Ray that names them otherwise would take them again, a second longer, and nobody would see it."""
+    lean = _lean_node()
+    (rays, *_) = lean.__bases__
+    for step in ("start_api_server", "start_ray_processes"):
+        assert step in vars(lean)
+        assert callable(vars(rays)[step])
+    assert callable(rays.get_gcs_client)
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_packages_load_without_the_collector_which_is_then_as_it_was(was_on: bool):
+    before = gc.isenabled()
+    (gc.enable if was_on else gc.disable)()
+    try:
+        with pytest.raises(ImportError), uncollected():
+            assert not gc.isenabled()
+            raise ImportError
+        assert gc.isenabled() is was_on
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 def test_what_dies_for_the_want_of_the_head_is_no_death_of_a_cohort(monkeypatch):

@@ -12,13 +12,14 @@ from tiny_arrays import configs_of, structure_of
 from torch import Tensor
 
 from gan_core.architectures import build_networks
-from gan_core.config import GanConfig
+from gan_core.config import GanConfig, LaneConfig
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS, Draws, Samples, takes_turn
 from gan_core.lanes import fill_latents
 from gan_core.latents import fill_step_latents
 from gan_core.normals import PAIRS, fill_normals, fill_numbers, normals_in_numpy
 from gan_core.streams import Stream
+from gan_core.training import LaneArray
 
 BATCH = 13
 LIKE = torch.empty(0)
@@ -202,6 +203,33 @@ def test_streams_are_numpys(distribution: str, count: int, dtype: torch.dtype, m
                 patch.setattr("gan_core.normals._in_c", lambda: None)
                 fill_numbers(theirs, distribution, seed, purpose, *seen)
             assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("distribution", ["normal", "uniform", "symmetric_uniform"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_c_draws_a_steps_latents_as_they_are_in_the_whole_blocks(few, distribution: str, dtype: torch.dtype):
+    """In batches that end anywhere in what is drawn together; two turns of G, in lanes of different k."""
+    structure = replace(configs_of("gaussian minibatch r1")[0].structure, latent_distribution=distribution)
+    lanes = [(1, 2), (2, 1), (3, 2), (5, 1)]
+    configs = [
+        GanConfig(structure=structure, lane=LaneConfig(discriminator_steps=k, generator_steps=g), seed=seed)
+        for seed, (k, g) in enumerate(lanes)
+    ]
+    results = []
+    for in_c in (True, False):
+        array = LaneArray(configs, few("gaussian"), dtype=dtype)
+        array.train_to(structure.batch_size)
+        block = array._chunks[0]._block
+        assert block is not None
+        assert block._draws_latents
+        if not in_c:
+            block._draws_latents = False
+            block._fixed = block._fixed_values()
+            assert "draw" not in block._fixed
+        array.train_to(structure.batch_size * (BLOCK_STEPS + 7))
+        results.append(array.state.tensors())
+    for name, tensor in results[0].items():
+        assert torch.equal(tensor, results[1][name]), name
 
 
 def test_fewer_normal_numbers_are_the_first_of_more():
