@@ -209,7 +209,7 @@ def test_streams_are_numpys(distribution: str, count: int, dtype: torch.dtype, m
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_c_draws_a_steps_latents_as_they_are_in_the_whole_blocks(few, distribution: str, dtype: torch.dtype):
     """In batches that end anywhere in what is drawn together; two turns of G, in lanes of different k."""
-    structure = replace(configs_of("gaussian minibatch r1")[0].structure, latent_distribution=distribution)
+    structure = replace(configs_of("gaussian")[0].structure, latent_distribution=distribution)
     lanes = [(1, 2), (2, 1), (3, 2), (5, 1)]
     configs = [
         GanConfig(structure=structure, lane=LaneConfig(discriminator_steps=k, generator_steps=g), seed=seed)
