@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from gan_core.config import LARGEST_SEED, InputError
 from results.store import ResultsError
+from sweep.loading import leave
 
 BAD_INPUT, INTERRUPTED = 2, 130
 TOP_TRIALS = 8
@@ -346,4 +347,4 @@ def _add_data_options(part: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -1,8 +1,10 @@
-"""Loading large packages quickly."""
+"""Loading large packages quickly, and leaving them."""
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 
 @contextmanager
@@ -17,3 +19,11 @@ def uncollected() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process with this exit code. The collector does not look through all packages a last time, for which a
+    process that loaded Ray and pandas takes a third of a second.
+    """
+    gc.freeze()
+    sys.exit(code)

@@ -689,6 +689,16 @@ def test_spaces_are_listed_with_what_they_are_about(gan_sweep):
     assert all(line.endswith(".") for line in lines)
 
 
+def test_python_m_sweep_is_the_command_with_its_exit_codes():
+    for arguments, code in ((["spaces"], 0), (["spaces", "nowhere"], 2)):
+        done = [
+            subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False)
+            for module in ("sweep", "sweep.cli")
+        ]
+        assert [one.returncode for one in done] == [code, code]
+        assert (done[0].stdout, done[0].stderr) == (done[1].stdout, done[1].stderr)
+
+
 @pytest.mark.parametrize("name", shipped_spaces())
 def test_a_space_is_printed_with_every_hyperparameter_and_its_range(gan_sweep, name):
     out = gan_sweep("spaces", name).out

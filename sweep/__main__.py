@@ -1,0 +1,15 @@
+"""The command `gan-sweep`, also as `python -m sweep`."""
+
+from typing import NoReturn
+
+from sweep.cli import main
+from sweep.loading import leave
+
+
+def command() -> NoReturn:
+    """Runs one command, and ends the process with its exit code."""
+    leave(main())
+
+
+if __name__ == "__main__":
+    command()
