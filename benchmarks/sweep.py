@@ -1,13 +1,14 @@
 """Whole sweeps, from Enter to table: ours against what an expert writes today with plain Ray Tune.
 
     python -m benchmarks.sweep [--data-root DIR] [--cases gaussian,digits,mnist,dcgan,pbt] [--repeats 1] [--small]
-                               [--precision float32|bfloat16]
+                               [--precision float32|bfloat16] [--plain-precision float32|bfloat16]
 
 Both sides of a case get the same spec (`benchmarks.sweep_cases`): search space, number of trials, budgets, score and
 how often it is computed; first without pruning, then with it (our ladder's rule, and ASHA with the same rungs and the
 same share). Every run is a process started afresh, so importing and starting Ray count; ours and theirs take turns, and
-medians of the repeats are printed. The feature network of the scores is made before, once for both. In bfloat16 the
-plain trial trains within torch.autocast; `pbt` is float32's.
+medians of the repeats are printed. The feature network of the scores is made before, once for both. --precision is
+ours: plain trials train in float32, which is their faster precision, unless --plain-precision has them train within
+torch.autocast. Where the two differ the scores' columns must show that nothing is lost by it. `pbt` is float32's.
 
 Not the same on both sides, so the table says what was trained: which configurations are drawn (both use Optuna's TPE,
 which is told in another order), and that ours stops a lane that is proven dead between rungs, where the plain trial
@@ -50,6 +51,7 @@ from sweep.spec import SweepSpec
 
 ROOT = Path(__file__).absolute().parent.parent
 PBT = "pbt"
+FLOAT32 = ("float32", "float32")  # of both sides
 PBT_SECONDS, PBT_SMALL_SECONDS = 30.0, 6.0  # of each side; the shipped example takes its own time
 LARGEST_ERROR_TEXT = 2_000  # characters of a failed run's output that are shown
 HEADINGS = (
@@ -129,11 +131,14 @@ def make_features(conditions: Conditions) -> None:
 
 
 def compare(
-    case: str, data_root: str | None, pruning: bool, small: bool, repeats: int, precision: str = "float32"
+    case: str, data_root: str | None, pruning: bool, small: bool, repeats: int, precisions: tuple[str, str] = FLOAT32
 ) -> list[str]:
-    """One line of the table: both sides in turn, so many times, each time with another sampler's seed."""
+    """One line of the table: both sides in turn, so many times, each time with another sampler's seed. precisions: of
+    ours and of theirs.
+    """
+    precision, theirs = precisions
     arguments = [case, *(["--data-root", data_root] if data_root else [])]
-    arguments += ["--pruning"] * pruning + ["--small"] * small + ["--precision", precision]
+    arguments += ["--pruning"] * pruning + ["--small"] * small + ["--precision", theirs]
     ours, plain = [], []
     for seed in range(repeats):
         spec = case_spec(case, data_root, pruning=pruning, small=small, seed=seed, precision=precision)
@@ -200,14 +205,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--pruning", choices=tuple(PRUNING), default="both")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of both sides")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of ours")
+    parser.add_argument("--plain-precision", choices=("float32", "bfloat16"), default="float32", help="of theirs")
     given = parser.parse_args()
     root = os.path.abspath(os.path.expanduser(given.data_root)) if given.data_root else None
     try:
         cases = chosen_cases(given.cases, root)
         check_processor(given.precision, "cpu")
-        print(f"{machine()}; {given.precision}")
-        measure_all(cases, root, given.small, max(1, given.repeats), PRUNING[given.pruning], given.precision)
+        precisions = given.precision, given.plain_precision
+        print(f"{machine()}; ours in {precisions[0]}, plain in {precisions[1]}")
+        measure_all(cases, root, given.small, max(1, given.repeats), PRUNING[given.pruning], precisions)
     except InputError as error:
         sys.exit(str(error))
 
@@ -218,7 +225,7 @@ def measure_all(
     small: bool,
     repeats: int,
     prunings: Sequence[bool],
-    precision: str = "float32",
+    precisions: tuple[str, str] = FLOAT32,
 ) -> None:
     """Runs and prints every case."""
     lines = []
@@ -230,7 +237,7 @@ def measure_all(
         making.start()
         making.join()
         for pruning in prunings:
-            lines.append(compare(case, data_root, pruning, small, repeats, precision))
+            lines.append(compare(case, data_root, pruning, small, repeats, precisions))
             print("  ".join(lines[-1]), file=sys.stderr, flush=True)
     if lines:
         show(lines)

@@ -76,7 +76,7 @@ def case_spec(
     precision: str = "float32",
 ) -> SweepSpec:
     """The sweep of a case. small: a quarter of the trials and an eighth of the images. seed: of the sampler. precision:
-    as a spec has it, of both sides.
+    as a spec has it.
     Both sides keep one average a trial, and so make as many scores.
 
     Raises InputError for an unknown case, and where its data set lies on disk and data_root is None.
