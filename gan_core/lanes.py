@@ -26,6 +26,7 @@ from torch import Tensor
 
 from gan_core.conditions import Precision
 from gan_core.input_error import InputError
+from gan_core.native.isa import this_isa
 from gan_core.normals import fill_numbers
 from gan_core.streams import Stream
 
@@ -107,12 +108,12 @@ def host_rounds() -> bool:
         return torch.bmm(factor, ones)[0, 0, 0].item() == 64.0
 
 
-@cache
 def host_pairs() -> bool:
     """Whether products in bfloat16 are made in C (`native/rounding.h`): on x86 that has them in its vectors, and no
     AMX, which is faster. What is not compiled is rounded there, and multiplied in float32.
     """
-    return torch.cpu._is_avx512_bf16_supported() and not host_rounds()
+    isa = this_isa()
+    return isa is not None and isa.bfloat16_pairs and not host_rounds()
 
 
 def factor(x: Tensor) -> Tensor:

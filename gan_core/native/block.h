@@ -28,7 +28,7 @@ typedef struct {
 
 /* what the next step reads, into the second cache */
 INLINE void expect(const void *from, long bytes) {
-    for (long i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)from + i, 0, 2);
+    for (long i = 0; i < bytes; i += CACHE_LINE_BYTES) __builtin_prefetch((const char *)from + i, 0, 2);
 }
 
 INLINE void show(const Block *x, long lane, long step) {

@@ -16,12 +16,12 @@ from filelock import FileLock
 
 from gan_core.cache import writable_cache_folder
 from gan_core.native.convolutions import MAP, convolutions_text
+from gan_core.native.isa import Isa, this_isa
 from gan_core.native.products import products_text, rounded_products_text
 from gan_core.native.winograd import winograd_text
 
 FLAGS = [
     "-O3",
-    "-march=native",
     "-fno-math-errno",
     "-fno-trapping-math",
     "-ffp-contract=off",
@@ -29,7 +29,6 @@ FLAGS = [
     "-shared",
     "-fPIC",
 ]
-X86_FLAGS = ["-mprefer-vector-width=512"]  # compilers take half of it by themselves
 SINGLE, DOUBLE = "#define SINGLE\n#define T float\n", "#define T double\n"  # what a text begins with
 PRODUCT, CONVOLUTIONS = "product", ("convolve", "convolve_transposed", "convolution_weight")
 PRODUCT_ONTO = "product_onto"  # beside it in its library
@@ -45,18 +44,20 @@ class NoCompiler(Exception):
 def multiplying_text(name: str) -> tuple[str, list[str]]:
     """The text and further flags of the library that holds this one of MULTIPLYING. They alone add to a product without
     rounding that; elementwise arithmetic is rounded call by call, as torch's is: there a factor of 1 changes no bit.
+    Raises NoCompiler.
     """
+    isa, vectors = target(), header("vectors.h")
     if name == PRODUCT:
-        text = products_text(header("packing.h"), header("products.h"))
+        text = products_text(isa, vectors, header("packing.h"), header("products.h"))
     elif name == ROUNDED[PRODUCT]:
-        text = rounded_products_text(header("rounding.h"), header("rounded_products.h"))
+        text = rounded_products_text(isa, vectors, header("rounding.h"), header("rounded_products.h"))
     elif name in WINOGRAD.values():
-        text = MAP + winograd_text(header("winograd.h"), header("packing.h"))
+        text = MAP + winograd_text(vectors, header("winograd.h"), header("packing.h"))
     elif name in CONVOLUTIONS:
-        text = MAP + convolutions_text(header("convolutions.h"))
+        text = MAP + convolutions_text(isa, vectors, header("convolutions.h"))
     else:
         renamed = "".join(f"#define {of_numbers} {ROUNDED[of_numbers]}\n" for of_numbers in CONVOLUTIONS)
-        text = renamed + MAP + convolutions_text(header("convolutions.h"), header("rounding.h"))
+        text = renamed + MAP + convolutions_text(isa, vectors, header("convolutions.h"), header("rounding.h"))
     return text, ["-ffp-contract=fast"]
 
 
@@ -72,7 +73,7 @@ def make_common_libraries(*, convolutions: bool, rounded: bool) -> None:
     """
     names = [PRODUCT, *CONVOLUTIONS[: int(convolutions)]]
     try:
-        if rounded and "avx512_bf16" in compiler()[1]:
+        if rounded and target().bfloat16_pairs:
             names += [ROUNDED[name] for name in names]
         names += [WINOGRAD[name] for name in names if name in WINOGRAD]
         for name in names:
@@ -83,6 +84,14 @@ def make_common_libraries(*, convolutions: bool, rounded: bool) -> None:
         return  # what stays is said where something is trained
 
 
+def target() -> Isa:
+    """What kernels are made for. Raises NoCompiler where none are written for this kind of processor."""
+    isa = this_isa()
+    if isa is None:
+        raise NoCompiler(f"no kernels are written for processors of kind {platform.machine()!r}")
+    return isa
+
+
 def header(name: str) -> str:
     """The text of a file of C in this folder."""
     return files("gan_core.native").joinpath(name).read_text()
@@ -90,9 +99,9 @@ def header(name: str) -> str:
 
 def library_file(text: str, *flags: str) -> Path:
     """The library of a text, which begins with SINGLE or DOUBLE; made once on a machine. Raises NoCompiler."""
-    named, processor = compiler()
-    flags = (*FLAGS, *(X86_FLAGS if platform.machine() == "x86_64" else []), *flags)
-    name = hashlib.sha256("\n".join([named, processor, *flags, text]).encode()).hexdigest()[:32]
+    named, isa = compiler(), target()
+    flags, text = (*FLAGS, *isa.flags, *flags), isa.text() + text
+    name = hashlib.sha256("\n".join([named, *flags, text]).encode()).hexdigest()[:32]
     library = kept_libraries() / f"{name}.so"
     if library.exists():
         return library
@@ -115,17 +124,13 @@ def _compile(command: list[str], text: str, library: Path) -> None:
 
 
 @cache
-def compiler() -> tuple[str, str]:
-    """The compiler's path and version, and what the processor can do: what libraries depend on beside their text."""
+def compiler() -> str:
+    """The compiler's path, and behind it what it says of its version. Raises NoCompiler."""
     found = shutil.which(os.environ.get("CC") or "cc") or shutil.which("gcc") or shutil.which("clang")
     if found is None:
         raise NoCompiler("no C compiler is installed")
     version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
-    try:
-        processor = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
-    except (OSError, StopIteration):
-        processor = platform.processor()
-    return f"{found}\n{version}", f"{platform.machine()} {processor}"
+    return f"{found}\n{version}"
 
 
 @cache

@@ -12,7 +12,7 @@
      apart              numbers from one of them to the next
      lines              rows of a plane
      pitch, plane       numbers from a plane's row to the next, and of a plane
-     vectors            of sixteen numbers, from a plane's first pixel to its last
+     vectors            of WIDTH numbers, from a plane's first pixel to its last
      origin, padded     of a plane of the small map with zeros around: where its first pixel is, how many numbers it has
      chunk              planes whose weights' gradients are summed in registers
      weights            numbers of them, packed
@@ -23,32 +23,29 @@
 INLINE long less(long a, long b) { return a < b ? a : b; }
 
 /* Rows of few pixels: as they are, every second one read, every second one written. */
-#if defined(SINGLE) && defined(__AVX512F__)
 INLINE void copy_row(T *to, const T *from, long count) {
-    for (; count > 0; count -= 16, to += 16, from += 16)
-        _mm512_mask_storeu_ps(to, up_to(count), _mm512_maskz_loadu_ps(up_to(count), from));
+    for (; count >= WIDTH; count -= WIDTH, to += WIDTH, from += WIDTH) *(wide_loose *)to = *(const wide_loose *)from;
+    if (count > 0) put_first(count, to, first_of(count, from));
 }
+#if defined(SINGLE) && defined(__AVX512F__) && VECTOR_BYTES == 64
 INLINE void take_second(T *to, const T *from, long count) {
     const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    for (; count > 0; count -= 16, to += 16, from += 32) {
-        const long read = 2 * less(count, 16) - 1;
+    for (; count > 0; count -= WIDTH, to += WIDTH, from += 2 * WIDTH) {
+        const long read = 2 * less(count, WIDTH) - 1;
         const __m512 low = _mm512_maskz_loadu_ps(up_to(read), from);
-        const __m512 high = read > 16 ? _mm512_maskz_loadu_ps(up_to(read - 16), from + 16) : low;
+        const __m512 high = read > WIDTH ? _mm512_maskz_loadu_ps(up_to(read - WIDTH), from + WIDTH) : low;
         _mm512_mask_storeu_ps(to, up_to(count), _mm512_permutex2var_ps(low, even, high));
     }
 }
 INLINE void put_second(T *to, const T *from, long count) {
     const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-    for (; count > 0; count -= 8, to += 16, from += 8) {
-        const long n = less(count, 8);
+    for (; count > 0; count -= WIDTH / 2, to += WIDTH, from += WIDTH / 2) {
+        const long n = less(count, WIDTH / 2);
         const __m512 read = _mm512_maskz_loadu_ps(up_to(n), from);
         _mm512_mask_storeu_ps(to, 0x5555 & up_to(2 * n), _mm512_permutexvar_ps(twice, read));
     }
 }
 #else
-INLINE void copy_row(T *to, const T *from, long count) {
-    for (long j = 0; j < count; j++) to[j] = from[j];
-}
 INLINE void take_second(T *to, const T *from, long count) {
     for (long j = 0; j < count; j++) to[j] = from[2 * j];
 }
@@ -60,7 +57,7 @@ INLINE void put_second(T *to, const T *from, long count) {
 /* A row, every step-th number of it, or a row of pairs with another one; other: 0 where there is none. */
 #if PAIRED == 2
 static void put_row(T *to, const T *from, const T *other, long step, long count) {
-    for (long j = 0; j < count; j += 16) {
+    for (long j = 0; j < count; j += WIDTH) {
         const __m512 second = other ? some(other + j * step, step, count - j) : _mm512_setzero_ps();
         _mm512_mask_storeu_epi32(to + j, up_to(count - j), pairs_of(some(from + j * step, step, count - j), second));
     }
@@ -134,15 +131,15 @@ static void pack_panels(T *out, long rows, long channels, long taps, const T *w)
                 }
 }
 
-/* rows of packed weights times the pixels under `places`, in each of so many groups of planes -> c [rows, 16 vectors] */
+/* rows of packed weights times the pixels under `places`, in each of so many groups of planes -> c [rows, WIDTH x vectors] */
 static void multiply_pixels(long rows, long vectors, long groups, long taps, const long *places, const T *a, const T *b,
                             long group, T *c) {
-    const long depth = groups * taps, width = 16 * vectors;
+    const long depth = groups * taps, width = WIDTH * vectors;
     for (long i = 0; i < rows; i += PANEL) {
         const long height = less(PANEL, rows - i), tiles = (vectors + WIDEST[height] - 1) / WIDEST[height];
         for (long t = 0; t < tiles; t++) { /* tiles of about one width */
             const long from = t * vectors / tiles, across = (t + 1) * vectors / tiles - from;
-            pixel_tile(height, across, groups, taps, places, a + i * depth, b + 16 * from, group, c + i * width + 16 * from,
+            pixel_tile(height, across, groups, taps, places, a + i * depth, b + WIDTH * from, group, c + i * width + WIDTH * from,
                        width);
         }
     }
@@ -150,7 +147,7 @@ static void multiply_pixels(long rows, long vectors, long groups, long taps, con
 
 /* x [images, channels, height, width], w [filters, channels, kernel, kernel] -> y [images, filters, rows, columns] */
 void convolve(const Map *m, const T *x, const T *w, T *y, T *memory) {
-    const long taps = m->kernel * m->kernel, group = m->stride * m->stride * m->plane, width = 16 * m->vectors;
+    const long taps = m->kernel * m->kernel, group = m->stride * m->stride * m->plane, width = WIDTH * m->vectors;
     long places[TAPS];
     T *weights = memory + m->after_planes, *sums = weights + m->weights;
     const long area = m->height * m->width, groups = (m->channels + PAIRED - 1) / PAIRED;
@@ -196,7 +193,7 @@ void convolve_transposed(const Map *m, const T *y, const T *w, T *x, T *memory) 
                 const long top = (m->padding - a + s - 1) / s, left = (m->padding - b + s - 1) / s;
                 const long i0 = top * s + a - m->padding, j0 = left * s + b - m->padding; /* the phase's first pixel */
                 const long lines = (m->height - i0 + s - 1) / s, across = (m->width - j0 + s - 1) / s;
-                const long vectors = ((lines - 1) * m->pitch + (m->together - 1) * m->apart + across + 15) / 16;
+                const long vectors = ((lines - 1) * m->pitch + (m->together - 1) * m->apart + across + WIDTH - 1) / WIDTH;
                 long places[TAPS], taps = 0;
                 for (long i = a; i < k; i += s)
                     for (long j = b; j < k; j += s)
@@ -207,7 +204,7 @@ void convolve_transposed(const Map *m, const T *y, const T *w, T *x, T *memory) 
                     for (long c = 0; c < m->channels; c++)
                         for (long i = 0; i < lines; i++) {
                             T *to = x + (g * m->channels + c) * area + (i0 + i * s) * m->width + j0;
-                            const T *from = sums + c * vectors * 16 + i * m->pitch + g * m->apart;
+                            const T *from = sums + c * vectors * WIDTH + i * m->pitch + g * m->apart;
                             if (s == 2)
                                 put_second(to, from, across);
                             else
@@ -220,7 +217,7 @@ void convolve_transposed(const Map *m, const T *y, const T *w, T *x, T *memory) 
 /* x, y -> w: what the two maps have in common under each tap, over all images. */
 void convolution_weight(const Map *m, const T *x, const T *y, T *w, T *memory) {
     const long taps = m->kernel * m->kernel, depth = m->channels * taps, group = m->stride * m->stride * m->plane;
-    const long of_x = m->channels * group, width = 16 * m->vectors, of_y = m->filters * width;
+    const long of_x = m->channels * group, width = WIDTH * m->vectors, of_y = m->filters * width;
     long places[TAPS];
     T *small = memory + m->after_chunk;
     place_taps(m, places);

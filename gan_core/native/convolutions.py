@@ -2,34 +2,20 @@
 
 from dataclasses import asdict, dataclass, fields
 
-from gan_core.native.products import NUMBERS, PAIRS, TYPES, WIDTH, Factors
+from gan_core.native.isa import ISAS, Isa
+from gan_core.native.products import NUMBERS, PAIRS, Factors
 from gan_core.native.winograd import POINTS, TAPS, tiling
 
 LARGEST_KERNEL = 8
 LARGEST_CONVOLUTION = 450_000_000  # multiply-adds of one that is made here; a library is faster beyond
 FEWEST_CHANNELS, LARGEST_SHARE = 12, 0.8  # of a convolution by points, and of multiply-adds that it may still have
-PANEL = 8  # rows of a tile of pixels
-WIDEST = {rows: min(8, 24 // rows) for rows in range(1, PANEL + 1)}  # its vectors: about 24 sums
-WEIGHT_ROWS, WEIGHT_TAPS = 4, 4  # sums that a tile of weights' gradients keeps
+# Registers of the processor -> how many sums a tile of pixels keeps, rows of such a tile, and of a tile of weights'
+# gradients filters and taps: what leaves room for the factors.
+PIXEL_SUMS, PANEL = {32: 24, 16: 12}, {32: 8, 16: 4}
+WEIGHT_ROWS, WEIGHT_TAPS = {32: 4, 16: 4}, {32: 4, 16: 2}
+MOST_VECTORS = 8  # of a tile of pixels
 MOST_TOGETHER = 4  # images side by side in a plane
 CHUNK_NUMBERS = 2**17  # of two maps, whose images share a core's cache
-SUMS = """
-#ifdef SINGLE
-typedef int sixteen __attribute__((vector_size(64)));
-#else
-typedef long long sixteen __attribute__((vector_size(128)));
-#endif
-/* Two vectors of parts of sums, whose numbers h apart belong together -> one, with half as many numbers a sum. */
-#define PART(i, h) ((i) / (h) * 2 * (h) + (i) % (h))
-#define PARTS(i, h) PART(i, h), PART(i + 1, h), PART(i + 2, h), PART(i + 3, h)
-#define FIRST(h) ((sixteen){PARTS(0, h), PARTS(4, h), PARTS(8, h), PARTS(12, h)})
-#define JOIN(h, a, b) (__builtin_shuffle(a, b, FIRST(h)) + __builtin_shuffle(a, b, FIRST(h) + h))
-"""
-
-
-def _whole(numbers: int) -> int:
-    """Rounded up to whole vectors."""
-    return -(-numbers // WIDTH) * WIDTH
 
 
 @dataclass(frozen=True)
@@ -53,20 +39,19 @@ class Geometry:
     def multiply_adds(self) -> int:
         return self.images * self.filters * self.rows * self.columns * self.channels * self.kernel**2
 
-    @property
-    def by_points(self) -> bool:
+    def by_points(self, isa: Isa) -> bool:
         """Whether fewer multiplications (`winograd.h`) are worth what they cost beside."""
         if self.kernel != TAPS * self.stride:
             return False
-        tiling = self._tiling()
+        tiling = self._tiling(isa)
         multiply_adds = self.images * tiling["tiles_down"] * tiling["tiles_across"] * POINTS**2
         multiply_adds *= tiling["depth"] * tiling["wide_filters"]
         return self.channels >= FEWEST_CHANNELS and multiply_adds <= LARGEST_SHARE * self.multiply_adds
 
-    def _tiling(self) -> dict[str, int]:
+    def _tiling(self, isa: Isa) -> dict[str, int]:
         sizes = asdict(self)
         del sizes["padding"]
-        return tiling(**sizes)
+        return tiling(**sizes, isa=isa)
 
     @property
     def whole(self) -> bool:
@@ -81,31 +66,31 @@ class Geometry:
         """Of a kernel's axis, in a plane."""
         return -(-self.kernel // self.stride)
 
-    def text(self) -> str:
+    def text(self, isa: Isa) -> str:
         """A `Map` in C (`convolutions.h`)."""
-        return "{" + ", ".join(f".{name} = {value}" for name, value in {**asdict(self), **self._layout()}.items()) + "}"
+        return "{" + ", ".join(f".{name} = {value}" for name, value in {**asdict(self), **self._layout(isa)}.items()) + "}"
 
-    def memory_numbers(self) -> int:
+    def memory_numbers(self, isa: Isa) -> int:
         """How much memory each function of C needs at most."""
-        layout = self._layout()
-        width, phase = WIDTH * layout["vectors"], _whole(layout["pitch"] * -(-self.height // self.stride))
+        layout = self._layout(isa)
+        width, phase = isa.width * layout["vectors"], isa.whole(layout["pitch"] * -(-self.height // self.stride))
         return max(
-            layout["winograd_numbers"] if self.by_points else 0,  # rounded, it is computed as others are
+            layout["winograd_numbers"] if self.by_points(isa) else 0,  # rounded, it is computed as others are
             layout["after_planes"] + layout["weights"] + self.filters * width,
             layout["after_padded"] + layout["weights"] + self.channels * phase,
             layout["after_chunk"] + layout["chunk"] * self.filters * width,
         )
 
-    def _layout(self) -> dict[str, int]:
+    def _layout(self, isa: Isa) -> dict[str, int]:
         taps, planes = self._taps, self.channels * self.stride**2
         apart = self.columns + taps - 1
-        together = min(range(1, min(MOST_TOGETHER, self.images) + 1), key=lambda n: (self._vectors(n) / n, n))
-        pitch, vectors = together * apart, self._vectors(together)
-        plane = _whole(pitch * (self.rows + taps - 1))
+        together = min(range(1, min(MOST_TOGETHER, self.images) + 1), key=lambda n: (self._vectors(n, isa) / n, n))
+        pitch, vectors = together * apart, self._vectors(together, isa)
+        plane = isa.whole(pitch * (self.rows + taps - 1))
         origin = (taps - 1) * (pitch + 1)
-        padded = _whole(origin + pitch * (self.rows + taps) + taps)
-        behind = _whole(pitch * (taps + 1) + taps + 2 * WIDTH)  # what the last vector reads beyond a plane
-        fitting = CHUNK_NUMBERS // (planes * plane + self.filters * vectors * WIDTH)
+        padded = isa.whole(origin + pitch * (self.rows + taps) + taps)
+        behind = isa.whole(pitch * (taps + 1) + taps + 2 * isa.width)  # what the last vector reads beyond a plane
+        fitting = CHUNK_NUMBERS // (planes * plane + self.filters * vectors * isa.width)
         chunk = min(-(-self.images // together), max(1, fitting))
         after_padded = self.filters * padded + behind
         return {
@@ -120,51 +105,53 @@ class Geometry:
             "chunk": chunk,
             "after_planes": planes * plane + behind,
             "after_padded": after_padded,
-            "weights": _whole(self.filters * self.channels * self.kernel**2),
+            "weights": isa.whole(self.filters * self.channels * self.kernel**2),
             "after_chunk": chunk * planes * plane + behind,
-            **self._tiling(),
+            **self._tiling(isa),
         }
 
-    def _vectors(self, together: int) -> int:
+    def _vectors(self, together: int, isa: Isa) -> int:
         """From the first pixel to the last of so many images side by side."""
         apart = self.columns + self._taps - 1
-        return -(-((self.rows - 1) * together * apart + (together - 1) * apart + self.columns) // WIDTH)
+        return -(-((self.rows - 1) * together * apart + (together - 1) * apart + self.columns) // isa.width)
 
 
-_NAMES = [*(field.name for field in fields(Geometry)), *Geometry(*[1] * len(fields(Geometry)))._layout()]
+_NAMES = [*(field.name for field in fields(Geometry)), *Geometry(*[1] * len(fields(Geometry)))._layout(ISAS["neon"])]  # names, which are all the same
 MAP = f"typedef struct {{ long {', '.join(_NAMES)}; }} Map;\n"
 
 
-def convolutions_text(header: str, rounding: str = "") -> str:
-    """The C of `convolve`, `convolve_transposed` and `convolution_weight`. header: `convolutions.h`; rounding:
-    `rounding.h` where their factors are rounded to bfloat16, in float32 alone.
+def convolutions_text(isa: Isa, vectors: str, header: str, rounding: str = "") -> str:
+    """The C of `convolve`, `convolve_transposed` and `convolution_weight`. vectors, header: `vectors.h`,
+    `convolutions.h`; rounding: `rounding.h` where their factors are rounded to bfloat16, in float32 alone.
     """
     factors, paired = (PAIRS, 2) if rounding else (NUMBERS, 1)
-    tiles = [(rows, vectors) for rows, widest in WIDEST.items() for vectors in range(1, widest + 1)]
-    weights = [(rows, taps) for rows in range(1, WEIGHT_ROWS + 1) for taps in range(1, WEIGHT_TAPS + 1)]
+    panel = PANEL[isa.registers]
+    widest = {rows: min(MOST_VECTORS, PIXEL_SUMS[isa.registers] // rows) for rows in range(1, panel + 1)}
+    tiles = [(rows, vectors) for rows, most in widest.items() for vectors in range(1, most + 1)]
+    weight_rows, weight_taps = WEIGHT_ROWS[isa.registers], WEIGHT_TAPS[isa.registers]
+    weights = [(rows, taps) for rows in range(1, weight_rows + 1) for taps in range(1, weight_taps + 1)]
     pixels = "long groups, long taps, const long *places, const T *a, const T *b, long group, T *c, long cm"
     maps = "long images, long vectors, const T *y, long ym, long yn, const T *x, long xn, const long *places"
     maps += ", T *w, long wm"
     defined = (
         ("PAIRED", paired),
-        ("PANEL", PANEL),
+        ("PANEL", panel),
         ("LARGEST_KERNEL", LARGEST_KERNEL),
-        ("WEIGHT_ROWS", WEIGHT_ROWS),
-        ("WEIGHT_TAPS", WEIGHT_TAPS),
+        ("WEIGHT_ROWS", weight_rows),
+        ("WEIGHT_TAPS", weight_taps),
     )
     parts = [
-        TYPES,
+        vectors,
         rounding,
-        SUMS,
         *(f"#define {name} {value}" for name, value in defined),
-        f"static const long WIDEST[] = {{0, {', '.join(map(str, WIDEST.values()))}}};",
+        f"static const long WIDEST[] = {{0, {', '.join(map(str, widest.values()))}}};",
         *(f"static void pixels_{r}_{v}({pixels}) {{\n{_pixel_tile(r, v, factors)}\n}}" for r, v in tiles),
         f"static void pixel_tile(long rows, long vectors, {pixels}) {{",
         "switch (32 * vectors + rows) {",
         *(f"case {32 * v + r}: pixels_{r}_{v}(groups, taps, places, a, b, group, c, cm); break;" for r, v in tiles),
         "}",
         "}",
-        *(f"static void weights_{r}_{t}({maps}) {{\n{_weight_tile(r, t, factors)}\n}}" for r, t in weights),
+        *(f"static void weights_{r}_{t}({maps}) {{\n{_weight_tile(r, t, factors, isa)}\n}}" for r, t in weights),
         f"static void weight_tile(long rows, long taps, {maps}) {{",
         "switch (32 * taps + rows) {",
         *(
@@ -185,34 +172,46 @@ def _pixel_tile(rows: int, vectors: int, factors: Factors) -> str:
     lines += ["for (long g = 0; g < groups; g++, b += group)", f"for (long t = 0; t < taps; t++, a += {rows}) {{"]
     lines += ["const T *pixels = b + places[t];"]
     for v in range(vectors):
-        lines += [f"const {factors.sixteen} b{v} = {factors.read_sixteen.format(f'pixels + {v * WIDTH}')};"]
+        lines += [f"const {factors.vector} b{v} = {factors.read_vector.format(f'pixels + {v} * WIDTH')};"]
     for r in range(rows):
         lines += [f"const {factors.one} a{r} = {factors.read_one.format(f'a[{r}]')};"]
         lines += [factors.add.format(f"s{r}_{v}", f"a{r}", f"b{v}") for v in range(vectors)]
     lines += ["}"]
-    lines += [f"*(wide_loose *)(c + {r} * cm + {v * WIDTH}) = s{r}_{v};" for r, v in sums]
+    lines += [f"*(wide_loose *)(c + {r} * cm + {v} * WIDTH) = s{r}_{v};" for r, v in sums]
     return "\n".join(lines)
 
 
-def _weight_tile(rows: int, taps: int, factors: Factors) -> str:
-    """Sums of so many filters and taps, over all pixels of all images, sixteen at a time."""
+def _weight_tile(rows: int, taps: int, factors: Factors, isa: Isa) -> str:
+    """Sums of so many filters and taps, over all pixels of all images, a vector of them at a time."""
     sums = [(r, t) for r in range(rows) for t in range(taps)]
-    lines = ["wide nothing = {0}, " + ", ".join(f"s{r}_{t} = {{0}}" for r, t in sums) + ";"]
+    lines = ["wide " + ", ".join(f"s{r}_{t} = {{0}}" for r, t in sums) + ";"]
     lines += [
         "for (long n = 0; n < images; n++, y += yn, x += xn)",
-        f"for (long v = 0; v < {WIDTH} * vectors; v += {WIDTH}) {{",
+        "for (long v = 0; v < WIDTH * vectors; v += WIDTH) {",
     ]
     for t in range(taps):
-        lines += [f"const {factors.sixteen} x{t} = {factors.read_sixteen.format(f'x + places[{t}] + v')};"]
+        lines += [f"const {factors.vector} x{t} = {factors.read_vector.format(f'x + places[{t}] + v')};"]
     for r in range(rows):
-        lines += [f"const {factors.sixteen} y{r} = {factors.read_sixteen.format(f'y + {r} * ym + v')};"]
+        lines += [f"const {factors.vector} y{r} = {factors.read_vector.format(f'y + {r} * ym + v')};"]
         lines += [factors.add.format(f"s{r}_{t}", f"y{r}", f"x{t}") for t in range(taps)]
-    lines += ["}"]
-    names = [f"s{r}_{t}" for r, t in sums] + ["nothing"] * (16 - len(sums))
-    for half in (8, 4, 2, 1):
-        names = [f"JOIN({half}, {one}, {other})" for one, other in zip(names[::2], names[1::2], strict=True)]
-        lines += [f"const wide j{half}_{i} = {text};" for i, text in enumerate(names)]
-        names = [f"j{half}_{i}" for i in range(len(names))]
-    lines += ["T totals[16];", f"memcpy(totals, &{names[0]}, sizeof totals);"]
-    lines += [f"w[{r} * wm + {t}] += totals[{i}];" for i, (r, t) in enumerate(sums)]
+    lines += ["}", "const wide nothing = {0};", "T totals[WIDTH];"]
+    for first in range(0, len(sums), isa.width):
+        part = sums[first : first + isa.width]
+        lines += ["{", *_joined([f"s{r}_{t}" for r, t in part], isa.width), "}"]
+        lines += [f"w[{r} * wm + {t}] += totals[{i}];" for i, (r, t) in enumerate(part)]
     return "\n".join(lines)
+
+
+def _joined(names: list[str], width: int) -> list[str]:
+    """C that fills `totals`: a number for each of up to `width` vectors, the sum of its numbers. Two vectors of parts of
+    sums, whose numbers `half` apart belong together, become one with half as many numbers a sum, again and again.
+    """
+    names, lines, half = names + ["nothing"] * (width - len(names)), [], width // 2
+    while half:
+        first = [i // half * 2 * half + i % half for i in range(width)]
+        low, high = ", ".join(map(str, first)), ", ".join(str(i + half) for i in first)
+        made = [f"j{half}_{i}" for i in range(len(names) // 2)]
+        for name, one, other in zip(made, names[::2], names[1::2], strict=True):
+            lines += [f"const wide {name} = SHUFFLE(wide, {one}, {other}, {low}) + SHUFFLE(wide, {one}, {other}, {high});"]
+        names, half = made, half // 2
+    return [*lines, f"memcpy(totals, &{names[0]}, sizeof totals);"]

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
+#define CACHE_LINE_BYTES 64
 
 /* Products of matrices, of `products.h`: rows, columns, inner; a and b with their strides; the result, by rows; memory.
    What is rounded is of factors in bfloat16. */
@@ -19,9 +20,16 @@ Convolution *rounded_convolve, *rounded_convolve_transposed, *rounded_convolutio
 
 INLINE T maximum_of(T a, T b) { return a > b || a != a ? a : b; } /* NaN, where either is */
 
+#ifndef HAS_FMA /* where the processor rounds twice; to do it once is a call of a library there */
+INLINE T fma_of(T x, T y, T z) { return x * y + z; }
+#elif defined(SINGLE)
+#define fma_of __builtin_fmaf
+#else
+#define fma_of __builtin_fma
+#endif
+
 #ifdef SINGLE
 #define rint_of __builtin_rintf
-#define fma_of __builtin_fmaf
 #define sqrt_of __builtin_sqrtf
 #define log_of logf
 
@@ -102,7 +110,6 @@ INLINE float elu_of(float x) {
 }
 #else
 #define rint_of rint
-#define fma_of __builtin_fma
 #define sqrt_of sqrt
 #define log_of log
 #define exp_of exp

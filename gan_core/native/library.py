@@ -19,10 +19,12 @@ from gan_core.native.compiler import (
     library_file,
     multiplying_text,
     over_lane_header,
+    target,
 )
+from gan_core.native.isa import Isa
 
 TYPES = {torch.float32: SINGLE, torch.float64: DOUBLE}
-MEMORY_BYTES = 64  # what a lane's memory starts at a multiple of
+MEMORY_BYTES = 64  # what a lane's memory starts at a multiple of: a line of the cache, and no vector is longer
 
 
 class LaneMemory:
@@ -79,28 +81,33 @@ class NativeProgram:
         self._function(ctypes.c_long(self._lanes), goes, *given, self._memory.pointer)
 
 
-@cache
 def native_function(text: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
     """The function `program` of a text over `lane.h`, with T for numbers of this type. Raises NoCompiler."""
-    library = _library(over_lane_header(text), dtype)
+    return _native_function(text, dtype, target())
+
+
+@cache
+def _native_function(text: str, dtype: torch.dtype, isa: Isa) -> "ctypes._NamedFuncPointer":
+    library = _library(over_lane_header(text), dtype, isa)
     for name in MULTIPLYING:
         if re.search(rf"\b{name}\(", text):
-            ctypes.c_void_p.in_dll(library, name).value = _multiplying(name, dtype)
+            ctypes.c_void_p.in_dll(library, name).value = _multiplying(name, dtype, isa)
     return library.program
 
 
 @cache
-def _multiplying(name: str, dtype: torch.dtype) -> int | None:
+def _multiplying(name: str, dtype: torch.dtype, isa: Isa) -> int | None:
     text, flags = multiplying_text(name)
-    library = _library(text, dtype, *flags)
+    library = _library(text, dtype, isa, *flags)
     if name in WINOGRAD.values():
         products, flags = multiplying_text(PRODUCT)
-        address = ctypes.cast(getattr(_library(products, dtype, *flags), PRODUCT_ONTO), ctypes.c_void_p)
+        address = ctypes.cast(getattr(_library(products, dtype, isa, *flags), PRODUCT_ONTO), ctypes.c_void_p)
         ctypes.c_void_p.in_dll(library, PRODUCT_ONTO).value = address.value
     return ctypes.cast(getattr(library, name), ctypes.c_void_p).value
 
 
 @cache
-def _library(text: str, dtype: torch.dtype, *flags: str) -> ctypes.CDLL:
-    """Kept for good, in the process and on disk."""
+def _library(text: str, dtype: torch.dtype, isa: Isa, *flags: str) -> ctypes.CDLL:
+    """Kept for good, in the process and on disk; for each instruction set that was the target, its own."""
+    assert isa == target()
     return ctypes.CDLL(str(library_file(TYPES[dtype] + text, *flags)))

@@ -10,6 +10,7 @@ from gan_core.lanes import SMALL_PRODUCTS
 from gan_core.native.compiler import PRODUCT, ROUNDED, WINOGRAD
 from gan_core.native.convolutions import LARGEST_CONVOLUTION, Geometry
 from gan_core.native.formulas import NotInC
+from gan_core.native.isa import Isa
 from gan_core.native.products import LARGEST_PRODUCT
 
 # Calls -> their name in C, and which of their two tensors and the result are the large map, the small one, the weights.
@@ -32,7 +33,7 @@ def product_of(rows: int, inner: int, columns: int, *, rounded: bool) -> str:
 
 
 def geometry_of(
-    target: Any, shapes: Sequence[tuple[int, ...]], numbers: Sequence[Any], *, rounded: bool
+    target: Any, shapes: Sequence[tuple[int, ...]], numbers: Sequence[Any], isa: Isa, *, rounded: bool
 ) -> tuple[str, Geometry]:
     """The function's name and the sizes of a call of CONVOLUTIONS, on tensors of these shapes [1, ...], the last its
     result. numbers: its further arguments; rounded: to bfloat16, unless there are few channels. Raises NotInC.
@@ -43,7 +44,7 @@ def geometry_of(
     filters, rows, columns = small[2:]
     geometry = Geometry(images, channels, height, width, filters, rows, columns, weight[-1], stride, padding)
     rounded = rounded and channels > FEW_CHANNELS
-    if not rounded and geometry.by_points:
+    if not rounded and geometry.by_points(isa):
         return WINOGRAD[name], geometry
     if not geometry.whole or geometry.multiply_adds > LARGEST_CONVOLUTION:
         raise NotInC(f"{name} of {channels} x {height} x {width} to {' x '.join(map(str, small[2:]))}")

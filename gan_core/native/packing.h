@@ -20,8 +20,8 @@ INLINE void pack(T *out, int width, const T *b, long bk, long bn, int k, int n) 
             for (int stage = 1; stage < V; stage *= 2) {
 #pragma GCC unroll 8
                 for (int r = 0; r < V / 2; r++) {
-                    to[2 * r] = __builtin_shuffle(from[r], from[r + V / 2], LOWER);
-                    to[2 * r + 1] = __builtin_shuffle(from[r], from[r + V / 2], UPPER);
+                    to[2 * r] = SHUFFLE(vec, from[r], from[r + V / 2], LOWER);
+                    to[2 * r + 1] = SHUFFLE(vec, from[r], from[r + V / 2], UPPER);
                 }
                 memcpy(from, to, sizeof from);
             }

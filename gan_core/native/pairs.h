@@ -1,6 +1,6 @@
 /* What gan_core/neighbours.py reads off the products of pairs of features, in one pass. */
 
-#define TOGETHER 16 /* distances that are looked at together */
+#define TOGETHER (CACHE_LINE_BYTES / (long)sizeof(T)) /* distances that are looked at together */
 #define MOST_NEAREST 64
 
 typedef struct {

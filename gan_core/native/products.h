@@ -1,16 +1,16 @@
 /* Products of a lane's matrices: tiles of the result in registers, over DEPTH numbers of the inner axis. The type T and
    `multiply` are written before (gan_core/native/products.py). */
 
-/* so many numbers, and zeros behind */
-#if defined(SINGLE) && defined(__AVX512F__)
-INLINE vec first_of(long count, const T *x) { return (vec)_mm512_maskz_loadu_ps(up_to(count), x); }
+/* as `first_of`, in one register */
+INLINE vec last_of(long count, const T *x) {
+#ifdef SINGLE
+    return first_of(count, x);
 #else
-INLINE vec first_of(long count, const T *x) {
-    vec first = {0};
-    memcpy(&first, x, count * sizeof(T));
-    return first;
-}
+    vec last = {0};
+    for (long i = 0; i < count; i++) last[i] = x[i];
+    return last;
 #endif
+}
 
 /* V or fewer rows of a, a pitch apart, times b, behind which are zeros up to whole vectors. Two vectors become one of sums
    of halves, of all rows in turn, until there is one number of each. */
@@ -23,24 +23,24 @@ INLINE vec sums_of_rows(long rows, long inner, const T *a, long pitch, const T *
     if (whole < inner)
 #pragma GCC unroll 16
         for (long r = 0; r < rows; r++)
-            sums[r] += first_of(inner - whole, a + r * pitch + whole) * *(const loose *)(b + whole);
+            sums[r] += last_of(inner - whole, a + r * pitch + whole) * *(const loose *)(b + whole);
 #pragma GCC unroll 4
     for (long half = V / 2; half; half /= 2)
 #pragma GCC unroll 8
         for (long r = 0; r < half; r++)
-            sums[r] = __builtin_shuffle(sums[r], sums[r + half], LOWER) + __builtin_shuffle(sums[r], sums[r + half], UPPER);
+            sums[r] = SHUFFLE(vec, sums[r], sums[r + half], LOWER) + SHUFFLE(vec, sums[r], sums[r + half], UPPER);
     return sums[0];
 }
 
 /* As `product`, by panels of b, which all rows of a meet while a core's cache has them. more: added to what c is. */
 void product_onto(long rows, long columns, long inner, const T *a, long am, long ak, const T *b, long bk, long bn, T *c,
                   T *packed, int more) {
-    for (long j = 0; j < columns; j += 16 * VECTORS)
+    for (long j = 0; j < columns; j += WIDTH * VECTORS)
         for (long k = 0; k < inner; k += DEPTH) {
-            const long width = columns - j < 16 * VECTORS ? columns - j : 16 * VECTORS, whole = (width + 15) / 16 * 16;
+            const long width = columns - j < WIDTH * VECTORS ? columns - j : WIDTH * VECTORS, whole = (width + WIDTH - 1) / WIDTH * WIDTH;
             const long depth = inner - k < DEPTH ? inner - k : DEPTH;
             const T *panel = b + k * bk + j * bn;
-            const int turned = bn != 1 || width % 16 || (bk >= FAR_ROWS && rows >= 16);
+            const int turned = bn != 1 || width % WIDTH || (bk >= FAR_ROWS && rows >= TURNED_ROWS);
             if (turned) pack(packed, whole, panel, bk, bn, depth, width);
             multiply(rows, width, depth, a + k * ak, am, ak, turned ? packed : panel, turned ? whole : bk, c + j, columns,
                      more || k > 0);

@@ -2,43 +2,23 @@
 
 from dataclasses import dataclass
 
+from gan_core.native.isa import Isa
+
 LARGEST_PRODUCT = 450_000_000  # multiply-adds of one that is made here; what is larger stays a matrix library's
-WIDTH = 16  # numbers in a vector of float32; of float64 there are two vectors in its place
-TALLEST = {1: 16, 2: 8, 3: 6, 4: 6}  # rows of a tile of so many vectors: sixteen sums or more, for two multipliers
+# Registers of the processor -> rows of a tile of so many vectors: as many sums as leave room for the factors, and enough
+# for two multipliers, each of which begins a sum four or five times before the first is ready.
+TALLEST = {32: {1: 16, 2: 8, 3: 6, 4: 6}, 16: {1: 12, 2: 6}}
 DEPTH = 512  # rows of a panel of the second factor, which all rows of the first meet in a near cache
-PANEL_WIDTH = WIDTH * max(TALLEST)
 FAR_ROWS = 512  # numbers from one row to the next from which on a panel is copied: its rows would share cache lines
-TYPES = """
-#include <string.h>
-#define INLINE static inline __attribute__((always_inline))
-#define V ((int)(64 / sizeof(T))) /* numbers in a vector of 64 bytes */
-#ifdef SINGLE
-typedef int places __attribute__((vector_size(64)));
-#define LOWER ((places){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23})
-#define UPPER ((places){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31})
-#else
-typedef long long places __attribute__((vector_size(64)));
-#define LOWER ((places){0, 8, 1, 9, 2, 10, 3, 11})
-#define UPPER ((places){4, 12, 5, 13, 6, 14, 7, 15})
-#endif
-typedef T vec __attribute__((vector_size(64)));
-typedef T wide __attribute__((vector_size(16 * sizeof(T)))); /* sixteen numbers: a column of a tile */
-typedef T wide_loose __attribute__((vector_size(16 * sizeof(T)), aligned(sizeof(T)), may_alias));
-typedef T loose __attribute__((vector_size(64), aligned(sizeof(T)), may_alias)); /* a vector anywhere in memory */
-#if defined(SINGLE) && defined(__AVX512F__)
-#include <immintrin.h>
-/* the first of sixteen numbers */
-INLINE __mmask16 up_to(long count) { return count >= 16 ? 0xffff : count > 0 ? (1u << count) - 1 : 0; }
-#endif
-"""
+TURNED_ROWS = 16  # rows of the first factor from which on that pays
 MULTIPLY = """
 /* a [rows, inner] with these strides @ b [inner, columns], by rows of whole vectors -> c, rows cm apart; more: what is
    there is added to */
 INLINE void multiply(long rows, long columns, long inner, const T *a, long am, long ak, const T *b, long bk, T *c,
                      long cm, int more) {
-    for (long j = 0; j < columns; j += 16 * VECTORS) {
-        const long left = columns - j, vectors = left < 16 * VECTORS ? (left + 15) / 16 : VECTORS;
-        const long tail = left < 16 * VECTORS ? left - 16 * (vectors - 1) : 16; /* columns in the last vector */
+    for (long j = 0; j < columns; j += WIDTH * VECTORS) {
+        const long left = columns - j, vectors = left < WIDTH * VECTORS ? (left + WIDTH - 1) / WIDTH : VECTORS;
+        const long tail = left < WIDTH * VECTORS ? left - WIDTH * (vectors - 1) : WIDTH; /* columns in the last vector */
         for (long i = 0; i < rows; i += TALLEST[vectors]) {
             const long height = rows - i < TALLEST[vectors] ? rows - i : TALLEST[vectors];
             tile(height, vectors, inner, a + i * am, am, ak, b + j, bk, c + i * cm + j, cm, tail, more);
@@ -50,14 +30,14 @@ INLINE void multiply(long rows, long columns, long inner, const T *a, long am, l
 
 @dataclass(frozen=True)
 class Factors:
-    """What tiles are written with, in C: the types of a factor that is one and of sixteen that follow each other; how
-    each is read from memory; and how their product is added to sixteen sums.
+    """What tiles are written with, in C: the types of a factor that is one and of a vector of them that follow each
+    other; how each is read from memory; and how their product is added to a vector of sums.
     """
 
     one: str
-    sixteen: str
+    vector: str
     read_one: str
-    read_sixteen: str
+    read_vector: str
     add: str
 
 
@@ -71,35 +51,39 @@ PAIRS = Factors(
 )
 
 
-def packed_numbers(rows: int, inner: int, columns: int, *, rounded: bool) -> int:
+def panel_width(isa: Isa) -> int:
+    """Columns of a panel of the second factor: those of the widest tile."""
+    return isa.width * max(TALLEST[isa.registers])
+
+
+def packed_numbers(rows: int, inner: int, columns: int, isa: Isa, *, rounded: bool) -> int:
     """How much memory `product`, or `rounded_product`, needs."""
-    high, deep, wide = (-(-numbers // WIDTH) * WIDTH for numbers in (rows, inner, columns))
     if rounded:
-        return -(-inner // 2) * (high + wide)
-    return max(min(inner, DEPTH) * PANEL_WIDTH, deep)  # a panel, or a vector
+        return -(-inner // 2) * (isa.whole(rows) + isa.whole(columns))
+    return max(min(inner, DEPTH) * panel_width(isa), isa.whole(inner))  # a panel, or a vector
 
 
-def products_text(packing: str, header: str) -> str:
-    """The C of `product`. packing, header: `packing.h`, `products.h`."""
-    return "\n".join([TYPES, *_tiles(NUMBERS), MULTIPLY, packing, header])
+def products_text(isa: Isa, vectors: str, packing: str, header: str) -> str:
+    """The C of `product`. vectors, packing, header: `vectors.h`, `packing.h`, `products.h`."""
+    return "\n".join([vectors, *_tiles(NUMBERS, isa), MULTIPLY, packing, header])
 
 
-def rounded_products_text(rounding: str, header: str) -> str:
-    """The C of `rounded_product`, for float32. rounding, header: `rounding.h`, `rounded_products.h`."""
-    return "\n".join([TYPES, rounding, *_tiles(PAIRS), MULTIPLY, header])
+def rounded_products_text(isa: Isa, vectors: str, rounding: str, header: str) -> str:
+    """The C of `rounded_product`, for float32. The others: `vectors.h`, `rounding.h`, `rounded_products.h`."""
+    return "\n".join([vectors, rounding, *_tiles(PAIRS, isa), MULTIPLY, header])
 
 
-def _tiles(factors: Factors) -> list[str]:
+def _tiles(factors: Factors, isa: Isa) -> list[str]:
     """A tile's function of every size, and one that calls them."""
-    tiles = [(rows, vectors) for vectors, tallest in TALLEST.items() for rows in range(1, tallest + 1)]
+    tallest = TALLEST[isa.registers]
+    tiles = [(rows, vectors) for vectors, most in tallest.items() for rows in range(1, most + 1)]
     cases = [f"case {32 * v + r}: tile_{r}_{v}(inner, a, am, ak, b, bk, c, cm, tail, more); break;" for r, v in tiles]
     given = "long inner, const T *a, long am, long ak, const T *b, long bk, T *c, long cm, long tail, int more"
+    numbers = {"VECTORS": max(tallest), "DEPTH": DEPTH, "FAR_ROWS": FAR_ROWS, "TURNED_ROWS": TURNED_ROWS}
     return [
         *(f"static void tile_{r}_{v}({given}) {{\n{_tile(r, v, factors)}\n}}" for r, v in tiles),
-        f"#define VECTORS {max(TALLEST)}",
-        f"#define DEPTH {DEPTH}",
-        f"#define FAR_ROWS {FAR_ROWS}",
-        f"static const long TALLEST[] = {{0, {', '.join(map(str, TALLEST.values()))}}};",
+        *(f"#define {name} {value}" for name, value in numbers.items()),
+        f"static const long TALLEST[] = {{0, {', '.join(map(str, tallest.values()))}}};",
         f"static void tile(long rows, long vectors, {given}) {{",
         "switch (32 * vectors + rows) {",
         *cases,
@@ -113,20 +97,21 @@ def _tile(rows: int, vectors: int, factors: Factors) -> str:
     lines = ["wide " + ", ".join(f"s{r}_{v} = {{0}}" for r, v in places) + ";"]
     lines += ["if (more) {"]
     for r, v in places:
-        size = f"{WIDTH}" if v < vectors - 1 else "tail"
-        lines += [f"memcpy(&s{r}_{v}, c + {r} * cm + {v * WIDTH}, {size} * sizeof(T));"]
+        read = f"c + {r} * cm + {v} * WIDTH"
+        whole = v < vectors - 1
+        lines += [f"s{r}_{v} = {f'*(const wide_loose *)({read})' if whole else f'first_of(tail, {read})'};"]
     lines += ["}", "for (long k = 0; k < inner; k++, a += ak, b += bk) {"]
     for v in range(vectors):
-        lines += [f"const {factors.sixteen} b{v} = {factors.read_sixteen.format(f'b + {v * WIDTH}')};"]
+        lines += [f"const {factors.vector} b{v} = {factors.read_vector.format(f'b + {v} * WIDTH')};"]
     for r in range(rows):
         lines += [f"const {factors.one} a{r} = {factors.read_one.format(f'a[{r} * am]')};"]
         lines += [factors.add.format(f"s{r}_{v}", f"a{r}", f"b{v}") for v in range(vectors)]
     lines += ["}"]
     for r, v in places:
-        to = f"c + {r} * cm + {v * WIDTH}"
+        to = f"c + {r} * cm + {v} * WIDTH"
         if v < vectors - 1:
             lines += [f"*(wide_loose *)({to}) = s{r}_{v};"]
         else:
-            lines += [f"if (tail == {WIDTH}) *(wide_loose *)({to}) = s{r}_{v};"]
-            lines += [f"else memcpy({to}, &s{r}_{v}, tail * sizeof(T));"]
+            lines += [f"if (tail == WIDTH) *(wide_loose *)({to}) = s{r}_{v};"]
+            lines += [f"else put_first(tail, {to}, s{r}_{v});"]
     return "\n".join(lines)

@@ -4,21 +4,21 @@
 /* x [inner, numbers], each row in one piece -> out [inner / 2, width] */
 static void pair_rows(T *out, long width, const T *x, long down, long inner, long numbers) {
     for (long k = 0; k < inner; k += 2, x += 2 * down, out += width)
-        for (long j = 0; j < numbers; j += 16) {
+        for (long j = 0; j < numbers; j += WIDTH) {
             const __m512 other = k + 1 < inner ? some(x + down + j, 1, numbers - j) : _mm512_setzero_ps();
             _mm512_storeu_si512(out + j, pairs_of(some(x + j, 1, numbers - j), other));
         }
 }
 
-/* sixteen pairs of up to thirty-two numbers in a row */
+/* WIDTH pairs of up to twice as many numbers in a row */
 INLINE pairs in_a_row(const T *x, long step, long count) {
-    return (pairs)_mm512_cvtne2ps_pbh(some(x + 16 * step, step, count - 16), some(x, step, count));
+    return (pairs)_mm512_cvtne2ps_pbh(some(x + WIDTH * step, step, count - WIDTH), some(x, step, count));
 }
 
 /* x [numbers, inner] with any strides -> out [numbers, width] */
 static void pair_columns(T *out, long width, const T *x, long down, long across, long inner, long numbers) {
     for (long i = 0; i < numbers; i++, x += down, out += width)
-        for (long k = 0; k < inner; k += 32) {
+        for (long k = 0; k < inner; k += 2 * WIDTH) {
             const __m512i made = (__m512i)in_a_row(x + k * across, across, inner - k);
             _mm512_mask_storeu_epi32(out + k / 2, up_to((inner - k + 1) / 2), made);
         }
@@ -26,31 +26,31 @@ static void pair_columns(T *out, long width, const T *x, long down, long across,
 
 /* x [numbers, inner] with any strides -> out [inner / 2, width], zeros behind the numbers */
 static void pair_turned(T *out, long width, const T *x, long down, long across, long inner, long numbers) {
-    for (long i = 0; i < numbers; i += 16)
-        for (long k = 0; k < inner; k += 32) { /* rows r and r + 8 are shuffled together, four times */
-            pairs from[16], to[16];
-            for (long r = 0; r < 16; r++) {
+    for (long i = 0; i < numbers; i += WIDTH)
+        for (long k = 0; k < inner; k += 2 * WIDTH) { /* rows r and r + WIDTH / 2 are shuffled together, log WIDTH times */
+            pairs from[WIDTH], to[WIDTH];
+            for (long r = 0; r < WIDTH; r++) {
                 const T *row = x + (i + r) * down + k * across;
                 from[r] = i + r < numbers ? in_a_row(row, across, inner - k) : (pairs){0};
             }
-            for (int stage = 1; stage < 16; stage *= 2) {
+            for (int stage = 1; stage < WIDTH; stage *= 2) {
 #pragma GCC unroll 8
-                for (int r = 0; r < 8; r++) {
-                    to[2 * r] = __builtin_shuffle(from[r], from[r + 8], LOWER);
-                    to[2 * r + 1] = __builtin_shuffle(from[r], from[r + 8], UPPER);
+                for (int r = 0; r < WIDTH / 2; r++) {
+                    to[2 * r] = SHUFFLE(pairs, from[r], from[r + WIDTH / 2], LOWER);
+                    to[2 * r + 1] = SHUFFLE(pairs, from[r], from[r + WIDTH / 2], UPPER);
                 }
                 memcpy(from, to, sizeof from);
             }
             const long left = (inner - k + 1) / 2;
-            for (long r = 0; r < 16 && r < left; r++)
+            for (long r = 0; r < WIDTH && r < left; r++)
                 _mm512_storeu_si512(out + (k / 2 + r) * width + i, (__m512i)from[r]);
         }
 }
 
-/* As `product` (products.h). packed: memory for a and b: inner / 2, rounded up, times rows and columns, rounded up to 16. */
+/* As `product` (products.h). packed: memory for a and b: inner / 2, rounded up, times rows and columns, rounded up to WIDTH. */
 void rounded_product(long rows, long columns, long inner, const T *a, long am, long ak, const T *b, long bk, long bn, T *c,
                      T *packed) {
-    const long deep = (inner + 1) / 2, wide = (columns + 15) / 16 * 16, high = (rows + 15) / 16 * 16;
+    const long deep = (inner + 1) / 2, wide = (columns + WIDTH - 1) / WIDTH * WIDTH, high = (rows + WIDTH - 1) / WIDTH * WIDTH;
     const int by_columns = am == 1 && ak != 1;
     T *second = packed + deep * high;
     if (by_columns)

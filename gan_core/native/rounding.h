@@ -2,27 +2,28 @@
    multiplies sixteen pairs by sixteen, and adds both products of each to a sum in float32. */
 
 typedef unsigned pair __attribute__((may_alias));
-typedef unsigned pairs __attribute__((vector_size(64)));
+typedef unsigned pairs __attribute__((vector_size(VECTOR_BYTES)));
+typedef int pairs_places __attribute__((vector_size(VECTOR_BYTES)));
 
-/* up to sixteen numbers of x, every step-th, zeros behind */
+/* up to WIDTH numbers of x, every step-th, zeros behind */
 INLINE __m512 some(const float *x, long step, long count) {
     if (count <= 0) return _mm512_setzero_ps();
     if (step == 1) return _mm512_maskz_loadu_ps(up_to(count), x);
     if (step == 2) {
         const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-        const long read = 2 * (count < 16 ? count : 16) - 1;
+        const long read = 2 * (count < WIDTH ? count : WIDTH) - 1;
         const __m512 low = _mm512_maskz_loadu_ps(up_to(read), x);
-        const __m512 high = read > 16 ? _mm512_maskz_loadu_ps(up_to(read - 16), x + 16) : low;
+        const __m512 high = read > WIDTH ? _mm512_maskz_loadu_ps(up_to(read - WIDTH), x + WIDTH) : low;
         return _mm512_maskz_permutex2var_ps(up_to(count), low, even, high);
     }
-    float gathered[16] = {0};
-    for (long i = 0; i < count && i < 16; i++) gathered[i] = x[i * step];
+    float gathered[WIDTH] = {0};
+    for (long i = 0; i < count && i < WIDTH; i++) gathered[i] = x[i * step];
     return _mm512_loadu_ps(gathered);
 }
 
-/* sixteen pairs, each of a number of one and its neighbour of the other */
+/* WIDTH pairs, each of a number of one and its neighbour of the other */
 INLINE __m512i pairs_of(__m512 one, __m512 other) {
-    static const short TURNS[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+    static const short TURNS[2 * WIDTH] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                     8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
     return _mm512_permutexvar_epi16(_mm512_loadu_si512(TURNS), (__m512i)_mm512_cvtne2ps_pbh(other, one));
 }

@@ -18,7 +18,7 @@ from torch import Tensor, fx
 from torch.utils._pytree import tree_map_only
 
 from gan_core.native.assembly import NativeSource, assembled
-from gan_core.native.compiler import PRODUCT
+from gan_core.native.compiler import PRODUCT, target
 from gan_core.native.formulas import ALLOCATIONS, COPIES, FORMULAS, PARTS, REDUCTIONS, SOFTMAX, ZEROS, NotInC
 from gan_core.native.multiplying_calls import CONVOLUTIONS, geometry_of, product_of
 from gan_core.native.products import packed_numbers
@@ -29,7 +29,9 @@ aten = torch.ops.aten
 
 
 def native_source(graph: fx.Graph, name: str, *, rounded: bool = False) -> NativeSource:
-    """The C of a graph that was traced on one lane, by this name. rounded: in bfloat16, where large. Raises NotInC."""
+    """The C of a graph that was traced on one lane, by this name. rounded: in bfloat16, where large. Raises NotInC
+    where a call is not known in C, and NoCompiler where the processor is not.
+    """
     return _Writer(graph, rounded).source(name)
 
 
@@ -37,6 +39,7 @@ class _Writer:
     def __init__(self, graph: fx.Graph, rounded: bool) -> None:
         self._graph = graph
         self._dtype = next(iter(graph.nodes)).meta["val"].dtype
+        self._isa = target()
         self._rounded = rounded and self._dtype == torch.float32
         self._owners = owners(graph)
         self._forms: dict[fx.Node, Any] = {}  # on the meta device, at their place in their owner's memory
@@ -282,7 +285,7 @@ class _Writer:
         a, b = (self._forms[value] for value in values)
         rows, inner, columns = *a.shape[1:], b.shape[2]
         called = product_of(rows, inner, columns, rounded=self._rounded)
-        packed = packed_numbers(rows, inner, columns, rounded=called != PRODUCT)
+        packed = packed_numbers(rows, inner, columns, self._isa, rounded=called != PRODUCT)
         self._packed = max(self._packed, packed)
         down, across = ([form.stride(axis) for form in (a, b)] for axis in (1, 2))
 
@@ -311,13 +314,13 @@ class _Writer:
         values = self._in_memory(node)
         forms = [self._forms[value] for value in (*values, node)]
         shapes = [tuple(form.shape) for form in forms]
-        name, geometry = geometry_of(node.target, shapes, node.args[2:], rounded=self._rounded)
+        name, geometry = geometry_of(node.target, shapes, node.args[2:], self._isa, rounded=self._rounded)
         if not all(map(in_order, forms)):
             raise NotInC(f"{name} of what is not laid out in order")
-        self._packed = max(self._packed, geometry.memory_numbers())
+        self._packed = max(self._packed, geometry.memory_numbers(self._isa))
 
         def text(*pointers: str) -> str:
-            return f"{{\nstatic const Map map = {geometry.text()};\n{name}(&map, {', '.join(pointers)}, packed);\n}}"
+            return f"{{\nstatic const Map map = {geometry.text(self._isa)};\n{name}(&map, {', '.join(pointers)}, packed);\n}}"
 
         self._call(node, values, text)
 

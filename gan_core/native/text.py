@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, fx
 
-PIECE = 16  # numbers that values in a lane's memory are rounded up to: a vector of float32
+PIECE = 16  # numbers that values in a lane's memory are rounded up to: a cache line of float32, which no vector exceeds
 
 
 @dataclass(frozen=True)

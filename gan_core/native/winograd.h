@@ -75,15 +75,15 @@ INLINE void place_taps(const Map *m, long a, long b, long pitch, long *places) {
 #define TAP(k) (sum->by[k] * *(const wide_loose *)(taps + places[sum->tap[k]] + v))
 INLINE void from_taps(const Sum *sum, const T *taps, const long *places, T *out, long numbers) {
     if (sum->count == 1)
-        for (long v = 0; v < numbers; v += 16) *(wide_loose *)(out + v) = TAP(0);
+        for (long v = 0; v < numbers; v += WIDTH) *(wide_loose *)(out + v) = TAP(0);
     else if (sum->count == 2)
-        for (long v = 0; v < numbers; v += 16) *(wide_loose *)(out + v) = TAP(0) + TAP(1);
+        for (long v = 0; v < numbers; v += WIDTH) *(wide_loose *)(out + v) = TAP(0) + TAP(1);
     else
-        for (long v = 0; v < numbers; v += 16) *(wide_loose *)(out + v) = TAP(0) + TAP(1) + TAP(2) + TAP(3);
+        for (long v = 0; v < numbers; v += WIDTH) *(wide_loose *)(out + v) = TAP(0) + TAP(1) + TAP(2) + TAP(3);
 }
 INLINE void add_to_taps(const Sum *sum, T *taps, const long *places, const T *in, long numbers) {
     for (long k = 0; k < sum->count; k++)
-        for (long v = 0; v < numbers; v += 16)
+        for (long v = 0; v < numbers; v += WIDTH)
             *(wide_loose *)(taps + places[sum->tap[k]] + v) += sum->by[k] * *(const wide_loose *)(in + v);
 }
 

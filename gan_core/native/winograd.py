@@ -5,7 +5,8 @@ from fractions import Fraction
 from itertools import accumulate
 from math import prod
 
-from gan_core.native.products import DEPTH, PANEL_WIDTH, TYPES, WIDTH
+from gan_core.native.isa import Isa
+from gan_core.native.products import DEPTH, panel_width
 
 Matrix = list[list[Fraction]]
 
@@ -39,8 +40,8 @@ def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
     return made
 
 
-def winograd_text(header: str, packing: str) -> str:
-    """The C of the three functions of `winograd.h`, which is `header`. packing: `packing.h`."""
+def winograd_text(vectors: str, header: str, packing: str) -> str:
+    """The C of the three functions of `winograd.h`, which is `header`. vectors, packing: `vectors.h`, `packing.h`."""
     small, kernel, large = filtering()
     steps = (
         ("from_large", large, "="),
@@ -50,7 +51,7 @@ def winograd_text(header: str, packing: str) -> str:
     )
     rows = ", ".join("{" + ", ".join(f"(T){float(factor)!r}" for factor in row) + "}" for row in kernel)
     numbers = [f"#define TILE {TILE}", f"#define POINTS {POINTS}", f"static const T KERNEL[][{TAPS}] = {{{rows}}};"]
-    return "\n".join([TYPES, packing, *numbers, *(_step(*step) for step in steps), header])
+    return "\n".join([vectors, packing, *numbers, *(_step(*step) for step in steps), header])
 
 
 def _transposed(matrix: Matrix) -> Matrix:
@@ -62,7 +63,7 @@ def _step(name: str, matrix: Matrix, assign: str) -> str:
     rows, columns = len(matrix), len(matrix[0])
     lines = [
         f"static void {name}(const T *from, const long *places, T *to, const long *others, long numbers) {{",
-        f"for (long v = 0; v < numbers; v += {WIDTH}) {{",
+        "for (long v = 0; v < numbers; v += WIDTH) {",
     ]
     for j in range(columns):
         for i in range(columns):
@@ -96,12 +97,13 @@ def tiling(
     columns: int,
     kernel: int,
     stride: int,
+    isa: Isa,
 ) -> dict[str, int]:
     """What a `Map` (`convolutions.h`) says of it: numbers of channels and filters in whole vectors, planes of all
     channels (`depth`), tiles, images at once, whether weights are kept at all points (`winograd.h`), where in the
     memory that is given each part begins, and its size.
     """
-    wide_channels, wide_filters = (-(-n // WIDTH) * WIDTH for n in (channels, filters))
+    wide_channels, wide_filters = isa.whole(channels), isa.whole(filters)
     down, across = -(-rows // TILE), -(-columns // TILE)
     depth, points = stride**2 * wide_channels, POINTS**2
     of_image, of_weights = points * down * across * (depth + wide_filters), depth * wide_filters
@@ -114,7 +116,7 @@ def tiling(
         "of_weights": at_once * points * down * across * wide_filters,
         "of_taps": (points if kept else 1) * of_weights,
         "of_panel": kernel**2 * max(filters * wide_channels, channels * wide_filters),
-        "winograd_numbers": DEPTH * PANEL_WIDTH,
+        "winograd_numbers": DEPTH * panel_width(isa),
     }
     sizes = {"wide_channels": wide_channels, "wide_filters": wide_filters, "depth": depth}
     return {
