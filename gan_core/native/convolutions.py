@@ -68,7 +68,9 @@ class Geometry:
 
     def text(self, isa: Isa) -> str:
         """A `Map` in C (`convolutions.h`)."""
-        return "{" + ", ".join(f".{name} = {value}" for name, value in {**asdict(self), **self._layout(isa)}.items()) + "}"
+        return (
+            "{" + ", ".join(f".{name} = {value}" for name, value in {**asdict(self), **self._layout(isa)}.items()) + "}"
+        )
 
     def memory_numbers(self, isa: Isa) -> int:
         """How much memory each function of C needs at most."""
@@ -116,7 +118,8 @@ class Geometry:
         return -(-((self.rows - 1) * together * apart + (together - 1) * apart + self.columns) // isa.width)
 
 
-_NAMES = [*(field.name for field in fields(Geometry)), *Geometry(*[1] * len(fields(Geometry)))._layout(ISAS["neon"])]  # names, which are all the same
+_NAMES = [field.name for field in fields(Geometry)]
+_NAMES += Geometry(*[1] * len(_NAMES))._layout(ISAS["neon"])  # whose names are those of every layout
 MAP = f"typedef struct {{ long {', '.join(_NAMES)}; }} Map;\n"
 
 
@@ -203,8 +206,8 @@ def _weight_tile(rows: int, taps: int, factors: Factors, isa: Isa) -> str:
 
 
 def _joined(names: list[str], width: int) -> list[str]:
-    """C that fills `totals`: a number for each of up to `width` vectors, the sum of its numbers. Two vectors of parts of
-    sums, whose numbers `half` apart belong together, become one with half as many numbers a sum, again and again.
+    """C that fills `totals` with the sums over each of up to `width` vectors. Two vectors of parts of sums,
+    whose numbers `half` apart belong together, become one with half as many numbers a sum, again and again.
     """
     names, lines, half = names + ["nothing"] * (width - len(names)), [], width // 2
     while half:
@@ -212,6 +215,8 @@ def _joined(names: list[str], width: int) -> list[str]:
         low, high = ", ".join(map(str, first)), ", ".join(str(i + half) for i in first)
         made = [f"j{half}_{i}" for i in range(len(names) // 2)]
         for name, one, other in zip(made, names[::2], names[1::2], strict=True):
-            lines += [f"const wide {name} = SHUFFLE(wide, {one}, {other}, {low}) + SHUFFLE(wide, {one}, {other}, {high});"]
+            lines += [
+                f"const wide {name} = SHUFFLE(wide, {one}, {other}, {low}) + SHUFFLE(wide, {one}, {other}, {high});"
+            ]
         names, half = made, half // 2
     return [*lines, f"memcpy(totals, &{names[0]}, sizeof totals);"]

@@ -7,7 +7,7 @@ INLINE vec last_of(long count, const T *x) {
     return first_of(count, x);
 #else
     vec last = {0};
-    for (long i = 0; i < count; i++) last[i] = x[i];
+    memcpy(&last, x, count * sizeof(T));
     return last;
 #endif
 }

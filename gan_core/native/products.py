@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from gan_core.native.isa import Isa
 
 LARGEST_PRODUCT = 450_000_000  # multiply-adds of one that is made here; what is larger stays a matrix library's
-# Registers of the processor -> rows of a tile of so many vectors: as many sums as leave room for the factors, and enough
-# for two multipliers, each of which begins a sum four or five times before the first is ready.
+# Registers of the processor -> rows of a tile of so many vectors: as many sums as leave room for the factors, and
+# enough for two multipliers, each of which begins four or five sums before the first is ready.
 TALLEST = {32: {1: 16, 2: 8, 3: 6, 4: 6}, 16: {1: 12, 2: 6}}
 DEPTH = 512  # rows of a panel of the second factor, which all rows of the first meet in a near cache
 FAR_ROWS = 512  # numbers from one row to the next from which on a panel is copied: its rows would share cache lines
@@ -18,7 +18,7 @@ INLINE void multiply(long rows, long columns, long inner, const T *a, long am, l
                      long cm, int more) {
     for (long j = 0; j < columns; j += WIDTH * VECTORS) {
         const long left = columns - j, vectors = left < WIDTH * VECTORS ? (left + WIDTH - 1) / WIDTH : VECTORS;
-        const long tail = left < WIDTH * VECTORS ? left - WIDTH * (vectors - 1) : WIDTH; /* columns in the last vector */
+        const long tail = left < WIDTH * VECTORS ? left - WIDTH * (vectors - 1) : WIDTH; /* of the last vector */
         for (long i = 0; i < rows; i += TALLEST[vectors]) {
             const long height = rows - i < TALLEST[vectors] ? rows - i : TALLEST[vectors];
             tile(height, vectors, inner, a + i * am, am, ak, b + j, bk, c + i * cm + j, cm, tail, more);

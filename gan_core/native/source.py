@@ -320,7 +320,8 @@ class _Writer:
         self._packed = max(self._packed, geometry.memory_numbers(self._isa))
 
         def text(*pointers: str) -> str:
-            return f"{{\nstatic const Map map = {geometry.text(self._isa)};\n{name}(&map, {', '.join(pointers)}, packed);\n}}"
+            map_of = f"static const Map map = {geometry.text(self._isa)};"
+            return f"{{\n{map_of}\n{name}(&map, {', '.join(pointers)}, packed);\n}}"
 
         self._call(node, values, text)
 

@@ -57,10 +57,10 @@ INLINE void put_first(long count, T *to, wide x) { _mm256_maskstore_ps(to, up_to
 #else
 INLINE wide first_of(long count, const T *x) {
     wide first = {0};
-    for (long i = 0; i < count && i < WIDTH; i++) first[i] = x[i];
+    memcpy(&first, x, (count < WIDTH ? count : WIDTH) * sizeof(T));
     return first;
 }
 INLINE void put_first(long count, T *to, wide x) {
-    for (long i = 0; i < count && i < WIDTH; i++) to[i] = x[i];
+    memcpy(to, &x, (count < WIDTH ? count : WIDTH) * sizeof(T));
 }
 #endif

@@ -9,12 +9,20 @@ from tiny_arrays import CASES
 
 from gan_core.data import Dataset, load_dataset
 from gan_core.lanes import lane_arithmetic
+from gan_core.native.isa import VARIABLE, executable_isas
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """The laws hold bit for bit with one thread; the machine is shared."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(params=[isa.name for isa in executable_isas()])
+def each_isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of an instruction set that this processor can execute, which kernels in C are made for."""
+    monkeypatch.setenv(VARIABLE, request.param)
+    return request.param
 
 
 @pytest.fixture(scope="module")

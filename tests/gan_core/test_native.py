@@ -1,41 +1,36 @@
-"""Functions of tensors in C: elementwise calls, sums and products of every layout, against torch."""
-
-from collections.abc import Callable
+"""Functions of tensors in C: elementwise calls, sums and products of every layout, against torch, with the kernels of
+each instruction set that this processor can execute.
+"""
 
 import pytest
 import torch
 import torch.nn.functional as F
+from native_cases import (
+    CONVOLUTIONS,
+    ELEMENTWISE,
+    FEWER_MULTIPLICATIONS,
+    Function,
+    Tensors,
+    assert_is_product,
+    convolving,
+    drawn,
+    multiplying,
+    ran,
+    source,
+    writes,
+)
 from torch import Tensor
 
-from gan_core.lanes import host_pairs, lane_matmul, plain_calls
+from gan_core.lanes import host_rounds
 from gan_core.native import winograd
+from gan_core.native.compiler import target
+from gan_core.native.isa import executable_isas
 from gan_core.native.library import LaneMemory, NativeProgram
-from gan_core.native.source import NotInC, native_source
-from gan_core.trace import trace
+from gan_core.native.source import NotInC
 
-Tensors = dict[str, Tensor]
-Function = Callable[[Tensors], None]
-
-
-def drawn(*shape: int, seed: int = 0, dtype=torch.float64) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
-
-
-def source(function: Function, tensors: Tensors, rounded: bool = False):
-    with plain_calls():
-        graph = trace(function, {name: tensor[:1] for name, tensor in tensors.items()})
-    return native_source(graph, "tested", rounded=rounded)
-
-
-def ran(function: Function, tensors: Tensors, rounded: bool = False) -> Tensors:
-    """The tensors after the function in C."""
-    mine = {name: tensor.clone() for name, tensor in tensors.items()}
-    program = NativeProgram(source(function, mine, rounded), "tested", list(mine.values()), LaneMemory())
-    program()
-    return mine
-
-
-in_pairs = pytest.mark.skipif(not host_pairs(), reason="this processor has no products of pairs in bfloat16")
+PAIRED = [isa.name for isa in executable_isas() if isa.bfloat16_pairs and not host_rounds()]
+in_pairs = pytest.mark.parametrize("each_isa", PAIRED, indirect=True)  # which alone multiply in bfloat16
+pytestmark = pytest.mark.usefixtures("each_isa")
 
 
 def assert_is_torch(function: Function, tensors: Tensors, rtol: float = 1e-13, atol: float = 1e-13) -> None:
@@ -45,37 +40,16 @@ def assert_is_torch(function: Function, tensors: Tensors, rtol: float = 1e-13, a
         torch.testing.assert_close(mine[name], tensor, rtol=rtol, atol=atol, equal_nan=True)
 
 
-def writes(function: Callable[[Tensor, Tensor], Tensor]) -> Function:
-    """function(x, y) into `out`."""
-
-    def written(tensors: Tensors) -> None:
-        tensors["out"].copy_(function(tensors["x"], tensors["y"]))
-
-    return written
-
-
-ELEMENTWISE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "arithmetic": lambda x, y: (x + 2 * y - 1) / (y * y + 0.5) - (3 - x),
-    "exp": lambda x, y: torch.exp(x),
-    "tanh": lambda x, y: torch.tanh(x),
-    "sigmoid": lambda x, y: torch.sigmoid(x),
-    "elu": lambda x, y: F.elu(x),
-    "elu of clamps": lambda x, y: torch.maximum(x, torch.exp(x.clamp(-50, 0)) - 1),
-    "relu": lambda x, y: F.relu(x) + F.leaky_relu(y, 0.2),
-    "clamps": lambda x, y: x.clamp(-0.5, 0.5) + y.clamp_min(0.1) + x.clamp(max=0.3),
-    "powers": lambda x, y: x**2 + y**3,
-    "root": lambda x, y: (x * x + 1).sqrt(),
-    "where": lambda x, y: torch.where(x > 0.1, x, y),
-    "constants": lambda x, y: x + torch.zeros_like(y),
-}
-
-
-@pytest.mark.parametrize("name", ELEMENTWISE)
 @pytest.mark.parametrize("shape", [(3, 5), (3, 4, 1), (1, 40), (3, 1, 1), (2,)], ids=str)
-def test_elementwise_calls(name: str, shape: tuple[int, ...]):
-    assert_is_torch(
-        writes(ELEMENTWISE[name]), {"x": drawn(*shape), "y": drawn(*shape, seed=1), "out": torch.zeros(shape).double()}
-    )
+def test_elementwise_calls(shape: tuple[int, ...]):
+    """All in one program: a program of each would be hundreds to compile."""
+
+    def function(tensors: Tensors) -> None:
+        for name, of_two in ELEMENTWISE.items():
+            tensors[name].copy_(of_two(tensors["x"], tensors["y"]))
+
+    made = {name: torch.zeros(shape).double() for name in ELEMENTWISE}
+    assert_is_torch(function, {"x": drawn(*shape), "y": drawn(*shape, seed=1), **made})
 
 
 @pytest.mark.parametrize(("name", "ulps"), [("exp", 2), ("tanh", 2), ("sigmoid", 3), ("elu", 1)])
@@ -204,25 +178,8 @@ def multiplied(
     sizes: tuple[int, int, int], turned: tuple[bool, bool], dtype: torch.dtype, rounded: bool = False
 ) -> tuple[Tensor, ...]:
     """A product in C, [2, rows, columns], and its factors."""
-    rows, inner, columns = sizes
-    a = drawn(2, inner, rows, dtype=dtype).mT if turned[0] else drawn(2, rows, inner, dtype=dtype)
-    b = drawn(2, columns, inner, seed=1, dtype=dtype).mT if turned[1] else drawn(2, inner, columns, seed=1, dtype=dtype)
-    tensors = {"a": a.mT.clone() if turned[0] else a, "b": b.mT.clone() if turned[1] else b}
-    tensors["out"] = torch.full((2, rows, columns), torch.nan, dtype=dtype)
-
-    def function(given: Tensors) -> None:
-        left = given["a"].mT if turned[0] else given["a"]
-        right = given["b"].mT if turned[1] else given["b"]
-        given["out"].copy_(lane_matmul(left, right))
-
+    function, tensors, a, b = multiplying(sizes, turned, dtype)
     return ran(function, tensors, rounded)["out"], a, b
-
-
-def assert_is_product(mine: Tensor, a: Tensor, b: Tensor) -> None:
-    """To the rounding of its sums."""
-    true = a.double() @ b.double()
-    bound = a.shape[2] * torch.finfo(mine.dtype).eps * (a.double().abs() @ b.double().abs())
-    assert bool(((mine.double() - true).abs() <= bound).all())
 
 
 @pytest.mark.parametrize(
@@ -239,28 +196,6 @@ def assert_is_product(mine: Tensor, a: Tensor, b: Tensor) -> None:
 def test_what_is_not_known_in_c_is_refused(function: Function, says: str):
     with pytest.raises(NotInC, match=says):
         source(function, {"x": drawn(2, 4)})
-
-
-CONVOLUTIONS = {  # images, channels, height, width, filters, kernel, stride, padding
-    "of the families": (3, 2, 10, 10, 5, 4, 2, 1),
-    "of more rows than a tile": (2, 3, 8, 8, 19, 4, 2, 1),
-    "with a row left over": (2, 3, 9, 8, 4, 4, 2, 1),
-    "of stride 1": (2, 3, 8, 7, 5, 3, 1, 1),
-    "of a wide kernel": (2, 2, 11, 11, 3, 5, 2, 2),
-    "of stride 3": (2, 3, 10, 10, 5, 5, 3, 1),
-    "to one pixel": (4, 2, 4, 4, 3, 4, 1, 0),
-    "of single pixels": (3, 4, 5, 6, 2, 1, 1, 0),
-    "of long rows": (5, 1, 70, 68, 2, 4, 2, 1),
-    "of rows of one vector": (3, 2, 32, 32, 9, 4, 2, 1),
-}
-FEWER_MULTIPLICATIONS = {
-    "of a family": (5, 16, 14, 14, 24, 4, 2, 1),
-    "of whole tiles": (2, 12, 8, 16, 16, 4, 2, 1),
-    "of tiles with a row left over": (2, 16, 17, 16, 32, 4, 2, 1),
-    "of tiles and stride 1": (3, 16, 9, 12, 16, 2, 1, 1),
-    "of tiles and stride 3": (2, 13, 24, 12, 16, 6, 3, 2),
-}
-CONVOLUTIONS |= FEWER_MULTIPLICATIONS
 
 
 @pytest.mark.parametrize(
@@ -280,13 +215,15 @@ def test_which_convolutions_take_fewer_multiplications(name: str):
 
 @pytest.mark.parametrize(
     ("sizes", "kept"),
-    [((40, 14, 16, 16, 10, 4, 2, 1), 1), ((13, 40, 40, 40, 50, 4, 2, 1), 0)],
+    [((40, 14, 16, 16, 10, 4, 2, 1), 1), ((13, 40, 40, 40, 80, 4, 2, 1), 0)],
     ids=["weights are kept at all points", "weights are made for one point after the other"],
 )
 def test_images_that_are_not_all_transformed_at_once(monkeypatch, sizes: tuple[int, ...], kept: int):
     monkeypatch.setitem(CONVOLUTIONS, "in parts", sizes)
     images, channels, height, width, filters, kernel, stride, _ = sizes
-    tiling = winograd.tiling(images, channels, height, width, filters, height // 2, width // 2, kernel, stride)
+    tiling = winograd.tiling(
+        images, channels, height, width, filters, height // 2, width // 2, kernel, stride, target()
+    )
     assert tiling["weights_kept"] == kept
     assert tiling["at_once"] < images
     assert images % tiling["at_once"]
@@ -324,21 +261,3 @@ def test_convolutions_of_few_channels_are_not_rounded():
     single = {of: tensor.float() for of, tensor in tensors.items()}
     mine, plain = ran(function, single, rounded=True), ran(function, single)
     assert all(torch.equal(mine[of], plain[of]) for of in "abc")
-
-
-def convolving(name: str, more_channels: int = 0) -> tuple[Function, Tensors]:
-    """All three maps of one of CONVOLUTIONS, into `a`, `b` and `c`, and what they are of."""
-    images, channels, height, width, filters, kernel, stride, padding = CONVOLUTIONS[name]
-    channels += more_channels
-    rows, columns = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
-    large, small = drawn(2, images, channels, height, width), drawn(2, images, filters, rows, columns, seed=1)
-    weight = drawn(2, filters, channels, kernel, kernel, seed=2)
-    ours = torch.ops.gan_sweep
-
-    def function(t: Tensors) -> None:
-        t["a"].copy_(ours.convolve(t["large"], t["weight"], stride, padding))
-        t["b"].copy_(ours.convolve_transposed(t["small"], t["weight"], stride, padding, [height, width]))
-        t["c"].copy_(ours.convolution_weight(t["large"], t["small"], kernel, stride, padding))
-
-    made = {"a": torch.zeros_like(small), "b": torch.zeros_like(large), "c": torch.zeros_like(weight)}
-    return function, {"large": large, "small": small, "weight": weight, **made}

@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 
 from gan_core.native.convolutions import Geometry
+from gan_core.native.isa import ISAS
 from gan_core.native.winograd import POINTS, TAPS, TILE, filtering
 
 
@@ -17,20 +18,21 @@ def test_the_matrices_filter_exactly():
         assert weight == (1 if i == out + u else 0)
 
 
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(
     ("channels", "side", "filters", "kernel", "stride", "by_points"),
     [
         (16, 14, 32, 4, 2, True),
         (64, 8, 128, 4, 2, True),
-        (1, 28, 64, 4, 2, False),  # sixteen channels would be computed for one
+        (1, 28, 64, 4, 2, False),  # a whole vector of channels would be computed for one
         (64, 4, 128, 4, 2, False),  # tiles are larger than the map
         (32, 14, 64, 5, 2, False),
         (128, 4, 1, 4, 1, False),
     ],
 )
 def test_fewer_multiplications_are_made_where_they_are_fewer(
-    channels: int, side: int, filters: int, kernel: int, stride: int, by_points: bool
+    channels: int, side: int, filters: int, kernel: int, stride: int, by_points: bool, isa: str
 ):
     rows = (side + 2 - kernel) // stride + 1
     geometry = Geometry(64, channels, side, side, filters, rows, rows, kernel, stride, 1)
-    assert geometry.by_points is by_points
+    assert geometry.by_points(ISAS[isa]) is by_points
