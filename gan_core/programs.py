@@ -94,11 +94,14 @@ class Workplace:
     def _captured(self, function: Function, tensors: dict[str, Tensor]) -> Program:
         """A CUDA graph of `function(tensors)`, autograd included: one launch, whatever it is made of."""
         stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with unchanged(tensors), torch.cuda.stream(stream):
-            for _ in range(WARM_UP_CALLS):
-                function(tensors)
-        torch.cuda.current_stream().wait_stream(stream)
+        with unchanged(tensors):  # which copies on the current stream: each waits for the other
+            stream.wait_stream(torch.cuda.current_stream())
+            try:
+                with torch.cuda.stream(stream):
+                    for _ in range(WARM_UP_CALLS):
+                        function(tensors)
+            finally:
+                torch.cuda.current_stream().wait_stream(stream)
         if self._graph_memory is None:
             self._graph_memory = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
