@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gan_core.arithmetic import Arithmetic
 from gan_core.checkpoint import load_tensors, save_tensors
 from gan_core.combinations import check_objective
 from gan_core.conditions import Conditions
@@ -53,6 +54,7 @@ def evaluate(
                 death=_death_at_a_rung(array, lane, found.values["fidelity"]),
                 seconds=seconds,
                 device=_device(array),
+                arithmetic=_arithmetic(array, scorer),
                 ema_half_life_images=array.averages_images[array.chosen[lane]] if array.averages_images else None,
             )
         )
@@ -103,7 +105,11 @@ def _death_at_a_rung(array: LaneArray, lane: int, score: float) -> Death | None:
 def _device(array: LaneArray) -> str:
     where = array.state.generator.flat.device
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
-    return f"{name}, {array.lanes_per_call} lanes a call"
+    return ", ".join([name, *filter(None, [array.carried_out]), f"{array.lanes_per_call} lanes a call"])
+
+
+def _arithmetic(array: LaneArray, scorer: Scorer) -> Arithmetic:
+    return array.arithmetic(scored_in_c=array.state.generator.flat.device.type == "cpu" and scorer.in_c)
 
 
 class ScoredArray:
@@ -119,6 +125,11 @@ class ScoredArray:
         self._dead: dict[int, LaneReport] = {}  # the last word of each lane that left
         self._pictured: dict[int, torch.Tensor] = {}  # how many samples -> their latents
         self._began = time.monotonic()  # when training was last begun
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """How lanes are trained and scored here, once they were trained."""
+        return _arithmetic(self.array, self.scorer)
 
     def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> list[LaneReport]:
         """Trains every lane to `images` real images and scores it: one report a lane, also of those that died. Raises
@@ -155,7 +166,7 @@ class ScoredArray:
                 unscored = FidelityReport({"fidelity": math.nan}, self.scorer.protocol, self.scorer.data_digest)
                 images, device = self.array.state.images_seen, _device(self.array)
                 dead[self._living[lane]] = LaneReport(
-                    images, d_loss, g_loss, unscored, seen, (), death, seconds, device
+                    images, d_loss, g_loss, unscored, seen, (), death, seconds, device, arithmetic=self.arithmetic
                 )
         self._keep_living([number for number in self._living if number not in dead])
         return dead

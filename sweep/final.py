@@ -27,8 +27,7 @@ from gan_core.lanes import lane_arithmetic
 from gan_core.reports import OutOfMemory
 from gan_core.schedule import Schedule
 from gan_core.scoring import Workshop
-from gan_core.version import code_version
-from results.export import DEFAULT_PRECISION, ExportedConfiguration
+from results.export import DEFAULT_PRECISION, EXECUTIONS, ExportedConfiguration
 from results.plots import draw_samples
 from results.store import ResultsError, exclusive, write_atomically
 from search_spaces.space import read_yaml
@@ -137,7 +136,7 @@ def _train_locked(
     schedule: Schedule, exported: ExportedConfiguration, folder: ModelFolder, images: int, workshop: Workshop
 ) -> int:
     _refuse_other_model(schedule, exported.precision, folder)
-    _write_config(schedule, exported, folder, workshop)
+    record = _Record(schedule, exported, folder, workshop)
     reporter = _Reporter(images, exported.objective, dict(exported.score))
     previous = signal.signal(signal.SIGINT, reporter.interrupt)
     try:
@@ -147,7 +146,7 @@ def _train_locked(
             folder,
             images=images,
             evaluate_at_images=exported.evaluate_at_images,
-            on_progress=reporter,
+            on_progress=lambda progress: record(progress) or reporter(progress),
         )
     except KeyboardInterrupt:
         print(f"\ninterrupted; saved in {folder.path}. The same command goes on from there", file=sys.stderr)
@@ -180,26 +179,64 @@ def _refuse_other_model(schedule: Schedule, precision: str, folder: ModelFolder)
         )
 
 
-def _write_config(schedule: Schedule, exported: ExportedConfiguration, folder: ModelFolder, workshop: Workshop) -> None:
-    """What `sample` needs and a person wants to know, beside the weights; it can be trained again itself."""
-    values = {
-        "configuration": schedule.config.flatten(),
-        **({"schedule": schedule.plain()} if schedule.changes else {}),
-        "data": {"name": schedule.config.structure.dataset, "digest": workshop.dataset.digest},
-        "training": {"images": exported.images, "evaluate_at_images": list(exported.evaluate_at_images)},
-        "score": {**exported.score, "objective": exported.objective},
-        "precision": exported.precision,
-        "execution": exported.execution,
-        "scoring": dict(exported.scoring),
-        "health": dict(exported.health),
-        "model": {
-            "sample_shape": list(workshop.dataset.sample_shape),
-            "classes": workshop.dataset.classes,
-            "device": workshop.device,
-            "code_version": code_version(),
-        },
-    }
-    write_atomically(folder.config, yaml.safe_dump(values, sort_keys=False, width=100))
+class _Record:
+    """Keeps a model's `config.yaml`: what `sample` needs and a person wants to know, beside the weights; it can be
+    trained again itself. Told of progress, for how it is computed is known when it is: under `model.made_by`, one entry
+    a stretch of images, since who goes on with a model may do so on another machine.
+    """
+
+    def __init__(
+        self, schedule: Schedule, exported: ExportedConfiguration, folder: ModelFolder, workshop: Workshop
+    ) -> None:
+        self._schedule, self._exported, self._folder, self._workshop = schedule, exported, folder, workshop
+        self._made_by = _made_by(folder)
+        self._write()
+
+    def __call__(self, progress: Progress) -> None:
+        """Writes anew where what comes now is computed by other means than what came before."""
+        made = progress.arithmetic.known()
+        before = [entry for entry in self._made_by if entry["from_images"] < progress.from_images]
+        if made.get("execution") and made != {
+            k: v for k, v in (self._made_by or [{}])[-1].items() if k != "from_images"
+        }:
+            self._made_by = [*before, {"from_images": progress.from_images, **made}]
+            self._write()
+
+    def _write(self) -> None:
+        schedule, exported, dataset = self._schedule, self._exported, self._workshop.dataset
+        execution = self._made_by[0].get("execution") if self._made_by else None
+        values = {
+            "configuration": schedule.config.flatten(),
+            **({"schedule": schedule.plain()} if schedule.changes else {}),
+            "data": {"name": schedule.config.structure.dataset, "digest": dataset.digest},
+            "training": {"images": exported.images, "evaluate_at_images": list(exported.evaluate_at_images)},
+            "score": {**exported.score, "objective": exported.objective},
+            "precision": exported.precision,
+            "execution": execution if execution in EXECUTIONS else exported.execution,
+            "scoring": dict(exported.scoring),
+            "health": dict(exported.health),
+            "model": {
+                "sample_shape": list(dataset.sample_shape),
+                "classes": dataset.classes,
+                "device": self._workshop.device,
+                "made_by": self._made_by,
+            },
+        }
+        write_atomically(self._folder.config, yaml.safe_dump(values, sort_keys=False, width=100))
+
+
+def _made_by(folder: ModelFolder) -> list[dict[str, Any]]:
+    """What a model's file says of how it was computed so far; of an earlier version's, by which code it last was."""
+    model = read_yaml(folder.config).get("model") if folder.config.exists() else None
+    if not isinstance(model, dict):
+        return []
+    made_by = model.get("made_by", [{"from_images": 0, "code_version": model.get("code_version", "")}])
+    known = isinstance(made_by, list) and all(isinstance(entry, dict) for entry in made_by)
+    if not known or not all(isinstance(entry.get("from_images"), int) for entry in made_by):
+        raise InputError(
+            f"model.made_by in {folder.config} must list mappings with from_images; it was changed by hand"
+        )
+    return made_by
 
 
 def write_samples(model: Path, count: int, seed: int, output: Path, choice: int | None = None) -> None:
