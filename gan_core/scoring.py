@@ -39,6 +39,7 @@ def evaluate(
     Every lane must be alive; one whose weights or score are not finite dies here.
     """
     fidelity, watched = score_averages(array, lambda: _scored(array, scorer), objective), array.state.watch.read()
+    arithmetic = _arithmetic(array, scorer)
     seconds = (time.monotonic() - started) / array.lanes
     reports = []
     for lane, (found, seen) in enumerate(zip(fidelity, watched, strict=True)):
@@ -54,7 +55,7 @@ def evaluate(
                 death=_death_at_a_rung(array, lane, found.values["fidelity"]),
                 seconds=seconds,
                 device=_device(array),
-                arithmetic=_arithmetic(array, scorer),
+                arithmetic=arithmetic,
                 ema_half_life_images=array.averages_images[array.chosen[lane]] if array.averages_images else None,
             )
         )
@@ -141,8 +142,9 @@ class ScoredArray:
     def _train_to(self, images: int, on_step: Callable[[int], None] | None) -> list[LaneReport]:
         self._began = time.monotonic()
         while self._living and not self.array.train_to(images, on_step):
+            arithmetic = self.arithmetic
             share = (time.monotonic() - self._began) / len(self._living)
-            self._dead |= self._bury(share)
+            self._dead |= self._bury(share, arithmetic)
             self._began = time.monotonic() - share * len(self._living)  # as if the living had been alone
         return self._score()
 
@@ -156,8 +158,10 @@ class ScoredArray:
         reports = {**self._dead, **dict(zip(self._living, scored, strict=True))}
         return [reports[lane] for lane in range(self._lanes)]
 
-    def _bury(self, seconds: float) -> dict[int, LaneReport]:
-        """Reports of the lanes that are dead now, which leave the array. seconds: each lane's share so far."""
+    def _bury(self, seconds: float, arithmetic: Arithmetic) -> dict[int, LaneReport]:
+        """Reports of the lanes that are dead now, which leave the array. seconds: each lane's share so far; arithmetic:
+        how they were trained.
+        """
         deaths, losses = self.array.dead(), self.array.state.watch.means()
         dead = {}
         for lane, (death, seen) in enumerate(zip(deaths, losses, strict=True)):
@@ -166,7 +170,7 @@ class ScoredArray:
                 unscored = FidelityReport({"fidelity": math.nan}, self.scorer.protocol, self.scorer.data_digest)
                 images, device = self.array.state.images_seen, _device(self.array)
                 dead[self._living[lane]] = LaneReport(
-                    images, d_loss, g_loss, unscored, seen, (), death, seconds, device, arithmetic=self.arithmetic
+                    images, d_loss, g_loss, unscored, seen, (), death, seconds, device, arithmetic=arithmetic
                 )
         self._keep_living([number for number in self._living if number not in dead])
         return dead

@@ -194,12 +194,10 @@ class _Record:
 
     def __call__(self, progress: Progress) -> None:
         """Writes anew where what comes now is computed by other means than what came before."""
-        made = progress.arithmetic.known()
-        before = [entry for entry in self._made_by if entry["from_images"] < progress.from_images]
-        if made.get("execution") and made != {
-            k: v for k, v in (self._made_by or [{}])[-1].items() if k != "from_images"
-        }:
-            self._made_by = [*before, {"from_images": progress.from_images, **made}]
+        start = {"from_images": progress.from_images}
+        entry = {**start, **progress.arithmetic.known()}
+        if progress.arithmetic.execution and [{**last, **start} for last in self._made_by[-1:]] != [entry]:
+            self._made_by = [*(e for e in self._made_by if e["from_images"] < progress.from_images), entry]
             self._write()
 
     def _write(self) -> None:

@@ -22,6 +22,7 @@ from sweep.run import check_files
 REPRODUCED, DIFFERS = 0, 1  # exit codes
 TOLERANCE = 1e-6  # relative: above what the order of sums makes in float32's 24 bits, below what another seed makes
 DECIDING_PACKAGES = ("gan-sweep", "torch", "numpy")
+UNKNOWN = "device, isa, compiler, versions and protocol are the same: was the file edited?"
 NAMES = {"code_version": "code", "reference_digest": "features of real images"}  # in words, where a column's are not
 
 
@@ -91,14 +92,15 @@ def verify_first_rung(
     measured = {**report.fidelity.values, "d_loss": report.d_loss, "g_loss": report.g_loss}
     compared = Comparison(recorded, {name: measured.get(name, math.nan) for name in recorded})
     print(f"{compared.table()}\n{compared.verdict()}")
-    if not compared.reproduced:
-        for reason in likely_reasons(exported, report):
+    if compared.largest > 0:
+        reasons = likely_reasons(exported, report)
+        for reason in reasons if compared.reproduced else reasons or [UNKNOWN]:
             print(f"  {reason}")
     return REPRODUCED if compared.reproduced else DIFFERS
 
 
 def likely_reasons(exported: ExportedConfiguration, report: LaneReport) -> list[str]:
-    """Why numbers may differ from those of a file: one line each, `then` and `now`."""
+    """Why numbers may differ from those of a file: one line each, `then` and `now`; empty where nothing is known."""
     there = _then(exported)
     here = {**asdict(report.arithmetic), **installed_versions(), "device": hardware(report.device)}
     here |= {"protocol": report.fidelity.protocol, "reference_digest": report.fidelity.reference_digest}
@@ -113,7 +115,7 @@ def likely_reasons(exported: ExportedConfiguration, report: LaneReport) -> list[
         reasons.append(f"this processor has {then} too: {VARIABLE}={then} gan-sweep verify ... computes in it")
     if not there.get("execution"):
         reasons.append("an earlier version wrote the file, which does not say isa, compiler and execution")
-    return reasons or ["device, isa, compiler, versions and protocol are the same: was the file edited?"]
+    return reasons
 
 
 def _then(exported: ExportedConfiguration) -> dict[str, Any]:

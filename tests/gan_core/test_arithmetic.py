@@ -1,13 +1,22 @@
 """What a report says it ran on: how steps were really carried out, in which instruction set, by which compiler."""
 
+import json
 import re
 from collections.abc import Callable
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from tiny_arrays import configs_of, structure_of, trained
 
-from gan_core.arithmetic import Arithmetic, arithmetic_here, compiler_here, compiler_name, installed_versions
+from gan_core.arithmetic import (
+    Arithmetic,
+    arithmetic_here,
+    compiler_here,
+    compiler_name,
+    installed_versions,
+    processor_name,
+)
 from gan_core.conditions import Conditions, Execution, ScoringConfig
 from gan_core.config import GanConfig, StructureConfig
 from gan_core.data import Dataset
@@ -33,6 +42,12 @@ def reported(structure: StructureConfig, execution: Execution = "compiled") -> L
 def isa_here() -> str:
     isa = this_isa()
     return isa.name if isa else ""
+
+
+def test_the_processor_and_the_compiler_are_named_by_what_they_call_themselves():
+    assert processor_name()
+    assert processor_name() == processor_name().strip()
+    assert re.fullmatch(r"((gcc|clang) \d+(\.\d+)+)?", compiler_here())  # of those that the suite is run with
 
 
 @pytest.mark.parametrize("execution", ["compiled", "replayed", "eager"])
@@ -130,6 +145,15 @@ def test_lanes_that_die_say_what_they_died_of_on_what():
 )
 def test_a_compiler_is_named_by_its_kind_and_version_alone(said: str, name: str):
     assert compiler_name(said) == name
+
+
+def test_a_report_comes_back_from_json_with_its_arithmetic_and_an_earlier_versions_without():
+    report = replace(reported(VALUES), health={})  # where a NaN equals nothing
+    plain = json.loads(json.dumps(asdict(report)))
+    assert LaneReport.from_plain(plain) == report
+    del plain["arithmetic"], plain["fidelity"]["reference_digest"]
+    earlier = LaneReport.from_plain(plain)
+    assert earlier == replace(report, arithmetic=Arithmetic())
 
 
 def test_what_is_computed_here_has_the_fields_of_its_part_alone():
