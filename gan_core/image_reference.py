@@ -25,7 +25,6 @@ from gan_core.neighbours import NEIGHBOURS, RealNeighbours, prdc, real_neighbour
 from gan_core.protocol import LATENT_SEED, chosen
 
 COPY_TRAIN_IMAGES = 60_000
-DIGEST_IMAGES = 1_000  # of them: all would take as long as a block of steps
 RECIPE = f"1:{COPY_TRAIN_IMAGES}:{NEIGHBOURS}:{LATENT_SEED}"  # a new number where what is kept is computed otherwise
 
 
@@ -35,8 +34,7 @@ class ImageReference:
 
     mean, covariance, factor: of the held-out split, float64 [D], [D, D], [D, D] (`covariance_factor`); neighbours: of
     R held-out images; train: of T training images; held_out_distances: float64 [R], to the nearest of them;
-    precision_real, recall_real: what as many training images score as samples are drawn, or all there are. digest: of
-    the features: the same extractor gives others where it was trained on another machine, or is computed there.
+    precision_real, recall_real: what as many training images score as samples are drawn, or all there are.
     """
 
     mean: Tensor
@@ -47,7 +45,6 @@ class ImageReference:
     held_out_distances: Tensor
     precision_real: float
     recall_real: float
-    digest: str
 
     def to(self, device: torch.device | str) -> "ImageReference":
         """The same on another device; where it is there already, itself."""
@@ -62,7 +59,6 @@ class ImageReference:
             self.held_out_distances.to(device),
             self.precision_real,
             self.recall_real,
-            self.digest,
         )
 
 
@@ -75,7 +71,7 @@ def image_reference(
     version; what is missing, damaged or of another form is computed and kept.
     """
     key = ":".join((RECIPE, torch.__version__, dataset.digest, extractor.name, cheap.name, str(samples)))
-    key += f":{len(dataset.train_samples)}:{len(dataset.held_out)}"
+    key += f":{len(dataset.train_samples)}:{len(dataset.held_out)}:{extractor.weights}:{cheap.weights}"
     path = writable_cache_folder() / f"reference-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
     with lane_arithmetic():  # what is kept must not depend on who computes it
         kept = _kept(path, lambda: _computed(dataset, extractor, cheap, samples), _shapes(dataset, extractor, cheap))
@@ -89,15 +85,7 @@ def image_reference(
             kept["held_out_distances"],
             precision,
             recall,
-            _digest([kept["mean"], kept["covariance"], kept["train"][:DIGEST_IMAGES]]),
         )
-
-
-def _digest(features: list[Tensor]) -> str:
-    digest = hashlib.sha256()
-    for part in features:
-        digest.update(part.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
 
 
 def _shapes(dataset: Dataset, extractor: FeatureExtractor, cheap: FeatureExtractor) -> dict[str, tuple[int, ...]]:

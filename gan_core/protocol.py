@@ -23,13 +23,13 @@ Scores = dict[str, Tensor]  # name -> [L]
 class Scorer(Protocol):
     """Scores arrays over one data set. protocol: how, in words; two scores are comparable only where it is equal.
     samples: how many are drawn from each generator. in_c: whether some of it is computed in C, where the lanes are on
-    the CPU; reference_digest: as `FidelityReport` has it.
+    the CPU; features_digest: as `FidelityReport` has it.
     """
 
     protocol: str
     samples: int
     data_digest: str
-    reference_digest: str
+    features_digest: str
 
     @property
     def in_c(self) -> bool: ...
@@ -47,7 +47,7 @@ def reports(scores: Scores, constants: dict[str, float], scorer: Scorer, lanes: 
             {name: column[lane] for name, column in columns.items()} | constants,
             scorer.protocol,
             scorer.data_digest,
-            scorer.reference_digest,
+            scorer.features_digest,
         )
         for lane in range(lanes)
     ]

@@ -14,15 +14,14 @@ class FidelityReport:
 
     values: score name -> number; the scores of one protocol are always the same ones.
     protocol: how they were computed (scores, extractor, reference split, sample count, latents); two scores are
-    comparable only where it is equal. data_digest: of the real samples, `Dataset.digest`. reference_digest: of what
-    the extractor made of them, "" where samples are compared with a formula: an extractor that was trained on another
-    machine has the same name, and other features.
+    comparable only where it and features_digest are equal: of the weights of the classifier that they were computed
+    with, which a machine trains itself; "" where there is none. data_digest: of the real samples, `Dataset.digest`.
     """
 
     values: dict[str, float]
     protocol: str
     data_digest: str
-    reference_digest: str = ""
+    features_digest: str = ""
 
 
 class OutOfMemory(Exception):
@@ -79,7 +78,7 @@ class LaneReport:
             "fidelity": self.fidelity.values,
             "protocol": self.fidelity.protocol,
             "data_digest": self.fidelity.data_digest,
-            "reference_digest": self.fidelity.reference_digest,
+            "features_digest": self.fidelity.features_digest,
             "signs": " ".join(self.signs),
         }
 

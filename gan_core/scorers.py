@@ -79,7 +79,7 @@ class ImageScorer:
         self.protocol = "/".join(("fid", names, reference, drawn_samples(self.samples), limits(scoring)))
         self._check_counts()
         self._reference = image_reference(dataset, extractor, cheap, self.samples)
-        self.reference_digest = self._reference.digest
+        self.features_digest = extractor.weights or cheap.weights
         self._scale = point_mass_distance(self._reference.covariance)
         if dataset.held_out_labels is not None:
             counts = torch.bincount(dataset.held_out_labels, minlength=dataset.classes)

@@ -162,12 +162,13 @@ class ScoredArray:
         """Reports of the lanes that are dead now, which leave the array. seconds: each lane's share so far; arithmetic:
         how they were trained.
         """
-        deaths, losses = self.array.dead(), self.array.state.watch.means()
+        deaths, losses, scorer = self.array.dead(), self.array.state.watch.means(), self.scorer
         dead = {}
         for lane, (death, seen) in enumerate(zip(deaths, losses, strict=True)):
             if death is not None:
                 d_loss, g_loss = seen.pop("d_loss"), seen.pop("g_loss")
-                unscored = FidelityReport({"fidelity": math.nan}, self.scorer.protocol, self.scorer.data_digest)
+                nothing = {"fidelity": math.nan}
+                unscored = FidelityReport(nothing, scorer.protocol, scorer.data_digest, scorer.features_digest)
                 images, device = self.array.state.images_seen, _device(self.array)
                 dead[self._living[lane]] = LaneReport(
                     images, d_loss, g_loss, unscored, seen, (), death, seconds, device, arithmetic=arithmetic

@@ -42,7 +42,7 @@ class ValueScorer:
     Each of them that can be minimised has its `_error`: what other latents would change; `energy_latent_error` is that.
     """
 
-    in_c, reference_digest = False, ""
+    in_c, features_digest = False, ""
 
     def __init__(self, dataset: Dataset, scoring: ScoringConfig, truth: Mixture) -> None:
         self.scoring, self.truth = scoring, truth
@@ -100,7 +100,7 @@ class PlaneScorer:
     modes are covered than the limit. `modes_covered`, `high_quality_share` and `mode_jsd` as in `gan_core.values`.
     """
 
-    in_c, reference_digest = False, ""
+    in_c, features_digest = False, ""
 
     def __init__(self, dataset: Dataset, scoring: ScoringConfig, truth: Mixture) -> None:
         self.scoring, self.truth = scoring, truth

@@ -40,8 +40,9 @@ PICTURED_SAMPLES = 64
 class _Reporter:
     """Prints how a training goes, and asks it to stop when Ctrl-C was pressed."""
 
-    def __init__(self, images: int, objective: str, score: dict[str, Any]) -> None:
-        self.images, self.objective, self.score = images, objective, score
+    def __init__(self, images: int, exported: ExportedConfiguration) -> None:
+        self.images, self.objective, self.score = images, exported.objective, exported.score
+        self.features_digest = exported.source.get("features_digest")
         self.stop = False
         self._started, self._first = time.monotonic(), 0
         self._shown = 0.0
@@ -77,6 +78,8 @@ class _Reporter:
         if recorded is not None and self.score.get("images_seen") == progress.images_seen:
             if self.score.get("protocol") != report.fidelity.protocol:
                 print("  the sweep's score was computed by another protocol, and is not compared")
+            elif self.features_digest not in (None, report.fidelity.features_digest):
+                print("  the sweep's score was computed with another machine's classifier, and is not compared")
             elif recorded == value:
                 print(f"  reproduces the sweep's {recorded:.4g} exactly")
             else:
@@ -137,7 +140,7 @@ def _train_locked(
 ) -> int:
     _refuse_other_model(schedule, exported.precision, folder)
     record = _Record(schedule, exported, folder, workshop)
-    reporter = _Reporter(images, exported.objective, dict(exported.score))
+    reporter = _Reporter(images, exported)
     previous = signal.signal(signal.SIGINT, reporter.interrupt)
     try:
         train_model(

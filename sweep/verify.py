@@ -23,7 +23,7 @@ REPRODUCED, DIFFERS = 0, 1  # exit codes
 TOLERANCE = 1e-6  # relative: above what the order of sums makes in float32's 24 bits, below what another seed makes
 DECIDING_PACKAGES = ("gan-sweep", "torch", "numpy")
 UNKNOWN = "device, isa, compiler, versions and protocol are the same: was the file edited?"
-NAMES = {"code_version": "code", "reference_digest": "features of real images"}  # in words, where a column's are not
+NAMES = {"code_version": "code", "features_digest": "classifier of the scores"}  # in words, where a column's are not
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def likely_reasons(exported: ExportedConfiguration, report: LaneReport) -> list[
     """Why numbers may differ from those of a file: one line each, `then` and `now`; empty where nothing is known."""
     there = _then(exported)
     here = {**asdict(report.arithmetic), **installed_versions(), "device": hardware(report.device)}
-    here |= {"protocol": report.fidelity.protocol, "reference_digest": report.fidelity.reference_digest}
+    here |= {"protocol": report.fidelity.protocol, "features_digest": report.fidelity.features_digest}
     reasons = [] if report.death is None else [f"training {report.death.outcome}: {report.death.reason}"]
     reasons += [
         f"{NAMES.get(name, name)}: {then or 'none'} then, {here.get(name) or 'none'} now"

@@ -467,6 +467,25 @@ def test_a_model_says_what_computed_it_and_from_where_on(gan_sweep, model, tmp_p
     assert yaml.safe_load((home / "config.yaml").read_text())["execution"] == "compiled"  # as it was begun
 
 
+@pytest.mark.parametrize(
+    ("part", "change", "why"),
+    [
+        ("score", {"protocol": "another"}, "was computed by another protocol, and is not compared"),
+        ("source", {"features_digest": "0123456789ab"}, "was computed with another machine's classifier, and is not"),
+    ],
+    ids=["protocol", "classifier"],
+)
+def test_scores_that_cannot_be_compared_are_not(gan_sweep, model, tmp_path, part, change, why):
+    values = yaml.safe_load((model.parent / "best.yaml").read_text())
+    same = gan_sweep("train", model.parent / "best.yaml", "-o", tmp_path / "same", "--images", "512").out
+    assert "reproduces the sweep's" in same
+    values[part].update(change)
+    Path("other.yaml").write_text(yaml.safe_dump(values))
+    said = gan_sweep("train", "other.yaml", "-o", tmp_path / "model", "--images", "512").out
+    assert f"  the sweep's score {why}" in said
+    assert "reproduces" not in said
+
+
 def test_a_model_of_an_earlier_version_keeps_what_that_wrote_of_itself(gan_sweep, model, tmp_path):
     home, config = shutil.copytree(model, tmp_path / "on"), model.parent / "best.yaml"
     values = yaml.safe_load((home / "config.yaml").read_text())

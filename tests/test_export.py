@@ -176,7 +176,7 @@ def test_an_export_carries_what_its_first_rung_measured_and_how_steps_were_carri
 
 MADE = {
     **{"device": "cpu, compiled, 8 lanes a call", "execution": "compiled", "isa": "avx2", "compiler": "gcc 12.2.0"},
-    **{"processor": "EPYC, AVX2", "code_version": "0.1.0+5f2c9a1b", "reference_digest": "0123456789ab"},
+    **{"processor": "EPYC, AVX2", "code_version": "0.1.0+5f2c9a1b", "features_digest": "0123456789ab"},
     "versions": "gan-sweep 0.1.0, torch 2.14.1, numpy 2.3.5",
 }
 VERSIONS = {"gan-sweep": "0.1.0", "torch": "2.14.1", "numpy": "2.3.5"}

@@ -65,7 +65,7 @@ def test_a_row_that_an_earlier_version_wrote_is_of_the_search_and_kept_its_own_s
     row = ResultRow.from_flat({name: value for name, value in ROW.flat().items() if name not in later})
     assert row == ROW
     assert (row.replicate, row.parent, row.elapsed_seconds, row.proposed) == (0, None, 0.0, {})
-    assert (row.execution, row.isa, row.compiler, row.processor, row.versions, row.reference_digest) == ("",) * 6
+    assert (row.execution, row.isa, row.compiler, row.processor, row.versions, row.features_digest) == ("",) * 6
 
 
 @pytest.mark.parametrize(("change", "error"), [({"outcome": "lost"}, ValueError), ({"trial": None}, KeyError)])

@@ -170,14 +170,14 @@ def reasons(out: str) -> list[str]:
 def test_a_difference_names_the_isa_the_compiler_the_execution_the_processor_and_the_features(gan_sweep, best):
     here = yaml.safe_load(best.read_text())["source"]
     others = {"execution": "eager", "isa": "sve", "compiler": "clang 14.0.6", "processor": "Graviton, SVE256"}
-    edited(best, "source", **others, reference_digest="0123456789ab", device="cpu, eager, 1 lanes a call")
+    edited(best, "source", **others, features_digest="0123456789ab", device="cpu, eager, 1 lanes a call")
     edited(best, "first_rung", fid=1e9)
     assert reasons(gan_sweep("verify", best).out) == [
         "execution: eager then, compiled now",
         f"isa: sve then, {here['isa']} now",
         f"compiler: clang 14.0.6 then, {here['compiler']} now",
         f"processor: Graviton, SVE256 then, {here['processor']} now",
-        f"features of real images: 0123456789ab then, {here['reference_digest']} now",
+        f"classifier of the scores: 0123456789ab then, {here['features_digest']} now",
     ]
 
 
@@ -224,7 +224,7 @@ def test_without_a_compiler_what_was_compiled_is_replayed_and_verify_says_so(gan
 
 def test_a_file_of_an_earlier_version_is_verified_and_what_it_does_not_say_is_said(gan_sweep, best):
     values = yaml.safe_load(best.read_text())
-    for name in ("execution", "isa", "compiler", "processor", "reference_digest"):
+    for name in ("execution", "isa", "compiler", "processor", "features_digest"):
         del values["source"][name]
     values["source"]["device"] = "cpu, 2 lanes a call"
     best.write_text(yaml.safe_dump(values))

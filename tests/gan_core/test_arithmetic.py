@@ -68,24 +68,29 @@ def test_scores_of_images_are_in_c_also_where_steps_are_replayed():
     assert (made.execution, made.isa, made.compiler) == ("replayed", isa_here(), compiler_here())
 
 
-def test_an_extractor_of_the_same_name_that_was_trained_otherwise_has_another_reference(tmp_path, monkeypatch):
-    """As on another machine: the name is a hash of data and recipe, and its rounding leads to other weights."""
+def test_a_classifier_of_the_same_name_that_was_trained_otherwise_is_told_apart(tmp_path, monkeypatch):
+    """As on another machine: the name is a hash of data and recipe, and another rounding leads to other weights. What
+    was kept of the one is not read for the other.
+    """
+    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path))
     found = []
     for steps in (20, 20, 21):
-        monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path / str(len(found))))
         monkeypatch.setattr("gan_core.classifier.STEPS", steps)
         scorer = Workshop(Conditions(dataset="digits", scoring=ScoringConfig(samples=50)), "cpu").scorer
-        found.append((scorer.protocol, scorer.reference_digest))
+        found.append((scorer.protocol, scorer.features_digest))
+        (kept,) = tmp_path.glob("classifier*.safetensors")
+        kept.unlink()
     assert found[0] == found[1]
     assert found[0][0] == found[2][0]
     assert found[0][1] != found[2][1]
     assert re.fullmatch("[0-9a-f]{12}", found[0][1])
+    assert len(list(tmp_path.glob("reference-*.safetensors"))) == 2
 
 
-def test_a_report_of_images_carries_their_reference_and_one_of_numbers_has_none():
-    assert reported(VALUES).fidelity.reference_digest == reported(VALUES).columns()["reference_digest"] == ""
+def test_a_report_of_images_names_the_weights_of_their_classifier_and_one_of_numbers_has_none():
+    assert reported(VALUES).fidelity.features_digest == reported(VALUES).columns()["features_digest"] == ""
     report = reported(IMAGES)
-    assert len(report.columns()["reference_digest"]) == 12
+    assert len(report.columns()["features_digest"]) == 12
     assert report.columns().items() >= report.arithmetic.known().items()
 
 
@@ -151,7 +156,7 @@ def test_a_report_comes_back_from_json_with_its_arithmetic_and_an_earlier_versio
     report = replace(reported(VALUES), health={})  # where a NaN equals nothing
     plain = json.loads(json.dumps(asdict(report)))
     assert LaneReport.from_plain(plain) == report
-    del plain["arithmetic"], plain["fidelity"]["reference_digest"]
+    del plain["arithmetic"], plain["fidelity"]["features_digest"]
     earlier = LaneReport.from_plain(plain)
     assert earlier == replace(report, arithmetic=Arithmetic())
 

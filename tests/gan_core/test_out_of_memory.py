@@ -1,7 +1,8 @@
 """Where memory runs out even for one lane a call, an array says so by one exception, and by how much."""
 
 import weakref
-from typing import Any, cast
+from dataclasses import asdict
+from typing import Any
 
 import pytest
 import torch
@@ -128,8 +129,7 @@ def test_what_the_failed_calls_held_is_free_while_the_exception_is_caught():
 def test_a_death_for_want_of_memory_survives_its_way_through_plain_values(workshop):
     (report,) = workshop.build(CONFIGS[:1]).train_to(13)
     death = Death("out_of_memory", "one lane does not fit the memory: memory ran out")
-    plain = cast("dict[str, Any]", {**vars(report), "fidelity": vars(report.fidelity), "death": vars(death)})
-    assert LaneReport.from_plain(plain).death == death
+    assert LaneReport.from_plain({**asdict(report), "death": asdict(death)}).death == death
 
 
 def test_a_function_that_runs_out_of_memory_while_it_is_traced_leaves_its_tensors_as_they_were():
