@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gan_core.arithmetic import Carried
 from gan_core.call import BATCH_NORM, Call, fill_mask
 from gan_core.config import GanConfig
 from gan_core.draws import BLOCK_STEPS, Draws, average_weight, takes_turn
@@ -85,6 +86,11 @@ class Chunk:
         return len(self.configs)
 
     @property
+    def execution(self) -> Carried:
+        """How its steps are carried out, as is known once they are prepared: what is asked for may not be possible."""
+        return "compiled" if self._compiled else self.workplace.uncompiled(self.generator.flat)
+
+    @property
     def updates_per_step(self) -> float:
         """Of D and G in all lanes, on average: what lanes of different k have to do."""
         return sum(1 + c.lane.generator_steps / c.lane.discriminator_steps for c in self.configs)
@@ -145,11 +151,14 @@ class Chunk:
                     sources, self.tensors, self.draws, self.watch, self.game, adams, averaged, memory
                 )
             else:
-                self._watching = NativeWatch(self.watch, self.tensors, self.game, memory)
+                watching, programs = NativeWatch(self.watch, self.tensors, self.game, memory), dict[Hashable, Program]()
                 for name, (called, source) in zip(names, sources.items(), strict=True):
                     given = list(self._given(name, self.lanes).values())
-                    self._programs[name, self.lanes, None] = NativeProgram(source, called, given, memory)
+                    programs[name, self.lanes, None] = NativeProgram(source, called, given, memory)
+                self._watching, self._programs = watching, programs
             return True
+        for adam in adams:  # a step of which only a part is in C would have neither way's bits
+            adam.native = None
         return False
 
     def _step(self, step: int) -> None:

@@ -68,13 +68,15 @@ class Classifier(nn.Module):
 class ClassifierExtractor:
     """Images -> standardised features: mean 0 and deviation 1 over the training split fix a distance's scale.
 
-    name: with a hash of data and recipe, so that scores of different extractors never mix. mean, deviation: [D].
+    name: with a hash of data and recipe, so that scores of different extractors never mix; weights: a hash of them, for
+    another machine's rounding trains others by the same recipe. mean, deviation: [D].
     """
 
     name: str
     classifier: Classifier
     mean: Tensor
     deviation: Tensor
+    weights: str
     features: int = FEATURES
     classifies: bool = True
 
@@ -89,7 +91,7 @@ class ClassifierExtractor:
         if self.mean.device == torch.device(device):
             return self
         moved = copy.deepcopy(self.classifier).to(device)
-        return ClassifierExtractor(self.name, moved, self.mean.to(device), self.deviation.to(device))
+        return ClassifierExtractor(self.name, moved, self.mean.to(device), self.deviation.to(device), self.weights)
 
 
 def load_classifier(dataset: Dataset) -> ClassifierExtractor:
@@ -116,7 +118,16 @@ def load_classifier(dataset: Dataset) -> ClassifierExtractor:
             classifier = train_classifier(dataset)
             keep(path, partial(save_file, classifier.state_dict()))
     classifier.eval().requires_grad_(False)
-    return ClassifierExtractor(name, classifier, classifier.feature_mean, classifier.feature_deviation)
+    mean, deviation = classifier.feature_mean, classifier.feature_deviation
+    return ClassifierExtractor(name, classifier, mean, deviation, _digest(classifier))
+
+
+def _digest(classifier: Classifier) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(classifier.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _read(path: Path, dataset: Dataset) -> Classifier | None:

@@ -39,12 +39,16 @@ class FeatureExtractor(Protocol):
     """What all extractors keep: an image's features depend on that image alone, and are NaN where it is not finite.
 
     name: the kind, D, and a hash of all that decides the features, so that scores of different ones never mix.
-    features: D. classifies: whether class probabilities come with the features.
+    weights: a hash of those that a machine's own rounding had a part in, for they were trained there: of one name,
+    scores differ by percents with them. "" where the name says all. features: D. classifies: whether class
+    probabilities come with the features.
     """
 
     @property
     def name(self) -> str: ...
 
+    @property
+    def weights(self) -> str: ...
     @property
     def features(self) -> int: ...
 

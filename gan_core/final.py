@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gan_core.architectures import build_networks
+from gan_core.arithmetic import Arithmetic
 from gan_core.call import Call
 from gan_core.checkpoint import load_tensors, save_tensors
 from gan_core.conditions import Precision
@@ -48,11 +49,15 @@ class ModelFolder:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a final training stands. report: of a scoring that was just made, else None."""
+    """Where a final training stands. report: of a scoring that was just made, else None. arithmetic: how it is trained;
+    from_images: since where it stood when this training was begun, or gone on with.
+    """
 
     images_seen: int
     report: LaneReport | None
     is_best: bool = False
+    arithmetic: Arithmetic = Arithmetic()
+    from_images: int = 0
 
 
 def evaluation_points(given: tuple[int, ...], images: int) -> list[int]:
@@ -103,7 +108,7 @@ def train_model(
         metrics.append(row)
         write_metrics(folder.metrics, metrics)
         array.save(folder.state)
-        if on_progress(Progress(report.images_seen, report, is_best)):
+        if on_progress(Progress(report.images_seen, report, is_best, report.arithmetic, saver.from_images)):
             raise KeyboardInterrupt
 
 
@@ -140,9 +145,11 @@ class _Saver:
     def __init__(self, array: ScoredArray, folder: ModelFolder, on_progress: Callable[[Progress], bool]) -> None:
         self._array, self._folder, self._on_progress = array, folder, on_progress
         self._saved = time.monotonic()
+        self.from_images = array.array.state.images_seen
 
     def __call__(self, images_seen: int) -> None:
-        stop = self._on_progress(Progress(images_seen, None))
+        made = self._array.arithmetic
+        stop = self._on_progress(Progress(images_seen, None, arithmetic=made, from_images=self.from_images))
         if stop or time.monotonic() - self._saved >= SAVE_EVERY_SECONDS:
             self._array.save(self._folder.state)
             self._saved = time.monotonic()

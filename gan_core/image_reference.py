@@ -71,7 +71,7 @@ def image_reference(
     version; what is missing, damaged or of another form is computed and kept.
     """
     key = ":".join((RECIPE, torch.__version__, dataset.digest, extractor.name, cheap.name, str(samples)))
-    key += f":{len(dataset.train_samples)}:{len(dataset.held_out)}"
+    key += f":{len(dataset.train_samples)}:{len(dataset.held_out)}:{extractor.weights}:{cheap.weights}"
     path = writable_cache_folder() / f"reference-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
     with lane_arithmetic():  # what is kept must not depend on who computes it
         kept = _kept(path, lambda: _computed(dataset, extractor, cheap, samples), _shapes(dataset, extractor, cheap))

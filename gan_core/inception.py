@@ -38,6 +38,7 @@ class InceptionExtractor:
     network: nn.Module
     features: int = FEATURES
     classifies: bool = False
+    weights: str = ""
 
     def __call__(self, images: Tensor) -> tuple[Tensor, None]:
         """[n, 1 or 3, H, W] in [-1, 1] -> features [n, D], on the images' own device; NaN for an image that is not

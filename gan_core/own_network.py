@@ -38,6 +38,7 @@ class OwnExtractor:
     network: Network = field(repr=False)
     place: Callable[[torch.device], Network] = field(repr=False)
     classifies: bool = False
+    weights: str = ""
 
     def __call__(self, images: Tensor) -> tuple[Tensor, None]:
         """[n, C, H, W] in [-1, 1] -> features float32 [n, D], on the images' own device; NaN for an image that is not

@@ -35,6 +35,7 @@ class PrincipalComponents:
     directions: Tensor
     pool_pixels: int
     classifies: bool = False
+    weights: str = ""
 
     @property
     def features(self) -> int:

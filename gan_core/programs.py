@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from gan_core.arithmetic import Carried
 from gan_core.conditions import Execution
 from gan_core.lanes import host_pairs, in_full_precision, plain_calls
 from gan_core.native.assembly import NativeSource
@@ -53,6 +54,12 @@ class Workplace:
         """Whether programs on like's device are compiled, where they can be."""
         known = in_full_precision() or host_pairs()
         return self.execution == "compiled" and like.device.type == "cpu" and known
+
+    def uncompiled(self, like: Tensor) -> Carried:
+        """How programs on like's device are carried out that are not compiled."""
+        if self.execution == "eager":
+            return "eager"
+        return "cuda graph" if like.device.type == "cuda" else "replayed"
 
     def build(self, function: Function, tensors: dict[str, Tensor], baked: Hashable) -> Program:
         """`function(tensors)` as a program. baked: all that the function's Python depends on; functions with an equal
@@ -94,11 +101,14 @@ class Workplace:
     def _captured(self, function: Function, tensors: dict[str, Tensor]) -> Program:
         """A CUDA graph of `function(tensors)`, autograd included: one launch, whatever it is made of."""
         stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with unchanged(tensors), torch.cuda.stream(stream):
-            for _ in range(WARM_UP_CALLS):
-                function(tensors)
-        torch.cuda.current_stream().wait_stream(stream)
+        with unchanged(tensors):  # which copies on the current stream: each waits for the other
+            stream.wait_stream(torch.cuda.current_stream())
+            try:
+                with torch.cuda.stream(stream):
+                    for _ in range(WARM_UP_CALLS):
+                        function(tensors)
+            finally:
+                torch.cuda.current_stream().wait_stream(stream)
         if self._graph_memory is None:
             self._graph_memory = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()

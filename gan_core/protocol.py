@@ -22,12 +22,17 @@ Scores = dict[str, Tensor]  # name -> [L]
 
 class Scorer(Protocol):
     """Scores arrays over one data set. protocol: how, in words; two scores are comparable only where it is equal.
-    samples: how many are drawn from each generator.
+    samples: how many are drawn from each generator. in_c: whether some of it is computed in C, where the lanes are on
+    the CPU; features_digest: as `FidelityReport` has it.
     """
 
     protocol: str
     samples: int
     data_digest: str
+    features_digest: str
+
+    @property
+    def in_c(self) -> bool: ...
 
     def score(self, array: LaneArray) -> list[FidelityReport]:
         """One report a lane; NaN where a lane's samples are not finite."""
@@ -39,7 +44,10 @@ def reports(scores: Scores, constants: dict[str, float], scorer: Scorer, lanes: 
     columns = {name: column.tolist() for name, column in scores.items()}
     return [
         FidelityReport(
-            {name: column[lane] for name, column in columns.items()} | constants, scorer.protocol, scorer.data_digest
+            {name: column[lane] for name, column in columns.items()} | constants,
+            scorer.protocol,
+            scorer.data_digest,
+            scorer.features_digest,
         )
         for lane in range(lanes)
     ]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from gan_core.arithmetic import Arithmetic
 from gan_core.config import GanConfig
 
 
@@ -13,12 +14,14 @@ class FidelityReport:
 
     values: score name -> number; the scores of one protocol are always the same ones.
     protocol: how they were computed (scores, extractor, reference split, sample count, latents); two scores are
-    comparable only where it is equal. data_digest: of the real samples, `Dataset.digest`.
+    comparable only where it and features_digest are equal: of the weights of the classifier that they were computed
+    with, which a machine trains itself; "" where there is none. data_digest: of the real samples, `Dataset.digest`.
     """
 
     values: dict[str, float]
     protocol: str
     data_digest: str
+    features_digest: str = ""
 
 
 class OutOfMemory(Exception):
@@ -42,7 +45,8 @@ class LaneReport:
 
     health: what was watched, name -> number (`gan_core.health`); signs: those of it that tell of trouble. death: why
     the lane cannot go on, or None. seconds: the lane's share of training and scoring since then. device: `cpu` or the
-    GPU's name, and how many lanes a kernel was called for. ema_half_life_images: of several averages, the half-life of
+    GPU's name, how steps were carried out, and how many lanes a kernel was called for. arithmetic: how all this was
+    computed. ema_half_life_images: of several averages, the half-life of
     the one that is scored best; None where the lane keeps one.
     """
 
@@ -56,6 +60,7 @@ class LaneReport:
     seconds: float
     device: str
     ema_half_life_images: float | None = None
+    arithmetic: Arithmetic = Arithmetic()
 
     def scored(self, config: GanConfig) -> GanConfig:
         """The configuration that the score is of, the lane's being this one: of several averages, with one."""
@@ -69,15 +74,18 @@ class LaneReport:
         same = ("images_seen", "d_loss", "g_loss", "seconds", "device", "health")
         return {
             **{name: getattr(self, name) for name in same},
+            **self.arithmetic.known(),
             "fidelity": self.fidelity.values,
             "protocol": self.fidelity.protocol,
             "data_digest": self.fidelity.data_digest,
+            "features_digest": self.fidelity.features_digest,
             "signs": " ".join(self.signs),
         }
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> "LaneReport":
-        """The inverse of `dataclasses.asdict`, also by way of JSON."""
+        """The inverse of `dataclasses.asdict`, also by way of JSON, and where an earlier version wrote it."""
         death = Death(**values["death"]) if values["death"] else None
         fidelity = FidelityReport(**values["fidelity"])
-        return cls(**{**values, "fidelity": fidelity, "signs": tuple(values["signs"]), "death": death})
+        made = {"fidelity": fidelity, "arithmetic": Arithmetic(**values.get("arithmetic", {})), "death": death}
+        return cls(**{**values, **made, "signs": tuple(values["signs"])})

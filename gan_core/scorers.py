@@ -27,6 +27,7 @@ from gan_core.fidelity import (
 from gan_core.image_reference import image_reference
 from gan_core.input_error import InputError
 from gan_core.latents import shared_choices
+from gan_core.native.pairs import read_in_c
 from gan_core.neighbours import NEIGHBOURS, coverage_null, pair_scores
 from gan_core.polygons import recall_ceiling, triangle_reference, triangle_scores
 from gan_core.protocol import (
@@ -78,17 +79,26 @@ class ImageScorer:
         self.protocol = "/".join(("fid", names, reference, drawn_samples(self.samples), limits(scoring)))
         self._check_counts()
         self._reference = image_reference(dataset, extractor, cheap, self.samples)
+        self.features_digest = extractor.weights or cheap.weights
         self._scale = point_mass_distance(self._reference.covariance)
         if dataset.held_out_labels is not None:
             counts = torch.bincount(dataset.held_out_labels, minlength=dataset.classes)
             self._shares = counts.double() / len(dataset.held_out)
             labels = chosen(dataset.held_out_labels, self.samples, 1)
             self.asked = labels[torch.arange(self.samples) % len(labels)]  # in the held-out split's own shares
+        self._in_c: bool | None = None
         self._triangles = None
         if dataset.name == "polygons":
             self._triangles = triangle_reference(chosen(dataset.held_out, self.samples, 1))
         self._references = min(self.samples, len(dataset.held_out))
         self.constants = self._constants(self._references)
+
+    @property
+    def in_c(self) -> bool:
+        """Whether pairs of features are read in C; asked once, for a compiler that refuses is slow to say so."""
+        if self._in_c is None:
+            self._in_c = read_in_c(self._reference.neighbours.features, NEIGHBOURS)
+        return self._in_c
 
     def _check_counts(self) -> None:
         """Raises InputError where there are too few samples or held-out images for nearest neighbours."""

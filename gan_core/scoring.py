@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gan_core.arithmetic import Arithmetic
 from gan_core.checkpoint import load_tensors, save_tensors
 from gan_core.combinations import check_objective
 from gan_core.conditions import Conditions
@@ -38,6 +39,7 @@ def evaluate(
     Every lane must be alive; one whose weights or score are not finite dies here.
     """
     fidelity, watched = score_averages(array, lambda: _scored(array, scorer), objective), array.state.watch.read()
+    arithmetic = _arithmetic(array, scorer)
     seconds = (time.monotonic() - started) / array.lanes
     reports = []
     for lane, (found, seen) in enumerate(zip(fidelity, watched, strict=True)):
@@ -53,6 +55,7 @@ def evaluate(
                 death=_death_at_a_rung(array, lane, found.values["fidelity"]),
                 seconds=seconds,
                 device=_device(array),
+                arithmetic=arithmetic,
                 ema_half_life_images=array.averages_images[array.chosen[lane]] if array.averages_images else None,
             )
         )
@@ -103,7 +106,11 @@ def _death_at_a_rung(array: LaneArray, lane: int, score: float) -> Death | None:
 def _device(array: LaneArray) -> str:
     where = array.state.generator.flat.device
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
-    return f"{name}, {array.lanes_per_call} lanes a call"
+    return ", ".join([name, *filter(None, [array.carried_out]), f"{array.lanes_per_call} lanes a call"])
+
+
+def _arithmetic(array: LaneArray, scorer: Scorer) -> Arithmetic:
+    return array.arithmetic(scored_in_c=array.state.generator.flat.device.type == "cpu" and scorer.in_c)
 
 
 class ScoredArray:
@@ -120,6 +127,11 @@ class ScoredArray:
         self._pictured: dict[int, torch.Tensor] = {}  # how many samples -> their latents
         self._began = time.monotonic()  # when training was last begun
 
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """How lanes are trained and scored here, once they were trained."""
+        return _arithmetic(self.array, self.scorer)
+
     def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> list[LaneReport]:
         """Trains every lane to `images` real images and scores it: one report a lane, also of those that died. Raises
         OutOfMemory where a step of one lane, or a score, does not fit.
@@ -130,8 +142,9 @@ class ScoredArray:
     def _train_to(self, images: int, on_step: Callable[[int], None] | None) -> list[LaneReport]:
         self._began = time.monotonic()
         while self._living and not self.array.train_to(images, on_step):
+            arithmetic = self.arithmetic
             share = (time.monotonic() - self._began) / len(self._living)
-            self._dead |= self._bury(share)
+            self._dead |= self._bury(share, arithmetic)
             self._began = time.monotonic() - share * len(self._living)  # as if the living had been alone
         return self._score()
 
@@ -145,17 +158,20 @@ class ScoredArray:
         reports = {**self._dead, **dict(zip(self._living, scored, strict=True))}
         return [reports[lane] for lane in range(self._lanes)]
 
-    def _bury(self, seconds: float) -> dict[int, LaneReport]:
-        """Reports of the lanes that are dead now, which leave the array. seconds: each lane's share so far."""
-        deaths, losses = self.array.dead(), self.array.state.watch.means()
+    def _bury(self, seconds: float, arithmetic: Arithmetic) -> dict[int, LaneReport]:
+        """Reports of the lanes that are dead now, which leave the array. seconds: each lane's share so far; arithmetic:
+        how they were trained.
+        """
+        deaths, losses, scorer = self.array.dead(), self.array.state.watch.means(), self.scorer
         dead = {}
         for lane, (death, seen) in enumerate(zip(deaths, losses, strict=True)):
             if death is not None:
                 d_loss, g_loss = seen.pop("d_loss"), seen.pop("g_loss")
-                unscored = FidelityReport({"fidelity": math.nan}, self.scorer.protocol, self.scorer.data_digest)
+                nothing = {"fidelity": math.nan}
+                unscored = FidelityReport(nothing, scorer.protocol, scorer.data_digest, scorer.features_digest)
                 images, device = self.array.state.images_seen, _device(self.array)
                 dead[self._living[lane]] = LaneReport(
-                    images, d_loss, g_loss, unscored, seen, (), death, seconds, device
+                    images, d_loss, g_loss, unscored, seen, (), death, seconds, device, arithmetic=arithmetic
                 )
         self._keep_living([number for number in self._living if number not in dead])
         return dead

@@ -22,7 +22,7 @@ Function = Callable[[dict[str, Tensor]], None]
 
 def trace(function: Function, tensors: Tensors) -> fx.Graph:
     """The calls that `function` makes of these tensors, a placeholder each; `meta["val"]` of a node is its value on
-    the meta device, of a constant its value. The tensors end with the values they had.
+    the meta device, of a constant its value. The tensors end with the values they had, also where the function raises.
     """
     with unchanged(tensors):
         recorder = _Recorder(tensors)
@@ -95,11 +95,15 @@ def form_of(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def unchanged(tensors: Tensors) -> Iterator[None]:
-    """Gives the tensors back the values they had."""
+    """Gives the tensors back the values they had, also where memory runs out on the way: who tries again with fewer
+    lanes a call must begin from running moments that have not moved.
+    """
     before = {name: tensor.clone() for name, tensor in tensors.items()}
-    yield
-    for name, tensor in tensors.items():
-        tensor.copy_(before[name])
+    try:
+        yield
+    finally:
+        for name, tensor in tensors.items():
+            tensor.copy_(before[name])
 
 
 class _Recorder(TorchDispatchMode):

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from gan_core.architectures import build_networks
+from gan_core.arithmetic import Arithmetic, Carried, arithmetic_here, processor_name
 from gan_core.call import Call
 from gan_core.chunk import Chunk
 from gan_core.conditions import Execution, Precision
@@ -92,6 +93,7 @@ class LaneArray:
         self.workplace = workplace or Workplace(execution, Pace(lanes_per_call or len(configs)))
         self.state = self._initial_state()
         self._chunks: list[Chunk] = []
+        self.carried_out: Carried = ""  # how steps were, since programs were last made
 
     def _stays_on_host(self, dataset: Dataset) -> bool:
         """Whether the samples would take more than half of the device's memory."""
@@ -152,6 +154,14 @@ class LaneArray:
         """How many lanes a kernel is called for, at most."""
         return max(self.workplace.pace.parts(self.lanes))
 
+    def arithmetic(self, *, scored_in_c: bool = False) -> Arithmetic:
+        """How the lanes' numbers are computed: their latest steps, and in C their scores where they are."""
+        if self._like.device.type == "cuda":
+            processor = torch.cuda.get_device_name(self._like.device)
+        else:
+            processor = f"{processor_name()}, {torch.backends.cpu.get_cpu_capability()}"
+        return arithmetic_here(self.carried_out, processor, in_c=scored_in_c or self.carried_out == "compiled")
+
     def images_at(self, images: int) -> int:
         """The first whole batch at or after this many images: where `train_to(images)` stops."""
         return math.ceil(images / self.structure.batch_size) * self.structure.batch_size
@@ -192,11 +202,14 @@ class LaneArray:
 
     def _make_chunks(self, step: int) -> None:
         """Ready for this step: whatever needs memory has it, and the state is as it was."""
-        self._chunks, start = [], 0
+        self._chunks, start, wanted = [], 0, self.workplace.execution
         for size in self.workplace.pace.parts(self.lanes):
             self._chunks.append(Chunk(self, start, start + size))
             self._chunks[-1].prepare(step)
             start += size
+        if self.workplace.execution != wanted:  # the compiler was lost on the way: lanes are computed alike
+            self._make_chunks(step)
+        self.carried_out = self._chunks[0].execution
 
     def release(self) -> None:
         """Gives back the memory that steps alone need, which they take again when training goes on."""

@@ -42,6 +42,8 @@ class ValueScorer:
     Each of them that can be minimised has its `_error`: what other latents would change; `energy_latent_error` is that.
     """
 
+    in_c, features_digest = False, ""
+
     def __init__(self, dataset: Dataset, scoring: ScoringConfig, truth: Mixture) -> None:
         self.scoring, self.truth = scoring, truth
         self.samples = scoring.samples or VALUE_SAMPLES
@@ -97,6 +99,8 @@ class PlaneScorer:
     error, and `energy_latent_error`, what other latents would change, is `fidelity_error`), and far more where fewer
     modes are covered than the limit. `modes_covered`, `high_quality_share` and `mode_jsd` as in `gan_core.values`.
     """
+
+    in_c, features_digest = False, ""
 
     def __init__(self, dataset: Dataset, scoring: ScoringConfig, truth: Mixture) -> None:
         self.scoring, self.truth = scoring, truth

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pandas as pd
 import yaml
 
 from results.lineage import lineage, schedule_of
+from results.rows import MADE_BY
 from results.store import ResultsError, RunFolder, write_atomically
 from results.table import ResultsTable
 from results.text import seeds_text, spread_text
@@ -19,7 +19,7 @@ FINAL_TRAINING_FACTOR = 4  # the final model is trained for so many times the sw
 DEFAULT_PRECISION, DEFAULT_EXECUTION = "float32", "compiled"  # of files that say nothing of them
 OPTIONAL = ("data", "score", "scoring", "health", "first_rung", "source", "versions")  # mappings that may be left out
 HALF_LIFE = "lane.ema_half_life_images"
-REPORTED_PACKAGES = ("gan-sweep", "torch", "numpy", "optuna", "ray")
+EXECUTIONS = ("compiled", "replayed", "eager")  # that can be asked for; on a GPU a CUDA graph is made of what was asked
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,12 @@ class ExportedConfiguration:
     configuration: dotted name -> value, seeds included. data_digest: of the samples it was found on, or "" when that
     line was taken out. images: the final budget; evaluate_at_images: where it is scored on the way, the sweep's rungs
     first. score: what the sweep measured at score["images_seen"], or empty; objective: which score decides.
-    scoring and health: the sweep's, key -> value, or empty; precision and execution: that it was trained in.
-    schedule: lane parameters that change, `from_images` and dotted names, in rising order, or empty. first_rung: what
-    the sweep measured at its first rung, name -> number, `images_seen` among them, and the half-life of the average
-    that it was measured with where that is another; source and versions: where, on what device and with which code.
-    All three may be empty.
+    scoring and health: the sweep's, key -> value, or empty; precision and execution: that it was trained in, as that
+    really was. schedule: lane parameters that change, `from_images` and dotted names, in rising order, or empty.
+    first_rung: what the sweep measured at its first rung, name -> number, `images_seen` among them, and the half-life
+    of the average that it was measured with where that is another; source: where, and what it was computed by, with
+    what was otherwise at the first rung under `at_first_rung`; versions: of packages, where it was trained. All three
+    may be empty.
     """
 
     configuration: Mapping[str, Any]
@@ -66,9 +67,7 @@ class ExportedConfiguration:
         schedule = values.get("schedule") or []
         if not isinstance(schedule, list) or not all(isinstance(entry, Mapping) for entry in schedule):
             raise ResultsError(f"schedule in {path} must list mappings of from_images and lane.*, got {schedule!r}")
-        first = optional["first_rung"]
-        if first and not (_is_budget(first.get("images_seen")) and all(map(_is_number, first.values()))):
-            raise ResultsError(f"first_rung in {path} must map images_seen and scores to numbers, got {dict(first)}")
+        _check_first_rung(optional["first_rung"], optional["source"], path)
         return cls(
             configuration=values["configuration"],
             data_digest=str(optional["data"].get("digest", "")),
@@ -81,10 +80,19 @@ class ExportedConfiguration:
             precision=str(values.get("precision", DEFAULT_PRECISION)),
             execution=str(values.get("execution", DEFAULT_EXECUTION)),
             schedule=tuple(schedule),
-            first_rung=first,
+            first_rung=optional["first_rung"],
             source=optional["source"],
             versions=optional["versions"],
         )
+
+
+def _check_first_rung(first: Mapping[str, Any], source: Mapping[str, Any], path: str | Path) -> None:
+    """Raises ResultsError where what was measured at the first rung, or what it was computed by, is garbled."""
+    if first and not (_is_budget(first.get("images_seen")) and all(map(_is_number, first.values()))):
+        raise ResultsError(f"first_rung in {path} must map images_seen and scores to numbers, got {dict(first)}")
+    made = source.get("at_first_rung", {})
+    if not isinstance(made, Mapping) or not isinstance(made.get("versions", {}), Mapping):
+        raise ResultsError(f"source.at_first_rung in {path} must be a mapping, its versions too, got {made!r}")
 
 
 def _budgets(training: Any, path: str | Path) -> tuple[int, tuple[int, ...]]:
@@ -123,18 +131,19 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
         "score": {"objective": table.objective, **_measured(row), "protocol": row["protocol"]},
         "first_rung": {**_measured(led[0]), **_other_average(led[0], row)},
         "precision": spec.get("precision", DEFAULT_PRECISION),
-        "execution": spec.get("execution", DEFAULT_EXECUTION),
+        "execution": _execution(led[0], spec),
         **{key: dict(spec[key]) for key in ("scoring", "health") if isinstance(spec.get(key), Mapping)},
         "source": {
             "run": spec.get("name"),
             "sweep_seed": spec.get("seed"),
-            **{key: row[key] for key in ("trial", "cohort", "rung", "outcome", "reason", "device")},
+            **{key: row[key] for key in ("trial", "cohort", "rung", "outcome", "reason")},
+            **_made_by(row),
+            **({"at_first_rung": otherwise} if (otherwise := _made_otherwise(led[0], row)) else {}),
             **({"pareto_rank": row["pareto_rank"], "objectives": row["objective"]} if "pareto_rank" in row else {}),
             **({"lineage": [step["trial"] for step in led]} if schedule else {}),
-            "code_version": row["code_version"],
             "confirmed": confirmed or False,
         },
-        "versions": installed_versions(),
+        "versions": _versions(row),
     }
     head = _head(f"Trial {row['trial']} of sweep {spec.get('name')!r}: {table.objective}", row, confirmed, schedule)
     return head + yaml.safe_dump(_plain(values), sort_keys=False, width=100)
@@ -143,6 +152,38 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
 def _other_average(first: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, float]:
     """Where a lane kept several averages: which one the first rung's score is of, if the best rung's is another."""
     return {} if first.get(HALF_LIFE) == best.get(HALF_LIFE) else {HALF_LIFE: first[HALF_LIFE]}
+
+
+def _execution(first: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
+    """How steps were carried out on the way to the first rung, which may not be how they were asked to be."""
+    return first["execution"] if first["execution"] in EXECUTIONS else spec.get("execution", DEFAULT_EXECUTION)
+
+
+def _made_by(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row was computed by, packages apart; an earlier version wrote but the device and the code."""
+    known = MADE_BY if row["execution"] else ("device", "code_version")
+    return {name: row[name] for name in known if name != "versions"}
+
+
+def _made_otherwise(first: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, Any]:
+    """What the first rung was computed by where that was something else: on another machine, or after an update. How
+    many lanes a kernel was called for changes no bit, and may change at any time.
+    """
+    found = {name: first[name] for name in MADE_BY if first[name] != best[name]}
+    if hardware(str(first["device"])) == hardware(str(best["device"])):
+        found.pop("device", None)
+    return {**found, "versions": _versions(first)} if "versions" in found else found
+
+
+def hardware(device: str) -> str:
+    """A device's own name, of what the column says."""
+    return device.partition(", ")[0]
+
+
+def _versions(row: Mapping[str, Any]) -> dict[str, str]:
+    """Package -> version, where it was trained."""
+    parts = [part.rpartition(" ") for part in str(row["versions"]).split(", ") if part]
+    return {package: number for package, _, number in parts}
 
 
 def _chosen(table: ResultsTable, trial: int | None) -> dict[str, Any]:
@@ -222,17 +263,6 @@ def _plain(value: Any) -> Any:
         return [_plain(inner) for inner in value]
     value = value.item() if hasattr(value, "item") else value
     return None if pd.isna(value) else value
-
-
-def installed_versions() -> dict[str, str]:
-    """Package -> version, of those that are installed among REPORTED_PACKAGES."""
-    found = {}
-    for package in REPORTED_PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:

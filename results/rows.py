@@ -11,6 +11,7 @@ GROUPS = ("fidelity", "health")  # numbers, in columns that carry their group's 
 NAMED_GROUPS = (*GROUPS, "proposed")  # all such columns
 NUMBERS = ("d_loss", "g_loss", "score", "best_score", "seconds", "elapsed_seconds")
 OBJECTIVES_JOINED_BY = ", "
+MADE_BY = ("device", "execution", "isa", "compiler", "processor", "code_version", "versions", "features_digest")
 
 
 class Outcome(StrEnum):
@@ -38,6 +39,12 @@ class ResultRow:
     likewise; signs: the troubles they show, between spaces. seconds: the lane's share of training and scoring since the
     rung before; elapsed_seconds: wall time since the sweep began, pauses not counted.
 
+    device: where, how steps were carried out, and how many lanes a kernel was called for. execution: of steps, as it
+    really was (compiled, replayed, eager, cuda graph). isa, compiler: of what was computed in C, steps or scores; ""
+    where nothing was. processor: a GPU's name, or the CPU's and the instruction set of torch's own kernels.
+    code_version, versions: of the training core and of packages, where it was trained. features_digest: of the weights
+    of the classifier that images were compared in.
+
     hyperparameters: in force on the way to this rung. proposed: what the sampler proposed where that is no
     hyperparameter itself. parent: in a population, the trial whose state this lane took over after this rung; None: it
     kept its own. replicate: 0 in the search; from 1, the same trial run again from another seed.
@@ -60,6 +67,12 @@ class ResultRow:
     protocol: str
     data_digest: str
     code_version: str
+    execution: str = ""
+    isa: str = ""
+    compiler: str = ""
+    processor: str = ""
+    versions: str = ""
+    features_digest: str = ""
     signs: str = ""
     replicate: int = 0
     elapsed_seconds: float = 0.0
@@ -93,6 +106,7 @@ class ResultRow:
             elif name not in names:
                 rest[intern(name)] = value
         plain = {f.name: values[f.name] for f in own if f.default is MISSING or f.name in values}
+        plain |= {name: intern(plain[name]) for name in MADE_BY if isinstance(plain.get(name), str)}
         return cls(**{**plain, **groups, "outcome": Outcome(values["outcome"]), "hyperparameters": rest})
 
     @classmethod

@@ -9,7 +9,7 @@ import pandas as pd
 
 from results.confirmation import chance_of_order, confirmations, replicate_scores
 from results.pareto import pareto_ranks
-from results.rows import DEAD, GROUPS, OBJECTIVES_JOINED_BY
+from results.rows import DEAD, GROUPS, MADE_BY, OBJECTIVES_JOINED_BY
 from results.store import JsonLines, ResultsError, RunFolder
 
 SCORED = ("d_loss", "g_loss", "score", "best_score", "seconds")
@@ -179,6 +179,8 @@ def _with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     for name, value in LATER.items():
         if name not in frame.columns:
             frame[name] = value
+    for name in MADE_BY:  # of which earlier versions wrote the device and the code alone
+        frame[name] = frame[name].fillna("") if name in frame.columns else ""
     for name in frame.columns:
         if name in NUMBERS or name.partition(".")[0] in GROUPS:
             try:

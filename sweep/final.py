@@ -27,8 +27,7 @@ from gan_core.lanes import lane_arithmetic
 from gan_core.reports import OutOfMemory
 from gan_core.schedule import Schedule
 from gan_core.scoring import Workshop
-from gan_core.version import code_version
-from results.export import DEFAULT_PRECISION, ExportedConfiguration
+from results.export import DEFAULT_PRECISION, EXECUTIONS, ExportedConfiguration
 from results.plots import draw_samples
 from results.store import ResultsError, exclusive, write_atomically
 from search_spaces.space import read_yaml
@@ -41,8 +40,9 @@ PICTURED_SAMPLES = 64
 class _Reporter:
     """Prints how a training goes, and asks it to stop when Ctrl-C was pressed."""
 
-    def __init__(self, images: int, objective: str, score: dict[str, Any]) -> None:
-        self.images, self.objective, self.score = images, objective, score
+    def __init__(self, images: int, exported: ExportedConfiguration) -> None:
+        self.images, self.objective, self.score = images, exported.objective, exported.score
+        self.features_digest = exported.source.get("features_digest")
         self.stop = False
         self._started, self._first = time.monotonic(), 0
         self._shown = 0.0
@@ -78,6 +78,8 @@ class _Reporter:
         if recorded is not None and self.score.get("images_seen") == progress.images_seen:
             if self.score.get("protocol") != report.fidelity.protocol:
                 print("  the sweep's score was computed by another protocol, and is not compared")
+            elif self.features_digest not in (None, report.fidelity.features_digest):
+                print("  the sweep's score was computed with another machine's classifier, and is not compared")
             elif recorded == value:
                 print(f"  reproduces the sweep's {recorded:.4g} exactly")
             else:
@@ -137,8 +139,8 @@ def _train_locked(
     schedule: Schedule, exported: ExportedConfiguration, folder: ModelFolder, images: int, workshop: Workshop
 ) -> int:
     _refuse_other_model(schedule, exported.precision, folder)
-    _write_config(schedule, exported, folder, workshop)
-    reporter = _Reporter(images, exported.objective, dict(exported.score))
+    record = _Record(schedule, exported, folder, workshop)
+    reporter = _Reporter(images, exported)
     previous = signal.signal(signal.SIGINT, reporter.interrupt)
     try:
         train_model(
@@ -147,7 +149,7 @@ def _train_locked(
             folder,
             images=images,
             evaluate_at_images=exported.evaluate_at_images,
-            on_progress=reporter,
+            on_progress=lambda progress: record(progress) or reporter(progress),
         )
     except KeyboardInterrupt:
         print(f"\ninterrupted; saved in {folder.path}. The same command goes on from there", file=sys.stderr)
@@ -180,26 +182,62 @@ def _refuse_other_model(schedule: Schedule, precision: str, folder: ModelFolder)
         )
 
 
-def _write_config(schedule: Schedule, exported: ExportedConfiguration, folder: ModelFolder, workshop: Workshop) -> None:
-    """What `sample` needs and a person wants to know, beside the weights; it can be trained again itself."""
-    values = {
-        "configuration": schedule.config.flatten(),
-        **({"schedule": schedule.plain()} if schedule.changes else {}),
-        "data": {"name": schedule.config.structure.dataset, "digest": workshop.dataset.digest},
-        "training": {"images": exported.images, "evaluate_at_images": list(exported.evaluate_at_images)},
-        "score": {**exported.score, "objective": exported.objective},
-        "precision": exported.precision,
-        "execution": exported.execution,
-        "scoring": dict(exported.scoring),
-        "health": dict(exported.health),
-        "model": {
-            "sample_shape": list(workshop.dataset.sample_shape),
-            "classes": workshop.dataset.classes,
-            "device": workshop.device,
-            "code_version": code_version(),
-        },
-    }
-    write_atomically(folder.config, yaml.safe_dump(values, sort_keys=False, width=100))
+class _Record:
+    """Keeps a model's `config.yaml`: what `sample` needs and a person wants to know, beside the weights; it can be
+    trained again itself. Told of progress, for how it is computed is known when it is: under `model.made_by`, one entry
+    a stretch of images, since who goes on with a model may do so on another machine.
+    """
+
+    def __init__(
+        self, schedule: Schedule, exported: ExportedConfiguration, folder: ModelFolder, workshop: Workshop
+    ) -> None:
+        self._schedule, self._exported, self._folder, self._workshop = schedule, exported, folder, workshop
+        self._made_by = _made_by(folder)
+        self._write()
+
+    def __call__(self, progress: Progress) -> None:
+        """Writes anew where what comes now is computed by other means than what came before."""
+        start = {"from_images": progress.from_images}
+        entry = {**start, **progress.arithmetic.known()}
+        if progress.arithmetic.execution and [{**last, **start} for last in self._made_by[-1:]] != [entry]:
+            self._made_by = [*(e for e in self._made_by if e["from_images"] < progress.from_images), entry]
+            self._write()
+
+    def _write(self) -> None:
+        schedule, exported, dataset = self._schedule, self._exported, self._workshop.dataset
+        execution = self._made_by[0].get("execution") if self._made_by else None
+        values = {
+            "configuration": schedule.config.flatten(),
+            **({"schedule": schedule.plain()} if schedule.changes else {}),
+            "data": {"name": schedule.config.structure.dataset, "digest": dataset.digest},
+            "training": {"images": exported.images, "evaluate_at_images": list(exported.evaluate_at_images)},
+            "score": {**exported.score, "objective": exported.objective},
+            "precision": exported.precision,
+            "execution": execution if execution in EXECUTIONS else exported.execution,
+            "scoring": dict(exported.scoring),
+            "health": dict(exported.health),
+            "model": {
+                "sample_shape": list(dataset.sample_shape),
+                "classes": dataset.classes,
+                "device": self._workshop.device,
+                "made_by": self._made_by,
+            },
+        }
+        write_atomically(self._folder.config, yaml.safe_dump(values, sort_keys=False, width=100))
+
+
+def _made_by(folder: ModelFolder) -> list[dict[str, Any]]:
+    """What a model's file says of how it was computed so far; of an earlier version's, by which code it last was."""
+    model = read_yaml(folder.config).get("model") if folder.config.exists() else None
+    if not isinstance(model, dict):
+        return []
+    made_by = model.get("made_by", [{"from_images": 0, "code_version": model.get("code_version", "")}])
+    known = isinstance(made_by, list) and all(isinstance(entry, dict) for entry in made_by)
+    if not known or not all(isinstance(entry.get("from_images"), int) for entry in made_by):
+        raise InputError(
+            f"model.made_by in {folder.config} must list mappings with from_images; it was changed by hand"
+        )
+    return made_by
 
 
 def write_samples(model: Path, count: int, seed: int, output: Path, choice: int | None = None) -> None:

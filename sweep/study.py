@@ -282,6 +282,7 @@ class LaneStudy:
             **dict.fromkeys(("d_loss", "g_loss", "score"), math.nan),
             **dict.fromkeys(("device", "protocol", "data_digest", "reason"), ""),
             "seconds": 0.0,
+            "code_version": self._code,  # but where it was trained
             "outcome": Outcome.RUNNING,
             "hyperparameters": self._configs[run].flatten(),
         }
@@ -291,7 +292,6 @@ class LaneStudy:
             cohort=cohort,
             lane=lane,
             objective=", ".join(self.spec.objectives),
-            code_version=self._code,
             elapsed_seconds=self._elapsed(),
             proposed=record.derived[lane] if record.derived else {},
             **{**blank, **values},

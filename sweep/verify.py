@@ -2,24 +2,28 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from gan_core.arithmetic import installed_versions
 from gan_core.config import HALF_LIFE, GanConfig, InputError
 from gan_core.lanes import lane_arithmetic
+from gan_core.native.isa import VARIABLE, executable_isas
 from gan_core.reports import LaneReport
 from gan_core.schedule import Schedule
-from gan_core.version import code_version
-from results.export import ExportedConfiguration, installed_versions
+from results.export import ExportedConfiguration, hardware
+from results.rows import MADE_BY
 from sweep.final import conditions_of, open_workshop
 from sweep.run import check_files
 
 REPRODUCED, DIFFERS = 0, 1  # exit codes
 TOLERANCE = 1e-6  # relative: above what the order of sums makes in float32's 24 bits, below what another seed makes
 DECIDING_PACKAGES = ("gan-sweep", "torch", "numpy")
+UNKNOWN = "device, isa, compiler, versions and protocol are the same: was the file edited?"
+NAMES = {"code_version": "code", "features_digest": "classifier of the scores"}  # in words, where a column's are not
 
 
 @dataclass(frozen=True)
@@ -88,35 +92,42 @@ def verify_first_rung(
     measured = {**report.fidelity.values, "d_loss": report.d_loss, "g_loss": report.g_loss}
     compared = Comparison(recorded, {name: measured.get(name, math.nan) for name in recorded})
     print(f"{compared.table()}\n{compared.verdict()}")
-    if not compared.reproduced:
-        for reason in likely_reasons(exported, report):
+    if compared.largest > 0:
+        reasons = likely_reasons(exported, report)
+        for reason in reasons if compared.reproduced else reasons or [UNKNOWN]:
             print(f"  {reason}")
     return REPRODUCED if compared.reproduced else DIFFERS
 
 
 def likely_reasons(exported: ExportedConfiguration, report: LaneReport) -> list[str]:
-    """Why numbers may differ from those of a file: one line each, `then` and `now`."""
-    here = {**installed_versions(), "code": code_version(), "device": _hardware(report.device)}
-    there: dict[str, Any] = {name: exported.versions.get(name) for name in DECIDING_PACKAGES}
-    there["code"] = exported.source.get("code_version")
-    there["device"] = _hardware(str(exported.source.get("device") or "")) or None
-    there["protocol"], here["protocol"] = exported.score.get("protocol"), report.fidelity.protocol
+    """Why numbers may differ from those of a file: one line each, `then` and `now`; empty where nothing is known."""
+    there = _then(exported)
+    here = {**asdict(report.arithmetic), **installed_versions(), "device": hardware(report.device)}
+    here |= {"protocol": report.fidelity.protocol, "features_digest": report.fidelity.features_digest}
     reasons = [] if report.death is None else [f"training {report.death.outcome}: {report.death.reason}"]
     reasons += [
-        f"{name}: {then} then, {here.get(name)} now"
+        f"{NAMES.get(name, name)}: {then or 'none'} then, {here.get(name) or 'none'} now"
         for name, then in there.items()
-        if then is not None and then != here.get(name)
+        if then is not None and then != here.get(name, "")
     ]
-    if not reasons:
-        reasons = ["device, versions and protocol are the same: was the file edited?"]
-    if exported.execution == "compiled" and report.device.startswith("cpu"):
-        reasons.append("compiled steps are of a machine's processor and compiler, and without one replayed")
+    then = there.get("isa")
+    if then and then != report.arithmetic.isa and then in [isa.name for isa in executable_isas()]:
+        reasons.append(f"this processor has {then} too: {VARIABLE}={then} gan-sweep verify ... computes in it")
+    if not there.get("execution"):
+        reasons.append("an earlier version wrote the file, which does not say isa, compiler and execution")
     return reasons
 
 
-def _hardware(device: str) -> str:
-    """The device without how many lanes a kernel was called for, which decides no bit."""
-    return device.rpartition(", ")[0] or device
+def _then(exported: ExportedConfiguration) -> dict[str, Any]:
+    """What the first rung of a file was computed by, by name; None for what the file does not say."""
+    source = {**exported.source, **exported.source.get("at_first_rung", {})}
+    versions = {**exported.versions, **source.get("versions", {})}
+    there = {name: versions.get(name) for name in DECIDING_PACKAGES}
+    there |= {"code_version": source.get("code_version"), "protocol": exported.score.get("protocol")}
+    there["device"] = hardware(str(source.get("device") or "")) or None
+    if source.get("execution"):
+        there |= {name: source.get(name) for name in MADE_BY if name not in (*there, "versions")}
+    return there
 
 
 def _relative(recorded: float, now: float) -> float:

@@ -504,6 +504,16 @@ NONSENSE = {
         changed("best/config.yaml", lambda v: v["configuration"].update({"structure.latent_size": 9})),
     ),
     "model without a shape": Case(SAMPLE, ["sample_shape"], changed("best/config.yaml", lambda v: v.pop("model"))),
+    "what made a model as a number": Case(
+        [*TRAIN[:3], "best"],
+        ["model.made_by in", "must list mappings with from_images"],
+        changed("best/config.yaml", lambda v: v["model"].update(made_by=3)),
+    ),
+    "what made a model from nowhere": Case(
+        [*TRAIN[:3], "best"],
+        ["model.made_by in"],
+        changed("best/config.yaml", lambda v: v["model"].update(made_by=[{}])),
+    ),
     "model as a list": Case(SAMPLE, ["sample_shape"], changed("best/config.yaml", lambda v: v.update(model=[1]))),
     "model of no shape": Case(
         SAMPLE, ["sample_shape"], changed("best/config.yaml", lambda v: v["model"].update(sample_shape=[]))

@@ -13,15 +13,18 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from filelock import FileLock
 from PIL import Image
 from tiny_runs import TINY, settings
 
 from gan_core.final import read_metrics
+from gan_core.native import compiler, library
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from search_spaces.space import shipped_spaces
@@ -433,6 +436,66 @@ def test_a_models_folder_holds_all_that_a_model_needs(model):
     wanted = {"generator.safetensors", "state.safetensors", "metrics.csv", "config.yaml", "samples.png"}
     assert names == wanted
     assert [row["images_seen"] for row in read_metrics(model / "metrics.csv")] == [256, 512, 640, 768, 896, 1024]
+
+
+def test_a_model_says_what_computed_it_and_from_where_on(gan_sweep, model, tmp_path, monkeypatch):
+    """Somebody goes on with it where there is no compiler, and then where there is one again."""
+    loaded = (library.native_function, library._multiplying, library._library, compiler.compiler)
+    home, config = shutil.copytree(model, tmp_path / "on"), model.parent / "best.yaml"
+    source = yaml.safe_load(config.read_text())["source"]
+    known = ("execution", "isa", "compiler", "processor", "code_version")
+
+    def made_by() -> list[dict[str, Any]]:
+        return yaml.safe_load((home / "config.yaml").read_text())["model"]["made_by"]
+
+    (first,) = made_by()
+    assert first["from_images"] == 0
+    assert {name: first[name] for name in known} == {name: source[name] for name in known}
+    assert f"torch {torch.__version__.partition('+')[0]}" in first["versions"]
+    with monkeypatch.context() as patch:
+        patch.setattr(compiler.shutil, "which", lambda name: None)
+        for cached in loaded:
+            cached.cache_clear()
+        gan_sweep("train", config, "-o", home, "--images", "1536")
+        compiler.compiler.cache_clear()
+    assert made_by()[0] == first
+    assert (made_by()[1]["from_images"], made_by()[1]["execution"]) == (1024, "replayed")
+    assert not {"isa", "compiler"} & set(made_by()[1])
+    gan_sweep("train", config, "-o", home, "--images", "2048")
+    assert made_by()[2] == {**first, "from_images": 1536}
+    assert len(made_by()) == 3
+    assert yaml.safe_load((home / "config.yaml").read_text())["execution"] == "compiled"  # as it was begun
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "why"),
+    [
+        ("score", {"protocol": "another"}, "was computed by another protocol, and is not compared"),
+        ("source", {"features_digest": "0123456789ab"}, "was computed with another machine's classifier, and is not"),
+    ],
+    ids=["protocol", "classifier"],
+)
+def test_scores_that_cannot_be_compared_are_not(gan_sweep, model, tmp_path, part, change, why):
+    values = yaml.safe_load((model.parent / "best.yaml").read_text())
+    same = gan_sweep("train", model.parent / "best.yaml", "-o", tmp_path / "same", "--images", "512").out
+    assert "reproduces the sweep's" in same
+    values[part].update(change)
+    Path("other.yaml").write_text(yaml.safe_dump(values))
+    said = gan_sweep("train", "other.yaml", "-o", tmp_path / "model", "--images", "512").out
+    assert f"  the sweep's score {why}" in said
+    assert "reproduces" not in said
+
+
+def test_a_model_of_an_earlier_version_keeps_what_that_wrote_of_itself(gan_sweep, model, tmp_path):
+    home, config = shutil.copytree(model, tmp_path / "on"), model.parent / "best.yaml"
+    values = yaml.safe_load((home / "config.yaml").read_text())
+    del values["model"]["made_by"]
+    values["model"]["code_version"] = "0.0+old"
+    (home / "config.yaml").write_text(yaml.safe_dump(values))
+    assert gan_sweep("train", config, "-o", home, "--images", "1280").code == 0
+    old, new = yaml.safe_load((home / "config.yaml").read_text())["model"]["made_by"]
+    assert old == {"from_images": 0, "code_version": "0.0+old"}
+    assert (new["from_images"], new["execution"]) == (1024, "compiled")
 
 
 def test_training_goes_on_where_a_model_stands_and_equals_one_that_never_stopped(gan_sweep, model, tmp_path):

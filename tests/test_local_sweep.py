@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 from tiny_runs import TINY, settings
 
+from gan_core.arithmetic import compiler_here
 from gan_core.config import HYPERPARAMETERS
 from gan_core.final import read_metrics
+from gan_core.native.isa import this_isa
+from results.rows import MADE_BY
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from sweep.run import run_sweep
@@ -29,7 +32,7 @@ HEALTH = [
 ]
 COLUMNS = [
     *("trial", "cohort", "lane", "rung", "images_seen", "outcome", "reason", "d_loss", "g_loss"),
-    *("seconds", "device", "objective", "protocol", "data_digest", "code_version"),
+    *("seconds", "device", "objective", "protocol", "data_digest", *MADE_BY),
     *SCORES,
     *HEALTH,
     "signs",
@@ -44,6 +47,11 @@ GAUSSIAN = (
     "structure.generator_width=8",
     "structure.discriminator_width=8",
 )
+
+
+def isa_here() -> str:
+    isa = this_isa()
+    return isa.name if isa else ""
 
 
 def rows_of(run: Path) -> Any:
@@ -69,7 +77,9 @@ def test_the_table_has_every_documented_column_filled(digits_run):
     assert frame[COLUMNS].drop(columns="g_loss").notna().all(axis=None)
     assert np.isfinite(frame[[*SCORES, *HEALTH, "d_loss", "g_loss", "seconds"]].to_numpy()).all()
     assert frame["health.sample_deviation"].isna().all()  # looked at every 32 steps; these rungs have 4
-    assert frame["device"].str.fullmatch(r"cpu, \d+ lanes a call").all()
+    assert frame["device"].str.fullmatch(r"cpu, compiled, \d+ lanes a call").all()
+    assert (frame[[name for name in MADE_BY if name != "device"]].nunique() == 1).all()
+    assert frame.iloc[0][["execution", "isa", "compiler"]].tolist() == ["compiled", isa_here(), compiler_here()]
     assert (frame["seconds"] > 0).all()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import ROW
 
-from results.rows import Outcome, ResultRow
+from results.rows import MADE_BY, Outcome, ResultRow
 from results.store import JsonLines, ResultsError, RunFolder, exclusive, write_atomically
 
 RECORDS = [
@@ -61,10 +61,11 @@ def test_a_row_carries_its_replicate_its_parent_its_hour_and_what_was_proposed()
 
 
 def test_a_row_that_an_earlier_version_wrote_is_of_the_search_and_kept_its_own_state():
-    later = {"replicate", "parent", "elapsed_seconds"}
+    later = {"replicate", "parent", "elapsed_seconds"} | (set(MADE_BY) - {"device", "code_version"})
     row = ResultRow.from_flat({name: value for name, value in ROW.flat().items() if name not in later})
     assert row == ROW
     assert (row.replicate, row.parent, row.elapsed_seconds, row.proposed) == (0, None, 0.0, {})
+    assert (row.execution, row.isa, row.compiler, row.processor, row.versions, row.features_digest) == ("",) * 6
 
 
 @pytest.mark.parametrize(("change", "error"), [({"outcome": "lost"}, ValueError), ({"trial": None}, KeyError)])

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -21,9 +22,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from gan_core.arithmetic import Arithmetic
 from gan_core.config import HYPERPARAMETERS, GanConfig
 from gan_core.reports import Death, FidelityReport, LaneReport
-from results.rows import Outcome
+from gan_core.version import code_version
+from results.rows import MADE_BY, Outcome
 from results.store import JsonLines, ResultsError
 from sweep.cohort import CohortRun
 from sweep.journal import Journal
@@ -147,6 +150,22 @@ def test_a_baseline_without_a_place_says_that_it_is_kept_as_the_baseline(tmp_pat
         verdicts = study.judge(0, 0, [0, 1, 2], [report(9.0), report(1.0), report(2.0)])
     assert [verdict.goes_on for verdict in verdicts] == [True, True, False]
     assert verdicts[0].reason.startswith("baseline, never pruned; rank 3 of 3")
+
+
+def test_a_row_says_what_its_trainer_was_and_not_what_the_study_is(tmp_path):
+    """The study may live on another machine of a cluster. A row of a trial that nobody trained has its code alone."""
+    made = Arithmetic(
+        execution="replayed", processor="a CPU, AVX2", code_version="0.1.0+other", versions="torch 2.13.0"
+    )
+    spec, folder = curve_spec(trials=2), run_folder(curve_spec(trials=2), tmp_path)
+    with opened(spec, folder) as study:
+        study.open_cohort(2)
+        study.judge(0, 0, [0], [replace(report(1.0), arithmetic=made)])
+        study.note_failure(0, "killed")
+        study.note_death(0, 1)
+    trained, failed = (next(r for r in JsonLines(folder.rows).read() if r["trial"] == trial) for trial in (0, 1))
+    assert {name: trained[name] for name in MADE_BY if trained[name]} == {"device": "cpu", **made.known()}
+    assert {name: failed[name] for name in MADE_BY if failed[name]} == {"code_version": code_version()}
 
 
 @pytest.mark.parametrize("death", [DIVERGED, COLLAPSED], ids=lambda death: death.outcome)

@@ -13,6 +13,8 @@ from tiny_runs import ROW, TINY, settings
 
 from gan_core.final import read_metrics
 from gan_core.lanes import lane_arithmetic
+from gan_core.native import compiler, library
+from gan_core.native.isa import executable_isas
 from gan_core.reports import LaneReport
 from gan_core.scoring import Workshop
 from results.rows import Outcome
@@ -123,7 +125,9 @@ def test_what_was_replayed_is_replayed_again(gan_sweep, tmp_path):
     assert gan_sweep("verify", "best.yaml").out.splitlines()[-1] == "reproduced exactly"
     edited_values = {**yaml.safe_load(Path("best.yaml").read_text()), "execution": "compiled"}
     Path("best.yaml").write_text(yaml.safe_dump(edited_values))
-    assert gan_sweep("verify", "best.yaml").out.splitlines()[-1] != "reproduced exactly"
+    said = gan_sweep("verify", "best.yaml").out.splitlines()
+    assert "  execution: replayed then, compiled now" in said
+    assert "reproduced exactly" not in said
 
 
 @pytest.mark.parametrize("change", [{"seed": 5}, {"lane.generator_lr": 0.04}], ids=str)
@@ -131,7 +135,7 @@ def test_another_configuration_differs_and_the_file_is_suspected(gan_sweep, best
     answer = gan_sweep("verify", edited(best, "configuration", **change))
     assert (answer.code, answer.err) == (DIFFERS, "")
     assert re.search(r"^differs: \d+ of \d+ numbers, \w+ most", answer.out, re.MULTILINE)
-    assert "device, versions and protocol are the same: was the file edited?" in answer.out
+    assert "device, isa, compiler, versions and protocol are the same: was the file edited?" in answer.out
 
 
 def test_a_difference_names_the_device_the_versions_the_code_and_the_protocol_that_are_others(gan_sweep, best):
@@ -146,6 +150,87 @@ def test_a_difference_names_the_device_the_versions_the_code_and_the_protocol_th
     assert any(re.fullmatch(r"torch: 1\.0 then, \S+ now", line) for line in said)
     assert any(line.startswith("protocol: another then, ") for line in said)
     assert not any(line.startswith(("optuna", "numpy", "device, versions")) for line in said)
+
+
+def test_where_the_last_digits_alone_differ_what_was_otherwise_is_said_and_nobody_is_suspected(gan_sweep, best):
+    found = yaml.safe_load(best.read_text())["first_rung"]["fid"]
+    edited(best, "first_rung", fid=found * (1 + 5e-10))
+    answer = gan_sweep("verify", best)
+    assert (answer.code, answer.out.splitlines()[-1]) == (REPRODUCED, "reproduced to 9 digits")
+    edited(best, "source", compiler="clang 14.0.6")
+    answer = gan_sweep("verify", best)
+    assert answer.code == REPRODUCED
+    assert answer.out.splitlines()[-1].startswith("  compiler: clang 14.0.6 then, ")
+
+
+def reasons(out: str) -> list[str]:
+    return [line.strip() for line in out[out.index("differs") :].splitlines()[1:]]
+
+
+def test_a_difference_names_the_isa_the_compiler_the_execution_the_processor_and_the_features(gan_sweep, best):
+    here = yaml.safe_load(best.read_text())["source"]
+    others = {"execution": "eager", "isa": "sve", "compiler": "clang 14.0.6", "processor": "Graviton, SVE256"}
+    edited(best, "source", **others, features_digest="0123456789ab", device="cpu, eager, 1 lanes a call")
+    edited(best, "first_rung", fid=1e9)
+    assert reasons(gan_sweep("verify", best).out) == [
+        "execution: eager then, compiled now",
+        f"isa: sve then, {here['isa']} now",
+        f"compiler: clang 14.0.6 then, {here['compiler']} now",
+        f"processor: Graviton, SVE256 then, {here['processor']} now",
+        f"classifier of the scores: 0123456789ab then, {here['features_digest']} now",
+    ]
+
+
+def test_of_an_isa_that_this_processor_has_too_it_is_said_how_to_take_it(gan_sweep, best):
+    now = yaml.safe_load(best.read_text())["source"]["isa"]
+    others = [isa.name for isa in executable_isas() if isa.name != now]
+    if not others:
+        pytest.skip("this processor executes one instruction set")
+    edited(best, "source", isa=others[0])
+    edited(best, "first_rung", fid=1e9)
+    said = reasons(gan_sweep("verify", best).out)
+    assert said[0] == f"isa: {others[0]} then, {now} now"
+    assert said[1].startswith(f"this processor has {others[0]} too: GAN_SWEEP_ISA={others[0]} gan-sweep verify")
+    assert len(said) == 2
+
+
+def test_what_the_first_rung_was_computed_by_counts_where_later_ones_were_not(gan_sweep, best):
+    edited(best, "source", at_first_rung={"compiler": "gcc 4.8.5", "versions": {"torch": "1.0"}})
+    edited(best, "first_rung", fid=1e9)
+    said = reasons(gan_sweep("verify", best).out)
+    assert [line.partition(" now")[0].partition(", ")[0] for line in said] == [
+        "torch: 1.0 then",
+        "compiler: gcc 4.8.5 then",
+    ]
+
+
+def test_without_a_compiler_what_was_compiled_is_replayed_and_verify_says_so(gan_sweep, best, monkeypatch):
+    loaded = (library.native_function, library._multiplying, library._library, compiler.compiler)
+    here = yaml.safe_load(best.read_text())["source"]
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
+    for cached in loaded:
+        cached.cache_clear()
+    try:
+        answer = gan_sweep("verify", edited(best, "first_rung", fid=1e9))
+    finally:
+        compiler.compiler.cache_clear()
+    assert "no C compiler is installed; steps are replayed instead" in answer.err
+    assert reasons(answer.out)[:3] == [
+        "execution: compiled then, replayed now",
+        f"isa: {here['isa']} then, none now",
+        f"compiler: {here['compiler']} then, none now",
+    ]
+
+
+def test_a_file_of_an_earlier_version_is_verified_and_what_it_does_not_say_is_said(gan_sweep, best):
+    values = yaml.safe_load(best.read_text())
+    for name in ("execution", "isa", "compiler", "processor", "features_digest"):
+        del values["source"][name]
+    values["source"]["device"] = "cpu, 2 lanes a call"
+    best.write_text(yaml.safe_dump(values))
+    assert gan_sweep("verify", best).out.splitlines()[-1] == "reproduced exactly"
+    said = reasons(gan_sweep("verify", edited(best, "first_rung", fid=1e9)).out)
+    assert said == ["an earlier version wrote the file, which does not say isa, compiler and execution"]
 
 
 def test_a_training_that_dies_differs_and_says_how(gan_sweep, best):

@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.native import compiler, library
 from gan_core.native.block import NativeBlock
+from gan_core.native.library import NativeProgram
 
 # Batch norm takes a bias away that stands before it: its gradient is 0 but for rounding, which Adam divides by itself.
 TOLERANCES = {"mlp batch": 1e-6, "dcgan": 1e-6}
@@ -135,6 +137,48 @@ def test_a_compiler_that_refuses_is_quoted(few: Few, monkeypatch):
     forget()
     with pytest.warns(UserWarning, match="refuses a program.*no-such-flag"):
         made("gaussian moments least_squares", few, 1)
+
+
+@pytest.mark.parametrize("in_blocks", [True, False])
+def test_where_a_compiler_takes_a_part_of_a_step_and_refuses_the_rest_all_of_it_is_replayed(
+    few: Few, monkeypatch, in_blocks: bool
+):
+    """Adam's C was made before the compiler was lost: with that alone a step has neither way's bits."""
+    case = "mlp_minimax generator_first sum"
+    expected = lane_results(made(case, few, execution="replayed"))
+    refused, whole = NativeBlock if in_blocks else NativeProgram, NativeProgram.__init__
+    asked = list[str]()
+
+    def refuses(self: object, *given: Any) -> None:
+        asked.append("a program")
+        if in_blocks or len(asked) == 2:
+            raise compiler.NoCompiler("cc refuses a program")
+        whole(self, *given)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(refused, "__init__", refuses)
+    monkeypatch.setattr("gan_core.draws.Draws.in_blocks", in_blocks)
+    with pytest.warns(UserWarning, match="cc refuses a program; steps are replayed"):
+        array = made(case, few)
+    assert len(asked) == (1 if in_blocks else 2)
+    assert_all_same(array, expected)
+
+
+def test_an_array_whose_compiler_is_lost_between_its_calls_is_replayed_whole(few: Few, monkeypatch):
+    case = "gaussian moments least_squares"
+    expected = lane_results(made(case, few, execution="replayed"))
+    whole, asked = NativeBlock.__init__, list[str]()
+
+    def refuses_the_second(self: NativeBlock, *given: Any) -> None:
+        asked.append("a block")
+        if len(asked) == 2:
+            raise compiler.NoCompiler("cc refuses a program")
+        whole(self, *given)
+
+    monkeypatch.setattr(NativeBlock, "__init__", refuses_the_second)
+    with pytest.warns(UserWarning, match="cc refuses a program; steps are replayed"):
+        array = made(case, few, lanes_per_call=1)
+    assert len(asked) == 2
+    assert_all_same(array, expected)
 
 
 def test_libraries_are_kept_between_runs_and_made_once(few: Few, monkeypatch):

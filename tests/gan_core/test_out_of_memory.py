@@ -1,19 +1,23 @@
 """Where memory runs out even for one lane a call, an array says so by one exception, and by how much."""
 
 import weakref
-from typing import Any, cast
+from dataclasses import asdict
+from typing import Any
 
 import pytest
 import torch
-from tiny_arrays import GAUSSIAN
+from tiny_arrays import GAUSSIAN, assert_all_same, configs_of, lane_results, structure_of, train
+from torch import Tensor
 
+import gan_core.chunk
 import gan_core.optim
 from gan_core.chunk import Chunk
-from gan_core.conditions import Conditions, ScoringConfig
+from gan_core.conditions import Conditions, Execution, ScoringConfig
 from gan_core.config import GanConfig, StructureConfig
 from gan_core.pace import is_out_of_memory, within_memory
 from gan_core.reports import Death, LaneReport, OutOfMemory
 from gan_core.scoring import Workshop
+from gan_core.trace import trace
 from gan_core.training import LaneArray
 
 CONFIGS = [GanConfig(structure=StructureConfig(**GAUSSIAN), seed=seed) for seed in range(3)]
@@ -125,5 +129,53 @@ def test_what_the_failed_calls_held_is_free_while_the_exception_is_caught():
 def test_a_death_for_want_of_memory_survives_its_way_through_plain_values(workshop):
     (report,) = workshop.build(CONFIGS[:1]).train_to(13)
     death = Death("out_of_memory", "one lane does not fit the memory: memory ran out")
-    plain = cast("dict[str, Any]", {**vars(report), "fidelity": vars(report.fidelity), "death": vars(death)})
-    assert LaneReport.from_plain(plain).death == death
+    assert LaneReport.from_plain({**asdict(report), "death": asdict(death)}).death == death
+
+
+def test_a_function_that_runs_out_of_memory_while_it_is_traced_leaves_its_tensors_as_they_were():
+    tensors = {"running": torch.arange(6.0).view(2, 3), "out": torch.zeros(2, 3)}
+
+    def moves_and_fails(given: dict[str, Tensor]) -> None:
+        given["running"].mul_(0.9).add_(1)
+        given["out"].copy_(given["running"])
+        raise torch.OutOfMemoryError(CARD)
+
+    with pytest.raises(torch.OutOfMemoryError):
+        trace(moves_and_fails, tensors)
+    assert torch.equal(tensors["running"], torch.arange(6.0).view(2, 3))
+    assert torch.equal(tensors["out"], torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("case", "program", "execution"),
+    [
+        ("mlp_bn", "generator_gradients", "replayed"),
+        ("mlp batch", "discriminator_gradients", "compiled"),
+        ("mlp spectral r1 sum", "discriminator_gradients", "replayed"),
+    ],
+)
+def test_an_array_that_ran_out_of_memory_once_its_buffers_had_moved_trains_as_one_that_did_not(
+    case: str, program: str, execution: Execution, few: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """Batch norm's running moments and spectral norm's vectors are written while a step is traced; the retry must begin
+    from those before.
+    """
+    configs, dataset = configs_of(case)[:2], few(structure_of(case).dataset)
+    expected = LaneArray(configs, dataset, execution=execution, lanes_per_call=1)
+    train(expected, 3)
+    whole, moved = getattr(gan_core.chunk, program), list[bool]()
+
+    def short(game: Any, call_of: Any, tensors: dict[str, Tensor], **options: Any) -> None:
+        buffers = {**game.networks.generator.buffers(), **game.networks.discriminator.buffers()}
+        before = {name: tensor.clone() for name, tensor in tensors.items() if name.partition(".")[2] in buffers}
+        whole(game, call_of, tensors, **options)
+        if not moved:
+            moved.append(any(not torch.equal(tensor, tensors[name]) for name, tensor in before.items()))
+            raise RuntimeError(HOST)
+
+    monkeypatch.setattr(gan_core.chunk, program, short)
+    array = LaneArray(configs, dataset, execution=execution)
+    train(array, 3)
+    assert moved == [True]
+    assert array.lanes_per_call == 1
+    assert_all_same(array, lane_results(expected))

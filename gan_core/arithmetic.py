@@ -1,0 +1,104 @@
+"""What decides the last bits of a lane's numbers beside its configuration: how they were computed, and on what.
+
+Loads without torch.
+"""
+
+import platform
+import re
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from sys import intern
+from typing import Literal
+
+from gan_core.native.compiler import NoCompiler, compiler
+from gan_core.native.isa import this_isa
+from gan_core.version import code_version
+
+Carried = Literal["", "compiled", "replayed", "eager", "cuda graph"]
+PACKAGES = ("gan-sweep", "torch", "numpy", "optuna", "ray")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arithmetic:
+    """How a lane was trained and scored, as it really was; "" is what is not known, or had no part in it.
+
+    execution: of steps, `compiled` (to C), `replayed`, `eager` or `cuda graph`. isa, compiler: the instruction set
+    (`gan_core.native.isa`) and the compiler with its version, `gcc 12.2.0`, of what was computed in C: compiled steps,
+    and on the CPU the pairs of features that scores are made of. processor: a GPU's name, or the CPU's and the
+    instruction set of torch's own kernels, "AMD EPYC 9R14, AVX512". code_version: of the training core. versions: of
+    packages, "gan-sweep 0.1.0, torch 2.14.0, ...".
+    """
+
+    execution: Carried = ""
+    isa: str = ""
+    compiler: str = ""
+    processor: str = ""
+    code_version: str = ""
+    versions: str = ""
+
+    def known(self) -> dict[str, str]:
+        """Field -> value, of those that are not empty."""
+        return {name: intern(value) for name, value in asdict(self).items() if value}  # a sweep keeps them row by row
+
+
+def arithmetic_here(execution: Carried, processor: str, *, in_c: bool) -> Arithmetic:
+    """What is computed in this process. in_c: whether any of it is computed in C."""
+    isa = this_isa() if in_c else None
+    return Arithmetic(
+        execution=execution,
+        isa=isa.name if isa else "",
+        compiler=compiler_here() if in_c else "",
+        processor=processor,
+        code_version=_code_version(),
+        versions=", ".join(f"{name} {number}" for name, number in installed_versions().items()),
+    )
+
+
+def compiler_here() -> str:
+    """The machine's C compiler, as `compiler_name` has it; "" where there is none."""
+    try:
+        return compiler_name(compiler()[0].partition("\n")[2])
+    except NoCompiler:
+        return ""
+
+
+def compiler_name(said: str) -> str:
+    """`gcc 12.2.0` or `clang 14.0.6`, of what a compiler answers to --version; of another its first line.
+
+    Distributions put their own name before it or their own number behind it, and `cc` calls gcc by that name.
+    """
+    line = said.partition("\n")[0]
+    if found := re.search(r"clang version (\d+(?:\.\d+)*)", line):
+        return f"clang {found[1]}"
+    found = re.search(r"\b\d+\.\d+(?:\.\d+)*", re.sub(r"\([^)]*\)", "", line))
+    return f"gcc {found[0]}" if found and "Free Software Foundation" in said else line.strip()
+
+
+@cache
+def installed_versions() -> dict[str, str]:
+    """Package -> version, of those that are installed among PACKAGES."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def _code_version() -> str:
+    return code_version()
+
+
+@cache
+def processor_name() -> str:
+    """What the CPU calls itself: on Linux by its first core, elsewhere by what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
