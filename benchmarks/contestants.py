@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.stock import StockGan
 from benchmarks.stock_networks import CONVOLUTIONAL
-from gan_core.conditions import Precision
+from gan_core.conditions import Execution, Precision
 from gan_core.config import GanConfig
 from gan_core.data import Dataset, load_dataset
 from gan_core.draws import BLOCK_STEPS
@@ -60,6 +60,15 @@ class Racer:
     advance: Callable[[int], object]
     note: str = ""
     block: int = 1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all contestants have in common: a device and a precision; execution: of our arrays (`gan_core.programs`)."""
+
+    device: str
+    precision: Precision = "float32"
+    execution: Execution = "compiled"
 
 
 def config_of(model: str, place: int = 0) -> GanConfig:
@@ -116,14 +125,14 @@ def rate(racer: Racer, seconds: float, device: str) -> float:
     return racer.lanes * done / elapsed
 
 
-def array_racer(model: str, dataset: Dataset, device: str, lanes: int, first: int, precision: Precision) -> Racer:
+def array_racer(model: str, dataset: Dataset, setting: Setting, lanes: int, first: int) -> Racer:
     """Our array, which has measured how many lanes to call a kernel for; as in a sweep it trains whole blocks. first:
     the place of its first lane, so that no two processes train the same.
     """
     configs = [config_of(model, first + i) for i in range(lanes)]
-    pace = Pace(WHOLE_ARRAY) if device == "cuda" else Pace(largest=largest_call(configs[0].structure))
-    workplace = Workplace("compiled", pace)
-    array = LaneArray(configs, dataset, device=device, precision=precision, workplace=workplace)
+    pace = Pace(WHOLE_ARRAY) if setting.device == "cuda" else Pace(largest=largest_call(configs[0].structure))
+    workplace = Workplace(setting.execution, pace)
+    array = LaneArray(configs, dataset, device=setting.device, precision=setting.precision, workplace=workplace)
     batch = array.structure.batch_size
 
     def advance(steps: int) -> None:
@@ -136,22 +145,22 @@ def array_racer(model: str, dataset: Dataset, device: str, lanes: int, first: in
     return Racer(lanes, advance, f"{lanes}/{array.lanes_per_call}", block)
 
 
-def best_array(model: str, dataset: Dataset, device: str, rank: int, precision: Precision) -> Racer:
+def best_array(model: str, dataset: Dataset, setting: Setting, rank: int) -> Racer:
     """Our array: on the CPU of as many lanes as are tried in a call, which it then chooses by itself; on a GPU with the
     lanes that a short trial chose, none longer in a step than the trial being tried.
     """
-    if device == "cpu":
+    if setting.device == "cpu":
         config = config_of(model)
         lanes = largest_call(config.structure)
         if lane_step_flops(config, dataset) > LARGE_FLOPS:
             lanes = min(lanes, LARGE_LANES)
-        return array_racer(model, dataset, device, lanes, rank * lanes, precision)
+        return array_racer(model, dataset, setting, lanes, rank * lanes)
     best, best_rate = None, 0.0
     for lanes in GPU_LANES:
         try:
-            racer = array_racer(model, dataset, device, lanes, rank * lanes, precision)
-            rate(racer, WARM_SECONDS, device)
-            measured = rate(racer, TRIAL_SECONDS, device)
+            racer = array_racer(model, dataset, setting, lanes, rank * lanes)
+            rate(racer, WARM_SECONDS, setting.device)
+            measured = rate(racer, TRIAL_SECONDS, setting.device)
         except torch.cuda.OutOfMemoryError:
             break
         if measured > best_rate:
@@ -162,17 +171,17 @@ def best_array(model: str, dataset: Dataset, device: str, rank: int, precision: 
     return best
 
 
-def stock_racer(model: str, dataset: Dataset, device: str, rank: int, precision: Precision) -> Racer:
+def stock_racer(model: str, dataset: Dataset, setting: Setting, rank: int) -> Racer:
     """The stock trial; of a convolutional family in the layout that a short trial found to be the faster."""
-    config, racers, autocast = config_of(model, rank), [], precision == "bfloat16"
+    config, racers, autocast = config_of(model, rank), [], setting.precision == "bfloat16"
     for channels_last in (False, True) if config.structure.architecture in CONVOLUTIONAL else (False,):
-        gan = StockGan(config, dataset, device=device, autocast=autocast, channels_last=channels_last)
+        gan = StockGan(config, dataset, device=setting.device, autocast=autocast, channels_last=channels_last)
         racers.append(Racer(1, stepper(gan.step), "channels last" if channels_last else ""))
     if len(racers) == 1:
         return racers[0]
     for racer in racers:
-        rate(racer, WARM_SECONDS, device)
-    return max(racers, key=lambda racer: rate(racer, TRIAL_SECONDS, device))
+        rate(racer, WARM_SECONDS, setting.device)
+    return max(racers, key=lambda racer: rate(racer, TRIAL_SECONDS, setting.device))
 
 
 def stepper(step: Callable[[], object]) -> Callable[[int], None]:
@@ -204,14 +213,12 @@ def peak_racer(device: str) -> Racer:
     return Racer(1, stepper(lambda: torch.mm(a, b, out=out)))
 
 
-def contestant(name: str, model: str, dataset: Dataset, device: str, rank: int, precision: Precision) -> Racer:
-    """A contestant by its name in the table, built and chosen. rank: of the process; each trains other lanes.
-    precision: float32, or on the CPU bfloat16.
-    """
+def contestant(name: str, model: str, dataset: Dataset, setting: Setting, rank: int) -> Racer:
+    """A contestant by its name in the table, built and chosen. rank: of the process; each trains other lanes."""
     if name == "strong":
-        return array_racer(model, dataset, device, 1, rank, precision)
+        return array_racer(model, dataset, setting, 1, rank)
     if name == "ours":
-        return best_array(model, dataset, device, rank, precision)
+        return best_array(model, dataset, setting, rank)
     if name == "graph":
         return graph_racer(model, dataset)
-    return stock_racer(model, dataset, device, rank, precision)
+    return stock_racer(model, dataset, setting, rank)

@@ -1,21 +1,21 @@
 """Lane-steps a second of a whole machine: one configuration a process against many in an array.
 
     python -m benchmarks.lanes [--data-root DIR] [--models NAME,...] [--seconds S] [--repeats R] [--device cpu|cuda]
-                               [--precision float32|bfloat16]
+                               [--precision float32|bfloat16] [--isa NAME] [--execution compiled|replayed]
 
 A lane-step is one update of D and one of G of one configuration (k = 1). On the CPU one process a core, one thread
 each, all busy at once: *stock* trains `benchmarks.stock`, *strong* our array with one lane, *ours* our array with as
 many lanes as a short trial found best. On a GPU one process at a time: stock, as it is and as a replayed CUDA graph,
 strong and ours; and 16 processes of stock that share the card. Rates are of wall-clock windows that begin together,
 medians of repeats in which the contestants take turns. The peak is a matmul's in float32, measured in the same turns;
-FLOPs are those of the products of the stock step. In bfloat16 stock trains within torch.autocast.
+FLOPs are those of the products of the stock step. In bfloat16 stock trains within torch.autocast. --isa: what our
+kernels are made for, and what torch is held to for all contestants and the peak (`benchmarks.machine`). --execution:
+of ours; with `PATH= python -m benchmarks.lanes` no compiler is found, as on a machine that has none.
 """
 
 import argparse
-import datetime
 import multiprocessing
 import os
-import platform
 import statistics
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -29,6 +29,7 @@ from benchmarks.contestants import (
     PEAK_SIDE,
     WARM_SECONDS,
     Racer,
+    Setting,
     config_of,
     contestant,
     dataset_of,
@@ -36,7 +37,7 @@ from benchmarks.contestants import (
     peak_racer,
     rate,
 )
-from gan_core.conditions import Precision
+from benchmarks.machine import add_isa_option, cores, machine, set_isa
 from gan_core.input_error import InputError, nearest
 from gan_core.lanes import check_processor, lane_arithmetic
 
@@ -47,33 +48,34 @@ LATE_SECONDS = 900  # a process waits so long for the others before it gives up
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: models by name, with seconds a window, repeats, a device, a precision and the number of
-    processes.
+    """What is measured: models by name, with seconds a window, repeats, what contestants have in common and the number
+    of processes.
     """
 
     models: tuple[str, ...]
     seconds: float
     repeats: int
-    device: str
-    precision: Precision
+    setting: Setting
     processes: int
     data_root: Path | None
 
     @property
     def contestants(self) -> dict[str, int]:
         """Name -> how many of the processes train it at once."""
-        if self.device == "cpu":
+        if self.setting.device == "cpu":
             return dict.fromkeys(("stock", "strong", "ours"), self.processes)
         return {"stock": 1, f"{CARD_PROCESSES} processes": CARD_PROCESSES, "graph": 1, "strong": 1, "ours": 1}
 
 
 def work(plan: Plan, rank: int, barrier: Barrier, answers: Connection) -> None:
-    """One process: of every model it builds its contestants and races them with the other processes; what it measured
-    goes to the parent as (contestant, rate, note), and after each model ("flops", FLOPs of a lane-step, "").
+    """One process: of every model it builds its contestants and races them with the other processes; to the parent goes
+    first what torch computes in, then what it measured as (contestant, rate, note), and after each model ("flops",
+    FLOPs of a lane-step, "").
     """
+    answers.send(torch.backends.cpu.get_cpu_capability())
     with lane_arithmetic():
         try:
-            peak = peak_racer(plan.device)
+            peak = peak_racer(plan.setting.device)
             for model in plan.models:
                 race(model, peak, plan, rank, barrier, answers)
         except BaseException:
@@ -83,22 +85,22 @@ def work(plan: Plan, rank: int, barrier: Barrier, answers: Connection) -> None:
 
 def race(model: str, peak: Racer, plan: Plan, rank: int, barrier: Barrier, answers: Connection) -> None:
     """One model's part of `work`: contestants are built, then take turns."""
-    dataset = dataset_of(config_of(model), plan.data_root)
+    dataset, device = dataset_of(config_of(model), plan.data_root), plan.setting.device
     racers: dict[str, Racer] = {}
     for name, processes in plan.contestants.items():
         barrier.wait(LATE_SECONDS)  # all try at once: a trial alone would choose for a quieter machine
         if rank < processes:
-            racers[name] = contestant(name, model, dataset, plan.device, rank, plan.precision)
-    turns = {"peak": plan.processes if plan.device == "cpu" else 1, **plan.contestants}
+            racers[name] = contestant(name, model, dataset, plan.setting, rank)
+    turns = {"peak": plan.processes if device == "cpu" else 1, **plan.contestants}
     for _ in range(plan.repeats):
         for name, processes in turns.items():
             racer = {"peak": peak, **racers}.get(name)
             if rank < processes and racer is not None:
-                rate(racer, WARM_SECONDS, plan.device)
+                rate(racer, WARM_SECONDS, device)
             barrier.wait(LATE_SECONDS)
             if rank < processes and racer is not None:
                 seconds = min(PEAK_SECONDS, plan.seconds) if name == "peak" else plan.seconds
-                answers.send((name, rate(racer, seconds, plan.device), racer.note))
+                answers.send((name, rate(racer, seconds, device), racer.note))
             barrier.wait(LATE_SECONDS)
     answers.send(("flops", lane_step_flops(config_of(model), dataset), ""))
 
@@ -132,7 +134,7 @@ def row(model: str, measured: Measured, plan: Plan) -> str:
     """One line of the table: rates, what ours is of each other, and the share of the matmul peak that ours reaches."""
     median = {name: statistics.median(rates) for name, rates in measured.rates.items()}
     others = [name for name in plan.contestants if name != "ours"]
-    peak = median["peak"] * 2 * PEAK_SIDE[plan.device] ** 3
+    peak = median["peak"] * 2 * PEAK_SIDE[plan.setting.device] ** 3
     cells = [
         model + (f" ({measured.notes['stock']})" if measured.notes["stock"] else ""),
         f"{measured.flops / 1e6:.1f}",
@@ -143,24 +145,18 @@ def row(model: str, measured: Measured, plan: Plan) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def header(plan: Plan) -> str:
-    """The machine, and the table's first two lines."""
-    others = [name for name in plan.contestants if name != "ours"]
+def header(plan: Plan, capability: str) -> str:
+    """The machine, and the table's first two lines. capability: what torch computes in on the CPU."""
+    setting, others = plan.setting, [name for name in plan.contestants if name != "ours"]
     columns = ["model (layout of stock)", "MFLOP a lane-step", *others, "ours", "lanes", *(f"ours/{n}" for n in others)]
     columns += ["of peak", "peak GFLOP/s"]
-    where = torch.cuda.get_device_name() if plan.device == "cuda" else platform.processor() or platform.machine()
+    card = f"{torch.cuda.get_device_name()}; " if setting.device == "cuda" else ""
     images = "MNIST" if plan.data_root else "uniform noise of MNIST's shape (no --data-root)"
     return (
-        f"{cores()} cores, {where}, Python {platform.python_version()}, torch {torch.__version__}, "
-        f"{datetime.date.today()}\n"
+        f"{machine()}\n{card}torch computes in {capability}; ours {setting.execution}, {setting.precision}\n"
         f"lane-steps a second, {plan.processes} processes, one thread each; medians of {plan.repeats} windows of "
-        f"{plan.seconds:g} s; {plan.precision}; images: {images}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
+        f"{plan.seconds:g} s; images: {images}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
     )
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def measure(plan: Plan) -> None:
@@ -175,7 +171,7 @@ def measure(plan: Plan) -> None:
         theirs.close()  # so that the end of the process is the end of its pipe
         pipes.append(mine)
         processes.append(process)
-    print(header(plan), flush=True)
+    print(header(plan, [pipe.recv() for pipe in pipes][0]), flush=True)
     for model in plan.models:
         print(row(model, gathered(pipes, plan.repeats), plan), flush=True)
     for process in processes:
@@ -193,7 +189,13 @@ def parsed(arguments: list[str] | None) -> Plan:
     parser.add_argument("--repeats", type=int, default=5, help="windows of each contestant (default: %(default)s)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of all, on the CPU")
+    parser.add_argument("--execution", choices=("compiled", "replayed"), default="compiled", help="of ours, on the CPU")
+    add_isa_option(parser)
     given = parser.parse_args(arguments)
+    try:
+        set_isa(given.isa)
+    except InputError as error:
+        parser.exit(2, f"{parser.prog}: error: --isa: {error}\n")
     models = tuple(given.models.split(","))
     for model in models:
         if model not in MODELS:
@@ -211,7 +213,8 @@ def parsed(arguments: list[str] | None) -> Plan:
     except InputError as error:
         parser.error(str(error))
     processes = CARD_PROCESSES if given.device == "cuda" else cores()
-    return Plan(models, given.seconds, given.repeats, given.device, given.precision, processes, root)
+    setting = Setting(given.device, given.precision, given.execution)
+    return Plan(models, given.seconds, given.repeats, setting, processes, root)
 
 
 if __name__ == "__main__":
