@@ -2,17 +2,17 @@
 
     python -m benchmarks.products [--isa NAME] [--seconds S] [--repeats R]
 
-Both multiply the same operands in the same process, in turns, again and again, so that these lie in the caches; medians
-of the repeats, in processor time, which others on the machine do not add to. `a @ b` is of a forward pass; `a.T @ b` and
-`a @ b.T`, whose turned factor lies as its transpose, are of the backward one. Ours is called in a loop in C; torch.mm as
-a program calls it, with its result's memory given. What a call costs before it multiplies is taken off in the last two
-columns: the time of a product of 1x1x1.
+Both multiply the same operands in the same process, in turns, again and again, so that these lie in the caches;
+medians of the repeats, in processor time, which others on the machine do not add to. `a @ b` is of a forward pass;
+`a.T @ b` and `a @ b.T`, whose turned factor lies as its transpose, are of the backward one. Ours is called in a loop in
+C; torch.mm as a program calls it, with its result's memory given. What a call costs before it multiplies is taken off
+in the last two columns: the time of a product of 1x1x1.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -102,7 +102,7 @@ def stock(a: "Tensor", b: "Tensor", out: "Tensor") -> Repeated:
     return repeated
 
 
-def medians(racers: list[Repeated], seconds: float, repeats: int) -> list[float]:
+def medians(racers: Sequence[Repeated], seconds: float, repeats: int) -> list[float]:
     """Seconds that each takes for one product: medians of windows of about so many seconds, in turns."""
     times = []
     for racer in racers:
