@@ -9,6 +9,7 @@ counts.
 """
 
 import argparse
+import gc
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,6 +68,7 @@ def used_bytes(configs: list[GanConfig], dataset: Dataset, samples: int, device:
         with lane_arithmetic(), Allocations() as allocations:
             work(configs, dataset, samples, device)
         return allocations.most_bytes, allocations.most_bytes
+    gc.collect()  # arrays before this one may lie in rings of references
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     allocated, reserved = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
