@@ -3,6 +3,7 @@
 L lanes; a lane-step is one update of D and one of G of one configuration (k = 1).
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,20 +15,22 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.stock import StockGan
 from benchmarks.stock_networks import CONVOLUTIONAL
-from gan_core.conditions import Precision
+from gan_core.conditions import Execution, Precision
 from gan_core.config import GanConfig
 from gan_core.data import Dataset, load_dataset
 from gan_core.draws import BLOCK_STEPS
-from gan_core.pace import WHOLE_ARRAY, Pace, largest_call
+from gan_core.pace import WHOLE_ARRAY, Pace, is_out_of_memory, largest_call
 from gan_core.programs import Workplace
 from gan_core.training import LaneArray
 from search_spaces.space import SearchSpace
 
 GPU_LANES = (1, 8, 32, 128, 512, 2048)  # tried in turn
-LARGE_FLOPS, LARGE_LANES = 20_000_000, 8  # of a lane-step; so many lanes do as well, and a block of them is seconds
-PACE_STEPS = 4 * BLOCK_STEPS  # after so many an array knows its pace
-TRIAL_SECONDS, WARM_SECONDS = 0.3, 0.2
-PEAK_SIDE = {"cpu": 1024, "cuda": 8192}
+# FLOPs of a lane-step up to which an array on the CPU has so many lanes, and calls of so many are tried. Where a step
+# takes long, lanes gain little by sharing a call, and as much with a few as with many.
+CPU_LANES = ((20e6, 32, 32), (400e6, 8, 8), (math.inf, 4, 2))
+BLOCK_FLOPS = 20e9  # of what a sweep trains between two looks; of larger ones a window is cut off between two steps
+TRIAL_SECONDS, WARM_SECONDS = 0.3, 0.1
+PEAK_SIDE = {"cpu": 1024, "cuda": 4096}
 RANDOM_IMAGES = 4096  # without files: a batch is drawn from so many
 
 
@@ -60,6 +63,15 @@ class Racer:
     advance: Callable[[int], object]
     note: str = ""
     block: int = 1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all contestants have in common: a device and a precision; execution: of our arrays (`gan_core.programs`)."""
+
+    device: str
+    precision: Precision = "float32"
+    execution: Execution = "compiled"
 
 
 def config_of(model: str, place: int = 0) -> GanConfig:
@@ -99,6 +111,29 @@ def lane_step_flops(config: GanConfig, dataset: Dataset) -> int:
     return counter.get_total_flops()
 
 
+@dataclass(frozen=True)
+class Model:
+    """What contestants train: a name in MODELS, its data, and the FLOPs of a lane-step."""
+
+    name: str
+    dataset: Dataset
+    flops: int
+
+    @classmethod
+    def load(cls, name: str, data_root: Path | None) -> "Model":
+        """Raises InputError as `dataset_of` does."""
+        config = config_of(name)
+        dataset = dataset_of(config, data_root)
+        return cls(name, dataset, lane_step_flops(config, dataset))
+
+    @property
+    def lanes(self) -> tuple[int, int]:
+        """Lanes of our array on the CPU, and the largest call that is tried."""
+        lanes, most = next((lanes, most) for up_to, lanes, most in CPU_LANES if self.flops <= up_to)
+        most = min(most, largest_call(config_of(self.name).structure))
+        return (1 if most == 1 else lanes), most
+
+
 def synchronise(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
@@ -116,14 +151,14 @@ def rate(racer: Racer, seconds: float, device: str) -> float:
     return racer.lanes * done / elapsed
 
 
-def array_racer(model: str, dataset: Dataset, device: str, lanes: int, first: int, precision: Precision) -> Racer:
-    """Our array, which has measured how many lanes to call a kernel for; as in a sweep it trains whole blocks. first:
-    the place of its first lane, so that no two processes train the same.
+def array_racer(model: Model, setting: Setting, lanes: int, first: int) -> Racer:
+    """Our array, which has measured how many lanes to call a kernel for; as in a sweep it trains whole blocks, unless
+    these take long. first: the place of its first lane, so that no two processes train the same.
     """
-    configs = [config_of(model, first + i) for i in range(lanes)]
-    pace = Pace(WHOLE_ARRAY) if device == "cuda" else Pace(largest=largest_call(configs[0].structure))
-    workplace = Workplace("compiled", pace)
-    array = LaneArray(configs, dataset, device=device, precision=precision, workplace=workplace)
+    configs = [config_of(model.name, first + i) for i in range(lanes)]
+    pace = Pace(WHOLE_ARRAY) if setting.device == "cuda" else Pace(largest=model.lanes[1])
+    workplace = Workplace(setting.execution, pace)
+    array = LaneArray(configs, model.dataset, device=setting.device, precision=setting.precision, workplace=workplace)
     batch = array.structure.batch_size
 
     def advance(steps: int) -> None:
@@ -131,28 +166,30 @@ def array_racer(model: str, dataset: Dataset, device: str, lanes: int, first: in
         while array.state.images_seen < end:  # it stops where a lane may be dead; here all go on
             array.train_to(end)
 
-    advance(PACE_STEPS)
-    block = 1 if array.structure.architecture in CONVOLUTIONAL else BLOCK_STEPS
+    block = BLOCK_STEPS if BLOCK_STEPS * lanes * model.flops <= BLOCK_FLOPS else 1
+    advance(block if pace.size or lanes == 1 else BLOCK_STEPS)
+    while lanes > 1 and (pace.size is None or pace.tries(lanes)):
+        advance(BLOCK_STEPS)
     return Racer(lanes, advance, f"{lanes}/{array.lanes_per_call}", block)
 
 
-def best_array(model: str, dataset: Dataset, device: str, rank: int, precision: Precision) -> Racer:
+def best_array(model: Model, setting: Setting, rank: int) -> Racer:
     """Our array: on the CPU of as many lanes as are tried in a call, which it then chooses by itself; on a GPU with the
     lanes that a short trial chose, none longer in a step than the trial being tried.
     """
-    if device == "cpu":
-        config = config_of(model)
-        lanes = largest_call(config.structure)
-        if lane_step_flops(config, dataset) > LARGE_FLOPS:
-            lanes = min(lanes, LARGE_LANES)
-        return array_racer(model, dataset, device, lanes, rank * lanes, precision)
+    if setting.device == "cpu":
+        lanes, _ = model.lanes
+        return array_racer(model, setting, lanes, rank * lanes)
     best, best_rate = None, 0.0
     for lanes in GPU_LANES:
         try:
-            racer = array_racer(model, dataset, device, lanes, rank * lanes, precision)
-            rate(racer, WARM_SECONDS, device)
-            measured = rate(racer, TRIAL_SECONDS, device)
-        except torch.cuda.OutOfMemoryError:
+            racer = array_racer(model, setting, lanes, rank * lanes)
+            rate(racer, WARM_SECONDS, setting.device)
+            measured = rate(racer, TRIAL_SECONDS, setting.device)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            torch.cuda.empty_cache()
             break
         if measured > best_rate:
             best, best_rate = racer, measured
@@ -162,17 +199,17 @@ def best_array(model: str, dataset: Dataset, device: str, rank: int, precision: 
     return best
 
 
-def stock_racer(model: str, dataset: Dataset, device: str, rank: int, precision: Precision) -> Racer:
+def stock_racer(model: Model, setting: Setting, rank: int) -> Racer:
     """The stock trial; of a convolutional family in the layout that a short trial found to be the faster."""
-    config, racers, autocast = config_of(model, rank), [], precision == "bfloat16"
+    config, racers, autocast = config_of(model.name, rank), [], setting.precision == "bfloat16"
     for channels_last in (False, True) if config.structure.architecture in CONVOLUTIONAL else (False,):
-        gan = StockGan(config, dataset, device=device, autocast=autocast, channels_last=channels_last)
+        gan = StockGan(config, model.dataset, device=setting.device, autocast=autocast, channels_last=channels_last)
         racers.append(Racer(1, stepper(gan.step), "channels last" if channels_last else ""))
     if len(racers) == 1:
         return racers[0]
     for racer in racers:
-        rate(racer, WARM_SECONDS, device)
-    return max(racers, key=lambda racer: rate(racer, TRIAL_SECONDS, device))
+        rate(racer, WARM_SECONDS, setting.device)
+    return max(racers, key=lambda racer: rate(racer, TRIAL_SECONDS, setting.device))
 
 
 def stepper(step: Callable[[], object]) -> Callable[[int], None]:
@@ -183,9 +220,9 @@ def stepper(step: Callable[[], object]) -> Callable[[int], None]:
     return advance
 
 
-def graph_racer(model: str, dataset: Dataset) -> Racer:
+def graph_racer(model: Model) -> Racer:
     """The stock step, recorded once as a CUDA graph and replayed; random numbers are drawn inside it."""
-    gan = StockGan(config_of(model), dataset, device="cuda", capturable=True)
+    gan = StockGan(config_of(model.name), model.dataset, device="cuda", capturable=True)
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -204,14 +241,12 @@ def peak_racer(device: str) -> Racer:
     return Racer(1, stepper(lambda: torch.mm(a, b, out=out)))
 
 
-def contestant(name: str, model: str, dataset: Dataset, device: str, rank: int, precision: Precision) -> Racer:
-    """A contestant by its name in the table, built and chosen. rank: of the process; each trains other lanes.
-    precision: float32, or on the CPU bfloat16.
-    """
+def contestant(name: str, model: Model, setting: Setting, rank: int) -> Racer:
+    """A contestant by its name in the table, built and chosen. rank: of the process; each trains other lanes."""
     if name == "strong":
-        return array_racer(model, dataset, device, 1, rank, precision)
+        return array_racer(model, setting, 1, rank)
     if name == "ours":
-        return best_array(model, dataset, device, rank, precision)
+        return best_array(model, setting, rank)
     if name == "graph":
-        return graph_racer(model, dataset)
-    return stock_racer(model, dataset, device, rank, precision)
+        return graph_racer(model)
+    return stock_racer(model, setting, rank)

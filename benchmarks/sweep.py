@@ -2,11 +2,13 @@
 
     python -m benchmarks.sweep [--data-root DIR] [--cases gaussian,digits,mnist,dcgan,pbt] [--repeats 1] [--small]
                                [--precision float32|bfloat16] [--plain-precision float32|bfloat16]
+                               [--isa NAME] [--execution compiled|replayed]
 
 Both sides of a case get the same spec (`benchmarks.sweep_cases`): search space, number of trials, budgets, score and
 how often it is computed; first without pruning, then with it (our ladder's rule, and ASHA with the same rungs and the
 same share). Every run is a process started afresh, so importing and starting Ray count; ours and theirs take turns, and
-medians of the repeats are printed. The feature network of the scores is made before, once for both. --precision is
+medians of the repeats are printed. The feature network of the scores is made before, once for both. --isa: what our
+kernels are made for, and what torch is held to on both sides (`benchmarks.machine`). --execution and --precision are
 ours: plain trials train in float32, which is their faster precision, unless --plain-precision has them train within
 torch.autocast. Where the two differ the scores' columns must show that nothing is lost by it. `pbt` is float32's.
 
@@ -23,11 +25,9 @@ Ray is most of it.
 """
 
 import argparse
-import datetime
 import math
 import multiprocessing
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -35,11 +35,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.machine import ROOT, add_isa_option, cores, machine, set_isa
 from benchmarks.pbt_dcgan import DIFFERENCES, measure
 from benchmarks.sweep_cases import CASES, case_spec
 from gan_core.conditions import Conditions
@@ -49,15 +49,22 @@ from results.rows import Outcome
 from results.table import ResultsTable
 from sweep.spec import SweepSpec
 
-ROOT = Path(__file__).absolute().parent.parent
 PBT = "pbt"
-FLOAT32 = ("float32", "float32")  # of both sides
 PBT_SECONDS, PBT_SMALL_SECONDS = 30.0, 6.0  # of each side; the shipped example takes its own time
 LARGEST_ERROR_TEXT = 2_000  # characters of a failed run's output that are shown
 HEADINGS = (
     *("case", "pruning", "ours s", "plain s", "ratio", "best score", "median score"),
     *("completed", "of", "million images"),
 )
+
+
+@dataclass(frozen=True)
+class Sides:
+    """How each side trains: precisions, and how our steps are carried out."""
+
+    precision: str = "float32"
+    plain_precision: str = "float32"
+    execution: str = "compiled"
 
 
 @dataclass(frozen=True)
@@ -131,17 +138,23 @@ def make_features(conditions: Conditions) -> None:
 
 
 def compare(
-    case: str, data_root: str | None, pruning: bool, small: bool, repeats: int, precisions: tuple[str, str] = FLOAT32
+    case: str, data_root: str | None, pruning: bool, small: bool, repeats: int, sides: Sides | None = None
 ) -> list[str]:
-    """One line of the table: both sides in turn, so many times, each time with another sampler's seed. precisions: of
-    ours and of theirs.
-    """
-    precision, theirs = precisions
+    """One line of the table: both sides in turn, so many times, each time with another sampler's seed."""
+    sides = sides or Sides()
     arguments = [case, *(["--data-root", data_root] if data_root else [])]
-    arguments += ["--pruning"] * pruning + ["--small"] * small + ["--precision", theirs]
+    arguments += ["--pruning"] * pruning + ["--small"] * small + ["--precision", sides.plain_precision]
     ours, plain = [], []
     for seed in range(repeats):
-        spec = case_spec(case, data_root, pruning=pruning, small=small, seed=seed, precision=precision)
+        spec = case_spec(
+            case,
+            data_root,
+            pruning=pruning,
+            small=small,
+            seed=seed,
+            precision=sides.precision,
+            execution=sides.execution,
+        )
         with tempfile.TemporaryDirectory() as folder:
             ours.append(run_ours(spec, Path(folder)))
             plain.append(run_plain([*arguments, "--seed", str(seed)], spec, Path(folder)))
@@ -159,21 +172,6 @@ def line(case: str, pruning: bool, ours: Sequence[SweepRun], plain: Sequence[Swe
     numbers = [f"{mine:.1f}", f"{theirs:.1f}", f"{theirs / mine:.2f}"]
     work = [" / ".join(both) for both in (best, typical, completed, trials, images)]
     return [case, "yes" if pruning else "no", *numbers, *work]
-
-
-def machine() -> str:
-    """What was measured on, and with which versions."""
-    names = [row.partition(":")[2].strip() for row in _cpuinfo() if row.startswith("model name")]
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "optuna"))
-    return (
-        f"{datetime.date.today()}; {len(os.sched_getaffinity(0))} cores, {names[0] if names else platform.machine()}; "
-        f"Python {platform.python_version()}, {versions}; load {os.getloadavg()[0]:.1f} at the start"
-    )
-
-
-def _cpuinfo() -> list[str]:
-    file = Path("/proc/cpuinfo")
-    return file.read_text().splitlines() if file.exists() else []
 
 
 def show(lines: Sequence[Sequence[str]]) -> None:
@@ -207,16 +205,23 @@ def main() -> None:
     parser.add_argument("--pruning", choices=tuple(PRUNING), default="both")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of ours")
     parser.add_argument("--plain-precision", choices=("float32", "bfloat16"), default="float32", help="of theirs")
+    parser.add_argument("--execution", choices=("compiled", "replayed"), default="compiled", help="of ours")
+    add_isa_option(parser)
     given = parser.parse_args()
+    try:
+        set_isa(given.isa)
+    except InputError as error:
+        parser.exit(2, f"{parser.prog}: error: --isa: {error}\n")
     root = os.path.abspath(os.path.expanduser(given.data_root)) if given.data_root else None
     try:
         cases = chosen_cases(given.cases, root)
         check_processor(given.precision, "cpu")
-        precisions = given.precision, given.plain_precision
-        print(f"{machine()}; ours in {precisions[0]}, plain in {precisions[1]}")
-        measure_all(cases, root, given.small, max(1, given.repeats), PRUNING[given.pruning], precisions)
+        sides = Sides(given.precision, given.plain_precision, given.execution)
+        how = f"ours {sides.execution}, {sides.precision}; plain in {sides.plain_precision}"
+        print(f"{machine(('torch', 'ray', 'optuna'))}\n{how}")
+        measure_all(cases, root, given.small, max(1, given.repeats), PRUNING[given.pruning], sides)
     except InputError as error:
-        sys.exit(str(error))
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
 
 
 def measure_all(
@@ -225,7 +230,7 @@ def measure_all(
     small: bool,
     repeats: int,
     prunings: Sequence[bool],
-    precisions: tuple[str, str] = FLOAT32,
+    sides: Sides | None = None,
 ) -> None:
     """Runs and prints every case."""
     lines = []
@@ -237,14 +242,14 @@ def measure_all(
         making.start()
         making.join()
         for pruning in prunings:
-            lines.append(compare(case, data_root, pruning, small, repeats, precisions))
+            lines.append(compare(case, data_root, pruning, small, repeats, sides))
             print("  ".join(lines[-1]), file=sys.stderr, flush=True)
     if lines:
         show(lines)
     if PBT in cases:
         assert data_root is not None
         seconds = PBT_SMALL_SECONDS if small else PBT_SECONDS
-        rates = measure(data_root, len(os.sched_getaffinity(0)), seconds)
+        rates = measure(data_root, cores(), seconds)
         print("\nray.tune.examples.pbt_dcgan_mnist", *rates.lines(), "", DIFFERENCES, sep="\n", end="")
 
 

@@ -74,10 +74,10 @@ def case_spec(
     small: bool = False,
     seed: int = 0,
     precision: str = "float32",
+    execution: str = "compiled",
 ) -> SweepSpec:
-    """The sweep of a case. small: a quarter of the trials and an eighth of the images. seed: of the sampler. precision:
-    as a spec has it.
-    Both sides keep one average a trial, and so make as many scores.
+    """The sweep of a case. small: a quarter of the trials and an eighth of the images. seed: of the sampler. precision,
+    execution: as a spec has them. Both sides keep one average a trial, and so make as many scores.
 
     Raises InputError for an unknown case, and where its data set lies on disk and data_root is None.
     """
@@ -96,6 +96,7 @@ def case_spec(
             "ladder": {"rungs_images": rungs, "keep_fraction": KEEP_FRACTION if pruning else 1},
             "seed": seed,
             "precision": precision,
+            "execution": execution,
             "data_root": data_root,
             "resources": {"gpus_per_cohort": 0},
         }
