@@ -11,6 +11,7 @@ from gan_core.conditions import Conditions
 from gan_core.config import InputError, StructureConfig
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.image_files import FILE_KINDS, Request, read_image_files
+from gan_core.native.isa import this_isa
 from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
 from sweep.endings import plain_endings
 from sweep.progress import Watch
@@ -113,12 +114,14 @@ def _refuse_other_spec(spec: SweepSpec, folder: RunFolder, extend: bool) -> None
 
 
 def check_files(structure: StructureConfig, conditions: Conditions, download: bool) -> None:
-    """Reads the data set and the feature network that a person must provide, so that what is wrong with them is said
-    before anything starts.
+    """Reads the data set and the feature network that a person must provide, and which instruction set is asked for, so
+    that what is wrong with them is said before anything starts.
 
-    Raises InputError as `gan_core.scoring.load_data` and `gan_core.features.load_extractor` do, and where the structure
-    does not fit what was found. download: let torchvision fetch a missing data set.
+    Raises InputError as `gan_core.scoring.load_data`, `gan_core.features.load_extractor` and
+    `gan_core.native.isa.this_isa` do, and where the structure does not fit what was found. download: let torchvision
+    fetch a missing data set.
     """
+    this_isa()
     name, scoring = parse_dataset_name(conditions.dataset), conditions.scoring
     fitted_here = name.is_values or (scoring.features in FITTED_FEATURES and not scoring.inception_weights)
     if fitted_here and name.kind in FILE_KINDS:  # without torch, which takes seconds to load

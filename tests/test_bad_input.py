@@ -581,6 +581,14 @@ def test_bad_input_leaves_nothing_behind(gan_sweep, prepared, case):
     assert {str(path.relative_to(here)) for path in set(here.rglob("*")) - before} == set()
 
 
+def test_an_instruction_set_that_there_is_not_is_refused_before_a_sweep_starts(gan_sweep, monkeypatch):
+    monkeypatch.setenv("GAN_SWEEP_ISA", "avx3")
+    answer = gan_sweep("run", *settings(*TINY))
+    assert answer.code == 2
+    assert answer.err == "gan-sweep: unknown GAN_SWEEP_ISA 'avx3'; did you mean 'avx2'?\n"
+    assert not list(Path().iterdir())
+
+
 @pytest.mark.parametrize("name", ["unknown key: spec key", "bad file: spec with a tag", "bad data: truncated gzip"])
 def test_a_real_process_answers_in_the_same_way(tmp_path, prepared, name):
     case = CASES[name]
