@@ -198,8 +198,7 @@ def measure(plan: Plan) -> None:
     print(f"\n{time.monotonic() - begun:.0f} s in all")
 
 
-def parsed(arguments: list[str] | None) -> Plan:
-    """The plan of a command line; ends the program with one line where it makes no sense."""
+def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.lanes", description="Lane-steps a second of a whole machine."
     )
@@ -213,6 +212,12 @@ def parsed(arguments: list[str] | None) -> Plan:
     parser.add_argument("--processes", type=int, help="of the CPU (default: a core each), or that share a GPU (16)")
     parser.add_argument("--json", type=Path, help="a file for all figures, written after every model")
     add_isa_option(parser)
+    return parser
+
+
+def parsed(arguments: list[str] | None) -> Plan:
+    """The plan of a command line; ends the program with one line where it makes no sense."""
+    parser = options()
     given = parser.parse_args(arguments)
     try:
         set_isa(given.isa)
@@ -226,6 +231,8 @@ def parsed(arguments: list[str] | None) -> Plan:
         parser.error(f"--seconds must be above 0 and --repeats at least 1, got {given.seconds:g} and {given.repeats}")
     if given.processes is not None and given.processes < 1:
         parser.error(f"--processes must be at least 1, got {given.processes}")
+    if given.json is not None and not given.json.absolute().parent.is_dir():
+        parser.error(f"--json is in a folder that does not exist: {given.json}")
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda needs a GPU that torch can use, and there is none; use --device cpu")
     if given.device == "cuda" and given.precision != "float32":

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from benchmarks import products
+from benchmarks.contestants import Model, config_of, dataset_of
 from benchmarks.lanes import parsed
 from benchmarks.machine import LIBRARY_SETTINGS, ROOT, cores, library_settings, machine, processor, set_isa
 from gan_core.input_error import InputError
@@ -80,6 +81,33 @@ def test_lanes_takes_an_execution_for_ours_alone():
     plan = parsed(["--execution", "replayed", "--models", "gaussian"])
     assert (plan.setting.execution, plan.setting.precision, plan.models) == ("replayed", "float32", ("gaussian",))
     assert list(plan.contestants) == ["stock", "strong", "ours"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--models", "mlp63"], "did you mean 'mlp64'?"),
+        (["--processes", "0"], "--processes must be at least 1, got 0"),
+        (["--json", "nowhere/lanes.json"], "a folder that does not exist: nowhere/lanes.json"),
+        (["--repeats", "0"], "--repeats at least 1, got 0.4 and 0"),
+    ],
+)
+def test_what_lanes_cannot_do_is_refused(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        parsed(arguments)
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_lanes_are_fewer_where_a_step_takes_long_and_one_where_they_are_called_alone():
+    dataset = dataset_of(config_of("mlp64"), None)
+    lanes = {flops: Model("mlp64", dataset, flops).lanes for flops in (10**6, 10**8, 10**9)}
+    assert lanes == {10**6: (32, 32), 10**8: (8, 8), 10**9: (4, 2)}
+    alone = Model("dcgan16", dataset, 10**9)
+    assert alone.lanes == (1, 1)
+    plan = parsed(["--processes", "2"])
+    assert list(plan.turns(alone)) == ["peak", "stock", "strong"]
+    assert list(plan.turns(Model("mlp64", dataset, 10**8))) == ["peak", "stock", "strong", "ours"]
 
 
 @pytest.mark.parametrize("layout", products.LAYOUTS)
