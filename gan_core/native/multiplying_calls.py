@@ -49,3 +49,8 @@ def geometry_of(
     if not geometry.whole or geometry.multiply_adds > LARGEST_CONVOLUTION:
         raise NotInC(f"{name} of {channels} x {height} x {width} to {' x '.join(map(str, small[2:]))}")
     return (ROUNDED[name] if rounded else name), geometry
+
+
+def convolution_text(name: str, sizes: str, pointers: Sequence[str]) -> str:
+    """The call in C of a function by its name. sizes: a `Map`; pointers: to what is given, and to what is made."""
+    return f"{{\nstatic const Map map = {sizes};\n{name}(&map, {', '.join(pointers)}, packed);\n}}"

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_map_only
 from gan_core.native.assembly import NativeSource, assembled
 from gan_core.native.compiler import PRODUCT, target
 from gan_core.native.formulas import ALLOCATIONS, COPIES, FORMULAS, PARTS, REDUCTIONS, SOFTMAX, ZEROS, NotInC
-from gan_core.native.multiplying_calls import CONVOLUTIONS, geometry_of, product_of
+from gan_core.native.multiplying_calls import CONVOLUTIONS, convolution_text, geometry_of, product_of
 from gan_core.native.products import packed_numbers
 from gan_core.native.text import Loop, Operation, Place, Reduction, in_order, loop_text, number
 from gan_core.trace import form_of, is_view, owners
@@ -29,8 +29,8 @@ aten = torch.ops.aten
 
 
 def native_source(graph: fx.Graph, name: str, *, rounded: bool = False) -> NativeSource:
-    """The C of a graph that was traced on one lane, by this name. rounded: in bfloat16, where large. Raises NotInC
-    where a call is not known in C, and NoCompiler where the processor is not.
+    """The C of a graph that was traced on one lane, by this name. rounded: in bfloat16, where large. Raises NotInC, and
+    NoCompiler where no kernels are written for the processor.
     """
     return _Writer(graph, rounded).source(name)
 
@@ -313,17 +313,15 @@ class _Writer:
         """One of three maps, of which two are given and the third is made."""
         values = self._in_memory(node)
         forms = [self._forms[value] for value in (*values, node)]
-        shapes = [tuple(form.shape) for form in forms]
-        name, geometry = geometry_of(node.target, shapes, node.args[2:], self._isa, rounded=self._rounded)
+        name, geometry = geometry_of(
+            node.target, [tuple(form.shape) for form in forms], node.args[2:], self._isa, rounded=self._rounded
+        )
         if not all(map(in_order, forms)):
             raise NotInC(f"{name} of what is not laid out in order")
         self._packed = max(self._packed, geometry.memory_numbers(self._isa))
 
-        def text(*pointers: str) -> str:
-            map_of = f"static const Map map = {geometry.text(self._isa)};"
-            return f"{{\n{map_of}\n{name}(&map, {', '.join(pointers)}, packed);\n}}"
-
-        self._call(node, values, text)
+        sizes = geometry.text(self._isa)
+        self._call(node, values, lambda *pointers: convolution_text(name, sizes, pointers))
 
     def _in_memory(self, node: fx.Node) -> list[fx.Node]:
         """The values that a function in C is given, all of them written; what it makes is laid out in order."""
