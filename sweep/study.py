@@ -58,6 +58,7 @@ class LaneStudy:
         self._cohort_of: dict[int, int] = {}  # run -> the latest cohort that it is in
         self._configs: dict[int, GanConfig] = {}  # run -> what is in force now
         self._images: dict[int, int] = {}  # run -> images seen, between rungs
+        self._phases: dict[int, str] = {}  # cohort -> what its process does, where it trains nothing
         self._failures: dict[int, str] = {}  # cohort -> what its process last raised
         self._deaths: dict[int, int] = {}  # cohort -> how often its process died
         self._handed_out: set[int] = set()
@@ -146,6 +147,7 @@ class LaneStudy:
 
         All lanes are recorded as having reached the rung before the first is judged, so their order decides nothing.
         """
+        self._phases.pop(cohort, None)
         recorded = [run for run in trials if len(self._standings.rows[run]) > rung]
         if recorded:  # an owner was killed while, or after, it wrote
             return self._judge_again(cohort, rung, trials, reports)
@@ -219,9 +221,16 @@ class LaneStudy:
         the budget is spent and `budget.when_spent` is `cut`. Confirmations are outside the budget.
         """
         self._images.update(dict.fromkeys(trials, images))
+        self._phases.pop(self._cohort_of[trials[0]], None)
         if self.spec.budget.when_spent != "cut" or trial_and_replicate(trials[0])[1]:
             return True
         return self._spent() is None
+
+    def note_phase(self, cohort: int, phase: str) -> None:
+        """Told what a cohort's process does that is no training, in words, until it tells of images or asks for
+        verdicts: for those who watch, never recorded.
+        """
+        self._phases[cohort] = phase
 
     def _spent(self) -> str | None:
         self._standings.note_time(self._elapsed())
@@ -237,9 +246,10 @@ class LaneStudy:
 
     def snapshot(self) -> Snapshot:
         """Where the sweep stands now."""
-        running = sum(len(self._unfinished(number)) for number in self._handed_out)
-        found = self._standings.snapshot(self._elapsed(), self._images_between(), running)
-        return replace(found, notes=tuple(self._trackers.notes))
+        unfinished = {number: len(self._unfinished(number)) for number in sorted(self._handed_out)}
+        found = self._standings.snapshot(self._elapsed(), self._images_between(), sum(unfinished.values()))
+        phases = dict.fromkeys(self._phases[n] for n, count in unfinished.items() if count and n in self._phases)
+        return replace(found, notes=tuple(self._trackers.notes), phase=", ".join(phases))
 
     @property
     def finished(self) -> bool:
