@@ -109,9 +109,7 @@ def load_classifier(dataset: Dataset) -> ClassifierExtractor:
             f"features 'classifier' need images of at least {SMALLEST_PIXELS}x{SMALLEST_PIXELS} pixels, and those of "
             f"data set {dataset.name!r} are {list(dataset.sample_shape)}; choose 'pca'"
         )
-    digest = hashlib.sha256(f"{RECIPE}:{dataset.digest}".encode()).hexdigest()[:12]
-    name = f"classifier{FEATURES}-{digest}"
-    path = writable_cache_folder() / f"{name}.safetensors"
+    name, path = _name(dataset), _path(dataset)
     with FileLock(str(path) + ".lock"):
         classifier = _read(path, dataset)
         if classifier is None:
@@ -128,6 +126,19 @@ def _digest(classifier: Classifier) -> str:
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
+
+
+def awaits_training(dataset: Dataset) -> bool:
+    """Whether `load_classifier` would train one now, which takes seconds; False where there are no labels."""
+    return dataset.train_labels is not None and not _path(dataset).exists()
+
+
+def _name(dataset: Dataset) -> str:
+    return f"classifier{FEATURES}-{hashlib.sha256(f'{RECIPE}:{dataset.digest}'.encode()).hexdigest()[:12]}"
+
+
+def _path(dataset: Dataset) -> Path:
+    return writable_cache_folder() / f"{_name(dataset)}.safetensors"
 
 
 def _read(path: Path, dataset: Dataset) -> Classifier | None:

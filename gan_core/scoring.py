@@ -13,6 +13,7 @@ import torch
 
 from gan_core.arithmetic import Arithmetic
 from gan_core.checkpoint import load_tensors, save_tensors
+from gan_core.classifier import awaits_training
 from gan_core.combinations import check_objective
 from gan_core.conditions import Conditions
 from gan_core.config import GanConfig, StructureConfig
@@ -285,15 +286,21 @@ def load_data(conditions: Conditions, *, download: bool = False) -> Dataset:
 class Workshop:
     """What a process needs to train any configuration of a sweep: its samples and its scorer, loaded once.
 
-    device: `cpu`, `cuda`, or `auto` for a GPU where torch sees one. Raises InputError as `load_dataset`,
-    `build_scorer` and `check_processor` do.
+    device: `cpu`, `cuda`, or `auto` for a GPU where torch sees one. on_phase is told, in words, what is done next that
+    may take seconds and is no training of lanes. Raises InputError as `load_dataset`, `build_scorer` and
+    `check_processor` do.
     """
 
-    def __init__(self, conditions: Conditions, device: str = "auto") -> None:
-        self.conditions = conditions
+    def __init__(
+        self, conditions: Conditions, device: str = "auto", on_phase: Callable[[str], object] = lambda phase: None
+    ) -> None:
+        self.conditions, self._on_phase = conditions, on_phase
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         check_processor(conditions.precision, self.device)
+        on_phase(f"loading {conditions.dataset}")
         self.dataset = load_data(conditions)
+        waits = awaits_training(self.dataset)
+        on_phase(f"{'training the classifier' if waits else 'loading the reference'} of {conditions.dataset}")
         with lane_arithmetic():  # the reference's own numbers must not depend on who asks for them
             self.scorer = build_scorer(self.dataset, conditions.scoring)
         self._workplaces: dict[StructureConfig, Workplace] = {}
@@ -323,6 +330,8 @@ class Workshop:
 
     def _workplace(self, structure: StructureConfig) -> Workplace:
         """Where all arrays of a structure are trained: traced once, and on the CPU measured once."""
+        compiles = self.conditions.execution == "compiled" and self.device != "cuda"
+        self._on_phase(f"{'compiling' if compiles else 'preparing'} the steps of {structure.architecture}")
         lanes = self.conditions.lanes_per_call
         automatic = WHOLE_ARRAY if self.device == "cuda" else None
         pace = Pace(automatic if lanes == "auto" else lanes, largest_call(structure))

@@ -209,6 +209,8 @@ class CohortRun:
     def _note(self, trials: list[int], images: int) -> None:
         if not self.judge.note_images(trials, images):
             raise _Spent
+        if images >= self.ladder.rungs_images[self.rung]:
+            self.judge.note_phase(self.cohort.number, "scoring samples")
 
     def _load(self, group: _Group) -> TrainableArray:
         array = self._build([self._configs[trial] for trial in group.trials], self.cohort.averages_images)

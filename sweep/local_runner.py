@@ -22,6 +22,9 @@ class _WatchedStudy:
         self._study, self._watch = study, watch
         self.judge, self.cut = study.judge, study.cut
 
+    def note_phase(self, cohort: int, phase: str) -> None:
+        self._watch.now(phase)
+
     def note_images(self, trials: list[int], images: int) -> bool:
         goes_on = self._study.note_images(trials, images)
         if self._watch.due():
@@ -50,7 +53,7 @@ def run_local(
         with lane_arithmetic():
             if build is None:
                 device = "cpu" if wanted == 0 else "auto"
-                build = Workshop(spec.conditions(), device).build
+                build = Workshop(spec.conditions(), device, watch.now).build
             limits: dict[StructureConfig, int] = {}
             judge = _WatchedStudy(study, watch)
             while (cohort := study.open_cohort(size)) is not None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LIVE_SECONDS, PLAIN_SECONDS = 0.5, 5.0  # between two updates
 RATE_WINDOW_SECONDS = 20.0
+SLOWEST_IMAGES_PER_SECOND = 1.0  # below it nothing moves, for those who watch
+TRAINING = "training"  # what is said where nothing moves and nobody said why: one block of steps takes long
 LONGEST_LINE = 120  # characters of a plain line; what matters least is left out
 PANEL_BAR = 50  # characters: with its label, less than a terminal of 80 columns has
 
@@ -27,7 +29,8 @@ class Snapshot:
 
     device_seconds: all lanes' shares of training and scoring, together; budget_used: of the limits that a person set,
     in words, or nothing; confirmations: that are asked for, confirmed: of these that have ended; notes: what went wrong
-    beside the trials, each a line that stays.
+    beside the trials, each a line that stays; phase: what those that train do beside training ("compiling ..."), or
+    nothing.
     """
 
     trials: int
@@ -44,13 +47,15 @@ class Snapshot:
     confirmations: int = 0
     confirmed: int = 0
     notes: tuple[str, ...] = ()
+    phase: str = ""
 
 
 class Watch:
     """Shows snapshots of a sweep. Use as a context; `show` is cheap to call often where `due` says so.
 
     In a terminal that can move its cursor, a panel that fits 80 columns; in a file, a pipe or a notebook, a line of at
-    most LONGEST_LINE characters every PLAIN_SECONDS, without rich.
+    most LONGEST_LINE characters every PLAIN_SECONDS, without rich. While no images are shown to discriminators, it
+    says what is waited for, in place of a speed of 0: at once where that is new.
     """
 
     def __init__(self, ladder: Ladder, objective: str, searched: list[str], stream: TextIO | None = None) -> None:
@@ -61,6 +66,9 @@ class Watch:
         self._started = self._shown = time.monotonic()
         self._points: deque[tuple[float, int]] = deque()
         self._view: Any = None
+        self._latest: Snapshot | None = None
+        self._phase = ""  # of this process, until something is trained
+        self._phases_said: set[str] = set()
         self._noted = 0
         self._ended = False
 
@@ -70,7 +78,8 @@ class Watch:
             from rich.console import Console
             from rich.live import Live
 
-            self._view = Live(console=Console(file=self.stream), refresh_per_second=4, transient=True)
+            console = Console(file=self.stream)
+            self._view = Live(console=console, get_renderable=self._picture, refresh_per_second=4, transient=True)
             self._view.__enter__()
         return self
 
@@ -91,6 +100,16 @@ class Watch:
         else:
             print(text, file=self.stream, flush=True)
 
+    def now(self, phase: str) -> None:
+        """Says what is done from now on, in words that begin with "starting", "loading" or the like, until images are
+        shown to discriminators.
+        """
+        self._phase = phase
+        if self._view is None and phase not in self._phases_said and not self.is_training():
+            self._phases_said.add(phase)
+            self._shown = time.monotonic()
+            self.say(f"[{_duration(self._shown - self._started)}] {phase}")
+
     def show(self, snapshot: Snapshot) -> None:
         """Takes in where the sweep stands, and shows it when an update is due."""
         now = time.monotonic()
@@ -100,19 +119,35 @@ class Watch:
         for note in snapshot.notes[self._noted :]:
             self.say(f"gan-sweep: warning: {note}")
         self._noted = max(self._noted, len(snapshot.notes))
-        finished = snapshot.done == snapshot.trials and snapshot.confirmed == snapshot.confirmations
-        if self._ended or not (self.due() or finished):
+        finished = self._is_finished(snapshot)
+        self._phase = "" if self.is_training() else self._phase
+        news = {self._doing(snapshot)} - self._phases_said - {TRAINING, ""}
+        if self._ended or not (self.due() or finished or news):
             return
-        self._shown, self._ended = now, finished
-        if self._view is not None:
-            self._view.update(self._panel(snapshot))
-        else:
+        self._shown, self._ended, self._latest = now, finished, snapshot
+        self._phases_said |= news
+        if self._view is None:
             self.say(self._line(snapshot))
 
     def images_per_second(self) -> float:
-        """Over the last RATE_WINDOW_SECONDS, all lanes together."""
+        """Over the last RATE_WINDOW_SECONDS, all lanes together; 0 before anything was shown."""
+        if not self._points:
+            return 0.0
         (start, before), (end, after) = self._points[0], self._points[-1]
         return (after - before) / (end - start) if end > start else 0.0
+
+    def is_training(self) -> bool:
+        """Whether there is a speed to speak of."""
+        return self.images_per_second() >= SLOWEST_IMAGES_PER_SECOND
+
+    def _doing(self, snapshot: Snapshot) -> str:
+        """What is waited for where nothing moves; nothing where something does, or all is done."""
+        if self.is_training() or self._is_finished(snapshot):
+            return ""
+        return snapshot.phase or self._phase or TRAINING
+
+    def _is_finished(self, snapshot: Snapshot) -> bool:
+        return snapshot.done == snapshot.trials and snapshot.confirmed == snapshot.confirmations
 
     def seconds_left(self, snapshot: Snapshot) -> float:
         """A guess, NaN until there is a rate, and when nothing is left. A trial that is training is taken to be half
@@ -138,13 +173,14 @@ class Watch:
         facts = {
             "trials": f"{snapshot.done}/{snapshot.trials} done, {snapshot.running} running",
             f"best {self.objective}": best,
+            "now": self._doing(snapshot),
             "confirmed": f"{snapshot.confirmed}/{snapshot.confirmations}" if snapshot.confirmations else "",
             "budget used": snapshot.budget_used,
             "time left": f"about {_duration(left)}" if math.isfinite(left) else "",
             "spent": _device_hours(snapshot.device_seconds) if snapshot.device_seconds else "",
             "defaults": f"{snapshot.baseline_score:.4g}" if math.isfinite(snapshot.baseline_score) else "",
             "ended early": ", ".join(f"{count} {end.replace('_', ' ')}" for end, count in counts.items() if count),
-            "speed": f"{self.images_per_second():,.0f} images/s",
+            "speed": f"{self.images_per_second():,.0f} images/s" if self.is_training() else "",
         }
         return {name: fact for name, fact in facts.items() if fact}
 
@@ -155,6 +191,14 @@ class Watch:
             if number < 2 or len(line) + len(part) <= LONGEST_LINE:
                 line += part
         return line
+
+    def _picture(self) -> "RenderableType":
+        """What a terminal shows at any time."""
+        from rich.text import Text
+
+        if self._latest is not None:
+            return self._panel(self._latest)
+        return Text(f"{_duration(time.monotonic() - self._started)}  {self._phase}")
 
     def _panel(self, snapshot: Snapshot) -> "RenderableType":
         from rich.progress_bar import ProgressBar

@@ -49,6 +49,7 @@ def run_ray(
     raises of InputError and ResultsError; ResultsError when the study's process died or files cannot be written.
     KeyboardInterrupt leaves all that was reported on disk. So does the death of Ray's head, which ends this process.
     """
+    watch.now("starting Ray" if address is None else f"connecting to Ray at {address}")
     if address is None:
         _start_compiling(spec)
     threading.Thread(target=_load_packages).start()
@@ -108,6 +109,7 @@ def _tune(
 ) -> None:
     ray = importlib.import_module("ray")
     count, each = slots(spec, ray.cluster_resources())
+    watch.now("starting the processes that train")
     study = start_study(spec, folder)
     with uncollected():
         tune = importlib.import_module("ray.tune")

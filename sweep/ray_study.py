@@ -100,6 +100,10 @@ class RemoteStudy:
         before, self._answer = self._answer, self._study.note_images.remote(trials, images)
         return before is None or bool(self._get(before))
 
+    def note_phase(self, cohort: int, phase: str) -> None:
+        """Told without waiting for an answer."""
+        self._study.note_phase.remote(cohort, phase)
+
 
 def plain_ending(error: BaseException, folder: RunFolder) -> InputError | ResultsError | None:
     """What a person is told of what ended a sweep, or None for our own mistakes: the first that is known among an

@@ -88,8 +88,13 @@ def trainable_class() -> Any:
                 from gan_core.scoring import Workshop
 
                 wants_gpu = bool(ray.get_gpu_ids())
-                self._build = Workshop(self._spec.conditions(), "cuda" if wants_gpu else "cpu").build
+                device = "cuda" if wants_gpu else "cpu"
+                self._build = Workshop(self._spec.conditions(), device, self._note_phase).build
             spec, folder = self._spec, self._folder
             return CohortRun(cohort, spec.ladder, spec.objective, self._build, self._study, folder, self._limits)
+
+        def _note_phase(self, phase: str) -> None:
+            if self._number is not None:
+                self._study.note_phase(self._number, phase)
 
     return CohortTrainable

@@ -48,8 +48,18 @@ def run_sweep(
     _refuse_foreign_folder(folder)
     _refuse_other_spec(spec, folder, extend)
     require_installed(spec.tracking)
-    check_files(spec.space.base.structure, spec.conditions(), download)
-    folder.create()
+    with Watch(spec.ladder, spec.objective, spec.space.searched) as watch:
+        if parse_dataset_name(spec.conditions().dataset).kind in FILE_KINDS:
+            watch.now(f"reading {spec.conditions().dataset}")
+        check_files(spec.space.base.structure, spec.conditions(), download)
+        folder.create()
+        return _run_in(folder, spec, local, address, extend, watch)
+
+
+def _run_in(
+    folder: RunFolder, spec: SweepSpec, local: bool, address: str | None, extend: bool, watch: Watch
+) -> "ResultsTable":
+    """With the folder this process's own."""
     with plain_endings(folder):
         with exclusive(folder.driver_lock):
             _refuse_other_spec(spec, folder, extend)
@@ -59,7 +69,7 @@ def run_sweep(
                 if folder.spec.exists():
                     print(f"going on with {folder.path}")
                 write_atomically(folder.spec, spec.to_yaml())
-                _run(spec, folder, local, address)
+                _run(spec, folder, local, address, watch)
         from results.table import ResultsTable  # pandas loads while Ray starts
 
         table = ResultsTable.load(folder.path)
@@ -75,19 +85,19 @@ def is_finished(spec: SweepSpec, folder: RunFolder) -> bool:
     return folder.rows.exists() and Standings.load(spec, folder).finished
 
 
-def _run(spec: SweepSpec, folder: RunFolder, local: bool, address: str | None) -> None:
+def _run(spec: SweepSpec, folder: RunFolder, local: bool, address: str | None, watch: Watch) -> None:
     here = RunFolder(folder.path.resolve())  # other processes may stand in other folders
     root = os.path.abspath(os.path.expanduser(spec.data_root)) if spec.data_root else None
     placed = replace(spec, data_root=root)
-    with Watch(spec.ladder, spec.objective, spec.space.searched) as watch:
-        if local:
-            from sweep.local_runner import run_local
+    if local:
+        watch.now("loading PyTorch")
+        from sweep.local_runner import run_local
 
-            run_local(placed, here, watch)
-        else:
-            from sweep.ray_runner import run_ray
+        run_local(placed, here, watch)
+    else:
+        from sweep.ray_runner import run_ray
 
-            run_ray(placed, here, watch, address)
+        run_ray(placed, here, watch, address)
 
 
 def _refuse_foreign_folder(folder: RunFolder) -> None:

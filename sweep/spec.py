@@ -68,7 +68,7 @@ class SweepSpec:
     name: str = DEFAULT_SPACE
     space: SearchSpace = field(default_factory=lambda: SearchSpace.load(DEFAULT_SPACE))
     trials: int = 32
-    ladder: Ladder = Ladder((16_000, 64_000, 192_000), 1 / 3)
+    ladder: Ladder = Ladder((16_000, 64_000, 192_000), 1 / 2)
     lanes_per_cohort: int | str = "auto"
     lanes_per_call: int | Literal["auto"] = "auto"
     precision: Precision = "float32"

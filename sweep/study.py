@@ -21,6 +21,7 @@ from gan_core.reports import LaneReport
 from gan_core.version import code_version
 from results.rows import Outcome, ResultRow
 from results.store import OLD_OWNER_SECONDS, JsonLines, RunFolder, exclusive
+from sweep.between_rungs import BetweenRungs
 from sweep.cohort import LONGEST_REASON, Cohort
 from sweep.confirmation import trial_and_replicate
 from sweep.kept_files import KeptFiles
@@ -57,7 +58,7 @@ class LaneStudy:
         self._cohorts: dict[int, Cohort] = {}
         self._cohort_of: dict[int, int] = {}  # run -> the latest cohort that it is in
         self._configs: dict[int, GanConfig] = {}  # run -> what is in force now
-        self._images: dict[int, int] = {}  # run -> images seen, between rungs
+        self._between = BetweenRungs(self._standings.rows)
         self._failures: dict[int, str] = {}  # cohort -> what its process last raised
         self._deaths: dict[int, int] = {}  # cohort -> how often its process died
         self._handed_out: set[int] = set()
@@ -146,6 +147,7 @@ class LaneStudy:
 
         All lanes are recorded as having reached the rung before the first is judged, so their order decides nothing.
         """
+        self._between.end_phase(cohort)
         recorded = [run for run in trials if len(self._standings.rows[run]) > rung]
         if recorded:  # an owner was killed while, or after, it wrote
             return self._judge_again(cohort, rung, trials, reports)
@@ -209,7 +211,7 @@ class LaneStudy:
         for run in self._unfinished(cohort):
             earlier = self._standings.rows[run]
             best = earlier[-1].best_score if earlier else math.nan
-            images = max(earlier[-1].images_seen if earlier else 0, self._images.get(run, 0))
+            images = max(earlier[-1].images_seen if earlier else 0, self._between.images(run))
             values = {"rung": len(earlier), "images_seen": images, "best_score": best}
             rows.append(self._plain_row(cohort, run, **values, outcome=outcome, reason=reason))
         self._record(rows)
@@ -218,28 +220,27 @@ class LaneStudy:
         """Told between rungs how far runs are: for those who watch, never recorded. Whether they may go on: not where
         the budget is spent and `budget.when_spent` is `cut`. Confirmations are outside the budget.
         """
-        self._images.update(dict.fromkeys(trials, images))
+        self._between.note_images(self._cohort_of[trials[0]], trials, images)
         if self.spec.budget.when_spent != "cut" or trial_and_replicate(trials[0])[1]:
             return True
         return self._spent() is None
 
+    def note_phase(self, cohort: int, phase: str) -> None:
+        """Told in words what a cohort's process does that is no training, until it tells of images or is judged."""
+        self._between.note_phase(cohort, phase)
+
     def _spent(self) -> str | None:
         self._standings.note_time(self._elapsed())
-        return self.spec.budget.spent(self._standings.cost(self._elapsed(), self._images_between()))
+        return self.spec.budget.spent(self._standings.cost(self._elapsed(), self._between.new_images()))
 
     def _elapsed(self) -> float:
         return self._before_seconds + time.monotonic() - self._began
 
-    def _images_between(self) -> int:
-        """Images shown since the last row of each run."""
-        rows = self._standings.rows
-        return sum(max(0, seen - (rows[run][-1].images_seen if rows[run] else 0)) for run, seen in self._images.items())
-
     def snapshot(self) -> Snapshot:
         """Where the sweep stands now."""
-        running = sum(len(self._unfinished(number)) for number in self._handed_out)
-        found = self._standings.snapshot(self._elapsed(), self._images_between(), running)
-        return replace(found, notes=tuple(self._trackers.notes))
+        running = {number: count for number in sorted(self._handed_out) if (count := len(self._unfinished(number)))}
+        found = self._standings.snapshot(self._elapsed(), self._between.new_images(), sum(running.values()))
+        return replace(found, notes=tuple(self._trackers.notes), phase=self._between.phases(running))
 
     @property
     def finished(self) -> bool:

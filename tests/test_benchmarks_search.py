@@ -1,5 +1,8 @@
 """The benchmarks of the search, as far as they need neither Ray nor MNIST."""
 
+import os
+import sys
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,12 +10,14 @@ import pytest
 import torch
 from curve_array import run_folder
 
+from benchmarks.first_impression import COLUMNS, Watched, cells, impression, line, watch_command
 from benchmarks.formulas import SPACE, FormulaArray
 from benchmarks.judge import FEATURES, Judge, accuracy, judged_distance, trained_judge
 from benchmarks.kills import differences
 from benchmarks.search_case import search_spec
 from gan_core.config import GanConfig
 from results.store import JsonLines
+from results.table import ResultsTable
 from sweep.cohort import CohortRun
 from sweep.spec import SweepSpec
 from sweep.study import LaneStudy
@@ -72,3 +77,33 @@ def test_both_sides_of_the_search_read_one_sweep():
     ]
     assert (spec.seed, spec.budget.hours, spec.budget.when_spent) == (3, 0.05, "cut")
     assert isinstance(spec.space.configuration(spec.known_points[0], seed=1), GanConfig)
+
+
+def test_a_first_impression_is_good_where_the_winner_draws_every_class_and_breaks_no_limit(digits_run):
+    found = impression(digits_run)
+    table = ResultsTable.load(digits_run)
+    best: Any = table.best()
+    assert (found.best_trial, found.trials, found.images) == (best["trial"], 4, table.trials["images_seen"].sum())
+    assert found.scores["fid"] == best["fidelity.fid"]
+    assert found.scores["violation"] > 0  # a few hundred images teach nobody all classes
+    assert (found.good, found.within_limits) == (False, 0)
+    whole = {**found.scores, "violation": 0.0, "classes_covered": 10.0}
+    assert replace(found, scores=whole).good
+    assert not replace(found, scores={**whole, "classes_covered": 9.0}).good
+    assert not replace(found, scores={**whole, "violation": 0.01}).good
+    cells_of = cells(3, replace(found, scores=whole), Watched(12.34, 0.5, 23.4, ""))
+    assert len(cells_of) == len(COLUMNS)
+    assert line(cells_of).startswith(f"| 3 | {best['trial']} | ")
+    assert line(cells_of).endswith(
+        f"| 0 of 4 | {found.completed} | {found.images / 1e6:.2f} M | 0.5 s | 12.3 s | 23 s |"
+    )
+
+
+def test_a_watched_command_tells_when_its_first_line_came_and_what_it_cost():
+    busy = "import time\nprint('first', flush=True)\nwhile time.process_time() < 0.6: pass\nprint('last')"
+    took = watch_command([sys.executable, "-c", busy], os.environ)
+    assert took.said == "first\nlast\n"
+    assert 0 < took.first_line_seconds < took.seconds
+    assert 0.0 < took.cpu_seconds <= took.seconds
+    with pytest.raises(RuntimeError, match=r"failed:\nno luck"):
+        watch_command([sys.executable, "-c", "print('no luck'); raise SystemExit(3)"], os.environ)

@@ -158,7 +158,8 @@ def test_a_dry_run_prints_spec_space_and_cost_and_writes_nothing(gan_sweep):
     spec = SweepSpec.from_mapping({}, ["trials=8", "ladder.rungs_images=[100, 300]"])
     assert shown == spec.plain()
     assert "lane.generator_lr" in answer.out
-    assert "5e-05 .. 0.005 log" in answer.out
+    assert "0.0002 .. 0.01 log" in answer.out
+    assert "0.2 .. 2 log x lane.generator_lr" in answer.out
     assert "8 trials in 8 cohorts of up to 1 lane, 1 at a time" in answer.out
     assert f"about {spec.ladder.expected_images(8):,} images" in answer.out
     assert "2,400 without pruning" in answer.out

@@ -318,6 +318,20 @@ def test_between_rungs_the_study_hears_how_far_each_trial_is(tmp_path):
     assert {images for _, images in heard} == {64, 128}
 
 
+def test_before_samples_are_scored_the_study_hears_of_it(tmp_path):
+    heard: list[tuple[int, int | str]] = []
+    several = curve_spec(trials=2, ladder=LADDER)
+    spec = replace(several, space=several.space.fix({"structure.generator_width": 16}))  # one array
+    folder = run_folder(spec, tmp_path)
+    with opened(spec, folder) as study, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "note_images", lambda trials, images: heard.append((0, images)) is None)
+        patch.setattr(study, "note_phase", lambda cohort, phase: heard.append((cohort, phase)))
+        cohort = study.open_cohort(2)
+        assert cohort is not None
+        CohortRun(cohort, spec.ladder, study.objective, build, study, folder).advance()
+    assert heard == [(0, 64), (0, 128), (0, "scoring samples")]
+
+
 def test_a_run_whose_process_died_trains_at_most_one_rung_again(tmp_path):
     trained: list[int] = []
 

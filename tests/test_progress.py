@@ -111,13 +111,16 @@ def test_the_panel_says_what_is_spent_and_what_is_left(clock):
 def test_what_is_not_known_is_not_said(clock):
     shown = watch(io.StringIO())
     shown.show(START)
-    assert shown._line(START) == "[0:00] trials 0/8 done, 4 running; best fidelity none yet; speed 0 images/s"
+    assert shown._line(START) == "[0:00] trials 0/8 done, 4 running; best fidelity none yet; now training"
+    shown.show(replace(START, phase="compiling the steps of mlp"))
+    assert shown._line(replace(START, done=8, running=0)) == "[0:00] trials 8/8 done, 0 running; best fidelity none yet"
 
 
 def test_a_plain_line_is_never_longer_than_its_limit_and_says_first_what_matters_most(clock):
     shown = watch(io.StringIO())
-    shown.show(FULL)
+    shown.show(replace(FULL, images=0))
     clock.seconds += 4_000
+    shown.show(FULL)
     line = shown._line(FULL)
     assert len(line) <= LONGEST_LINE
     assert line.startswith(
@@ -163,6 +166,58 @@ def test_a_terminal_gets_a_panel_and_one_that_cannot_move_its_cursor_lines(clock
         shown.show(FULL)
     assert terminal.getvalue().startswith("[0:06] trials 612/1024 done")
     assert "\x1b[" not in terminal.getvalue()
+
+
+@pytest.mark.parametrize("phase", ["", "compiling the steps of mlp"])
+def test_no_line_has_a_speed_of_0_and_each_without_a_speed_says_what_is_waited_for(clock, phase):
+    file = io.StringIO()
+    images = [0, 0, 0, 64, 64, 10_000, *[20_000] * 30, 30_000]  # waits, trains, scores for longer than the window
+    with watch(file) as shown:
+        shown.now("starting Ray")
+        for seen in images:
+            clock.seconds += 6.0
+            shown.show(replace(START, images=seen, phase=phase))
+    lines = file.getvalue().splitlines()
+    assert lines[0] == "[0:00] starting Ray"
+    assert len(lines) == 1 + len(images)
+    waiting = [line for line in lines[1:] if "speed" not in line]
+    assert len(waiting) > 20
+    assert all("; now " in line for line in waiting)
+    assert {line.partition("; now ")[2].partition(";")[0] for line in waiting} <= {"starting Ray", "training", phase}
+    assert not re.search(r"speed 0\b", file.getvalue())
+    assert not [line for line in lines if "speed" in line and "; now " in line]
+    assert len([line for line in lines if "starting Ray" in line]) == (1 if phase else 1 + images.index(64))
+
+
+def test_what_is_waited_for_is_said_at_once_each_time_once_and_not_where_something_is_trained(clock):
+    file = io.StringIO()
+    with watch(file) as shown:
+        for phase in ("starting Ray", "starting Ray", "starting the processes that train"):
+            clock.seconds += 0.1
+            shown.now(phase)
+        for phase in ("training the classifier of digits", "training the classifier of digits", ""):
+            clock.seconds += 0.1
+            shown.show(replace(START, phase=phase))
+        clock.seconds += 1
+        shown.show(replace(START, images=1_000))
+        clock.seconds += 0.1
+        shown.now("loading digits")
+        shown.show(replace(START, images=1_000, phase="scoring samples"))
+    said = [line.partition("] ")[2] for line in file.getvalue().splitlines()]
+    assert said[:2] == ["starting Ray", "starting the processes that train"]
+    assert [line.partition("; now ")[2] for line in said[2:]] == ["training the classifier of digits"]
+
+
+def test_a_terminal_shows_what_is_waited_for_before_there_is_anything_to_count(clock, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    with watch(terminal) as shown:
+        shown.now("starting Ray")
+        clock.seconds += 3
+        shown._view.refresh()
+    assert "0:03  starting Ray" in terminal.getvalue()
+    assert "trials" not in terminal.getvalue()
 
 
 def test_a_note_stays_and_is_said_once(clock):

@@ -1,8 +1,10 @@
 """Ray places cohorts and restarts them; the table is the study's, whatever happens to processes."""
 
 import gc
+import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -68,7 +70,12 @@ def test_the_local_runner_and_ray_give_the_same_table(tmp_path, monkeypatch):
     spec = tiny_spec("trials=6", "lanes_per_cohort=2", f"resources.cpus_per_cohort={len(os.sched_getaffinity(0))}")
     here, there = folder_for(spec, tmp_path / "local"), folder_for(spec, tmp_path / "ray")
     run_local(spec, here, quiet(spec))
-    run_ray(spec, there, quiet(spec))
+    said = io.StringIO()
+    run_ray(spec, there, Watch(spec.ladder, spec.objective, [], said))
+    lines = said.getvalue().splitlines()
+    assert [line.partition("] ")[2] for line in lines[:2]] == ["starting Ray", "starting the processes that train"]
+    assert "trials 6/6 done" in lines[-1]
+    assert not re.search(r"speed 0\b", said.getvalue())
     mine, theirs = (ResultsTable.load(f.path).frame.drop(columns=TIMING) for f in (here, there))
     assert mine.equals(theirs)
     assert len(mine) > 8

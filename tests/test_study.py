@@ -429,6 +429,24 @@ def test_a_snapshot_counts_trials_images_and_the_best(tmp_path):
     assert snapshot.best_config["seed"] == derived_seed(0, "trial", 2)
 
 
+def test_a_snapshot_says_what_cohorts_do_until_they_tell_of_images_or_are_judged(tmp_path):
+    spec = curve_spec(trials=4)
+    with opened(spec, run_folder(spec, tmp_path)) as study:
+        for _ in range(2):
+            study.open_cohort(2)
+        assert study.snapshot().phase == ""
+        study.note_phase(1, "loading digits")
+        study.note_phase(0, "compiling the steps of mlp")
+        assert study.snapshot().phase == "compiling the steps of mlp, loading digits"
+        study.note_phase(1, "compiling the steps of mlp")
+        assert study.snapshot().phase == "compiling the steps of mlp"
+        study.note_images([0, 1], 64)
+        study.note_phase(1, "scoring samples")
+        assert study.snapshot().phase == "scoring samples"
+        study.judge(1, 0, [2, 3], [report(3.0), report(2.0)])
+        assert study.snapshot().phase == ""
+
+
 def test_a_second_owner_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("sweep.study.OLD_OWNER_SECONDS", 0.0)
     spec = curve_spec()

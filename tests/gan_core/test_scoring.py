@@ -281,6 +281,26 @@ def test_a_workshop_reads_the_conditions(name, kind, samples):
     assert report.fidelity.data_digest == workshop.dataset.digest
 
 
+def test_a_workshop_says_what_it_does_before_it_does_it(tmp_path, monkeypatch):
+    said: list[str] = []
+    scoring = ScoringConfig(samples=50)
+    conditions = Conditions(dataset="digits", scoring=scoring)
+    Workshop(conditions, "cpu")  # the classifier is kept from here on
+    workshop = Workshop(conditions, "cpu", said.append)
+    assert said == ["loading digits", "loading the reference of digits"]
+    structure = StructureConfig(dataset="digits", generator_width=4, discriminator_width=4, latent_size=2)
+    for seed in range(2):
+        workshop.build([GanConfig(structure=structure, seed=seed)])
+    workshop.build([GanConfig(structure=replace(structure, latent_size=3))])
+    assert said[2:] == ["compiling the steps of mlp"] * 2
+    said.clear()
+    monkeypatch.setattr("gan_core.scoring.build_scorer", lambda dataset, scoring: None)
+    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path))
+    replayed = Workshop(replace(conditions, execution="replayed"), "cpu", said.append)
+    replayed.build([GanConfig(structure=structure)])
+    assert said == ["loading digits", "training the classifier of digits", "preparing the steps of mlp"]
+
+
 def test_two_conditions_that_score_differently_never_share_a_protocol():
     def protocol(image_size_pixels: int = 0, **scoring: object) -> str:
         chosen = ScoringConfig(**scoring)  # pyright: ignore[reportArgumentType]
