@@ -313,13 +313,11 @@ class _Writer:
         """One of three maps, of which two are given and the third is made."""
         values = self._in_memory(node)
         forms = [self._forms[value] for value in (*values, node)]
-        name, geometry = geometry_of(
-            node.target, [tuple(form.shape) for form in forms], node.args[2:], self._isa, rounded=self._rounded
-        )
+        shapes = [form.shape for form in forms]
+        name, geometry = geometry_of(node.target, shapes, node.args[2:], self._isa, rounded=self._rounded)
         if not all(map(in_order, forms)):
             raise NotInC(f"{name} of what is not laid out in order")
         self._packed = max(self._packed, geometry.memory_numbers(self._isa))
-
         sizes = geometry.text(self._isa)
         self._call(node, values, lambda *pointers: convolution_text(name, sizes, pointers))
 
