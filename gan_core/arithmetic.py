@@ -100,5 +100,8 @@ def processor_name() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
+    said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
+    arm = [
+        f"{name} {said[name]}" for name in ("CPU implementer", "CPU part") if name in said
+    ]  # which has no name there
+    return said.get("model name") or ", ".join(arm) or platform.processor() or platform.machine()

@@ -207,8 +207,8 @@ class LaneArray:
             self._chunks.append(Chunk(self, start, start + size))
             self._chunks[-1].prepare(step)
             start += size
-        if self.workplace.execution != wanted:  # the compiler was lost on the way: lanes are computed alike
-            self._make_chunks(step)
+        if self.workplace.execution != wanted and len({chunk.execution for chunk in self._chunks}) > 1:
+            self._make_chunks(step)  # the compiler was lost on the way, and lanes are computed alike
         self.carried_out = self._chunks[0].execution
 
     def release(self) -> None:

@@ -94,6 +94,8 @@ def test_averages_go_on_from_files_in_any_grouping_as_if_they_had_not_stopped(fe
 class Planted:
     """A scorer that gives each (lane's seed, half-life) a score of its own, and notes what it was asked for."""
 
+    in_c, features_digest = False, ""
+
     protocol, samples, data_digest = "planted", 7, "digest"
 
     def __init__(self, scores: dict[tuple[int, float], float]) -> None:

@@ -70,7 +70,11 @@ def test_a_report_holds_losses_and_what_was_watched_since_the_one_before(gaussia
         assert report.d_loss == seen["d_loss"]
         others = {name: value for name, value in seen.items() if name not in ("d_loss", "g_loss")}
         assert repr(report.health) == repr(others)  # in which NaN equals NaN
-        assert (report.images_seen, report.device, report.death) == (640, f"cpu, {array.lanes} lanes a call", None)
+        assert (report.images_seen, report.device, report.death) == (
+            640,
+            f"cpu, eager, {array.lanes} lanes a call",
+            None,
+        )
         assert report.health["discriminator_accuracy"] > 0
     assert [report.g_loss for report in reports][::2] == [seen["g_loss"] for seen in means][::2]
     assert math.isnan(reports[1].g_loss)
