@@ -6,9 +6,7 @@ a product that a matrix library makes faster, bfloat16 where a processor has AMX
 On a GPU the last two are one, a CUDA graph.
 """
 
-import warnings
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
 
@@ -16,9 +14,8 @@ import torch
 from torch import Tensor, fx
 
 from gan_core.conditions import Execution
-from gan_core.lanes import host_pairs, in_full_precision, plain_calls
+from gan_core.lanes import in_full_precision, plain_calls
 from gan_core.native.assembly import NativeSource
-from gan_core.native.compiler import NoCompiler
 from gan_core.native.formulas import NotInC
 from gan_core.native.library import LaneMemory
 from gan_core.native.source import native_source
@@ -49,11 +46,6 @@ class Workplace:
         """What programs need beside their tensors."""
         return self._pool.bytes + self.lane_memory.bytes
 
-    def compiles(self, like: Tensor) -> bool:
-        """Whether programs on like's device are compiled, where they can be."""
-        known = in_full_precision() or host_pairs()
-        return self.execution == "compiled" and like.device.type == "cpu" and known
-
     def build(self, function: Function, tensors: dict[str, Tensor], baked: Hashable) -> Program:
         """`function(tensors)` as a program. baked: all that the function's Python depends on; functions with an equal
         one, of tensors of equal names and shapes, are traced once.
@@ -81,15 +73,6 @@ class Workplace:
             for node in graph.nodes:  # a ring of references, which is found at some time: its constants go now
                 node.meta.clear()
         return self._sources[key]
-
-    @contextmanager
-    def without_compiler(self) -> Iterator[None]:
-        """Within, what needs a C compiler is left undone where there is none, and so is all that comes after."""
-        try:
-            yield
-        except NoCompiler as error:
-            warnings.warn(f"{error}; steps are replayed instead, more slowly", stacklevel=3)
-            self.execution = "replayed"
 
     def _captured(self, function: Function, tensors: dict[str, Tensor]) -> Program:
         """A CUDA graph of `function(tensors)`, autograd included: one launch, whatever it is made of."""
