@@ -25,15 +25,16 @@ def writable_cache_folder() -> Path:
     try:
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK | os.X_OK)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
     except (OSError, RuntimeError):  # the latter: this user has no home
-        writable = False
-    return folder if writable else own_temporary_folder(Path(tempfile.gettempdir()))
+        pass
+    return own_temporary_folder(Path(tempfile.gettempdir()))
 
 
 def own_temporary_folder(parent: Path) -> Path:
-    """This user's folder of ours in a folder that all users share: the same for all processes, unless another user was
-    there first.
+    """A folder of this user's in one that all users share: the same for all processes, unless another user was there
+    first.
     """
     folder = parent / f"gan-sweep-cache-{os.getuid()}"
     try:

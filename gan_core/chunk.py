@@ -18,7 +18,7 @@ from gan_core.lanes import host_pairs, in_full_precision, lane_empty
 from gan_core.native.assembly import NativeSource
 from gan_core.native.block import NativeBlock
 from gan_core.native.library import NativeProgram
-from gan_core.native.toolchain import NoCompiler, tell
+from gan_core.native.toolchain import NoCompiler, tell_replayed
 from gan_core.native.watching import NativeWatch
 from gan_core.optim import Rows
 from gan_core.programs import Program, Workplace
@@ -142,7 +142,7 @@ class Chunk:
         try:
             self._take(sources, dict(zip(names, sources, strict=True)))
         except NoCompiler as error:
-            tell(f"{error}; steps are replayed instead, more slowly")
+            tell_replayed(error)
             self._generator_adam.native = self._discriminator_adam.native = None
             return False
         return True

@@ -2,8 +2,9 @@
 
 eager: as they stand. replayed: traced, and their calls repeated in planned memory; the same bits. compiled: traced, and
 made into C, a lane after the other; other bits, the same in every array. What is not compiled is replayed: a step with
-a product that a matrix library makes faster, bfloat16 where a processor has AMX, and all where there is no C compiler.
-On a GPU the last two are one, a CUDA graph.
+a product that a matrix library makes faster, bfloat16 where a processor has AMX, and all where no C compiler works.
+auto: compiled or replayed, whichever is faster on this machine (`gan_core.fastest`). On a GPU these three are one, a
+CUDA graph.
 """
 
 from collections.abc import Callable, Hashable
@@ -30,7 +31,8 @@ WARM_UP_CALLS = 3  # before a capture: libraries allocate, kernels are built
 
 class Workplace:
     """Makes programs of functions for the chunks of arrays of one structure, which run one at a time and share traces,
-    memory, and what was found out about their pace.
+    memory, and what was found out about their pace. execution: what was asked for, and from the first step on what is
+    done.
     """
 
     def __init__(self, execution: Execution, pace: Pace) -> None:

@@ -109,8 +109,8 @@ def likely_reasons(exported: ExportedConfiguration, report: LaneReport) -> list[
     ]
     if not reasons:
         reasons = ["device, versions and protocol are the same: was the file edited?"]
-    if exported.execution == "compiled" and report.device.startswith("cpu"):
-        reasons.append("compiled steps are of a machine's processor and compiler, and without one replayed")
+    if exported.execution in ("auto", "compiled") and report.device.startswith("cpu"):
+        reasons.append("compiled steps are of a machine's processor and compiler, and replayed where that is faster")
     return reasons
 
 

@@ -188,22 +188,24 @@ def test_a_dry_run_says_what_memory_the_base_and_the_largest_structure_take(gan_
     assert re.fullmatch(r"with \d+ MB of a process itself and 460 kB of data, 1 process about \d+ MB", whole)
 
 
-def test_a_dry_run_says_where_there_is_no_compiler(gan_sweep, monkeypatch):
-    import gan_core.native.compiler as compiler
+def test_a_dry_run_says_once_where_there_is_no_compiler(gan_sweep, monkeypatch):
+    from gan_core.native import toolchain
 
     def says(*changes: str) -> list[str]:
-        answer = gan_sweep("run", "--local", "--dry-run", *settings("trials=2", *changes))
-        return [line for line in answer.out.splitlines() if "compiler" in line]
+        toolchain.told.cache_clear()
+        return gan_sweep("run", "--local", "--dry-run", *settings("trials=2", *changes)).err.splitlines()
 
     assert says() == []
-    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
-    compiler.compiler.cache_clear()
+    monkeypatch.setattr(toolchain.shutil, "which", lambda name: None)
+    toolchain._found.cache_clear()
     try:
         assert says("execution=replayed") == []
-        (line,) = says()
+        lines = {execution: says(f"execution={execution}") for execution in ("auto", "compiled")}
     finally:
-        compiler.compiler.cache_clear()
-    assert line.startswith("no C compiler is installed: steps will be replayed")
+        toolchain._found.cache_clear()
+        toolchain.told.cache_clear()
+    warning = "gan-sweep: warning: no C compiler is installed; steps are replayed instead, more slowly"
+    assert [line.partition(" (")[0] for said in lines.values() for line in said] == [warning] * 2
 
 
 def test_a_dry_run_builds_no_lane_that_would_not_fit(gan_sweep):

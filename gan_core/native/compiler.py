@@ -1,5 +1,5 @@
-"""C text -> a library, by the machine's C compiler, kept between runs. No torch: the functions that multiply serve every
-structure, and can be made before there is anything to train.
+"""C text -> a library, by the machine's C compiler, kept between runs. No torch: the functions that multiply serve
+every structure, and can be made before there is anything to train.
 """
 
 import ctypes

@@ -75,11 +75,16 @@ def working_toolchain(flags: tuple[str, ...]) -> Toolchain:
     return found
 
 
+def tell_replayed(error: NoCompiler) -> None:
+    """Tells that, and why, steps are not compiled."""
+    tell(f"{error}; steps are replayed instead, more slowly (install gcc or clang, or set $CC)")
+
+
 def tell(line: str) -> None:
     """Warns, once in a process: what is wrong with its compiler is wrong for every structure and lane."""
     if line not in told():
         told().append(line)
-        warnings.warn(line, stacklevel=2)
+        warnings.warn(line, stacklevel=3)
 
 
 @cache
@@ -112,7 +117,7 @@ def _found(flags: tuple[str, ...]) -> Toolchain | str:
 
 
 def _probe(toolchain: Toolchain, flags: tuple[str, ...]) -> None:
-    """Makes, loads and calls a program. Raises NoCompiler where the compiler is at fault, OSError where the folder is."""
+    """Makes, loads and calls a program. Raises NoCompiler where that is the compiler's fault, OSError the folder's."""
     numbers = [float(i) for i in range(1, 65)]
     library = load(toolchain.library(PROBE, flags, PROBE_SECONDS))
     try:

@@ -1,7 +1,5 @@
 """Training compiled to C: what eager training comes to, and no bit of a lane depends on its company, calls or stops."""
 
-import re
-import warnings
 from collections.abc import Callable
 
 import pytest
@@ -19,7 +17,6 @@ from tiny_arrays import (
 
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS
-from gan_core.native import compiler, library
 from gan_core.native.block import NativeBlock
 
 # Batch norm takes a bias away that stands before it: its gradient is 0 but for rounding, which Adam divides by itself.
@@ -28,12 +25,6 @@ STEPS = 7
 ACROSS = BLOCK_STEPS + 2
 Few = Callable[[str], Dataset]
 pytestmark = pytest.mark.usefixtures("arithmetic")
-
-
-def forget() -> None:
-    """What this process has loaded, and which compiler there is."""
-    for function in (library.native_function, library._multiplying, library._library, compiler.compiler):
-        function.cache_clear()
 
 
 def made(case: str, few: Few, steps: int = STEPS, lanes: slice = slice(None), dtype=torch.float32, **options):
@@ -113,52 +104,3 @@ def test_a_structure_with_one_call_that_is_not_known_in_c_is_replayed_whole(case
     array = made(case, few, 3)
     assert not any(chunk._compiled for chunk in array._chunks)
     assert_all_same(array, expected)
-
-
-def test_without_a_compiler_steps_are_replayed_and_a_warning_says_so(few: Few, monkeypatch):
-    case = "gaussian moments least_squares"
-    expected = lane_results(made(case, few, execution="replayed"))
-    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
-    forget()
-    try:
-        with pytest.warns(UserWarning, match=re.escape("no C compiler is installed; steps are replayed")) as warned:
-            array = made(case, few)
-        assert len(warned) == 1
-    finally:
-        compiler.compiler.cache_clear()
-    assert array.workplace.execution == "replayed"
-    assert_all_same(array, expected)
-
-
-def test_a_compiler_that_refuses_is_quoted(few: Few, monkeypatch):
-    monkeypatch.setattr(compiler, "FLAGS", ["--no-such-flag"])
-    forget()
-    with pytest.warns(UserWarning, match="refuses a program.*no-such-flag"):
-        made("gaussian moments least_squares", few, 1)
-
-
-def test_libraries_are_kept_between_runs_and_made_once(few: Few, monkeypatch):
-    case = "gaussian moments least_squares"
-    made(case, few, 1)
-    forget()
-    compiler.compiler()  # asks for its version
-    calls = []
-    monkeypatch.setattr(compiler.subprocess, "run", lambda command, **options: calls.append(command))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        made(case, few, 1)
-    assert calls == []
-
-
-def test_libraries_of_others_are_not_run(tmp_path, monkeypatch):
-    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path))
-    (tmp_path / "programs").mkdir()
-    (tmp_path / "programs").chmod(0o777)
-    compiler.kept_libraries.cache_clear()
-    try:
-        assert tmp_path not in compiler.kept_libraries().parents
-        (tmp_path / "programs").chmod(0o700)
-        compiler.kept_libraries.cache_clear()
-        assert compiler.kept_libraries() == tmp_path / "programs"
-    finally:
-        compiler.kept_libraries.cache_clear()
