@@ -61,7 +61,7 @@ class Watch:
         self._started = self._shown = time.monotonic()
         self._points: deque[tuple[float, int]] = deque()
         self._view: Any = None
-        self._noted = 0
+        self._noted: set[str] = set()
         self._ended = False
 
     def __enter__(self) -> Self:
@@ -97,9 +97,10 @@ class Watch:
         self._points.append((now, snapshot.images))
         while now - self._points[0][0] > RATE_WINDOW_SECONDS and len(self._points) > 2:
             self._points.popleft()
-        for note in snapshot.notes[self._noted :]:
-            self.say(f"gan-sweep: warning: {note}")
-        self._noted = max(self._noted, len(snapshot.notes))
+        for note in snapshot.notes:
+            if note not in self._noted:
+                self.say(f"gan-sweep: warning: {note}")
+        self._noted.update(snapshot.notes)
         finished = snapshot.done == snapshot.trials and snapshot.confirmed == snapshot.confirmations
         if self._ended or not (self.due() or finished):
             return

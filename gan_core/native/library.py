@@ -16,7 +16,7 @@ from gan_core.native.compiler import (
     PRODUCT_ONTO,
     SINGLE,
     WINOGRAD,
-    library_file,
+    loaded_library,
     multiplying_text,
     over_lane_header,
 )
@@ -103,4 +103,4 @@ def _multiplying(name: str, dtype: torch.dtype) -> int | None:
 @cache
 def _library(text: str, dtype: torch.dtype, *flags: str) -> ctypes.CDLL:
     """Kept for good, in the process and on disk."""
-    return ctypes.CDLL(str(library_file(TYPES[dtype] + text, *flags)))
+    return loaded_library(TYPES[dtype] + text, *flags)
