@@ -31,7 +31,8 @@ from typing import Any
 import torch
 
 from benchmarks.gpu_parts import PARTS, Check, Part, PartError, Results
-from benchmarks.machine import ROOT, commit, compiler_name, cores, processor
+from benchmarks.machine import ROOT, commit, compiler_name, cores
+from gan_core.arithmetic import processor_name
 from gan_core.input_error import InputError, nearest
 from gan_core.native.isa import this_isa
 from gan_core.version import code_version
@@ -114,7 +115,7 @@ def machine(check: Check) -> dict[str, Any]:
         "card_bytes": check.card_bytes,
         "driver": driver() if on_card else None,
         "capability": list(torch.cuda.get_device_capability()) if on_card else None,
-        "processor": processor(),
+        "processor": processor_name(),
         "cores": cores(),
         "isa": isa.name if isa else None,
         "compiler": compiler_name(),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from gan_core.native.compiler import NoCompiler, compiler
+from gan_core.arithmetic import compiler_here, processor_name
 from gan_core.native.isa import ISAS, VARIABLE, executable_isas, this_isa
 
 ROOT = Path(__file__).absolute().parent.parent
@@ -65,7 +65,7 @@ def machine(packages: Sequence[str] = ("torch",)) -> str:
     """Two lines or three: when and what was measured, on what, and what holds torch back."""
     isa = this_isa()
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    where = f"{cores()} cores, {processor()}; isa {isa.name if isa else 'unknown'}; {compiler_name()}"
+    where = f"{cores()} cores, {processor_name()}; isa {isa.name if isa else 'unknown'}; {compiler_name()}"
     lines = [
         f"{datetime.date.today()}, commit {commit()}; Python {platform.python_version()}, {versions}",
         f"{where}; load {os.getloadavg()[0]:.1f} at the start",
@@ -83,17 +83,9 @@ def _held() -> list[str]:
     return [held]
 
 
-def processor() -> str:
-    """The processor's name."""
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
-
-
 def compiler_name() -> str:
     """The C compiler and its version, or that there is none."""
-    try:
-        return compiler()[0].split("\n")[1]
-    except NoCompiler as error:
-        return str(error)
+    return compiler_here() or "no C compiler"
 
 
 def commit() -> str:

@@ -73,12 +73,13 @@ def ours(a: "Tensor", b: "Tensor", out: "Tensor") -> Repeated:
 
     import torch
 
+    from gan_core.native.compiler import target
     from gan_core.native.library import native_function
     from gan_core.native.products import packed_numbers
 
     rows, inner = a.shape
     columns = b.shape[1]
-    packed = torch.empty(packed_numbers(rows, inner, columns, rounded=False))
+    packed = torch.empty(packed_numbers(rows, inner, columns, target(), rounded=False))
     function = native_function(IN_C, torch.float32)
     pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (a, b, out, packed)]
     strides = [[ctypes.c_long(stride) for stride in tensor.stride()] for tensor in (a, b)]

@@ -12,8 +12,9 @@ from pathlib import Path
 from sys import intern
 from typing import Literal
 
-from gan_core.native.compiler import NoCompiler, compiler
+from gan_core.native.compiler import compiler
 from gan_core.native.isa import this_isa
+from gan_core.native.toolchain import NoCompiler
 from gan_core.version import code_version
 
 Carried = Literal["", "compiled", "replayed", "eager", "cuda graph"]
@@ -51,7 +52,7 @@ def arithmetic_here(execution: Carried, processor: str, *, in_c: bool) -> Arithm
         isa=isa.name if isa else "",
         compiler=compiler_here() if in_c else "",
         processor=processor,
-        code_version=_code_version(),
+        code_version=code_here(),
         versions=", ".join(f"{name} {number}" for name, number in installed_versions().items()),
     )
 
@@ -59,7 +60,7 @@ def arithmetic_here(execution: Carried, processor: str, *, in_c: bool) -> Arithm
 def compiler_here() -> str:
     """The machine's C compiler, as `compiler_name` has it; "" where there is none."""
     try:
-        return compiler_name(compiler()[0].partition("\n")[2])
+        return compiler_name(compiler().version)
     except NoCompiler:
         return ""
 
@@ -89,7 +90,8 @@ def installed_versions() -> dict[str, str]:
 
 
 @cache
-def _code_version() -> str:
+def code_here() -> str:
+    """`code_version` of this process's."""
     return code_version()
 
 

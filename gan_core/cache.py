@@ -1,9 +1,13 @@
 """The folder for what is made once on a machine and can be made again."""
 
+import atexit
 import os
+import shutil
+import stat
 import tempfile
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -18,16 +22,36 @@ def cache_folder() -> Path:
 
 def writable_cache_folder() -> Path:
     """`cache_folder`, made if need be; where it cannot be written, the user's own folder among temporary files."""
-    folder = cache_folder()
     try:
+        folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    except (OSError, RuntimeError):  # the latter: this user has no home
+        pass
+    return own_temporary_folder(Path(tempfile.gettempdir()))
+
+
+def own_temporary_folder(parent: Path) -> Path:
+    """A folder of this user's in one that all users share: the same for all processes, unless another user was there
+    first.
+    """
+    folder = parent / f"gan-sweep-cache-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and os.access(folder, os.W_OK | os.X_OK)
     except OSError:
-        writable = False
-    if not writable:
-        folder = Path(tempfile.gettempdir()) / f"gan-sweep-cache-{os.getuid()}"
-        folder.mkdir(exist_ok=True)
-    return folder
+        own = False
+    return folder if own else _new_folder(parent)
+
+
+@cache
+def _new_folder(parent: Path) -> Path:
+    """Of this process alone, which takes it along when it ends."""
+    folder = tempfile.mkdtemp(prefix="gan-sweep-cache-", dir=parent)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def keep(path: Path, write: Callable[[Path], object]) -> None:

@@ -15,10 +15,11 @@ from gan_core.arithmetic import Carried
 from gan_core.call import BATCH_NORM, Call, fill_mask
 from gan_core.config import GanConfig
 from gan_core.draws import BLOCK_STEPS, Draws, average_weight, takes_turn
-from gan_core.lanes import lane_empty
+from gan_core.lanes import host_pairs, in_full_precision, lane_empty
 from gan_core.native.assembly import NativeSource
 from gan_core.native.block import NativeBlock
 from gan_core.native.library import NativeProgram
+from gan_core.native.toolchain import NoCompiler, tell_replayed
 from gan_core.native.watching import NativeWatch
 from gan_core.optim import Rows
 from gan_core.programs import Program, Workplace
@@ -99,10 +100,11 @@ class Chunk:
         """Builds the programs of a step in which all lanes update both networks; no state changes."""
         first = self.game.structure.update_order == "generator_first"
         everybody = (True,) * self.lanes
-        if self.workplace.compiles(self.generator.flat):
+        if self.workplace.execution == "compiled" and self.generator.flat.device.type == "cpu":
             self._compiled = self._compile(step)
-        if self._compiled:
-            return
+            if self._compiled:
+                return
+            self.workplace.execution = "replayed"
         self._program("generator and fakes" if first else "fakes", step, 0, everybody if first else None)
         self._program("discriminator", step, 0, None)
         if not first or any(config.lane.generator_steps > 1 for config in self.configs):
@@ -129,9 +131,11 @@ class Chunk:
             self._watching.look(look_images)
 
     def _compile(self, step: int) -> bool:
-        """Everything in C, of which one lane tells all; or nothing, where a program of the step is not known there or
-        there is no compiler: whether it was done.
+        """Everything in C, of which one lane tells all; or nothing, where a program of the step is not known there, in
+        this precision, or there is no compiler: whether it was done.
         """
+        if not (in_full_precision() or host_pairs()):
+            return False
         first = self.game.structure.update_order == "generator_first"
         names = ["fakes", "discriminator", "generator", *(["generator and fakes"] if first else [])]
         sources: dict[str, NativeSource] = {}
@@ -141,25 +145,28 @@ class Chunk:
             if source is None:
                 return False
             sources[called] = source
+        try:
+            self._take(sources, dict(zip(names, sources, strict=True)))
+        except NoCompiler as error:
+            tell_replayed(error)
+            self._generator_adam.native = self._discriminator_adam.native = None
+            return False
+        return True
+
+    def _take(self, sources: dict[str, NativeSource], called: dict[str, str]) -> None:
+        """From now on steps are these programs. called: their functions, by the programs' names. Raises NoCompiler."""
         adams, memory = (self._generator_adam, self._discriminator_adam), self.workplace.lane_memory
         averaged = (self._average, self.generator) if self._averages else None
-        with self.workplace.without_compiler():
-            for adam in adams:
-                adam.compile()
-            if self.draws.in_blocks:
-                self._block = NativeBlock(
-                    sources, self.tensors, self.draws, self.watch, self.game, adams, averaged, memory
-                )
-            else:
-                watching, programs = NativeWatch(self.watch, self.tensors, self.game, memory), dict[Hashable, Program]()
-                for name, (called, source) in zip(names, sources.items(), strict=True):
-                    given = list(self._given(name, self.lanes).values())
-                    programs[name, self.lanes, None] = NativeProgram(source, called, given, memory)
-                self._watching, self._programs = watching, programs
-            return True
-        for adam in adams:  # a step of which only a part is in C would have neither way's bits
-            adam.native = None
-        return False
+        for adam in adams:
+            adam.compile()
+        if self.draws.in_blocks:
+            self._block = NativeBlock(sources, self.tensors, self.draws, self.watch, self.game, adams, averaged, memory)
+            return
+        watching, programs = NativeWatch(self.watch, self.tensors, self.game, memory), dict[Hashable, Program]()
+        for name, function in called.items():
+            given = list(self._given(name, self.lanes).values())
+            programs[name, self.lanes, None] = NativeProgram(sources[function], function, given, memory)
+        self._watching, self._programs = watching, programs
 
     def _step(self, step: int) -> None:
         self.draws.begin_step(step)

@@ -9,7 +9,7 @@ from gan_core.health import HealthConfig
 from gan_core.input_error import InputError, nearest
 
 Section = TypeVar("Section")
-Execution = Literal["compiled", "replayed", "eager"]
+Execution = Literal["auto", "compiled", "replayed", "eager"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
@@ -46,7 +46,7 @@ class Conditions:
     data_root: str | None = None
     skip_corrupt_images: bool = False
     precision: Precision = "float32"
-    execution: Execution = "compiled"
+    execution: Execution = "auto"
     lanes_per_call: int | Literal["auto"] = "auto"
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     health: HealthConfig = field(default_factory=HealthConfig)

@@ -28,6 +28,7 @@ from gan_core.data import (
     Dataset,
 )
 from gan_core.dataset_name import parse_dataset_name
+from gan_core.fastest import Work, fastest_execution
 from gan_core.input_error import InputError
 from gan_core.lanes import lane_arithmetic
 from gan_core.latents import latent_numbers
@@ -122,7 +123,7 @@ def row_bytes(config: GanConfig, averages: int = 1) -> int:
 
 
 def lane_memory(
-    config: GanConfig, samples: int, execution: Execution = "compiled", averages_images: Sequence[float] = ()
+    config: GanConfig, samples: int, execution: Execution = "auto", averages_images: Sequence[float] = ()
 ) -> LaneMemory:
     """What a lane like this one takes on the CPU, in float32; samples: drawn at a rung; averages_images: as `LaneArray`
     has it. Builds two arrays of two lanes on made data and trains one step of each: seconds. Raises InputError as
@@ -130,6 +131,9 @@ def lane_memory(
     """
     form = data_form(config.structure)
     dataset = _made(config.structure, form)
+    if execution == "auto":  # found out here, where nothing is counted, which takes time
+        work = Work(config.structure, form.sample_shape, form.classes, "float32", torch.float32)
+        execution = fastest_execution(work)
     with lane_arithmetic(), Allocations() as allocations:
         array = _trained(config, dataset, None, execution, averages_images)
         held, most = allocations.now_bytes, allocations.most_bytes

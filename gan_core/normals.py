@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_core.native.compiler import NoCompiler, header, library_file
+from gan_core.native.compiler import header, loaded_library
+from gan_core.native.toolchain import NoCompiler
 from gan_core.streams import Stream, stream, words
 
 PAIRS = 256  # drawn together, so that of more numbers the first are the same
@@ -111,7 +112,7 @@ def normals_in_numpy(bits: np.ndarray) -> np.ndarray:
 def _in_c() -> ctypes.CDLL | None:
     """The library, where there is a compiler."""
     try:
-        return ctypes.CDLL(str(library_file(normals_text())))
+        return loaded_library(normals_text())
     except NoCompiler:
         return None
 

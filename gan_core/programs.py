@@ -2,13 +2,12 @@
 
 eager: as they stand. replayed: traced, and their calls repeated in planned memory; the same bits. compiled: traced, and
 made into C, a lane after the other; other bits, the same in every array. What is not compiled is replayed: a step with
-a product that a matrix library makes faster, bfloat16 where a processor has AMX, and all where there is no C compiler.
-On a GPU the last two are one, a CUDA graph.
+a product that a matrix library makes faster, bfloat16 where a processor has AMX, and all where no C compiler works.
+auto: compiled or replayed, whichever is faster on this machine (`gan_core.fastest`). On a GPU these three are one, a
+CUDA graph.
 """
 
-import warnings
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
 
@@ -17,9 +16,8 @@ from torch import Tensor, fx
 
 from gan_core.arithmetic import Carried
 from gan_core.conditions import Execution
-from gan_core.lanes import host_pairs, in_full_precision, plain_calls
+from gan_core.lanes import in_full_precision, plain_calls
 from gan_core.native.assembly import NativeSource
-from gan_core.native.compiler import NoCompiler
 from gan_core.native.formulas import NotInC
 from gan_core.native.library import LaneMemory
 from gan_core.native.source import native_source
@@ -34,7 +32,8 @@ WARM_UP_CALLS = 3  # before a capture: libraries allocate, kernels are built
 
 class Workplace:
     """Makes programs of functions for the chunks of arrays of one structure, which run one at a time and share traces,
-    memory, and what was found out about their pace.
+    memory, and what was found out about their pace. execution: what was asked for, and from the first step on what is
+    done.
     """
 
     def __init__(self, execution: Execution, pace: Pace) -> None:
@@ -49,11 +48,6 @@ class Workplace:
     def memory_bytes(self) -> int:
         """What programs need beside their tensors."""
         return self._pool.bytes + self.lane_memory.bytes
-
-    def compiles(self, like: Tensor) -> bool:
-        """Whether programs on like's device are compiled, where they can be."""
-        known = in_full_precision() or host_pairs()
-        return self.execution == "compiled" and like.device.type == "cpu" and known
 
     def uncompiled(self, like: Tensor) -> Carried:
         """How programs on like's device are carried out that are not compiled."""
@@ -88,15 +82,6 @@ class Workplace:
             for node in graph.nodes:  # a ring of references, which is found at some time: its constants go now
                 node.meta.clear()
         return self._sources[key]
-
-    @contextmanager
-    def without_compiler(self) -> Iterator[None]:
-        """Within, what needs a C compiler is left undone where there is none, and so is all that comes after."""
-        try:
-            yield
-        except NoCompiler as error:
-            warnings.warn(f"{error}; steps are replayed instead, more slowly", stacklevel=3)
-            self.execution = "replayed"
 
     def _captured(self, function: Function, tensors: dict[str, Tensor]) -> Program:
         """A CUDA graph of `function(tensors)`, autograd included: one launch, whatever it is made of."""

@@ -62,7 +62,7 @@ class LaneArray:
         dtype: torch.dtype = torch.float32,
         health: HealthConfig | None = None,
         precision: Precision = "float32",
-        execution: Execution = "compiled",
+        execution: Execution = "auto",
         lanes_per_call: int | None = None,
         workplace: Workplace | None = None,
         averages_images: Sequence[float] = (),
@@ -191,6 +191,7 @@ class LaneArray:
         """So many D steps from the first on, chunk after chunk: what a chunk works on stays in the caches."""
         pace, seconds, updates = self.workplace.pace, defaultdict[int, float](float), defaultdict[int, float](float)
         if not self._chunks:
+            self._settle_execution()
             until_it_fits(lambda: self._make_chunks(first), pace, lambda: max(pace.parts(self.lanes)))
         for chunk in self._chunks:
             started = time.thread_time()
@@ -199,6 +200,19 @@ class LaneArray:
             updates[chunk.lanes] += chunk.updates_per_step
         if count == BLOCK_STEPS and pace.note({k: seconds[k] / updates[k] for k in seconds}, self.lanes):
             self._chunks = []
+
+    def _settle_execution(self) -> None:
+        """Decides how steps are carried out, where that was left open, for all arrays of the workplace."""
+        if self.workplace.execution != "auto":
+            return
+        if self._like.device.type != "cpu":
+            self.workplace.execution = "replayed"  # there is one way: a CUDA graph
+            return
+        from gan_core.fastest import Work, fastest_execution  # which makes arrays
+
+        shape, classes = self.dataset.sample_shape, self.dataset.classes
+        work = Work(self.structure, shape, classes, self.precision, self._like.dtype)
+        self.workplace.execution = fastest_execution(work)
 
     def _make_chunks(self, step: int) -> None:
         """Ready for this step: whatever needs memory has it, and the state is as it was."""

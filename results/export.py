@@ -16,7 +16,7 @@ from results.table import ResultsTable
 from results.text import seeds_text, spread_text
 
 FINAL_TRAINING_FACTOR = 4  # the final model is trained for so many times the sweep's largest budget
-DEFAULT_PRECISION, DEFAULT_EXECUTION = "float32", "compiled"  # of files that say nothing of them
+DEFAULT_PRECISION, DEFAULT_EXECUTION = "float32", "auto"  # of files that say nothing of them
 OPTIONAL = ("data", "score", "scoring", "health", "first_rung", "source", "versions")  # mappings that may be left out
 HALF_LIFE = "lane.ema_half_life_images"
 EXECUTIONS = ("compiled", "replayed", "eager")  # that can be asked for; on a GPU a CUDA graph is made of what was asked

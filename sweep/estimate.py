@@ -3,7 +3,8 @@
 from gan_core.config import GanConfig
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.memory import PROCESS_BYTES, data_form, lane_memory, row_bytes, sees_gpu
-from gan_core.native.compiler import NoCompiler, compiler
+from gan_core.native.compiler import compiler
+from gan_core.native.toolchain import NoCompiler, tell_replayed
 from gan_core.pace import largest_call
 from gan_core.scorers import IMAGE_SAMPLES
 from gan_core.value_scorers import PLANE_SAMPLES, VALUE_SAMPLES
@@ -30,7 +31,7 @@ def largest_configuration(space: SearchSpace) -> GanConfig:
 
 def memory_lines(spec: SweepSpec, lanes: int, processes: int) -> str:
     """Memory of a lane and of a cohort of so many lanes, for the base and where it differs the largest structure; and
-    of so many processes in all. On the CPU; takes seconds. And a line where steps cannot be compiled.
+    of so many processes in all. On the CPU; takes seconds. Warns where steps cannot be compiled.
     """
     base, largest = spec.space.base, largest_configuration(spec.space)
     line, cohort_bytes = _line(spec, base, lanes)
@@ -44,13 +45,11 @@ def memory_lines(spec: SweepSpec, lanes: int, processes: int) -> str:
     count = f"{processes} process" + ("es" if processes > 1 else "")
     total = in_words(processes * (cohort_bytes + PROCESS_BYTES + data_bytes))
     lines.append(f"with {once}, {count} about {total}")
-    if spec.execution == "compiled":
+    if spec.execution in ("auto", "compiled"):
         try:
             compiler()
         except NoCompiler as error:
-            lines.append(
-                f"{error}: steps will be replayed, at a half to a quarter of the pace; install gcc, or set $CC"
-            )
+            tell_replayed(error)
     return "\n".join(lines)
 
 

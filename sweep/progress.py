@@ -69,7 +69,7 @@ class Watch:
         self._latest: Snapshot | None = None
         self._phase = ""  # of this process, until something is trained
         self._phases_said: set[str] = set()
-        self._noted = 0
+        self._noted: set[str] = set()
         self._ended = False
 
     def __enter__(self) -> Self:
@@ -116,9 +116,10 @@ class Watch:
         self._points.append((now, snapshot.images))
         while now - self._points[0][0] > RATE_WINDOW_SECONDS and len(self._points) > 2:
             self._points.popleft()
-        for note in snapshot.notes[self._noted :]:
-            self.say(f"gan-sweep: warning: {note}")
-        self._noted = max(self._noted, len(snapshot.notes))
+        for note in snapshot.notes:
+            if note not in self._noted:
+                self.say(f"gan-sweep: warning: {note}")
+        self._noted.update(snapshot.notes)
         finished = self._is_finished(snapshot)
         self._phase = "" if self.is_training() else self._phase
         news = {self._doing(snapshot)} - self._phases_said - {TRAINING, ""}

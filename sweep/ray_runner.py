@@ -66,7 +66,7 @@ def _say_lost_head(folder: RunFolder, watch: Watch) -> None:
 def _start_compiling(spec: SweepSpec) -> None:
     """Makes what programs share while Ray starts, which mostly waits."""
     convolutions = spec.space.base.structure.architecture in ("dcgan", "infogan")
-    if spec.conditions().execution == "compiled":
+    if spec.conditions().execution in ("auto", "compiled"):
         kinds = {"convolutions": convolutions, "rounded": spec.conditions().precision == "bfloat16"}
         threading.Thread(target=make_common_libraries, kwargs=kinds).start()
 

@@ -3,15 +3,17 @@
 import importlib
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 from gan_core.config import InputError
+from gan_core.native.toolchain import told
 from gan_core.reports import LaneReport
 from results.store import ResultsError, RunFolder
 from sweep.cohort import Cohort
 from sweep.endings import disk_ending, plain_endings
 from sweep.ladder import Verdict
-from sweep.progress import LIVE_SECONDS
+from sweep.progress import LIVE_SECONDS, Snapshot
 from sweep.spec import SweepSpec
 
 NAMESPACE = "gan-sweep"
@@ -37,6 +39,7 @@ def _study_class() -> Any:
 
         def __init__(self, spec: SweepSpec, folder: RunFolder) -> None:
             self._takers: dict[str, int] = {}  # Tune trial -> the cohort that its process took
+            self._warnings: dict[str, None] = {}  # of the processes that train, each once, in the order they came
             with plain_endings(folder):
                 super().__init__(spec, folder)
 
@@ -55,6 +58,15 @@ def _study_class() -> Any:
             """One that was handed out."""
             return self._cohorts[number]
 
+        def note_warning(self, line: str) -> None:
+            """Told what a process warned of that trains."""
+            self._warnings[line] = None
+
+        def snapshot(self) -> Snapshot:
+            """Where the sweep stands now, with what those processes warned of."""
+            found = super().snapshot()
+            return replace(found, notes=(*found.notes, *self._warnings))
+
     return LaneStudyActor
 
 
@@ -72,6 +84,7 @@ class RemoteStudy:
             raise ResultsError(_last_words(error, folder)) from error
         self._get, self._may_cut = ray.get, may_cut
         self._noted_images, self._noted_seconds, self._answer = 0, -math.inf, None
+        self._told = 0  # of this process's warnings
 
     def take_cohort(self, size: int, taker: str) -> Cohort | None:
         return self._get(self._study.take_cohort.remote(size, taker))
@@ -80,6 +93,7 @@ class RemoteStudy:
         return self._get(self._study.cohort.remote(number))
 
     def judge(self, cohort: int, rung: int, trials: list[int], reports: list[LaneReport]) -> list[Verdict]:
+        self._tell()
         return self._get(self._study.judge.remote(cohort, rung, trials, reports))
 
     def note_failure(self, cohort: int, reason: str) -> None:
@@ -97,12 +111,20 @@ class RemoteStudy:
         if not due:
             return True
         self._noted_images, self._noted_seconds = images, now
+        self._tell()
         before, self._answer = self._answer, self._study.note_images.remote(trials, images)
         return before is None or bool(self._get(before))
 
     def note_phase(self, cohort: int, phase: str) -> None:
         """Told without waiting for an answer."""
         self._study.note_phase.remote(cohort, phase)
+
+    def _tell(self) -> None:
+        """Lets the study know what this process warned of: nobody sees what it prints."""
+        lines = told()
+        for line in lines[self._told :]:
+            self._study.note_warning.remote(line)
+        self._told = len(lines)
 
 
 def plain_ending(error: BaseException, folder: RunFolder) -> InputError | ResultsError | None:

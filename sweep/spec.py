@@ -72,7 +72,7 @@ class SweepSpec:
     lanes_per_cohort: int | str = "auto"
     lanes_per_call: int | Literal["auto"] = "auto"
     precision: Precision = "float32"
-    execution: Execution = "compiled"
+    execution: Execution = "auto"
     objectives: tuple[str, ...] = ("fidelity",)
     sampler: SamplerConfig = SamplerConfig()
     enqueue: tuple[Mapping[str, Any], ...] = ()

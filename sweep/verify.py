@@ -110,8 +110,8 @@ def likely_reasons(exported: ExportedConfiguration, report: LaneReport) -> list[
         for name, then in there.items()
         if then is not None and then != here.get(name, "")
     ]
-    then = there.get("isa")
-    if then and then != report.arithmetic.isa and then in [isa.name for isa in executable_isas()]:
+    then, now = there.get("isa"), report.arithmetic.isa
+    if now not in ("", then) and then in [isa.name for isa in executable_isas()]:
         reasons.append(f"this processor has {then} too: {VARIABLE}={then} gan-sweep verify ... computes in it")
     if not there.get("execution"):
         reasons.append("an earlier version wrote the file, which does not say isa, compiler and execution")

@@ -20,11 +20,12 @@ import pytest
 import torch
 import yaml
 from filelock import FileLock
+from lost_compiler import without_compiler
 from PIL import Image
 from tiny_runs import TINY, settings
 
+from gan_core.arithmetic import compiler_here
 from gan_core.final import read_metrics
-from gan_core.native import compiler, library
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from search_spaces.space import shipped_spaces
@@ -192,22 +193,24 @@ def test_a_dry_run_says_what_memory_the_base_and_the_largest_structure_take(gan_
     assert re.fullmatch(r"with \d+ MB of a process itself and 460 kB of data, 1 process about \d+ MB", whole)
 
 
-def test_a_dry_run_says_where_there_is_no_compiler(gan_sweep, monkeypatch):
-    import gan_core.native.compiler as compiler
+def test_a_dry_run_says_once_where_there_is_no_compiler(gan_sweep, monkeypatch):
+    from gan_core.native import toolchain
 
     def says(*changes: str) -> list[str]:
-        answer = gan_sweep("run", "--local", "--dry-run", *settings("trials=2", *changes))
-        return [line for line in answer.out.splitlines() if "compiler" in line]
+        toolchain.told.cache_clear()
+        return gan_sweep("run", "--local", "--dry-run", *settings("trials=2", *changes)).err.splitlines()
 
     assert says() == []
-    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
-    compiler.compiler.cache_clear()
+    monkeypatch.setattr(toolchain.shutil, "which", lambda name: None)
+    toolchain._found.cache_clear()
     try:
         assert says("execution=replayed") == []
-        (line,) = says()
+        lines = {execution: says(f"execution={execution}") for execution in ("auto", "compiled")}
     finally:
-        compiler.compiler.cache_clear()
-    assert line.startswith("no C compiler is installed: steps will be replayed")
+        toolchain._found.cache_clear()
+        toolchain.told.cache_clear()
+    warning = "gan-sweep: warning: no C compiler is installed; steps are replayed instead, more slowly"
+    assert [line.partition(" (")[0] for said in lines.values() for line in said] == [warning] * 2
 
 
 def test_a_dry_run_builds_no_lane_that_would_not_fit(gan_sweep):
@@ -439,9 +442,8 @@ def test_a_models_folder_holds_all_that_a_model_needs(model):
     assert [row["images_seen"] for row in read_metrics(model / "metrics.csv")] == [256, 512, 640, 768, 896, 1024]
 
 
-def test_a_model_says_what_computed_it_and_from_where_on(gan_sweep, model, tmp_path, monkeypatch):
+def test_a_model_says_what_computed_it_and_from_where_on(gan_sweep, model, tmp_path):
     """Somebody goes on with it where there is no compiler, and then where there is one again."""
-    loaded = (library.native_function, library._multiplying, library._library, compiler.compiler)
     home, config = shutil.copytree(model, tmp_path / "on"), model.parent / "best.yaml"
     source = yaml.safe_load(config.read_text())["source"]
     known = ("execution", "isa", "compiler", "processor", "code_version")
@@ -453,19 +455,15 @@ def test_a_model_says_what_computed_it_and_from_where_on(gan_sweep, model, tmp_p
     assert first["from_images"] == 0
     assert {name: first[name] for name in known} == {name: source[name] for name in known}
     assert f"torch {torch.__version__.partition('+')[0]}" in first["versions"]
-    with monkeypatch.context() as patch:
-        patch.setattr(compiler.shutil, "which", lambda name: None)
-        for cached in loaded:
-            cached.cache_clear()
+    with without_compiler():
         gan_sweep("train", config, "-o", home, "--images", "1536")
-        compiler.compiler.cache_clear()
     assert made_by()[0] == first
     assert (made_by()[1]["from_images"], made_by()[1]["execution"]) == (1024, "replayed")
     assert not {"isa", "compiler"} & set(made_by()[1])
     gan_sweep("train", config, "-o", home, "--images", "2048")
     assert made_by()[2] == {**first, "from_images": 1536}
     assert len(made_by()) == 3
-    assert yaml.safe_load((home / "config.yaml").read_text())["execution"] == "compiled"  # as it was begun
+    assert yaml.safe_load((home / "config.yaml").read_text())["execution"] == first["execution"]  # as it was begun
 
 
 @pytest.mark.parametrize(
@@ -496,7 +494,7 @@ def test_a_model_of_an_earlier_version_keeps_what_that_wrote_of_itself(gan_sweep
     assert gan_sweep("train", config, "-o", home, "--images", "1280").code == 0
     old, new = yaml.safe_load((home / "config.yaml").read_text())["model"]["made_by"]
     assert old == {"from_images": 0, "code_version": "0.0+old"}
-    assert (new["from_images"], new["execution"]) == (1024, "compiled")
+    assert (new["from_images"], new["compiler"]) == (1024, compiler_here())
 
 
 def test_training_goes_on_where_a_model_stands_and_equals_one_that_never_stopped(gan_sweep, model, tmp_path):

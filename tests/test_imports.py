@@ -18,7 +18,10 @@ WITHOUT_TORCH = {
     *("gan_core/health.py", "gan_core/conditions.py", "gan_core/cache.py", "gan_core/streams.py"),
     *("gan_core/schedule.py", "gan_core/arithmetic.py"),
     *("gan_core/published_images.py", "gan_core/pictures.py", "gan_core/image_files.py"),
-    *(f"gan_core/native/{name}.py" for name in ("__init__", "compiler", "convolutions", "isa", "products", "winograd")),
+    *(
+        f"gan_core/native/{name}.py"
+        for name in ("__init__", "compiler", "convolutions", "isa", "kept", "products", "toolchain", "winograd")
+    ),
 }
 MAY_IMPORT = {
     "torch": {str(p.relative_to(ROOT)) for p in SOURCES if "gan_core" in p.relative_to(ROOT).parts} - WITHOUT_TORCH

@@ -77,9 +77,10 @@ def test_the_table_has_every_documented_column_filled(digits_run):
     assert frame[COLUMNS].drop(columns="g_loss").notna().all(axis=None)
     assert np.isfinite(frame[[*SCORES, *HEALTH, "d_loss", "g_loss", "seconds"]].to_numpy()).all()
     assert frame["health.sample_deviation"].isna().all()  # looked at every 32 steps; these rungs have 4
-    assert frame["device"].str.fullmatch(r"cpu, compiled, \d+ lanes a call").all()
+    assert frame["device"].str.fullmatch(r"cpu, (compiled|replayed), \d+ lanes a call").all()
     assert (frame[[name for name in MADE_BY if name != "device"]].nunique() == 1).all()
-    assert frame.iloc[0][["execution", "isa", "compiler"]].tolist() == ["compiled", isa_here(), compiler_here()]
+    assert frame.iloc[0][["isa", "compiler"]].tolist() == [isa_here(), compiler_here()]  # of the scores in any case
+    assert (frame["execution"] == frame["device"].str.split(", ").str[1]).all()
     assert (frame["seconds"] > 0).all()
 
 

@@ -225,7 +225,7 @@ def test_a_note_stays_and_is_said_once(clock):
     with watch(file) as shown:
         shown.show(replace(START, notes=("wandb is switched off",)))
         shown.show(replace(START, notes=("wandb is switched off",)))
-        shown.show(replace(START, notes=("wandb is switched off", "mlflow is switched off")))
+        shown.show(replace(START, notes=("mlflow is switched off", "wandb is switched off")))
     assert file.getvalue().splitlines() == [
         "gan-sweep: warning: wandb is switched off",
         "gan-sweep: warning: mlflow is switched off",

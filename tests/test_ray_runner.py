@@ -25,7 +25,7 @@ from sweep.local_runner import run_local
 from sweep.progress import LIVE_SECONDS, Watch
 from sweep.ray_runner import RESTARTS, _searcher, run_ray, slots
 from sweep.ray_start import _lean_node, _wait_for_head
-from sweep.ray_study import RemoteStudy
+from sweep.ray_study import RemoteStudy, _study_class
 from sweep.spec import SweepSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -387,3 +387,35 @@ def test_a_study_that_ends_nothing_is_told_as_often_as_people_look(tmp_path, mon
     told.clear()
     assert all(cutting.note_images([0], images) for images in seen)
     assert told == [2_048, 4_096]
+
+
+def test_a_study_shows_what_processes_warn_of_once(tmp_path):
+    spec = tiny_spec()
+    study = _study_class()(spec, folder_for(spec, tmp_path / "run"))
+    for line in ("no C compiler is installed", "another", "no C compiler is installed"):
+        study.note_warning(line)
+    assert study.snapshot().notes == ("no C compiler is installed", "another")
+    study.close()
+
+
+def test_what_a_process_warns_of_that_trains_reaches_the_study_once(tmp_path, monkeypatch):
+    said: list[str] = []
+    answers = {
+        "note_images": SimpleNamespace(remote=lambda trials, images: True),
+        "judge": SimpleNamespace(remote=lambda *given: []),
+        "note_warning": SimpleNamespace(remote=said.append),
+    }
+    monkeypatch.setattr("ray.get", lambda answer: answer)
+    monkeypatch.setattr("ray.get_actor", lambda name, namespace: SimpleNamespace(**answers))
+    lines: list[str] = []
+    monkeypatch.setattr("sweep.ray_study.told", lambda: lines)
+    study = RemoteStudy(RunFolder(tmp_path), may_cut=True)
+    assert study.note_images([0], 64)
+    assert said == []
+    lines.append("no C compiler is installed")
+    assert study.note_images([0], 64)  # not due: it is told with the next note
+    assert study.judge(0, 0, [0], []) == []
+    lines.append("another")
+    assert study.note_images([0], 64_000)
+    assert study.judge(0, 0, [0], []) == []
+    assert said == lines

@@ -62,7 +62,7 @@ def test_without_anything_a_sweep_is_the_promised_one():
     assert (spec.lanes_per_cohort, spec.sampler.plain(), spec.seed, spec.data_root) == ("auto", "tpe", 0, None)
     assert (spec.objectives, spec.enqueue, spec.population, spec.confirm.top) == (("fidelity",), (), None, 0)
     assert spec.budget.spent(Cost(elapsed_seconds=1e9, device_seconds=1e9, images=10**15, best_score=-1e9)) is None
-    assert (spec.precision, spec.execution, spec.lanes_per_call) == ("float32", "compiled", "auto")
+    assert (spec.precision, spec.execution, spec.lanes_per_call) == ("float32", "auto", "auto")
 
 
 def test_the_keys_of_a_spec_are_the_documented_ones():
@@ -231,7 +231,7 @@ BAD_VALUES = {
     "precision as a number": ({"precision": 16}, ["unknown precision 16"]),
     "precision as a list": ({"precision": ["tf32"]}, ["unknown precision ['tf32']"]),
     "execution near": ({"execution": "replay"}, ["unknown execution 'replay'", "did you mean 'replayed'"]),
-    "execution far": ({"execution": "jit"}, ["unknown execution 'jit'", "known: compiled, replayed, eager"]),
+    "execution far": ({"execution": "jit"}, ["unknown execution 'jit'", "known: auto, compiled, replayed, eager"]),
     "execution null": ({"execution": None}, ["unknown execution None"]),
     "sampler near": ({"sampler": "tpee"}, ["unknown sampler 'tpee'", "did you mean 'tpe'"]),
     "sampler far": ({"sampler": "cma"}, ["unknown sampler 'cma'", "did you mean 'cmaes'"]),

@@ -14,6 +14,7 @@ from gan_core.native.adam import NativeAdam, Optimizer
 from gan_core.native.assembly import NativeSource, text_of
 from gan_core.native.compiler import header
 from gan_core.native.library import Given, LaneMemory, native_function
+from gan_core.native.toolchain import NoCompiler
 from gan_core.native.watching import Watched, memory_numbers, watched, watching_text
 from gan_core.normals import SPANS, numbers_in_c
 from gan_core.optim import Adam, Rows
@@ -112,11 +113,13 @@ class NativeBlock:
         return {"bank": bank.data_ptr(), "bank_pitch": bank.stride(0), "generator_banks": banks}
 
     def _latents_in_c(self) -> dict[str, Any]:
-        seeds = [config.seed for config in self._draws.configs]
+        seeds, draw = [config.seed for config in self._draws.configs], numbers_in_c()
+        if draw is None:
+            raise NoCompiler("numbers are not drawn in C")
         self._seeds = (ctypes.c_uint64 * len(seeds))(*seeds)
         low, width = SPANS[self._draws.structure.latent_distribution]
         return {
-            **{"draw": ctypes.cast(numbers_in_c(), ctypes.c_void_p), "seeds": ctypes.addressof(self._seeds)},
+            **{"draw": ctypes.cast(draw, ctypes.c_void_p), "seeds": ctypes.addressof(self._seeds)},
             **{"fakes_purpose": self._draws.of_fakes, "generator_purpose": Stream.GENERATOR_LATENTS},
             **{"low": low, "width": width},
         }

@@ -1,23 +1,17 @@
-"""C text -> a library on disk, by the machine's C compiler, kept between runs. No torch: the functions that multiply
-serve every structure, and can be made before there is anything to train.
+"""C text -> a library, by the machine's C compiler, kept between runs. No torch: the functions that multiply serve
+every structure, and can be made before there is anything to train.
 """
 
-import hashlib
-import os
+import ctypes
 import platform
-import shutil
-import subprocess
-import tempfile
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from filelock import FileLock
-
-from gan_core.cache import writable_cache_folder
 from gan_core.native.convolutions import MAP, convolutions_text
 from gan_core.native.isa import Isa, this_isa
+from gan_core.native.kept import load
 from gan_core.native.products import products_text, rounded_products_text
+from gan_core.native.toolchain import NoCompiler, Toolchain, tell, working_toolchain
 from gan_core.native.winograd import winograd_text
 
 FLAGS = [
@@ -35,10 +29,6 @@ PRODUCT_ONTO = "product_onto"  # beside it in its library
 ROUNDED = {name: f"rounded_{name}" for name in (PRODUCT, *CONVOLUTIONS)}  # those of factors rounded to bfloat16
 WINOGRAD = {name: f"winograd_{name}" for name in CONVOLUTIONS}  # those with fewer multiplications, made of products
 MULTIPLYING = (*ROUNDED, *ROUNDED.values(), *WINOGRAD.values())
-
-
-class NoCompiler(Exception):
-    """There is none, or it refuses the text; the message says why, in its words."""
 
 
 def multiplying_text(name: str) -> tuple[str, list[str]]:
@@ -80,7 +70,7 @@ def make_common_libraries(*, convolutions: bool, rounded: bool) -> None:
             text, flags = multiplying_text(name)
             library_file(SINGLE + text, *flags)
         library_file(SINGLE + over_lane_header(header("pairs.h")))
-    except (NoCompiler, OSError):  # a compiler may not start while another thread, of Ray, changes the environment
+    except NoCompiler:  # it may not start while another thread, of Ray, changes the environment
         return  # what stays is said where something is trained
 
 
@@ -99,46 +89,24 @@ def header(name: str) -> str:
 
 def library_file(text: str, *flags: str) -> Path:
     """The library of a text, which begins with SINGLE or DOUBLE; made once on a machine. Raises NoCompiler."""
-    named, isa = compiler(), target()
-    flags, text = (*FLAGS, *isa.flags, *flags), isa.text() + text
-    name = hashlib.sha256("\n".join([named, *flags, text]).encode()).hexdigest()[:32]
-    library = kept_libraries() / f"{name}.so"
-    if library.exists():
-        return library
-    with FileLock(library.with_suffix(".lock")):  # another process may be making the same one
-        if not library.exists():
-            _compile([named.split("\n")[0], *flags], text, library)
-    return library
+    toolchain, isa = compiler(), target()
+    try:
+        return toolchain.library(isa.text() + text, [*FLAGS, *isa.flags, *flags])
+    except OSError as error:
+        raise NoCompiler(f"programs cannot be kept in {toolchain.folder} ({error.strerror or error})") from error
 
 
-def _compile(command: list[str], text: str, library: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        source, made = Path(folder, "program.c"), Path(folder, "program.so")
-        source.write_text(text)
-        done = subprocess.run(
-            [*command, "-o", str(made), str(source), "-lm"], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise NoCompiler(f"{command[0]} refuses a program: {done.stderr.strip()[:1000]}")
-        made.replace(library)
+def loaded_library(text: str, *flags: str) -> ctypes.CDLL:
+    """The same in this process, for good. Raises NoCompiler; tells where its folder, or compiler, is not the first."""
+    library = library_file(text, *flags)
+    if trouble := compiler().trouble:
+        tell(trouble)
+    try:
+        return load(library)
+    except OSError as error:
+        raise NoCompiler(f"{library} cannot be run ({error.strerror})") from error
 
 
-@cache
-def compiler() -> str:
-    """The compiler's path, and behind it what it says of its version. Raises NoCompiler."""
-    found = shutil.which(os.environ.get("CC") or "cc") or shutil.which("gcc") or shutil.which("clang")
-    if found is None:
-        raise NoCompiler("no C compiler is installed")
-    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
-    return f"{found}\n{version}"
-
-
-@cache
-def kept_libraries() -> Path:
-    """A folder that is this user's alone: what lies there is run. Where the cache is not, one of this process."""
-    folder = writable_cache_folder() / "programs"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    owner = folder.stat()
-    if owner.st_uid != os.getuid() or owner.st_mode & 0o022:
-        return Path(tempfile.mkdtemp(prefix="gan-sweep-"))
-    return folder
+def compiler() -> Toolchain:
+    """That of this process. Raises NoCompiler where none works."""
+    return working_toolchain((*FLAGS, *target().flags))

@@ -16,7 +16,7 @@ from gan_core.native.compiler import (
     PRODUCT_ONTO,
     SINGLE,
     WINOGRAD,
-    library_file,
+    loaded_library,
     multiplying_text,
     over_lane_header,
     target,
@@ -110,4 +110,4 @@ def _multiplying(name: str, dtype: torch.dtype, isa: Isa) -> int | None:
 def _library(text: str, dtype: torch.dtype, isa: Isa, *flags: str) -> ctypes.CDLL:
     """Kept for good, in the process and on disk; for each instruction set that was the target, its own."""
     assert isa == target()
-    return ctypes.CDLL(str(library_file(TYPES[dtype] + text, *flags)))
+    return loaded_library(TYPES[dtype] + text, *flags)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from gan_core.discrepancy import PairSums
-from gan_core.native.compiler import NoCompiler, header
+from gan_core.native.compiler import header
 from gan_core.native.library import native_function
+from gan_core.native.toolchain import NoCompiler
 
 MOST_NEIGHBOURS = 63  # as in `pairs.h`, one less
 POINTERS = (

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from lost_compiler import without_compiler
 from tiny_arrays import configs_of, structure_of, trained
 
 from gan_core.arithmetic import (
@@ -20,7 +21,6 @@ from gan_core.arithmetic import (
 from gan_core.conditions import Conditions, Execution, ScoringConfig
 from gan_core.config import GanConfig, StructureConfig
 from gan_core.data import Dataset
-from gan_core.native import compiler, library
 from gan_core.native.isa import this_isa
 from gan_core.reports import LaneReport
 from gan_core.scoring import Workshop
@@ -29,7 +29,6 @@ from gan_core.version import code_version
 pytestmark = pytest.mark.usefixtures("arithmetic")
 VALUES = StructureConfig(architecture="gaussian", dataset="gaussian", generator_width=5, discriminator_width=5)
 IMAGES = StructureConfig(architecture="mlp", dataset="digits", generator_width=5, discriminator_width=5, batch_size=16)
-LOADED = (library.native_function, library._multiplying, library._library, compiler.compiler)
 GNU = "\nCopyright (C) 2022 Free Software Foundation, Inc.\nThis is free software; see the source\n"
 
 
@@ -98,20 +97,13 @@ def test_what_is_not_known_in_c_was_replayed_whatever_was_asked_for(few: Callabl
     case = "mlp spectral r1 sum"
     monkeypatch.setattr("gan_core.native.multiplying_calls.LARGEST_PRODUCT", 5 * 9 * 32)
     array = trained(configs_of(case)[:1], few(structure_of(case).dataset), torch.float32, 1, execution="compiled")
-    assert array.workplace.execution == "compiled"
     made = array.arithmetic()
     assert (made.execution, made.isa, made.compiler) == ("replayed", "", "")
 
 
-def test_without_a_compiler_a_row_says_that_steps_were_replayed_and_that_nothing_was_in_c(monkeypatch):
-    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
-    for cached in LOADED:
-        cached.cache_clear()
-    try:
-        with pytest.warns(UserWarning, match="no C compiler is installed; steps are replayed"):
-            report = reported(IMAGES)
-    finally:
-        compiler.compiler.cache_clear()
+def test_without_a_compiler_a_row_says_that_steps_were_replayed_and_that_nothing_was_in_c():
+    with without_compiler(), pytest.warns(UserWarning, match="no C compiler is installed; steps are replayed"):
+        report = reported(IMAGES)
     made = report.arithmetic
     assert (made.execution, made.isa, made.compiler) == ("replayed", "", "")
     assert report.device.startswith("cpu, replayed, ")

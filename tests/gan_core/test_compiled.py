@@ -1,7 +1,5 @@
 """Training compiled to C: what eager training comes to, and no bit of a lane depends on its company, calls or stops."""
 
-import re
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -20,9 +18,9 @@ from tiny_arrays import (
 
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS
-from gan_core.native import compiler, library
 from gan_core.native.block import NativeBlock
 from gan_core.native.library import NativeProgram
+from gan_core.native.toolchain import NoCompiler, told
 
 # Batch norm takes a bias away that stands before it: its gradient is 0 but for rounding, which Adam divides by itself.
 TOLERANCES = {"mlp batch": 1e-6, "dcgan": 1e-6}
@@ -30,12 +28,6 @@ STEPS = 7
 ACROSS = BLOCK_STEPS + 2
 Few = Callable[[str], Dataset]
 pytestmark = pytest.mark.usefixtures("arithmetic")
-
-
-def forget() -> None:
-    """What this process has loaded, and which compiler there is."""
-    for function in (library.native_function, library._multiplying, library._library, compiler.compiler):
-        function.cache_clear()
 
 
 def made(case: str, few: Few, steps: int = STEPS, lanes: slice = slice(None), dtype=torch.float32, **options):
@@ -117,28 +109,6 @@ def test_a_structure_with_one_call_that_is_not_known_in_c_is_replayed_whole(case
     assert_all_same(array, expected)
 
 
-def test_without_a_compiler_steps_are_replayed_and_a_warning_says_so(few: Few, monkeypatch):
-    case = "gaussian moments least_squares"
-    expected = lane_results(made(case, few, execution="replayed"))
-    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
-    forget()
-    try:
-        with pytest.warns(UserWarning, match=re.escape("no C compiler is installed; steps are replayed")) as warned:
-            array = made(case, few)
-        assert len(warned) == 1
-    finally:
-        compiler.compiler.cache_clear()
-    assert array.workplace.execution == "replayed"
-    assert_all_same(array, expected)
-
-
-def test_a_compiler_that_refuses_is_quoted(few: Few, monkeypatch):
-    monkeypatch.setattr(compiler, "FLAGS", ["--no-such-flag"])
-    forget()
-    with pytest.warns(UserWarning, match="refuses a program.*no-such-flag"):
-        made("gaussian moments least_squares", few, 1)
-
-
 @pytest.mark.parametrize("in_blocks", [True, False])
 def test_where_a_compiler_takes_a_part_of_a_step_and_refuses_the_rest_all_of_it_is_replayed(
     few: Few, monkeypatch, in_blocks: bool
@@ -152,10 +122,11 @@ def test_where_a_compiler_takes_a_part_of_a_step_and_refuses_the_rest_all_of_it_
     def refuses(self: object, *given: Any) -> None:
         asked.append("a program")
         if in_blocks or len(asked) == 2:
-            raise compiler.NoCompiler("cc refuses a program")
+            raise NoCompiler("cc refuses a program")
         whole(self, *given)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(refused, "__init__", refuses)
+    told.cache_clear()
     monkeypatch.setattr("gan_core.draws.Draws.in_blocks", in_blocks)
     with pytest.warns(UserWarning, match="cc refuses a program; steps are replayed"):
         array = made(case, few)
@@ -171,38 +142,12 @@ def test_an_array_whose_compiler_is_lost_between_its_calls_is_replayed_whole(few
     def refuses_the_second(self: NativeBlock, *given: Any) -> None:
         asked.append("a block")
         if len(asked) == 2:
-            raise compiler.NoCompiler("cc refuses a program")
+            raise NoCompiler("cc refuses a program")
         whole(self, *given)
 
     monkeypatch.setattr(NativeBlock, "__init__", refuses_the_second)
+    told.cache_clear()
     with pytest.warns(UserWarning, match="cc refuses a program; steps are replayed"):
         array = made(case, few, lanes_per_call=1)
     assert len(asked) == 2
     assert_all_same(array, expected)
-
-
-def test_libraries_are_kept_between_runs_and_made_once(few: Few, monkeypatch):
-    case = "gaussian moments least_squares"
-    made(case, few, 1)
-    forget()
-    compiler.compiler()  # asks for its version
-    calls = []
-    monkeypatch.setattr(compiler.subprocess, "run", lambda command, **options: calls.append(command))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        made(case, few, 1)
-    assert calls == []
-
-
-def test_libraries_of_others_are_not_run(tmp_path, monkeypatch):
-    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path))
-    (tmp_path / "programs").mkdir()
-    (tmp_path / "programs").chmod(0o777)
-    compiler.kept_libraries.cache_clear()
-    try:
-        assert tmp_path not in compiler.kept_libraries().parents
-        (tmp_path / "programs").chmod(0o700)
-        compiler.kept_libraries.cache_clear()
-        assert compiler.kept_libraries() == tmp_path / "programs"
-    finally:
-        compiler.kept_libraries.cache_clear()

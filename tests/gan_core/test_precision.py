@@ -260,7 +260,7 @@ def test_a_workshop_builds_arrays_as_its_conditions_say():
     array = Workshop(conditions, "cpu").build(gaussian).array
     assert (array.precision, array.workplace.execution, array.workplace.pace.size) == ("bfloat16", "eager", 2)
     array = Workshop(Conditions(dataset="gaussian"), "cpu").build(gaussian).array
-    assert (array.precision, array.workplace.execution, array.workplace.pace.size) == ("float32", "compiled", None)
+    assert (array.precision, array.workplace.execution, array.workplace.pace.size) == ("float32", "auto", None)
 
 
 def test_a_processor_that_does_not_multiply_in_bfloat16_is_refused(monkeypatch):

@@ -1,0 +1,202 @@
+"""Which way a structure's steps are carried out fastest on this machine: compiled to C, or replayed as torch's calls.
+
+C leaves nothing between two calls; torch's libraries multiply large matrices better than what some compilers make of
+ours. Which weighs more depends on the processor, the compiler and the structure, so it is measured when a structure is
+first trained on a machine, and kept in the cache folder: the two ways differ in their last bits, and a configuration is
+to have the same bits the next time. The lanes at hand take no part in it, for a lane's bits must not depend on company.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from gan_core.architectures import build_networks
+from gan_core.arithmetic import code_here, processor_name
+from gan_core.cache import keep, writable_cache_folder
+from gan_core.conditions import Execution, Precision
+from gan_core.config import GanConfig, StructureConfig
+from gan_core.data import Dataset
+from gan_core.draws import BLOCK_STEPS
+from gan_core.lanes import lane_arithmetic
+from gan_core.native.compiler import compiler
+from gan_core.native.isa import this_isa
+from gan_core.native.toolchain import NoCompiler, tell
+from gan_core.pace import Pace, is_out_of_memory, largest_call
+from gan_core.programs import Workplace
+from gan_core.training import LaneArray
+
+# C is kept unless it takes longer by more than this: nearer to a tie noise would decide, and two machines of one kind
+# would come to other bits.
+SLOWER = 1.1
+AHEAD = 2.0  # where one way is so many times as fast, nothing more is measured
+TURNS, TURN_SECONDS, LONGEST_SECONDS = 5, 0.002, 1.0  # timed turns of each way, the least that one takes, all of them
+CALLED_BYTES = 2**24  # of weights, gradients and moments in a replayed call: of more, little is left in the caches
+MADE_SAMPLES = 1_000
+
+Seconds = Mapping[Execution, float]  # of a step of one lane
+Advance = Callable[[int], object]  # makes so many steps
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that decides which way is faster on a machine: a structure, on samples of this shape and so many classes, in
+    a precision and a number type.
+    """
+
+    structure: StructureConfig
+    sample_shape: tuple[int, ...]
+    classes: int
+    precision: Precision
+    dtype: torch.dtype
+
+
+def fastest_execution(work: Work) -> Execution:
+    """`compiled` or `replayed`: what is faster on this machine's CPU, as it was found the first time. That takes what
+    compiling and tracing takes, and LONGEST_SECONDS at most.
+
+    Where it cannot be found, without a compiler or memory for it, `compiled`: a step that is not compiled says so, and
+    is replayed.
+    """
+    try:
+        machine = _machine()
+    except NoCompiler:
+        return "compiled"
+    decided = {**machine, **_plain(work)}
+    key = hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:32]
+    path = writable_cache_folder() / f"execution-{key}.json"
+    with _alone(path):
+        seconds = _read(path)
+        if seconds is None:
+            seconds = measure(work)
+            if seconds is None:
+                return "compiled"
+            text = json.dumps({"seconds": dict(seconds), **decided}, indent=1)
+            keep(path, lambda partial: partial.write_text(text))
+    execution = faster(seconds)
+    if execution == "replayed":
+        tell(f"what {compiler()} makes of some structures is slower here than torch's calls; their steps are replayed")
+    return execution
+
+
+def faster(seconds: Seconds) -> Execution:
+    """The way that is taken where a step takes so long in each."""
+    return "replayed" if seconds["compiled"] > SLOWER * seconds["replayed"] else "compiled"
+
+
+def measure(work: Work) -> Seconds | None:
+    """What a step of one lane takes in each way, in arrays that are made for it: compiled of one lane, for lanes share
+    nothing there, and replayed of as many as suit a call. None where it does not compile, or fit the memory.
+    """
+    lanes: dict[Execution, int] = {"compiled": 1, "replayed": called_lanes(work)}
+    try:
+        with lane_arithmetic():
+            ways: dict[Execution, LaneArray] = {}
+            for way, count in lanes.items():
+                ways[way] = _array(work, way, count)
+                _advance(ways[way], 1)  # which traces, and compiles
+                if ways[way].workplace.execution != way:
+                    return None
+            return race({way: (partial(_advance, array), array.lanes) for way, array in ways.items()}, time.thread_time)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+
+
+def race(ways: Mapping[Execution, tuple[Advance, int]], clock: Callable[[], float]) -> dict[Execution, float]:
+    """Seconds a step of a lane in each way, the least of turns that they take one after the other. ways: what makes
+    steps, of so many lanes. Turns begin short, and end where C is far ahead even so, to which short ones are less kind:
+    its calls are of many steps.
+    """
+    best, steps, turns, begun = dict.fromkeys(ways, math.inf), 1, 0, clock()
+    while turns < TURNS and clock() - begun < LONGEST_SECONDS:
+        took = {}
+        for way, (advance, lanes) in ways.items():
+            started = clock()
+            advance(steps)
+            took[way] = clock() - started
+            best[way] = min(best[way], took[way] / steps / lanes)
+        long_enough = min(took.values()) >= TURN_SECONDS or steps >= BLOCK_STEPS
+        if AHEAD * best["compiled"] <= best["replayed"] or (
+            long_enough and AHEAD * best["replayed"] <= best["compiled"]
+        ):
+            break
+        turns, steps = (turns + 1, steps) if long_enough else (turns, 2 * steps)
+    return best
+
+
+def called_lanes(work: Work) -> int:
+    """How many lanes a replayed call is measured with: what `Pace` mostly comes to."""
+    networks = build_networks(work.structure, work.sample_shape, work.classes)
+    numbers = networks.generator.parameter_count() + networks.discriminator.parameter_count()
+    lanes = 1
+    while 2 * lanes <= largest_call(work.structure) and 2 * lanes * 4 * numbers * work.dtype.itemsize <= CALLED_BYTES:
+        lanes *= 2
+    return lanes
+
+
+def _array(work: Work, way: Execution, lanes: int) -> LaneArray:
+    """Lanes of this structure's default settings on uniform noise."""
+    generator = torch.Generator().manual_seed(0)
+    samples = torch.rand(MADE_SAMPLES, *work.sample_shape, generator=generator).mul_(2).sub_(1)
+    labels = torch.arange(MADE_SAMPLES) % work.classes if work.classes else None
+    dataset = Dataset(work.structure.dataset, samples, labels, samples, labels, work.classes, "")
+    configs = [GanConfig(structure=work.structure, seed=seed) for seed in range(lanes)]
+    workplace = Workplace(way, Pace(lanes))
+    return LaneArray(configs, dataset, dtype=work.dtype, precision=work.precision, workplace=workplace)
+
+
+def _advance(array: LaneArray, steps: int) -> None:
+    end = array.state.images_seen + steps * array.structure.batch_size
+    while array.state.images_seen < end:  # it stops where a lane may be dead
+        array.train_to(end)
+
+
+def _machine() -> dict[str, str]:
+    """All of this machine that decides how fast either way is. Raises NoCompiler."""
+    found, isa = compiler(), this_isa()
+    return {
+        "processor": processor_name(),
+        "isa": isa.name if isa else "",
+        "compiler": f"{found}\n{found.version}",
+        "torch": f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()}",
+        "code": code_here(),
+    }
+
+
+def _plain(work: Work) -> dict[str, Any]:
+    return {**asdict(work), "sample_shape": list(work.sample_shape), "dtype": str(work.dtype)}
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Within, no other process decides the same. Where the folder cannot be written, each decides for itself."""
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        lock.acquire()
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _read(path: Path) -> Seconds | None:
+    """What was measured before; None where there is nothing, or something else."""
+    try:
+        found = json.loads(path.read_text())["seconds"]
+        return {"compiled": float(found["compiled"]), "replayed": float(found["replayed"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
