@@ -82,10 +82,9 @@ def fastest_execution(work: Work) -> Execution:
                 return "compiled"
             text = json.dumps({"seconds": dict(seconds), **decided}, indent=1)
             keep(path, lambda partial: partial.write_text(text))
-    execution = faster(seconds)
-    if execution == "replayed":
-        tell(f"what {compiler()} makes of some structures is slower here than torch's calls; their steps are replayed")
-    return execution
+    if seconds["compiled"] > AHEAD * seconds["replayed"]:  # by so much that another compiler may be worth a try
+        tell(f"what {compiler()} makes of some structures is far slower than torch's calls; their steps are replayed")
+    return faster(seconds)
 
 
 def faster(seconds: Seconds) -> Execution:

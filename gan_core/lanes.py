@@ -32,6 +32,7 @@ from gan_core.streams import Stream
 
 LANE_BYTES = 128  # two AVX-512 registers: the stride of torch's vectorised loops, and two cache lines
 LOOP_PRODUCTS = 2**19  # a lane's matrix product with so many multiply-adds fills a core by itself
+LOOP_VECTOR_PRODUCTS = 2**13  # one with a vector: a batch of them takes MKL three to twenty times as long as each alone
 SMALL_PRODUCTS = 2**12  # up to so many multiply-adds of a lane, nothing is rounded to bfloat16
 _PLAIN: ContextVar[bool] = ContextVar("plain calls", default=False)
 _GPU_CONVOLUTIONS = torch.backends.cudnn.conv  # pyright: ignore[reportAttributeAccessIssue]
@@ -202,7 +203,9 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     a, b = _aligned(a), _aligned(b)
     if not on_host or rounds:  # oneDNN rounds a and b by itself
         return torch.bmm(a, b, out=out)
-    if size >= LOOP_PRODUCTS:  # the choice looks at one lane's shape, never at L
+    if size >= (
+        LOOP_VECTOR_PRODUCTS if 1 in (rows, inner, b.shape[2]) else LOOP_PRODUCTS
+    ):  # the choice looks at one lane's shape, never at L
         for one, other, result in zip(a.unbind(0), b.unbind(0), out.unbind(0), strict=True):
             torch.mm(one, other, out=result)
         return out

@@ -217,7 +217,7 @@ def test_c_draws_a_steps_latents_as_they_are_in_the_whole_blocks(few, distributi
     ]
     results = []
     for in_c in (True, False):
-        array = LaneArray(configs, few("gaussian"), dtype=dtype)
+        array = LaneArray(configs, few("gaussian"), dtype=dtype, execution="compiled")
         array.train_to(structure.batch_size)
         block = array._chunks[0]._block
         assert block is not None
