@@ -52,7 +52,8 @@ def _convolution_weight(large: Tensor, small: Tensor, kernel: int, stride: int, 
     shape = [small.shape[2], large.shape[2], kernel, kernel]
     parts = zip(large.unbind(0), small.unbind(0), strict=True)
     if large.shape[2] == 1 and prefers_channels_last():
-        parts = [(x, y.contiguous(memory_format=torch.channels_last)) for x, y in parts]
+        last = torch.channels_last
+        parts = [(x.to(memory_format=last), y.to(memory_format=last)) for x, y in parts]
     return stacked([conv2d_weight(x, shape, y, stride, padding) for x, y in parts])
 
 
