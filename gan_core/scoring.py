@@ -330,7 +330,7 @@ class Workshop:
 
     def _workplace(self, structure: StructureConfig) -> Workplace:
         """Where all arrays of a structure are trained: traced once, and on the CPU measured once."""
-        compiles = self.conditions.execution == "compiled" and self.device != "cuda"
+        compiles = self.conditions.execution in ("auto", "compiled") and self.device != "cuda"
         self._on_phase(f"{'compiling' if compiles else 'preparing'} the steps of {structure.architecture}")
         lanes = self.conditions.lanes_per_call
         automatic = WHOLE_ARRAY if self.device == "cuda" else None
