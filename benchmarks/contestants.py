@@ -27,8 +27,7 @@ from search_spaces.space import SearchSpace
 GPU_LANES = (1, 8, 32, 128, 512, 2048)  # tried in turn
 # FLOPs of a lane-step up to which an array on the CPU has so many lanes, and calls of so many are tried. Where a step
 # takes long, lanes gain little by sharing a call, and as much with a few as with many.
-CPU_LANES = ((20e6, 32, 32), (400e6, 8, 8), (math.inf, 4, 2))
-BLOCK_FLOPS = 20e9  # of what a sweep trains between two looks; of larger ones a window is cut off between two steps
+CPU_LANES = ((20e6, 32, 32), (100e6, 8, 8), (400e6, 4, 4), (math.inf, 2, 2))
 TRIAL_SECONDS, WARM_SECONDS = 0.3, 0.1
 PEAK_SIDE = {"cpu": 1024, "cuda": 4096}
 RANDOM_IMAGES = 4096  # without files: a batch is drawn from so many
@@ -152,8 +151,9 @@ def rate(racer: Racer, seconds: float, device: str) -> float:
 
 
 def array_racer(model: Model, setting: Setting, lanes: int, first: int) -> Racer:
-    """Our array, which has measured how many lanes to call a kernel for; as in a sweep it trains whole blocks, unless
-    these take long. first: the place of its first lane, so that no two processes train the same.
+    """Our array, which has measured how many lanes to call a kernel for; as in a sweep it trains whole blocks, in which
+    what a lane works on stays in a core's caches. Of one lane it stays there anyway, and a window may end between two
+    steps. first: the place of its first lane, so that no two processes train the same.
     """
     configs = [config_of(model.name, first + i) for i in range(lanes)]
     pace = Pace(WHOLE_ARRAY) if setting.device == "cuda" else Pace(largest=model.lanes[1])
@@ -166,7 +166,7 @@ def array_racer(model: Model, setting: Setting, lanes: int, first: int) -> Racer
         while array.state.images_seen < end:  # it stops where a lane may be dead; here all go on
             array.train_to(end)
 
-    block = BLOCK_STEPS if BLOCK_STEPS * lanes * model.flops <= BLOCK_FLOPS else 1
+    block = BLOCK_STEPS if lanes > 1 else 1
     advance(block if pace.size or lanes == 1 else BLOCK_STEPS)
     while lanes > 1 and (pace.size is None or pace.tries(lanes)):
         advance(BLOCK_STEPS)
