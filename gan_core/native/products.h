@@ -35,9 +35,10 @@ INLINE vec sums_of_rows(long rows, long inner, const T *a, long pitch, const T *
 /* As `product`, by panels of b, which all rows of a meet while a core's cache has them. more: added to what c is. */
 void product_onto(long rows, long columns, long inner, const T *a, long am, long ak, const T *b, long bk, long bn, T *c,
                   T *packed, int more) {
-    for (long j = 0; j < columns; j += WIDTH * VECTORS)
+    for (long j = 0, width; j < columns; j += width) {
+        width = next_columns(columns - j);
         for (long k = 0; k < inner; k += DEPTH) {
-            const long width = columns - j < WIDTH * VECTORS ? columns - j : WIDTH * VECTORS, whole = (width + WIDTH - 1) / WIDTH * WIDTH;
+            const long whole = (width + WIDTH - 1) / WIDTH * WIDTH;
             const long depth = inner - k < DEPTH ? inner - k : DEPTH;
             const T *panel = b + k * bk + j * bn;
             const int turned = bn != 1 || width % WIDTH || (bk >= FAR_ROWS && rows >= TURNED_ROWS);
@@ -45,6 +46,7 @@ void product_onto(long rows, long columns, long inner, const T *a, long am, long
             multiply(rows, width, depth, a + k * ak, am, ak, turned ? packed : panel, turned ? whole : bk, c + j, columns,
                      more || k > 0);
         }
+    }
 }
 
 /* [rows, inner] @ [inner, columns] -> c by rows. am, ak, bk, bn: the strides of a's and b's axes. packed: memory for b

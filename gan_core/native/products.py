@@ -7,18 +7,26 @@ from gan_core.native.isa import Isa
 LARGEST_PRODUCT = 450_000_000  # multiply-adds of one that is made here; what is larger stays a matrix library's
 # Registers of the processor -> rows of a tile of so many vectors: as many sums as leave room for the factors, and
 # enough for two multipliers, each of which begins four or five sums before the first is ready.
-TALLEST = {32: {1: 16, 2: 8, 3: 6, 4: 6}, 16: {1: 12, 2: 6}}
+TALLEST = {32: {1: 16, 2: 8, 3: 6, 4: 6}, 16: {1: 12, 2: 6, 3: 4}}
 DEPTH = 512  # rows of a panel of the second factor, which all rows of the first meet in a near cache
 FAR_ROWS = 512  # numbers from one row to the next from which on a panel is copied: its rows would share cache lines
 TURNED_ROWS = 16  # rows of the first factor from which on that pays
 MULTIPLY = """
+/* How many of these columns the next tiles take: those of the widest tile, but of one vector more than that the half, for
+   a tile of one vector alone reads the first factor as often as a wide one. */
+INLINE long next_columns(long left) {
+    const long vectors = (left + WIDTH - 1) / WIDTH;
+    const long taken = WIDTH * (vectors == VECTORS + 1 ? (vectors + 1) / 2 : VECTORS);
+    return left < taken ? left : taken;
+}
+
 /* a [rows, inner] with these strides @ b [inner, columns], by rows of whole vectors -> c, rows cm apart; more: what is
    there is added to */
 INLINE void multiply(long rows, long columns, long inner, const T *a, long am, long ak, const T *b, long bk, T *c,
                      long cm, int more) {
-    for (long j = 0; j < columns; j += WIDTH * VECTORS) {
-        const long left = columns - j, vectors = left < WIDTH * VECTORS ? (left + WIDTH - 1) / WIDTH : VECTORS;
-        const long tail = left < WIDTH * VECTORS ? left - WIDTH * (vectors - 1) : WIDTH; /* of the last vector */
+    for (long j = 0, taken; j < columns; j += taken) {
+        taken = next_columns(columns - j);
+        const long vectors = (taken + WIDTH - 1) / WIDTH, tail = taken - WIDTH * (vectors - 1); /* of the last vector */
         for (long i = 0; i < rows; i += TALLEST[vectors]) {
             const long height = rows - i < TALLEST[vectors] ? rows - i : TALLEST[vectors];
             tile(height, vectors, inner, a + i * am, am, ak, b + j, bk, c + i * cm + j, cm, tail, more);
