@@ -1,7 +1,7 @@
 """Lane-steps a second of a whole machine: one configuration a process against many in an array.
 
     python -m benchmarks.lanes [--data-root DIR] [--models NAME,...] [--seconds S] [--repeats R] [--device cpu|cuda]
-                               [--precision float32|bfloat16] [--isa NAME] [--execution compiled|replayed]
+                               [--precision float32|bfloat16] [--isa NAME] [--execution auto|compiled|replayed|eager]
                                [--processes N] [--json FILE]
 
 A lane-step is one update of D and one of G of one configuration (k = 1). On the CPU one process a core, one thread
@@ -43,6 +43,7 @@ from benchmarks.contestants import (
     rate,
 )
 from benchmarks.machine import add_isa_option, cores, machine, set_isa
+from gan_core.conditions import EXECUTIONS
 from gan_core.input_error import InputError, nearest
 from gan_core.lanes import check_processor, lane_arithmetic
 
@@ -208,7 +209,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=5, help="windows of each contestant (default: %(default)s)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of all, on the CPU")
-    parser.add_argument("--execution", choices=("compiled", "replayed"), default="compiled", help="of ours, on the CPU")
+    parser.add_argument("--execution", choices=EXECUTIONS, default="compiled", help="of ours, on the CPU")
     parser.add_argument("--processes", type=int, help="of the CPU (default: a core each), or that share a GPU (16)")
     parser.add_argument("--json", type=Path, help="a file for all figures, written after every model")
     add_isa_option(parser)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.sweep [--data-root DIR] [--cases gaussian,digits,mnist,dcgan,pbt] [--repeats 1] [--small]
                                [--precision float32|bfloat16] [--plain-precision float32|bfloat16]
-                               [--isa NAME] [--execution compiled|replayed]
+                               [--isa NAME] [--execution auto|compiled|replayed|eager]
 
 Both sides of a case get the same spec (`benchmarks.sweep_cases`): search space, number of trials, budgets, score and
 how often it is computed; first without pruning, then with it (our ladder's rule, and ASHA with the same rungs and the
@@ -42,7 +42,7 @@ import pandas as pd
 from benchmarks.machine import ROOT, add_isa_option, cores, machine, set_isa
 from benchmarks.pbt_dcgan import DIFFERENCES, measure
 from benchmarks.sweep_cases import CASES, case_spec
-from gan_core.conditions import Conditions
+from gan_core.conditions import EXECUTIONS, Conditions
 from gan_core.input_error import InputError, nearest
 from gan_core.lanes import check_processor
 from results.rows import Outcome
@@ -205,7 +205,7 @@ def main() -> None:
     parser.add_argument("--pruning", choices=tuple(PRUNING), default="both")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of ours")
     parser.add_argument("--plain-precision", choices=("float32", "bfloat16"), default="float32", help="of theirs")
-    parser.add_argument("--execution", choices=("compiled", "replayed"), default="compiled", help="of ours")
+    parser.add_argument("--execution", choices=EXECUTIONS, default="compiled", help="of ours")
     add_isa_option(parser)
     given = parser.parse_args()
     try:

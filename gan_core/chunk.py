@@ -132,23 +132,24 @@ class Chunk:
 
     def _compile(self, step: int) -> bool:
         """Everything in C, of which one lane tells all; or nothing, where a program of the step is not known there, in
-        this precision, or there is no compiler: whether it was done.
+        this precision, or no compiler works, or no kernels are written for the processor: whether it was done.
         """
         if not (in_full_precision() or host_pairs()):
             return False
         first = self.game.structure.update_order == "generator_first"
         names = ["fakes", "discriminator", "generator", *(["generator and fakes"] if first else [])]
         sources: dict[str, NativeSource] = {}
-        for name in names:
-            called = name.replace(" ", "_")
-            source = self.workplace.source(*self._function(name, 1, step, 0, None), called)
-            if source is None:
-                return False
-            sources[called] = source
         try:
+            for name in names:
+                called = name.replace(" ", "_")
+                source = self.workplace.source(*self._function(name, 1, step, 0, None), called)
+                if source is None:
+                    return False
+                sources[called] = source
             self._take(sources, dict(zip(names, sources, strict=True)))
         except NoCompiler as error:
             tell_replayed(error)
+            self.workplace.lost_compiler = True
             self._generator_adam.native = self._discriminator_adam.native = None
             return False
         return True

@@ -62,10 +62,10 @@ class Work:
 
 def fastest_execution(work: Work) -> Execution:
     """`compiled` or `replayed`: what is faster on this machine's CPU, as it was found the first time. That takes what
-    compiling and tracing takes, and LONGEST_SECONDS at most.
+    compiling and tracing takes, and beside it LONGEST_SECONDS, or a turn of each way where that is longer.
 
-    Where it cannot be found, without a compiler or memory for it, `compiled`: a step that is not compiled says so, and
-    is replayed.
+    Where no compiler works, or there is no memory to measure in, `compiled`, which is not kept: a step that cannot be
+    compiled says so, and is replayed.
     """
     try:
         machine = _machine()
@@ -82,7 +82,9 @@ def fastest_execution(work: Work) -> Execution:
                 return "compiled"
             text = json.dumps({"seconds": dict(seconds), **decided}, indent=1)
             keep(path, lambda partial: partial.write_text(text))
-    if seconds["compiled"] > AHEAD * seconds["replayed"]:  # by so much that another compiler may be worth a try
+    if (
+        AHEAD * seconds["replayed"] < seconds["compiled"] < math.inf
+    ):  # by so much that another compiler may be worth a try
         tell(f"what {compiler()} makes of some structures is far slower than torch's calls; their steps are replayed")
     return faster(seconds)
 
@@ -94,7 +96,8 @@ def faster(seconds: Seconds) -> Execution:
 
 def measure(work: Work) -> Seconds | None:
     """What a step of one lane takes in each way, in arrays that are made for it: compiled of one lane, for lanes share
-    nothing there, and replayed of as many as suit a call. None where it does not compile, or fit the memory.
+    nothing there, and replayed of as many as suit a call. What is not known in C takes for ever there. None where the
+    arrays do not fit the memory, or the compiler fails.
     """
     lanes: dict[Execution, int] = {"compiled": 1, "replayed": called_lanes(work)}
     try:
@@ -103,8 +106,10 @@ def measure(work: Work) -> Seconds | None:
             for way, count in lanes.items():
                 ways[way] = _array(work, way, count)
                 _advance(ways[way], 1)  # which traces, and compiles
-                if ways[way].workplace.execution != way:
+                if ways[way].workplace.lost_compiler:
                     return None
+                if ways[way].workplace.execution != way:
+                    return {"compiled": math.inf, "replayed": 0.0}
             return race({way: (partial(_advance, array), array.lanes) for way, array in ways.items()}, time.thread_time)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -183,7 +188,7 @@ def _alone(path: Path) -> Iterator[None]:
     lock = FileLock(path.with_suffix(".lock"))
     try:
         lock.acquire()
-    except OSError:
+    except (OSError, NotImplementedError):  # the latter: a file system without locks
         yield
         return
     try:

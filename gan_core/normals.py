@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gan_core.native.compiler import header, loaded_library
+from gan_core.native.isa import Isa, this_isa
 from gan_core.native.toolchain import NoCompiler
 from gan_core.streams import Stream, stream, words
 
@@ -108,9 +109,14 @@ def normals_in_numpy(bits: np.ndarray) -> np.ndarray:
     return np.stack((cosines, sines), 1).reshape(-1)
 
 
-@cache
 def _in_c() -> ctypes.CDLL | None:
-    """The library, where there is a compiler."""
+    """The library, where there is a compiler and kernels are written for the processor."""
+    return _in_c_for(this_isa())
+
+
+@cache
+def _in_c_for(isa: Isa | None) -> ctypes.CDLL | None:
+    assert isa == this_isa()
     try:
         return loaded_library(normals_text())
     except NoCompiler:

@@ -38,6 +38,7 @@ class Workplace:
 
     def __init__(self, execution: Execution, pace: Pace) -> None:
         self.execution: Execution = execution
+        self.lost_compiler = False  # whether steps are replayed for want of one, and not since they are not known in C
         self.pace = pace
         self._traces: dict[Hashable, fx.Graph] = {}
         self._sources: dict[Hashable, NativeSource | None] = {}

@@ -75,10 +75,10 @@ def make_common_libraries(*, convolutions: bool, rounded: bool) -> None:
 
 
 def target() -> Isa:
-    """What kernels are made for. Raises NoCompiler where none are written for this kind of processor."""
+    """What kernels are made for. Raises NoCompiler where none are written for this processor."""
     isa = this_isa()
     if isa is None:
-        raise NoCompiler(f"no kernels are written for processors of kind {platform.machine()!r}")
+        raise NoCompiler(f"no kernels are written for this processor ({platform.machine()}), or it is not known")
     return isa
 
 

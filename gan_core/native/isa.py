@@ -48,10 +48,17 @@ class Isa:
         return "\n".join([*lines, *(["#define HAS_FMA"] if self.fma else []), ""])
 
 
+# What a processor must say of itself, and the compiler's flags for just that: the names of whole levels, x86-64-v3 and
+# its like, are newer than compilers in use, and allow instructions that kernels do not need.
 _V2 = frozenset({"sse4_1", "sse4_2", "ssse3", "popcnt"})
 _AVX2 = _V2 | {"avx2", "fma", "bmi1", "bmi2", "f16c"}
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
-_AVX512_FLAGS = ("-march=x86-64-v4", "-mprefer-vector-width=512")  # compilers take half of it by themselves
+_V2_FLAGS = ("-msse4.2", "-mpopcnt")
+_AVX2_FLAGS = (*_V2_FLAGS, "-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mf16c")
+_AVX512_FLAGS = (
+    *(*_AVX2_FLAGS, "-mavx512f", "-mavx512bw", "-mavx512cd", "-mavx512dq", "-mavx512vl"),
+    "-mprefer-vector-width=512",  # compilers take half of it by themselves
+)
 ISAS = {
     isa.name: isa
     for isa in (  # the better of one machine first
@@ -64,8 +71,8 @@ ISAS = {
             flags=(*_AVX512_FLAGS, "-mavx512bf16"),
         ),
         Isa(name="avx512", vector_bytes=64, registers=32, needs=_AVX512, flags=_AVX512_FLAGS),
-        Isa(name="avx2", vector_bytes=32, registers=16, needs=_AVX2, flags=("-march=x86-64-v3",)),
-        Isa(name="x86_64_v2", vector_bytes=16, registers=16, fma=False, needs=_V2, flags=("-march=x86-64-v2",)),
+        Isa(name="avx2", vector_bytes=32, registers=16, needs=_AVX2, flags=_AVX2_FLAGS),
+        Isa(name="x86_64_v2", vector_bytes=16, registers=16, fma=False, needs=_V2, flags=_V2_FLAGS),
         Isa(name="neon", vector_bytes=16, registers=32, machines=("aarch64", "arm64"), flags=("-march=armv8-a",)),
     )
 }

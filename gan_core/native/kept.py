@@ -22,8 +22,9 @@ def library_folders() -> Iterator[Path]:
     """
     seen = cache = writable_cache_folder()
     yield cache / "programs"
-    for parent in (Path(tempfile.gettempdir()), SHARED_MEMORY):
-        with suppress(OSError):
+    for parent in (None, SHARED_MEMORY):
+        with suppress(OSError):  # also where there is no temporary folder at all
+            parent = parent or Path(tempfile.gettempdir())
             if parent.is_dir() and (folder := own_temporary_folder(parent)) not in (seen, cache):
                 seen = folder
                 yield folder / "programs"

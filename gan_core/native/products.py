@@ -12,8 +12,8 @@ DEPTH = 512  # rows of a panel of the second factor, which all rows of the first
 FAR_ROWS = 512  # numbers from one row to the next from which on a panel is copied: its rows would share cache lines
 TURNED_ROWS = 16  # rows of the first factor from which on that pays
 MULTIPLY = """
-/* How many of these columns the next tiles take: those of the widest tile, but of one vector more than that the half, for
-   a tile of one vector alone reads the first factor as often as a wide one. */
+/* How many of these columns the next tiles take: those of the widest tile, but where one vector more is left half of
+   them, for a tile of one vector alone reads the first factor as often as a wide one. */
 INLINE long next_columns(long left) {
     const long vectors = (left + WIDTH - 1) / WIDTH;
     const long taken = WIDTH * (vectors == VECTORS + 1 ? (vectors + 1) / 2 : VECTORS);

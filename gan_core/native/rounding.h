@@ -1,5 +1,5 @@
 /* Factors that are rounded to bfloat16, two in the place of a number: a pair, the first in the lower half. AVX512-BF16
-   multiplies sixteen pairs by sixteen, and adds both products of each to a sum in float32. */
+   multiplies a register of pairs by another, and adds both products of each to a sum in float32. */
 
 typedef unsigned pair __attribute__((may_alias));
 typedef unsigned pairs __attribute__((vector_size(VECTOR_BYTES)));

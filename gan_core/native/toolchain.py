@@ -9,16 +9,17 @@ import os
 import shlex
 import shutil
 import subprocess
-import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from gan_core.native.isa import this_isa
 from gan_core.native.kept import claim, kept_library, library_folders, load
 
 LONGEST_REASON = 300  # characters of what a compiler says
+LONGEST_SECONDS = 600.0  # in which any program is compiled; the largest takes three on a machine that is not busy
 PROBE_SECONDS = 60.0  # in which a compiler that works has said its version, or compiled the probe
 PROBE = """
 long probed(const double *numbers, long count) {
@@ -29,8 +30,13 @@ long probed(const double *numbers, long count) {
 """
 
 
+ADVICE = "install gcc or clang, or set $CC"
+
+
 class NoCompiler(Exception):
-    """There is none that works, or it refuses a program; the message says why, in one line."""
+    """There is none that works, or it refuses a program, or no kernels are written for the processor; the message says
+    why, in one line.
+    """
 
 
 @dataclass(frozen=True)
@@ -44,14 +50,14 @@ class Toolchain:
     folder: Path
     trouble: str = ""
 
-    def library(self, text: str, flags: Sequence[str], seconds: float | None = None) -> Path:
+    def library(self, text: str, flags: Sequence[str], seconds: float = LONGEST_SECONDS) -> Path:
         """The library of a text, made once on a machine. seconds: that the compiler may take. Raises NoCompiler, and
         OSError where the folder cannot be written.
         """
         key = "\n".join([*self.command, self.version, *flags, text])  # flags name the instruction set
         return kept_library(self.folder, key, lambda library: self._compile(text, flags, library, seconds))
 
-    def _compile(self, text: str, flags: Sequence[str], library: Path, seconds: float | None) -> None:
+    def _compile(self, text: str, flags: Sequence[str], library: Path, seconds: float) -> None:
         library.with_name("program.c").write_text(text)
         called = [*self.command, *flags, "-o", library.name, "program.c", "-lm"]
         done = _ran(called, library.parent, seconds)
@@ -76,7 +82,8 @@ def working_toolchain(flags: tuple[str, ...]) -> Toolchain:
 
 def tell_replayed(error: NoCompiler) -> None:
     """Tells that, and why, steps are not compiled."""
-    tell(f"{error}; steps are replayed instead, more slowly (install gcc or clang, or set $CC)")
+    advice = "" if this_isa() is None else f" ({ADVICE})"
+    tell(f"{error}; steps are replayed instead, more slowly{advice}")
 
 
 def tell(line: str) -> None:
@@ -131,17 +138,22 @@ def _probe(toolchain: Toolchain, flags: tuple[str, ...]) -> None:
 
 def _compilers() -> list[tuple[str, ...]]:
     """Those that are installed: $CC, which may hold arguments, then cc, gcc and clang."""
-    commands = [shlex.split(os.environ.get("CC", "")), ["cc"], ["gcc"], ["clang"]]
+    asked = os.environ.get("CC", "")
+    try:
+        given = shlex.split(asked)
+    except ValueError:  # a quotation without an end: no such program is found then
+        given = [asked]
+    commands = [given, ["cc"], ["gcc"], ["clang"]]
     found = [(shutil.which(command[0]), command[1:]) for command in commands if command]
     return list(dict.fromkeys((str(Path(path).absolute()), *rest) for path, rest in found if path is not None))
 
 
 @cache
 def _version(command: tuple[str, ...]) -> str:
-    return _ran([*command, "--version"], Path(tempfile.gettempdir()), PROBE_SECONDS).stdout
+    return _ran([*command, "--version"], Path("/"), PROBE_SECONDS).stdout
 
 
-def _ran(command: Sequence[str], folder: Path, seconds: float | None) -> subprocess.CompletedProcess[str]:
+def _ran(command: Sequence[str], folder: Path, seconds: float) -> subprocess.CompletedProcess[str]:
     """Raises NoCompiler where it does not start, or not end in so many seconds."""
     try:
         return subprocess.run(

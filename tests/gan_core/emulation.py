@@ -39,19 +39,19 @@ class Emulator:
     """Compiles texts for NEON, once each, and calls what is in them."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._made = folder, dict[str, Path]()
+        self._folder, self._made = folder, dict[tuple[str, ...], Path]()
         self._program = folder / "emulated"
         _compile(["-O1", "-o", str(self._program), str(Path(__file__).with_name("emulated.c")), "-ldl"])
 
     def library(self, text: str, *flags: str) -> Path:
         """Of a text that begins with SINGLE or DOUBLE."""
         text = NEON.text() + text
-        if text not in self._made:
+        if (text, *flags) not in self._made:
             made = self._folder / f"{len(self._made)}.so"
             made.with_suffix(".c").write_text(text)
             _compile([*FLAGS, *NEON.flags, *flags, "-o", str(made), str(made.with_suffix(".c")), "-lm"])
-            self._made[text] = made
-        return self._made[text]
+            self._made[text, *flags] = made
+        return self._made[text, *flags]
 
     def call(
         self,

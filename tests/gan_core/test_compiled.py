@@ -1,5 +1,6 @@
 """Training compiled to C: what eager training comes to, and no bit of a lane depends on its company, calls or stops."""
 
+import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -85,6 +86,37 @@ def test_a_stop_inside_a_block_changes_nothing(case: str, few: Few, stops: tuple
     for stop in (*stops, ACROSS):
         train(stopped, stop - stopped.state.discriminator_steps)
     assert_all_same(stopped, lane_results(whole))
+
+
+@pytest.mark.parametrize("case", ["gaussian moments least_squares", "mlp_bn", "infogan"])
+def test_the_laws_hold_with_the_kernels_of_each_instruction_set(case: str, few: Few, each_isa: str):
+    """Alone, in smaller calls and with a stop inside a block: the same bits, which are nearly those of eager steps."""
+    together = made(case, few, ACROSS)
+    expected = lane_results(together)
+    assert_all_same(made(case, few, ACROSS, lanes=slice(2, 3)), expected[2:3])
+    assert_all_same(made(case, few, ACROSS, lanes_per_call=3), expected)
+    stopped = made(case, few, 5)
+    train(stopped, ACROSS - 5)
+    assert_all_same(stopped, expected)
+    mine, theirs = (made(case, few, dtype=torch.float64, execution=way).state for way in ("compiled", "eager"))
+    torch.testing.assert_close(mine.generator.flat, theirs.generator.flat, rtol=0, atol=1e-8)
+    assert together.arithmetic().isa == each_isa
+
+
+@pytest.mark.parametrize("execution", ["auto", "compiled"])
+def test_on_a_processor_without_kernels_all_is_replayed_which_is_said_once(few: Few, monkeypatch, execution: str):
+    case = "gaussian moments least_squares"
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    told.cache_clear()
+    with pytest.warns(UserWarning, match="no kernels are written for this processor") as warned:
+        arrays = [made(case, few, execution=execution) for _ in range(2)]
+    told.cache_clear()
+    (line,) = (str(warning.message) for warning in warned)
+    assert line.endswith("(riscv64), or it is not known; steps are replayed instead, more slowly")
+    expected = lane_results(made(case, few, execution="replayed"))
+    for array in arrays:
+        assert array.workplace.execution == "replayed"
+        assert_all_same(array, expected)
 
 
 @pytest.mark.parametrize("case", ["gaussian moments least_squares"])

@@ -1,6 +1,7 @@
 """Which way is taken: what is measured decides, is kept, and knows nothing of the lanes at hand."""
 
 import json
+import math
 import threading
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from gan_core.config import StructureConfig
 from gan_core.fastest import Work, called_lanes, faster, fastest_execution, measure, race
 from gan_core.memory import lane_memory
 from gan_core.native import toolchain
+from gan_core.native.isa import ISAS
 from gan_core.native.toolchain import NoCompiler
 from gan_core.scoring import Workshop
 from gan_core.training import LaneArray
@@ -78,7 +80,7 @@ def test_what_is_kept_is_of_all_that_decides(cache, monkeypatch):
         work_of(CASE, precision="bfloat16"),
         work_of(CASE, dtype=torch.float64),
     ]
-    measured = answered(monkeypatch, *[C_IS_FASTER] * (len(works) + 4))
+    measured = answered(monkeypatch, *[C_IS_FASTER] * (len(works) + 6))
     for work in works:
         fastest_execution(work)
     for name in ("processor_name", "code_here"):
@@ -86,7 +88,13 @@ def test_what_is_kept_is_of_all_that_decides(cache, monkeypatch):
         fastest_execution(works[0])
     monkeypatch.setattr(fastest.torch, "__version__", "0")
     fastest_execution(works[0])
-    assert measured == [*works, *[works[0]] * 3]
+    monkeypatch.setattr(fastest.torch.backends.cpu, "get_cpu_capability", lambda: "another")
+    fastest_execution(works[0])
+    monkeypatch.setattr(fastest, "this_isa", lambda: ISAS["neon"])
+    fastest_execution(works[0])
+    monkeypatch.setattr(fastest, "compiler", lambda: toolchain.Toolchain(("cc",), "another", cache))
+    fastest_execution(works[0])
+    assert measured == [*works, *[works[0]] * 6]
 
 
 @pytest.mark.parametrize("damage", ["", "{}", "[1]", '{"seconds": {"compiled": "fast"}}', "\xff"])
@@ -165,9 +173,12 @@ def test_what_cannot_be_measured_is_left_to_who_compiles_and_is_not_kept(cache, 
     assert len(measured) == 2
 
 
-def test_a_step_that_is_not_known_in_c_is_not_measured(monkeypatch):
+def test_a_step_that_is_not_known_in_c_is_replayed_without_being_timed(monkeypatch):
     monkeypatch.setattr("gan_core.native.multiplying_calls.LARGEST_PRODUCT", 1)
-    assert measure(work_of(CASE)) is None
+    seconds = measure(work_of(CASE))
+    assert seconds is not None
+    assert seconds == {"compiled": math.inf, "replayed": 0.0}
+    assert faster(seconds) == "replayed"
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])

@@ -32,7 +32,7 @@ pytestmark = [
 
 def forget() -> None:
     """What this process has loaded, which compiler there is, and what was told."""
-    found = (library._native_function, library._multiplying, library._library, normals._in_c)
+    found = (library._native_function, library._multiplying, library._library, normals._in_c_for)
     for function in (*found, toolchain._found, toolchain._version, toolchain.told, cache._new_folder):
         function.cache_clear()
 
