@@ -102,8 +102,8 @@ def test_what_lanes_cannot_do_is_refused(arguments: list[str], said: str, capsys
 
 def test_lanes_are_fewer_where_a_step_takes_long_and_one_where_they_are_called_alone():
     dataset = dataset_of(config_of("mlp64"), None)
-    lanes = {flops: Model("mlp64", dataset, flops).lanes for flops in (10**6, 10**8, 10**9)}
-    assert lanes == {10**6: (32, 32), 10**8: (8, 8), 10**9: (4, 2)}
+    lanes = {flops: Model("mlp64", dataset, flops).lanes for flops in (10**6, 10**8, 10**8 + 1, 10**9)}
+    assert lanes == {10**6: (32, 32), 10**8: (8, 8), 10**8 + 1: (4, 4), 10**9: (2, 2)}
     alone = Model("dcgan16", dataset, 10**9)
     assert alone.lanes == (1, 1)
     plan = parsed(["--processes", "2"])
