@@ -5,7 +5,15 @@ from contextlib import contextmanager
 
 import pytest
 
+from gan_core import cache, normals
 from gan_core.native import library, toolchain
+
+
+def forget_compiler() -> None:
+    """What this process has loaded, which compiler there is, and what was told."""
+    found = (library._native_function, library._multiplying, library._library, normals._in_c_for)
+    for function in (*found, toolchain._found, toolchain._version, toolchain.told, cache._new_folder):
+        function.cache_clear()
 
 
 @contextmanager

@@ -121,3 +121,13 @@ def convolving(name: str, more_channels: int = 0) -> tuple[Function, Tensors]:
 
     made = {"a": torch.zeros_like(small), "b": torch.zeros_like(large), "c": torch.zeros_like(weight)}
     return function, {"large": large, "small": small, "weight": weight, **made}
+
+
+def together(cases: dict[str, tuple[Function, Tensors]]) -> tuple[Function, Tensors]:
+    """All in one program."""
+
+    def function(tensors: Tensors) -> None:
+        for name, (of_case, given) in cases.items():
+            of_case({key: tensors[f"{name} {key}"] for key in given})
+
+    return function, {f"{name} {key}": tensor for name, (_, given) in cases.items() for key, tensor in given.items()}

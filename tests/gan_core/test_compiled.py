@@ -20,6 +20,7 @@ from tiny_arrays import (
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.native.block import NativeBlock
+from gan_core.native.isa import VARIABLE
 from gan_core.native.library import NativeProgram
 from gan_core.native.toolchain import NoCompiler, told
 
@@ -106,6 +107,7 @@ def test_the_laws_hold_with_the_kernels_of_each_instruction_set(case: str, few: 
 @pytest.mark.parametrize("execution", ["auto", "compiled"])
 def test_on_a_processor_without_kernels_all_is_replayed_which_is_said_once(few: Few, monkeypatch, execution: str):
     case = "gaussian moments least_squares"
+    monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     told.cache_clear()
     with pytest.warns(UserWarning, match="no kernels are written for this processor") as warned:

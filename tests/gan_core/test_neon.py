@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from emulation import NEON, Emulator, can_emulate
-from native_cases import CONVOLUTIONS, ELEMENTWISE, Function, Tensors, assert_is_product, convolving, drawn, multiplying
+from native_cases import CONVOLUTIONS, ELEMENTWISE, Tensors, assert_is_product, convolving, drawn, multiplying, together
 
 from gan_core.native.adam import TEXT as ADAM
 from gan_core.native.compiler import SINGLE, header, over_lane_header
-from gan_core.native.isa import this_isa
+from gan_core.native.isa import VARIABLE, this_isa
 from gan_core.normals import PAIRS, normals_in_numpy, normals_text
 from gan_core.streams import Stream, stream, words
 
@@ -27,18 +27,9 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Emulator:
 @pytest.fixture(autouse=True)
 def _on_arm(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is said of the machine; only texts are made, and nothing is loaded."""
+    monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert this_isa() == NEON
-
-
-def together(cases: dict[str, tuple[Function, Tensors]]) -> tuple[Function, Tensors]:
-    """All in one program."""
-
-    def function(tensors: Tensors) -> None:
-        for name, (of_case, given) in cases.items():
-            of_case({key: tensors[f"{name} {key}"] for key in given})
-
-    return function, {f"{name} {key}": tensor for name, (_, given) in cases.items() for key, tensor in given.items()}
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-13), (torch.float32, 2e-6)], ids=str)

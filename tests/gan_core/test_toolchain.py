@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from lost_compiler import forget_compiler
 from tiny_arrays import assert_all_same, configs_of, lane_results, structure_of, trained
 
 from gan_core import cache, normals
 from gan_core.conditions import Execution
 from gan_core.data import Dataset
-from gan_core.native import block, compiler, kept, library, pairs, toolchain
+from gan_core.native import block, compiler, kept, pairs, toolchain
 from gan_core.native.toolchain import NoCompiler
 from gan_core.training import LaneArray
 
@@ -30,19 +31,12 @@ pytestmark = [
 ]
 
 
-def forget() -> None:
-    """What this process has loaded, which compiler there is, and what was told."""
-    found = (library._native_function, library._multiplying, library._library, normals._in_c_for)
-    for function in (*found, toolchain._found, toolchain._version, toolchain.told, cache._new_folder):
-        function.cache_clear()
-
-
 @pytest.fixture
 def forgotten() -> Iterator[None]:
     """A process that has compiled nothing."""
-    forget()
+    forget_compiler()
     yield
-    forget()
+    forget_compiler()
 
 
 @pytest.fixture
@@ -162,7 +156,7 @@ def test_a_block_is_not_compiled_where_numbers_are_not_drawn_in_c(few: Few, monk
 
 def test_libraries_are_kept_between_runs_and_made_once(few: Few, monkeypatch):
     first = lane_results(made(few))
-    forget()
+    forget_compiler()
     compiler.compiler()  # asks for its version
     monkeypatch.setattr(toolchain.subprocess, "run", None)
     with warnings.catch_warnings():
@@ -198,7 +192,7 @@ def test_libraries_that_others_could_change_are_not_run(fresh):
     assert line.endswith(f" is used, in {own}")
     assert (compiler.library_file(ADDS).parent, list(programs.iterdir())) == (own, [])
     programs.chmod(0o700)
-    forget()
+    forget_compiler()
     assert compiler.library_file(ADDS).parent == programs
 
 
