@@ -1,0 +1,1 @@
+"""What a person types: a module a command, with its ABOUT, its arguments, and `execute`."""

@@ -1,0 +1,31 @@
+"""How arguments are read: what several commands take, and whole numbers within their range."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from gan_core.config import LARGEST_SEED
+
+
+def whole_number(low: int, high: int = LARGEST_SEED) -> Callable[[str], int]:
+    """A reader of whole numbers from low to high, for argparse's `type`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            bound = f"at most {high}" if value > high else f"at least {low}"
+            raise argparse.ArgumentTypeError(f"must be a whole number of {bound}, got {text!r}")
+        return value
+
+    return parse
+
+
+def add_data_options(part: argparse.ArgumentParser) -> None:
+    """Declares where data are found, and what is done with those that are missing or cannot be read."""
+    part.add_argument("--data-root", type=Path, metavar="DIR", help="the folder that holds MNIST/raw and the like")
+    part.add_argument("--download", action="store_true", help="let torchvision fetch a missing data set")
+    skip = "leave out pictures of images:FOLDER that cannot be read, instead of refusing it"
+    part.add_argument("--skip-corrupt-images", action="store_true", help=skip)

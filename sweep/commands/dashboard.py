@@ -1,0 +1,22 @@
+"""`gan-sweep dashboard`."""
+
+import argparse
+from pathlib import Path
+
+from sweep.commands.arguments import whole_number
+
+ABOUT = "Show a run in optuna-dashboard, also while it goes on; it is only read."
+
+
+def add_arguments(part: argparse.ArgumentParser) -> None:
+    """Declares what may follow `gan-sweep dashboard`."""
+    part.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
+    port = "of 127.0.0.1; 0: one that is free; default: 8080"
+    part.add_argument("--port", type=whole_number(0, 65_535), default=8080, metavar="N", help=port)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Serves the pages until Ctrl-C. Returns the exit code."""
+    from sweep.dashboard import serve
+
+    return serve(options.run, options.port)

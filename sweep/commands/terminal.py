@@ -1,0 +1,11 @@
+"""What every command knows of the terminal, and how a process ends."""
+
+import os
+import sys
+
+BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
+
+
+def width() -> int | None:
+    """Of the terminal, in characters; None where the output is no terminal."""
+    return os.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -1,0 +1,34 @@
+"""`gan-sweep train`."""
+
+import argparse
+from pathlib import Path
+
+from sweep.commands.arguments import add_data_options, whole_number
+
+ABOUT = "Train the final model from an exported configuration; run again to go on after Ctrl-C."
+
+
+def add_arguments(part: argparse.ArgumentParser) -> None:
+    """Declares what may follow `gan-sweep train`."""
+    part.add_argument("config", type=Path, metavar="CONFIG", help="a file written by `gan-sweep export`")
+    part.add_argument("-o", "--output", type=Path, metavar="DIR", help="the model's folder; default: models/<CONFIG>")
+    part.add_argument("--images", type=whole_number(1), metavar="N", help="real images shown to D; default: the file's")
+    part.add_argument("--seed", type=whole_number(0), metavar="S", help="another seed than the trial's own")
+    add_data_options(part)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Trains the model, or goes on with it. Returns the exit code."""
+    from gan_core.config import GanConfig
+    from results.export import ExportedConfiguration
+
+    exported = ExportedConfiguration.read(options.config)
+    values = {**exported.configuration, **({} if options.seed is None else {"seed": options.seed})}
+    config = GanConfig.unflatten(values)
+    from sweep.final import conditions_of, train_final  # torch from here on
+    from sweep.run import check_files
+
+    home = options.output or Path("models") / Path(options.config).stem
+    conditions = conditions_of(config, exported, options.data_root, options.skip_corrupt_images)
+    check_files(config.structure, conditions, options.download)
+    return train_final(config, exported, home, options.images or exported.images, conditions)

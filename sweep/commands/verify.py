@@ -1,0 +1,24 @@
+"""`gan-sweep verify`."""
+
+import argparse
+from pathlib import Path
+
+from sweep.commands.arguments import add_data_options
+
+ABOUT = "Train an exported configuration to its first rung again, and compare."
+
+
+def add_arguments(part: argparse.ArgumentParser) -> None:
+    """Declares what may follow `gan-sweep verify`."""
+    part.add_argument("config", type=Path, metavar="CONFIG", help="a file written by `gan-sweep export`")
+    add_data_options(part)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Compares, and says what differs. Returns the exit code."""
+    from results.export import ExportedConfiguration
+
+    exported = ExportedConfiguration.read(options.config)
+    from sweep.verify import verify_first_rung  # torch from here on
+
+    return verify_first_rung(exported, options.data_root, options.skip_corrupt_images, options.download)
