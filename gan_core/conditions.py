@@ -15,11 +15,17 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 
 
+FEATURES = "classifier, classifier+pixels, pca, pixels, inception, or a .pt, .ts or .pt2 file; auto: what fits the data"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScoringConfig:
     """The protocol by which samples are scored. Raises InputError when a value has the wrong type or range."""
 
-    features: str = ranged("auto", "classifier, pca, inception, or a .pt, .ts or .pt2 file; auto: by the data set")
+    features: str = ranged(
+        "auto",
+        FEATURES,
+    )
     inception_weights: str = ranged("", "the file of Inception's weights; empty: torch.hub's folder")
     samples: int = ranged(0, "drawn for a score; 0: 2,000 images or 10,000 numbers", low=0, high=10**6)
     class_kl_limit: float = ranged(0.1, "KL of classes in nats that fidelity puts up with", low=1e-6, high=1e3)

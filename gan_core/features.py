@@ -16,6 +16,7 @@ from gan_core.classifier import load_classifier
 from gan_core.data import Dataset
 from gan_core.inception import load_inception
 from gan_core.input_error import InputError, nearest
+from gan_core.joined_features import join_features
 from gan_core.own_network import LOADERS, load_own_network
 from gan_core.principal_components import fit_principal_components
 
@@ -30,7 +31,8 @@ __all__ = [
     "load_extractor",
 ]
 
-KINDS = ("auto", "classifier", "pca", "inception")
+KINDS = ("auto", "classifier", "classifier+pixels", "pca", "pixels", "inception")
+JOINED = ("classifier+pixels", "pixels")
 IMAGES_AT_ONCE = 500  # of one call of an extractor: a small network's activations stay in the cache
 DEVICE_IMAGES_AT_ONCE = 8_192  # the same on a GPU, over the samples of all lanes
 
@@ -68,7 +70,8 @@ def load_extractor(dataset: Dataset, kind: str = "auto", weights: Path | None = 
     """The extractor of a data set by the kind of its features.
 
     `classifier`: 64, standardised, of a classifier trained on the training split. `pca`: at most 64 principal
-    components of its pixels. `auto`: the classifier where there are labels, else pca. `inception`: the 2,048 of the
+    components of its pixels. `classifier+pixels`, `pixels`: these and how rough images are at several scales
+    (`gan_core.joined_features`). `auto`: the classifier where there are labels, else pca. `inception`: the 2,048 of the
     usual FID, raw; weights: its file, where it is not in torch.hub's folder. A path to a .pt, .ts or .pt2 file: the raw
     features of a person's own network, a program to be trusted like one (gan_core.own_network says why).
     Class probabilities come with the classifier alone; `load_classifier` gives it beside any other features.
@@ -83,6 +86,8 @@ def load_extractor(dataset: Dataset, kind: str = "auto", weights: Path | None = 
         return load_classifier(dataset)
     if kind == "pca":
         return fit_principal_components(dataset)
+    if kind in JOINED:
+        return join_features(dataset, kind)
     if kind == "inception":
         return load_inception(dataset, weights)
     path = Path(kind).expanduser()

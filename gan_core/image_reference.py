@@ -1,6 +1,6 @@
 """What images are compared with, in numbers: features of real images, kept between processes.
 
-R held-out images that scores compare with, T training images that copies are looked for among, D features.
+R real images that scores compare with, T training images that copies are looked for among, D features.
 """
 
 import hashlib
@@ -25,6 +25,7 @@ from gan_core.neighbours import NEIGHBOURS, RealNeighbours, prdc, real_neighbour
 from gan_core.protocol import LATENT_SEED, chosen
 
 COPY_TRAIN_IMAGES = 60_000
+LEAST_HELD_OUT = 10 * NEIGHBOURS  # fewer say nothing of the k nearest, and their covariance has hardly any rank
 RECIPE = f"1:{COPY_TRAIN_IMAGES}:{NEIGHBOURS}:{LATENT_SEED}"  # a new number where what is kept is computed otherwise
 
 
@@ -32,8 +33,8 @@ RECIPE = f"1:{COPY_TRAIN_IMAGES}:{NEIGHBOURS}:{LATENT_SEED}"  # a new number whe
 class ImageReference:
     """The real side of an image scorer.
 
-    mean, covariance, factor: of the held-out split, float64 [D], [D, D], [D, D] (`covariance_factor`); neighbours: of
-    R held-out images; train: of T training images; held_out_distances: float64 [R], to the nearest of them;
+    mean, covariance, factor: of the images compared with, float64 [D], [D, D], [D, D] (`covariance_factor`);
+    neighbours: of R of them; train: of T training images; held_out_distances: float64 [R], to the nearest of them;
     precision_real, recall_real: what as many training images score as samples are drawn, or all there are.
     """
 
@@ -62,6 +63,18 @@ class ImageReference:
         )
 
 
+def compared_with(dataset: Dataset) -> tuple[Tensor, Tensor | None]:
+    """The real images that samples are compared with, and their labels where there are any: the held-out split; where
+    that has fewer than LEAST_HELD_OUT images all there are, training ones included.
+    """
+    if len(dataset.held_out) >= LEAST_HELD_OUT:
+        return dataset.held_out, dataset.held_out_labels
+    images = torch.cat((dataset.train, dataset.held_out))
+    if dataset.train_labels is None or dataset.held_out_labels is None:
+        return images, None
+    return images, torch.cat((dataset.train_labels, dataset.held_out_labels))
+
+
 def image_reference(
     dataset: Dataset, extractor: FeatureExtractor, cheap: FeatureExtractor, samples: int
 ) -> ImageReference:
@@ -72,6 +85,7 @@ def image_reference(
     """
     key = ":".join((RECIPE, torch.__version__, dataset.digest, extractor.name, cheap.name, str(samples)))
     key += f":{len(dataset.train_samples)}:{len(dataset.held_out)}:{extractor.weights}:{cheap.weights}"
+    key += "" if len(dataset.held_out) >= LEAST_HELD_OUT else ":all"
     path = writable_cache_folder() / f"reference-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
     with lane_arithmetic():  # what is kept must not depend on who computes it
         kept = _kept(path, lambda: _computed(dataset, extractor, cheap, samples), _shapes(dataset, extractor, cheap))
@@ -99,17 +113,21 @@ def _shapes(dataset: Dataset, extractor: FeatureExtractor, cheap: FeatureExtract
 def _computed(
     dataset: Dataset, extractor: FeatureExtractor, cheap: FeatureExtractor, samples: int
 ) -> dict[str, Tensor]:
-    mean, covariance = moments(extract(extractor, dataset.held_out)[0].unsqueeze(0))
-    reference = chosen(dataset.held_out, samples, 1)
-    real = extract(extractor, reference)[0]
-    shares = prdc(extract(extractor, chosen(dataset.train, samples, 3))[0].unsqueeze(0), real_neighbours(real))
+    compared, _ = compared_with(dataset)
+    mean, covariance = moments(extract(extractor, compared)[0].unsqueeze(0))
+    real = extract(extractor, chosen(compared, samples, 1))[0]
+    fresh, around = dataset.train, real
+    if len(compared) > len(dataset.held_out):  # which has training images in it: held-out ones are the fresh ones
+        fresh, around = dataset.held_out, extract(extractor, chosen(dataset.train, samples, 1))[0]
+    shares = prdc(extract(extractor, chosen(fresh, samples, 3))[0].unsqueeze(0), real_neighbours(around))
     train = extract(cheap, chosen(dataset.train, COPY_TRAIN_IMAGES, 2))[0]
+    held_out = extract(cheap, chosen(dataset.held_out, samples, 1))[0]
     return {
         "mean": mean[0],
         "covariance": covariance[0],
         "real": real,
         "train": train,
-        "held_out_distances": nearest_distance(extract(cheap, reference)[0].unsqueeze(0), train)[0],
+        "held_out_distances": nearest_distance(held_out.unsqueeze(0), train)[0],
         "precision_recall": torch.cat((shares.precision, shares.recall)),
     }
 

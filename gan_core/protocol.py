@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gan_core.conditions import ScoringConfig
 from gan_core.data import Dataset
+from gan_core.examination import Examination
 from gan_core.input_error import InputError
 from gan_core.reports import FidelityReport
 from gan_core.streams import Stream, stream
@@ -23,13 +24,14 @@ Scores = dict[str, Tensor]  # name -> [L]
 class Scorer(Protocol):
     """Scores arrays over one data set. protocol: how, in words; two scores are comparable only where it is equal.
     samples: how many are drawn from each generator. in_c: whether some of it is computed in C, where the lanes are on
-    the CPU; features_digest: as `FidelityReport` has it.
+    the CPU; features_digest: as `FidelityReport` has it; examination: of what images are compared in; None for numbers.
     """
 
     protocol: str
     samples: int
     data_digest: str
     features_digest: str
+    examination: Examination | None
 
     @property
     def in_c(self) -> bool: ...
@@ -48,6 +50,7 @@ def reports(scores: Scores, constants: dict[str, float], scorer: Scorer, lanes: 
             scorer.protocol,
             scorer.data_digest,
             scorer.features_digest,
+            scorer.examination.verdict if scorer.examination else "",
         )
         for lane in range(lanes)
     ]
@@ -70,9 +73,12 @@ def drawn_samples(samples: int) -> str:
     return f"{samples}@latents{LATENT_SEED}"
 
 
-def held_out_split(dataset: Dataset, count: int) -> str:
-    """The reference's part of a protocol: the kind of data set, for a folder's path is one machine's."""
-    return f"{dataset.name.partition(':')[0]}-{dataset.digest}-held_out-{count}"
+def reference_part(dataset: Dataset, count: int) -> str:
+    """The reference's part of a protocol, of so many images: the kind of data set, for a folder's path is one
+    machine's, and whether they are the held-out split or all there are.
+    """
+    split = "held_out" if count <= len(dataset.held_out) else "all"
+    return f"{dataset.name.partition(':')[0]}-{dataset.digest}-{split}-{count}"
 
 
 def limits(scoring: ScoringConfig) -> str:

@@ -16,12 +16,14 @@ class FidelityReport:
     protocol: how they were computed (scores, extractor, reference split, sample count, latents); two scores are
     comparable only where it and features_digest are equal: of the weights of the classifier that they were computed
     with, which a machine trains itself; "" where there is none. data_digest: of the real samples, `Dataset.digest`.
+    examination: whether they see what is wrong with images of this data set, `Examination.verdict`; "" for numbers.
     """
 
     values: dict[str, float]
     protocol: str
     data_digest: str
     features_digest: str = ""
+    examination: str = ""
 
 
 class OutOfMemory(Exception):
@@ -79,6 +81,7 @@ class LaneReport:
             "protocol": self.fidelity.protocol,
             "data_digest": self.fidelity.data_digest,
             "features_digest": self.fidelity.features_digest,
+            "examination": self.fidelity.examination,
             "signs": " ".join(self.signs),
         }
 

@@ -4,7 +4,7 @@ L lanes, M samples, D features, K classes.
 """
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor
 from gan_core.conditions import ScoringConfig
 from gan_core.copying import data_copying, data_copying_error, nearest_distance
 from gan_core.data import Dataset
+from gan_core.examination import Examination
+from gan_core.examine import examine
 from gan_core.features import FeatureExtractor, extract_lanes, full_precision, load_extractor
 from gan_core.fidelity import (
     class_accuracy,
@@ -24,7 +26,7 @@ from gan_core.fidelity import (
     moments,
     point_mass_distance,
 )
-from gan_core.image_reference import image_reference
+from gan_core.image_reference import compared_with, image_reference
 from gan_core.input_error import InputError
 from gan_core.latents import shared_choices
 from gan_core.native.pairs import read_in_c
@@ -37,18 +39,22 @@ from gan_core.protocol import (
     check_samples,
     chosen,
     drawn_samples,
-    held_out_split,
     limits,
+    reference_part,
     reports,
 )
 from gan_core.reports import FidelityReport
 from gan_core.standard_errors import class_divergence_error, frechet_error, violation_error
 from gan_core.streams import Stream
+from gan_core.textures import SMALLEST_PIXELS
 from gan_core.training import LaneArray
 from gan_core.value_scorers import PlaneScorer, ValueScorer, on_host
 
 IMAGE_SAMPLES = 2_000
 COPY_SAMPLES = 250  # looked up in the whole training split, at a sixth of a score's cost; the error is 0.02
+EXAMINED_IMAGES = IMAGE_SAMPLES  # of each damage, at most
+EXAMINED_OF_MANY_FEATURES = 500  # where an extractor has more than
+MANY_FEATURES = 512  # features: one like Inception takes seconds for a thousand images
 COVERED_SHARE = 0.01  # a class with a smaller share of the samples counts as missing
 
 
@@ -75,23 +81,29 @@ class ImageScorer:
         self.samples = scoring.samples or IMAGE_SAMPLES
         self.data_digest = dataset.digest
         names = "+".join(dict.fromkeys((extractor.name, cheap.name)))
-        reference = held_out_split(dataset, len(dataset.held_out))
+        images, labels = compared_with(dataset)
+        reference = reference_part(dataset, len(images))
         self.protocol = "/".join(("fid", names, reference, drawn_samples(self.samples), limits(scoring)))
         self._check_counts()
         self._reference = image_reference(dataset, extractor, cheap, self.samples)
         self.features_digest = extractor.weights or cheap.weights
         self._scale = point_mass_distance(self._reference.covariance)
-        if dataset.held_out_labels is not None:
-            counts = torch.bincount(dataset.held_out_labels, minlength=dataset.classes)
-            self._shares = counts.double() / len(dataset.held_out)
-            labels = chosen(dataset.held_out_labels, self.samples, 1)
-            self.asked = labels[torch.arange(self.samples) % len(labels)]  # in the held-out split's own shares
+        if labels is not None:
+            self._shares = torch.bincount(labels, minlength=dataset.classes).double() / len(labels)
+            labels = chosen(labels, self.samples, 1)
+            self.asked = labels[torch.arange(self.samples) % len(labels)]  # in the real images' own shares
+        self.examination: Examination | None = None
         self._in_c: bool | None = None
         self._triangles = None
         if dataset.name == "polygons":
-            self._triangles = triangle_reference(chosen(dataset.held_out, self.samples, 1))
-        self._references = min(self.samples, len(dataset.held_out))
-        self.constants = self._constants(self._references)
+            self._triangles = triangle_reference(chosen(images, self.samples, 1))
+        self._references = min(self.samples, len(images))
+        self.constants = self._constants(len(images))
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What its examination found."""
+        return self.examination.faults if self.examination else ()
 
     @property
     def in_c(self) -> bool:
@@ -110,36 +122,43 @@ class ImageScorer:
                 f"{held_out}; add pictures"
             )
 
-    def _constants(self, references: int) -> dict[str, float]:
-        """The floors: what real samples would score."""
-        copied = min(COPY_SAMPLES, self.samples)
+    def _constants(self, compared: int) -> dict[str, float]:
+        """The floors: what real samples would score, of which so many are compared with."""
+        copied, held_out = min(COPY_SAMPLES, self.samples), min(self.samples, len(self.dataset.held_out))
         constants = {
-            "fid_floor": frechet_floor(self._reference.covariance, self.samples, len(self.dataset.held_out)),
-            "coverage_floor": coverage_null(self.samples, references),
+            "fid_floor": frechet_floor(self._reference.covariance, self.samples, compared),
+            "coverage_floor": coverage_null(self.samples, self._references),
             "precision_real": self._reference.precision_real,
             "recall_real": self._reference.recall_real,
-            "memorisation_error": data_copying_error(copied, references),
+            "memorisation_error": data_copying_error(copied, held_out),
         }
         if self._cheap.classifies:
             constants["class_kl_floor"] = (self.dataset.classes - 1) / (2 * self.samples)
         if self._triangles is not None:
-            constants["triangle_recall_floor"] = recall_ceiling(self.samples, references)
+            constants["triangle_recall_floor"] = recall_ceiling(self.samples, self._references)
         return constants
 
     def score(self, array: LaneArray) -> list[FidelityReport]:
         asked = self.asked if array.networks.conditional else None
         images = array.generate(array.shared_latents(Stream.SCORE_LATENTS, self.samples, LATENT_SEED, asked))
-        strata = self._strata(array).to(images.device)
+        scores, predicted = self.compare(images, self._strata(array).to(images.device))
+        if predicted is not None:
+            scores |= self._asked_scores(predicted, scores["fid"], array)
+        return reports(on_host(scores), self.constants, self, array.lanes)
+
+    def compare(self, images: Tensor, strata: Tensor) -> tuple[Scores, Tensor | None]:
+        """The scores [L] of images [L, M, C, H, W] in [-1, 1], M being `samples`, and where there are labels predicted
+        classes [L, M]. strata: one-hot [M, S], as `_strata` has it, on the images' device.
+        """
         with full_precision():
             scores, predicted = self._distances(images, strata)
-        distances = scores["fid"]
         if predicted is not None:
-            scores |= self._class_scores(predicted, distances, array, strata)
+            scores |= self._class_scores(predicted, scores["fid"], strata)
         if self._triangles is not None:
             found = asdict(triangle_scores(images, self._triangles))
             scores |= {f"triangle_{name}": column for name, column in found.items()}
         fidelity, violation = constrained_fidelity(
-            distances,
+            scores["fid"],
             self.constants["fid_floor"],
             scores.get("class_kl"),
             scores["coverage"] / self.constants["coverage_floor"],
@@ -147,13 +166,8 @@ class ImageScorer:
             class_kl_limit=self.scoring.class_kl_limit,
             coverage_limit=self.scoring.coverage_limit,
         )
-        scores = {
-            "fidelity": fidelity,
-            "fidelity_error": self._fidelity_error(scores),
-            "violation": violation,
-            **scores,
-        }
-        return reports(on_host(scores), self.constants, self, array.lanes)
+        error = self._fidelity_error(scores)
+        return {"fidelity": fidelity, "fidelity_error": error, "violation": violation, **scores}, predicted
 
     def _strata(self, array: LaneArray) -> Tensor:
         """Which samples are drawn of the same class or code, one-hot [M, S]; S of 1 where neither is asked for."""
@@ -206,10 +220,10 @@ class ImageScorer:
         }
         return scores, None if probabilities is None else probabilities.argmax(2)
 
-    def _class_scores(self, predicted: Tensor, distances: Tensor, array: LaneArray, strata: Tensor) -> Scores:
+    def _class_scores(self, predicted: Tensor, distances: Tensor, strata: Tensor) -> Scores:
         """Of predicted classes [L, M]; NaN where the lane's samples are not finite, as its distance is."""
         classes = self.dataset.classes
-        self._shares, self.asked = self._shares.to(predicted.device), self.asked.to(predicted.device)
+        self._shares = self._shares.to(predicted.device)
         counts = torch.zeros(len(predicted), classes, dtype=torch.float64, device=predicted.device)
         shares = counts.scatter_add_(1, predicted, torch.ones_like(predicted, dtype=torch.float64)) / self.samples
         scores = {
@@ -217,26 +231,61 @@ class ImageScorer:
             "class_kl_error": class_divergence_error(predicted, self._shares, strata),
             "classes_covered": (shares >= COVERED_SHARE).sum(1).double(),
         }
-        choices = array.networks.choices
+        return _where_finite(scores, distances)
+
+    def _asked_scores(self, predicted: Tensor, distances: Tensor, array: LaneArray) -> Scores:
+        """Whether classes [L, M] are those asked for, or follow the codes; NaN as in `_class_scores`."""
+        classes, choices = self.dataset.classes, array.networks.choices
+        scores: Scores = {}
         if array.networks.conditional:
+            self.asked = self.asked.to(predicted.device)
             by_class = class_accuracy(predicted, self.asked, classes)
             scores["class_accuracy"] = (predicted == self.asked).double().mean(1)
             scores |= {f"class_accuracy_{label}": by_class[:, label] for label in range(classes)}
         elif choices:
             codes = shared_choices(self.samples, choices).to(predicted.device).expand_as(predicted)
             scores["code_agreement"] = code_agreement(codes, predicted, max(choices, classes))
-        return {name: torch.where(distances.isnan(), math.nan, column) for name, column in scores.items()}
+        return _where_finite(scores, distances)
+
+
+def _where_finite(scores: Scores, distances: Tensor) -> Scores:
+    return {name: torch.where(distances.isnan(), math.nan, column) for name, column in scores.items()}
 
 
 def build_scorer(dataset: Dataset, scoring: ScoringConfig) -> Scorer:
-    """The scorer of a data set; trains or loads the feature extractor where one is needed. Raises InputError for
-    features that cannot be had.
+    """The scorer of a data set; trains or loads the feature extractor where one is needed, and examines it.
+
+    With features `auto` the first extractor of `kinds_in_turn` that passes its examination, or the one with the fewest
+    faults; its `examination` says what goes unseen. Raises InputError for features that cannot be had.
     """
-    if dataset.truth is None:
-        weights = Path(scoring.inception_weights).expanduser() if scoring.inception_weights else None
-        cheap = load_extractor(dataset)
-        same = scoring.features in ("auto", "classifier" if cheap.classifies else "pca") and weights is None
-        extractor = cheap if same else load_extractor(dataset, scoring.features, weights)
-        return ImageScorer(dataset, scoring, extractor, cheap)
-    kind = ValueScorer if dataset.sample_shape == (1,) else PlaneScorer
-    return kind(dataset, scoring, dataset.truth)
+    if dataset.truth is not None:
+        kind = ValueScorer if dataset.sample_shape == (1,) else PlaneScorer
+        return kind(dataset, scoring, dataset.truth)
+    cheap = load_extractor(dataset)
+    tried: list[ImageScorer] = []
+    for kind in kinds_in_turn(dataset, scoring):
+        tried.append(_examined_scorer(dataset, scoring, kind, cheap))
+        if not tried[-1].faults:
+            return tried[-1]
+    return min(tried, key=lambda scorer: len(scorer.faults))
+
+
+def kinds_in_turn(dataset: Dataset, scoring: ScoringConfig) -> tuple[str, ...]:
+    """Which features are examined until some pass: of `auto` the smallest first, else those asked for."""
+    if scoring.features != "auto" or scoring.inception_weights:
+        return (scoring.features,)
+    own = ("pca",) if dataset.train_labels is None else ("classifier", "classifier+pixels")
+    return own if min(dataset.sample_shape[1:]) < SMALLEST_PIXELS else (*own, "pixels")
+
+
+def _examined_scorer(dataset: Dataset, scoring: ScoringConfig, kind: str, cheap: FeatureExtractor) -> ImageScorer:
+    weights = Path(scoring.inception_weights).expanduser() if scoring.inception_weights else None
+    same = kind == ("classifier" if cheap.classifies else "pca") and weights is None
+    extractor = cheap if same else load_extractor(dataset, kind, weights)
+    scorer = ImageScorer(dataset, scoring, extractor, cheap)
+    most = EXAMINED_IMAGES if extractor.features <= MANY_FEATURES else EXAMINED_OF_MANY_FEATURES
+    looked_at = scorer
+    if scorer.samples > most:
+        looked_at = ImageScorer(dataset, replace(scoring, samples=most), extractor, cheap)
+    scorer.examination = examine(looked_at, kind)
+    return scorer

@@ -300,7 +300,8 @@ class Workshop:
         on_phase(f"loading {conditions.dataset}")
         self.dataset = load_data(conditions)
         waits = awaits_training(self.dataset)
-        on_phase(f"{'training the classifier' if waits else 'loading the reference'} of {conditions.dataset}")
+        begin = "training a classifier for" if waits else "examining"
+        on_phase(f"{begin} the scores of {conditions.dataset}")
         with lane_arithmetic():  # the reference's own numbers must not depend on who asks for them
             self.scorer = build_scorer(self.dataset, conditions.scoring)
         self._workplaces: dict[StructureConfig, Workplace] = {}

@@ -23,6 +23,7 @@ class Stream(IntEnum):
     DROPOUT = 13
     INSTANCE_NOISE = 14
     PENALTY_MIX = 15
+    EXAMINATION = 16
 
 
 def stream(seed: int, purpose: Stream, *seen: int) -> np.random.Generator:

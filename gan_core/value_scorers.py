@@ -11,8 +11,9 @@ import torch
 from gan_core.conditions import ScoringConfig
 from gan_core.data import Dataset
 from gan_core.discrepancy import energy_distance, energy_reference
+from gan_core.examination import Examination
 from gan_core.fidelity import constrained_fidelity, wasserstein_1d, wasserstein_floor_of_cdf
-from gan_core.protocol import LATENT_SEED, Scores, check_samples, drawn_samples, held_out_split, limits, reports
+from gan_core.protocol import LATENT_SEED, Scores, check_samples, drawn_samples, limits, reference_part, reports
 from gan_core.reports import FidelityReport
 from gan_core.standard_errors import mean_and_deviation_errors, wasserstein_error
 from gan_core.streams import Stream
@@ -43,6 +44,7 @@ class ValueScorer:
     """
 
     in_c, features_digest = False, ""
+    examination: Examination | None = None  # numbers have no features that could miss something
 
     def __init__(self, dataset: Dataset, scoring: ScoringConfig, truth: Mixture) -> None:
         self.scoring, self.truth = scoring, truth
@@ -101,6 +103,7 @@ class PlaneScorer:
     """
 
     in_c, features_digest = False, ""
+    examination: Examination | None = None  # numbers have no features that could miss something
 
     def __init__(self, dataset: Dataset, scoring: ScoringConfig, truth: Mixture) -> None:
         self.scoring, self.truth = scoring, truth
@@ -111,7 +114,7 @@ class PlaneScorer:
         self._real = energy_reference(real)
         self._scale = 4 * float(real.var(0).sum().sqrt())
         self.constants = {"modes": float(truth.modes)}
-        self.protocol = f"energy/{held_out_split(dataset, len(real))}/{drawn_samples(self.samples)}/{limits(scoring)}"
+        self.protocol = f"energy/{reference_part(dataset, len(real))}/{drawn_samples(self.samples)}/{limits(scoring)}"
 
     def score(self, array: LaneArray) -> list[FidelityReport]:
         drawn = array.generate(array.shared_latents(Stream.SCORE_LATENTS, self.samples, LATENT_SEED))

@@ -11,7 +11,10 @@ GROUPS = ("fidelity", "health")  # numbers, in columns that carry their group's 
 NAMED_GROUPS = (*GROUPS, "proposed")  # all such columns
 NUMBERS = ("d_loss", "g_loss", "score", "best_score", "seconds", "elapsed_seconds")
 OBJECTIVES_JOINED_BY = ", "
-MADE_BY = ("device", "execution", "isa", "compiler", "processor", "code_version", "versions", "features_digest")
+MADE_BY = (
+    *("device", "execution", "isa", "compiler", "processor", "code_version", "versions", "features_digest"),
+    "examination",
+)
 
 
 class Outcome(StrEnum):
@@ -43,7 +46,8 @@ class ResultRow:
     really was (compiled, replayed, eager, cuda graph). isa, compiler: of what was computed in C, steps or scores; ""
     where nothing was. processor: a GPU's name, or the CPU's and the instruction set of torch's own kernels.
     code_version, versions: of the training core and of packages, where it was trained. features_digest: of the weights
-    of the classifier that images were compared in.
+    of the classifier that images were compared in. examination: whether their features see what is wrong with images of
+    this data set (`passed`, or `failed: ` and what they miss).
 
     hyperparameters: in force on the way to this rung. proposed: what the sampler proposed where that is no
     hyperparameter itself. parent: in a population, the trial whose state this lane took over after this rung; None: it
@@ -73,6 +77,7 @@ class ResultRow:
     processor: str = ""
     versions: str = ""
     features_digest: str = ""
+    examination: str = ""
     signs: str = ""
     replicate: int = 0
     elapsed_seconds: float = 0.0

@@ -34,6 +34,7 @@ class RunFolder:
         self.journal = self.path / "optuna.jsonl"
         self.cohorts = self.path / "cohorts.jsonl"
         self.rows = self.path / "rows.jsonl"
+        self.examination = self.path / "examination.json"  # of the features that scores compare images in
         self.driver_lock = self.path / ".driver.lock"
         self.study_lock = self.path / ".study.lock"
         self.checkpoints = self.path / "checkpoints"

@@ -22,7 +22,8 @@ from sweep.trackers import require_installed
 if TYPE_CHECKING:
     from results.table import ResultsTable
 
-FITTED_FEATURES = ("auto", "classifier", "pca")  # extractors that are made here, from the data set alone
+# extractors that are made here, from the data set alone
+FITTED_FEATURES = ("auto", "classifier", "classifier+pixels", "pca", "pixels")
 
 
 def run_sweep(

@@ -103,7 +103,8 @@ def likely_reasons(exported: ExportedConfiguration, report: LaneReport) -> list[
     """Why numbers may differ from those of a file: one line each, `then` and `now`; empty where nothing is known."""
     there = _then(exported)
     here = {**asdict(report.arithmetic), **installed_versions(), "device": hardware(report.device)}
-    here |= {"protocol": report.fidelity.protocol, "features_digest": report.fidelity.features_digest}
+    fidelity = report.fidelity
+    here |= {name: getattr(fidelity, name) for name in ("protocol", "features_digest", "examination")}
     reasons = [] if report.death is None else [f"training {report.death.outcome}: {report.death.reason}"]
     reasons += [
         f"{NAMES.get(name, name)}: {then or 'none'} then, {here.get(name) or 'none'} now"

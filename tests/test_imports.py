@@ -16,7 +16,7 @@ WITHOUT_TORCH = {
     *("gan_core/__init__.py", "gan_core/version.py", "gan_core/input_error.py", "gan_core/fields.py"),
     *("gan_core/dataset_name.py", "gan_core/combinations.py", "gan_core/config.py", "gan_core/reports.py"),
     *("gan_core/health.py", "gan_core/conditions.py", "gan_core/cache.py", "gan_core/streams.py"),
-    *("gan_core/schedule.py", "gan_core/arithmetic.py"),
+    *("gan_core/schedule.py", "gan_core/arithmetic.py", "gan_core/examination.py"),
     *("gan_core/published_images.py", "gan_core/pictures.py", "gan_core/image_files.py"),
     *(
         f"gan_core/native/{name}.py"

@@ -1,0 +1,110 @@
+"""Several extractors' features side by side, each with a set share of the real images' variance.
+
+n images, C, H, W an image, P parts, D features, K classes.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gan_core.classifier import load_classifier
+from gan_core.data import Dataset
+from gan_core.lanes import lane_arithmetic
+from gan_core.principal_components import fit_principal_components
+from gan_core.textures import fit_textures
+
+if TYPE_CHECKING:
+    from gan_core.features import FeatureExtractor
+
+MOST_IMAGES = 10_000  # of the training split, evenly spaced, for means and variances
+CLASSIFIER_VARIANCE = 64.0  # what the classifier has alone: one for each feature
+PIXELS_VARIANCE = 64.0  # and principal components alone
+PIXELS_BESIDE_CLASSIFIER, PIXELS_BESIDE_VARIANCE = 16, 16.0  # the first components say which colours are where
+TEXTURES_VARIANCE = 32.0  # less, and blur goes unseen in coloured shapes; more, and it outweighs what is drawn
+RECIPE = f"1:{MOST_IMAGES}:{CLASSIFIER_VARIANCE}:{PIXELS_VARIANCE}:{PIXELS_BESIDE_CLASSIFIER}"
+RECIPE += f":{PIXELS_BESIDE_VARIANCE}:{TEXTURES_VARIANCE}"
+
+
+@dataclass(frozen=True)
+class JoinedFeatures:
+    """Images -> the first `sizes` features of each part, less `mean`, times `scale`: D features, and class
+    probabilities where a part has them.
+
+    One number scales a whole part, so that its features keep their weights among each other. mean, scale: [D].
+    """
+
+    name: str
+    parts: tuple["FeatureExtractor", ...]
+    sizes: tuple[int, ...]
+    mean: Tensor
+    scale: Tensor
+    weights: str
+
+    @property
+    def features(self) -> int:
+        """D."""
+        return len(self.mean)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether a part has class probabilities."""
+        return any(part.classifies for part in self.parts)
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """[n, C, H, W] in [-1, 1] -> features [n, D] and class probabilities [n, K] or None, where the images are."""
+        raw, probabilities = _raw(self.parts, self.sizes, images)
+        return (raw - self.mean) * self.scale, probabilities
+
+    def to(self, device: torch.device | str) -> "JoinedFeatures":
+        """The same features on another device; these stay where they are."""
+        parts = tuple(part.to(device) for part in self.parts)
+        return replace(self, parts=parts, mean=self.mean.to(device), scale=self.scale.to(device))
+
+
+def join_features(dataset: Dataset, kind: str) -> JoinedFeatures:
+    """`classifier+pixels`, of a labelled set, or `pixels`: with the textures of `gan_core.textures` in both.
+
+    Raises InputError as `load_classifier`, `fit_principal_components` and `fit_textures` do.
+    """
+    components = fit_principal_components(dataset)
+    parts: list[FeatureExtractor] = [components]
+    sizes, variances = [components.features], [PIXELS_VARIANCE]
+    if kind == "classifier+pixels":
+        parts = [load_classifier(dataset), components]
+        sizes = [parts[0].features, min(PIXELS_BESIDE_CLASSIFIER, components.features)]
+        variances = [CLASSIFIER_VARIANCE, PIXELS_BESIDE_VARIANCE]
+    textures = fit_textures(dataset)
+    return _scaled(dataset, kind, (*parts, textures), (*sizes, textures.features), (*variances, TEXTURES_VARIANCE))
+
+
+def _scaled(
+    dataset: Dataset,
+    kind: str,
+    parts: tuple["FeatureExtractor", ...],
+    sizes: tuple[int, ...],
+    variances: Sequence[float],
+) -> JoinedFeatures:
+    """With each part's variance over the training split made the given one."""
+    count = min(MOST_IMAGES, len(dataset.train_samples))
+    chosen = torch.arange(count) * len(dataset.train_samples) // count
+    with lane_arithmetic():
+        images = dataset.train[chosen].split(500)
+        raw = torch.cat([_raw(parts, sizes, part)[0] for part in images]).double()
+        mean, total = raw.mean(0), [part.var(0).sum() for part in raw.split(list(sizes), 1)]
+    scale = [
+        torch.full((size,), float((wanted / found).sqrt()) if found > 0 else 0.0)
+        for size, wanted, found in zip(sizes, variances, total, strict=True)
+    ]
+    digest = hashlib.sha256(f"{RECIPE}:{':'.join(part.name for part in parts)}".encode()).hexdigest()[:12]
+    weights = "".join(part.weights for part in parts)
+    return JoinedFeatures(f"{kind}{sum(sizes)}-{digest}", parts, sizes, mean.float(), torch.cat(scale), weights)
+
+
+def _raw(parts: Sequence["FeatureExtractor"], sizes: Sequence[int], images: Tensor) -> tuple[Tensor, Tensor | None]:
+    found = [part(images) for part in parts]
+    probabilities = next((shares for _, shares in found if shares is not None), None)
+    return torch.cat([features[:, :size] for (features, _), size in zip(found, sizes, strict=True)], 1), probabilities
