@@ -25,7 +25,7 @@ from gan_core.neighbours import NEIGHBOURS, RealNeighbours, prdc, real_neighbour
 from gan_core.protocol import LATENT_SEED, chosen
 
 COPY_TRAIN_IMAGES = 60_000
-RECIPE = f"1:{COPY_TRAIN_IMAGES}:{NEIGHBOURS}:{LATENT_SEED}"  # a new number where what is kept is computed otherwise
+RECIPE = f"2:{COPY_TRAIN_IMAGES}:{NEIGHBOURS}:{LATENT_SEED}"  # a new number where what is kept is computed otherwise
 
 
 @dataclass(frozen=True)
