@@ -44,13 +44,18 @@ def check_images(name: str, images: ImageSplits) -> None:
 def notices(name: str, images: ImageSplits) -> list[str]:
     """What a person should know of images before they are trained on, a line each."""
     told = [] if images.facts is None else _of_a_folder(images.facts)
-    if (count := len(images.held_out)) < FOR_A_CLAIM:
-        told.append(
-            f"{name} has {count} held-out pictures, fewer than ten times the {NEIGHBOURS} neighbours that are scored "
-            f"with: trials will differ by luck as much as by merit; hold out {FOR_A_CLAIM} or more, which are one in "
-            f"{HELD_OUT_ONE_IN} of {FOR_A_CLAIM * HELD_OUT_ONE_IN} pictures, or all of a folder val/ beside train/"
-        )
-    return told
+    return [*told, *filter(None, [too_few_for_a_claim(name, len(images.held_out))])]
+
+
+def too_few_for_a_claim(name: str, held_out: int) -> str:
+    """Why scores against so many held-out images say little, and what would help; "" where there are enough."""
+    if held_out >= FOR_A_CLAIM:
+        return ""
+    return (
+        f"{name} has {held_out} held-out pictures, fewer than ten times the {NEIGHBOURS} neighbours that are scored "
+        f"with: trials will differ by luck as much as by merit; hold out {FOR_A_CLAIM} or more, which are one in "
+        f"{HELD_OUT_ONE_IN} of {FOR_A_CLAIM * HELD_OUT_ONE_IN} pictures, or all of a folder val/ beside train/"
+    )
 
 
 def _of_a_folder(facts: PictureFacts) -> list[str]:

@@ -23,6 +23,7 @@ WITHOUT_TORCH = {
         "gan_core/picture_folder.py",
         "gan_core/enough_images.py",
         "gan_core/data_digest.py",
+        "gan_core/data_facts.py",
     ),
     *(
         f"gan_core/native/{name}.py"
