@@ -131,8 +131,8 @@ def check_run(
     extend: bool = False,
     on_phase: Callable[[str], object] = lambda phase: None,
 ) -> None:
-    """Refuses what `run_sweep` refuses, before anything starts or is written. download: as `check_files` has it.
-    on_phase is told, in words, what takes long.
+    """Refuses what `run_sweep` refuses, before anything starts or is written, and warns of what a person should know of
+    the data. download: as `check_files` has it. on_phase is told, in words, what takes long.
 
     Raises InputError or ResultsError for a folder of other things, a run with another spec or of other data, a tracker
     that is not installed, and as `check_files` does.
@@ -145,11 +145,13 @@ def check_run(
     images, features = check_files(spec.space.base.structure, spec.conditions(), download)
     if folder.holds_run():
         check_same_data(folder, read_rows(folder), spec.conditions(), images, features)
+    for line in [] if images is None else notices(spec.conditions().dataset, images):
+        warnings.warn(line, stacklevel=2)
 
 
 def check_files(structure: StructureConfig, conditions: Conditions, download: bool) -> tuple[ImageSplits | None, str]:
     """Reads the data set and the feature network that a person must provide, and which instruction set is asked for, so
-    that what is wrong with them is said before anything starts; warns of what a person should know of them.
+    that what is wrong with them is said before anything starts.
 
     The images that were read, or None, and the name of the extractor that was, or "". Raises InputError as
     `gan_core.image_files.read_image_files`, `gan_core.enough_images.check_images`, `gan_core.features.load_extractor`
@@ -166,8 +168,6 @@ def check_files(structure: StructureConfig, conditions: Conditions, download: bo
         check_objective(conditions.objective, conditions.dataset, images.classes)
         check_classes(structure, images.classes)
         check_images(conditions.dataset, images)
-        for line in notices(conditions.dataset, images):
-            warnings.warn(line, stacklevel=2)
     if not name.is_values and (scoring.features not in FITTED_FEATURES or scoring.inception_weights):
         from gan_core.features import load_extractor
         from gan_core.scoring import load_data
