@@ -13,6 +13,7 @@ VALIDATION_NAMES = ("val", "valid", "validation")
 TEST_NAMES = ("test", "testing")
 LONGEST_SUFFIX = 12  # characters: what is longer is no suffix, but a name with a dot in it
 KINDS_NAMED = 6
+HIDDEN = "hidden"  # a kind, as no suffix is
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,6 @@ def counted(unused: Mapping[str, Sequence[str]], *, hidden: bool = True) -> str:
     if rest := sum(len(unused[kind]) for kind in kinds[KINDS_NAMED:]):
         told.append(f"{rest} of {len(kinds) - KINDS_NAMED} other kinds")
     return ", ".join(told)
-
-
-HIDDEN = "hidden"
 
 
 def _walk(root: Path) -> tuple[list[str], dict[str, tuple[str, ...]]]:

@@ -87,14 +87,11 @@ def load_pictures(folder: str, size_pixels: int, *, skip_corrupt: bool = False) 
     listing = list_folder(folder)
     read = _cached(listing, size_pixels)
     kept = read.fates == Fate.READ
-    unread = {
-        fate.says: tuple(name for name, found in zip(listing.names, read.fates, strict=True) if found == fate)
-        for fate in Fate
-        if fate is not Fate.READ and bool((read.fates == fate).any())
-    }
+    unread = _unread(listing.names, read.fates)
     _refuse_corrupt(listing, unread, skip_corrupt)
     classes = sorted(set(listing.classes))
-    labels = np.array([classes.index(label) for label in listing.classes], np.int64)[kept]
+    label_of = {label: number for number, label in enumerate(classes)}
+    labels = np.array([label_of[label] for label in listing.classes], np.int64)[kept]
     held_out = None if listing.held_out is None else np.array(listing.held_out)[kept]
     _check_counts(listing, classes, labels, held_out)
     facts = PictureFacts(
@@ -135,6 +132,12 @@ def first_equal(images: np.ndarray) -> np.ndarray:
         for place, image in enumerate(images)
     )
     return np.fromiter(places, np.int64, len(images))
+
+
+def _unread(names: Sequence[str], fates: np.ndarray) -> dict[str, tuple[str, ...]]:
+    """Why -> the names of the files that could not be read for it."""
+    whys = [fate for fate in Fate if fate is not Fate.READ and bool((fates == fate).any())]
+    return {why.says: tuple(name for name, fate in zip(names, fates, strict=True) if fate == why) for why in whys}
 
 
 def _check_counts(
