@@ -3,7 +3,6 @@
 Images are float32 [n, C, H, W] in [-1, 1], one tensor, no per-sample transforms; sets of numbers are [n, 1] or [n, 2].
 """
 
-import hashlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan_core.data_digest import data_digest
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.input_error import InputError
@@ -28,7 +28,6 @@ HELD_OUT_DRAWS = 2  # the counter of DATA_SAMPLES that held-out 2-D samples are 
 DIGITS_TRAIN_IMAGES = 1_000
 POLYGONS_TRAIN_IMAGES, POLYGONS_HELD_OUT_IMAGES = 60_000, 10_000
 RESIZED_AT_ONCE = 2_000
-IMAGES_IN_CACHE = 100
 EPOCHS_KEPT = 4  # orders of epochs: of the one that is shown and the next, with two data seeds
 
 
@@ -122,7 +121,8 @@ def load_dataset(
         train, held_out = (resized(_numbers(part), image_size_pixels) for part in (train, held_out))
     train_labels, held_out_labels = samples.labels or (None, None)
     classes = 0 if train_labels is None else int(train_labels.max()) + 1
-    digest = _digest(request.name.kind, train, held_out, *(samples.labels or ()))
+    parts = (train, held_out, *(samples.labels or ()))
+    digest = data_digest(request.name.kind, *(part.numpy() for part in parts))
     return Dataset(name, train, train_labels, _numbers(held_out), held_out_labels, classes, digest, samples.truth)
 
 
@@ -142,15 +142,6 @@ def host_or_device(dataset_bytes: int, device_bytes: int | None) -> Literal["dev
     None means that the device is the CPU, whose memory holds it already.
     """
     return "device" if device_bytes is None or 2 * dataset_bytes <= device_bytes else "host"
-
-
-def _digest(kind: str, *tensors: Tensor) -> str:
-    digest = hashlib.sha256(kind.encode())
-    for tensor in tensors:
-        digest.update(str(tuple(tensor.shape)).encode())
-        for part in tensor.split(IMAGES_IN_CACHE):
-            digest.update(_numbers(part).contiguous().numpy().data)
-    return digest.hexdigest()[:16]
 
 
 def _numbers(samples: Tensor) -> Tensor:

@@ -51,6 +51,13 @@ class DatasetName:
         return {"gaussian": 1, "mixture": 1, "ring": 2, "grid": 2}.get(self.kind, 0)
 
 
+def same_name(one: str, other: str) -> bool:
+    """Whether two names mean the same data set, or both a folder of pictures: its path is one machine's, and what is in
+    it, `Dataset.digest` says.
+    """
+    return one == other or all(name.partition(":")[0] == "images" for name in (one, other))
+
+
 def parse_dataset_name(text: str) -> DatasetName:
     """A data set's name taken apart and checked. Raises InputError, one line, for what the grammar does not allow."""
     kind, colon, arguments = str(text).partition(":")

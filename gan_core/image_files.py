@@ -42,6 +42,6 @@ def _pictures(request: Request) -> ImageSplits:
     if not size:
         raise InputError(f"data set 'images:{folder}' has no size of its own; set image_size_pixels, such as 32")
     pictures = load_pictures(folder, size, skip_corrupt=request.skip_corrupt)
-    train, held_out = split_pictures(pictures.labels, len(pictures.images))
+    train, held_out = split_pictures(pictures.labels, len(pictures.images), pictures.facts.held_out)
     labels = (None, None) if pictures.labels is None else (pictures.labels[train], pictures.labels[held_out])
-    return ImageSplits(pictures.images[train], labels[0], pictures.images[held_out], labels[1])
+    return ImageSplits(pictures.images[train], labels[0], pictures.images[held_out], labels[1], pictures.facts)

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from gan_core.discrepancy import Discrepancy, PairSums, discrepancy, each_lane, rows_at_once, working_type
+from gan_core.enough_images import NEIGHBOURS
 from gan_core.native.pairs import PairReader, read_in_c
 
-NEIGHBOURS = 5  # k of Naeem et al. 2020
+COPY_ROUNDINGS = 16  # of a squared norm: two samples that are no farther apart are copies
 
 
 @dataclass(frozen=True)
@@ -150,12 +151,27 @@ class RealNeighbours:
 
 
 def real_neighbours(real: Tensor, k: int = NEIGHBOURS) -> RealNeighbours:
-    """The real side of `pair_scores`, computed once for all lanes and rungs. Raises ValueError unless 1 <= k < R."""
+    """The real side of `pair_scores`, computed once for all lanes and rungs. Raises ValueError unless 1 <= k < R.
+
+    Where k or more others are copies of a sample, the ball to its k-th nearest would be empty, and nothing could ever
+    cover it. It then reaches to the nearest that is no copy: the smallest ball that holds k others and has an inside.
+    All samples keep their weight, for the distribution does draw copies so often; every other ball is as it was.
+    """
     middle = real.double().mean(0)
     own = _set(real, middle, working_type(real))
     kernel, radii = _KernelSums(own, own), _Radii(own, k)
     _form_products(own, own, [kernel, radii])
-    return RealNeighbours(real, middle, radii.squared(), kernel.sums(), k)
+    return RealNeighbours(real, middle, _beyond_copies(own, radii.squared()), kernel.sums(), k)
+
+
+def _beyond_copies(own: _Set, squared: Tensor) -> Tensor:
+    """Squared radii [n], where they are 0 up to rounding those to the nearest sample that is farther away than that."""
+    rounding = COPY_ROUNDINGS * torch.finfo(squared.dtype).eps * own.squares
+    for rows in (squared <= rounding).nonzero().flatten().split(rows_at_once(own.features, len(own.features))):
+        distances = own.squares + own.squares[rows, None] - 2 * own.features[rows] @ own.features.T
+        nearest = distances.masked_fill(distances <= rounding[rows, None], math.inf).amin(1)
+        squared[rows] = torch.where(nearest.isfinite(), nearest, squared[rows])
+    return squared
 
 
 def kernel_distance(features: Tensor, real: Tensor) -> Discrepancy:

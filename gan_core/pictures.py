@@ -5,10 +5,8 @@ n pictures, C channels (1 or 3), S the side in pixels; uint8 0..255.
 
 import hashlib
 import json
-import os
-import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,170 +14,207 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
-from PIL import Image, ImageOps
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from gan_core.cache import keep, writable_cache_folder
 from gan_core.input_error import InputError
+from gan_core.picture_files import PIXELS_AT_ONCE, Fate, Picture, Room, libtiff_unheard, read_picture
+from gan_core.picture_folder import FolderListing, list_folder
 from gan_core.streams import Stream, stream
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")  # whatever a file is called: some of Pillow's formats start programs
-RECIPE = 1
+RECIPE = 2
 HELD_OUT_ONE_IN = 6
 NAMED_AT_MOST = 5
 READERS = 8
-UNREADABLE = (  # of half a million damaged files all raised one of these; EOFError and struct.error none
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    struct.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
+GREY_BITS = (8, 10, 12, 14, 16)  # that instruments and cameras write into 16
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What is known of a folder beside its pixels, of the n pictures that were read and of the rest.
+
+    names: of the pictures. classes: the names of their labels, or none. held_out: which are of the folder's own
+    held-out split, bool [n], or None where it has none. sizes_pixels: width and height, int32 [n, 2]. copy_of: the
+    place of the first picture of equal pixels, its own where there is none before it, int64 [n]. unread: why -> the
+    names of those that could not be read; unused: kind -> the paths of what is no picture.
+    """
+
+    root: Path
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    held_out: np.ndarray | None
+    sizes_pixels: np.ndarray
+    copy_of: np.ndarray
+    unread: Mapping[str, tuple[str, ...]]
+    unused: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """images: uint8 [n, C, S, S]. labels: int64 [n], the place of a picture's subfolder in their sorted names; None
-    where the folder has fewer than two subfolders with pictures.
+    """images: uint8 [n, C, S, S]. labels: int64 [n], the place of a picture's class in their sorted names; None where
+    the folder has fewer than two class folders with pictures.
     """
 
     images: np.ndarray
     labels: np.ndarray | None
+    facts: PictureFacts
+
+
+@dataclass(frozen=True)
+class _Read:
+    """images [n, C, S, S] and copy_of [n] of the pictures that were read; fates and sizes_pixels of all files."""
+
+    images: np.ndarray
+    copy_of: np.ndarray
+    fates: np.ndarray
+    sizes_pixels: np.ndarray
 
 
 def load_pictures(folder: str, size_pixels: int, *, skip_corrupt: bool = False) -> Pictures:
     """Every picture of a folder, cut to its middle square and resized once to S = size_pixels (Lanczos).
 
-    Subfolders, at any depth, count for the class of their first level. Hidden files, linked folders and other suffixes
-    are passed over. Transparent parts become white. One channel where every picture is grey, else three. What was
-    read is cached under a hash of each file's path, size and time, so a second call opens no picture.
+    `gan_core.picture_folder.list_folder` says which files are used, and `gan_core.picture_files.read_picture` how one
+    is read. Greys of 16 bits are scaled by the bits that the brightest of the folder needs: 8, 10, 12, 14 or 16. One
+    channel where every picture is grey, else three. What was read is cached under a hash of each file's path, size and
+    time, so a second call opens no picture.
 
-    Raises InputError for a folder without pictures, one that mixes both layouts, a class of fewer than 2 pictures, and,
-    unless skip_corrupt, for pictures that cannot be read or that have more pixels than Pillow holds safe (89 million);
-    skip_corrupt leaves these out with a warning.
+    Raises InputError as `list_folder`, for too few pictures of a class (2; in splits of the folder's own 1 of each),
+    and, unless skip_corrupt, for pictures that cannot be read or that have more pixels than Pillow holds safe (89
+    million); skip_corrupt leaves these out with a warning.
     """
-    root = Path(folder).expanduser()
-    if not root.is_dir():
-        raise InputError(f"no folder {root}; give images:FOLDER a folder of pictures")
-    names = _names(root)
-    if not names:
-        raise InputError(f"{root} holds no pictures ({' '.join(SUFFIXES)}); give a folder that does")
-    classes = _classes(root, names)
-    images, kept = _cached(root, names, size_pixels)
-    _refuse_corrupt(root, [name for name, good in zip(names, kept, strict=True) if not good], len(names), skip_corrupt)
+    listing = list_folder(folder)
+    read = _cached(listing, size_pixels)
+    kept = read.fates == Fate.READ
+    unread = _unread(listing.names, read.fates)
+    _refuse_corrupt(listing, unread, skip_corrupt)
+    classes = sorted(set(listing.classes))
     label_of = {label: number for number, label in enumerate(classes)}
-    labels = np.array([label_of.get(name.split("/")[0], 0) for name in names], np.int64)[kept]
-    for where, label in [(root / name, label) for name, label in label_of.items()] or [(root, 0)]:
-        if (count := int((labels == label).sum())) < 2:
-            raise InputError(
-                f"{where} must hold at least 2 readable pictures, one to be held out, got {count}; add some"
-            )
-    return Pictures(images, labels if len(classes) > 1 else None)
+    labels = np.array([label_of[label] for label in listing.classes], np.int64)[kept]
+    held_out = None if listing.held_out is None else np.array(listing.held_out)[kept]
+    _check_counts(listing, classes, labels, held_out)
+    facts = PictureFacts(
+        root=listing.root,
+        names=tuple(name for name, is_kept in zip(listing.names, kept, strict=True) if is_kept),
+        classes=tuple(classes) if len(classes) > 1 else (),
+        held_out=held_out,
+        sizes_pixels=read.sizes_pixels[kept],
+        copy_of=read.copy_of,
+        unread=unread,
+        unused=listing.unused,
+    )
+    return Pictures(read.images, labels if len(classes) > 1 else None, facts)
 
 
-def split_pictures(labels: np.ndarray | None, count: int) -> tuple[np.ndarray, np.ndarray]:
+def split_pictures(
+    labels: np.ndarray | None, count: int, held_out: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Which of `count` pictures train and which are held out: two rising arrays of places.
 
-    A sixth of each class, rounded down and at least one, is held out, drawn by a keyed permutation: the same pictures
-    give the same split.
+    held_out: bool [count], a split that is given. Without one a sixth of each class, rounded down and at least one, is
+    held out, drawn by a keyed permutation: the same pictures give the same split.
     """
+    if held_out is not None:
+        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
     labels = np.zeros(count, np.int64) if labels is None else labels
     order = stream(0, Stream.DATA_SPLIT).permutation(count)
     members = [order[labels[order] == label] for label in np.unique(labels)]
-    held_out = np.sort(np.concatenate([some[: max(1, len(some) // HELD_OUT_ONE_IN)] for some in members]))
-    return np.setdiff1d(np.arange(count), held_out), held_out
+    chosen = np.sort(np.concatenate([some[: max(1, len(some) // HELD_OUT_ONE_IN)] for some in members]))
+    return np.setdiff1d(np.arange(count), chosen), chosen
 
 
-def _names(root: Path) -> list[str]:
-    """The pictures' paths below root, with `/`, sorted."""
-    names = []
-    for folder, subfolders, files in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        inside = Path(folder).relative_to(root)
-        for name in files:
-            wanted = not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-            if wanted and (Path(folder) / name).is_file():
-                names.append((inside / name).as_posix())
-    return sorted(names)
+def first_equal(images: np.ndarray) -> np.ndarray:
+    """For each of [n, ...], the place of the first of equal bytes: int64 [n]; its own where there is none before it."""
+    seen: dict[bytes, int] = {}
+    places = (
+        seen.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), place)
+        for place, image in enumerate(images)
+    )
+    return np.fromiter(places, np.int64, len(images))
 
 
-def _classes(root: Path, names: Sequence[str]) -> list[str]:
-    loose = [name for name in names if "/" not in name]
-    if loose and len(loose) < len(names):
-        inside = next(name for name in names if "/" in name)
-        raise InputError(
-            f"{root} must hold pictures either directly or in class subfolders, got both, such as {loose[0]!r} "
-            f"and {inside!r}; move one kind away"
-        )
-    return [] if loose else sorted({name.split("/")[0] for name in names})
+def _unread(names: Sequence[str], fates: np.ndarray) -> dict[str, tuple[str, ...]]:
+    """Why -> the names of the files that could not be read for it."""
+    whys = [fate for fate in Fate if fate is not Fate.READ and bool((fates == fate).any())]
+    return {why.says: tuple(name for name, fate in zip(names, fates, strict=True) if fate == why) for why in whys}
 
 
-def _refuse_corrupt(root: Path, corrupt: Sequence[str], count: int, skip: bool) -> None:
-    if not corrupt:
+def _check_counts(
+    listing: FolderListing, classes: Sequence[str], labels: np.ndarray, held_out: np.ndarray | None
+) -> None:
+    parts = [(listing.root, np.ones(len(labels), bool), 2, ", one to be held out")]
+    if held_out is not None:
+        first = {out: name.split("/")[0] for name, out in zip(listing.names, listing.held_out or (), strict=True)}
+        parts = [(listing.root / first[out], held_out == out, 1, "") for out in (False, True)]
+    for folder, part, least, why in parts:
+        for label, name in enumerate(classes):
+            if (count := int((labels[part] == label).sum())) < least:
+                noun = "picture" if least == 1 else "pictures"
+                raise InputError(
+                    f"{folder / name} must hold at least {least} readable {noun}{why}, got {count}; add some"
+                )
+
+
+def _refuse_corrupt(listing: FolderListing, unread: Mapping[str, Sequence[str]], skip: bool) -> None:
+    if not unread:
         return
+    corrupt = sorted(name for names in unread.values() for name in names)
     listed = ", ".join(map(repr, corrupt[:NAMED_AT_MOST])) + (", ..." if len(corrupt) > NAMED_AT_MOST else "")
-    says = f"{root}: {len(corrupt)} of {count} pictures cannot be read or are too large: {listed}"
+    says = f"{listing.root}: {len(corrupt)} of {len(listing.names)} pictures cannot be read or are too large: {listed}"
     if not skip:
         raise InputError(f"{says}; mend or remove them, or leave them out (--skip-corrupt-images)")
-    if len(corrupt) == count:
+    if len(corrupt) == len(listing.names):
         raise InputError(f"{says}; none is left")
     warnings.warn(f"{says}; left out", stacklevel=3)
 
 
-def _cached(root: Path, names: Sequence[str], size_pixels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images [n, C, S, S] of the readable pictures, and which of the names those are: bool [names]."""
+def _cached(listing: FolderListing, size_pixels: int) -> _Read:
+    root, names = listing.root, listing.names
     status = [(root / name).stat() for name in names]
-    listing = [[name, found.st_size, found.st_mtime_ns] for name, found in zip(names, status, strict=True)]
-    key = hashlib.sha256(json.dumps([RECIPE, str(root.resolve()), listing]).encode()).hexdigest()[:16]
+    times = [[name, found.st_size, found.st_mtime_ns] for name, found in zip(names, status, strict=True)]
+    key = hashlib.sha256(json.dumps([RECIPE, str(root.resolve()), times]).encode()).hexdigest()[:16]
     path = writable_cache_folder() / f"pictures{size_pixels}-{key}.safetensors"
     with FileLock(str(path) + ".lock"):
         if path.exists():
             try:
-                stored = load_file(path)
-                return stored["images"], stored["kept"].astype(bool)
-            except (SafetensorError, KeyError):
+                return _Read(**load_file(path))
+            except (SafetensorError, TypeError):
                 path.unlink()
-        images, kept = _read_all(root, names, size_pixels)
-        keep(path, partial(save_file, {"images": images, "kept": kept.astype(np.uint8)}))
-    return images, kept
+        read = _read_all(root, names, size_pixels)
+        keep(path, partial(save_file, vars(read)))
+    return read
 
 
-def _read_all(root: Path, names: Sequence[str], size_pixels: int) -> tuple[np.ndarray, np.ndarray]:
+def _read_all(root: Path, names: Sequence[str], size_pixels: int) -> _Read:
     images = np.empty((len(names), 3, size_pixels, size_pixels), np.uint8)
-    kept = np.zeros(len(names), bool)
-    with warnings.catch_warnings(), ThreadPoolExecutor(READERS) as readers:  # Pillow decodes outside Python's lock
+    fates, sizes = np.zeros(len(names), np.uint8), np.zeros((len(names), 2), np.int32)
+    brightest = np.zeros(len(names), np.int64)
+
+    def take(places: Iterable[int], grey_bits: int) -> None:
+        for place, found in zip(
+            places, _read_some([root / names[p] for p in places], size_pixels, grey_bits), strict=True
+        ):
+            fates[place] = Fate.READ if isinstance(found, Picture) else found
+            if isinstance(found, Picture):
+                images[place] = found.pixels.transpose(2, 0, 1)
+                sizes[place], brightest[place] = (found.width, found.height), found.brightest
+
+    take(range(len(names)), 16)
+    bits = next(bits for bits in GREY_BITS if brightest.max(initial=0) < 2**bits)
+    if bits < 16:  # which only all pictures together could say
+        take(np.flatnonzero(brightest).tolist(), bits)
+    images = images[fates == Fate.READ]
+    if bool((images == images[:, :1]).all()):
+        images = np.ascontiguousarray(images[:, :1])
+    return _Read(images, first_equal(images), fates, sizes)
+
+
+def _read_some(paths: Sequence[Path], size_pixels: int, grey_bits: int) -> Iterable[Picture | Fate]:
+    """What each file holds, in order."""
+    room = Room(PIXELS_AT_ONCE)
+    with libtiff_unheard(paths), warnings.catch_warnings(), ThreadPoolExecutor(READERS) as readers:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        pictures = readers.map(lambda name: _picture(root / name, size_pixels), names)
-        for place, picture in enumerate(pictures):
-            if picture is not None:
-                images[place], kept[place] = picture.transpose(2, 0, 1), True
-    images = images[kept]
-    grey = bool((images == images[:, :1]).all())
-    return np.ascontiguousarray(images[:, :1]) if grey else images, kept
-
-
-def _picture(path: Path, size_pixels: int) -> np.ndarray | None:
-    """One picture as uint8 [S, S, 3], or None where it cannot be read."""
-    try:
-        with Image.open(path, formats=FORMATS) as opened:
-            return np.asarray(_square(opened, size_pixels))
-    except UNREADABLE:
-        return None
-
-
-def _square(picture: Image.Image, size_pixels: int) -> Image.Image:
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I;16"):  # Pillow would clip 16-bit greys to 255
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    if picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    middle = picture.convert("RGB").crop((left, top, left + side, top + side))  # resize(box=...) would see beyond it
-    return middle.resize((size_pixels, size_pixels), Image.Resampling.LANCZOS)
+        # Pillow decodes outside Python's lock.
+        yield from readers.map(lambda path: read_picture(path, size_pixels, room, grey_bits), paths)

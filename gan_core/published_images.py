@@ -17,9 +17,12 @@ from typing import Any
 import numpy as np
 
 from gan_core.input_error import InputError
+from gan_core.pictures import PictureFacts
 
 IDX_UNSIGNED_BYTES = 0x08
 LARGEST_LABEL = 9
+LARGEST_BYTES = 2**30  # of a file's content: twenty times MNIST's
+READ_AT_ONCE_BYTES = 2**24
 CIFAR_SHAPE = (3, 32, 32)
 CIFAR_RECORD_BYTES = 1 + math.prod(CIFAR_SHAPE)  # a label and an image
 CIFAR_BINARY, CIFAR_PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
@@ -28,13 +31,14 @@ CIFAR_BINARY, CIFAR_PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
 @dataclass(frozen=True)
 class ImageSplits:
     """The two splits as their files give them: uint8 [n, C, H, W] and int64 labels [n] of each, or None where pictures
-    have none.
+    have none. facts: of a folder of pictures, what else is known of it.
     """
 
     train: np.ndarray
     train_labels: np.ndarray | None
     held_out: np.ndarray
     held_out_labels: np.ndarray | None
+    facts: PictureFacts | None = None
 
     @property
     def classes(self) -> int:
@@ -98,29 +102,42 @@ def _download(torchvision_name: str, root: Path) -> None:
 def read_idx(path: Path) -> np.ndarray:
     """An IDX file of unsigned bytes, plain or as `<path>.gz`, as an array of the shape it declares.
 
-    Raises InputError when it is missing, truncated, or not an IDX file.
+    Raises InputError when it is missing, truncated, not an IDX file, or one of more than LARGEST_BYTES: a gigabyte of
+    zeros is a megabyte of gzip.
     """
     packed = path.with_name(path.name + ".gz")
     found = next((p for p in (path, packed) if p.is_file()), None)
     if found is None:
         raise InputError(f"no file {path} nor {packed.name} beside it; put the IDX file there, or pass --download")
     try:
-        content = gzip.decompress(found.read_bytes()) if found == packed else found.read_bytes()
+        with gzip.open(found) if found == packed else found.open("rb") as file:
+            return _read_idx(file, found)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{found} is not a whole gzip file ({error}); fetch it again") from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != IDX_UNSIGNED_BYTES or not 1 <= content[3] <= 4:
-        raise InputError(f"{found} is not an IDX file of bytes: it starts with {content[:4].hex()}; fetch it again")
-    dimensions = content[3]
-    header = 4 + 4 * dimensions
-    if len(content) < header:
-        raise InputError(f"{found} ends inside its header; fetch it again")
-    shape = struct.unpack(f">{dimensions}I", content[4:header])
-    if len(content) - header != math.prod(shape):
+
+
+def _read_idx(file: io.BufferedIOBase, path: Path) -> np.ndarray:
+    """What an open IDX file holds; no more of it is unpacked than its header declares."""
+    start = file.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] != IDX_UNSIGNED_BYTES or not 1 <= start[3] <= 4:
+        raise InputError(f"{path} is not an IDX file of bytes: it starts with {start.hex()}; fetch it again")
+    header = file.read(4 * start[3])
+    if len(header) < 4 * start[3]:
+        raise InputError(f"{path} ends inside its header; fetch it again")
+    shape = struct.unpack(f">{start[3]}I", header)
+    declared = math.prod(shape)
+    if declared > LARGEST_BYTES:
         raise InputError(
-            f"{found} declares {list(shape)} = {math.prod(shape)} bytes and holds {len(content) - header}; "
-            "fetch it again"
+            f"{path} declares {list(shape)} = {declared:,} bytes, and at most {LARGEST_BYTES:,} are read; "
+            "fetch it again, or give its pictures as images:FOLDER"
         )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
+    content = bytearray()
+    while len(content) < declared and (part := file.read(min(READ_AT_ONCE_BYTES, declared - len(content)))):
+        content += part
+    if len(content) != declared or file.read(1):
+        held = "more" if len(content) == declared else len(content)
+        raise InputError(f"{path} declares {list(shape)} = {declared} bytes and holds {held}; fetch it again")
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def load_cifar10(root: Path | None, download: bool) -> ImageSplits:
@@ -198,4 +215,8 @@ class _ArraysOnly(pickle.Unpickler):
 def _read(path: Path) -> bytes:
     if not path.is_file():
         raise InputError(f"no file {path}; put the whole of CIFAR-10 there, or pass --download")
+    if path.stat().st_size > LARGEST_BYTES:
+        raise InputError(
+            f"{path} must hold at most {LARGEST_BYTES:,} bytes, got {path.stat().st_size:,}; fetch it again"
+        )
     return path.read_bytes()

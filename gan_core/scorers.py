@@ -13,6 +13,7 @@ from torch import Tensor
 from gan_core.conditions import ScoringConfig
 from gan_core.copying import data_copying, data_copying_error, nearest_distance
 from gan_core.data import Dataset
+from gan_core.enough_images import check_held_out
 from gan_core.examination import Examination
 from gan_core.examine import examine
 from gan_core.features import FeatureExtractor, extract_lanes, full_precision, load_extractor
@@ -27,7 +28,6 @@ from gan_core.fidelity import (
     point_mass_distance,
 )
 from gan_core.image_reference import compared_with, image_reference
-from gan_core.input_error import InputError
 from gan_core.latents import shared_choices
 from gan_core.native.pairs import read_in_c
 from gan_core.neighbours import NEIGHBOURS, coverage_null, pair_scores
@@ -115,12 +115,7 @@ class ImageScorer:
     def _check_counts(self) -> None:
         """Raises InputError where there are too few samples or held-out images for nearest neighbours."""
         check_samples(self.samples, NEIGHBOURS + 1)
-        held_out = len(self.dataset.held_out)
-        if held_out <= NEIGHBOURS:
-            raise InputError(
-                f"scores need at least {NEIGHBOURS + 1} held-out images, and data set {self.dataset.name!r} has "
-                f"{held_out}; add pictures"
-            )
+        check_held_out(self.dataset.name, len(self.dataset.held_out))
 
     def _constants(self, compared: int) -> dict[str, float]:
         """The floors: what real samples would score, of which so many are compared with."""

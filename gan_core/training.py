@@ -24,6 +24,7 @@ from gan_core.chunk import Chunk
 from gan_core.conditions import Execution, Precision
 from gan_core.config import GanConfig, StructureConfig
 from gan_core.data import Dataset, host_or_device
+from gan_core.dataset_name import same_name
 from gan_core.draws import BLOCK_STEPS, Samples, effective_half_life
 from gan_core.health import HealthConfig
 from gan_core.input_error import InputError
@@ -76,7 +77,7 @@ class LaneArray:
         if len(structures) != 1:
             raise InputError(f"an array needs lanes of one structure, got {len(structures)} in {len(configs)} lanes")
         self.structure = structures.pop()
-        if self.structure.dataset != dataset.name:
+        if not same_name(self.structure.dataset, dataset.name):
             raise InputError(f"the configuration is for data set {self.structure.dataset!r}, got {dataset.name!r}")
         size, side = self.structure.image_size_pixels, dataset.sample_shape[-1]
         if size not in (0, side):

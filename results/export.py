@@ -123,6 +123,7 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     schedule = schedule_of(led) if spec.get("population") else []
     confirmed = _confirmation(table, row["trial"])
     configuration = {name: row[name] for name in row if _is_hyperparameter(name)}
+    configuration["structure.dataset"] = _where_the_data_are(spec, row)
     values = {
         "configuration": configuration,
         **({"schedule": schedule} if schedule else {}),
@@ -147,6 +148,12 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     }
     head = _head(f"Trial {row['trial']} of sweep {spec.get('name')!r}: {table.objective}", row, confirmed, schedule)
     return head + yaml.safe_dump(_plain(values), sort_keys=False, width=100)
+
+
+def _where_the_data_are(spec: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """The name of the data set as the run went on with it last: a folder of pictures may have moved since the row."""
+    base = spec["space"].get("base") if isinstance(spec.get("space"), Mapping) else None
+    return str((base or {}).get("structure.dataset", row["structure.dataset"]))
 
 
 def _other_average(first: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, float]:

@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 
 from gan_core.input_error import InputError
 from results.store import ResultsError
-from sweep.commands import dashboard, export, results, run, sample, spaces, train, verify
+from sweep.commands import dashboard, data, export, results, run, sample, spaces, train, verify
 from sweep.commands.terminal import BAD_INPUT, INTERRUPTED
 from sweep.loading import leave
 
-COMMANDS = (run, results, export, train, verify, sample, spaces, dashboard)  # as --help lists them
+COMMANDS = (run, results, export, train, verify, sample, spaces, data, dashboard)  # as --help lists them
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

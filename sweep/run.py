@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +12,16 @@ from gan_core.combinations import check_classes, check_objective
 from gan_core.conditions import Conditions
 from gan_core.config import InputError, StructureConfig
 from gan_core.dataset_name import parse_dataset_name
+from gan_core.enough_images import check_images, notices
 from gan_core.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.native.isa import this_isa
+from gan_core.published_images import ImageSplits
 from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
 from sweep.endings import plain_endings
 from sweep.progress import Watch
+from sweep.same_data import check_same_data
 from sweep.spec import SweepSpec
-from sweep.standings import Standings
+from sweep.standings import Standings, read_rows
 from sweep.trackers import require_installed
 
 if TYPE_CHECKING:
@@ -46,13 +51,8 @@ def run_sweep(
     all that was reported on disk.
     """
     folder = RunFolder(out or Path("runs") / spec.name)
-    _refuse_foreign_folder(folder)
-    _refuse_other_spec(spec, folder, extend)
-    require_installed(spec.tracking)
     with Watch(spec.ladder, spec.objective, spec.space.searched) as watch:
-        if parse_dataset_name(spec.conditions().dataset).kind in FILE_KINDS:
-            watch.now(f"reading {spec.conditions().dataset}")
-        check_files(spec.space.base.structure, spec.conditions(), download)
+        check_run(spec, folder, download=download, extend=extend, on_phase=watch.now)
         folder.create()
         return _run_in(folder, spec, local, address, extend, watch)
 
@@ -124,28 +124,57 @@ def _refuse_other_spec(spec: SweepSpec, folder: RunFolder, extend: bool) -> None
     raise InputError(f"{folder.path} holds a run with another spec; these keys differ: {', '.join(changed)}; {mend}")
 
 
-def check_files(structure: StructureConfig, conditions: Conditions, download: bool) -> None:
+def check_run(
+    spec: SweepSpec,
+    folder: RunFolder,
+    *,
+    download: bool = False,
+    extend: bool = False,
+    on_phase: Callable[[str], object] = lambda phase: None,
+) -> None:
+    """Refuses what `run_sweep` refuses, before anything starts or is written, and warns of what a person should know of
+    the data. download: as `check_files` has it. on_phase is told, in words, what takes long.
+
+    Raises InputError or ResultsError for a folder of other things, a run with another spec or of other data, a tracker
+    that is not installed, and as `check_files` does.
+    """
+    _refuse_foreign_folder(folder)
+    _refuse_other_spec(spec, folder, extend)
+    require_installed(spec.tracking)
+    if parse_dataset_name(spec.conditions().dataset).kind in FILE_KINDS:
+        on_phase(f"reading {spec.conditions().dataset}")
+    images, features = check_files(spec.space.base.structure, spec.conditions(), download)
+    if folder.holds_run():
+        check_same_data(folder, read_rows(folder), spec.conditions(), images, features)
+    for line in [] if images is None else notices(spec.conditions().dataset, images):
+        warnings.warn(line, stacklevel=2)
+
+
+def check_files(structure: StructureConfig, conditions: Conditions, download: bool) -> tuple[ImageSplits | None, str]:
     """Reads the data set and the feature network that a person must provide, and which instruction set is asked for, so
     that what is wrong with them is said before anything starts.
 
-    Raises InputError as `gan_core.scoring.load_data`, `gan_core.features.load_extractor` and
-    `gan_core.native.isa.this_isa` do, and where the structure does not fit what was found. download: let torchvision
-    fetch a missing data set.
+    The images that were read, or None, and the name of the extractor that was, or "". Raises InputError as
+    `gan_core.image_files.read_image_files`, `gan_core.enough_images.check_images`, `gan_core.features.load_extractor`
+    and `gan_core.native.isa.this_isa` do, and where the structure does not fit what was found. download: let
+    torchvision fetch a missing data set.
     """
     this_isa()
     name, scoring = parse_dataset_name(conditions.dataset), conditions.scoring
-    fitted_here = name.is_values or (scoring.features in FITTED_FEATURES and not scoring.inception_weights)
-    if fitted_here and name.kind in FILE_KINDS:  # without torch, which takes seconds to load
+    images, features = None, ""
+    if name.kind in FILE_KINDS:  # without torch, which takes seconds to load
         root = Path(conditions.data_root) if conditions.data_root else None
         size, skip = conditions.image_size_pixels, conditions.skip_corrupt_images
-        classes = read_image_files(Request(name, root, size, download, skip)).classes
-        check_objective(conditions.objective, conditions.dataset, classes)
-        check_classes(structure, classes)
-    elif not fitted_here:
+        images = read_image_files(Request(name, root, size, download, skip))
+        check_objective(conditions.objective, conditions.dataset, images.classes)
+        check_classes(structure, images.classes)
+        check_images(conditions.dataset, images)
+    if not name.is_values and (scoring.features not in FITTED_FEATURES or scoring.inception_weights):
         from gan_core.features import load_extractor
         from gan_core.scoring import load_data
 
-        dataset = load_data(conditions, download=download)
+        dataset = load_data(conditions)
         check_classes(structure, dataset.classes)
         weights = Path(scoring.inception_weights).expanduser() if scoring.inception_weights else None
-        load_extractor(dataset, scoring.features, weights)
+        features = load_extractor(dataset, scoring.features, weights).name
+    return images, features

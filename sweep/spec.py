@@ -10,6 +10,7 @@ import yaml
 
 from gan_core.conditions import Conditions, Execution, Precision, ScoringConfig, parse_section
 from gan_core.config import HYPERPARAMETERS, LARGEST_SEED, InputError
+from gan_core.dataset_name import same_name
 from gan_core.health import HealthConfig
 from results.store import SEEDS_APART
 from search_spaces.space import SearchSpace, check_keys, read_yaml
@@ -29,6 +30,7 @@ LARGEST_AUTO_COHORT = 32
 # An automatic cohort leaves the sampler so many looks at what came out before the last is proposed. On processors lanes
 # gain little from company, and proposals from every look.
 COHORTS_PER_SLOT, COHORTS_PER_GPU_SLOT = 16, 4
+DATASET_KEY = "space.base.structure.dataset"
 WHERE_IT_RUNS = ("data_root", "lanes_per_call", "resources", "tracking")  # keys that may differ when a run is resumed
 EXTENDED = ("trials", "ladder.rungs_images", "budget", "confirm", "keep_checkpoints")  # and these with --extend
 SECTIONS: Mapping[str, type] = {  # keys that are mappings, each read into a class
@@ -253,7 +255,7 @@ class SweepSpec:
         mine, theirs = _flat(self.plain()), _flat(other.plain())
         free = (*WHERE_IT_RUNS, *(EXTENDED if extended else ()))
         found = [k for k in {**mine, **theirs} if k not in free and k.split(".")[0] not in free]
-        found = [k for k in found if mine.get(k) != theirs.get(k)]
+        found = [k for k in found if mine.get(k) != theirs.get(k) and not _moved(k, mine.get(k), theirs.get(k))]
         before, after = self.ladder.rungs_images, other.ladder.rungs_images
         if extended and other.trials < self.trials:
             found.append("trials (fewer)")
@@ -262,6 +264,11 @@ class SweepSpec:
         elif extended and self.population and after != before:
             found.append("ladder.rungs_images (a population's rungs cannot be extended)")
         return found
+
+
+def _moved(key: str, mine: Any, theirs: Any) -> bool:
+    """Whether a key names the data, and both values a folder of pictures: what is in it is compared by its digest."""
+    return key == DATASET_KEY and same_name(str(mine), str(theirs))
 
 
 def _space_source(value: Any) -> str | Mapping[str, Any]:

@@ -15,6 +15,7 @@ from sweep.ladder import Change, Reached, Standing, Verdict
 from sweep.objectives import COSTS
 from sweep.population import Member, Move, plan
 from sweep.progress import Snapshot
+from sweep.same_data import SharedData
 from sweep.seeds import derived_seed
 from sweep.spec import SweepSpec
 
@@ -31,6 +32,7 @@ class Standings:
         self._reached: dict[tuple[int, int], Reached] = {}  # (bracket, rung) -> all that came there
         self.elapsed_seconds = self.device_seconds = 0.0
         self.images = 0
+        self.shared = SharedData(folder)
 
     @classmethod
     def load(cls, spec: SweepSpec, folder: RunFolder) -> "Standings":
@@ -61,6 +63,7 @@ class Standings:
                 raise ResultsError(
                     f"{self.folder.rows}: trial {row.trial} has no place for rung {row.rung}; it was changed"
                 )
+            self.shared.note(row)
             mine = self.rows[run]
             before = mine[-1].images_seen if mine else 0
             same = bool(mine) and mine[-1].hyperparameters == row.hyperparameters  # forty names and values: kept once

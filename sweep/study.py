@@ -271,7 +271,7 @@ class LaneStudy:
             score=score,
             best_score=min((s for s in scores if math.isfinite(s)), default=math.nan),
             hyperparameters=report.scored(self._configs[run]).flatten(),
-            **report.columns(),
+            **self._standings.shared.check(report).columns(),
         )
 
     def _plain_row(self, cohort: int, run: int, **values: Any) -> ResultRow:

@@ -38,7 +38,8 @@ def write_mnist(here: Path) -> Path:
     raw = here / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for number, part in enumerate(PARTS):
-        array = np.arange(20) % 10 if "labels" in part else np.zeros((20, 28, 28))
+        noise = np.random.default_rng(number).integers(0, 256, (20, 28, 28))
+        array = np.arange(20) % 10 if "labels" in part else noise
         name = f"{part}-ubyte"
         if number % 2:
             (raw / name).write_bytes(idx(array))
@@ -124,6 +125,7 @@ class Case:
 RUN, DRY = ["run", "--local", "bad.yaml"], ["run", "--dry-run", "bad.yaml"]
 TRAIN, SAMPLE = ["train", "best.yaml", "-o", "new"], ["sample", "best", "-o", "x.npy"]
 AGAIN = ["run", "--local", "--out", "run", *settings(*TINY)]
+OF_PICTURES = settings("structure.dataset=images:pictures", "structure.image_size_pixels=8")
 LONG = "x" * 300
 
 UNKNOWN_KEYS = {
@@ -336,7 +338,7 @@ BAD_DATA = {
     "damaged gzip": Case(
         RUN_MNIST,
         ["train-images-idx3-ubyte.gz", "not a whole gzip"],
-        mnist(lambda raw: (raw / f"{PARTS[0]}-ubyte.gz").write_bytes(gzip.compress(b"x" * 999)[:12] + b"\xff" * 30)),
+        mnist(lambda raw: (raw / f"{PARTS[0]}-ubyte.gz").write_bytes(gzip.compress(b"x" * 999)[:10] + b"\xff" * 30)),
     ),
     "wrong magic number": Case(
         RUN_MNIST,
@@ -388,6 +390,35 @@ BAD_DATA = {
     ),
     "labels for images": Case(
         RUN_MNIST, ["[20]"], mnist(lambda raw: (raw / f"{PARTS[0]}-ubyte").write_bytes(idx(np.zeros(20))))
+    ),
+    "all black": Case(
+        RUN_MNIST,
+        ["all 20 held-out images of data set 'mnist' are the same"],
+        mnist(lambda raw: (raw / f"{PARTS[2]}-ubyte.gz").write_bytes(gzip.compress(idx(np.zeros((20, 28, 28)))))),
+    ),
+    "all of one label": Case(
+        RUN_MNIST,
+        ["all 20 held-out images of data set 'mnist' have the label 3", "images:FOLDER"],
+        mnist(lambda raw: (raw / f"{PARTS[3]}-ubyte").write_bytes(idx(np.full(20, 3)))),
+    ),
+    "too few to hold out": Case(
+        ["run", *OF_PICTURES],
+        ["at least 6 held-out images", "'images:pictures' has 5", "add pictures"],
+        lambda here: [pictures(here / "pictures"), *((here / f"pictures/{n}.png").unlink() for n in range(5))],
+    ),
+    "too few to hold out, tried dry": Case(
+        ["run", "--dry-run", *OF_PICTURES],
+        ["at least 6 held-out images"],
+        lambda here: [pictures(here / "pictures"), *((here / f"pictures/{n}.png").unlink() for n in range(5))],
+    ),
+    "a broken picture, tried dry": Case(
+        ["run", "--dry-run", *OF_PICTURES],
+        ["broken.png", "--skip-corrupt-images"],
+        lambda here: [pictures(here / "pictures"), (here / "pictures/broken.png").write_bytes(b"\x89PNG")],
+    ),
+    "no files, tried dry": Case([*RUN_MNIST, "--dry-run"], ["data/MNIST/raw/train-images-idx3-ubyte"]),
+    "another run, tried dry": Case(
+        [*AGAIN, "--dry-run", "--set", "seed=1"], ["another spec", "these keys differ: seed"]
     ),
     "final training": Case(
         TRAIN,

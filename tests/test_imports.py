@@ -19,6 +19,13 @@ WITHOUT_TORCH = {
     *("gan_core/schedule.py", "gan_core/arithmetic.py", "gan_core/examination.py"),
     *("gan_core/published_images.py", "gan_core/pictures.py", "gan_core/image_files.py"),
     *(
+        "gan_core/picture_files.py",
+        "gan_core/picture_folder.py",
+        "gan_core/enough_images.py",
+        "gan_core/data_digest.py",
+        "gan_core/data_facts.py",
+    ),
+    *(
         f"gan_core/native/{name}.py"
         for name in ("__init__", "compiler", "convolutions", "isa", "kept", "products", "toolchain", "winograd")
     ),

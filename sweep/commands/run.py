@@ -37,13 +37,14 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Runs the sweep and prints what came of it; with --dry-run, what would be run. Returns the exit code."""
     spec = _spec(options)
-    if options.dry_run:
-        _print_plan(spec, options.local)
-        return 0
     from results.store import RunFolder
-    from sweep.run import is_finished, run_sweep
+    from sweep.run import check_run, is_finished, run_sweep
 
     folder = RunFolder(options.out or Path("runs") / spec.name)
+    if options.dry_run:
+        check_run(spec, folder, download=options.download, extend=options.extend)
+        _print_plan(spec, options.local)
+        return 0
     finished = folder.holds_run() and is_finished(spec, folder)
     signal.signal(signal.SIGTERM, _raise_interrupt)
     try:

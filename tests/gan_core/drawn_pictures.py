@@ -26,8 +26,8 @@ def coloured_shapes(count: int, side: int = 32, seed: int = 0) -> tuple[np.ndarr
 
 
 def textures(count: int, side: int = 32, seed: int = 0, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """Noise with the falling spectrum of photographs (Field 1987), each class with its own slope, direction and colours:
-    as `coloured_shapes`.
+    """Noise with the falling spectrum of photographs (Field 1987), of each class with its own slope, direction and
+    colours: as `coloured_shapes`.
     """
     draw = np.random.default_rng(seed)
     frequency = np.fft.fftfreq(side)

@@ -9,10 +9,11 @@ from drawn_pictures import as_dataset, coloured_shapes, textures
 from gan_core.conditions import ScoringConfig
 from gan_core.damages import blurred, damages, fresh_images
 from gan_core.data import Dataset
+from gan_core.enough_images import FOR_A_CLAIM
 from gan_core.examination import PASSED, Examination, Finding, judged
 from gan_core.examine import examine
 from gan_core.features import load_extractor
-from gan_core.image_reference import LEAST_HELD_OUT, compared_with
+from gan_core.image_reference import compared_with
 from gan_core.joined_features import CLASSIFIER_VARIANCE, PIXELS_BESIDE_VARIANCE, TEXTURES_VARIANCE, join_features
 from gan_core.protocol import chosen
 from gan_core.scorers import ImageScorer, build_scorer, kinds_in_turn
@@ -207,7 +208,7 @@ def test_each_part_of_joined_features_has_its_share_of_the_real_variance(shapes)
 
 def test_a_held_out_split_that_says_little_is_joined_by_the_training_pictures():
     few = as_dataset("few", coloured_shapes(100))
-    assert len(few.held_out) < LEAST_HELD_OUT
+    assert len(few.held_out) < FOR_A_CLAIM
     images, labels = compared_with(few)
     assert labels is not None
     assert len(images) == len(labels) == 100

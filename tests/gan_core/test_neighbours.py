@@ -69,6 +69,43 @@ def test_a_lane_scores_the_same_bits_alone_and_in_any_place(score, dtype):
         assert torch.equal(score(lanes[i : i + 1]), together[:, i : i + 1])
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_where_k_others_are_copies_a_ball_reaches_to_the_nearest_that_is_none_and_all_others_are_as_they_were(dtype):
+    real = drawn(60, 20).to(dtype) + 5
+    real[31:35], real[40:] = real[30], real[0]  # four copies, fewer than k, and twenty
+    radii = real_neighbours(real, 5).squared_radii.double().numpy()
+    squared = cdist(real.double(), real.double(), "sqeuclidean")
+    usual = np.sort(squared, axis=1)[:, 5]
+    copies = [0, *range(40, 60)]
+    expected = usual.copy()
+    expected[copies] = np.where(squared[0] > 1e-9, squared[0], np.inf).min()
+    assert usual[copies].max() < 1e-9
+    np.testing.assert_allclose(radii, expected, rtol=1e-5)
+
+
+def test_a_set_of_which_half_are_copies_is_covered_by_fresh_draws_of_its_own_distribution():
+    """Without room in the balls of copies, half of the set could never be covered."""
+    source = np.random.default_rng(5)
+    copy = source.standard_normal(4)
+
+    def half_copies(count: int, jitter: float) -> Tensor:
+        fresh = source.standard_normal((count, 4))
+        fresh[: count // 2] = copy + jitter * source.standard_normal((count // 2, 4))
+        return torch.from_numpy(fresh)
+
+    real = real_neighbours(half_copies(200, 0.0))
+    drawn_well, all_copies_missed = (
+        half_copies(400, 0.01),
+        torch.from_numpy(source.standard_normal((400, 4)) + copy * 3),
+    )
+    assert float(prdc(drawn_well[None], real).coverage) > coverage_null(400, 200)
+    assert float(prdc(all_copies_missed[None], real).coverage) < 0.5
+
+
+def test_a_set_that_is_one_sample_over_and_over_has_balls_without_room():
+    assert real_neighbours(torch.ones(8, 3)).squared_radii.tolist() == [0.0] * 8
+
+
 def repeated(
     distance: Distance, sizes: tuple[int, int, int], shift: float, spread: float, repetitions: int
 ) -> tuple[np.ndarray, np.ndarray]:

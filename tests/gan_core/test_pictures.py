@@ -1,17 +1,23 @@
 """Folders of pictures: what is read, what is refused, what is cached and how it is split."""
 
+import io
 import os
 import struct
+import threading
+import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from gan_core.data import Dataset, load_dataset
 from gan_core.input_error import InputError
+from gan_core.picture_files import Fate, Room, read_picture
+from gan_core.picture_folder import counted
 from gan_core.pictures import load_pictures, split_pictures
 
 SIZE = 8
@@ -58,6 +64,8 @@ def levels(folder: Path, **options: bool) -> list[int]:
         (".jpg", {}),
         (".JPEG", {}),
         (".PNG", {}),
+        (".tif", {"compression": "tiff_lzw"}),
+        (".TIFF", {}),
     ],
 )
 def test_every_form_is_read(folder, suffix, options):
@@ -115,17 +123,34 @@ def test_a_photo_is_turned_upright_and_only_the_first_frame_of_a_gif_is_read(fol
     assert np.unique(found[1]).tolist() == [50]
 
 
-def test_hidden_files_and_other_suffixes_are_passed_over(folder):
+def test_hidden_files_and_other_suffixes_are_passed_over_and_counted_by_kind(folder, tmp_path):
     write(folder / "a.png", grey(1))
     write(folder / "b.png", grey(2))
     write(folder / ".hidden.png", grey(3))
     write(folder / ".hidden" / "c.png", grey(4))
-    write(folder / "scan.tiff", grey(5))
+    write(folder / "scan.PPM", grey(5))
     (folder / "labels.csv").write_text("a,1")
+    (folder / "v1.2 of the licence").write_text("")
+    write(tmp_path / "elsewhere" / "d.png", grey(6))
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
     (folder / "folder.png").mkdir()
     (folder / "nowhere.png").symlink_to(folder / "gone.png")
     os.mkfifo(folder / "pipe.png")  # opening it would wait for ever
     assert levels(folder) == [1, 2]
+    assert load_pictures(str(folder), SIZE).facts.unused == {
+        "hidden": (".hidden.png", ".hidden/"),
+        ".ppm": ("scan.PPM",),
+        ".csv": ("labels.csv",),
+        "without a suffix": ("v1.2 of the licence",),
+        "linked folders": ("linked/",),
+        "links to nothing, pipes and the like": ("nowhere.png", "pipe.png"),
+    }
+
+
+def test_what_is_not_used_is_counted_the_commonest_kind_first():
+    unused = {f".{kind}": ("x",) * count for kind, count in zip("abcdefgh", range(1, 9), strict=True)}
+    assert counted(unused) == "8 .h, 7 .g, 6 .f, 5 .e, 4 .d, 3 .c, 3 of 2 other kinds"
+    assert counted({"hidden": ("x",) * 9, ".a": ("x",)}, hidden=False) == "1 .a"
 
 
 def class_folders(folder: Path, counts: dict[str, int]) -> None:
@@ -145,6 +170,178 @@ def test_subfolders_are_classes_in_the_order_of_their_names(folder):
 def test_one_subfolder_is_no_class(folder):
     class_folders(folder, {"all": 3})
     assert load_pictures(str(folder), SIZE).labels is None
+
+
+SPLITS = {"train/cat": 3, "train/dog": 4, "val/cat": 1, "val/dog": 2}
+
+
+@pytest.mark.parametrize(
+    ("counts", "unused"),
+    [
+        (SPLITS, {}),
+        ({"Training/cat": 3, "Training/dog": 4, "test/cat": 1, "test/dog": 2}, {}),
+        (SPLITS | {"test/cat": 5}, {"pictures in test/, beside val/": 5}),
+    ],
+)
+def test_a_folder_of_splits_gives_its_own(folder, counts, unused):
+    class_folders(folder, counts)
+    dataset = load_dataset(f"images:{folder}", image_size_pixels=SIZE)
+    assert (len(dataset.train), len(dataset.held_out), dataset.classes) == (7, 3, 2)
+    shown = ((dataset.train[:, 0, 0, 0] + 1) * 127.5).round().long().tolist()
+    assert shown == [0, 1, 2, 100, 101, 102, 103]
+    assert dataset.train_labels is not None
+    assert dataset.train_labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert dataset.held_out_labels is not None
+    assert dataset.held_out_labels.tolist() == [0, 1, 1]
+    facts = load_pictures(str(folder), SIZE).facts
+    assert facts.classes == ("cat", "dog")
+    assert {kind: len(names) for kind, names in facts.unused.items()} == unused
+
+
+def test_splits_without_classes_have_no_labels_and_one_folder_of_a_split_is_no_split(folder):
+    class_folders(folder, {"train": 3})
+    assert load_pictures(str(folder), SIZE).facts.held_out is None
+    class_folders(folder, {"train": 3, "valid": 1})
+    pictures = load_pictures(str(folder), SIZE)
+    assert pictures.labels is None
+    assert pictures.facts.held_out is not None
+    assert pictures.facts.held_out.tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("counts", "says"),
+    [
+        (
+            SPLITS | {"extra": 2},
+            r"the splits 'train' and 'val' and beside them 'extra'; .* give images:.*pictures/train",
+        ),
+        (SPLITS | {"validation/cat": 2}, "beside them 'validation'"),
+        (SPLITS | {"train/eel": 2}, "must hold the same classes, and class 'eel' is in one alone"),
+        ({"train/cat": 3, "val": 2}, "and class 'cat' is in one alone"),
+    ],
+)
+def test_splits_that_cannot_serve_are_refused_in_one_line(folder, counts, says):
+    class_folders(folder, counts)
+    with pytest.raises(InputError, match=says) as refused:
+        load_pictures(str(folder), SIZE)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_class_of_a_split_without_a_readable_picture_is_refused(folder):
+    class_folders(folder, SPLITS)
+    (folder / "val" / "cat" / "00.png").write_bytes(b"no picture")
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(InputError, match="val/cat must hold at least 1 readable picture, got 0"),
+    ):
+        load_pictures(str(folder), SIZE, skip_corrupt=True)
+
+
+def exif_jpeg(*fields: tuple[int, int, int, bytes]) -> bytes:
+    """Of 20x30 pixels, with these fields of EXIF as they are: tag, type, count and four bytes."""
+    pixels, buffer = np.random.default_rng(0).integers(0, 256, (30, 20, 3), dtype=np.uint8), io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    entries = b"".join(struct.pack("<HHI", tag, kind, count) + value for tag, kind, count, value in fields)
+    exif = b"Exif\0\0II" + struct.pack("<HIH", 42, 8, len(fields)) + entries + bytes(4)
+    content = buffer.getvalue()
+    return content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:]
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [(0x11A, b"72\0\0"), (0x100, b"abc\0"), (0x10F, b"\xff\0\0\0")],
+    ids=["resolution", "width", "maker"],
+)
+def test_a_turned_photo_is_upright_whatever_else_its_exif_holds(folder, tag, value):
+    turned = (0x112, 3, 1, struct.pack("<HH", 6, 0))
+    (folder / "a.jpg").write_bytes(exif_jpeg())
+    (folder / "b.jpg").write_bytes(exif_jpeg(turned, (tag, 2, 3, value)))
+    plain, found = load_pictures(str(folder), 20).images
+    assert load_pictures(str(folder), 20).facts.sizes_pixels.tolist() == [[20, 30], [30, 20]]
+    np.testing.assert_array_equal(found, np.rot90(plain, -1, (1, 2)))
+
+
+@pytest.mark.parametrize("orientation", [(0x112, 2, 3, b"up\0\0"), (0x112, 3, 1, struct.pack("<HH", 77, 0))])
+def test_an_orientation_that_means_nothing_is_upright(folder, orientation):
+    (folder / "a.jpg").write_bytes(exif_jpeg())
+    (folder / "b.jpg").write_bytes(exif_jpeg(orientation))
+    (folder / "c.jpg").write_bytes(exif_jpeg().replace(b"II*", b"I?*"))
+    images = load_pictures(str(folder), 20).images
+    assert (images == images[:1]).all()
+
+
+def test_a_png_is_read_however_long_its_texts_are(folder):
+    noise = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("note", "x" * 3_000_000, zip=True)
+    write(folder / "a.png", Image.fromarray(noise))
+    write(folder / "b.png", Image.fromarray(noise), pnginfo=texts)
+    images = load_pictures(str(folder), SIZE).images
+    np.testing.assert_array_equal(images[:, 0], [noise, noise])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize(("largest", "bits"), [(255, 8), (1023, 10), (4095, 12), (16383, 14), (16384, 16), (65535, 16)])
+def test_greys_of_16_bits_are_scaled_by_the_bits_that_the_brightest_of_all_needs(folder, suffix, largest, bits):
+    for name, level in (("a", largest // 3), ("b", largest)):
+        write(folder / f"{name}{suffix}", Image.fromarray(np.full((SIZE, SIZE), level, np.uint16)))
+    write(folder / "c.png", grey(77))
+    assert levels(folder) == [largest // 3 >> (bits - 8), largest >> (bits - 8), 77]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_numbers_without_a_largest_one_are_named_as_unread(folder, kind):
+    write(folder / "a.png", grey(1))
+    write(folder / "b.png", grey(2))
+    write(folder / "c.tif", Image.fromarray(np.full((SIZE, SIZE), 0.5, kind)))
+    with pytest.warns(UserWarning, match="1 of 3 pictures cannot be read or are too large: 'c.tif'; left out"):
+        facts = load_pictures(str(folder), SIZE, skip_corrupt=True).facts
+    assert facts.unread == {Fate.NO_RANGE.says: ("c.tif",)}
+
+
+def test_a_damaged_tiff_is_named_and_what_libtiff_says_of_it_is_not_heard(folder, capfd):
+    noise = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
+    content = write(folder / "a.tif", Image.fromarray(noise), compression="tiff_adobe_deflate").read_bytes()
+    write(folder / "b.tif", Image.fromarray(noise), compression="tiff_lzw")
+    place = content.index(zlib.compress(noise.tobytes())[:2])
+    (folder / "c.tif").write_bytes(content[: place + 10] + b"\xff" * 8 + content[place + 18 :])
+    with pytest.raises(InputError, match="1 of 3 pictures .*: 'c.tif'; mend"):
+        load_pictures(str(folder), SIZE)
+    os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"
+
+
+def test_pictures_of_equal_pixels_are_found_whatever_their_files(folder):
+    write(folder / "a.png", grey(1))
+    write(folder / "b.png", grey(2))
+    write(folder / "c.bmp", grey(1))
+    write(folder / "d.png", grey(1, (3 * SIZE, SIZE)))
+    assert load_pictures(str(folder), SIZE).facts.copy_of.tolist() == [0, 1, 0, 0]
+
+
+def test_readers_hold_no_more_at_once_than_there_is_room_for_and_what_is_larger_is_held_alone():
+    room, held, most, lock = Room(10), [], [], threading.Lock()
+
+    def hold(wanted: int) -> None:
+        with room.taken(wanted):
+            with lock:
+                held.append(wanted)
+                most.append(list(held))
+            time.sleep(0.001)
+            with lock:
+                held.remove(wanted)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(hold, [4, 3, 25, 6, 2, 10, 1, 5, 40, 3] * 4))
+    assert all(sum(each) <= 10 or len(each) == 1 for each in most)
+    assert max(map(len, most)) > 1
+
+
+def test_a_picture_in_a_room_that_is_too_small_is_read(folder):
+    path = write(folder / "a.png", grey(9))
+    found = read_picture(path, SIZE, Room(1))
+    assert not isinstance(found, Fate)
+    assert found.pixels.tolist() == np.full((SIZE, SIZE, 3), 9).tolist()
 
 
 def damage(path: Path) -> Path:
@@ -298,8 +495,8 @@ def test_a_cache_that_is_damaged_or_cannot_be_written_costs_time_only(folder, ca
     ("prepare", "says"),
     [
         (lambda folder: folder.rmdir(), r"no folder .*pictures; give images:FOLDER a folder of pictures"),
-        (lambda folder: None, r"pictures holds no pictures \(\.png \.jpg \.jpeg \.bmp \.webp \.gif\); give"),
-        (lambda folder: (folder / "a.tiff").write_bytes(b""), "holds no pictures"),
+        (lambda folder: None, r"pictures holds no pictures \(\.png \.jpg .* \.tiff\); give"),
+        (lambda folder: (folder / "a.ppm").write_bytes(b""), r"holds no pictures \(.*\), but 1 \.ppm; give"),
         (lambda folder: write(folder / "a.png", grey(1)), "pictures must hold at least 2 readable .* got 1; add some"),
         (lambda folder: class_folders(folder, {"a": 3, "b": 1}), "pictures/b must hold at least 2 readable .* got 1"),
         (

@@ -5,6 +5,7 @@ import hashlib
 import io
 import pickle
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,35 @@ def test_an_idx_file_reads_as_it_was_written(tmp_path, write, shape):
     np.testing.assert_array_equal(found, array)
 
 
+@BOTH_FORMS
+def test_an_idx_file_that_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp_path, write, monkeypatch):
+    monkeypatch.setattr("gan_core.published_images.LARGEST_BYTES", 1567)
+    write(tmp_path / "images", idx_bytes(images_and_labels(0, 2)[0]))
+    with pytest.raises(InputError, match=r"images.* declares \[2, 28, 28\] = 1,568 bytes, and at most 1,567 are read"):
+        read_idx(tmp_path / "images")
+
+
+def test_no_more_of_an_idx_file_is_unpacked_than_it_declares(tmp_path):
+    """300 MB of zeros behind ten labels, in 300 kB."""
+    with gzip.open(tmp_path / "labels.gz", "wb", compresslevel=1) as file:
+        file.write(idx_bytes(np.arange(10)))
+        for _ in range(300):
+            file.write(bytes(10**6))
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"declares \[10\] = 10 bytes and holds more"):
+        read_idx(tmp_path / "labels")
+    largest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert largest < 10**7
+
+
+def test_a_file_of_cifar_that_is_far_too_large_is_refused_before_it_is_read(tmp_path):
+    with (tmp_path / "data_batch_1.bin").open("wb") as file:
+        file.truncate(2**31)
+    with pytest.raises(InputError, match="must hold at most 1,073,741,824 bytes, got 2,147,483,648; fetch it again"):
+        read_cifar_binary(tmp_path / "data_batch_1.bin")
+
+
 def damaged(content: bytes, kind: str) -> bytes:
     whole = {
         "magic": b"\x01" + content[1:],
@@ -88,7 +118,7 @@ def damaged(content: bytes, kind: str) -> bytes:
         ("no dimension", "not an IDX file of bytes"),
         ("five dimensions", "not an IDX file of bytes"),
         ("short", "declares [2, 28, 28] = 1568 bytes and holds 1567"),
-        ("long", "declares [2, 28, 28] = 1568 bytes and holds 1569"),
+        ("long", "declares [2, 28, 28] = 1568 bytes and holds more"),
         ("header", "ends inside its header"),
         ("empty", "not an IDX file of bytes"),
         ("page", "not an IDX file of bytes: it starts with 3c68746d"),

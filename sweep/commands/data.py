@@ -1,0 +1,142 @@
+"""`gan-sweep data`."""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gan_core.dataset_name import parse_dataset_name
+from gan_core.input_error import InputError
+from sweep.commands.arguments import add_data_options, whole_number
+from sweep.commands.terminal import BAD_INPUT
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gan_core.data_facts import DataFacts
+    from gan_core.published_images import ImageSplits
+
+ABOUT = "Say what is in a data set: counts, classes, splits, copies, what is left out; and draw some of it."
+FOLDER_SIZE_PIXELS = 32  # of pictures of a folder, which have none of their own
+LARGEST_SIZE_PIXELS = 512
+PREVIEWED, NAMED, CLASSES_NAMED = 64, 10, 40
+
+
+def add_arguments(part: argparse.ArgumentParser) -> None:
+    """Declares what may follow `gan-sweep data`."""
+    part.add_argument("dataset", metavar="DATASET", help="as structure.dataset: mnist, images:FOLDER, ...")
+    part.add_argument("--preview", type=Path, metavar="FILE", help="a .png of some training samples, classes in turn")
+    size = f"the side that images are resized to; default: their own, of images:FOLDER {FOLDER_SIZE_PIXELS}"
+    part.add_argument(
+        "--image-size-pixels", type=whole_number(0, LARGEST_SIZE_PIXELS), default=0, metavar="S", help=size
+    )
+    add_data_options(part)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Prints what is known of the data, and draws some. Returns the exit code: 2 where a sweep would refuse them."""
+    if options.preview is not None and options.preview.suffix != ".png":
+        raise InputError(f"the preview must end in .png, got {options.preview}")
+    name = parse_dataset_name(options.dataset)
+    if name.is_values:
+        _describe_values(options)
+        return 0
+    from gan_core.data_facts import image_facts, sampled_in_turn
+
+    images = _images(options)
+    facts = image_facts(options.dataset, images)
+    print(_text(facts))
+    if options.preview is not None:
+        _draw(sampled_in_turn(images, PREVIEWED), options.preview)
+    if facts.too_few:
+        print(f"gan-sweep: warning: {facts.too_few}", file=sys.stderr)
+    refused = facts.refused
+    if facts.unread and not options.skip_corrupt_images:
+        refused = "pictures that cannot be read are refused; mend or remove them, or add --skip-corrupt-images"
+    if refused:
+        print(f"gan-sweep: {refused}", file=sys.stderr)
+        return BAD_INPUT
+    return 0
+
+
+def _images(options: argparse.Namespace) -> "ImageSplits":
+    """The images at the size that is asked for. What cannot be read is left out, to be listed."""
+    from gan_core.image_files import FILE_KINDS, Request, read_image_files
+    from gan_core.published_images import ImageSplits
+
+    name, size = parse_dataset_name(options.dataset), options.image_size_pixels
+    if name.kind == "images":
+        size = size or FOLDER_SIZE_PIXELS
+    if name.kind in FILE_KINDS:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is left out; the facts say it
+            images = read_image_files(Request(name, options.data_root, size, options.download, skip_corrupt=True))
+        if size in (0, images.train.shape[-1]):
+            return images
+    from gan_core.data import load_dataset  # torch, which draws or resizes
+
+    dataset = load_dataset(options.dataset, options.data_root, image_size_pixels=size)
+    labels = [None if part is None else part.numpy() for part in (dataset.train_labels, dataset.held_out_labels)]
+    return ImageSplits(dataset.train.numpy(), labels[0], dataset.held_out.numpy(), labels[1])
+
+
+def _describe_values(options: argparse.Namespace) -> None:
+    from gan_core.data import load_dataset
+
+    dataset = load_dataset(options.dataset, image_size_pixels=options.image_size_pixels)
+    count = f"{len(dataset.train):,} training and {len(dataset.held_out):,} held-out"
+    size = {1: "one number", 2: "two numbers"}[dataset.sample_shape[0]]
+    print(f"{options.dataset}: {count} samples of {size} each, drawn here; digest {dataset.digest}")
+    if options.preview is not None:
+        _draw(dataset.train.numpy(), options.preview)
+
+
+def _draw(samples: "np.ndarray", path: Path) -> None:
+    """Of bytes, or of numbers in [-1, 1]."""
+    from results.plots import draw_samples
+
+    try:
+        draw_samples(samples / 127.5 - 1 if samples.dtype == "uint8" else samples, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    print(f"drawn in {path}")
+
+
+def _text(facts: "DataFacts") -> str:
+    """A line a fact."""
+    from gan_core.picture_folder import counted
+
+    channels, height, width = facts.shape
+    colour = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+    lines = [("images", f"{facts.train + facts.held_out:,} of {width}x{height}, {colour}; digest {facts.digest}")]
+    if facts.sizes:
+        lines.append(("sizes", _sizes(facts)))
+    how = "as the set has it" if facts.own_split else "a sixth of each class is held out, always the same ones"
+    lines.append(("split", f"{facts.train:,} training, {facts.held_out:,} held out: {how}"))
+    lines.append(("classes", "none" if not facts.classes else f"{len(facts.classes)}, training + held out"))
+    lines += [("", f"{label} {name!r}: {a:,} + {b:,}") for label, (name, a, b) in enumerate(facts.classes)][
+        :CLASSES_NAMED
+    ]
+    if (more := len(facts.classes) - CLASSES_NAMED) > 0:
+        lines.append(("", f"and {more} more"))
+    lines.append(("copies", facts.copies or "none"))
+    if facts.leaked:
+        lines.append(("", f"{facts.leaked:,} held-out images stand in the training split too"))
+    for why, names in facts.unread.items():
+        listed = ", ".join(map(repr, names[:NAMED])) + (", ..." if len(names) > NAMED else "")
+        lines.append(("left out", f"{len(names)} {why}: {listed}"))
+    if facts.unused:
+        lines.append(("not used", counted(facts.unused)))
+        lines += [("", f"{kind}: such as {paths[0]!r}") for kind, paths in facts.unused.items()]
+    return "\n".join(f"{title:9} {text}" for title, text in lines)
+
+
+def _sizes(facts: "DataFacts") -> str:
+    """Of pictures as they lie in their folder."""
+    areas = sorted(facts.sizes, key=lambda size: (size[0] * size[1], size))
+    (common, count), total = next(iter(facts.sizes.items())), sum(facts.sizes.values())
+    if len(areas) == 1:
+        return f"all {common[0]}x{common[1]}"
+    (least, most) = areas[0], areas[-1]
+    return f"{least[0]}x{least[1]} to {most[0]}x{most[1]}, most often {common[0]}x{common[1]} ({count} of {total})"

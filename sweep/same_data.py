@@ -1,0 +1,83 @@
+"""Whether a run that goes on is scored on the data, and in the features, that it was scored on before."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from gan_core.conditions import Conditions
+from gan_core.data_digest import data_digest
+from gan_core.dataset_name import parse_dataset_name
+from gan_core.published_images import ImageSplits
+from gan_core.reports import LaneReport
+from results.rows import ResultRow
+from results.store import ResultsError, RunFolder
+
+MEND = "bring back what was there, or begin another run (--out)"
+
+
+class SharedData:
+    """What all rows of a run share: the digest of their data, and their protocol; each "" before a row has it."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder, self.digest, self.protocol = folder, "", ""
+
+    def note(self, row: ResultRow) -> None:
+        """Takes in a row that is recorded."""
+        self.digest, self.protocol = self.digest or row.data_digest, self.protocol or row.protocol
+
+    def check(self, report: LaneReport) -> LaneReport:
+        """The report. Raises ResultsError where it is of other data, or by another protocol, than the rows before: it
+        must not be recorded, for no table could hold both.
+        """
+        digest, protocol = report.fidelity.data_digest, report.fidelity.protocol
+        if digest and self.digest and digest != self.digest:
+            raise ResultsError(
+                f"{_other_data(self.folder, self.digest, digest, 'the data')}; nothing of it was recorded"
+            )
+        if protocol and self.protocol and protocol != self.protocol:
+            raise ResultsError(
+                f"{self.folder.path} was scored by {self.protocol}, and a cohort is by {protocol} now; {MEND}; nothing "
+                "of it was recorded"
+            )
+        return report
+
+
+def check_same_data(
+    folder: RunFolder, rows: Iterable[ResultRow], conditions: Conditions, images: ImageSplits | None, features: str
+) -> None:
+    """Raises ResultsError where a run's rows were scored on other data than are there now, or in the features of
+    another file, before anything of it goes on.
+
+    images: of the conditions, as they were read from files; None: there are none. features: the name of the extractor
+    that a person provides, or "".
+    """
+    shared = SharedData(folder)
+    for row in rows:
+        shared.note(row)
+    if images is not None and shared.digest:
+        found = _digest(conditions, images)
+        if found != shared.digest:
+            root = f" in {conditions.data_root}" if conditions.data_root else ""
+            raise ResultsError(_other_data(folder, shared.digest, found, f"{conditions.dataset}{root}"))
+    known = shared.protocol.split("/")[1].split("+") if shared.protocol.count("/") else []
+    if features and known and features not in known:
+        raise ResultsError(
+            f"{folder.path} was scored in features {known[0]}, and {_file(conditions)} gives {features} now; {MEND}"
+        )
+
+
+def _other_data(folder: RunFolder, before: str, now: str, what: str) -> str:
+    return f"{folder.path} was scored on data of digest {before}, and {what} has {now} now: it changed; {MEND}"
+
+
+def _file(conditions: Conditions) -> Path | str:
+    return conditions.scoring.inception_weights or conditions.scoring.features
+
+
+def _digest(conditions: Conditions, images: ImageSplits) -> str:
+    """Of the images at the size that they are trained at."""
+    if conditions.image_size_pixels in (0, images.train.shape[-1]):
+        labels = [part for part in (images.train_labels, images.held_out_labels) if part is not None]
+        return data_digest(parse_dataset_name(conditions.dataset).kind, images.train, images.held_out, *labels)
+    from gan_core.scoring import load_data  # torch, which resizes
+
+    return load_data(conditions).digest
