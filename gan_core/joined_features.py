@@ -24,7 +24,7 @@ MOST_IMAGES = 10_000  # of the training split, evenly spaced, for means and vari
 CLASSIFIER_VARIANCE = 64.0  # what the classifier has alone: one for each feature
 PIXELS_VARIANCE = 64.0  # and principal components alone
 PIXELS_BESIDE_CLASSIFIER, PIXELS_BESIDE_VARIANCE = 16, 16.0  # the first components say which colours are where
-TEXTURES_VARIANCE = 32.0  # less, and blur goes unseen in coloured shapes; more, and it outweighs what is drawn
+TEXTURES_VARIANCE = 64.0  # with half of it faint noise stays within the nearest real images of coloured circles
 RECIPE = f"1:{MOST_IMAGES}:{CLASSIFIER_VARIANCE}:{PIXELS_VARIANCE}:{PIXELS_BESIDE_CLASSIFIER}"
 RECIPE += f":{PIXELS_BESIDE_VARIANCE}:{TEXTURES_VARIANCE}"
 

@@ -21,7 +21,7 @@ SIDE_PIXELS = 3  # of a filter
 SMALLEST_PIXELS = 4
 MOST_SCALES = 4  # each half as large as the one before
 MOST_IMAGES = 2_000  # of the training split, evenly spaced, for the floors
-FLOOR = 0.2  # of the mean energy of real images: what lies far below it does not count as a difference
+FLOOR = 0.5  # of the mean energy of real images: what lies far below it does not count as a difference
 SEED = 0
 RECIPE = f"1:{FILTERS}:{SIDE_PIXELS}:{MOST_SCALES}:{MOST_IMAGES}:{FLOOR}:{SEED}"
 

@@ -25,6 +25,12 @@ def coloured_shapes(count: int, side: int = 32, seed: int = 0) -> tuple[np.ndarr
     return images.transpose(0, 3, 1, 2).clip(0, 255), labels
 
 
+def circles(count: int, side: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """The circles among coloured shapes: one class."""
+    images, labels = coloured_shapes(3 * count, side)
+    return images[labels == 0], labels[labels == 0]
+
+
 def textures(count: int, side: int = 32, seed: int = 0, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
     """Noise with the falling spectrum of photographs (Field 1987), of each class with its own slope, direction and
     colours: as `coloured_shapes`.
