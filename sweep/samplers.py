@@ -40,6 +40,8 @@ OPTIONS: Mapping[str, Mapping[str, type]] = {  # name -> the options of Optuna's
     "grid": {"points": int},  # ours: into how many values a float without a step is divided
 }
 SMALLEST = {"n_startup_trials": 1, "n_ei_candidates": 1, "popsize": 4, "population_size": 2, "points": 2}
+TPE_STARTS_AFTER, POPULATION = 10, 12  # Optuna's own, and of nsga2 ours: its own of 50 is more than most sweeps' trials
+ONE_OF = ("lr_adapt", "use_separable_cma", "with_margin")  # each a CMA-ES of its own
 SINGLE_OBJECTIVE = ("cmaes",)
 NEEDS = {"cmaes": "cmaes"}  # sampler -> a package of the extra of the same name
 QMC_TYPES = ("sobol", "halton")
@@ -74,6 +76,10 @@ class SamplerConfig:
             raise InputError(
                 "sampler.group models groups of parameters jointly; leave multivariate out, or make it true"
             )
+        if self.options.get("consider_pruned_trials") is False:
+            raise InputError("sampler.consider_pruned_trials is always true: cmaes learns from them; leave it out")
+        if sum(self.options.get(option, False) for option in ONE_OF) > 1:
+            raise InputError(f"sampler {self.name}: take one of {', '.join(ONE_OF[:-1])} and {ONE_OF[-1]}")
 
     def _check(self, option: str, kind: type, value: Any) -> None:
         where = f"sampler.{option}"
@@ -99,6 +105,20 @@ class SamplerConfig:
     def plain(self) -> str | dict[str, Any]:
         """The inverse of `parse`."""
         return {"name": self.name, **self.options} if self.options else self.name
+
+
+def unsearched(sampler: SamplerConfig, trials: int) -> str:
+    """One line where a sampler that learns would draw so many trials all at random; empty where it begins to search."""
+    option = {"tpe": "n_startup_trials", "gp": "n_startup_trials", "nsga2": "population_size"}.get(sampler.name)
+    if option is None:  # cmaes begins after one
+        return ""
+    first = sampler.options.get(option, POPULATION if sampler.name == "nsga2" else TPE_STARTS_AFTER)
+    if trials > first:
+        return ""
+    return (
+        f"sampler {sampler.name} draws its first {first} trials at random, and there are {trials}; "
+        f"lower sampler.{option}, or give more trials"
+    )
 
 
 def check_sampler(sampler: SamplerConfig, space: SearchSpace, trials: int, enqueued: int, objectives: int) -> None:
@@ -154,19 +174,32 @@ def build_sampler(
             case "random":
                 return samplers.RandomSampler(seed=seed)
             case "gp":
-                return samplers.GPSampler(seed=seed, warn_independent_sampling=False, **options)
+                rest = _for_the_rest(space, seed, options, history)
+                return samplers.GPSampler(
+                    seed=seed, independent_sampler=rest, warn_independent_sampling=False, **options
+                )
             case "cmaes":
-                return _cmaes(seed, options)
+                return _cmaes(seed, options, _for_the_rest(space, seed, options, history))
             case "qmc":
                 return _qmc(space, {"seed": study_seed, "scramble": True, **options}, turn)
             case "nsga2":
-                return samplers.NSGAIISampler(seed=seed, **options)
+                return samplers.NSGAIISampler(seed=seed, **{"population_size": POPULATION, **options})
             case "grid":
                 point = _grid_point(space, options.get("points"), study_seed, turn)
                 return samplers.PartialFixedSampler(point, samplers.RandomSampler(seed=seed))
         from sweep.tpe import QuickTPESampler
 
         return QuickTPESampler(space, {"seed": seed, **options}, history)
+
+
+def _for_the_rest(space: SearchSpace, seed: int, options: Mapping[str, Any], history: "History") -> "BaseSampler":
+    """What draws the values that a sampler cannot search, categories or what exists under a condition, and the first
+    trials: TPE, which begins at random and no earlier than that sampler.
+    """
+    from sweep.tpe import QuickTPESampler
+
+    starts = max(TPE_STARTS_AFTER, options.get("n_startup_trials", 0))
+    return QuickTPESampler(space, {"seed": seed, "n_startup_trials": starts}, history)
 
 
 def _qmc(space: SearchSpace, options: dict[str, Any], turn: int) -> "BaseSampler":
@@ -196,7 +229,7 @@ def _grid_point(space: SearchSpace, points: int | None, seed: int, turn: int) ->
     return {name: values[index] for (name, values), index in zip(grid.items(), chosen, strict=True)}
 
 
-def _cmaes(seed: int, options: dict[str, Any]) -> "BaseSampler":
+def _cmaes(seed: int, options: dict[str, Any], rest: "BaseSampler") -> "BaseSampler":
     """Optuna keeps the optimiser of CMA-ES as a pickle in its journal, which is a file that may come from a stranger:
     here only what such an optimiser is made of is loaded from it.
     """
@@ -210,7 +243,7 @@ def _cmaes(seed: int, options: dict[str, Any]) -> "BaseSampler":
                     return _GuardedUnpickler(io.BytesIO(bytes.fromhex(self._concat_optimizer_attrs(kept)))).load()
             return None
 
-    return GuardedCmaEsSampler(seed=seed, warn_independent_sampling=False, **options)
+    return GuardedCmaEsSampler(seed=seed, independent_sampler=rest, warn_independent_sampling=False, **options)
 
 
 class _GuardedUnpickler(pickle.Unpickler):
