@@ -2,9 +2,10 @@
 
     python -m benchmarks.samplers [--samplers tpe,gp,cmaes,nsga2] [--seeds 20] [--trials 60]
 
-Proposals, rungs and the rule that prunes are a sweep's own; a trial's score at a rung is a formula of its configuration,
-so that a sweep takes a second (`gp`: half a minute). The budget is in images: as many as so many random trials of which
-half go on at each of three rungs. Prints who has the better best score of a trial that completed, with a sign test.
+Proposals, rungs and the rule that prunes are a sweep's own; a trial's score at a rung is a formula of its
+configuration, so that a sweep takes a second (`gp`: half a minute). The budget is in images: as many as so many random
+trials of which half go on at each of three rungs. Prints who has the better best score of a trial that completed, and a
+sign test.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from gan_core.config import GanConfig
 from results.rows import Outcome
 from results.store import RunFolder
 from sweep.ladder import Reached, Standing
-from sweep.proposals import Proposals
+from sweep.proposals import Proposal, Proposals
 from sweep.spec import SweepSpec
 
 SPACE = {
@@ -81,17 +82,16 @@ class Search:
 def search(sampler: Any, formula: Formula, seed: int, trials: int) -> Search:
     """One trial after another until as many images are spent as so many random trials take."""
     ladder = {"rungs_images": RUNGS, "keep_fraction": 0.5}
-    spec = SweepSpec.from_mapping(
-        {"space": SPACE, "trials": 10_000, "ladder": ladder, "sampler": sampler, "seed": seed}
-    )
+    given = {"space": SPACE, "trials": 10_000, "ladder": ladder, "sampler": sampler, "seed": seed}
+    spec = SweepSpec.from_mapping(given)
     reached, left = [Reached() for _ in RUNGS], spec.ladder.expected_images(trials)
     best, configs, outcomes = math.inf, list[GanConfig](), list[Outcome]()
     with tempfile.TemporaryDirectory() as folder:
         proposals = Proposals(spec, RunFolder(Path(folder)), ())
         while left > 0:
             proposal = proposals.ask(len(configs))
+            outcome, score, images = climb(proposal, proposals, reached, formula)
             configs.append(proposal.config)
-            outcome, score, images = climb(proposals, proposal.identity, spec, reached, formula, proposal.config)
             outcomes.append(outcome)
             left -= images
             best = min(best, score) if outcome is Outcome.COMPLETED else best
@@ -99,24 +99,20 @@ def search(sampler: Any, formula: Formula, seed: int, trials: int) -> Search:
 
 
 def climb(
-    proposals: Proposals,
-    identity: int,
-    spec: SweepSpec,
-    reached: Sequence[Reached],
-    formula: Formula,
-    config: GanConfig,
+    proposal: Proposal, proposals: Proposals, reached: Sequence[Reached], formula: Formula
 ) -> tuple[Outcome, float, int]:
     """One trial up the ladder: how it ended, its best score, and at how many images."""
-    if config.lane.generator_lr > DEADLY_LR:
-        proposals.tell(identity, Outcome.DIVERGED, (math.nan,), RUNGS[0] // 2)
-        return Outcome.DIVERGED, math.nan, RUNGS[0] // 2
-    best = math.inf
+    outcome, best, images = Outcome.DIVERGED, math.nan, RUNGS[0] // 2
+    if proposal.config.lane.generator_lr > DEADLY_LR:
+        proposals.tell(proposal.identity, outcome, (best,), images)
+        return outcome, best, images
     for rung, images in enumerate(RUNGS):
-        best = min(best, formula(config, images))
+        score = formula(proposal.config, images)
+        best = score if rung == 0 else min(best, score)
         standing = Standing((best,), (0.0,))
         reached[rung].add([standing])
-        outcome = spec.ladder.judge(rung, 0, standing, reached[rung]).outcome
-        proposals.tell(identity, outcome, standing.best, images)
+        outcome = proposals.spec.ladder.judge(rung, 0, standing, reached[rung]).outcome
+        proposals.tell(proposal.identity, outcome, standing.best, images)
         if outcome is not Outcome.RUNNING:
             break
     return outcome, best, images

@@ -1,4 +1,4 @@
-"""Drafts: a proposal is drawn beside the study that it is for, which receives it once it keeps the space's constraints."""
+"""Drafts: a proposal is drawn beside the study that it is for, which receives it once it keeps the constraints."""
 
 import copy
 from collections.abc import Mapping, Sequence

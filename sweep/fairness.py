@@ -1,13 +1,13 @@
 """What samplers are shown of trials that ended early.
 
 TPE reads trials as they were told: completed ones by score, before pruned ones by how far they came, before dead ones.
-The samplers of LOOK_AT_COMPLETED know completed trials alone, and with pruning most are none. A score at a lower rung is
-no score at the last one, so they are shown no scores but an order, in which every trial that ended has its place:
+The samplers of LOOK_AT_COMPLETED know completed trials alone, and with pruning most are none. A score at a lower rung
+is no score at the last one, so they are shown no scores but an order, in which every trial that ended has its place:
 
 - Trials that came equally far stand by their best score.
-- One that stopped at a rung stands among those that went on from it, where it stood at that rung: behind so many of
-  them as were better there, and these stand as they do now. Where the rule pruned well that is behind them all; one that
-  went on alone, early in a sweep, is passed by what was better at its rung.
+- One that stopped at a rung stands among those that went on from it where it stood at that rung: behind so many of
+  them as were better there, and these stand as they do now. Where the rule pruned well that is behind them all; one
+  that went on alone, early in a sweep, is passed by what was better at its rung.
 - Dead ones, and proposals that were refused, come last, and are infeasible.
 
 Nothing is guessed of how scores fall with images, and nothing changes when all scores are squared. The order is told as

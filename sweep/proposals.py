@@ -42,9 +42,9 @@ class Proposal:
 
 class Proposals:
     """The Optuna studies of a run, of which this is the only writer: in `gan-sweep` each trial has the table's number;
-    `gan-sweep-others` has what is no trial of the table, proposals that were refused and later scores of trials that went
-    on. Samplers see both. recorded: the ids of the proposals that stand in a cohort, refused ones too; what was asked for
-    beside them is dropped. Raises ResultsError when the journal is not this run's.
+    `gan-sweep-others` has what is no trial of the table, proposals that were refused and later scores of trials that
+    went on. Samplers see both. recorded: the ids of the proposals that stand in a cohort, refused ones too; what was
+    asked for beside them is dropped. Raises ResultsError when the journal is not this run's.
     """
 
     def __init__(self, spec: SweepSpec, folder: RunFolder, recorded: Collection[int]) -> None:
@@ -173,9 +173,14 @@ class Proposals:
         if known.state.is_finished():
             if outcome is Outcome.COMPLETED:
                 self._tell_more(known, best, images)
-            return
-        if outcome is Outcome.FAILED:
-            return self._end(identity, TrialState.FAIL)
+        elif outcome is Outcome.FAILED:
+            self._end(identity, TrialState.FAIL)
+        else:
+            self._tell_open(known, outcome, best, images)
+
+    def _tell_open(self, known: FrozenTrial, outcome: Outcome, best: Sequence[float], images: int) -> None:
+        """Tells of a trial of which Optuna does not know yet how it ended."""
+        identity = known._trial_id
         finite = all(map(math.isfinite, best))
         if len(best) == 1 and finite and images not in known.intermediate_values:
             self._storage.set_trial_intermediate_value(identity, images, best[0])

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from curve_array import CURVE_SPACE, CurveArray, curve_rows, curve_spec, opened, run_cohorts, run_folder
