@@ -123,9 +123,9 @@ class Proposals:
         seed = derived_seed(self.spec.seed, "sampler", number + attempt * 2**31)
         seeds = derived_seed(self.spec.seed, "sampler", 0), seed
         turn = max(0, number - len(points) + len(self._refused))
-        trials = self.trials
-        seen = Seen(self._study, shown(self.spec.sampler.name, trials, len(self.spec.objectives)))
-        sampler = build_sampler(self.spec.sampler, self.spec.space, seeds, turn, self._history)
+        trials, objectives = self.trials, len(self.spec.objectives)
+        seen = Seen(self._study, shown(self.spec.sampler.name, trials, objectives))
+        sampler = build_sampler(self.spec.sampler, self.spec.space, seeds, turn, self._history, objectives)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = draft(seen, sampler, len(trials), point)

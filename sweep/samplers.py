@@ -40,7 +40,8 @@ OPTIONS: Mapping[str, Mapping[str, type]] = {  # name -> the options of Optuna's
     "grid": {"points": int},  # ours: into how many values a float without a step is divided
 }
 SMALLEST = {"n_startup_trials": 1, "n_ei_candidates": 1, "popsize": 4, "population_size": 2, "points": 2}
-TPE_STARTS_AFTER, POPULATION = 10, 12  # Optuna's own, and of nsga2 ours: its own of 50 is more than most sweeps' trials
+TPE_STARTS_AFTER = 10  # Optuna's own
+POPULATION, POPULATION_OF_SEVERAL = 12, 30  # of nsga2, for one objective and more; Optuna's 50 is most sweeps' trials
 ONE_OF = ("lr_adapt", "use_separable_cma", "with_margin")  # each a CMA-ES of its own
 SINGLE_OBJECTIVE = ("cmaes",)
 NEEDS = {"cmaes": "cmaes"}  # sampler -> a package of the extra of the same name
@@ -107,13 +108,22 @@ class SamplerConfig:
         return {"name": self.name, **self.options} if self.options else self.name
 
 
-def unsearched(sampler: SamplerConfig, trials: int) -> str:
+def _first_trials(sampler: SamplerConfig, objectives: int) -> tuple[str, int]:
+    """The option that says how many trials are drawn at random before a sampler searches, and how many; "" where it
+    never does, or from the second on.
+    """
+    if sampler.name in ("tpe", "gp"):
+        return "n_startup_trials", sampler.options.get("n_startup_trials", TPE_STARTS_AFTER)
+    if sampler.name == "nsga2":
+        usual = POPULATION if objectives == 1 else POPULATION_OF_SEVERAL
+        return "population_size", sampler.options.get("population_size", usual)
+    return "", 0
+
+
+def unsearched(sampler: SamplerConfig, trials: int, objectives: int) -> str:
     """One line where a sampler that learns would draw so many trials all at random; empty where it begins to search."""
-    option = {"tpe": "n_startup_trials", "gp": "n_startup_trials", "nsga2": "population_size"}.get(sampler.name)
-    if option is None:  # cmaes begins after one
-        return ""
-    first = sampler.options.get(option, POPULATION if sampler.name == "nsga2" else TPE_STARTS_AFTER)
-    if trials > first:
+    option, first = _first_trials(sampler, objectives)
+    if not option or trials > first:
         return ""
     return (
         f"sampler {sampler.name} draws its first {first} trials at random, and there are {trials}; "
@@ -159,11 +169,16 @@ def _broken_points(space: SearchSpace, points: int | None) -> int:
 
 
 def build_sampler(
-    sampler: SamplerConfig, space: SearchSpace, seeds: tuple[int, int], turn: int, history: "History"
+    sampler: SamplerConfig,
+    space: SearchSpace,
+    seeds: tuple[int, int],
+    turn: int,
+    history: "History",
+    objectives: int = 1,
 ) -> "BaseSampler":
     """Optuna's sampler for one proposal. seeds: of the study, for those that go through one sequence (qmc, grid), and
     of this proposal; turn: the proposal's place in that sequence, from 0. history: the same one for all proposals of a
-    study.
+    study; objectives: how many it has.
     """
     from optuna import samplers
 
@@ -183,7 +198,7 @@ def build_sampler(
             case "qmc":
                 return _qmc(space, {"seed": study_seed, "scramble": True, **options}, turn)
             case "nsga2":
-                return samplers.NSGAIISampler(seed=seed, **{"population_size": POPULATION, **options})
+                return samplers.NSGAIISampler(seed=seed, **{**options, **dict([_first_trials(sampler, objectives)])})
             case "grid":
                 point = _grid_point(space, options.get("points"), study_seed, turn)
                 return samplers.PartialFixedSampler(point, samplers.RandomSampler(seed=seed))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from curve_array import CURVE_SPACE, CurveArray, curve_rows, curve_spec, opened, run_cohorts, run_folder
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from tiny_runs import TINY, settings
 
 from benchmarks.samplers import DEADLY_LR, Search, search, sign_test, valley
 from gan_core.config import InputError
@@ -206,13 +207,22 @@ def test_refused_proposals_and_later_scores_shift_no_number_of_optunas(tmp_path,
 
 
 def test_a_sampler_that_begins_after_the_last_trial_is_said_so():
-    assert unsearched(SamplerConfig("nsga2", {"population_size": 50}), 24) == (
+    assert unsearched(SamplerConfig("nsga2", {"population_size": 50}), 24, 1) == (
         "sampler nsga2 draws its first 50 trials at random, and there are 24; "
         "lower sampler.population_size, or give more trials"
     )
-    assert "lower sampler.n_startup_trials" in unsearched(SamplerConfig("gp"), 10)
+    assert "lower sampler.n_startup_trials" in unsearched(SamplerConfig("gp"), 10, 1)
+    assert "draws its first 30 trials" in unsearched(SamplerConfig("nsga2"), 24, 2)
     for name, trials in (("gp", 11), ("nsga2", 24), ("cmaes", 2), ("random", 1), ("qmc", 1), ("grid", 1)):
-        assert unsearched(SamplerConfig(name), trials) == ""
+        assert unsearched(SamplerConfig(name), trials, 1) == ""
+
+
+def test_a_dry_run_says_that_a_sampler_does_not_begin_and_so_does_a_run_of_a_chosen_one(gan_sweep, tmp_path):
+    says = "sampler gp draws its first 10 trials at random, and there are 3; lower sampler.n_startup_trials"
+    flags = ("run", "--local", "--out", tmp_path / "run", *settings(*TINY), "--trials", "3", "--set", "sampler=gp")
+    assert says in gan_sweep(*flags, "--dry-run").out
+    assert says in gan_sweep(*flags).out
+    assert says not in gan_sweep(*flags).out, "a finished run begins no more"
 
 
 @pytest.mark.parametrize(

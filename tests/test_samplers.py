@@ -54,7 +54,7 @@ RANGES = ("lane.generator_lr", "lane.discriminator_lr", "lane.beta1")
 
 
 def spec_of(name: str, **values: Any) -> SweepSpec:
-    given = {"trials": 8 if name == "gp" else 16, "lanes_per_cohort": 4, "ladder": LADDER, **values}
+    given = {"trials": 6 if name == "gp" else 16, "lanes_per_cohort": 4, "ladder": LADDER, **values}
     return curve_spec(**given, sampler=SAMPLERS[name])
 
 

@@ -47,7 +47,11 @@ def execute(options: argparse.Namespace) -> int:
         _print_plan(spec, options.local)
         return 0
     finished = folder.holds_run() and is_finished(spec, folder)
-    if spec.sampler != SamplerConfig() and not finished and (note := unsearched(spec.sampler, spec.trials)):
+    if (
+        spec.sampler != SamplerConfig()
+        and not finished
+        and (note := unsearched(spec.sampler, spec.trials, len(spec.objectives)))
+    ):
         print(note)  # to who chose a sampler
     signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
@@ -113,7 +117,7 @@ def _print_plan(spec: Any, local: bool) -> None:
         f"\n{spec.trials} trials in {-(-spec.trials // size)} cohorts of up to {lanes}, {slots} at a time\n"
         f"about {spec.ladder.expected_images(spec.trials):,} images shown to discriminators, {most:,} without pruning"
     )
-    if note := unsearched(spec.sampler, spec.trials):
+    if note := unsearched(spec.sampler, spec.trials, len(spec.objectives)):
         print(note)
     print(f"{memory_lines(spec, size, slots)}\nnothing was started (--dry-run)")
 
