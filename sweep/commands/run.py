@@ -47,12 +47,9 @@ def execute(options: argparse.Namespace) -> int:
         _print_plan(spec, options.local)
         return 0
     finished = folder.holds_run() and is_finished(spec, folder)
-    if (
-        spec.sampler != SamplerConfig()
-        and not finished
-        and (note := unsearched(spec.sampler, spec.trials, len(spec.objectives)))
-    ):
-        print(note)  # to who chose a sampler
+    note = unsearched(spec.sampler, spec.trials, len(spec.objectives))
+    if note and spec.sampler != SamplerConfig() and not finished:  # a sampler that nobody chose owes nobody a search
+        print(note)
     signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
         table = run_sweep(
