@@ -40,6 +40,9 @@ OPTIONS: Mapping[str, Mapping[str, type]] = {  # name -> the options of Optuna's
     "grid": {"points": int},  # ours: into how many values a float without a step is divided
 }
 SMALLEST = {"n_startup_trials": 1, "n_ei_candidates": 1, "popsize": 4, "population_size": 2, "points": 2}
+TPE_STARTS_AFTER = 10  # Optuna's own
+POPULATION, POPULATION_OF_SEVERAL = 12, 30  # of nsga2, for one objective and more; Optuna's 50 is most sweeps' trials
+ONE_OF = ("lr_adapt", "use_separable_cma", "with_margin")  # each a CMA-ES of its own
 SINGLE_OBJECTIVE = ("cmaes",)
 NEEDS = {"cmaes": "cmaes"}  # sampler -> a package of the extra of the same name
 QMC_TYPES = ("sobol", "halton")
@@ -74,6 +77,10 @@ class SamplerConfig:
             raise InputError(
                 "sampler.group models groups of parameters jointly; leave multivariate out, or make it true"
             )
+        if self.options.get("consider_pruned_trials") is False:
+            raise InputError("sampler.consider_pruned_trials is always true: cmaes learns from them; leave it out")
+        if sum(self.options.get(option, False) for option in ONE_OF) > 1:
+            raise InputError(f"sampler {self.name}: take one of {', '.join(ONE_OF[:-1])} and {ONE_OF[-1]}")
 
     def _check(self, option: str, kind: type, value: Any) -> None:
         where = f"sampler.{option}"
@@ -99,6 +106,29 @@ class SamplerConfig:
     def plain(self) -> str | dict[str, Any]:
         """The inverse of `parse`."""
         return {"name": self.name, **self.options} if self.options else self.name
+
+
+def _first_trials(sampler: SamplerConfig, objectives: int) -> tuple[str, int]:
+    """The option that says how many trials are drawn at random before a sampler searches, and how many; "" where it
+    never does, or from the second on.
+    """
+    if sampler.name in ("tpe", "gp"):
+        return "n_startup_trials", sampler.options.get("n_startup_trials", TPE_STARTS_AFTER)
+    if sampler.name == "nsga2":
+        usual = POPULATION if objectives == 1 else POPULATION_OF_SEVERAL
+        return "population_size", sampler.options.get("population_size", usual)
+    return "", 0
+
+
+def unsearched(sampler: SamplerConfig, trials: int, objectives: int) -> str:
+    """One line where a sampler that learns would draw so many trials all at random; empty where it begins to search."""
+    option, first = _first_trials(sampler, objectives)
+    if not option or trials > first:
+        return ""
+    return (
+        f"sampler {sampler.name} draws its first {first} trials at random, and there are {trials}; "
+        f"lower sampler.{option}, or give more trials"
+    )
 
 
 def check_sampler(sampler: SamplerConfig, space: SearchSpace, trials: int, enqueued: int, objectives: int) -> None:
@@ -139,11 +169,16 @@ def _broken_points(space: SearchSpace, points: int | None) -> int:
 
 
 def build_sampler(
-    sampler: SamplerConfig, space: SearchSpace, seeds: tuple[int, int], turn: int, history: "History"
+    sampler: SamplerConfig,
+    space: SearchSpace,
+    seeds: tuple[int, int],
+    turn: int,
+    history: "History",
+    objectives: int = 1,
 ) -> "BaseSampler":
     """Optuna's sampler for one proposal. seeds: of the study, for those that go through one sequence (qmc, grid), and
     of this proposal; turn: the proposal's place in that sequence, from 0. history: the same one for all proposals of a
-    study.
+    study; objectives: how many it has.
     """
     from optuna import samplers
 
@@ -154,19 +189,32 @@ def build_sampler(
             case "random":
                 return samplers.RandomSampler(seed=seed)
             case "gp":
-                return samplers.GPSampler(seed=seed, warn_independent_sampling=False, **options)
+                rest = _for_the_rest(space, seed, options, history)
+                return samplers.GPSampler(
+                    seed=seed, independent_sampler=rest, warn_independent_sampling=False, **options
+                )
             case "cmaes":
-                return _cmaes(seed, options)
+                return _cmaes(seed, options, _for_the_rest(space, seed, options, history))
             case "qmc":
                 return _qmc(space, {"seed": study_seed, "scramble": True, **options}, turn)
             case "nsga2":
-                return samplers.NSGAIISampler(seed=seed, **options)
+                return samplers.NSGAIISampler(seed=seed, **{**options, **dict([_first_trials(sampler, objectives)])})
             case "grid":
                 point = _grid_point(space, options.get("points"), study_seed, turn)
                 return samplers.PartialFixedSampler(point, samplers.RandomSampler(seed=seed))
         from sweep.tpe import QuickTPESampler
 
         return QuickTPESampler(space, {"seed": seed, **options}, history)
+
+
+def _for_the_rest(space: SearchSpace, seed: int, options: Mapping[str, Any], history: "History") -> "BaseSampler":
+    """What draws the values that a sampler cannot search, categories or what exists under a condition, and the first
+    trials: TPE, which begins at random and no earlier than that sampler.
+    """
+    from sweep.tpe import QuickTPESampler
+
+    starts = max(TPE_STARTS_AFTER, options.get("n_startup_trials", 0))
+    return QuickTPESampler(space, {"seed": seed, "n_startup_trials": starts}, history)
 
 
 def _qmc(space: SearchSpace, options: dict[str, Any], turn: int) -> "BaseSampler":
@@ -196,7 +244,7 @@ def _grid_point(space: SearchSpace, points: int | None, seed: int, turn: int) ->
     return {name: values[index] for (name, values), index in zip(grid.items(), chosen, strict=True)}
 
 
-def _cmaes(seed: int, options: dict[str, Any]) -> "BaseSampler":
+def _cmaes(seed: int, options: dict[str, Any], rest: "BaseSampler") -> "BaseSampler":
     """Optuna keeps the optimiser of CMA-ES as a pickle in its journal, which is a file that may come from a stranger:
     here only what such an optimiser is made of is loaded from it.
     """
@@ -210,7 +258,7 @@ def _cmaes(seed: int, options: dict[str, Any]) -> "BaseSampler":
                     return _GuardedUnpickler(io.BytesIO(bytes.fromhex(self._concat_optimizer_attrs(kept)))).load()
             return None
 
-    return GuardedCmaEsSampler(seed=seed, warn_independent_sampling=False, **options)
+    return GuardedCmaEsSampler(seed=seed, independent_sampler=rest, warn_independent_sampling=False, **options)
 
 
 class _GuardedUnpickler(pickle.Unpickler):

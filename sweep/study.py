@@ -322,10 +322,8 @@ class LaneStudy:
             return
         standing = self._standings.standing(self._standings.rows[row.trial][: row.rung + 1])
         outcome = Outcome.PRUNED if row.reason.startswith(BASELINE) else row.outcome
-        identity = self._identities[row.trial]
-        self._proposals.tell(identity, outcome, standing.best, row.images_seen)
-        if outcome is Outcome.COMPLETED:
-            self._proposals.tell_more(identity, standing.best)
+        images = min(row.images_seen, self.spec.ladder.rungs_images[row.rung])  # batches run past a rung, some further
+        self._proposals.tell(self._identities[row.trial], outcome, standing.best, images)
 
     def _catch_up(self) -> None:
         """Reads back cohorts and rows, and tells Optuna what it has not heard."""

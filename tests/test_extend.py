@@ -140,7 +140,7 @@ def test_optuna_hears_the_better_score_of_a_trial_that_went_on_and_hears_it_once
     folder, before = extended
     for _ in range(2):
         with opened(spec_of(LONG), folder) as study:
-            found = study._proposals._study.get_trials()
+            found, table = study._proposals.trials, study._proposals._study.get_trials()
             numbers = {identity: number for number, identity in study._identities.items()}
             more = {numbers[t.user_attrs["extends"]]: t.value for t in found if "extends" in t.user_attrs}
             values = {number: found[identity].values for identity, number in numbers.items()}
@@ -150,6 +150,7 @@ def test_optuna_hears_the_better_score_of_a_trial_that_went_on_and_hears_it_once
         }
         assert more == better
         assert len(found) == 10 + len(better)
+        assert [t.number for t in table] == [t.user_attrs["trial"] for t in table] == list(range(10))
         assert len(better) >= 2
         assert all(values[trial] == [earlier[trial]] for trial in better)
 
@@ -162,10 +163,10 @@ def test_a_baseline_that_was_told_pruned_is_not_told_again_as_completed(tmp_path
     assert mine[0]["reason"].startswith("baseline, never pruned")
     assert mine[2]["best_score"] < mine[0]["best_score"]
     with opened(spec_of(LONG, seed=2), folder) as study:
-        found = {t._trial_id: t for t in study._proposals._study.get_trials()}
+        found = {t._trial_id: t for t in study._proposals.trials}
         zero = found[study._identities[0]]
         assert (zero.state, zero.value) == (TrialState.PRUNED, mine[0]["best_score"])
-        assert zero.number not in [t.user_attrs.get("extends") for t in found.values()]
+        assert zero._trial_id not in [t.user_attrs.get("extends") for t in found.values()]
 
 
 def test_the_picture_and_the_generator_of_a_survivor_stay_those_of_its_best_rung(extended):

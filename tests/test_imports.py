@@ -36,6 +36,8 @@ MAY_IMPORT = {
     "optuna": {
         *(
             "search_spaces/space.py",
+            "sweep/drafts.py",
+            "sweep/fairness.py",
             "sweep/journal.py",
             "sweep/proposals.py",
             "sweep/samplers.py",

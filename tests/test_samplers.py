@@ -54,7 +54,7 @@ RANGES = ("lane.generator_lr", "lane.discriminator_lr", "lane.beta1")
 
 
 def spec_of(name: str, **values: Any) -> SweepSpec:
-    given = {"trials": 8 if name == "gp" else 16, "lanes_per_cohort": 4, "ladder": LADDER, **values}
+    given = {"trials": 6 if name == "gp" else 16, "lanes_per_cohort": 4, "ladder": LADDER, **values}
     return curve_spec(**given, sampler=SAMPLERS[name])
 
 
@@ -409,7 +409,7 @@ def test_a_journal_whose_optimiser_names_a_program_is_refused_and_nothing_runs(t
     assert len(lines) >= 2
     changed = text
     for record in JsonLines(folder.journal).read():
-        for key, value in record.get("system_attr", {}).items():
+        for key, value in record.get("system_attrs", {}).items():
             if "optimizer" in key:
                 changed = changed.replace(value, harmful.hex())
     folder.journal.write_text(changed)

@@ -39,6 +39,7 @@ def execute(options: argparse.Namespace) -> int:
     spec = _spec(options)
     from results.store import RunFolder
     from sweep.run import check_run, is_finished, run_sweep
+    from sweep.samplers import SamplerConfig, unsearched
 
     folder = RunFolder(options.out or Path("runs") / spec.name)
     if options.dry_run:
@@ -46,6 +47,9 @@ def execute(options: argparse.Namespace) -> int:
         _print_plan(spec, options.local)
         return 0
     finished = folder.holds_run() and is_finished(spec, folder)
+    note = unsearched(spec.sampler, spec.trials, len(spec.objectives))
+    if note and spec.sampler != SamplerConfig() and not finished:  # a sampler that nobody chose owes nobody a search
+        print(note)
     signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
         table = run_sweep(
@@ -98,6 +102,7 @@ def _warm_started(spec: Any, options: argparse.Namespace) -> Any:
 def _print_plan(spec: Any, local: bool) -> None:
     from search_spaces.describe import describe_space
     from sweep.estimate import has_gpu, memory_lines  # torch from here on
+    from sweep.samplers import unsearched
 
     slots = 1 if local else os.cpu_count() or 1
     size = spec.cohort_size(slots, on_gpu=has_gpu(spec))
@@ -109,6 +114,8 @@ def _print_plan(spec: Any, local: bool) -> None:
         f"\n{spec.trials} trials in {-(-spec.trials // size)} cohorts of up to {lanes}, {slots} at a time\n"
         f"about {spec.ladder.expected_images(spec.trials):,} images shown to discriminators, {most:,} without pruning"
     )
+    if note := unsearched(spec.sampler, spec.trials, len(spec.objectives)):
+        print(note)
     print(f"{memory_lines(spec, size, slots)}\nnothing was started (--dry-run)")
 
 

@@ -1,0 +1,148 @@
+"""Do samplers search where trials are pruned? Each against `random` at the same budget, over formulas and seeds.
+
+    python -m benchmarks.samplers [--samplers tpe,gp,cmaes,nsga2] [--seeds 20] [--trials 60]
+
+Proposals, rungs and the rule that prunes are a sweep's own; a trial's score at a rung is a formula of its
+configuration, so that a sweep takes a second (`gp`: half a minute). The budget is in images: as many as so many random
+trials of which half go on at each of three rungs. Prints who has the better best score of a trial that completed, and a
+sign test.
+"""
+
+import argparse
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from gan_core.config import GanConfig
+from results.rows import Outcome
+from results.store import RunFolder
+from sweep.ladder import Reached, Standing
+from sweep.proposals import Proposal, Proposals
+from sweep.spec import SweepSpec
+
+SPACE = {
+    "name": "formula",
+    "base": {"structure.generator_width": 16, "structure.discriminator_width": 16, "lane.beta1": 0.5},
+    "ranges": {
+        "structure.generator_width": {"choices": [16, 32]},
+        "lane.generator_lr": {"low": 1e-5, "high": 1e-2, "log": True},
+        "lane.discriminator_lr": {"low": 1e-5, "high": 1e-2, "log": True},
+        "lane.beta1": {"low": 0.0, "high": 0.9},
+    },
+}
+RUNGS = [100, 300, 900]
+DEADLY_LR = 3e-3  # of G: a trial above it dies before the first rung, close to where scores are best
+
+Formula = Callable[[GanConfig, int], float]
+
+
+def valley(config: GanConfig, images: int) -> float:
+    """Best at a rate of G of 1e-3 and of D of 3e-4, without momentum, with the wider net; falls with images."""
+    return 0.1 + distance(config) + 30 / images + luck(config) / 100
+
+
+def hasty(config: GanConfig, images: int) -> float:
+    """The same, but lower rates take longer, so that the first rung favours rates that are too high; and scores are of
+    all sizes, as distances of GANs are: where they are bad, a thousand is added.
+    """
+    pace = math.sqrt(config.lane.generator_lr / 1e-3)
+    score = 3 * math.exp(distance(config) + 1.5 * math.exp(-pace * images / 300) + luck(config) / 10)
+    return score + 1000 * (score > 60)
+
+
+FORMULAS: dict[str, Formula] = {"valley": valley, "hasty": hasty}
+
+
+def distance(config: GanConfig) -> float:
+    """From the best configuration, squared, in decades of the rates."""
+    rates = math.log10(config.lane.generator_lr) + 3, math.log10(config.lane.discriminator_lr) + 3.5
+    return rates[0] ** 2 + rates[1] ** 2 + config.lane.beta1**2 + 0.5 * (config.structure.generator_width == 16)
+
+
+def luck(config: GanConfig) -> float:
+    """What a trial's seed adds, in [-0.5, 0.5)."""
+    return config.seed * 2654435761 % 1000 / 1000 - 0.5
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a sweep over a formula came to. best: the lowest score of a trial that completed; configs: of its trials;
+    outcomes: how they ended.
+    """
+
+    best: float
+    configs: Sequence[GanConfig]
+    outcomes: Sequence[Outcome]
+
+
+def search(sampler: Any, formula: Formula, seed: int, trials: int) -> Search:
+    """One trial after another until as many images are spent as so many random trials take."""
+    ladder = {"rungs_images": RUNGS, "keep_fraction": 0.5}
+    given = {"space": SPACE, "trials": 10_000, "ladder": ladder, "sampler": sampler, "seed": seed}
+    spec = SweepSpec.from_mapping(given)
+    reached, left = [Reached() for _ in RUNGS], spec.ladder.expected_images(trials)
+    best, configs, outcomes = math.inf, list[GanConfig](), list[Outcome]()
+    with tempfile.TemporaryDirectory() as folder:
+        proposals = Proposals(spec, RunFolder(Path(folder)), ())
+        while left > 0:
+            proposal = proposals.ask(len(configs))
+            outcome, score, images = climb(proposal, proposals, reached, formula)
+            configs.append(proposal.config)
+            outcomes.append(outcome)
+            left -= images
+            best = min(best, score) if outcome is Outcome.COMPLETED else best
+    return Search(best, configs, outcomes)
+
+
+def climb(
+    proposal: Proposal, proposals: Proposals, reached: Sequence[Reached], formula: Formula
+) -> tuple[Outcome, float, int]:
+    """One trial up the ladder: how it ended, its best score, and at how many images."""
+    outcome, best, images = Outcome.DIVERGED, math.nan, RUNGS[0] // 2
+    if proposal.config.lane.generator_lr > DEADLY_LR:
+        proposals.tell(proposal.identity, outcome, (best,), images)
+        return outcome, best, images
+    for rung, images in enumerate(RUNGS):
+        score = formula(proposal.config, images)
+        best = score if rung == 0 else min(best, score)
+        standing = Standing((best,), (0.0,))
+        reached[rung].add([standing])
+        outcome = proposals.spec.ladder.judge(rung, 0, standing, reached[rung]).outcome
+        proposals.tell(proposal.identity, outcome, standing.best, images)
+        if outcome is not Outcome.RUNNING:
+            break
+    return outcome, best, images
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """How likely so many wins or more are where both sides are equal."""
+    count = wins + losses
+    return sum(math.comb(count, k) for k in range(wins, count + 1)) / 2**count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.samplers", description=__doc__)
+    parser.add_argument("--samplers", default="tpe,gp,cmaes,nsga2,qmc")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=60)
+    given = parser.parse_args()
+    print("| sampler | formula | better than random | by chance | median of the best | random's | trials |")
+    print("|---|---|---|---|---|---|---|")
+    for formula in FORMULAS:
+        seeds = range(given.seeds)
+        random = [search("random", FORMULAS[formula], seed, given.trials).best for seed in seeds]
+        for name in given.samplers.split(","):
+            found = [search(name, FORMULAS[formula], seed, given.trials) for seed in seeds]
+            wins = sum(mine.best < theirs for mine, theirs in zip(found, random, strict=True))
+            chance = sign_test(wins, given.seeds - wins)
+            told = [f"{wins} of {given.seeds}", f"{chance:.2g}", f"{median(mine.best for mine in found):.3f}"]
+            told += [f"{median(random):.3f}", f"{median(len(mine.configs) for mine in found):.0f}"]
+            print(f"| `{name}` | {formula} | {' | '.join(told)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
