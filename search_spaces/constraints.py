@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gan_core.config import HYPERPARAMETERS, InputError, hyperparameter, nearest, parse_value
+from gan_core.config import HYPERPARAMETERS, InputError, hyperparameter, nearest, parse_value, shown
 
 LONGEST_CONSTRAINT = 200  # characters
 LARGEST_NUMBER = 1e300
@@ -66,7 +66,7 @@ def parse_constraint(text: Any) -> Constraint:
     """One comparison as a person writes it. Raises InputError for anything else, with the nearest right name."""
     if not isinstance(text, str) or len(text) > LONGEST_CONSTRAINT or "\\" in text:
         raise InputError(
-            f"a constraint must be a text of up to {LONGEST_CONSTRAINT} characters, got {text!r}; {EXAMPLE}"
+            f"a constraint must be a text of up to {LONGEST_CONSTRAINT} characters, got {shown(text)}; {EXAMPLE}"
         )
     text = " ".join(text.split())
     try:
