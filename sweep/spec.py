@@ -28,6 +28,7 @@ from sweep.spec_keys import (
     FILES_OF_SCORING,
     SECTIONS,
     WHOLE_KEYS,
+    Assignment,
     located,
     parse_ladder,
     parse_points,
@@ -174,7 +175,7 @@ class SweepSpec:
         return max(1, min(LARGEST_AUTO_COHORT, self.trials // cohorts))
 
     @classmethod
-    def from_yaml(cls, path: str | Path, assignments: Sequence[str] = ()) -> "SweepSpec":
+    def from_yaml(cls, path: str | Path, assignments: Sequence[Assignment] = ()) -> "SweepSpec":
         """A spec file (its name is the run's, unless it says another), then `KEY=VALUE` assignments.
 
         What the file names of files and folders is looked for beside it first, then in the working folder. Raises
@@ -185,7 +186,7 @@ class SweepSpec:
 
     @classmethod
     def from_mapping(
-        cls, values: Mapping[str, Any], assignments: Sequence[str] = (), folder: Path | None = None
+        cls, values: Mapping[str, Any], assignments: Sequence[Assignment] = (), folder: Path | None = None
     ) -> "SweepSpec":
         """Spec keys as YAML gives them -> a checked spec. An assignment's key is a spec key (`trials`,
         `ladder.keep_fraction`) or a hyperparameter's dotted name: a value fixes it for all trials, and a range (`{low,

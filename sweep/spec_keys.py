@@ -19,6 +19,7 @@ SECTIONS: Mapping[str, type] = {  # keys that are mappings, each read into a cla
     **{"scoring": ScoringConfig, "health": HealthConfig, "budget": Budget},
     "confirm": ConfirmConfig,
 }
+Assignment = str | tuple[str, Any]  # `KEY=VALUE` as it is typed after --set, or a key and its value
 WHOLE_KEYS = ("trials", "lanes_per_cohort", "lanes_per_call", "keep_checkpoints", "seed")
 LADDER_NUMBERS = {"keep_fraction": float, "grace_images": int, "patience_rungs": int}
 TEXT_KEYS = {
@@ -48,15 +49,17 @@ def located(values: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
     return found
 
 
-def take_assignments(values: dict[str, Any], assignments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], bool]:
-    """Sets what `KEY=VALUE` assignments say, in place. Returns what they say of hyperparameters instead (name -> value,
+def take_assignments(
+    values: dict[str, Any], assignments: Sequence[Assignment]
+) -> tuple[dict[str, Any], dict[str, Any], bool]:
+    """Sets what assignments say, in place. Returns what they say of hyperparameters instead (name -> value,
     name -> range; the last of a name alone), and whether one of them names the space.
     """
     fixed: dict[str, Any] = {}
     ranges: dict[str, Any] = {}
     names_space = False
     for assignment in assignments:
-        key, value = parse_assignment(assignment, is_text)
+        key, value = parse_assignment(assignment, is_text) if isinstance(assignment, str) else assignment
         if key not in HYPERPARAMETERS or key == "seed":
             assign(values, key, value)
             names_space = names_space or key == "space"
