@@ -8,7 +8,7 @@ from typing import Any
 LONGEST_VALUE = 200  # characters of a value in a message: a constraint may have as many
 MOST_PARTS, MOST_LEVELS = 12, 3  # of a list or mapping in a message
 LONGEST_NUMBER = 40  # digits that are written out
-LISTED = 8  # known names that are all listed; of more, the nearest
+LISTED = 10  # known names that are all listed; of more, the nearest
 NEAREST = 5
 
 

@@ -40,7 +40,7 @@ def check_ranges(space: str, base: Mapping[str, Any], ranges: Mapping[str, Range
         values, existing = world_of(base, ranges, {})
         if name in existing and scope.drawn(base[name], values) is None:
             raise InputError(
-                f"space {shown(space)}: the base value {base[name]!r} of {name} lies outside its range {scope}; "
+                f"space {shown(space)}: the base value {shown(base[name])} of {name} lies outside its range {scope}; "
                 "widen the range or change the base (it is trial 0)"
             )
     for name in ranges:
@@ -108,6 +108,6 @@ def _check_pair(space: str, names: tuple[str, str], base: Mapping[str, Any], ran
             GanConfig.unflatten(values)
         except InputError as error:
             raise InputError(
-                f"space {shown(space)} can combine {one} {pair[0]!r} with {other} {pair[1]!r}: {error}, "
+                f"space {shown(space)} can combine {one} {shown(pair[0])} with {other} {shown(pair[1])}: {error}, "
                 "or narrow one of the two ranges"
             ) from error

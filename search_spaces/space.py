@@ -76,7 +76,7 @@ class SearchSpace:
         if str(source) in shipped_spaces():
             text = (resources.files("search_spaces") / f"{source}.yaml").read_text()
             return cls._from_mapping(parse_yaml(text, f"space {source}"), str(source), None, above)
-        path = Path(file_named_in(folder, str(source))).expanduser()
+        path = Path(os.path.expanduser(file_named_in(folder, str(source))))
         if path.suffix not in (".yaml", ".yml"):
             raise InputError(
                 f"unknown space {shown(str(source))}; {nearest(source, shipped_spaces())}, or a .yaml file"
@@ -213,7 +213,7 @@ class SearchSpace:
             if value != base[name] and (scope is None or scope.parameter(name) not in drawn):
                 why = f"is searched only {scope.condition}" if scope else "is not searched"
                 raise InputError(
-                    f"space {shown(self.name)}: {name} {why}, and so must be {base[name]!r} as in the base, "
+                    f"space {shown(self.name)}: {name} {why}, and so must be {shown(base[name])} as in the base, "
                     f"got {shown(value)}"
                 )
         return drawn

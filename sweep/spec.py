@@ -147,7 +147,9 @@ class SweepSpec:
             except InputError as error:
                 raise InputError(f"point {place + 1} of enqueue: {error}") from error
             if broken:
-                raise InputError(f"point {place + 1} of enqueue breaks {next(iter(broken))!r}; change or remove it")
+                raise InputError(
+                    f"point {place + 1} of enqueue breaks {shown(next(iter(broken)))}; change or remove it"
+                )
             points.append(point)
         return points[: self.trials]
 
@@ -181,7 +183,7 @@ class SweepSpec:
         What the file names of files and folders is looked for beside it first, then in the working folder. Raises
         InputError on anything that is not as documented.
         """
-        path = Path(path).expanduser()
+        path = Path(os.path.expanduser(path))
         return cls.from_mapping({"name": path.stem, **read_yaml(path)}, assignments, path.parent)
 
     @classmethod

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gan_core.config import InputError
+from gan_core.config import InputError, shown
 from results.store import RunFolder
 from search_spaces.space import SearchSpace
 from sweep.spec import SweepSpec
@@ -40,7 +40,7 @@ def best_points(run: str | Path, space: SearchSpace, points: int = POINTS) -> li
         if len(found) == points:
             break
     if not found:
-        raise InputError(f"no trial of {run} lies in space {space.name!r}: {refused or 'none has a score'}")
+        raise InputError(f"no trial of {run} lies in space {shown(space.name)}: {refused or 'none has a score'}")
     return found
 
 

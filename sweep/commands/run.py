@@ -108,7 +108,7 @@ def _file_or_space(named: str | None) -> tuple[Path | None, str | None]:
 
     if named is None:
         return None, None
-    path, shipped = Path(named).expanduser(), shipped_spaces()
+    path, shipped = Path(os.path.expanduser(named)), shipped_spaces()
     if named not in shipped:
         if not path.suffix and not os.path.lexists(path):
             raise InputError(f"{shown(named)} is no file and no shipped space; {nearest(named, shipped)}")
