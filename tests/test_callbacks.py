@@ -84,7 +84,8 @@ def test_a_row_that_is_half_written_is_told_when_it_is_whole(tmp_path, undisturb
 def test_a_warm_start_tries_an_earlier_runs_best_first_and_progress_is_printed(tmp_path, undisturbed, capsys):
     table = run_sweep(spec("trials=2", "seed=5"), tmp_path / "run", local=True, warm_start=undisturbed)
     best = ResultsTable.load(undisturbed).best()
-    assert table.trials.set_index("trial")["lane.generator_lr"][1] == best["lane.generator_lr"]
+    rates = dict(zip(table.trials["trial"], table.trials["lane.generator_lr"], strict=True))
+    assert rates[1] == best["lane.generator_lr"]
     assert "trials 2/2 done" in capsys.readouterr().out
     begun = SweepSpec.from_yaml(tmp_path / "run" / "spec.yaml").enqueue
     again = warm_started(spec("trials=2", "seed=5"), RunFolder(tmp_path / "run"), "no run")
