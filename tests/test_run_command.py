@@ -21,25 +21,27 @@ def test_the_version_is_that_of_the_package_and_its_core(gan_sweep):
     assert (answer.code, answer.out) == (0, f"gan-sweep {code_version()}\n")
 
 
-@pytest.mark.parametrize("arguments", [["mlp"], ["--space", "mlp"], ["--set", "space=mlp"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["mlp_minimax"], ["--space", "mlp_minimax"], ["--set", "space=mlp_minimax"]], ids=" ".join
+)
 def test_a_shipped_space_is_run_by_its_name(gan_sweep, arguments):
     spec = planned(gan_sweep("run", *arguments, "--trials", "1e2", "--seed", "7", "--dry-run"))
-    assert (spec["name"], spec["trials"], spec["seed"]) == ("mlp", 100, 7)
-    assert spec["space"] == SearchSpace.load("mlp").plain()
+    assert (spec["name"], spec["trials"], spec["seed"]) == ("mlp_minimax", 100, 7)
+    assert spec["space"] == SearchSpace.load("mlp_minimax").plain()
 
 
 def test_where_a_file_and_a_shipped_space_have_the_same_name_it_is_said_which_is_read(gan_sweep):
-    Path("mlp").mkdir()
-    answer = gan_sweep("run", "mlp", "--dry-run")
-    assert (planned(answer)["space"]["name"], answer.err) == ("mlp", "")  # a folder is no spec
-    Path("mlp").rmdir()
-    Path("mlp").write_text("{space: gaussian, trials: 3}")
-    answer = gan_sweep("run", "mlp", "--dry-run")
+    Path("mlp_minimax").mkdir()
+    answer = gan_sweep("run", "mlp_minimax", "--dry-run")
+    assert (planned(answer)["space"]["name"], answer.err) == ("mlp_minimax", "")  # a folder is no spec
+    Path("mlp_minimax").rmdir()
+    Path("mlp_minimax").write_text("{space: gaussian, trials: 3}")
+    answer = gan_sweep("run", "mlp_minimax", "--dry-run")
     assert (planned(answer)["space"]["name"], planned(answer)["trials"]) == ("gaussian", 3)
-    said = "mlp is read as the file of that name; for the shipped space: --space mlp"
+    said = "mlp_minimax is read as the file of that name; for the shipped space: --space mlp_minimax"
     assert answer.err == f"gan-sweep: warning: {said}\n"
-    spec = planned(gan_sweep("run", "mlp", "--space", "ring", "--dry-run"))
-    assert (spec["space"]["name"], spec["trials"], spec["name"]) == ("ring", 3, "mlp")
+    spec = planned(gan_sweep("run", "mlp_minimax", "--space", "ring", "--dry-run"))
+    assert (spec["space"]["name"], spec["trials"], spec["name"]) == ("ring", 3, "mlp_minimax")
 
 
 def test_what_is_neither_a_file_nor_a_space_is_answered_with_the_nearest_space(gan_sweep):
