@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from gan_core.dataset_name import LABELLED_KINDS, parse_dataset_name
-from gan_core.input_error import InputError
+from gan_core.input_error import InputError, shown
 
 if TYPE_CHECKING:
     from gan_core.config import LaneConfig, StructureConfig
@@ -44,7 +44,7 @@ def check_objective(objective: str, dataset: str, classes: int) -> None:
     """Raises InputError when an objective needs labels and a data set of so many classes has none."""
     if objective == "class_kl" and not classes:
         raise InputError(
-            f"objective 'class_kl' needs labels, and {dataset!r} has none; put its pictures into class "
+            f"objective 'class_kl' needs labels, and {shown(dataset)} has none; put its pictures into class "
             "subfolders, or take objective 'fidelity'"
         )
 
@@ -54,21 +54,22 @@ def _check_data(structure: "StructureConfig") -> None:
     if (structure.architecture == "gaussian") != name.is_values:
         raise InputError(
             f"structure.architecture 'gaussian' goes with data sets of numbers (gaussian, mixture, ring, grid) and no "
-            f"other, got architecture {structure.architecture!r} with dataset {structure.dataset!r}; change one of them"
+            f"other, got architecture {structure.architecture!r} with dataset {shown(structure.dataset)}; change one "
+            "of them"
         )
     if structure.architecture == "cgan" and name.kind not in (*LABELLED_KINDS, "images"):
         raise InputError(
-            f"structure.architecture 'cgan' needs a data set with labels, got {structure.dataset!r}; "
+            f"structure.architecture 'cgan' needs a data set with labels, got {shown(structure.dataset)}; "
             f"use one of {', '.join(LABELLED_KINDS)}, or images in class subfolders"
         )
     if name.is_values and structure.image_size_pixels:
         raise InputError(
             f"structure.image_size_pixels must be 0 for numbers, got {structure.image_size_pixels} "
-            f"with dataset {structure.dataset!r}"
+            f"with dataset {shown(structure.dataset)}"
         )
     if name.kind == "images" and not structure.image_size_pixels:
         raise InputError(
-            f"structure.image_size_pixels must be set for {structure.dataset!r}: pictures are resized to it"
+            f"structure.image_size_pixels must be set for {shown(structure.dataset)}: pictures are resized to it"
         )
 
 
@@ -95,7 +96,7 @@ def _check_codes(structure: "StructureConfig") -> None:
         raise InputError(
             "structure.categorical_codes and structure.continuous_codes are InfoGAN's, which needs at least one, "
             f"got {structure.categorical_codes} and {structure.continuous_codes} with architecture "
-            f"{structure.architecture!r}; its published codes are 10 and 2"
+            f"{shown(structure.architecture)}; its published codes are 10 and 2"
         )
     if structure.categorical_codes == 1:
         raise InputError("structure.categorical_codes must be 0 or at least 2, got 1; a code of one value says nothing")
@@ -104,8 +105,8 @@ def _check_codes(structure: "StructureConfig") -> None:
 def _check_discriminator(structure: "StructureConfig") -> None:
     if structure.discriminator_input != "sample" and structure.architecture != "gaussian":
         raise InputError(
-            f"structure.discriminator_input {structure.discriminator_input!r} needs architecture 'gaussian', "
-            f"got {structure.architecture!r}; use 'sample'"
+            f"structure.discriminator_input {shown(structure.discriminator_input)} needs architecture 'gaussian', "
+            f"got {shown(structure.architecture)}; use 'sample'"
         )
     if structure.loss == "wasserstein_gp" and structure.gradient_penalty == "r1":
         raise InputError("loss 'wasserstein_gp' has the penalty wgan_gp, got gradient_penalty 'r1'; set it to 'none'")
@@ -122,7 +123,7 @@ def _check_discriminator(structure: "StructureConfig") -> None:
     if structure.norm == "batch" and structure.discriminator_input != "sample":
         raise InputError(
             f"batch norm in D needs several decisions in a batch, got discriminator_input "
-            f"{structure.discriminator_input!r} with one; set structure.discriminator_norm to 'none'"
+            f"{shown(structure.discriminator_input)} with one; set structure.discriminator_norm to 'none'"
         )
     if structure.has_batch_norm and structure.batch_size < 2:
         raise InputError(f"structure.batch_size must be at least 2 with batch norm, got {structure.batch_size}")
@@ -149,8 +150,8 @@ def check_lane(structure: "StructureConfig", lane: "LaneConfig") -> None:
         value = getattr(lane, name)
         if value != defaults[name] and not effective(structure):
             raise InputError(
-                f"lane.{name} needs {needs}, got {value:g} with architecture {structure.architecture!r} and loss "
-                f"{structure.loss!r}; set it to {defaults[name]:g} or change the structure"
+                f"lane.{name} needs {needs}, got {value:g} with architecture {shown(structure.architecture)} and loss "
+                f"{shown(structure.loss)}; set it to {defaults[name]:g} or change the structure"
             )
     if lane.instance_noise_images and not lane.instance_noise:
         raise InputError(

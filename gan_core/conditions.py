@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from gan_core.fields import check_fields, describe, fitted, ranged
 from gan_core.health import HealthConfig
-from gan_core.input_error import InputError, nearest
+from gan_core.input_error import InputError, nearest, shown
 
 Section = TypeVar("Section")
 Execution = Literal["auto", "compiled", "replayed", "eager"]
@@ -62,7 +62,7 @@ class Conditions:
         parse_execution(self.execution)
         lanes = self.lanes_per_call
         if lanes != "auto" and (not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1):
-            raise InputError(f"lanes_per_call must be 'auto' or a whole number of at least 1, got {lanes!r}")
+            raise InputError(f"lanes_per_call must be 'auto' or a whole number of at least 1, got {shown(lanes)}")
 
 
 def parse_precision(value: Any) -> Precision:
@@ -70,7 +70,7 @@ def parse_precision(value: Any) -> Precision:
     for known in PRECISIONS:
         if value == known:
             return known
-    raise InputError(f"unknown precision {value!r}; {nearest(str(value), PRECISIONS)}")
+    raise InputError(f"unknown precision {shown(value)}; {nearest(str(value), PRECISIONS)}")
 
 
 def parse_execution(value: Any) -> Execution:
@@ -78,7 +78,7 @@ def parse_execution(value: Any) -> Execution:
     for known in EXECUTIONS:
         if value == known:
             return known
-    raise InputError(f"unknown execution {value!r}; {nearest(str(value), EXECUTIONS)}")
+    raise InputError(f"unknown execution {shown(value)}; {nearest(str(value), EXECUTIONS)}")
 
 
 def parse_section(section: type[Section], key: str, values: Any) -> Section:
@@ -88,8 +88,8 @@ def parse_section(section: type[Section], key: str, values: Any) -> Section:
     """
     known = describe(section)
     if not isinstance(values, Mapping):
-        raise InputError(f"{key} must map {', '.join(known)} to values, got {values!r}")
+        raise InputError(f"{key} must map {', '.join(known)} to values, got {shown(values)}")
     for name in values:
         if name not in known:
-            raise InputError(f"unknown key {str(name)!r} in {key}; {nearest(str(name), known)}")
+            raise InputError(f"unknown key {shown(str(name))} in {key}; {nearest(str(name), known)}")
     return section(**{name: fitted(f"{key}.{name}", known[name], value) for name, value in values.items()})

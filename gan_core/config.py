@@ -11,10 +11,20 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from gan_core.combinations import BATCH_NORM_DISCRIMINATORS, BATCH_NORM_GENERATORS, check_lane, check_structure
-from gan_core.fields import Hyperparameter, check_fields, describe, fitted, ranged
-from gan_core.input_error import InputError, nearest
+from gan_core.fields import Hyperparameter, as_number, check_fields, describe, fitted, ranged
+from gan_core.input_error import InputError, nearest, shortened, shown
 
-__all__ = ["HYPERPARAMETERS", "GanConfig", "InputError", "LaneConfig", "StructureConfig", "nearest"]
+__all__ = [
+    "HYPERPARAMETERS",
+    "GanConfig",
+    "InputError",
+    "LaneConfig",
+    "StructureConfig",
+    "as_number",
+    "nearest",
+    "shortened",
+    "shown",
+]
 
 Architecture = Literal["gaussian", "mlp", "mlp_bn", "mlp_minimax", "mlp_dropout", "cgan", "dcgan", "infogan"]
 LatentDistribution = Literal["normal", "uniform", "symmetric_uniform"]
@@ -153,7 +163,7 @@ HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
 def hyperparameter(name: str) -> Hyperparameter:
     """What is known of a dotted name. Raises InputError, naming the nearest right one."""
     if name not in HYPERPARAMETERS:
-        raise InputError(f"unknown hyperparameter {name!r}; {nearest(name, HYPERPARAMETERS)}")
+        raise InputError(f"unknown hyperparameter {shown(name)}; {nearest(name, HYPERPARAMETERS)}")
     return HYPERPARAMETERS[name]
 
 

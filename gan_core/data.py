@@ -18,7 +18,7 @@ from torch import Tensor
 from gan_core.data_digest import data_digest
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.image_files import FILE_KINDS, Request, read_image_files
-from gan_core.input_error import InputError
+from gan_core.input_error import InputError, shown
 from gan_core.streams import Stream, stream
 from gan_core.values import Mixture, mixture_of
 
@@ -114,7 +114,7 @@ def load_dataset(
     request = Request(parse_dataset_name(name), root, image_size_pixels, download, skip_corrupt)
     if image_size_pixels < 0 or (image_size_pixels and request.name.is_values):
         rule = "0 for numbers" if request.name.is_values else "at least 0; 0 keeps a set's own size"
-        raise InputError(f"image_size_pixels must be {rule}, got {image_size_pixels} with data set {name!r}")
+        raise InputError(f"image_size_pixels must be {rule}, got {image_size_pixels} with data set {shown(name)}")
     samples = DATASETS[request.name.kind](request)
     train, held_out = samples.train, samples.held_out
     if image_size_pixels not in (0, train.shape[-1]):

@@ -11,7 +11,7 @@
 import math
 from dataclasses import dataclass
 
-from gan_core.input_error import InputError, nearest
+from gan_core.input_error import InputError, nearest, shortened, shown
 
 VALUE_KINDS = ("gaussian", "mixture", "ring", "grid")
 IMAGE_KINDS = ("digits", "polygons", "mnist", "fashion_mnist", "cifar10", "images")
@@ -62,14 +62,14 @@ def parse_dataset_name(text: str) -> DatasetName:
     """A data set's name taken apart and checked. Raises InputError, one line, for what the grammar does not allow."""
     kind, colon, arguments = str(text).partition(":")
     if kind not in VALUE_KINDS + IMAGE_KINDS:
-        raise InputError(f"unknown data set {text!r}; {nearest(kind, VALUE_KINDS + IMAGE_KINDS)}")
+        raise InputError(f"unknown data set {shown(text)}; {nearest(kind, VALUE_KINDS + IMAGE_KINDS)}")
     if kind == "images":
         if not arguments:
-            raise InputError(f"data set {text!r} names no folder; write {FORMS[kind]}")
+            raise InputError(f"data set {shown(text)} names no folder; write {FORMS[kind]}")
         return DatasetName(kind, folder=arguments)
     if kind in IMAGE_KINDS:
         if colon:
-            raise InputError(f"data set {kind!r} takes no arguments, got {text!r}; write {kind!r}")
+            raise InputError(f"data set {shown(kind)} takes no arguments, got {shown(text)}; write {shown(kind)}")
         return DatasetName(kind)
     if not colon and kind in DEFAULTS:
         return DatasetName(kind, DEFAULTS[kind])
@@ -80,7 +80,7 @@ def _numbers(text: str, kind: str, arguments: str) -> tuple[float, ...]:
     given = _parse(text, kind, arguments)
     fewest = 2 if kind == "gaussian" else 1
     if not fewest <= len(given) <= len(DEFAULTS[kind]):
-        raise InputError(f"data set {text!r} has {len(given)} numbers; write {FORMS[kind]}")
+        raise InputError(f"data set {shown(text)} has {len(given)} numbers; write {FORMS[kind]}")
     numbers = (*given, *DEFAULTS[kind][len(given) :])
     if kind == "gaussian":
         _check_normal(text, *numbers)
@@ -88,7 +88,7 @@ def _numbers(text: str, kind: str, arguments: str) -> tuple[float, ...]:
     most = LARGEST_MODES if kind == "ring" else math.isqrt(LARGEST_MODES)
     if not numbers[0].is_integer() or not 1 <= numbers[0] <= most:
         noun = "MODES" if kind == "ring" else "SIDE"
-        raise InputError(f"data set {text!r}: {noun} must be a whole number from 1 to {most}, got {numbers[0]:g}")
+        raise InputError(f"data set {shown(text)}: {noun} must be a whole number from 1 to {most}, got {numbers[0]:g}")
     for noun, value in zip(("RADIUS" if kind == "ring" else "STEP", "DEVIATION"), numbers[1:], strict=True):
         _check_positive(text, noun, value)
     return numbers
@@ -102,7 +102,9 @@ def _mixture(text: str, arguments: str) -> tuple[float, ...]:
         )
     for mode in modes:
         if len(mode) != 2:
-            raise InputError(f"data set {text!r}: a mode is two numbers, got {len(mode)}; write {FORMS['mixture']}")
+            raise InputError(
+                f"data set {shown(text)}: a mode is two numbers, got {len(mode)}; write {FORMS['mixture']}"
+            )
         _check_normal(text, *mode)
     return tuple(number for mode in modes for number in mode)
 
@@ -111,15 +113,15 @@ def _parse(text: str, kind: str, arguments: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in arguments.split(","))
     except ValueError as error:
-        raise InputError(f"data set {text!r}: {error}; write {FORMS[kind]}") from error
+        raise InputError(f"data set {shown(text)}: {shortened(str(error))}; write {FORMS[kind]}") from error
 
 
 def _check_normal(text: str, mean: float, deviation: float) -> None:
     if not -MOST <= mean <= MOST:
-        raise InputError(f"data set {text!r}: MEAN must be from -{MOST:g} to {MOST:g}, got {mean:g}")
+        raise InputError(f"data set {shown(text)}: MEAN must be from -{MOST:g} to {MOST:g}, got {mean:g}")
     _check_positive(text, "DEVIATION", deviation)
 
 
 def _check_positive(text: str, noun: str, value: float) -> None:
     if not LEAST <= value <= MOST:
-        raise InputError(f"data set {text!r}: {noun} must be above 0, from {LEAST:g} to {MOST:g}, got {value:g}")
+        raise InputError(f"data set {shown(text)}: {noun} must be above 0, from {LEAST:g} to {MOST:g}, got {value:g}")

@@ -89,8 +89,8 @@ class Examination:
 def judged(findings: Sequence[Finding], distinct_images: int) -> tuple[Finding, ...]:
     """The findings with their faults; the first is of fresh real images, of which so many differ.
 
-    Whatever is wrong with images, `fid` must say so: by more than the two standard errors together, and by more for a
-    greater dose. Beside it `precision` falls under noise alone, shuffled pixels and the most noise, `coverage` where
+    Whatever is wrong with images, `fid` must say so, or `fidelity` where modes are missing, which its limit of class
+    shares may tell: by more than the two standard errors together, and by more for a greater dose. Beside it `precision` falls under noise alone, shuffled pixels and the most noise, `coverage` where
     most modes are missing or one image is repeated, `memorisation` rises with copies, and noise alone has a worse
     `fidelity` than any blur, which leaves blobs where things are. Real images break no limit of `fidelity`.
     """
@@ -122,11 +122,11 @@ def _faults(finding: Finding, real: Finding, before: Finding | None, most: bool,
     if finding.kind == "copies":
         seen = mine["memorisation"] > 0.5 + mine["memorisation_error"]
         return [] if seen else [f"{name} go unnoticed by memorisation"]
-    faults = []
-    if not mine["fid"] - theirs["fid"] > math.hypot(mine["fid_error"], theirs["fid_error"]):
-        faults.append(f"{name}: fid does not see it")
-    if finding.dose and before is not None and not mine["fid"] > before.scores["fid"]:
-        faults.append(f"{name}: fid is not worse than after {before.damage}")
+    faults, score = [], "fidelity" if finding.kind == "modes" else "fid"
+    if not mine[score] - theirs[score] > math.hypot(mine["fid_error"], theirs["fid_error"]):
+        faults.append(f"{name}: {score} does not see it")
+    if finding.dose and before is not None and not mine[score] > before.scores[score]:
+        faults.append(f"{name}: {score} is not worse than after {before.damage}")
     if finding.kind in ("pure noise", "shuffled pixels") or (finding.kind == "noise" and most):
         faults += _not_lower("precision", finding, real, distinct_images)
     if finding.kind == "repetition" or (finding.kind == "modes" and most):

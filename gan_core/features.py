@@ -15,7 +15,7 @@ from gan_core.cache import cache_folder
 from gan_core.classifier import load_classifier
 from gan_core.data import Dataset
 from gan_core.inception import load_inception
-from gan_core.input_error import InputError, nearest
+from gan_core.input_error import InputError, nearest, shown
 from gan_core.joined_features import join_features
 from gan_core.own_network import LOADERS, load_own_network
 from gan_core.principal_components import fit_principal_components
@@ -79,7 +79,7 @@ def load_extractor(dataset: Dataset, kind: str = "auto", weights: Path | None = 
     Raises InputError for an unknown kind, for weights that kind has no use for, and as each kind's loader does.
     """
     if weights is not None and kind != "inception":
-        raise InputError(f"weights go with features 'inception', got features {kind!r}; leave the weights out")
+        raise InputError(f"weights go with features 'inception', got features {shown(kind)}; leave the weights out")
     if kind == "auto":
         kind = "pca" if dataset.train_labels is None else "classifier"
     if kind == "classifier":
@@ -93,7 +93,7 @@ def load_extractor(dataset: Dataset, kind: str = "auto", weights: Path | None = 
     path = Path(kind).expanduser()
     if path.suffix not in LOADERS:
         suffixes = ", ".join(LOADERS)
-        raise InputError(f"unknown features {kind!r}; {nearest(kind, KINDS)}, or the path of a {suffixes} file")
+        raise InputError(f"unknown features {shown(kind)}; {nearest(kind, KINDS)}, or the path of a {suffixes} file")
     return load_own_network(path, dataset)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from gan_core.input_error import InputError
+from gan_core.input_error import InputError, closest, shown
 
 
 def ranged(default: Any, says: str, *, low: float = -math.inf, high: float = math.inf, below: float = math.inf) -> Any:
@@ -44,20 +44,32 @@ def describe(cls: type) -> Mapping[str, Hyperparameter]:
     return known
 
 
-def fitted(name: str, known: Hyperparameter, value: Any) -> Any:
-    """A value as YAML or a command line gives it -> the field's own type, checked against its range.
+def as_number(kind: type, value: Any) -> Any:
+    """A number as a file or a command line gives it -> one of this kind, int or float; what is none, as it is.
 
-    YAML 1.1 reads `1e-4` as text; a text that is a number is taken for one where a number is due.
+    The one rule for numbers: a text that is a number is taken for one (YAML 1.1 reads `1e4` and `1e-4` as texts), and a
+    whole number may be written in any way that has no fraction: `100000`, `1e5`, `1.0e+5`.
+    """
+    if isinstance(value, bool | kind):
+        return value
+    with suppress(TypeError, ValueError, OverflowError):  # what is no number is the check's to refuse
+        if kind is float:
+            return float(value)
+        if isinstance(value, str):
+            with suppress(ValueError):
+                return int(value)  # to its last digit
+        if (number := float(value)).is_integer():
+            return int(number)
+    return value
+
+
+def fitted(name: str, known: Hyperparameter, value: Any) -> Any:
+    """A value as a file or a command line gives it -> the field's own type, checked against its range.
+
     Raises InputError on a wrong type or a value out of range.
     """
-    if known.kind in (int, float) and isinstance(value, str):
-        with suppress(ValueError):  # the check below says what is wrong, with the value as it was written
-            value = known.kind(value)
-    if known.kind is float and isinstance(value, int) and not isinstance(value, bool):
-        with suppress(OverflowError):  # likewise
-            value = float(value)
-    if known.kind is int and isinstance(value, float) and value.is_integer():
-        value = int(value)
+    if known.kind in (int, float):
+        value = as_number(known.kind, value)
     check_value(name, known, value)
     return value
 
@@ -72,16 +84,18 @@ def check_value(name: str, known: Hyperparameter, value: Any) -> None:
     """Raises InputError when a value has the wrong type or is out of range."""
     if known.choices:
         if value not in known.choices:
-            raise InputError(f"{name} must be one of {', '.join(known.choices)}, got {value!r}")
+            close = closest(value, known.choices) if isinstance(value, str) else None
+            hint = f"; did you mean {close!r}?" if close else ""
+            raise InputError(f"{name} must be one of {', '.join(known.choices)}, got {shown(value)}{hint}")
         return
     if known.kind is str:
         if not isinstance(value, str):
-            raise InputError(f"{name} must be text ({known.says}), got {value!r}")
+            raise InputError(f"{name} must be text ({known.says}), got {shown(value)}")
         return
     right_type = isinstance(value, int) if known.kind is int else isinstance(value, int | float)
     if not right_type or isinstance(value, bool):
         noun = "a whole number" if known.kind is int else "a number"
-        raise InputError(f"{name} must be {noun} ({known.says}), got {value!r}")
+        raise InputError(f"{name} must be {noun} ({known.says}), got {shown(value)}")
     if not (known.low <= value <= known.high and value < known.below):
         upper = f"below {known.below:g}" if math.isfinite(known.below) else f"at most {known.high:g}"
-        raise InputError(f"{name} must be at least {known.low:g} and {upper} ({known.says}), got {value!r}")
+        raise InputError(f"{name} must be at least {known.low:g} and {upper} ({known.says}), got {shown(value)}")

@@ -1,19 +1,70 @@
 """What is said when something a person wrote is wrong."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from itertools import islice
+from typing import Any
+
+LONGEST_VALUE = 200  # characters of a value in a message: a constraint may have as many
+MOST_PARTS, MOST_LEVELS = 12, 3  # of a list or mapping in a message
+LONGEST_NUMBER = 40  # digits that are written out
+LISTED = 10  # known names that are all listed; of more, the nearest
+NEAREST = 5
 
 
 class InputError(ValueError):
     """Something a person wrote is wrong. The message is one line: the rule, the value, the fix."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """How an unknown name is answered: the closest known one, or the list of all.
+def shown(value: Any) -> str:
+    """A value as a message quotes it: as Python writes it, in at most LONGEST_VALUE characters whatever it holds.
+
+    >>> shown("digits"), shown([1, 2.5])
+    ("'digits'", '[1, 2.5]')
+    """
+    return shortened(_written(value, MOST_LEVELS))
+
+
+def shortened(text: str, most: int = LONGEST_VALUE) -> str:
+    """A text without its middle where it is longer than this many characters."""
+    end = most // 4
+    return text if len(text) <= most else f"{text[: most - end - 3]}...{text[-end:]}"
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """How an unknown name is answered: the closest known one, or the list of all, or, of many, the nearest.
 
     >>> nearest("lane.generator_rl", ["lane.generator_lr", "seed"])
     "did you mean 'lane.generator_lr'?"
     """
-    known = list(known)
-    close = get_close_matches(str(name), known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+    known, asked = list(known), str(name)[:LONGEST_VALUE]
+    if close := closest(name, known):
+        return f"did you mean {close!r}?"
+    if len(known) <= LISTED:
+        return f"known: {', '.join(known)}"
+    return f"the nearest of {len(known)}: {', '.join(get_close_matches(asked, known, n=NEAREST, cutoff=0.0))}"
+
+
+def closest(name: object, known: Iterable[str]) -> str | None:
+    """The known name that a misspelt one must mean, where there is one."""
+    return next(iter(get_close_matches(str(name)[:LONGEST_VALUE], list(known), n=1, cutoff=0.6)), None)
+
+
+def _written(value: Any, levels: int) -> str:
+    """As `repr`, but of parts that are long, many or deep no more than a message has room for."""
+    if isinstance(value, str):
+        return repr(shortened(value))
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**LONGEST_NUMBER:
+        return f"a number of more than {LONGEST_NUMBER} digits"  # which Python may refuse to write
+    if not isinstance(value, Mapping | list | tuple):
+        return repr(value)
+    if not levels:
+        return "..."
+    parts = [_written(inner, levels - 1) for inner in islice(value, MOST_PARTS)]
+    more = ["..."] if len(value) > MOST_PARTS else []
+    if isinstance(value, Mapping):
+        held = [_written(inner, levels - 1) for inner in islice(value.values(), MOST_PARTS)]
+        return f"{{{', '.join([*map(': '.join, zip(parts, held, strict=True)), *more])}}}"
+    if isinstance(value, tuple):
+        return f"({', '.join(parts + more)}{',' if len(value) == 1 else ''})"
+    return f"[{', '.join(parts + more)}]"

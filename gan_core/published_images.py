@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gan_core.input_error import InputError
+from gan_core.input_error import InputError, shown
 from gan_core.pictures import PictureFacts
 
 IDX_UNSIGNED_BYTES = 0x08
@@ -53,7 +53,7 @@ def load_idx_images(torchvision_name: str, name: str, root: Path | None, downloa
     """
     if root is None:
         raise InputError(
-            f"data set {name!r} needs a data root: give --data-root DIR (or data_root: in the spec), "
+            f"data set {shown(name)} needs a data root: give --data-root DIR (or data_root: in the spec), "
             f"a folder that holds {torchvision_name}/raw/train-images-idx3-ubyte[.gz] and its three companions"
         )
     root = Path(root).expanduser()

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from gan_core.config import GanConfig, LaneConfig, hyperparameter, parse_value
-from gan_core.input_error import InputError
+from gan_core.config import GanConfig, LaneConfig, as_number, hyperparameter, parse_value
+from gan_core.input_error import InputError, shown
 
 FROM_IMAGES = "from_images"
 
@@ -35,9 +35,9 @@ class Schedule:
         """
         values, changes = config.flatten(), []
         for entry in entries:
-            images = entry.get(FROM_IMAGES)
+            images = as_number(int, entry.get(FROM_IMAGES))
             if not isinstance(images, int) or isinstance(images, bool):
-                raise InputError(f"an entry of a schedule needs {FROM_IMAGES}, a whole number, got {dict(entry)}")
+                raise InputError(f"an entry of a schedule needs {FROM_IMAGES}, a whole number, got {shown(entry)}")
             named = {str(name): value for name, value in entry.items() if name != FROM_IMAGES}
             for name, value in named.items():
                 hyperparameter(name)

@@ -52,7 +52,7 @@ from gan_core.value_scorers import PlaneScorer, ValueScorer, on_host
 
 IMAGE_SAMPLES = 2_000
 COPY_SAMPLES = 250  # looked up in the whole training split, at a sixth of a score's cost; the error is 0.02
-EXAMINED_IMAGES = IMAGE_SAMPLES  # of each damage, at most
+EXAMINED_IMAGES = IMAGE_SAMPLES  # of each damage
 EXAMINED_OF_MANY_FEATURES = 500  # where an extractor has more than
 MANY_FEATURES = 512  # features: one like Inception takes seconds for a thousand images
 COVERED_SHARE = 0.01  # a class with a smaller share of the samples counts as missing
@@ -278,9 +278,8 @@ def _examined_scorer(dataset: Dataset, scoring: ScoringConfig, kind: str, cheap:
     same = kind == ("classifier" if cheap.classifies else "pca") and weights is None
     extractor = cheap if same else load_extractor(dataset, kind, weights)
     scorer = ImageScorer(dataset, scoring, extractor, cheap)
-    most = EXAMINED_IMAGES if extractor.features <= MANY_FEATURES else EXAMINED_OF_MANY_FEATURES
-    looked_at = scorer
-    if scorer.samples > most:
-        looked_at = ImageScorer(dataset, replace(scoring, samples=most), extractor, cheap)
+    samples = EXAMINED_IMAGES if extractor.features <= MANY_FEATURES else EXAMINED_OF_MANY_FEATURES
+    same = scorer.samples == samples  # else the features would depend on how many samples are asked for
+    looked_at = scorer if same else ImageScorer(dataset, replace(scoring, samples=samples), extractor, cheap)
     scorer.examination = examine(looked_at, kind)
     return scorer

@@ -14,6 +14,7 @@ from results.rows import MADE_BY
 from results.store import ResultsError, RunFolder, write_atomically
 from results.table import ResultsTable
 from results.text import seeds_text, spread_text
+from search_spaces.plain_yaml import as_number, read_yaml
 
 FINAL_TRAINING_FACTOR = 4  # the final model is trained for so many times the sweep's largest budget
 DEFAULT_PRECISION, DEFAULT_EXECUTION = "float32", "auto"  # of files that say nothing of them
@@ -97,7 +98,8 @@ def _check_first_rung(first: Mapping[str, Any], source: Mapping[str, Any], path:
 
 def _budgets(training: Any, path: str | Path) -> tuple[int, tuple[int, ...]]:
     """The images and the points of evaluation of a file's `training`."""
-    images, points = training.get("images"), training.get("evaluate_at_images")
+    images, points = as_number(int, training.get("images")), training.get("evaluate_at_images")
+    points = [as_number(int, point) for point in points] if isinstance(points, list) else points
     if not _is_budget(images):
         raise ResultsError(f"training.images in {path} must be a whole number of at least 1, got {images!r}")
     if not isinstance(points, list) or not points or not all(_is_budget(point) for point in points):
@@ -274,11 +276,6 @@ def _plain(value: Any) -> Any:
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ResultsError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:  # not text, or a date that is none, is a ValueError
-        raise ResultsError(f"{path} is not plain YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(values, Mapping):
-        raise ResultsError(f"{path} must hold 'key: value' lines, got {type(values).__name__}")
-    return values
+        return read_yaml(path)
+    except ValueError as error:  # an InputError of the reader's, whose line says all
+        raise ResultsError(str(error)) from error

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gan_core.config import HYPERPARAMETERS, InputError, hyperparameter, nearest, parse_value
+from gan_core.config import HYPERPARAMETERS, InputError, hyperparameter, nearest, parse_value, shown
 
 LONGEST_CONSTRAINT = 200  # characters
 LARGEST_NUMBER = 1e300
@@ -66,21 +66,21 @@ def parse_constraint(text: Any) -> Constraint:
     """One comparison as a person writes it. Raises InputError for anything else, with the nearest right name."""
     if not isinstance(text, str) or len(text) > LONGEST_CONSTRAINT or "\\" in text:
         raise InputError(
-            f"a constraint must be a text of up to {LONGEST_CONSTRAINT} characters, got {text!r}; {EXAMPLE}"
+            f"a constraint must be a text of up to {LONGEST_CONSTRAINT} characters, got {shown(text)}; {EXAMPLE}"
         )
     text = " ".join(text.split())
     try:
         tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError) as error:
-        raise InputError(f"constraint {text!r} cannot be read; {EXAMPLE}") from error
+        raise InputError(f"constraint {shown(text)} cannot be read; {EXAMPLE}") from error
     if not isinstance(tree, ast.Compare) or len(tree.ops) != 1 or type(tree.ops[0]) not in COMPARISONS:
-        raise InputError(f"constraint {text!r} is not one comparison by <=, >=, <, >, == or !=; {EXAMPLE}")
+        raise InputError(f"constraint {shown(text)} is not one comparison by <=, >=, <, >, == or !=; {EXAMPLE}")
     sign, left, right = COMPARISONS[type(tree.ops[0])], tree.left, tree.comparators[0]
     names = [name for side in (left, right) if (name := _text_name(text, side))]
     if names or any(isinstance(side, ast.Constant) and isinstance(side.value, str) for side in (left, right)):
         _check_texts(text, sign, (left, right))
     elif not _names_in(text, left) + _names_in(text, right):
-        raise InputError(f"constraint {text!r} names no hyperparameter; {EXAMPLE}")
+        raise InputError(f"constraint {shown(text)} names no hyperparameter; {EXAMPLE}")
     return Constraint(text, sign, left, right)
 
 
@@ -91,10 +91,10 @@ def _dotted(text: str, node: ast.expr) -> str | None:
     name = ast.unparse(node)
     if name not in HYPERPARAMETERS:
         raise InputError(
-            f"constraint {text!r} names the unknown hyperparameter {name!r}; {nearest(name, HYPERPARAMETERS)}"
+            f"constraint {shown(text)} names the unknown hyperparameter {shown(name)}; {nearest(name, HYPERPARAMETERS)}"
         )
     if name == "seed":
-        raise InputError(f"constraint {text!r} cannot ask for the seed: every trial has its own")
+        raise InputError(f"constraint {shown(text)} cannot ask for the seed: every trial has its own")
     return name
 
 
@@ -112,7 +112,7 @@ def _check_texts(text: str, sign: str, sides: tuple[ast.expr, ast.expr]) -> None
             parse_value(name, other.value)
             return
     raise InputError(
-        f"constraint {text!r} compares what is no number; write == or != between a name and a quoted value, "
+        f"constraint {shown(text)} compares what is no number; write == or != between a name and a quoted value, "
         "as in 'structure.loss != \"hinge\"'"
     )
 
@@ -121,7 +121,9 @@ def _names_in(text: str, node: ast.expr) -> list[str]:
     """The hyperparameters in an arithmetic term. Raises InputError on anything that is not arithmetic."""
     if name := _dotted(text, node):
         if hyperparameter(name).kind is str:
-            raise InputError(f"constraint {text!r} computes with {name}, which is no number; compare it by == or !=")
+            raise InputError(
+                f"constraint {shown(text)} computes with {name}, which is no number; compare it by == or !="
+            )
         return [name]
     if isinstance(node, ast.Constant) and _is_number(node.value):
         return []

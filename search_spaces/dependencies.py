@@ -3,6 +3,7 @@
 A world is one way in which what stands above some ranges can come out: hyperparameter -> what is drawn for it.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from gan_core.config import HYPERPARAMETERS, InputError
 from search_spaces.ranges import Range
 
+MOST_WORLDS = 20_000  # are looked at when a space is made, in about a second
 Draw = Callable[[str, Range, Mapping[str, Any]], Any | None]
 
 
@@ -68,8 +70,22 @@ def world_of(
 def worlds(names: Sequence[str], ranges: Mapping[str, Range]) -> Iterator[dict[str, Any]]:
     """Every way in which what stands above the ranges of these names can come out, as far as conditions can tell."""
     above = [name for name in _above(names, ranges) if name not in names]
-    for draws in product(*(_telling(name, ranges) for name in above)):
+    for draws in product(*(telling(name, ranges) for name in above)):
         yield dict(zip(above, draws, strict=True))
+
+
+def check_worlds(looked_at: Iterable[Sequence[str]], ranges: Mapping[str, Range]) -> None:
+    """Raises InputError where `worlds` of all these names, with what they draw themselves, would not end soon."""
+    draws = {name: len(telling(name, ranges)) for name in ranges}
+    counts = {
+        " and ".join(names): math.prod(draws[one] for one in {*_above(names, ranges), *names}) for names in looked_at
+    }
+    if (total := sum(counts.values())) > MOST_WORLDS:
+        raise InputError(
+            f"ranges and their conditions can come out in {total:,} ways, and at most {MOST_WORLDS:,} are looked at; "
+            f"most are above {max(counts, key=lambda names: counts[names])}: let fewer ranges depend on each other, or "
+            "on fewer values"
+        )
 
 
 def can_exist(name: str, ranges: Mapping[str, Range], base: Mapping[str, Any]) -> bool:
@@ -84,7 +100,7 @@ def possible_values(name: str, ranges: Mapping[str, Range], base: Mapping[str, A
     found = (
         world_of(base, ranges, {**world, name: one})[0][name]
         for world in worlds([name], ranges)
-        for one in _telling(name, ranges)
+        for one in telling(name, ranges)
     )
     return list(dict.fromkeys(found))
 
@@ -106,6 +122,7 @@ def bounds(name: str, ranges: Mapping[str, Range], base: Mapping[str, Any]) -> t
 def without_dead(ranges: Mapping[str, Range], base: Mapping[str, Any], own: Iterable[str] = ()) -> dict[str, Range]:
     """The ranges, ordered, without those whose condition can never hold; own: names that are kept in any case."""
     kept = ordered(ranges)
+    check_worlds([[name] for name in kept if name not in own], kept)
     for name in list(kept):
         if name not in own and not can_exist(name, kept, base):
             del kept[name]
@@ -124,8 +141,21 @@ def _above(names: Sequence[str], ranges: Mapping[str, Range]) -> list[str]:
     return [name for name in ranges if name in found]
 
 
-def _telling(name: str, ranges: Mapping[str, Range]) -> list[Any]:
-    """The draws that tell worlds apart: the extremes, and what conditions ask for by value."""
-    asked = [value for scope in ranges.values() for value in scope.when.get(name, ())]
-    scope = ranges[name]
-    return list(dict.fromkeys((*scope.extremes, *(value for value in asked if scope.contains(value)))))
+def telling(name: str, ranges: Mapping[str, Range]) -> list[Any]:
+    """The draws that tell worlds apart: of those that conditions and `gan_core.combinations` take alike, the first; and
+    the lowest and the highest where another range is a ratio to it.
+
+    Of a text each value may be another rule's; of a number those rules ask whether it is 0, 1 or its default.
+    """
+    scope, known = ranges[name], HYPERPARAMETERS[name]
+    asking = [frozenset(one.when[name]) for one in ranges.values() if name in one.when]
+    apart = (0, 1, known.default)
+    of_kind: dict[Any, Any] = {}
+    inside = [] if scope.choices else [value for asked in asking for value in sorted(asked) if scope.contains(value)]
+    for draw in (*scope.extremes, *inside):
+        value = 1 - draw if scope.complement else draw
+        own = value if known.kind is str or value in apart else None
+        of_kind.setdefault((own, *(draw in asked for asked in asking)), draw)
+    ends = [*scope.extremes] if known.kind is not str else []
+    referred = scope.is_derived or any(one.ratio_to == name for one in ranges.values())
+    return list(dict.fromkeys((*of_kind.values(), *((min(ends), max(ends)) if referred and ends else ()))))

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from itertools import combinations, product
 from typing import Any
 
-from gan_core.config import GanConfig, InputError, parse_value
-from search_spaces.dependencies import bounds, can_exist, possible_values, world_of, worlds
+from gan_core.config import GanConfig, InputError, parse_value, shown
+from search_spaces.dependencies import bounds, can_exist, check_worlds, possible_values, telling, world_of, worlds
 from search_spaces.ranges import Range
 
 NEVER_SEARCHED = {
@@ -27,9 +27,12 @@ def check_ranges(space: str, base: Mapping[str, Any], ranges: Mapping[str, Range
     """Raises InputError where an ordered range cannot be searched, can never exist, or can lead, alone or with
     another, to a configuration that makes no sense. base: the hyperparameters of the base.
     """
-    for name, scope in ranges.items():
+    for name in ranges:
         if name in NEVER_SEARCHED:
             raise InputError(f"{name} cannot be searched: {NEVER_SEARCHED[name]}")
+    pairs = list(combinations(sorted(COMBINED & set(ranges)), 2))
+    check_worlds([*((name,) for name in ranges), *pairs], ranges)
+    for name, scope in ranges.items():
         if scope.ratio_to:
             _check_ratio(space, name, base, ranges)
     for name, scope in ranges.items():
@@ -37,13 +40,13 @@ def check_ranges(space: str, base: Mapping[str, Any], ranges: Mapping[str, Range
         values, existing = world_of(base, ranges, {})
         if name in existing and scope.drawn(base[name], values) is None:
             raise InputError(
-                f"space {space!r}: the base value {base[name]!r} of {name} lies outside its range {scope}; "
+                f"space {shown(space)}: the base value {shown(base[name])} of {name} lies outside its range {scope}; "
                 "widen the range or change the base (it is trial 0)"
             )
     for name in ranges:
         _check_alone(name, base, ranges)
-    for one, other in combinations(sorted(COMBINED & set(ranges)), 2):
-        _check_pair(space, (one, other), base, ranges)
+    for pair in pairs:
+        _check_pair(space, pair, base, ranges)
 
 
 def _check_condition(space: str, name: str, base: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
@@ -52,17 +55,17 @@ def _check_condition(space: str, name: str, base: Mapping[str, Any], ranges: Map
         above = ranges.get(parent)
         if above and (above.is_derived or not (above.choices or above.is_whole or above.step)):
             raise InputError(
-                f"space {space!r}: {name} exists {scope.condition}, and {parent}, whose range is {above}, is that only "
-                f"by chance; give it choices or a step"
+                f"space {shown(space)}: {name} exists {scope.condition}, and {parent}, whose range is {above}, is that "
+                f"only by chance; give it choices or a step"
             )
         if not set(possible_values(parent, ranges, base)) & set(allowed):
             raise InputError(
-                f"space {space!r}: the range of {name} can never exist: it does {scope.condition}, and {parent} is "
-                f"{above or base[parent]}; change the condition, or what {parent} can be"
+                f"space {shown(space)}: the range of {name} can never exist: it does {scope.condition}, and {parent} "
+                f"is {above or base[parent]}; change the condition, or what {parent} can be"
             )
     if not can_exist(name, ranges, base):
         raise InputError(
-            f"space {space!r}: the range of {name} can never exist: it does {scope.condition}, "
+            f"space {shown(space)}: the range of {name} can never exist: it does {scope.condition}, "
             "which cannot hold together; drop one"
         )
 
@@ -74,7 +77,7 @@ def _check_ratio(space: str, name: str, base: Mapping[str, Any], ranges: Mapping
     low, high = bounds(other, ranges, base)
     if low <= 0:
         raise InputError(
-            f"space {space!r}: {name} is a ratio to {other}, which must then be above 0 and can be {low:g}; "
+            f"space {shown(space)}: {name} is a ratio to {other}, which must then be above 0 and can be {low:g}; "
             f"raise what {other} is at least"
         )
     for ratio, reference in ((min(scope.extremes), low), (max(scope.extremes), high)):
@@ -82,22 +85,22 @@ def _check_ratio(space: str, name: str, base: Mapping[str, Any], ranges: Mapping
             parse_value(name, ratio * reference)
         except InputError as error:
             raise InputError(
-                f"space {space!r}: {ratio:g} times {other} of {reference:g} is too much or too little: {error}"
+                f"space {shown(space)}: {ratio:g} times {other} of {reference:g} is too much or too little: {error}"
             ) from error
 
 
 def _check_alone(name: str, base: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
-    """Every extreme of a range, wherever it exists, must make sense with the rest of the base."""
-    for world, extreme in product(worlds([name], ranges), ranges[name].extremes):
+    """Every kind of draw from a range, wherever it exists, must make sense with the rest of the base."""
+    for world, extreme in product(worlds([name], ranges), telling(name, ranges)):
         values, existing = world_of(base, ranges, {**world, name: extreme})
         if name in existing:
             GanConfig.unflatten(values)
 
 
 def _check_pair(space: str, names: tuple[str, str], base: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
-    """Every two extremes, wherever both ranges exist, must make sense together."""
+    """Every two kinds of draws, wherever both ranges exist, must make sense together."""
     one, other = names
-    for world, *pair in product(worlds(names, ranges), ranges[one].extremes, ranges[other].extremes):
+    for world, *pair in product(worlds(names, ranges), telling(one, ranges), telling(other, ranges)):
         values, existing = world_of(base, ranges, {**world, one: pair[0], other: pair[1]})
         if not existing.issuperset(names):
             continue
@@ -105,6 +108,6 @@ def _check_pair(space: str, names: tuple[str, str], base: Mapping[str, Any], ran
             GanConfig.unflatten(values)
         except InputError as error:
             raise InputError(
-                f"space {space!r} can combine {one} {pair[0]!r} with {other} {pair[1]!r}: {error}, "
+                f"space {shown(space)} can combine {one} {shown(pair[0])} with {other} {shown(pair[1])}: {error}, "
                 "or narrow one of the two ranges"
             ) from error

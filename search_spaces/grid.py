@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from gan_core.config import InputError
+from gan_core.config import InputError, shown
 from search_spaces.ranges import Range
 
 MOST_POINTS = 1000  # of one parameter
@@ -16,7 +16,7 @@ def grid_values(name: str, scope: Range, points: int | None) -> list[Any]:
     Raises InputError where points are needed and are None, fewer than 2, or where values would be more than 1000.
     """
     if points is not None and (not isinstance(points, int) or not 2 <= points <= MOST_POINTS):
-        raise InputError(f"the points of a grid must be a whole number from 2 to {MOST_POINTS}, got {points!r}")
+        raise InputError(f"the points of a grid must be a whole number from 2 to {MOST_POINTS}, got {shown(points)}")
     if scope.choices:
         return list(scope.choices)
     if scope.low == scope.high:

@@ -1,42 +1,192 @@
-"""Plain YAML, read by the safe loader alone, and how what is wrong in it is answered."""
+"""Plain YAML: the only reader of it in the project, and how what is wrong in a file is answered.
 
+Plain is what needs no more than a look: texts, numbers, true and false, lists and mappings. PyYAML's safe loader reads
+it, in C where there is libyaml, after one pass over the text's events has refused what would be read otherwise than it
+looks (a key given twice, a tag) or take long (aliases of aliases, deep nesting).
+"""
+
+import os
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from gan_core.config import InputError, nearest
+if yaml.__with_libyaml__:
+    from yaml import CSafeLoader as SafeLoader  # five times as fast
+else:
+    from yaml import SafeLoader
+
+from gan_core.config import InputError, as_number, nearest, shortened, shown
+
+__all__ = ["as_number", "check_keys", "file_named_in", "parse_yaml", "parse_yaml_value", "read_yaml"]
+
+LARGEST_FILE_BYTES = 8 * 2**20
+MOST_VALUES = 100_000  # in a file, what an alias stands for counted each time: about half a second
+MOST_LEVELS = 50  # of lists and mappings in each other
+MOST_DIGITS = 100  # of a number, a hundred times what any of ours has
+TEXT_TAG, MERGE, LINE = "tag:yaml.org,2002:str", "<<", "\n"
+# Whole and other numbers as YAML 1.1 writes them, without those to base 60 (1:30) and 8 (010), which look like others.
+WHOLE = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$")
+FRACTION = re.compile(
+    r"(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|[-+]?\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+)
+
+
+class _PlainLoader(SafeLoader):  # pyright: ignore[reportGeneralTypeIssues]
+    """The safe loader without dates, which stay texts, and with the numbers of WHOLE and FRACTION."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own protocol
+        first: [(tag, pattern) for tag, pattern in pairs if tag.rpartition(":")[2] not in ("timestamp", "int", "float")]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_PlainLoader.add_implicit_resolver("tag:yaml.org,2002:int", WHOLE, list("-+0123456789"))
+_PlainLoader.add_implicit_resolver("tag:yaml.org,2002:float", FRACTION, list("-+.0123456789"))
+
+
+def parse_yaml_value(text: str, source: str) -> Any:
+    """YAML text -> the one value that it holds, None for an empty one. Raises InputError where it is not plain."""
+    try:
+        _check(text, source)
+        return yaml.load(text, _PlainLoader)  # noqa: S506 - a safe loader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {min(mark.line, text.rstrip().count(LINE)) + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InputError(f"{source} is not plain YAML{where}: {shortened(problem)}") from error
+    except ValueError as error:  # a text that no file can hold, or a number without digits
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{source} is not plain YAML: {shortened(str(error))}") from error
 
 
 def parse_yaml(text: str, source: str) -> Mapping[str, Any]:
-    """YAML text -> a mapping, by the safe loader alone: a tag that would build a Python object is refused."""
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InputError(f"{source} is not plain YAML{where}: {problem}") from error
-    except ValueError as error:  # what looks like a date, or is tagged a number, and is none
-        raise InputError(f"{source} is not plain YAML: {error}") from error
+    """YAML text -> a mapping. Raises InputError, with the line, where it is none or not plain."""
+    values = parse_yaml_value(text, source)
     if not isinstance(values, Mapping):
         raise InputError(f"{source} must hold 'key: value' lines, got {type(values).__name__}")
     return values
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:
-    """A YAML file -> a mapping. Raises InputError when it cannot be read or is not plain YAML."""
+    """A YAML file -> a mapping. Raises InputError when it cannot be read, is too large, or is not plain YAML."""
+    named = shortened(str(path))
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise InputError(f"cannot read {path}: {reason}") from error
-    return parse_yaml(text, str(path))
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE_BYTES + 1)
+        text = content.decode()
+    except (OSError, ValueError) as error:  # a name may hold what no file's can, and a file what is no text
+        told = isinstance(error, OSError) and error.strerror
+        raise InputError(f"cannot read {named}: {told or _not_readable(error)}") from error
+    if len(content) > LARGEST_FILE_BYTES:
+        raise InputError(f"cannot read {named}: it has more than {LARGEST_FILE_BYTES:,} bytes, and is no file of ours")
+    return parse_yaml(text, named)
+
+
+def file_named_in(folder: Path | None, name: str) -> str:
+    """The path of a file or folder whose name stands in a file of this folder: there, where it is there; else as it
+    stands, from the working folder, as earlier versions took it. folder: None for a name that stands in no file.
+    """
+    if folder is None or not name or os.path.isabs(os.path.expanduser(name)):
+        return name
+    there = str(folder / name)
+    return there if os.path.exists(there) else name
 
 
 def check_keys(values: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
     """Raises InputError for the first key that is not known, naming the nearest right one."""
     for key in values:
         if key not in known:
-            raise InputError(f"unknown key {str(key)!r} in {where}; {nearest(str(key), known)}")
+            raise InputError(f"unknown key {shown(str(key))} in {where}; {nearest(key, known)}")
+
+
+def _not_readable(error: Exception) -> str:
+    return "it is not text" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+@dataclass
+class _Open:
+    """A list or mapping whose end has not been read. parts: how many of its keys and values have; values, levels: of
+    all that is in it, itself included.
+    """
+
+    anchor: str | None = None
+    lines: dict[str, int] | None = None  # of a mapping's keys
+    parts: int = 0
+    values: int = 1
+    levels: int = 1
+
+    def take(self, values: int, levels: int) -> None:
+        self.parts += 1
+        self.values += values
+        self.levels = max(self.levels, levels + 1)
+
+
+@dataclass
+class _Seen:
+    """What was seen of a text. sizes: anchor -> (values, levels) of what it names, once that is read."""
+
+    source: str
+    values: int = 0
+    stack: list[_Open] = field(default_factory=lambda: [_Open()])
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def refuse(self, event: Any, problem: str) -> InputError:
+        return InputError(f"{self.source} is not plain YAML at line {event.start_mark.line + 1}: {problem}")
+
+
+def _check(text: str, source: str) -> None:
+    """Raises InputError for what is not plain, in one pass without recursion, before any value is made."""
+    seen = _Seen(source)
+    for event in yaml.parse(text, _PlainLoader):
+        if isinstance(event, yaml.CollectionStartEvent | yaml.ScalarEvent) and event.tag not in (None, "!", TEXT_TAG):
+            raise seen.refuse(event, f"it has the tag {shortened(event.tag)}; write the value alone")
+        if isinstance(event, yaml.CollectionStartEvent):
+            seen.stack.append(_Open(event.anchor, {} if isinstance(event, yaml.MappingStartEvent) else None))
+        elif isinstance(event, yaml.ScalarEvent | yaml.AliasEvent):
+            _check_part(seen, event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            done = seen.stack.pop()
+            _count(seen, event, done.anchor, (done.values, done.levels))
+        if len(seen.stack) > MOST_LEVELS:
+            raise seen.refuse(event, f"it is nested more than {MOST_LEVELS} levels deep")
+
+
+def _check_part(seen: _Seen, event: Any) -> None:
+    """A text, a number or an alias, which may be a key."""
+    inside = seen.stack[-1]
+    if isinstance(event, yaml.AliasEvent):
+        size = seen.sizes.get(event.anchor)
+        if size is None and any(event.anchor == each.anchor for each in seen.stack):
+            raise seen.refuse(event, f"{shown(event.anchor)} holds itself")
+        _count(seen, event, None, size or (1, 1))  # one that names nothing is refused by the loader
+        return
+    if inside.lines is not None and inside.parts % 2 == 0 and event.value != MERGE:
+        line = event.start_mark.line + 1
+        if (before := inside.lines.setdefault(event.value, -line)) > 0:
+            raise InputError(
+                f"{seen.source}: the key {shown(event.value)} stands at line {before} and again at line {line}; "
+                "keep one of them"
+            )
+        inside.lines[event.value] = line
+    is_long = event.implicit[0] and len(event.value) > MOST_DIGITS
+    if is_long and (WHOLE.match(event.value) or FRACTION.match(event.value)):
+        raise seen.refuse(event, f"it has a number of {len(event.value):,} characters")
+    _count(seen, event, event.anchor, (1, 1))
+
+
+def _count(seen: _Seen, event: Any, anchor: str | None, size: tuple[int, int]) -> None:
+    """Adds what was read to what it stands in."""
+    if anchor is not None:
+        seen.sizes[anchor] = size
+    seen.stack[-1].take(*size)
+    seen.values += 1 if isinstance(event, yaml.CollectionEndEvent) else size[0]
+    if seen.values > MOST_VALUES:
+        raise seen.refuse(event, f"it has more than {MOST_VALUES:,} values, those counted that aliases repeat")
+    if seen.stack[-1].levels + len(seen.stack) > MOST_LEVELS:
+        raise seen.refuse(event, f"it is nested more than {MOST_LEVELS} levels deep")

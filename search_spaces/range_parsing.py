@@ -1,15 +1,16 @@
 """A range as YAML gives it -> a checked Range. Raises InputError, naming the hyperparameter, the rule and the value."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from gan_core.config import HALF_LIFE, InputError, hyperparameter, parse_value
+from gan_core.config import HALF_LIFE, InputError, as_number, hyperparameter, parse_value, shown
 from search_spaces.plain_yaml import check_keys
 from search_spaces.ranges import Range
 
 SCALE_KEYS = ("low", "high", "log", "step")
+MOST_CHOICES = 1_000  # of one range, or of one condition
 RANGE_KEYS = (*SCALE_KEYS, "choices", "when", "ratio_to", "complement")
 
 
@@ -18,7 +19,7 @@ def parse_range(name: str, value: Any) -> Range:
     known = hyperparameter(name)
     if not isinstance(value, Mapping):
         raise InputError(
-            f"the range of {name} must be {{low, high}} or {{choices: [...]}}, got {value!r}; "
+            f"the range of {name} must be {{low, high}} or {{choices: [...]}}, got {shown(value)}; "
             "a fixed value belongs under 'base'"
         )
     if "every" in value:
@@ -36,12 +37,13 @@ def parse_range(name: str, value: Any) -> Range:
     if "choices" in value:
         choices = value["choices"]
         if set(value) & set(SCALE_KEYS) or not isinstance(choices, list) or not choices:
-            raise InputError(f"the choices of {name} must be a list of at least one value, alone, got {dict(value)}")
+            raise InputError(f"the choices of {name} must be a list of at least one value, alone, got {shown(value)}")
+        _check_count(f"choices of {name}", choices)
         return Range(choices=tuple(dict.fromkeys(map(read, choices))), when=when, **relation)
     if known.kind is str:
         raise InputError(f"the range of {name} must be {{choices: [...]}}: it is not a number")
     if missing := {"low", "high"} - set(value):
-        raise InputError(f"the range of {name} lacks {' and '.join(sorted(missing))}, got {dict(value)}")
+        raise InputError(f"the range of {name} lacks {' and '.join(sorted(missing))}, got {shown(value)}")
     low, high = read(value["low"]), read(value["high"])
     if low > high:
         raise InputError(f"the range of {name} must have low <= high, got low={low}, high={high}")
@@ -53,23 +55,32 @@ def parse_averages(value: Mapping[str, Any]) -> tuple[float, ...]:
     """The half-lives of `every` in the range of the weights' average. Raises InputError where it is no list of them."""
     written = value["every"]
     if len(value) > 1 or not isinstance(written, list) or not written:
-        raise InputError(f"every in the range of {HALF_LIFE} must be a list of at least one value, alone, got {value}")
+        raise InputError(
+            f"every in the range of {HALF_LIFE} must be a list of at least one value, alone, got {shown(value)}"
+        )
     return tuple(dict.fromkeys(parse_value(HALF_LIFE, one) for one in written))
+
+
+def _check_count(where: str, values: Sequence[Any]) -> None:
+    if len(values) > MOST_CHOICES:
+        raise InputError(
+            f"{where} has {len(values):,} values, and may have {MOST_CHOICES:,}; give a range, low and high"
+        )
 
 
 def _scale(name: str, value: Mapping[str, Any], low: float, high: float) -> tuple[bool, float | None]:
     """A range's log and step, checked."""
-    log, step = value.get("log", False), value.get("step")
+    kind = hyperparameter(name).kind
+    log, step = value.get("log", False), as_number(kind, value.get("step"))
     if not isinstance(log, bool):
-        raise InputError(f"log in the range of {name} must be true or false, got {log!r}")
+        raise InputError(f"log in the range of {name} must be true or false, got {shown(log)}")
     if log and low <= 0:
         raise InputError(f"a log range must have low > 0, got {name} with low={low}; raise low or drop 'log'")
     if step is None:
         return log, None
-    whole = hyperparameter(name).kind is int
-    if not isinstance(step, int if whole else int | float) or isinstance(step, bool) or not 0 < step < math.inf or log:
-        noun = "whole number" if whole else "number"
-        raise InputError(f"step in the range of {name} must be a {noun} above 0, without log, got step={step!r}")
+    if not isinstance(step, kind) or isinstance(step, bool) or not 0 < step < math.inf or log:
+        noun = "whole number" if kind is int else "number"
+        raise InputError(f"step in the range of {name} must be a {noun} above 0, without log, got step={shown(step)}")
     first, last, each = (Decimal(str(number)) for number in (low, high, step))
     if rest := (last - first) % each:
         raise InputError(
@@ -83,12 +94,12 @@ def _relation(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
     """ratio_to or complement, where one of them is set."""
     complement, other = value.get("complement", False), value.get("ratio_to")
     if not isinstance(complement, bool):
-        raise InputError(f"complement in the range of {name} must be true or false, got {complement!r}")
+        raise InputError(f"complement in the range of {name} must be true or false, got {shown(complement)}")
     if other is None and not complement:
         return {}
     word = "complement" if complement else "ratio_to"
     if complement and other is not None:
-        raise InputError(f"the range of {name} has both complement and ratio_to {other!r}; drop one of them")
+        raise InputError(f"the range of {name} has both complement and ratio_to {shown(other)}; drop one of them")
     if hyperparameter(name).kind is not float:
         raise InputError(
             f"{word} in the range of {name} needs a hyperparameter that is any number, not a whole or a name"
@@ -96,19 +107,16 @@ def _relation(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
     if complement:
         return {"complement": True}
     if hyperparameter(str(other)).kind is str or other in ("seed", "data_seed"):
-        raise InputError(f"ratio_to in the range of {name} must name a number that is trained with, got {other!r}")
+        raise InputError(f"ratio_to in the range of {name} must name a number that is trained with, got {shown(other)}")
     return {"ratio_to": str(other)}
 
 
 def _drawn(name: str, written: Any, relation: Mapping[str, Any]) -> float:
     """A ratio or a complement as YAML gives it: a number of at least 0, a complement one whose value fits the field."""
     word = "complement" if "complement" in relation else "ratio"
-    try:
-        number = math.nan if isinstance(written, bool) else float(written)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not 0 <= number < math.inf:
-        raise InputError(f"a {word} of {name} must be a number of at least 0, got {written!r}")
+    number = as_number(float, written)
+    if not isinstance(number, float) or not 0 <= number < math.inf:
+        raise InputError(f"a {word} of {name} must be a number of at least 0, got {shown(written)}")
     if word == "complement":
         try:
             parse_value(name, 1 - number)
@@ -121,7 +129,7 @@ def _condition(name: str, value: Any) -> dict[str, tuple[Any, ...]]:
     """`when` as YAML gives it: hyperparameter -> the values that it may have."""
     if not isinstance(value, Mapping) or not value:
         raise InputError(
-            f"when in the range of {name} must map hyperparameters to a value or a list of values, got {value!r}"
+            f"when in the range of {name} must map hyperparameters to a value or a list of values, got {shown(value)}"
         )
     condition = {}
     for other, written in value.items():
@@ -130,5 +138,21 @@ def _condition(name: str, value: Any) -> dict[str, tuple[Any, ...]]:
             raise InputError(f"when in the range of {name} cannot ask for the seed: every trial has its own")
         if not allowed:
             raise InputError(f"when in the range of {name} lists no value of {other}; list one or more")
+        _check_count(f"when in the range of {name}", allowed)
         condition[other] = tuple(dict.fromkeys(parse_value(other, one) for one in allowed))
     return condition
+
+
+def nearest_inside(name: str, value: Any, written: Any) -> Any:
+    """A value, or where a range as YAML gives it does not hold that, the nearest that it does; of texts, the first."""
+    if isinstance(written, Mapping) and "every" in written:
+        scope = Range(choices=parse_averages(written))
+    else:
+        scope = parse_range(name, written)
+    if scope.is_derived or scope.contains(value):
+        return value
+    if not scope.choices:
+        within = min(max(value, scope.low), scope.high)
+        steps = round((within - scope.low) / scope.step) if scope.step else 0
+        return min(scope.low + steps * scope.step, scope.high) if scope.step else within
+    return scope.choices[0] if isinstance(value, str) else min(scope.choices, key=lambda choice: abs(choice - value))

@@ -4,24 +4,27 @@ A space is a base configuration, ranges around it, and constraints. The base is 
 must contain it and its constraints must hold.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_core.config import HALF_LIFE, HYPERPARAMETERS, GanConfig, InputError, nearest, parse_value
+from gan_core.config import HALF_LIFE, HYPERPARAMETERS, GanConfig, InputError, nearest, parse_value, shown
 from search_spaces.constraints import Constraint, parse_constraint
 from search_spaces.dependencies import ordered, resolve, without_dead
 from search_spaces.fitting import check_ranges
 from search_spaces.grid import grid_values
-from search_spaces.plain_yaml import check_keys, parse_yaml, read_yaml
-from search_spaces.range_parsing import parse_averages, parse_range
+from search_spaces.plain_yaml import check_keys, file_named_in, parse_yaml, read_yaml
+from search_spaces.range_parsing import nearest_inside, parse_averages, parse_range
 from search_spaces.ranges import Range, Suggests
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
+DATASET, PICTURES = "structure.dataset", "images"
+MOST_CONSTRAINTS = 1_000
 SPACE_KEYS = ("name", "about", "source", "extends", "base", "ranges", "constraints")
 
 
@@ -49,82 +52,98 @@ class SearchSpace:
         self._check_average(self.base.lane.ema_half_life_images)
         for text in self.violations(self.base):
             raise InputError(
-                f"space {self.name!r}: the base breaks the constraint {text!r}; change one of them (it is trial 0)"
+                f"space {shown(self.name)}: the base breaks the constraint {text!r}; change one of them (it is trial 0)"
             )
 
     def _check_average(self, half_life: float) -> None:
         if self.averages_images and half_life not in self.averages_images:
             raise InputError(
-                f"space {self.name!r}: {HALF_LIFE} {half_life!r} is not among every {list(self.averages_images)}; "
+                f"space {shown(self.name)}: {HALF_LIFE} {half_life!r} is not among every {list(self.averages_images)}; "
                 "choose one of them, or add it"
             )
 
     @classmethod
-    def load(cls, source: str | Path | Mapping[str, Any], above: tuple[str, ...] = ()) -> "SearchSpace":
-        """A shipped space by name, a YAML file by path, or a mapping of the keys of one. above: what extends it.
+    def load(
+        cls, source: str | Path | Mapping[str, Any], folder: Path | None = None, above: tuple[str, ...] = ()
+    ) -> "SearchSpace":
+        """A shipped space by name, a YAML file by path, or a mapping of the keys of one.
 
-        Raises InputError for an unknown name (listing the shipped ones), an unreadable file, an unknown key or name.
+        folder: of the file in which the source stands, where relative names are looked for first. above: the files
+        that extend it. Raises InputError for an unknown name, an unreadable file, an unknown key or name.
         """
         if isinstance(source, Mapping):
-            return cls._from_mapping(source, "inline", above)
+            return cls._from_mapping(source, "inline", folder, above)
         if str(source) in shipped_spaces():
             text = (resources.files("search_spaces") / f"{source}.yaml").read_text()
-            return cls._from_mapping(parse_yaml(text, f"space {source}"), str(source), above or (str(source),))
-        path = Path(source).expanduser()
+            return cls._from_mapping(parse_yaml(text, f"space {source}"), str(source), None, above)
+        path = Path(os.path.expanduser(file_named_in(folder, str(source))))
         if path.suffix not in (".yaml", ".yml"):
             raise InputError(
-                f"unknown space {str(source)!r}; {nearest(str(source), shipped_spaces())}, or a .yaml file"
+                f"unknown space {shown(str(source))}; {nearest(source, shipped_spaces())}, or a .yaml file"
             )
-        return cls._from_mapping(read_yaml(path), path.stem, above or (str(source),))
+        if folder is not None and not os.path.lexists(path):
+            raise InputError(f"cannot read {path}: it is neither in {folder}, beside what names it, nor here")
+        if (real := os.path.realpath(path)) in above:
+            raise InputError(f"space {shown(str(source))} extends itself, by way of {' and '.join(above)}")
+        return cls._from_mapping(read_yaml(path), path.stem, path.parent, (*above, real))
 
     @classmethod
-    def _from_mapping(cls, values: Mapping[str, Any], name: str, above: tuple[str, ...]) -> "SearchSpace":
-        check_keys(values, SPACE_KEYS, f"space {name!r}")
+    def _from_mapping(
+        cls, values: Mapping[str, Any], name: str, folder: Path | None, above: tuple[str, ...]
+    ) -> "SearchSpace":
+        check_keys(values, SPACE_KEYS, f"space {shown(name)}")
         name = str(values.get("name", name))
-        parent = cls._parent(values, name, above)
+        parent = cls._parent(values, name, folder, above)
         given, ranges = values.get("base") or {}, values.get("ranges") or {}
         for part, found in (("base", given), ("ranges", ranges)):
             if not isinstance(found, Mapping):
-                raise InputError(f"{part} of space {name!r} must map dotted names to values, got {found!r}")
-        average = ranges.get(HALF_LIFE)
-        averages = () if HALF_LIFE in given or HALF_LIFE in ranges else parent.averages_images
-        if isinstance(average, Mapping) and "every" in average:
-            averages, ranges = parse_averages(average), {**ranges, HALF_LIFE: None}
-        own = {k: parse_range(k, v) for k, v in ranges.items() if v is not None}
-        inherited = {k: v for k, v in parent.ranges.items() if k not in given and k not in ranges}
-        base = _followed(GanConfig.unflatten({**parent.base.flatten(), **given}), {**inherited, **own}, given)
-        return cls(
-            name,
-            str(values.get("about", parent.about)),
-            base,
-            without_dead({**inherited, **own}, base.flatten(), own),
-            tuple(dict.fromkeys((*parent.constraints, *_constraints(values.get("constraints"), name)))),
-            str(values.get("source", parent.source)),
-            averages,
+                raise InputError(f"{part} of space {shown(name)} must map dotted names to values, got {shown(found)}")
+        return parent._changed(
+            dataset_named_in(folder, given),
+            ranges,
+            name=name,
+            about=str(values.get("about", parent.about)),
+            constraints=tuple(dict.fromkeys((*parent.constraints, *_constraints(values.get("constraints"), name)))),
+            source=str(values.get("source", parent.source)),
         )
 
     @classmethod
-    def _parent(cls, values: Mapping[str, Any], name: str, above: tuple[str, ...]) -> "SearchSpace":
+    def _parent(
+        cls, values: Mapping[str, Any], name: str, folder: Path | None, above: tuple[str, ...]
+    ) -> "SearchSpace":
         """What a space extends, or the defaults with nothing searched."""
         if "extends" not in values:
             return cls(name, "", GanConfig(), {})
         source = values["extends"]
         if not isinstance(source, str | Mapping):
-            raise InputError(f"extends of space {name!r} must be a space's name or file, got {source!r}")
-        if str(source) in above:
-            raise InputError(f"space {name!r} extends itself, by way of {' and '.join(above)}")
-        return cls.load(source, above=(*above, str(source)))
+            raise InputError(f"extends of space {shown(name)} must be a space's name or file, got {shown(source)}")
+        return cls.load(source, folder, above)
 
-    def fix(self, values: Mapping[str, Any]) -> "SearchSpace":
-        """The same space with some hyperparameters fixed, all together: their ranges, and those that can no longer
-        exist, are gone; the base has the values, and what is tied to them follows.
+    def _changed(self, given: Mapping[str, Any], ranges: Mapping[str, Any], **texts: Any) -> "SearchSpace":
+        """With other base values, and other ranges as YAML gives them; what is given a value is searched no more."""
+        average = ranges.get(HALF_LIFE)
+        averages = () if HALF_LIFE in given or HALF_LIFE in ranges else self.averages_images
+        if isinstance(average, Mapping) and "every" in average:
+            averages, ranges = parse_averages(average), {**ranges, HALF_LIFE: None}
+        own = {k: parse_range(k, v) for k, v in ranges.items() if v is not None}
+        inherited = {k: v for k, v in self.ranges.items() if k not in given and k not in ranges}
+        base = _followed(GanConfig.unflatten({**self.base.flatten(), **given}), {**inherited, **own}, given)
+        kept = without_dead({**inherited, **own}, base.flatten(), own)
+        return replace(self, base=base, ranges=kept, averages_images=averages, **texts)
+
+    def fix(self, values: Mapping[str, Any], ranges: Mapping[str, Any] | None = None) -> "SearchSpace":
+        """The same space with some hyperparameters fixed, and others searched in other ranges, all together.
+
+        The ranges of what is fixed, and those that can no longer exist, are gone; the base has the values, and what is
+        tied to them follows. ranges: name -> a range as YAML gives it; where the base lies outside, trial 0 has the
+        nearest value inside.
 
         Raises InputError when the values do not fit each other, the ranges that remain, or the constraints.
         """
-        ranges = {k: v for k, v in self.ranges.items() if k not in values}
-        base = _followed(GanConfig.unflatten({**self.base.flatten(), **values}), ranges, values)
-        ranges, averages = without_dead(ranges, base.flatten()), () if HALF_LIFE in values else self.averages_images
-        return replace(self, base=base, ranges=ranges, averages_images=averages)
+        ranges, base = ranges or {}, self.base.flatten()
+        inside = {name: nearest_inside(name, base[name], scope) for name, scope in ranges.items() if name in base}
+        moved = {name: value for name, value in inside.items() if value != base[name]}
+        return self._changed({**moved, **values}, ranges)
 
     def drawing_averages(self) -> "SearchSpace":
         """The same space with one average a trial, whose half-life is drawn like another hyperparameter."""
@@ -183,7 +202,7 @@ class SearchSpace:
             drawn = scope.drawn(so_far[name], so_far)
             if drawn is None:
                 raise InputError(
-                    f"space {self.name!r}: {name} {so_far[name]!r} lies outside its range {scope}; "
+                    f"space {shown(self.name)}: {name} {shown(so_far[name])} lies outside its range {scope}; "
                     "choose a value in it, or widen it"
                 )
             return drawn
@@ -194,7 +213,8 @@ class SearchSpace:
             if value != base[name] and (scope is None or scope.parameter(name) not in drawn):
                 why = f"is searched only {scope.condition}" if scope else "is not searched"
                 raise InputError(
-                    f"space {self.name!r}: {name} {why}, and so must be {base[name]!r} as in the base, got {value!r}"
+                    f"space {shown(self.name)}: {name} {why}, and so must be {shown(base[name])} as in the base, "
+                    f"got {shown(value)}"
                 )
         return drawn
 
@@ -251,6 +271,14 @@ def distribution(scope: Range) -> "BaseDistribution":
     return FloatDistribution(scope.low, scope.high, log=scope.log, step=scope.step)
 
 
+def dataset_named_in(folder: Path | None, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Hyperparameters of a file in this folder, a data set's folder of pictures found as `file_named_in` does."""
+    kind, colon, pictures = str(values.get(DATASET, "")).partition(":")
+    if kind != PICTURES or not colon:
+        return values
+    return {**values, DATASET: f"{PICTURES}:{file_named_in(folder, pictures)}"}
+
+
 def _followed(base: GanConfig, ranges: Mapping[str, Range], named: Mapping[str, Any]) -> GanConfig:
     """A base in which what is tied to another hyperparameter follows it, but for what was named itself."""
 
@@ -265,5 +293,7 @@ def _constraints(written: Any, name: str) -> Sequence[Constraint]:
     if written is None:
         return []
     if not isinstance(written, list):
-        raise InputError(f"constraints of space {name!r} must be a list of comparisons, got {written!r}")
+        raise InputError(f"constraints of space {shown(name)} must be a list of comparisons, got {shown(written)}")
+    if len(written) > MOST_CONSTRAINTS:
+        raise InputError(f"space {shown(name)} has {len(written):,} constraints, and may have {MOST_CONSTRAINTS:,}")
     return [parse_constraint(text) for text in written]

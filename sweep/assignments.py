@@ -1,28 +1,37 @@
 """`KEY=VALUE` as it is typed after `--set`, and mappings of a spec as YAML gives them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from gan_core.config import HYPERPARAMETERS, InputError, nearest
-from search_spaces.plain_yaml import check_keys, parse_yaml
+from gan_core.config import HYPERPARAMETERS, InputError, nearest, shortened, shown
+from search_spaces.plain_yaml import check_keys, parse_yaml_value
 
+NO_FOLDER = ("", "null", "~")
+WRITTEN_IN_YAML = ("'", '"', "[", "{")
 HYPERPARAMETER_GROUPS = {name.partition(".")[0] for name in HYPERPARAMETERS if "." in name}
 
 
 def parse_mapping(value: Any, known: tuple[str, ...], where: str) -> Mapping[str, Any]:
     """A mapping with these keys and no others. Raises InputError, naming the nearest right key."""
     if not isinstance(value, Mapping):
-        raise InputError(f"{where} must map {', '.join(known)} to values, got {value!r}")
+        raise InputError(f"{where} must map {', '.join(known)} to values, got {shown(value)}")
     check_keys(value, known, where)
     return value
 
 
-def parse_assignment(assignment: str) -> tuple[str, Any]:
-    """`lane.beta1=0.5` -> its key and its value, read as YAML. Raises InputError where it is none."""
+def parse_assignment(assignment: str, is_text: Callable[[str], bool]) -> tuple[str, Any]:
+    """`lane.beta1=0.5` -> its key and its value. Raises InputError where it is none.
+
+    is_text: whether a key takes a text, which then is as it was typed (`--set name=007`, a folder with ` #` or `: ` in
+    its name), unless it is quoted, a list or a mapping. All else is read as YAML.
+    """
     key, equals, text = assignment.partition("=")
+    key, text = key.strip(), text.strip()
     if not equals or not key:
-        raise InputError(f"--set needs KEY=VALUE, got {assignment!r}; for example --set trials=8")
-    return key.strip(), parse_yaml(f"value: {text}", f"--set {key}")["value"]
+        raise InputError(f"--set needs KEY=VALUE, got {shown(assignment)}; for example --set trials=8")
+    if is_text(key) and not text.startswith(WRITTEN_IN_YAML):
+        return key, None if key == "data_root" and text in NO_FOLDER else text
+    return key, parse_yaml_value(text, f"--set {shortened(key)}")
 
 
 def assign(values: dict[str, Any], key: str, value: Any) -> None:
@@ -31,11 +40,11 @@ def assign(values: dict[str, Any], key: str, value: Any) -> None:
     """
     head, dot, rest = key.partition(".")
     if head in HYPERPARAMETER_GROUPS:
-        raise InputError(f"unknown hyperparameter {key!r}; {nearest(key, HYPERPARAMETERS)}")
+        raise InputError(f"unknown hyperparameter {shown(key)}; {nearest(key, HYPERPARAMETERS)}")
     if not dot:
         values[key] = value
         return
     inner = values.get(head, {})
     if not isinstance(inner, Mapping):
-        raise InputError(f"--set {key}: {head} is {inner!r} and has no key {rest!r}")
+        raise InputError(f"--set {shortened(key)}: {head} is {shown(inner)} and has no key {shown(rest)}")
     values[head] = {**inner, rest: value}

@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from gan_core.input_error import InputError
+from gan_core.input_error import InputError, shortened
+from gan_core.version import code_version
 from results.store import ResultsError
 from sweep.commands import dashboard, data, export, results, run, sample, spaces, train, verify
 from sweep.commands.terminal import BAD_INPUT, INTERRUPTED
@@ -44,13 +45,23 @@ class _Parser(argparse.ArgumentParser):
     """Usage errors in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
+        brief = " ".join(map(shortened, message.split(" ")))
+        self.exit(BAD_INPUT, f"{self.prog}: {brief}; see {self.prog} --help\n")
+
+
+class _Version(argparse.Action):
+    """Prints which version this is, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print(f"{parser.prog} {code_version()}")
+        parser.exit()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="gan-sweep", description="Hyperparameter sweeps for GANs: launch, look, export, train, sample."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version, with the digest of its core")
     commands = parser.add_subparsers(dest="name_of_command", required=True, metavar="COMMAND")
     for module in COMMANDS:
         name = module.__name__.rpartition(".")[2]

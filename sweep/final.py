@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from gan_core.conditions import Conditions, ScoringConfig, parse_execution, parse_precision, parse_section
-from gan_core.config import GanConfig, InputError, nearest
+from gan_core.config import GanConfig, InputError, nearest, shown
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.final import (
     ModelFolder,
@@ -93,7 +93,7 @@ def conditions_of(
     structure = config.structure
     known = objectives(parse_dataset_name(structure.dataset))
     if exported.objective not in known:
-        raise InputError(f"unknown score.objective {exported.objective!r}; {nearest(exported.objective, known)}")
+        raise InputError(f"unknown score.objective {shown(exported.objective)}; {nearest(exported.objective, known)}")
     return Conditions(
         dataset=structure.dataset,
         objective=exported.objective,
@@ -112,7 +112,7 @@ def open_workshop(exported: ExportedConfiguration, conditions: Conditions, devic
     workshop = Workshop(conditions, device)
     if exported.data_digest and exported.data_digest != workshop.dataset.digest:
         raise InputError(
-            f"data set {conditions.dataset!r} here has digest {workshop.dataset.digest}, the configuration "
+            f"data set {shown(conditions.dataset)} here has digest {workshop.dataset.digest}, the configuration "
             f"was found on {exported.data_digest}; give that data, or take data.digest out of the file"
         )
     return workshop
@@ -278,5 +278,7 @@ def _config_of_best(config: GanConfig, exported: ExportedConfiguration, folder: 
 def _classes(made: Any) -> int:
     classes = made.get("classes", 0)
     if not isinstance(classes, int) or isinstance(classes, bool) or classes < 0:
-        raise InputError(f"model.classes must be a whole number of at least 0, got {classes!r}; it was changed by hand")
+        raise InputError(
+            f"model.classes must be a whole number of at least 0, got {shown(classes)}; it was changed by hand"
+        )
     return classes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from gan_core.config import GanConfig, InputError, nearest
+from gan_core.config import GanConfig, InputError, nearest, shown
 from results.pareto import pareto_ranks
 from results.rows import Outcome
 
@@ -99,17 +99,17 @@ class Ladder:
     def __post_init__(self) -> None:
         rungs = self.rungs_images
         if not rungs or any(not _is_whole(r, 1) for r in rungs):
-            raise InputError(f"ladder.rungs_images must be whole numbers of at least 1, got {list(rungs)}")
+            raise InputError(f"ladder.rungs_images must be whole numbers of at least 1, got {shown(list(rungs))}")
         if any(low >= high for low, high in zip(rungs, rungs[1:], strict=False)):
-            raise InputError(f"ladder.rungs_images must rise, got {list(rungs)}")
+            raise InputError(f"ladder.rungs_images must rise, got {shown(list(rungs))}")
         keep = self.keep_fraction
         if not isinstance(keep, int | float) or isinstance(keep, bool) or not 0 < keep <= 1:
-            raise InputError(f"ladder.keep_fraction must be above 0 and at most 1, got {self.keep_fraction!r}")
+            raise InputError(f"ladder.keep_fraction must be above 0 and at most 1, got {shown(self.keep_fraction)}")
         if self.rule not in RULES:
-            raise InputError(f"unknown ladder.rule {self.rule!r}; {nearest(str(self.rule), RULES)}")
+            raise InputError(f"unknown ladder.rule {shown(self.rule)}; {nearest(self.rule, RULES)}")
         for name in ("grace_images", "patience_rungs"):
-            if not _is_whole(getattr(self, name), 0):
-                raise InputError(f"ladder.{name} must be a whole number of at least 0, got {getattr(self, name)!r}")
+            if not _is_whole(value := getattr(self, name), 0):
+                raise InputError(f"ladder.{name} must be a whole number of at least 0, got {shown(value)}")
 
     def __len__(self) -> int:
         return len(self.rungs_images)

@@ -1,5 +1,7 @@
 """Runs the cohorts one after another in this process: the reference behaviour, and the debugger's friend."""
 
+from collections.abc import Callable
+
 import torch
 
 from gan_core.config import InputError, StructureConfig
@@ -37,10 +39,12 @@ def run_local(
     folder: RunFolder,
     watch: Watch,
     build: Build | None = None,
+    on_step: Callable[[], None] = lambda: None,
 ) -> None:
     """Runs or resumes a sweep to its end, with one torch thread, as each Ray worker has.
 
-    build makes the arrays; without it they are real ones, on the device that the spec's resources allow. Raises
+    build makes the arrays; without it they are real ones, on the device that the spec's resources allow. on_step is
+    called after each rung of a cohort. Raises
     InputError when it asks for more GPUs than there are.
     """
     wanted = spec.resources.gpus_per_cohort
@@ -61,6 +65,7 @@ def run_local(
                 while not run.done:
                     run.advance()
                     watch.show(study.snapshot())
+                    on_step()
     finally:
         study.close()
     watch.show(study.snapshot())

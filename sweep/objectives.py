@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gan_core.config import InputError, nearest
+from gan_core.config import InputError, nearest, shown
 from gan_core.dataset_name import LABELLED_KINDS, DatasetName, parse_dataset_name
 
 COSTS = ("seconds",)  # what a trial's training and scoring take, in all
@@ -28,6 +28,6 @@ def check_objectives(names: Sequence[str], dataset: str) -> None:
         allowed = (*known, *COSTS) if place else known
         if name not in allowed:
             where = "further objective" if place else "objective"
-            raise InputError(f"unknown {where} {name!r} on {dataset}; {nearest(str(name), allowed)}")
+            raise InputError(f"unknown {where} {shown(name)} on {dataset}; {nearest(str(name), allowed)}")
         if name in names[:place]:
-            raise InputError(f"objective {name!r} stands twice; name each once")
+            raise InputError(f"objective {shown(name)} stands twice; name each once")

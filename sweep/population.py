@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gan_core.config import GanConfig, InputError, StructureConfig, nearest
+from gan_core.config import GanConfig, InputError, StructureConfig, as_number, nearest, shown
 from gan_core.fields import check_fields, describe, fitted, ranged
 
 CERTAIN_ERRORS = 2.0  # standard errors of the worse score by which a difference counts
@@ -66,7 +66,7 @@ class PopulationConfig:
         """A mapping of a file; what is not named keeps its default. Raises InputError for an unknown key too."""
         known = describe(cls)
         if not isinstance(values, Mapping):
-            raise InputError(f"population must map {', '.join([*known, 'perturb'])} to values, got {values!r}")
+            raise InputError(f"population must map {', '.join([*known, 'perturb'])} to values, got {shown(values)}")
         given: dict[str, Any] = {}
         for name, value in values.items():
             if name == "perturb":
@@ -74,15 +74,15 @@ class PopulationConfig:
             elif name in known:
                 given[name] = fitted(f"population.{name}", known[name], value)
             else:
-                raise InputError(f"unknown key {str(name)!r} in population; {nearest(str(name), [*known, 'perturb'])}")
+                raise InputError(f"unknown key {shown(str(name))} in population; {nearest(name, [*known, 'perturb'])}")
         return cls(**given)
 
 
 def _factors(value: Any) -> tuple[float, float]:
-    numbers = isinstance(value, list | tuple) and all(isinstance(x, int | float) for x in value)
-    if not numbers or len(value) != 2 or any(isinstance(x, bool) for x in value):
-        raise InputError(f"{PERTURB} must be two factors, such as [0.8, 1.25], got {value!r}")
-    return float(value[0]), float(value[1])
+    numbers = [as_number(float, one) for one in value] if isinstance(value, list | tuple) else []
+    if len(numbers) != 2 or not all(isinstance(one, float) for one in numbers):
+        raise InputError(f"{PERTURB} must be two factors, such as [0.8, 1.25], got {shown(value)}")
+    return numbers[0], numbers[1]
 
 
 @dataclass(frozen=True)

@@ -55,13 +55,18 @@ class Watch:
 
     In a terminal that can move its cursor, a panel that fits 80 columns; in a file, a pipe or a notebook, a line of at
     most LONGEST_LINE characters every PLAIN_SECONDS, without rich. While no images are shown to discriminators, it
-    says what is waited for, in place of a speed of 0: at once where that is new.
+    says what is waited for, in place of a speed of 0: at once where that is new. silent: nothing but warnings.
     """
 
-    def __init__(self, ladder: Ladder, objective: str, searched: list[str], stream: TextIO | None = None) -> None:
+    def __init__(
+        self, ladder: Ladder, objective: str, searched: list[str], stream: TextIO | None = None, *, silent: bool = False
+    ) -> None:
         self.ladder, self.objective, self.searched = ladder, objective, searched
         self.stream = stream or sys.stdout
-        self.live = self.stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+        self.silent = silent
+        self.live = (
+            not silent and self.stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+        )
         self._period = LIVE_SECONDS if self.live else PLAIN_SECONDS
         self._started = self._shown = time.monotonic()
         self._points: deque[tuple[float, int]] = deque()
@@ -100,6 +105,11 @@ class Watch:
         else:
             print(text, file=self.stream, flush=True)
 
+    def tell(self, text: str) -> None:
+        """A line that stays, for those who follow how far the sweep is."""
+        if not self.silent:
+            self.say(text)
+
     def now(self, phase: str) -> None:
         """Says what is done from now on, in words that begin with "starting", "loading" or the like, until images are
         shown to discriminators.
@@ -108,7 +118,7 @@ class Watch:
         if self._view is None and phase not in self._phases_said and not self.is_training():
             self._phases_said.add(phase)
             self._shown = time.monotonic()
-            self.say(f"[{_duration(self._shown - self._started)}] {phase}")
+            self.tell(f"[{_duration(self._shown - self._started)}] {phase}")
 
     def show(self, snapshot: Snapshot) -> None:
         """Takes in where the sweep stands, and shows it when an update is due."""
@@ -128,7 +138,7 @@ class Watch:
         self._shown, self._ended, self._latest = now, finished, snapshot
         self._phases_said |= news
         if self._view is None:
-            self.say(self._line(snapshot))
+            self.tell(self._line(snapshot))
 
     def images_per_second(self) -> float:
         """Over the last RATE_WINDOW_SECONDS, all lanes together; 0 before anything was shown."""

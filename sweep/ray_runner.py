@@ -41,9 +41,11 @@ def run_ray(
     watch: Watch,
     address: str | None = None,
     build: Build | None = None,
+    on_step: Callable[[], None] | None = None,
 ) -> None:
     """Runs or resumes a sweep to its end on a Ray cluster: the one at `address`, or a local one of every core and GPU
-    that starts and ends here. build makes the arrays in the workers; without it they are real ones.
+    that starts and ends here. build makes the arrays in the workers; without it they are real ones. on_step is
+    called here several times a second while they train; what it raises ends the run.
 
     Raises InputError when the cluster can never hold one cohort, or cannot be reached, and what a cohort or the study
     raises of InputError and ResultsError; ResultsError when the study's process died or files cannot be written.
@@ -54,7 +56,7 @@ def run_ray(
         _start_compiling(spec)
     threading.Thread(target=_load_packages).start()
     with ray_cluster(address, partial(_say_lost_head, folder, watch)) as wait_for_head:
-        _tune(spec, folder, watch, build, wait_for_head)
+        _tune(spec, folder, watch, build, wait_for_head, on_step)
 
 
 def _say_lost_head(folder: RunFolder, watch: Watch) -> None:
@@ -106,6 +108,7 @@ def _tune(
     watch: Watch,
     build: Build | None,
     wait_for_head: Callable[[], None],
+    on_step: Callable[[], None] | None,
 ) -> None:
     ray = importlib.import_module("ray")
     count, each = slots(spec, ray.cluster_resources())
@@ -134,6 +137,7 @@ def _tune(
             name="tune",
             storage_path=str(folder.scheduler.resolve()),
             verbose=0,
+            callbacks=None if on_step is None else [_caller(on_step)],
             log_to_file=False,
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -153,6 +157,16 @@ def _tune(
         stop.set()
         watcher.join(timeout=5)
         shutil.rmtree(folder.scheduler, ignore_errors=True)
+
+
+def _caller(on_step: Callable[[], None]) -> Any:
+    """A Tune callback that calls this after each of Tune's own steps, which are a tenth of a second apart or less."""
+
+    class StepCallback(importlib.import_module("ray.tune").Callback):
+        def on_step_end(self, **info: Any) -> None:
+            on_step()
+
+    return StepCallback()
 
 
 def _follow(study: Any, watch: Watch, stop: threading.Event) -> None:

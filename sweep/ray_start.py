@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gan_core.config import InputError
+from gan_core.config import InputError, shown
 from sweep.loading import uncollected
 from sweep.ray_study import NAMESPACE
 
@@ -151,7 +151,7 @@ def _connect(address: str, local: bool) -> None:
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RaySystemError) as error:
         if local:
             raise InputError(f"Ray did not start ({_first_line(error)}); try again, or use --local") from error
-        raise InputError(f"no Ray cluster answers at {address!r}: {_first_line(error)}") from error
+        raise InputError(f"no Ray cluster answers at {shown(address)}: {_first_line(error)}") from error
 
 
 def _first_line(error: BaseException) -> str:
@@ -227,7 +227,7 @@ def _refuse_dead_address(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"no Ray cluster answers at {address!r} ({error}); start one, or leave --address out"
+            f"no Ray cluster answers at {shown(address)} ({error}); start one, or leave --address out"
         ) from error
 
 

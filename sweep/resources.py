@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from gan_core.config import InputError
+from gan_core.config import InputError, shown
 
 
 def _is_number(value: Any) -> bool:
@@ -23,8 +23,8 @@ class Resources:
     def __post_init__(self) -> None:
         gpus, cpus = self.gpus_per_cohort, self.cpus_per_cohort
         if gpus != "auto" and (not _is_number(gpus) or float(gpus) < 0):
-            raise InputError(f"resources.gpus_per_cohort must be 'auto' or a number of at least 0, got {gpus!r}")
+            raise InputError(f"resources.gpus_per_cohort must be 'auto' or a number of at least 0, got {shown(gpus)}")
         if gpus != "auto" and float(gpus) > 1 and not float(gpus).is_integer():
-            raise InputError(f"resources.gpus_per_cohort above 1 must be whole, got {gpus!r}")
+            raise InputError(f"resources.gpus_per_cohort above 1 must be whole, got {shown(gpus)}")
         if not _is_number(cpus) or cpus <= 0:
-            raise InputError(f"resources.cpus_per_cohort must be a number above 0, got {cpus!r}")
+            raise InputError(f"resources.cpus_per_cohort must be a number above 0, got {shown(cpus)}")

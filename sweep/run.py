@@ -1,10 +1,8 @@
 """run_sweep: a spec in, a table out. Everything on disk, so that the same call goes on with an interrupted sweep."""
 
-import os
 import shutil
 import warnings
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +15,14 @@ from gan_core.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.native.isa import this_isa
 from gan_core.published_images import ImageSplits
 from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
+from sweep.callbacks import Callback, RowFeed
 from sweep.endings import plain_endings
 from sweep.progress import Watch
 from sweep.same_data import check_same_data
 from sweep.spec import SweepSpec
 from sweep.standings import Standings, read_rows
 from sweep.trackers import require_installed
+from sweep.warm_start import warm_started
 
 if TYPE_CHECKING:
     from results.table import ResultsTable
@@ -39,26 +39,41 @@ def run_sweep(
     address: str | None = None,
     download: bool = False,
     extend: bool = False,
+    warm_start: str | Path | None = None,
+    progress: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> "ResultsTable":
-    """Runs a sweep to its end, or goes on with one, or finds it finished; its progress is printed.
+    """Runs a sweep to its end, or goes on with one, or finds it finished.
 
     out: the run's folder, `runs/<name>` without it. local: in this process, without Ray. address: a running Ray
     cluster; without it one starts on this machine and ends with the sweep. download: let torchvision fetch a missing
     data set. extend: the run that is there may be given more trials, further rungs (the best of those that completed go
-    on from where they ended), another budget or other confirmations.
+    on from where they ended), another budget or other confirmations. warm_start: the folder of an earlier run, whose
+    best trials are tried first. progress: whether it is printed how far the sweep is; warnings are in any case.
+    callbacks: see `sweep.callbacks`.
 
     Raises InputError or ResultsError (one line each) for what a person can mend; KeyboardInterrupt passes through, with
-    all that was reported on disk.
+    all that was reported on disk, and so does what a callback raises.
     """
     folder = RunFolder(out or Path("runs") / spec.name)
-    with Watch(spec.ladder, spec.objective, spec.space.searched) as watch:
+    spec = spec if warm_start is None else warm_started(spec, folder, warm_start)
+    with Watch(spec.ladder, spec.objective, spec.space.searched, silent=not progress) as watch:
         check_run(spec, folder, download=download, extend=extend, on_phase=watch.now)
         folder.create()
-        return _run_in(folder, spec, local, address, extend, watch)
+        table = _run_in(folder, spec.placed(), local, address, extend, watch, callbacks)
+    for callback in callbacks:
+        callback.end(table)
+    return table
 
 
 def _run_in(
-    folder: RunFolder, spec: SweepSpec, local: bool, address: str | None, extend: bool, watch: Watch
+    folder: RunFolder,
+    spec: SweepSpec,
+    local: bool,
+    address: str | None,
+    extend: bool,
+    watch: Watch,
+    callbacks: Sequence[Callback],
 ) -> "ResultsTable":
     """With the folder this process's own."""
     with plain_endings(folder):
@@ -68,9 +83,11 @@ def _run_in(
                 folder.repair()  # here, where a person sees the warning; the study may live in another process
             if not is_finished(spec, folder):
                 if folder.spec.exists():
-                    print(f"going on with {folder.path}")
+                    watch.tell(f"going on with {folder.path}")
                 write_atomically(folder.spec, spec.to_yaml())
-                _run(spec, folder, local, address, watch)
+                feed = RowFeed(callbacks, folder)
+                _run(spec, folder, local, address, watch, feed)
+                feed.look()
         from results.table import ResultsTable  # pandas loads while Ray starts
 
         table = ResultsTable.load(folder.path)
@@ -86,19 +103,17 @@ def is_finished(spec: SweepSpec, folder: RunFolder) -> bool:
     return folder.rows.exists() and Standings.load(spec, folder).finished
 
 
-def _run(spec: SweepSpec, folder: RunFolder, local: bool, address: str | None, watch: Watch) -> None:
+def _run(spec: SweepSpec, folder: RunFolder, local: bool, address: str | None, watch: Watch, feed: RowFeed) -> None:
     here = RunFolder(folder.path.resolve())  # other processes may stand in other folders
-    root = os.path.abspath(os.path.expanduser(spec.data_root)) if spec.data_root else None
-    placed = replace(spec, data_root=root)
     if local:
         watch.now("loading PyTorch")
         from sweep.local_runner import run_local
 
-        run_local(placed, here, watch)
+        run_local(spec, here, watch, on_step=feed.look)
     else:
         from sweep.ray_runner import run_ray
 
-        run_ray(placed, here, watch, address)
+        run_ray(spec, here, watch, address, on_step=feed.look if feed else None)
 
 
 def _refuse_foreign_folder(folder: RunFolder) -> None:
@@ -115,7 +130,7 @@ def _refuse_other_spec(spec: SweepSpec, folder: RunFolder, extend: bool) -> None
         if extend:
             raise InputError(f"{folder.path} holds no run that could be extended; leave --extend out to begin one")
         return
-    there = SweepSpec.from_yaml(folder.spec)
+    there, spec = SweepSpec.from_yaml(folder.spec).placed(), spec.placed()
     if not (changed := there.differences(spec, extended=extend)):
         return
     mend = "give another --name or --out, or take the change back"

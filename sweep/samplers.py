@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gan_core.config import InputError, nearest
+from gan_core.config import InputError, as_number, nearest, shown
 from search_spaces.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ class SamplerConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.name not in OPTIONS:
-            raise InputError(f"unknown sampler {self.name!r}; {nearest(str(self.name), OPTIONS)}")
+        if not isinstance(self.name, str) or self.name not in OPTIONS:
+            raise InputError(f"unknown sampler {shown(self.name)}; {nearest(self.name, OPTIONS)}")
         known = OPTIONS[self.name]
         for option, value in self.options.items():
             if option not in known:
                 hint = nearest(option, known) if known else "it has none"
-                raise InputError(f"unknown option {option!r} of sampler {self.name}; {hint}")
+                raise InputError(f"unknown option {shown(option)} of sampler {self.name}; {hint}")
             self._check(option, known[option], value)
         if self.options.get("group") and self.options.get("multivariate") is False:
             raise InputError(
@@ -85,13 +85,13 @@ class SamplerConfig:
     def _check(self, option: str, kind: type, value: Any) -> None:
         where = f"sampler.{option}"
         if kind is bool and not isinstance(value, bool):
-            raise InputError(f"{where} must be true or false, got {value!r}")
+            raise InputError(f"{where} must be true or false, got {shown(value)}")
         if kind is int and (not isinstance(value, int) or isinstance(value, bool) or value < SMALLEST[option]):
-            raise InputError(f"{where} must be a whole number of at least {SMALLEST[option]}, got {value!r}")
+            raise InputError(f"{where} must be a whole number of at least {SMALLEST[option]}, got {shown(value)}")
         if kind is float and (not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1):
-            raise InputError(f"{where} must be a number from 0 to 1, got {value!r}")
+            raise InputError(f"{where} must be a number from 0 to 1, got {shown(value)}")
         if kind is str and value not in QMC_TYPES:
-            raise InputError(f"{where} must be one of {', '.join(QMC_TYPES)}, got {value!r}")
+            raise InputError(f"{where} must be one of {', '.join(QMC_TYPES)}, got {shown(value)}")
 
     @classmethod
     def parse(cls, value: Any) -> "SamplerConfig":
@@ -99,9 +99,12 @@ class SamplerConfig:
         if isinstance(value, str):
             return cls(value)
         if not isinstance(value, Mapping):
-            raise InputError(f"sampler must be a name, or a mapping of name and options, got {value!r}")
+            raise InputError(f"sampler must be a name, or a mapping of name and options, got {shown(value)}")
+        name = value.get("name", cls.name)
+        kinds = OPTIONS.get(name, {}) if isinstance(name, str) else {}
         options = {str(key): option for key, option in value.items() if key != "name"}
-        return cls(value.get("name", cls.name), options)
+        numbers = [key for key in options if kinds.get(key) in (int, float)]
+        return cls(name, {**options, **{key: as_number(kinds[key], options[key]) for key in numbers}})
 
     def plain(self) -> str | dict[str, Any]:
         """The inverse of `parse`."""

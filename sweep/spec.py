@@ -1,5 +1,6 @@
 """SweepSpec: one frozen description of a sweep, read from YAML; the only input of a run. Loads without torch or Ray."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -9,12 +10,13 @@ from typing import Any, Literal
 import yaml
 
 from gan_core.conditions import Conditions, Execution, Precision, ScoringConfig, parse_section
-from gan_core.config import HYPERPARAMETERS, LARGEST_SEED, InputError
+from gan_core.config import LARGEST_SEED, InputError, as_number, shown
 from gan_core.dataset_name import same_name
 from gan_core.health import HealthConfig
 from results.store import SEEDS_APART
-from search_spaces.space import SearchSpace, check_keys, read_yaml
-from sweep.assignments import assign, parse_assignment, parse_mapping
+from search_spaces.plain_yaml import check_keys, read_yaml
+from search_spaces.space import DATASET, PICTURES, SearchSpace
+from sweep.assignments import parse_mapping
 from sweep.budget import Budget
 from sweep.confirmation import ConfirmConfig
 from sweep.ladder import Ladder
@@ -22,6 +24,17 @@ from sweep.objectives import check_objectives
 from sweep.population import PopulationConfig
 from sweep.resources import Resources
 from sweep.samplers import SamplerConfig, check_sampler
+from sweep.spec_keys import (
+    FILES_OF_SCORING,
+    SECTIONS,
+    WHOLE_KEYS,
+    Assignment,
+    located,
+    parse_ladder,
+    parse_points,
+    space_source,
+    take_assignments,
+)
 from sweep.trackers import Tracking, parse_tracking, plain_tracking
 
 DEFAULT_SPACE = "digits"
@@ -33,10 +46,6 @@ COHORTS_PER_SLOT, COHORTS_PER_GPU_SLOT = 16, 4
 DATASET_KEY = "space.base.structure.dataset"
 WHERE_IT_RUNS = ("data_root", "lanes_per_call", "resources", "tracking")  # keys that may differ when a run is resumed
 EXTENDED = ("trials", "ladder.rungs_images", "budget", "confirm", "keep_checkpoints")  # and these with --extend
-SECTIONS: Mapping[str, type] = {  # keys that are mappings, each read into a class
-    **{"scoring": ScoringConfig, "health": HealthConfig, "budget": Budget},
-    "confirm": ConfirmConfig,
-}
 PARTS = (
     "space",
     "ladder",
@@ -93,21 +102,21 @@ class SweepSpec:
     def __post_init__(self) -> None:
         name = self.name
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or "/" in name or name in (".", ".."):
-            raise InputError(f"name must be a folder's name of up to {LONGEST_NAME} characters, got {name!r}")
+            raise InputError(f"name must be a folder's name of up to {LONGEST_NAME} characters, got {shown(name)}")
         for key, low, high in (("trials", 1, SEEDS_APART - 1), ("keep_checkpoints", 0, SEEDS_APART)):
             value = getattr(self, key)
             if not _is_whole(value) or not low <= value <= high:
                 bound = f"at most {high}" if _is_whole(value) and value > high else f"at least {low}"
-                raise InputError(f"{key} must be a whole number of {bound}, got {value!r}")
+                raise InputError(f"{key} must be a whole number of {bound}, got {shown(value)}")
         if not _is_whole(self.seed) or not 0 <= self.seed <= LARGEST_SEED:
-            raise InputError(f"seed must be a whole number from 0 to {LARGEST_SEED}, got {self.seed!r}")
+            raise InputError(f"seed must be a whole number from 0 to {LARGEST_SEED}, got {shown(self.seed)}")
         lanes = self.lanes_per_cohort
         if lanes != "auto" and (not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1):
-            raise InputError(f"lanes_per_cohort must be 'auto' or a whole number of at least 1, got {lanes!r}")
+            raise InputError(f"lanes_per_cohort must be 'auto' or a whole number of at least 1, got {shown(lanes)}")
         if self.data_root is not None and not isinstance(self.data_root, str):
-            raise InputError(f"data_root must be a folder, got {self.data_root!r}")
+            raise InputError(f"data_root must be a folder, got {shown(self.data_root)}")
         if not isinstance(self.skip_corrupt_images, bool):
-            raise InputError(f"skip_corrupt_images must be true or false, got {self.skip_corrupt_images!r}")
+            raise InputError(f"skip_corrupt_images must be true or false, got {shown(self.skip_corrupt_images)}")
         if self.population:  # whose lanes take over each other's averages
             object.__setattr__(self, "space", self.space.drawing_averages())
         check_objectives(self.objectives, self.space.base.structure.dataset)
@@ -131,14 +140,16 @@ class SweepSpec:
         points = [self.space.parameters_of({})]
         for place, values in enumerate(self.enqueue):
             if not isinstance(values, Mapping):
-                raise InputError(f"enqueue must list mappings of dotted names to values, got {values!r}")
+                raise InputError(f"enqueue must list mappings of dotted names to values, got {shown(values)}")
             try:
                 point = self.space.parameters_of(values)
                 broken = self.space.violations(self.space.configuration(point, seed=0))
             except InputError as error:
                 raise InputError(f"point {place + 1} of enqueue: {error}") from error
             if broken:
-                raise InputError(f"point {place + 1} of enqueue breaks {next(iter(broken))!r}; change or remove it")
+                raise InputError(
+                    f"point {place + 1} of enqueue breaks {shown(next(iter(broken)))}; change or remove it"
+                )
             points.append(point)
         return points[: self.trials]
 
@@ -166,45 +177,44 @@ class SweepSpec:
         return max(1, min(LARGEST_AUTO_COHORT, self.trials // cohorts))
 
     @classmethod
-    def from_yaml(cls, path: str | Path, assignments: Sequence[str] = ()) -> "SweepSpec":
+    def from_yaml(cls, path: str | Path, assignments: Sequence[Assignment] = ()) -> "SweepSpec":
         """A spec file (its name is the run's, unless it says another), then `KEY=VALUE` assignments.
 
-        Raises InputError on anything that is not as documented.
+        What the file names of files and folders is looked for beside it first, then in the working folder. Raises
+        InputError on anything that is not as documented.
         """
-        path = Path(path).expanduser()
-        return cls.from_mapping({"name": path.stem, **read_yaml(path)}, assignments)
+        path = Path(os.path.expanduser(path))
+        return cls.from_mapping({"name": path.stem, **read_yaml(path)}, assignments, path.parent)
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], assignments: Sequence[str] = ()) -> "SweepSpec":
+    def from_mapping(
+        cls, values: Mapping[str, Any], assignments: Sequence[Assignment] = (), folder: Path | None = None
+    ) -> "SweepSpec":
         """Spec keys as YAML gives them -> a checked spec. An assignment's key is a spec key (`trials`,
-        `ladder.keep_fraction`) or a hyperparameter's dotted name, which fixes it for all trials.
+        `ladder.keep_fraction`) or a hyperparameter's dotted name: a value fixes it for all trials, and a range (`{low,
+        high, log}`, `{choices}`) is what it is searched in. folder: of the file that the values come from.
         """
-        values = dict(values)
-        fixed: dict[str, Any] = {}
-        for assignment in assignments:
-            key, value = parse_assignment(assignment)
-            if key in HYPERPARAMETERS and key != "seed":
-                fixed[key] = value
-            else:
-                assign(values, key, value)
+        values = located(values, folder)
+        fixed, ranges, names_space = take_assignments(values, assignments)
         keys = [f.name for f in fields(cls) if f.name != "objectives"]
         check_keys(values, (*keys, "objective"), "the spec")
         given: dict[str, Any] = {k: v for k, v in values.items() if k not in PARTS}
-        space = SearchSpace.load(_space_source(values.get("space", DEFAULT_SPACE)))
-        given["space"] = space.fix(fixed)
+        given |= {key: as_number(int, given[key]) for key in WHOLE_KEYS if key in given}
+        space = SearchSpace.load(space_source(values.get("space", DEFAULT_SPACE)), None if names_space else folder)
+        given["space"] = space.fix(fixed, ranges)
         given.setdefault("name", space.name)
         if "ladder" in values:
-            given["ladder"] = _parse_ladder(values["ladder"], cls.ladder)
+            given["ladder"] = parse_ladder(values["ladder"], cls.ladder)
         if "resources" in values:
             part = parse_mapping(values["resources"], ("gpus_per_cohort", "cpus_per_cohort"), "resources")
-            given["resources"] = Resources(**part)
+            given["resources"] = Resources(**{key: as_number(float, value) for key, value in part.items()})
         if "objective" in values:
             named = values["objective"]
             given["objectives"] = tuple(named) if isinstance(named, list | tuple) else (named,)
         if "sampler" in values:
             given["sampler"] = SamplerConfig.parse(values["sampler"])
         if "enqueue" in values:
-            given["enqueue"] = _parse_points(values["enqueue"])
+            given["enqueue"] = parse_points(values["enqueue"])
         if values.get("population") is not None:
             given["population"] = PopulationConfig.read(values["population"])
         if "tracking" in values:
@@ -244,6 +254,17 @@ class SweepSpec:
             },
         }
 
+    def placed(self) -> "SweepSpec":
+        """The same, with every file and folder that it names written from the root: so it means the same wherever it is
+        read, as in a run's folder.
+        """
+        kind, _, pictures = self.space.base.structure.dataset.partition(":")
+        space = self.space.fix({DATASET: f"{kind}:{_absolute(pictures)}"}) if kind == PICTURES else self.space
+        written = {name: getattr(self.scoring, name) for name in FILES_OF_SCORING}
+        files = {name: _absolute(path) for name, path in written.items() if Path(path).suffix}
+        root = None if self.data_root is None else _absolute(self.data_root)
+        return replace(self, space=space, scoring=replace(self.scoring, **files), data_root=root)
+
     def to_yaml(self) -> str:
         """`plain` as YAML."""
         return yaml.safe_dump(self.plain(), sort_keys=False, width=100)
@@ -271,28 +292,12 @@ def _moved(key: str, mine: Any, theirs: Any) -> bool:
     return key == DATASET_KEY and same_name(str(mine), str(theirs))
 
 
-def _space_source(value: Any) -> str | Mapping[str, Any]:
-    if not isinstance(value, str | Mapping):
-        raise InputError(f"space must be a name, a .yaml file or a mapping, got {value!r}")
-    return value
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def _plain_population(population: PopulationConfig | None) -> dict[str, Any] | None:
     return None if population is None else {**asdict(population), "perturb": list(population.perturb)}
-
-
-def _parse_ladder(value: Any, default: Ladder) -> Ladder:
-    part = parse_mapping(value, tuple(f.name for f in fields(Ladder)), "ladder")
-    rungs = part.get("rungs_images", default.rungs_images)
-    if not isinstance(rungs, list | tuple):
-        raise InputError(f"ladder.rungs_images must be a list of whole numbers, got {rungs!r}")
-    return replace(default, **{**part, "rungs_images": tuple(rungs)})
-
-
-def _parse_points(value: Any) -> tuple[Mapping[str, Any], ...]:
-    if not isinstance(value, list | tuple):
-        raise InputError(f"enqueue must list mappings of dotted names to values, got {value!r}")
-    return tuple(value)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from gan_core.input_error import InputError, nearest
+from gan_core.input_error import InputError, nearest, shown
 from results.rows import ResultRow
 from results.store import RunFolder
 from sweep.tracked_row import TrackerFailed, is_best_so_far
@@ -76,11 +76,11 @@ def parse_tracking(values: Any) -> dict[str, dict[str, str]]:
     if values is None:
         values = {}
     if not isinstance(values, Mapping):
-        raise InputError(f"tracking must map trackers to their options, true or false, got {values!r}")
+        raise InputError(f"tracking must map trackers to their options, true or false, got {shown(values)}")
     chosen: dict[str, dict[str, str]] = {name: {} for name in BY_DEFAULT}
     for name, options in values.items():
         if name not in TRACKERS:
-            raise InputError(f"unknown tracker {name!r} in tracking; {nearest(str(name), TRACKERS)}")
+            raise InputError(f"unknown tracker {shown(name)} in tracking; {nearest(name, TRACKERS)}")
         if options is False:
             chosen.pop(name, None)
         elif options is True or options is None:
@@ -182,15 +182,17 @@ class _Feed:
 
 def _options(name: str, options: Any) -> dict[str, str]:
     if not isinstance(options, Mapping):
-        raise InputError(f"tracking.{name} must be true, false or a mapping of options, got {options!r}")
+        raise InputError(f"tracking.{name} must be true, false or a mapping of options, got {shown(options)}")
     for key, value in options.items():
         if key not in OPTIONS[name]:
-            known = nearest(str(key), OPTIONS[name]) if OPTIONS[name] else "it has none"
-            raise InputError(f"unknown option {key!r} in tracking.{name}; {known}")
+            known = nearest(key, OPTIONS[name]) if OPTIONS[name] else "it has none"
+            raise InputError(f"unknown option {shown(key)} in tracking.{name}; {known}")
         if not isinstance(value, str) or not value.strip():
-            raise InputError(f"tracking.{name}.{key} must be a text, got {value!r}; leave it out for the default")
+            raise InputError(f"tracking.{name}.{key} must be a text, got {shown(value)}; leave it out for the default")
     if "mode" in options and options["mode"] not in WANDB_MODES:
-        raise InputError(f"unknown tracking.wandb.mode {options['mode']!r}; {nearest(options['mode'], WANDB_MODES)}")
+        raise InputError(
+            f"unknown tracking.wandb.mode {shown(options['mode'])}; {nearest(options['mode'], WANDB_MODES)}"
+        )
     if "uri" in options:
         _check_uri(options["uri"])
     return dict(options)
@@ -201,8 +203,8 @@ def _check_uri(uri: str) -> None:
     scheme, separator, rest = uri.partition("://")
     if uri != "databricks" and (not separator or scheme == "file"):
         raise InputError(
-            f"tracking.mlflow.uri must be http(s)://, a database (sqlite:////...) or databricks, got {uri!r}: MLflow "
-            "takes folders no more"
+            f"tracking.mlflow.uri must be http(s)://, a database (sqlite:////...) or databricks, got {shown(uri)}: "
+            "MLflow takes folders no more"
         )
     if scheme == "sqlite" and not rest.startswith("//"):
-        raise InputError(f"tracking.mlflow.uri needs an absolute path (sqlite:////home/...), got {uri!r}")
+        raise InputError(f"tracking.mlflow.uri needs an absolute path (sqlite:////home/...), got {shown(uri)}")

@@ -1,12 +1,14 @@
 """Warm start: the best configurations of an earlier run, as points that a new sweep tries first."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gan_core.config import InputError
-from results.table import ResultsTable
+from gan_core.config import InputError, shown
+from results.store import RunFolder
 from search_spaces.space import SearchSpace
+from sweep.spec import SweepSpec
 
 POINTS = 4
 
@@ -18,6 +20,8 @@ def best_points(run: str | Path, space: SearchSpace, points: int = POINTS) -> li
     another seed, and may be of another protocol. Raises InputError where no trial of the run lies in the space,
     ResultsError where there is no run.
     """
+    from results.table import ResultsTable  # with pandas, which takes long to load
+
     table, base = ResultsTable.load(run), space.base.flatten()
     found: list[Mapping[str, Any]] = []
     refused = ""
@@ -36,8 +40,17 @@ def best_points(run: str | Path, space: SearchSpace, points: int = POINTS) -> li
         if len(found) == points:
             break
     if not found:
-        raise InputError(f"no trial of {run} lies in space {space.name!r}: {refused or 'none has a score'}")
+        raise InputError(f"no trial of {run} lies in space {shown(space.name)}: {refused or 'none has a score'}")
     return found
+
+
+def warm_started(spec: SweepSpec, folder: RunFolder, run: str | Path) -> SweepSpec:
+    """The spec with the best points of an earlier run; where its own run is there already, with those it began with.
+    Raises as `best_points` does.
+    """
+    if folder.holds_run():
+        return replace(spec, enqueue=SweepSpec.from_yaml(folder.spec).enqueue)
+    return replace(spec, enqueue=(*spec.enqueue, *best_points(run, spec.space)))
 
 
 def _plain(value: Any) -> Any:

@@ -361,10 +361,12 @@ def test_a_model_is_gone_on_with_and_sampled_in_its_own_precision_alone(tmp_path
     ("content", "says"),
     [
         (b"configuration: [", "not plain YAML"),
-        (b"configuration: !!python/object/apply:os.system ['true']", "not plain YAML: could not determine"),
-        (b"\xff\xfe", "not plain YAML"),
+        (b"configuration: !!python/object/apply:os.system ['true']", "it has the tag .*python"),
+        (b"\xff\xfe", "it is not text"),
         (b"- a\n", "'key: value' lines, got list"),
-        (b"when: 2026-13-45\n", "not plain YAML"),
+        (b"when: 2026-13-45\n", "no mapping 'configuration'"),
+        (b"a: 1\na: 2\n", "the key 'a' stands at line 1 and again at line 2"),
+        (b"a: " + b"[" * 1500, "nest"),
         (None, "cannot read"),
     ],
 )

@@ -53,7 +53,7 @@ MAY_IMPORT = {
 OURS = {
     "gan_core": {"gan_core"},
     "search_spaces": {"search_spaces", "gan_core.config"},
-    "results": {"results"},
+    "results": {"results", "search_spaces.plain_yaml"},
 }
 
 

@@ -219,7 +219,11 @@ BAD_RELATIONS = {
     "ratio no number": ("lane.discriminator_lr", {**RATIO, "high": "much"}, ["a ratio", "'much'"]),
     "ratio a truth": ("lane.discriminator_lr", {**RATIO, "high": True}, ["a ratio", "True"]),
     "ratio without end": ("lane.discriminator_lr", {**RATIO, "high": math.inf}, ["a ratio", "inf"]),
-    "ratio too large to read": ("lane.discriminator_lr", {**RATIO, "high": 10**400}, ["a ratio", "100000"]),
+    "ratio too large to read": (
+        "lane.discriminator_lr",
+        {**RATIO, "high": 10**400},
+        ["a ratio", "40 digits"],
+    ),
     "ratio low above high": ("lane.discriminator_lr", {**RATIO, "low": 20}, ["low <= high", "low=20.0"]),
     "ratio log at zero": ("lane.discriminator_lr", {**RATIO, "low": 0}, ["low > 0"]),
     "ratio log as text": ("lane.discriminator_lr", {**RATIO, "log": "1"}, ["true or false"]),

@@ -4,20 +4,17 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from gan_core.config import LARGEST_SEED
+from gan_core.config import LARGEST_SEED, as_number, shown
 
 
 def whole_number(low: int, high: int = LARGEST_SEED) -> Callable[[str], int]:
-    """A reader of whole numbers from low to high, for argparse's `type`."""
+    """A reader of whole numbers from low to high (`1000`, `1e3`), for argparse's `type`."""
 
     def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if not low <= value <= high:
-            bound = f"at most {high}" if value > high else f"at least {low}"
-            raise argparse.ArgumentTypeError(f"must be a whole number of {bound}, got {text!r}")
+        value = as_number(int, text)
+        if not isinstance(value, int) or not low <= value <= high:
+            bound = f"at most {high}" if isinstance(value, int) and value > high else f"at least {low}"
+            raise argparse.ArgumentTypeError(f"must be a whole number of {bound}, got {shown(text)}")
         return value
 
     return parse

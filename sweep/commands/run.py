@@ -5,9 +5,11 @@ import os
 import shlex
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
+from gan_core.config import InputError, nearest, shown
 from sweep.commands.arguments import add_data_options, whole_number
 from sweep.commands.terminal import INTERRUPTED, width
 
@@ -18,11 +20,18 @@ ABOUT = "Run a sweep, or go on with an interrupted one. Without SPEC: the 8x8 di
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares what may follow `gan-sweep run`."""
-    part.add_argument("spec", nargs="?", type=Path, metavar="SPEC", help="a sweep's YAML file")
+    part.add_argument("spec", nargs="?", metavar="SPEC", help="a sweep's YAML file, or a shipped space's name")
+    part.add_argument("--space", metavar="SPACE", help="search this space: a shipped one's name or a YAML file")
     part.add_argument("--name", help="the run's name; its folder is runs/NAME")
     part.add_argument("--out", type=Path, metavar="DIR", help="the run's folder, instead of runs/NAME")
     part.add_argument("--trials", type=whole_number(1), metavar="N", help="how many configurations are tried")
-    assignment = "a spec key (ladder.keep_fraction=0.5), or a hyperparameter to fix (lane.beta1=0.5)"
+    part.add_argument(
+        "--seed", type=whole_number(0), metavar="S", help="of the sampler, and with its number of each trial"
+    )
+    assignment = (
+        "a spec key (ladder.keep_fraction=0.5), a hyperparameter to fix (lane.beta1=0.5), or a range to search it in "
+        "('lane.beta1={low: 0.0, high: 0.5}')"
+    )
     part.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=assignment)
     add_data_options(part)
     part.add_argument("--address", metavar="RAY", help="a running Ray cluster (host:port); without it one starts here")
@@ -31,6 +40,7 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
     part.add_argument("--extend", action="store_true", help=extend)
     warm = "try the best trials of this earlier run first, after trial 0"
     part.add_argument("--warm-start", type=Path, metavar="RUN", help=warm)
+    part.add_argument("--quiet", action="store_true", help="print what came of it, and not how far it is")
     part.add_argument("--dry-run", action="store_true", help="print what would be done and its cost; start nothing")
 
 
@@ -59,6 +69,7 @@ def execute(options: argparse.Namespace) -> int:
             address=options.address,
             download=options.download,
             extend=options.extend,
+            progress=not options.quiet,
         )
     except KeyboardInterrupt:
         again = shlex.join(["gan-sweep", *options.typed])
@@ -72,31 +83,44 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _spec(options: argparse.Namespace) -> Any:
-    from sweep.spec import SweepSpec
-
-    assignments = list(options.set)
-    for key, value in (("trials", options.trials), ("name", options.name), ("data_root", options.data_root)):
-        if value is not None:
-            assignments.append(f"{key}={value if key == 'trials' else repr(str(value))}")
-    if options.skip_corrupt_images:
-        assignments.append("skip_corrupt_images=true")
-    given = options.spec
-    spec = SweepSpec.from_mapping({}, assignments) if given is None else SweepSpec.from_yaml(given, assignments)
-    return spec if options.warm_start is None else _warm_started(spec, options)
-
-
-def _warm_started(spec: Any, options: argparse.Namespace) -> Any:
-    """The spec with the best points of an earlier run; where the run is there already, with those it began with."""
-    from dataclasses import replace
-
     from results.store import RunFolder
     from sweep.spec import SweepSpec
-    from sweep.warm_start import best_points
+    from sweep.warm_start import warm_started
 
-    folder = RunFolder(options.out or Path("runs") / spec.name)
-    if folder.holds_run():
-        return replace(spec, enqueue=SweepSpec.from_yaml(folder.spec).enqueue)
-    return replace(spec, enqueue=(*spec.enqueue, *best_points(options.warm_start, spec.space)))
+    assignments: list[Any] = list(options.set)
+    file, space = _file_or_space(options.spec)
+    typed = {
+        "space": options.space or space,
+        "trials": options.trials,
+        "name": options.name,
+        "seed": options.seed,
+        "data_root": None if options.data_root is None else str(options.data_root),
+        "skip_corrupt_images": options.skip_corrupt_images or None,
+    }
+    assignments += [(key, value) for key, value in typed.items() if value is not None]
+    spec = SweepSpec.from_mapping({}, assignments) if file is None else SweepSpec.from_yaml(file, assignments)
+    if options.warm_start is None:
+        return spec
+    return warm_started(spec, RunFolder(options.out or Path("runs") / spec.name), options.warm_start)
+
+
+def _file_or_space(named: str | None) -> tuple[Path | None, str | None]:
+    """What SPEC is: a file, a shipped space, or nothing. A file goes first, as it did before spaces could be named, and
+    a warning says so.
+    """
+    from search_spaces.space import shipped_spaces
+
+    if named is None:
+        return None, None
+    path, shipped = Path(os.path.expanduser(named)), shipped_spaces()
+    if named not in shipped:
+        if not path.suffix and not os.path.lexists(path):
+            raise InputError(f"{shown(named)} is no file and no shipped space; {nearest(named, shipped)}")
+        return path, None
+    if not os.path.isfile(path):
+        return None, named
+    warnings.warn(f"{named} is read as the file of that name; for the shipped space: --space {named}", stacklevel=2)
+    return path, None
 
 
 def _print_plan(spec: Any, local: bool) -> None:

@@ -196,6 +196,7 @@ def test_a_list_where_a_choice_is_due_is_refused(value, given):
         ("lane.ema_half_life_images", "1_000", 1000.0),
         ("structure.batch_size", "64", 64),
         ("structure.batch_size", 64.0, 64),
+        *(("structure.batch_size", text, 1000) for text in ("1e3", "1E3", "1.0e+3", "1000.0", "10e2")),
         ("seed", str(LARGEST_SEED), LARGEST_SEED),
         ("structure.loss", "hinge", "hinge"),
     ],
@@ -209,7 +210,7 @@ def test_a_value_takes_the_type_of_its_hyperparameter(name, text, value):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("structure.batch_size", "1e3"), ("structure.batch_size", "6.4"), ("lane.beta1", "nan"), ("lane.beta1", "0,9")],
+    [("structure.batch_size", "1e-3"), ("structure.batch_size", "6.4"), ("lane.beta1", "nan"), ("lane.beta1", "0,9")],
 )
 def test_a_text_that_is_no_such_number_is_refused_by_name_and_value(name, text):
     message = refusal(parse_value, name, text)
@@ -237,9 +238,12 @@ def test_an_unknown_name_is_answered_with_the_nearest(misspelt, right):
     assert str(refused.value) == f"unknown hyperparameter {misspelt!r}; did you mean {right!r}?"
 
 
-def test_a_name_like_no_other_is_answered_with_all():
+def test_a_name_like_no_other_is_answered_with_all_of_few_and_the_nearest_of_many():
     assert nearest("zzz", ["seed", "data_seed"]) == "known: seed, data_seed"
-    assert all(name in refusal(parse_value, "zzz", 1) for name in HYPERPARAMETERS)
+    message = refusal(parse_value, "learning", 1)
+    assert message.startswith(f"unknown hyperparameter 'learning'; the nearest of {len(HYPERPARAMETERS)}: ")
+    assert sum(name in message for name in HYPERPARAMETERS) == 5
+    assert len(message) < 250
 
 
 NUMBER = Hyperparameter("x", float, (), 1.0, "of something", low=0.0, high=math.inf, below=2.0)
@@ -271,7 +275,7 @@ def test_what_is_fitted_is_checked_has_its_own_type_and_fits_again(known: Hyperp
         (NUMBER, 2.0, "name must be at least 0 and below 2 (of something), got 2.0"),
         (NUMBER, -1e-9, "name must be at least 0 and below 2 (of something), got -1e-09"),
         (NUMBER, "two", "name must be a number (of something), got 'two'"),
-        (NUMBER, 10**400, f"name must be at least 0 and below 2 (of something), got {10**400}"),
+        (NUMBER, 10**400, "name must be at least 0 and below 2 (of something), got a number of more than 40 digits"),
         (WHOLE_NUMBER, 8, "name must be at least 1 and at most 7 (of things), got 8"),
         (WHOLE_NUMBER, 7.5, "name must be a whole number (of things), got 7.5"),
         (WHOLE_NUMBER, False, "name must be a whole number (of things), got False"),

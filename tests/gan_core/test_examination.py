@@ -19,11 +19,16 @@ from gan_core.protocol import chosen
 from gan_core.scorers import ImageScorer, build_scorer, kinds_in_turn
 from gan_core.textures import FILTERS, fit_textures
 
-EASY = ScoringConfig(samples=300)
+EASY = ScoringConfig(samples=1_000)
 SIDE = 16  # pixels
 GOOD = {"fidelity": 1.0, "fid": 1.0, "fid_error": 0.1, "precision": 0.9, "coverage": 1.0}
 GOOD |= {"memorisation": 0.5, "memorisation_error": 0.05, "violation": 0.0}
 WORSE = {**GOOD, "fidelity": 9.0, "fid": 9.0, "precision": 0.1, "coverage": 0.1, "memorisation": 0.9}
+
+
+@pytest.fixture
+def few_samples(monkeypatch):
+    monkeypatch.setattr("gan_core.scorers.EXAMINED_IMAGES", EASY.samples)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +41,7 @@ def examined(dataset: Dataset, kind: str, scoring: ScoringConfig = EASY) -> Exam
     return examine(ImageScorer(dataset, scoring, extractor, load_extractor(dataset)), kind)
 
 
-def test_a_classifier_of_a_few_hundred_pictures_is_found_blind_to_noise_and_is_replaced(shapes):
+def test_a_classifier_of_a_few_hundred_pictures_is_found_blind_to_noise_and_is_replaced(shapes, few_samples):
     found = examined(shapes, "classifier")
     assert any("noise alone" in fault and "precision" in fault for fault in found.faults)
     assert "pure noise" in found.verdict
@@ -52,11 +57,10 @@ def test_a_classifier_of_a_few_hundred_pictures_is_found_blind_to_noise_and_is_r
     [
         (coloured_shapes(100, SIDE), True),
         (coloured_shapes(100, SIDE), False),
-        (circles(300, SIDE), False),
     ],
-    ids=["100 shapes", "100 shapes without labels", "circles"],
+    ids=["100 shapes", "100 shapes without labels"],
 )
-def test_by_default_scores_see_every_damage(drawn, labelled):
+def test_by_default_scores_see_every_damage(drawn, labelled, few_samples):
     scorer = build_scorer(as_dataset("few", drawn, labelled), EASY)
     assert scorer.examination is not None
     assert scorer.examination.faults == ()
@@ -81,7 +85,7 @@ def test_by_default_scores_see_every_damage_at_32_pixels(drawn, labelled):
     assert scorer.examination.faults == ()
 
 
-def test_noise_alone_ranks_behind_blobs_by_what_a_sweep_minimises(shapes):
+def test_noise_alone_ranks_behind_blobs_by_what_a_sweep_minimises(shapes, few_samples):
     scorer = build_scorer(shapes, EASY)
     assert scorer.examination is not None
     of = {kind: [f.scores["fidelity"] for f in scorer.examination.findings if f.kind == kind] for kind in KINDS}
