@@ -90,9 +90,10 @@ def judged(findings: Sequence[Finding], distinct_images: int) -> tuple[Finding, 
     """The findings with their faults; the first is of fresh real images, of which so many differ.
 
     Whatever is wrong with images, `fid` must say so, or `fidelity` where modes are missing, which its limit of class
-    shares may tell: by more than the two standard errors together, and by more for a greater dose. Beside it `precision` falls under noise alone, shuffled pixels and the most noise, `coverage` where
-    most modes are missing or one image is repeated, `memorisation` rises with copies, and noise alone has a worse
-    `fidelity` than any blur, which leaves blobs where things are. Real images break no limit of `fidelity`.
+    shares may tell: by more than the two standard errors together, and by more for a greater dose. Beside it
+    `precision` falls under noise alone, shuffled pixels and the most noise, `coverage` where most modes are missing or
+    one image is repeated, `memorisation` rises with copies, and noise alone has a worse `fidelity` than any blur, which
+    leaves blobs where things are. Real images break no limit of `fidelity`.
     """
     real = findings[0]
     blobs = max((f.scores["fidelity"] for f in findings if f.kind == "blur"), default=-math.inf)

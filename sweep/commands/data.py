@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gan_core.data_facts import DataFacts
     from gan_core.published_images import ImageSplits
 
-ABOUT = "Say what is in a data set: counts, classes, splits, copies, what is left out; and draw some of it."
+ABOUT = "Say what is in a data set, draw some of it, and examine the scores that a sweep would use on it."
 FOLDER_SIZE_PIXELS = 32  # of pictures of a folder, which have none of their own
 LARGEST_SIZE_PIXELS = 512
 PREVIEWED, NAMED, CLASSES_NAMED = 64, 10, 40
@@ -31,6 +31,9 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
     part.add_argument(
         "--image-size-pixels", type=whole_number(0, LARGEST_SIZE_PIXELS), default=0, metavar="S", help=size
     )
+    features = "whose scores are examined, as scoring.features; default: auto, what a sweep takes by itself"
+    part.add_argument("--features", default="auto", metavar="KIND", help=features)
+    part.add_argument("--inception-weights", default="", metavar="FILE", help="as scoring.inception_weights")
     add_data_options(part)
 
 
@@ -57,7 +60,30 @@ def execute(options: argparse.Namespace) -> int:
     if refused:
         print(f"gan-sweep: {refused}", file=sys.stderr)
         return BAD_INPUT
+    _examine(options)
     return 0
+
+
+def _examine(options: argparse.Namespace) -> None:
+    """Shows how the scores of a sweep rank real images, fresh and damaged."""
+    from gan_core.conditions import Conditions, ScoringConfig
+    from gan_core.scoring import Workshop  # torch from here on
+
+    conditions = Conditions(
+        dataset=options.dataset,
+        image_size_pixels=_size_pixels(options),
+        data_root=None if options.data_root is None else str(options.data_root),
+        skip_corrupt_images=options.skip_corrupt_images,
+        scoring=ScoringConfig(features=options.features, inception_weights=options.inception_weights),
+    )
+    workshop = Workshop(conditions, on_phase=lambda phase: print(f"{phase} ...", file=sys.stderr))
+    if workshop.scorer.examination is not None:
+        print(f"\nscores of training images, fresh and damaged:\n{workshop.scorer.examination.text()}")
+
+
+def _size_pixels(options: argparse.Namespace) -> int:
+    kind = parse_dataset_name(options.dataset).kind
+    return options.image_size_pixels or (FOLDER_SIZE_PIXELS if kind == "images" else 0)
 
 
 def _images(options: argparse.Namespace) -> "ImageSplits":
@@ -65,9 +91,7 @@ def _images(options: argparse.Namespace) -> "ImageSplits":
     from gan_core.image_files import FILE_KINDS, Request, read_image_files
     from gan_core.published_images import ImageSplits
 
-    name, size = parse_dataset_name(options.dataset), options.image_size_pixels
-    if name.kind == "images":
-        size = size or FOLDER_SIZE_PIXELS
+    name, size = parse_dataset_name(options.dataset), _size_pixels(options)
     if name.kind in FILE_KINDS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is left out; the facts say it
