@@ -9,56 +9,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from gan_core.config import GanConfig, StructureConfig
 from gan_core.reports import Death, FidelityReport, LaneReport, OutOfMemory
 from results.plots import draw_samples
 from results.store import RunFolder, write_atomically
+from sweep.cohort_record import Cohort
 from sweep.contracts import Build, Judge, TrainableArray
 from sweep.ladder import Ladder, Verdict
 
 PICTURED_SAMPLES = 64
 LONGEST_REASON = 200  # characters of an error's text that a row keeps
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """The trials that are trained together. trials: their numbers (`sweep.confirmation.run_number`); configs: one for
-    each, in the same order; derived: what was proposed for each beside its hyperparameters, or nothing. from_rung: the
-    rung that is climbed first, above 0 where they go on from their own checkpoints; best: trial -> its lowest score
-    until then. averages_images: the half-lives of the averages that each keeps side by side; none: its own one.
-    """
-
-    number: int
-    trials: tuple[int, ...]
-    configs: tuple[GanConfig, ...]
-    derived: tuple[Mapping[str, Any], ...] = ()
-    from_rung: int = 0
-    best: Mapping[int, float] = field(default_factory=dict)
-    averages_images: tuple[float, ...] = ()
-
-    def plain(self) -> dict[str, Any]:
-        """As plain values: what is journalled, and what crosses to another process."""
-        return {
-            "cohort": self.number,
-            "trials": list(self.trials),
-            "configs": [c.flatten() for c in self.configs],
-            "derived": [dict(values) for values in self.derived],
-            "from_rung": self.from_rung,
-            "best": {str(trial): score for trial, score in self.best.items()},
-            "averages_images": list(self.averages_images),
-        }
-
-    @classmethod
-    def from_plain(cls, values: Mapping[str, Any]) -> "Cohort":
-        """The inverse of `plain`."""
-        configs = tuple(GanConfig.unflatten(config) for config in values["configs"])
-        derived = tuple(values.get("derived", ()))
-        best = {int(trial): score for trial, score in values.get("best", {}).items()}
-        averages = tuple(values.get("averages_images", ()))
-        from_rung = values.get("from_rung", 0)
-        return cls(values["cohort"], tuple(values["trials"]), configs, derived, from_rung, best, averages)
 
 
 @dataclass

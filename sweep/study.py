@@ -22,7 +22,8 @@ from gan_core.version import code_version
 from results.rows import Outcome, ResultRow
 from results.store import OLD_OWNER_SECONDS, JsonLines, RunFolder, exclusive
 from sweep.between_rungs import BetweenRungs
-from sweep.cohort import LONGEST_REASON, Cohort
+from sweep.cohort import LONGEST_REASON
+from sweep.cohort_record import Cohort, CohortRecord, read_cohorts, read_rows
 from sweep.confirmation import trial_and_replicate
 from sweep.kept_files import KeptFiles
 from sweep.ladder import Verdict
@@ -30,7 +31,7 @@ from sweep.progress import Snapshot
 from sweep.proposals import Proposals
 from sweep.seeds import derived_seed
 from sweep.spec import SweepSpec
-from sweep.standings import BASELINE, Standings, change_of, read_rows
+from sweep.standings import BASELINE, Standings, change_of
 from sweep.trackers import open_trackers
 
 
@@ -48,9 +49,8 @@ class LaneStudy:
         self._open.enter_context(exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS))
         folder.repair()
         self._rows_file, self._cohorts_file = JsonLines(folder.rows), JsonLines(folder.cohorts)
-        cohorts = self._cohorts_file.read()
-        recorded = {i for c in cohorts for i in (*c["optuna"], *(refused for refused, _ in c.get("refused", [])))}
-        self._proposals = Proposals(spec, folder, recorded)
+        cohorts = read_cohorts(folder)
+        self._proposals = Proposals(spec, folder, {identity for record in cohorts for identity in record.asked})
         self._standings = Standings(spec, folder)
         self._kept = KeptFiles(self._standings, folder, spec.keep_checkpoints)
         self._code = code_version()
@@ -63,7 +63,7 @@ class LaneStudy:
         self._deaths: dict[int, int] = {}  # cohort -> how often its process died
         self._handed_out: set[int] = set()
         self._trackers = open_trackers(spec.tracking, folder, spec.plain())
-        self._catch_up()
+        self._catch_up(cohorts)
         self._before_seconds, self._began = self._standings.elapsed_seconds, time.monotonic()
 
     def close(self) -> None:
@@ -135,9 +135,8 @@ class LaneStudy:
         identities: Sequence[int] = (),
         refused: Sequence[tuple[int, Mapping[str, float]]] = (),
     ) -> Cohort:
-        record = {**cohort.plain(), "optuna": list(identities), "refused": [[i, dict(b)] for i, b in refused]}
-        record["elapsed_seconds"] = self._elapsed()
-        self._cohorts_file.append([record])
+        record = CohortRecord(cohort, tuple(identities), tuple(refused), self._elapsed())
+        self._cohorts_file.append([record.plain()])
         self._admit(cohort, identities)
         self._handed_out.add(cohort.number)
         return cohort
@@ -325,18 +324,16 @@ class LaneStudy:
         images = min(row.images_seen, self.spec.ladder.rungs_images[row.rung])  # batches run past a rung, some further
         self._proposals.tell(self._identities[row.trial], outcome, standing.best, images)
 
-    def _catch_up(self) -> None:
-        """Reads back cohorts and rows, and tells Optuna what it has not heard."""
-        refused: list[tuple[int, Mapping[str, float]]] = []
-        for record in self._cohorts_file.read():
-            self._admit(Cohort.from_plain(record), record["optuna"])
-            self._standings.note_time(record.get("elapsed_seconds", 0.0))
-            refused += [(identity, broken) for identity, broken in record.get("refused", [])]
+    def _catch_up(self, cohorts: Sequence[CohortRecord]) -> None:
+        """Takes in cohorts and rows as they were recorded, and tells Optuna what it has not heard."""
+        for record in cohorts:
+            self._admit(record.cohort, record.identities)
+            self._standings.note_time(record.elapsed_seconds)
         for row in read_rows(self.folder):
             self._standings.add([row])
             self._tell(row)
             self._track(row)
-        for identity, broken in refused:
+        for identity, broken in (pair for record in cohorts for pair in record.refused):
             self._proposals.refuse(identity, broken)
         for cohort in self._cohorts.values():
             self._configs.update(self._standings.in_force(cohort.trials))
