@@ -40,7 +40,7 @@ class ResultsTable:
             raise ResultsError(f"the table lacks the columns {', '.join(missing)}; it is not a table of a sweep")
         _check_once(self.frame)
         for name, says in ALIKE.items():
-            _check_alike(self.frame[name], says)
+            _check_alike(self.frame[name].tolist(), says)
 
     @classmethod
     def load(cls, run: str | Path) -> "ResultsTable":
@@ -172,13 +172,12 @@ def _check_once(frame: pd.DataFrame) -> None:
         raise ResultsError(f"{whose} stands twice at rung {first['rung']}; the file was changed (line {line})")
 
 
-def _check_alike(column: pd.Series, says: str) -> None:
+def _check_alike(texts: list[str], says: str) -> None:
     """Raises ResultsError where rows have different texts; those without any are passed over."""
-    known = column[column.astype(bool)]
-    other = known[known != known.iloc[0]] if len(known) else known
-    if len(other):
-        line = column.index.get_loc(other.index[0]) + 1
-        raise ResultsError(f"{says}: {', '.join(sorted((known.iloc[0], other.iloc[0])))} (line {line})")
+    first = next(filter(None, texts), "")
+    for line, text in enumerate(texts, 1):
+        if text not in ("", first):
+            raise ResultsError(f"{says}: {', '.join(sorted((first, text)))} (line {line})")
 
 
 def _contends(trials: pd.DataFrame) -> Any:
