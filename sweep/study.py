@@ -31,7 +31,7 @@ from sweep.progress import Snapshot
 from sweep.proposals import Proposals
 from sweep.seeds import derived_seed
 from sweep.spec import SweepSpec
-from sweep.standings import BASELINE, Standings, change_of
+from sweep.standings import BASELINE, Standings, change_of, judged
 from sweep.trackers import open_trackers
 
 
@@ -155,7 +155,7 @@ class LaneStudy:
         there = {run: self._standings.rows[run] for run in self._members(cohort) if run not in rows}
         beside = {run: r[rung] for run, r in there.items() if len(r) > rung and r[rung].outcome is Outcome.RUNNING}
         verdicts = self._standings.verdicts(rows, deaths, beside)
-        self._record([_judged(rows[run], verdict) for run, verdict in verdicts.items()])
+        self._record([judged(rows[run], verdict) for run, verdict in verdicts.items()])
         self._change(verdicts)
         return [verdicts[run] for run in trials]
 
@@ -201,7 +201,7 @@ class LaneStudy:
             if run in unfinished:
                 row, death = self._row(cohort, len(self._standings.rows[run]), run, report), report.death
                 verdict = Verdict(Outcome(death.outcome), death.reason) if death else Verdict(Outcome.PRUNED, reason)
-                rows.append(_judged(row, verdict))
+                rows.append(judged(row, verdict))
         self._record(rows)
         self._end(cohort, Outcome.PRUNED, reason)
 
@@ -228,6 +228,10 @@ class LaneStudy:
         """Told in words what a cohort's process does that is no training, until it tells of images or is judged."""
         self._between.note_phase(cohort, phase)
 
+    def note_warning(self, line: str) -> None:
+        """Told what a process warned of that trains; each line is shown once."""
+        self._between.note_warning(line)
+
     def _spent(self) -> str | None:
         self._standings.note_time(self._elapsed())
         return self.spec.budget.spent(self._standings.cost(self._elapsed(), self._between.new_images()))
@@ -239,7 +243,8 @@ class LaneStudy:
         """Where the sweep stands now."""
         running = {number: count for number in sorted(self._handed_out) if (count := len(self._unfinished(number)))}
         found = self._standings.snapshot(self._elapsed(), self._between.new_images(), sum(running.values()))
-        return replace(found, notes=tuple(self._trackers.notes), phase=self._between.phases(running))
+        notes = (*self._trackers.notes, *self._between.warnings)
+        return replace(found, notes=notes, phase=self._between.phases(running))
 
     @property
     def finished(self) -> bool:
@@ -338,8 +343,3 @@ class LaneStudy:
         for cohort in self._cohorts.values():
             self._configs.update(self._standings.in_force(cohort.trials))
         self._kept.settle({number: self._members(number) for number in self._cohorts})
-
-
-def _judged(row: ResultRow, verdict: Verdict) -> ResultRow:
-    parent = verdict.change.source if verdict.change and verdict.change.source != row.trial else None
-    return replace(row, outcome=verdict.outcome, reason=verdict.reason, parent=parent)
