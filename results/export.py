@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from results.lineage import lineage, schedule_of
+from results.printable import printable
 from results.rows import MADE_BY
 from results.store import ResultsError, RunFolder, write_atomically
 from results.table import ResultsTable
@@ -148,7 +149,9 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
         },
         "versions": _versions(row),
     }
-    head = _head(f"Trial {row['trial']} of sweep {spec.get('name')!r}: {table.objective}", row, confirmed, schedule)
+    head = _head(
+        f"Trial {row['trial']} of sweep {spec.get('name')!r}: {printable(table.objective)}", row, confirmed, schedule
+    )
     return head + yaml.safe_dump(_plain(values), sort_keys=False, width=100)
 
 

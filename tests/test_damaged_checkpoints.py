@@ -1,14 +1,16 @@
 """A checkpoint that is damaged costs the time to train its cohort again, and changes no row."""
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from curve_array import CurveArray, curve_spec, opened, run_cohorts, run_folder
 from sabotage import Facts, Killed, facts
 
-from results.store import RunFolder
+from results.store import JsonLines, RunFolder
 from sweep.cohort import CohortRun
 from sweep.spec import SweepSpec
 
@@ -55,7 +57,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 def killed_at(spec: SweepSpec, path: Path, rungs_done: int, cohort: int = 0) -> RunFolder:
     """A run whose owner was killed after a cohort had been saved at so many rungs, and before the last was judged."""
-    folder, done = run_folder(spec, path), []
+    folder, done = run_folder(spec, path), list[int]()
     finish = CohortRun._finish
 
     def finishing(self: CohortRun, *arguments: object) -> None:
@@ -116,3 +118,31 @@ def test_a_damaged_checkpoint_is_trained_again_to_the_rows_of_a_whole_run(tmp_pa
 def test_a_whole_checkpoint_is_gone_on_from_and_nobody_is_warned(tmp_path):
     folder = killed_at(SPECS["search"], tmp_path / "run", 2)
     assert resumed(SPECS["search"], folder) == []
+
+
+def last_states(folder: RunFolder) -> list[Path]:
+    """Those that are kept of ended trials."""
+    return sorted(folder.checkpoints.glob("trial-*/last.safetensors"))
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["at once", "killed on the way"])
+def test_a_trial_whose_last_state_is_damaged_is_trained_again_before_it_climbs_further_rungs(tmp_path, killed):
+    spec = SPECS["search"]
+    longer = replace(spec, ladder=replace(spec.ladder, rungs_images=(*spec.ladder.rungs_images, 2700)))
+    ended = run_folder(spec, tmp_path / "ended")
+    run_cohorts(spec, ended)
+    found = []
+    for name in ("whole", "damaged"):
+        folder = RunFolder(tmp_path / name)
+        shutil.copytree(ended.path, folder.path)
+        if name == "damaged":
+            last_states(folder)[0].write_text("[9")
+            if killed:
+                killed_at(longer, folder.path, 2, 2)
+        warnings = resumed(longer, folder)
+        found.append(facts(folder, longer))
+    assert [line.partition(":")[0] for line in warnings] == (
+        [] if killed else [f"cohort 2 is trained again from the start, {len(last_states(folder))} trials"]
+    )
+    assert found[0] == found[1]
+    assert len(found[0].rows) > len(JsonLines(ended.rows).read())
