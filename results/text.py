@@ -45,7 +45,8 @@ def confirmation_text(table: ResultsTable, width: int | None = None) -> str:
     confirmed = table.confirmed
     if confirmed.empty:
         return ""
-    head = f"finalists from other seeds, {printable(table.objective)} of each run at its best rung; failed runs are the worst"
+    score = printable(table.objective)
+    head = f"finalists from other seeds, {score} of each run at its best rung; failed runs are the worst"
     return f"{head}\n{_columns(confirmed, width)}\n{order_text(table)}"
 
 
