@@ -385,8 +385,7 @@ def test_no_bit_that_changed_since_a_file_was_written_changes_what_is_read(tmp_p
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         try:
             found = load_tensors(path)
-        except DamagedFile as error:
-            assert f"cannot read the tensors in {path}" in str(error)
+        except DamagedFile:
             refused += 1
         else:  # of the digest's own name, or of the white space that ends the header
             assert {name: (t.dtype, t.tolist()) for name, t in found.items()} == {
