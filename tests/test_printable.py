@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from curve_array import curve_spec
+from PIL import Image
 from table_rows import row, stored
 
 from results.printable import printable, printable_lines, shortened
@@ -54,3 +56,15 @@ def test_what_those_who_watch_are_told_is_printable(capsys):
         watch.say(f"went wrong: {COLOURED}")
         watch.now(COLOURED)
     assert capsys.readouterr().out == "went wrong: \\x1b[31m\\x07\n[0:00] \\x1b[31m\\x07\n"
+
+
+def test_names_of_folders_and_files_are_printable(gan_sweep):
+    folder = Path("pictures") / COLOURED
+    folder.mkdir(parents=True)
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (60, 8, 8)).astype(np.uint8)):
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    (folder / f"{COLOURED}.png").write_text("no picture")
+    answer = gan_sweep("data", "images:pictures")
+    assert answer.code == 2
+    assert r"\x1b[31m\x07" in answer.out
+    assert printable_lines(answer.out + answer.err) == answer.out + answer.err
