@@ -42,6 +42,7 @@ def _attribute(name: str) -> Kind:
 
 ATTRIBUTES = {
     "extends": whole(),
+    "trial": whole(),
     "fixed_params": mapping_of(SCALAR),
     "grid_id": whole(),
     "search_space": mapping_of(list_of(SCALAR)),
@@ -54,7 +55,7 @@ VALUES = list_of(NUMBER).or_none()
 STATE = whole(0, max(TrialState))
 ATTRIBUTE = Kind("a name and its value", lambda value: _attributes(value) and len(value) == 1)
 NAMED = Kind("names and values of their kinds", _attributes)
-STUDY, TRIAL = {"study_id": whole(0, 0)}, {"trial_id": whole()}
+STUDY, TRIAL = {"study_id": whole()}, {"trial_id": whole()}
 OPERATIONS: Mapping[int, Mapping[str, Kind]] = {  # code -> what a line of it must have
     0: {"study_name": TEXT, "directions": list_of(whole(1, 2))},
     2: {**STUDY, "user_attr": ATTRIBUTE},
@@ -82,7 +83,8 @@ class JournalCheck:
     """What is wrong with the lines of a journal, one after another."""
 
     def __init__(self) -> None:
-        self._trials, self._objectives = 0, 0
+        self._objectives: list[int] = []  # of each study, how many
+        self._studies: list[int] = []  # of each trial, which
 
     def __call__(self, log: Mapping[str, Any]) -> str | None:
         """Takes in the next line, and answers what is wrong with it, or None."""
@@ -93,20 +95,20 @@ class JournalCheck:
         if wrong := fault(log, {**kinds, **MORE.get(code, {})}, tuple(kinds), lambda name: ANYTHING):
             return wrong
         if code == 0:
-            self._objectives = len(log["directions"])
-        elif not self._objectives:
-            return "a study must be made before it is written of"
+            self._objectives.append(len(log["directions"]))
+        for name, known in (("study_id", self._objectives), ("trial_id", self._studies)):
+            if name in log and log[name] >= len(known):
+                return f"{name} must be below {len(known)}, for there are no more before it, got {log[name]}"
         if code == 4:
-            self._trials += 1
+            self._studies.append(log["study_id"])
             return _creation_fault(log)
-        if log.get("trial_id", -1) >= self._trials:
-            return f"trial_id must be below {self._trials}, the trials that there are, got {log['trial_id']}"
         return self._ending_fault(log) if code == 6 else _parameter_fault(log) if code == 5 else None
 
     def _ending_fault(self, log: Mapping[str, Any]) -> str | None:
         state, values = TrialState(log["state"]), log["values"]
-        if state is TrialState.COMPLETE and len(values or ()) != self._objectives:
-            return f"values must be {self._objectives} numbers where a trial is complete, got {shortened(values)}"
+        objectives = self._objectives[self._studies[log["trial_id"]]]
+        if state is TrialState.COMPLETE and len(values or ()) != objectives:
+            return f"values must be {objectives} numbers where a trial is complete, got {shortened(values)}"
         moment = "datetime_complete" if state.is_finished() else "datetime_start"
         return None if moment in log or state is TrialState.WAITING else f"it lacks {moment!r}"
 

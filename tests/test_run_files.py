@@ -143,16 +143,25 @@ def test_a_cohort_that_was_edited_is_named_before_anything_is_trained(gan_sweep,
         read_cohorts(RunFolder(run))
 
 
+BELOW_ONE = '{"name":"FloatDistribution","attributes":{"low":0.0,"high":1.0}}'
+# as older runs have it
+DRAWN = {
+    "op_code": 5,
+    "param_name": "a",
+    "param_value_internal": 0.5,
+    "distribution": BELOW_ONE,
+}  # as older runs have it
 JOURNAL: dict[str, tuple[int, dict[str, Any], str]] = {
     "code": (2, {"op_code": 99}, "line 2: op_code must be one of 0, 2, 3, 4, 5, 6, 7, 8, 9, got 99"),
     "code as a truth": (2, {"op_code": True}, "line 2: op_code must be one of"),
-    "study": (1, {"op_code": 2, "study_id": 0, "user_attr": {"a": 1}}, "line 1: a study must be made before"),
-    "trial": (4, {"trial_id": 7}, "line 4: trial_id must be below 1, the trials that there are, got 7"),
-    "value": (4, {"param_value_internal": "x"}, "line 4: param_value_internal must be a finite number"),
-    "value outside": (5, {"param_value_internal": 9.0}, "line 5: param_value_internal must lie in FloatDistribution"),
-    "range": (4, {"distribution": "{}"}, "line 4: distribution must be one of Optuna's distributions"),
-    "moment": (3, {"datetime_start": "soon"}, "line 3: datetime_start must be a date and time, got 'soon'"),
-    "moment taken out": (3, {"datetime_start": None}, "line 3: it lacks 'datetime_start'"),
+    "study": (1, {"op_code": 2, "study_id": 0, "user_attr": {"a": 1}}, "line 1: study_id must be below 0, for there"),
+    "trial": (5, {"trial_id": 7}, "line 5: trial_id must be below 3, for there are no more before it, got 7"),
+    "score": (5, {"intermediate_value": "x"}, "line 5: intermediate_value must be a finite number"),
+    "value": (5, {**DRAWN, "param_value_internal": "x"}, "line 5: param_value_internal must be a finite number"),
+    "value outside": (5, {**DRAWN, "param_value_internal": 9.0}, "line 5: param_value_internal must lie in FloatDist"),
+    "range": (5, {**DRAWN, "distribution": "{}"}, "line 5: distribution must be one of Optuna's distributions"),
+    "moment": (6, {"datetime_complete": "soon"}, "line 6: datetime_complete must be a date and time, got 'soon'"),
+    "moment taken out": (6, {"datetime_complete": None}, "line 6: it lacks 'datetime_complete'"),
     "parameters": (2, {"params": {"a": 1}}, "line 2: params and distributions must have the same names"),
     "steps": (2, {"intermediate_values": {"a": 1}}, "line 2: intermediate_values must map whole numbers"),
     "complete": (2, {"state": 1}, "line 2: it lacks the value of a trial that is complete"),
@@ -181,7 +190,7 @@ def test_a_trial_is_complete_with_a_value_for_each_objective(run):
 def test_a_journal_that_lacks_what_cohorts_have_is_not_gone_on_with(gan_sweep, run):
     lines = (run / "optuna.jsonl").read_bytes().splitlines(keepends=True)
     (run / "optuna.jsonl").write_bytes(b"".join(lines[:3]))
-    check_line(gan_sweep(*MORE), "run/optuna.jsonl lacks proposal 1, which a cohort has")
+    check_line(gan_sweep(*MORE), "run/optuna.jsonl lacks proposal 2, which a cohort has")
 
 
 TORN = {"not JSON": b"{", "not UTF-8": b"\xff\xfe", "nested": b"[" * 100_000, "digits": b"9" * 5_000, "blank": b""}
