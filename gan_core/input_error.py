@@ -16,6 +16,10 @@ class InputError(ValueError):
     """Something a person wrote is wrong. The message is one line: the rule, the value, the fix."""
 
 
+class DamagedFile(InputError):
+    """A file that training goes on from is damaged, missing, or of something else."""
+
+
 def shown(value: Any) -> str:
     """A value as a message quotes it: as Python writes it, in at most LONGEST_VALUE characters whatever it holds.
 

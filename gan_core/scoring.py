@@ -19,7 +19,7 @@ from gan_core.conditions import Conditions
 from gan_core.config import GanConfig, StructureConfig
 from gan_core.data import Dataset, load_dataset
 from gan_core.health import HealthConfig, signs
-from gan_core.input_error import InputError
+from gan_core.input_error import DamagedFile, InputError
 from gan_core.lanes import check_processor, lane_arithmetic
 from gan_core.pace import WHOLE_ARRAY, Pace, is_out_of_memory, largest_call, within_memory
 from gan_core.programs import Workplace
@@ -242,7 +242,7 @@ class ScoredArray:
         number there. Where a configuration has other lane parameters than that lane was made with, the lane goes on as
         if it had them from here on.
 
-        Raises InputError when a file does not fit, or the lanes have not seen the same images; the array must then be
+        Raises DamagedFile when a file does not fit, or the lanes have not seen the same images; the array must then be
         dropped.
         """
         if len(places) != self.array.lanes:
@@ -262,7 +262,7 @@ def _one_lane(tensors: Mapping[str, torch.Tensor], path: Path, lane: int) -> dic
     """What an array's file holds of one lane, by its number before others died."""
     living = tensors["living"].tolist() if "living" in tensors else []
     if lane not in living:
-        raise InputError(f"the checkpoint {path} holds no living lane {lane}; it is another run's")
+        raise DamagedFile(f"the checkpoint {path} holds no living lane {lane}; it is another run's")
     row = living.index(lane)
     kept = {name: tensor for name, tensor in tensors.items() if name != "living"}
     return {name: t if name in OF_ALL_LANES else t[row : row + 1] for name, t in kept.items()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_core.input_error import InputError
+from gan_core.input_error import DamagedFile
 from gan_core.optim import Adam, Rows
 from gan_core.watch import Watch
 
@@ -52,18 +52,18 @@ class TrainState:
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes over what `tensors` gave, in place. Raises InputError when the shapes are another state's."""
+        """Takes over what `tensors` gave, in place. Raises DamagedFile when the shapes are another state's."""
         self._copy(self.tensors(), tensors)
 
     def load_lanes(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
-        """Takes over lane after lane what `tensors` gave of states of one lane. Raises InputError when the shapes are
+        """Takes over lane after lane what `tensors` gave of states of one lane. Raises DamagedFile when the shapes are
         another state's, or the lanes have not seen the same.
         """
         mine = self.tensors()
         stood = [part["counters"].tolist() for part in parts if "counters" in part]
         if any(counters != stood[0] for counters in stood):
             images = ", ".join(f"{first:,}" for first, *_ in stood)
-            raise InputError(f"lanes of one array must have seen the same images, the checkpoints have {images}")
+            raise DamagedFile(f"lanes of one array must have seen the same images, the checkpoints have {images}")
         for lane, part in enumerate(parts):
             places = {n: own if n in OF_ALL_LANES else own[lane : lane + 1] for n, own in mine.items()}
             self._copy(places, part)
@@ -76,7 +76,7 @@ class TrainState:
                 or (theirs.shape, theirs.dtype) != (own.shape, own.dtype)
                 or (name == "layout" and not theirs.equal(own.cpu()))
             ):
-                raise InputError(f"the checkpoint's {name!r} does not fit this configuration; it is another run's")
+                raise DamagedFile(f"the checkpoint's {name!r} does not fit this configuration; it is another run's")
         for name, own in mine.items():
             own.copy_(tensors[name])
         self.images_seen, self.discriminator_steps = tensors["counters"].tolist()

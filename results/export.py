@@ -10,8 +10,9 @@ import pandas as pd
 import yaml
 
 from results.lineage import lineage, schedule_of
+from results.printable import printable
 from results.rows import MADE_BY
-from results.store import ResultsError, RunFolder, write_atomically
+from results.store import RESTORE, ResultsError, RunFolder, write_atomically
 from results.table import ResultsTable
 from results.text import seeds_text, spread_text
 from search_spaces.plain_yaml import as_number, read_yaml
@@ -124,7 +125,9 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     led = lineage(table.frame, row["trial"], row["rung"])
     schedule = schedule_of(led) if spec.get("population") else []
     confirmed = _confirmation(table, row["trial"])
-    configuration = {name: row[name] for name in row if _is_hyperparameter(name)}
+    configuration = {name: row[name] for name in row if _is_hyperparameter(name) and not pd.isna(row[name])}
+    if "structure.dataset" not in configuration:
+        raise ResultsError(f"{folder.rows}: trial {row['trial']} has no structure.dataset at its best rung; {RESTORE}")
     configuration["structure.dataset"] = _where_the_data_are(spec, row)
     values = {
         "configuration": configuration,
@@ -148,7 +151,9 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
         },
         "versions": _versions(row),
     }
-    head = _head(f"Trial {row['trial']} of sweep {spec.get('name')!r}: {table.objective}", row, confirmed, schedule)
+    head = _head(
+        f"Trial {row['trial']} of sweep {spec.get('name')!r}: {printable(table.objective)}", row, confirmed, schedule
+    )
     return head + yaml.safe_dump(_plain(values), sort_keys=False, width=100)
 
 

@@ -25,7 +25,7 @@ def lineage(frame: pd.DataFrame, trial: int, rung: int) -> list[dict[str, Any]]:
             owner = int(own["parent"])
         if own is None or (owner, step) not in rows:
             raise ResultsError(
-                f"the table lacks trial {owner} at rung {step}, which led to trial {trial}; it was changed"
+                f"rows.jsonl lacks trial {owner} at rung {step}, which led to trial {trial}: a line was taken out"
             )
         found.append(rows[owner, step])
     return found[::-1]

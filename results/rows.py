@@ -4,8 +4,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
+from functools import cache
 from sys import intern
 from typing import Any
+
+from results.schema import AMOUNT, NUMBER, SCALAR, TEXT, Kind, fault, one_of, whole
+from results.store import SEEDS_APART
 
 GROUPS = ("fidelity", "health")  # numbers, in columns that carry their group's name before a dot
 NAMED_GROUPS = (*GROUPS, "proposed")  # all such columns
@@ -123,3 +127,32 @@ class ResultRow:
                 for name, value in record.items()
             }
         )
+
+
+KINDS: Mapping[Any, Kind] = {
+    int: whole(),
+    int | None: whole().or_none(),
+    str: TEXT,
+    float: NUMBER.or_none(),
+    Outcome: one_of(Outcome),
+}
+FIELDS = [f for f in fields(ResultRow) if f.name not in (*NAMED_GROUPS, "hyperparameters")]
+OWN = {
+    **{f.name: KINDS[f.type] for f in FIELDS},
+    **dict.fromkeys(("seconds", "elapsed_seconds"), AMOUNT),
+    "trial": whole(high=SEEDS_APART - 1),
+}
+REQUIRED = tuple(f.name for f in FIELDS if f.default is MISSING)
+
+
+def row_fault(record: Mapping[str, Any]) -> str | None:
+    """What is wrong with a row as its JSON line gives it, or None. A number that is not finite is null there; what an
+    earlier version did not write may be missing.
+    """
+    return fault(record, OWN, REQUIRED, _other)
+
+
+@cache
+def _other(name: str) -> Kind | None:
+    """The kind of a column that is no field: scores and what was watched, and hyperparameters under dotted names."""
+    return NUMBER.or_none() if name.partition(".")[0] in GROUPS else SCALAR

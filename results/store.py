@@ -4,15 +4,17 @@ import fcntl
 import json
 import math
 import os
+import stat
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 SEEDS_APART = 1_000_000  # the number of a trial's confirmation r is r times this, and the trial's own
 OLD_OWNER_SECONDS = 15.0  # how long the study of a killed driver may still hold `study_lock`
+RESTORE = "the file was changed by hand: restore it"
 
 
 class ResultsError(ValueError):
@@ -112,27 +114,28 @@ class JsonLines:
             self.path, "".join(json.dumps(_finite(record), separators=(",", ":")) + "\n" for record in records)
         )
 
-    def read(self) -> list[dict[str, Any]]:
-        """All whole records. Raises ResultsError when a line before the last one is not JSON."""
-        if not self.path.exists():
-            return []
-        lines = self.path.read_bytes().split(b"\n")
+    def read(self, fault: Callable[[dict[str, Any]], str | None] | None = None) -> list[dict[str, Any]]:
+        """All whole records, of which the first is line 1. fault: what is wrong with one, in words, or None.
+
+        Raises ResultsError, with the file and the line, when a line before the last one is no JSON object or has a
+        fault, and as `read_whole` does.
+        """
         records = []
-        for number, line in enumerate(lines[:-1], 1):
+        for number, line in enumerate((read_whole(self.path) or b"").split(b"\n")[:-1], 1):
             try:
                 record = json.loads(line)
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                raise ResultsError(f"{self.path}, line {number} is not JSON; the file was changed by hand") from error
+            except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, a number of thousands of digits
+                raise ResultsError(f"{self.path}, line {number} is not JSON; {RESTORE}") from error
             if not isinstance(record, dict):
-                raise ResultsError(f"{self.path}, line {number} is not a record; the file was changed by hand")
+                raise ResultsError(f"{self.path}, line {number} is not a record; {RESTORE}")
+            if fault is not None and (found := fault(record)) is not None:
+                raise ResultsError(f"{self.path}, line {number}: {found}; {RESTORE}")
             records.append(record)
         return records
 
     def repair(self) -> None:
         """Cuts off a torn last line, with a warning, so that the next append starts on a line of its own."""
-        if not self.path.exists():
-            return
-        content = self.path.read_bytes()
+        content = read_whole(self.path) or b""
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             warnings.warn(
@@ -142,6 +145,25 @@ class JsonLines:
             with self.path.open("r+b") as file:
                 file.truncate(whole)
                 os.fsync(file.fileno())
+
+
+def read_whole(path: Path) -> bytes | None:
+    """What a file of a run holds; None where there is none. Raises ResultsError when it cannot be read: without
+    permission, or where something else is in its place. A pipe there is not waited for.
+    """
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ResultsError(f"{path} is a pipe or a device; {RESTORE}")
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ResultsError(f"cannot read {path}: {error.strerror}; restore it, or make it readable") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def append_whole(path: Path, text: str, *, sync: bool = True) -> None:
@@ -164,9 +186,9 @@ def append_whole(path: Path, text: str, *, sync: bool = True) -> None:
 @contextmanager
 def exclusive(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
     """Holds a file's lock, which the system frees when the process ends however it ends. Raises ResultsError when
-    another process holds it for longer than wait_seconds.
+    another process holds it for longer than wait_seconds, and where the file system has no locks.
     """
-    with path.open("w") as file:
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "wb") as file:  # waits for no pipe's reader
         deadline = time.monotonic() + wait_seconds
         while True:
             try:
@@ -178,6 +200,11 @@ def exclusive(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
                         f"another process is at work in {path.parent}; wait for it, stop it, or choose another --out"
                     ) from error
                 time.sleep(0.1)
+            except OSError as error:
+                raise ResultsError(
+                    f"cannot lock {path}: {error.strerror}; two sweeps could write there at once, so choose an --out "
+                    "on a file system that has locks"
+                ) from error
         yield
 
 

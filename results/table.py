@@ -9,13 +9,17 @@ import pandas as pd
 
 from results.confirmation import chance_of_order, confirmations, replicate_scores
 from results.pareto import pareto_ranks
-from results.rows import DEAD, GROUPS, MADE_BY, OBJECTIVES_JOINED_BY
+from results.rows import DEAD, GROUPS, MADE_BY, OBJECTIVES_JOINED_BY, row_fault
 from results.store import JsonLines, ResultsError, RunFolder
 
 SCORED = ("d_loss", "g_loss", "score", "best_score", "seconds")
 REQUIRED = ("trial", "replicate", "cohort", "lane", "rung", "images_seen", "outcome", "reason", "objective", "protocol")
 LATER = {"replicate": 0, "elapsed_seconds": 0.0, "parent": None}  # columns that earlier versions did not write
 WHOLE = ("replicate", "parent")
+ALIKE = {  # columns that have one value in all rows, or nothing
+    "protocol": "scores of different protocols cannot be compared",
+    "objective": "rows of different objectives are not of one sweep",
+}
 NUMBERS = (*SCORED, *LATER)
 
 
@@ -25,7 +29,7 @@ class ResultsTable:
     finalists run again. Of several objectives the first decides which rung stands for a trial.
 
     Raises ResultsError when columns are missing, a (trial, replicate, rung) stands twice, or rows have different
-    protocols.
+    protocols or objectives.
     """
 
     frame: pd.DataFrame
@@ -34,20 +38,15 @@ class ResultsTable:
         missing = [name for name in (*REQUIRED, *SCORED) if name not in self.frame.columns]
         if missing:
             raise ResultsError(f"the table lacks the columns {', '.join(missing)}; it is not a table of a sweep")
-        twice = self.frame.duplicated(["trial", "replicate", "rung"])
-        if twice.any():
-            first = self.frame[twice].iloc[0]
-            whose = f"trial {first['trial']}" + (f", replicate {first['replicate']}," if first["replicate"] else "")
-            raise ResultsError(f"{whose} stands twice at rung {first['rung']}; the file was changed")
-        protocols = sorted(set(self.frame["protocol"]) - {""})
-        if len(protocols) > 1:
-            raise ResultsError(f"scores of different protocols cannot be compared: {', '.join(protocols)}")
+        _check_once(self.frame)
+        for name, says in ALIKE.items():
+            _check_alike(self.frame[name].tolist(), says)
 
     @classmethod
     def load(cls, run: str | Path) -> "ResultsTable":
         """The table of a run folder, finished or not."""
         folder = RunFolder(run).require()
-        records = JsonLines(folder.rows).read()
+        records = JsonLines(folder.rows).read(row_fault)
         if not records:
             raise ResultsError(f"{folder.path} has no results yet; no trial has reached its first rung")
         try:
@@ -163,6 +162,24 @@ class ResultsTable:
         return chance_of_order(scores[first], scores[second])
 
 
+def _check_once(frame: pd.DataFrame) -> None:
+    """Raises ResultsError where a (trial, replicate, rung) stands twice."""
+    twice = frame.duplicated(["trial", "replicate", "rung"])
+    if twice.any():
+        first = frame[twice].iloc[0]
+        whose = f"trial {first['trial']}" + (f", replicate {first['replicate']}," if first["replicate"] else "")
+        line = int(np.argmax(twice)) + 1
+        raise ResultsError(f"{whose} stands twice at rung {first['rung']}; the file was changed (line {line})")
+
+
+def _check_alike(texts: list[str], says: str) -> None:
+    """Raises ResultsError where rows have different texts; those without any are passed over."""
+    first = next(filter(None, texts), "")
+    for line, text in enumerate(texts, 1):
+        if text not in ("", first):
+            raise ResultsError(f"{says}: {', '.join(sorted((first, text)))} (line {line})")
+
+
 def _contends(trials: pd.DataFrame) -> Any:
     """Which rows may be best, bool [n]."""
     return ~trials["outcome"].isin(DEAD) & trials["score"].notna()
@@ -175,7 +192,7 @@ def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """The records as a frame: numbers as such, and columns of later versions filled in."""
+    """Records without a fault as a frame: numbers as such, and columns of later versions filled in."""
     for name, value in LATER.items():
         if name not in frame.columns:
             frame[name] = value
@@ -183,12 +200,9 @@ def _with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
         frame[name] = frame[name].fillna("") if name in frame.columns else ""
     for name in frame.columns:
         if name in NUMBERS or name.partition(".")[0] in GROUPS:
-            try:
-                frame[name] = pd.to_numeric(frame[name])
-                if name in LATER and LATER[name] is not None:
-                    frame[name] = frame[name].fillna(LATER[name])
-                if name in WHOLE:
-                    frame[name] = frame[name].astype("Int64")  # which refuses fractions
-            except (ValueError, TypeError) as error:
-                raise ResultsError(f"{name} is not a number everywhere; it was changed") from error
+            frame[name] = pd.to_numeric(frame[name])
+            if name in LATER and LATER[name] is not None:
+                frame[name] = frame[name].fillna(LATER[name])
+            if name in WHOLE:
+                frame[name] = frame[name].astype("Int64")
     return frame.astype({"replicate": "int64"})

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from results.printable import printable
 from results.store import RunFolder
 from results.table import ResultsTable
 
@@ -31,8 +32,8 @@ def trials_text(table: ResultsTable, trials: Any, *, reasons: bool, width: int |
     shown = trials[["trial", "outcome", *front, "images_seen", *seconds, *scores, *searched, *signs, *reason]]
     rows = _columns(shown.rename(columns={c: c.partition(".")[2] or c for c in shown.columns}), width)
     if not front:
-        return f"{rows}\nbest by {table.objective} (lower is better), each trial at its best rung"
-    first, *others = table.objectives
+        return f"{rows}\nbest by {printable(table.objective)} (lower is better), each trial at its best rung"
+    first, *others = map(printable, table.objectives)
     return (
         f"{rows}\nbest by {first} on the front (pareto_rank 1) of {first}, {', '.join(others)} "
         f"(lower is better), each trial at its best rung by {first}"
@@ -44,7 +45,8 @@ def confirmation_text(table: ResultsTable, width: int | None = None) -> str:
     confirmed = table.confirmed
     if confirmed.empty:
         return ""
-    head = f"finalists from other seeds, {table.objective} of each run at its best rung; failed runs are the worst"
+    score = printable(table.objective)
+    head = f"finalists from other seeds, {score} of each run at its best rung; failed runs are the worst"
     return f"{head}\n{_columns(confirmed, width)}\n{order_text(table)}"
 
 
@@ -73,6 +75,11 @@ def seeds_text(finalist: Any) -> str:
 
 
 def _columns(rows: pd.DataFrame, width: int | None) -> str:
+    rows = rows.rename(columns=printable)
+    for place, kind in enumerate(rows.dtypes):
+        if not pd.api.types.is_numeric_dtype(kind):
+            cells = [printable(cell) if isinstance(cell, str) else cell for cell in rows.iloc[:, place]]
+            rows.isetitem(place, pd.Series(cells, rows.index, object))
     with pd.option_context("display.float_format", "{:.4g}".format, "display.width", width or UNBOUNDED):
         return rows.to_string(index=False, line_width=width)
 
@@ -82,7 +89,7 @@ def disk_text(folder: RunFolder) -> str:
     kept = sum(1 for path in folder.checkpoints.glob("trial-*"))
     whole, checkpoints = (_bytes_below(path) / 1e6 for path in (folder.path, folder.checkpoints))
     trials = "1 trial" if kept == 1 else f"{kept} trials"
-    return f"{whole:.1f} MB in {folder.path}, {checkpoints:.1f} MB of it checkpoints of {trials}"
+    return f"{whole:.1f} MB in {printable(folder.path)}, {checkpoints:.1f} MB of it checkpoints of {trials}"
 
 
 def _bytes_below(path: Path) -> int:

@@ -12,6 +12,7 @@ class BetweenRungs:
         self._rows = rows
         self._images: dict[int, int] = {}  # run -> images seen
         self._phases: dict[int, str] = {}  # cohort -> what its process does
+        self.warnings: dict[str, None] = {}  # of the processes that train, each once, in the order they came
 
     def note_images(self, cohort: int, runs: Iterable[int], images: int) -> None:
         """Runs of a cohort have seen so many images: it trains."""
@@ -24,6 +25,10 @@ class BetweenRungs:
 
     def end_phase(self, cohort: int) -> None:
         self._phases.pop(cohort, None)
+
+    def note_warning(self, line: str) -> None:
+        """A process that trains warns of something."""
+        self.warnings[line] = None
 
     def images(self, run: int) -> int:
         """That a run was last known to have seen; 0 where it told of none."""

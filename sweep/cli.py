@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from gan_core.input_error import InputError, shortened
 from gan_core.version import code_version
+from results.printable import printable
 from results.store import ResultsError
 from sweep.commands import dashboard, data, export, results, run, sample, spaces, train, verify
 from sweep.commands.terminal import BAD_INPUT, INTERRUPTED
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.command(options)
     except (InputError, ResultsError) as error:
-        print(f"gan-sweep: {error}", file=sys.stderr)
+        print(f"gan-sweep: {printable(error)}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _warn_in_one_line(
     message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
-    print(f"gan-sweep: warning: {message}", file=sys.stderr)
+    print(f"gan-sweep: warning: {printable(message)}", file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):

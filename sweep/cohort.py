@@ -1,64 +1,26 @@
 """One cohort's way up the ladder: train to a rung, report, drop the pruned lanes, repeat. No Ray, no torch."""
 
-import json
 import math
 import shutil
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from gan_core.config import GanConfig, StructureConfig
+from gan_core.config import StructureConfig
+from gan_core.input_error import DamagedFile
 from gan_core.reports import Death, FidelityReport, LaneReport, OutOfMemory
 from results.plots import draw_samples
-from results.store import RunFolder, write_atomically
+from results.store import RunFolder
+from sweep.cohort_record import Cohort
 from sweep.contracts import Build, Judge, TrainableArray
 from sweep.ladder import Ladder, Verdict
+from sweep.rung_note import RungNote
 
 PICTURED_SAMPLES = 64
 LONGEST_REASON = 200  # characters of an error's text that a row keeps
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """The trials that are trained together. trials: their numbers (`sweep.confirmation.run_number`); configs: one for
-    each, in the same order; derived: what was proposed for each beside its hyperparameters, or nothing. from_rung: the
-    rung that is climbed first, above 0 where they go on from their own checkpoints; best: trial -> its lowest score
-    until then. averages_images: the half-lives of the averages that each keeps side by side; none: its own one.
-    """
-
-    number: int
-    trials: tuple[int, ...]
-    configs: tuple[GanConfig, ...]
-    derived: tuple[Mapping[str, Any], ...] = ()
-    from_rung: int = 0
-    best: Mapping[int, float] = field(default_factory=dict)
-    averages_images: tuple[float, ...] = ()
-
-    def plain(self) -> dict[str, Any]:
-        """As plain values: what is journalled, and what crosses to another process."""
-        return {
-            "cohort": self.number,
-            "trials": list(self.trials),
-            "configs": [c.flatten() for c in self.configs],
-            "derived": [dict(values) for values in self.derived],
-            "from_rung": self.from_rung,
-            "best": {str(trial): score for trial, score in self.best.items()},
-            "averages_images": list(self.averages_images),
-        }
-
-    @classmethod
-    def from_plain(cls, values: Mapping[str, Any]) -> "Cohort":
-        """The inverse of `plain`."""
-        configs = tuple(GanConfig.unflatten(config) for config in values["configs"])
-        derived = tuple(values.get("derived", ()))
-        best = {int(trial): score for trial, score in values.get("best", {}).items()}
-        averages = tuple(values.get("averages_images", ()))
-        from_rung = values.get("from_rung", 0)
-        return cls(values["cohort"], tuple(values["trials"]), configs, derived, from_rung, best, averages)
 
 
 @dataclass
@@ -110,13 +72,16 @@ class CohortRun:
         self._one_at_a_time = False  # whether arrays are dropped as soon as they are saved
         self.rung = cohort.from_rung
         self._best = dict(cohort.best)
-        saved = self._latest_checkpoint()
-        if saved is not None:
-            self._restore(saved)
-        else:
-            self._groups = self._group(list(cohort.trials))
-            if cohort.from_rung:
+        self._groups = self._group(list(cohort.trials))
+        self._began_anew = False
+        try:
+            saved = self._latest_checkpoint()
+            if saved is not None:
+                self._restore(saved)
+            elif cohort.from_rung:
                 self._continue()
+        except DamagedFile as damage:
+            self._begin_anew(damage)
 
     @property
     def done(self) -> bool:
@@ -129,7 +94,8 @@ class CohortRun:
 
     def advance(self) -> list[LaneReport]:
         """Trains to the next rung, saves, is judged, and drops the lanes that do not go on. The reports it was judged
-        by, in the order of `trials` before the call; none where the budget was spent on the way.
+        by, in the order of `trials` before the call; none where the budget was spent on the way, and where it begins
+        anew, because what it was to go on from is damaged.
         """
         partial_folder, final = self._home / f"rung-{self.rung}.partial", self._home / f"rung-{self.rung}"
         shutil.rmtree(partial_folder, ignore_errors=True)
@@ -139,10 +105,34 @@ class CohortRun:
         except _Cut as cut:
             self._end(cut, partial_folder)
             return []
+        except DamagedFile as damage:
+            self._begin_anew(damage)
+            return []
         self._finish(reports, partial_folder, final)
         self._keep_last_states(final)
         self._settle(reports)
         return reports
+
+    def _begin_anew(self, damage: DamagedFile) -> None:
+        """Trains all again from the start where the files to go on from are damaged: at rungs that were judged the same
+        verdicts are heard again, so the rows are those of a run that was not disturbed. Raises the damage where it
+        comes to arrays that this process has written itself.
+        """
+        if self._began_anew:
+            raise damage
+        self._began_anew = True
+        count = len(self.cohort.trials)
+        self.judge.note_warning(
+            f"cohort {self.cohort.number} is trained again from the start, {count} trial{'s' * (count > 1)}: {damage}"
+        )
+        shutil.rmtree(self._home, ignore_errors=True)
+        if self.cohort.from_rung:  # killed on the way, it must begin anew again: these may be of a later rung
+            for trial in self.cohort.trials:
+                with suppress(IsADirectoryError):
+                    self.folder.last_state(trial).unlink(missing_ok=True)
+        self.rung, self._best = 0, dict(self.cohort.best)
+        self._configs = dict(zip(self.cohort.trials, self.cohort.configs, strict=True))
+        self._groups = self._group(list(self.cohort.trials))
 
     def _end(self, cut: _Cut, partial_folder: Path) -> None:
         """Ends where the budget is spent. Arrays that had come to the rung are judged there; the one in training is
@@ -153,7 +143,7 @@ class CohortRun:
         if trials:
             self.judge.judge(self.cohort.number, self.rung, trials, cut.reports)
         broken_off, reports = cut.group.trials, list[LaneReport]()
-        if cut.group.array is not None:
+        if cut.group.array is not None and self.rung >= self.cohort.from_rung:
             with suppress(OutOfMemory):
                 reports = cut.group.array.score()
                 self._draw(broken_off, cut.group.array, reports)
@@ -232,7 +222,12 @@ class CohortRun:
         return [_Group(group.trials[part], group.places[part]) for part in (slice(half), slice(half, None))]
 
     def _settle(self, reports: list[LaneReport]) -> None:
-        """Hears the verdicts, and goes on with the lanes that may; of a population, one may copy another."""
+        """Hears the verdicts, and goes on with the lanes that may; of a population, one may copy another. Below the
+        rung that the cohort was to begin at, which is trained again where files are damaged, all go on.
+        """
+        if self.rung < self.cohort.from_rung:
+            self.rung += 1
+            return
         trials = self.trials
         verdicts = dict(zip(trials, self.judge.judge(self.cohort.number, self.rung, trials, reports), strict=True))
         for group in self._groups:
@@ -292,15 +287,9 @@ class CohortRun:
 
     def _finish(self, reports: list[LaneReport], partial_folder: Path, final: Path) -> None:
         """The rung's folder appears whole: the arrays as they were when `reports` were made."""
-        note = {
-            "rung": self.rung,
-            "groups": [group.trials for group in self._groups],
-            "places": [[(path.name, lane) for path, lane in group.places] for group in self._groups],
-            "configs": {trial: config.flatten() for trial, config in self._configs.items()},
-            "reports": [asdict(report) for report in reports],
-            "best": self._best,
-        }
-        write_atomically(partial_folder / "reports.json", json.dumps(note))
+        places = [[(path.name, lane) for path, lane in group.places] for group in self._groups]
+        groups = [group.trials for group in self._groups]
+        RungNote(self.rung, groups, places, self._configs, reports, self._best).write(partial_folder)
         shutil.rmtree(final, ignore_errors=True)
         partial_folder.rename(final)
         for older in self._home.glob("rung-*"):
@@ -308,21 +297,21 @@ class CohortRun:
                 shutil.rmtree(older, ignore_errors=True)
 
     def _latest_checkpoint(self) -> Path | None:
-        found = [p for p in self._home.glob("rung-*") if not p.suffix]
+        found = [p for p in self._home.glob("rung-*") if p.name.removeprefix("rung-").isdecimal()]
         return max(found, key=lambda p: int(p.name.removeprefix("rung-")), default=None)
 
     def _restore(self, path: Path) -> None:
         """Goes on from a rung that was trained, and hears the verdict (again). Arrays are built when they train."""
-        note = json.loads((path / "reports.json").read_text())
-        self.rung = note["rung"]
-        self._best = {int(trial): score for trial, score in note["best"].items()}
-        self._configs = {int(trial): GanConfig.unflatten(config) for trial, config in note["configs"].items()}
+        note = RungNote.read(path)
+        if not {trial for group in note.groups for trial in group} <= set(self.cohort.trials):
+            raise DamagedFile(f"{path} is of other trials")
+        self.rung, self._best, self._configs = note.rung, dict(note.best), dict(note.configs)
         self._groups = [
-            _Group(trials, [(path / name, lane) for name, lane in places])
-            for trials, places in zip(note["groups"], note["places"], strict=True)
+            _Group(list(trials), [(path / name, lane) for name, lane in places])
+            for trials, places in zip(note.groups, note.places, strict=True)
         ]
         self._keep_last_states(path)
-        self._settle([LaneReport.from_plain(report) for report in note["reports"]])
+        self._settle(list(note.reports))
 
     def _continue(self) -> None:
         """Goes on from the trials' own last states: rungs were added to a finished sweep."""

@@ -12,7 +12,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
 from gan_core.input_error import InputError
-from results.store import RunFolder
+from results.store import JsonLines, RunFolder
+from sweep.journal_record import JournalCheck
 
 HOST = "127.0.0.1"
 READING = ("GET", "HEAD")
@@ -53,11 +54,13 @@ def read_only(application: Application) -> Application:
 def open_dashboard(run: Path, port: int) -> WSGIServer:
     """A server of a run's dashboard on loopback, which `serve_forever` starts. port 0: one that is free.
 
-    Raises ResultsError for a folder that is no run, InputError where the extra is missing or the port is taken.
+    Raises ResultsError for a folder that is no run and a journal that was changed, InputError where the extra is
+    missing or the port is taken.
     """
     folder = RunFolder(run).require()
     if find_spec("optuna_dashboard") is None:
         raise InputError('the dashboard needs optuna-dashboard: pip install "gan-sweep[dashboard]"')
+    JsonLines(folder.journal).read(JournalCheck())
     from optuna_dashboard import wsgi
 
     application = read_only(wsgi(JournalStorage(ReadOnlyJournal(folder.journal))))

@@ -8,9 +8,10 @@ from typing import Any
 
 from optuna.storages.journal import JournalFileBackend
 
-from results.store import append_whole, naming
+from results.store import RESTORE, JsonLines, ResultsError, append_whole, naming
+from sweep.journal_record import JournalCheck
 
-CREATES = b'"op_code":4,'  # how Optuna's record of a new trial begins
+CREATES = 4  # the code of Optuna's record of a new trial
 EXTENDS = "extends"  # the attribute of a trial that repeats a completed one, which went on
 
 
@@ -52,22 +53,25 @@ def cut_unrecorded(path: Path, recorded: Collection[int]) -> None:
     """Cuts off what stands after the last line about a recorded trial: what a killed owner asked for, and had not
     recorded in a cohort. Asked again in the journal as it was then, every sampler proposes the same again; told FAIL
     instead, they would shift the numbers and the state that some (cmaes, nsga2) draw by.
+
+    Raises ResultsError, with the line, where one is not as Optuna writes it, and where a recorded trial is missing.
     """
-    if not path.exists():
-        return
-    lines = path.read_bytes().splitlines(keepends=True)
-    creating = [CREATES in line for line in lines]
-    head = creating.index(True) if True in creating else len(lines)  # about the study itself
-    kept, trials = len(lines), sum(creating)
+    logs = JsonLines(path).read(JournalCheck())
+    creating = [log["op_code"] == CREATES for log in logs]
+    head = creating.index(True) if True in creating else len(logs)  # about the study itself
+    kept, trials = len(logs), sum(creating)
+    if missing := [identity for identity in recorded if identity >= trials]:
+        raise ResultsError(f"{path} lacks proposal {min(missing)}, which a cohort has; {RESTORE}")
     while kept > head:
-        line = json.loads(lines[kept - 1])
+        log = logs[kept - 1]
         trials -= creating[kept - 1]
-        identity = trials if creating[kept - 1] else line.get("trial_id")
-        if identity in recorded or EXTENDS in line.get("user_attrs", {}):
+        identity = trials if creating[kept - 1] else log.get("trial_id")
+        if identity in recorded or EXTENDS in log.get("user_attrs", {}):
             break
         kept -= 1
-    if kept < len(lines):
-        os.truncate(path, sum(map(len, lines[:kept])))
+    if kept < len(logs):
+        lines = path.read_bytes().split(b"\n")
+        os.truncate(path, sum(len(line) + 1 for line in lines[:kept]))
 
 
 class _NoLock:

@@ -22,7 +22,7 @@ class _WatchedStudy:
 
     def __init__(self, study: LaneStudy, watch: Watch) -> None:
         self._study, self._watch = study, watch
-        self.judge, self.cut = study.judge, study.cut
+        self.judge, self.cut, self.note_warning = study.judge, study.cut, study.note_warning
 
     def note_phase(self, cohort: int, phase: str) -> None:
         self._watch.now(phase)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from results.printable import printable
 from sweep.ladder import Ladder
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Watch:
 
     def say(self, text: str) -> None:
         """A line that stays."""
+        text = printable(text)
         if self._view is not None:
             self._view.console.print(text, highlight=False, markup=False)
         else:
@@ -193,7 +195,7 @@ class Watch:
             "ended early": ", ".join(f"{count} {end.replace('_', ' ')}" for end, count in counts.items() if count),
             "speed": f"{self.images_per_second():,.0f} images/s" if self.is_training() else "",
         }
-        return {name: fact for name, fact in facts.items() if fact}
+        return {printable(name): printable(fact) for name, fact in facts.items() if fact}
 
     def _line(self, snapshot: Snapshot) -> str:
         line = f"[{_duration(time.monotonic() - self._started)}]"
@@ -209,7 +211,7 @@ class Watch:
 
         if self._latest is not None:
             return self._panel(self._latest)
-        return Text(f"{_duration(time.monotonic() - self._started)}  {self._phase}")
+        return Text(f"{_duration(time.monotonic() - self._started)}  {printable(self._phase)}")
 
     def _panel(self, snapshot: Snapshot) -> "RenderableType":
         from rich.progress_bar import ProgressBar
@@ -224,7 +226,9 @@ class Watch:
             panel.add_row(name, Text(fact))
         config = {name: snapshot.best_config[name] for name in self.searched if name in snapshot.best_config}
         if config:
-            panel.add_row("with", Text(", ".join(f"{k.rpartition('.')[2]} {_short(v)}" for k, v in config.items())))
+            panel.add_row(
+                "with", Text(printable(", ".join(f"{k.rpartition('.')[2]} {_short(v)}" for k, v in config.items())))
+            )
         panel.add_row("elapsed", _duration(time.monotonic() - self._started))
         return panel
 

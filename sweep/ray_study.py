@@ -3,7 +3,6 @@
 import importlib
 import math
 import time
-from dataclasses import replace
 from typing import Any
 
 from gan_core.config import InputError
@@ -13,7 +12,7 @@ from results.store import ResultsError, RunFolder
 from sweep.cohort import Cohort
 from sweep.endings import disk_ending, plain_endings
 from sweep.ladder import Verdict
-from sweep.progress import LIVE_SECONDS, Snapshot
+from sweep.progress import LIVE_SECONDS
 from sweep.spec import SweepSpec
 
 NAMESPACE = "gan-sweep"
@@ -39,7 +38,6 @@ def _study_class() -> Any:
 
         def __init__(self, spec: SweepSpec, folder: RunFolder) -> None:
             self._takers: dict[str, int] = {}  # Tune trial -> the cohort that its process took
-            self._warnings: dict[str, None] = {}  # of the processes that train, each once, in the order they came
             with plain_endings(folder):
                 super().__init__(spec, folder)
 
@@ -57,15 +55,6 @@ def _study_class() -> Any:
         def cohort(self, number: int) -> Cohort:
             """One that was handed out."""
             return self._cohorts[number]
-
-        def note_warning(self, line: str) -> None:
-            """Told what a process warned of that trains."""
-            self._warnings[line] = None
-
-        def snapshot(self) -> Snapshot:
-            """Where the sweep stands now, with what those processes warned of."""
-            found = super().snapshot()
-            return replace(found, notes=(*found.notes, *self._warnings))
 
     return LaneStudyActor
 
@@ -119,11 +108,15 @@ class RemoteStudy:
         """Told without waiting for an answer."""
         self._study.note_phase.remote(cohort, phase)
 
+    def note_warning(self, line: str) -> None:
+        """Told without waiting for an answer."""
+        self._study.note_warning.remote(line)
+
     def _tell(self) -> None:
         """Lets the study know what this process warned of: nobody sees what it prints."""
         lines = told()
         for line in lines[self._told :]:
-            self._study.note_warning.remote(line)
+            self.note_warning(line)
         self._told = len(lines)
 
 

@@ -14,13 +14,14 @@ from gan_core.enough_images import check_images, notices
 from gan_core.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.native.isa import this_isa
 from gan_core.published_images import ImageSplits
-from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
+from results.store import OLD_OWNER_SECONDS, RunFolder, appearing_whole, exclusive, write_atomically
 from sweep.callbacks import Callback, RowFeed
+from sweep.cohort_record import read_rows
 from sweep.endings import plain_endings
 from sweep.progress import Watch
 from sweep.same_data import check_same_data
 from sweep.spec import SweepSpec
-from sweep.standings import Standings, read_rows
+from sweep.standings import Standings
 from sweep.trackers import require_installed
 from sweep.warm_start import warm_started
 
@@ -93,14 +94,17 @@ def _run_in(
         table = ResultsTable.load(folder.path)
         finalists = table.confirmed["trial"].tolist() if table.winner() is not None else []
         for trial in (finalists or table.contenders["trial"].tolist())[:1]:
-            if folder.trial_samples(trial).exists():
-                shutil.copyfile(folder.trial_samples(trial), folder.best_samples)
+            if folder.trial_samples(trial).is_file():
+                with appearing_whole(folder.best_samples) as partial_picture:
+                    shutil.copyfile(folder.trial_samples(trial), partial_picture)
     return table
 
 
 def is_finished(spec: SweepSpec, folder: RunFolder) -> bool:
-    """Whether a run has done all that a spec asks for."""
-    return folder.rows.exists() and Standings.load(spec, folder).finished
+    """Whether a run has done all that a spec asks for: not where the spec is no extension of the run's own."""
+    if not folder.rows.exists() or SweepSpec.from_yaml(folder.spec).differences(spec, extended=True):
+        return False
+    return Standings.load(spec, folder).finished
 
 
 def _run(spec: SweepSpec, folder: RunFolder, local: bool, address: str | None, watch: Watch, feed: RowFeed) -> None:

@@ -8,8 +8,9 @@ from gan_core.config import GanConfig
 from gan_core.reports import Death
 from results.pareto import pareto_ranks
 from results.rows import DEAD, Outcome, ResultRow
-from results.store import JsonLines, ResultsError, RunFolder
+from results.store import ResultsError, RunFolder
 from sweep.budget import Cost
+from sweep.cohort_record import read_cohorts, read_rows
 from sweep.confirmation import run_number, trial_and_replicate
 from sweep.ladder import Change, Reached, Standing, Verdict
 from sweep.objectives import COSTS
@@ -30,6 +31,7 @@ class Standings:
         self.rows: dict[int, list[ResultRow]] = {}
         self._from_rung: dict[int, int] = {}  # run -> the rung it was last begun at
         self._reached: dict[tuple[int, int], Reached] = {}  # (bracket, rung) -> all that came there
+        self._lines = 0  # of the file, that were taken in
         self.elapsed_seconds = self.device_seconds = 0.0
         self.images = 0
         self.shared = SharedData(folder)
@@ -38,9 +40,9 @@ class Standings:
     def load(cls, spec: SweepSpec, folder: RunFolder) -> "Standings":
         """Those that are on disk, to look at. Raises ResultsError when a row has no place."""
         standings = cls(spec, folder)
-        for record in JsonLines(folder.cohorts).read():
-            standings.admit(record["trials"], record.get("from_rung", 0))
-            standings.note_time(record.get("elapsed_seconds", 0.0))
+        for record in read_cohorts(folder):
+            standings.admit(record.cohort.trials, record.cohort.from_rung)
+            standings.note_time(record.elapsed_seconds)
         for row in read_rows(folder):
             standings.add([row])
         return standings
@@ -56,12 +58,17 @@ class Standings:
         self.elapsed_seconds = max(self.elapsed_seconds, elapsed_seconds)
 
     def add(self, rows: Sequence[ResultRow]) -> None:
-        """Takes in rows that were recorded together. Raises ResultsError when one has no place."""
+        """Takes in rows that were recorded together, in the order of their lines. Raises ResultsError when one has no
+        place.
+        """
         for row in rows:
+            self._lines += 1
             run = run_number(row.trial, row.replicate)
-            if run not in self.rows or len(self.rows[run]) != row.rung:
+            place = len(self.rows[run]) if run in self.rows else None
+            if row.rung != place or row.rung >= len(self.spec.ladder):
                 raise ResultsError(
-                    f"{self.folder.rows}: trial {row.trial} has no place for rung {row.rung}; it was changed"
+                    f"{self.folder.rows}, line {self._lines}: trial {row.trial} has no place for rung {row.rung}; "
+                    "a row before it is missing, or it was changed by hand: restore the file"
                 )
             self.shared.note(row)
             mine = self.rows[run]
@@ -299,6 +306,12 @@ def change_of(move: Move, row: ResultRow) -> Change | None:
     return None if stays else Change(move.source, move.config)
 
 
+def judged(row: ResultRow, verdict: Verdict) -> ResultRow:
+    """A row with what was decided of its lane."""
+    parent = verdict.change.source if verdict.change and verdict.change.source != row.trial else None
+    return replace(row, outcome=verdict.outcome, reason=verdict.reason, parent=parent)
+
+
 def _best_row(rows: Sequence[ResultRow]) -> ResultRow | None:
     """The one with the lowest score, or None where none has a score."""
     return min((row for row in rows if math.isfinite(row.score)), key=lambda row: row.score, default=None)
@@ -307,14 +320,3 @@ def _best_row(rows: Sequence[ResultRow]) -> ResultRow | None:
 def row_config(row: ResultRow) -> GanConfig:
     """The configuration that was in force while a row's lane trained."""
     return GanConfig.unflatten(row.hyperparameters)
-
-
-def read_rows(folder: RunFolder) -> list[ResultRow]:
-    """The rows of a run. Raises ResultsError where one is none."""
-    rows = []
-    for record in JsonLines(folder.rows).read():
-        try:
-            rows.append(ResultRow.from_record(record))
-        except (KeyError, ValueError) as error:
-            raise ResultsError(f"{folder.rows}: a row lacks or garbles {error}; it was changed") from error
-    return rows

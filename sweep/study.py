@@ -22,7 +22,8 @@ from gan_core.version import code_version
 from results.rows import Outcome, ResultRow
 from results.store import OLD_OWNER_SECONDS, JsonLines, RunFolder, exclusive
 from sweep.between_rungs import BetweenRungs
-from sweep.cohort import LONGEST_REASON, Cohort
+from sweep.cohort import LONGEST_REASON
+from sweep.cohort_record import Cohort, CohortRecord, read_cohorts, read_rows
 from sweep.confirmation import trial_and_replicate
 from sweep.kept_files import KeptFiles
 from sweep.ladder import Verdict
@@ -30,7 +31,7 @@ from sweep.progress import Snapshot
 from sweep.proposals import Proposals
 from sweep.seeds import derived_seed
 from sweep.spec import SweepSpec
-from sweep.standings import BASELINE, Standings, change_of, read_rows
+from sweep.standings import BASELINE, Standings, change_of, judged
 from sweep.trackers import open_trackers
 
 
@@ -48,9 +49,8 @@ class LaneStudy:
         self._open.enter_context(exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS))
         folder.repair()
         self._rows_file, self._cohorts_file = JsonLines(folder.rows), JsonLines(folder.cohorts)
-        cohorts = self._cohorts_file.read()
-        recorded = {i for c in cohorts for i in (*c["optuna"], *(refused for refused, _ in c.get("refused", [])))}
-        self._proposals = Proposals(spec, folder, recorded)
+        cohorts = read_cohorts(folder)
+        self._proposals = Proposals(spec, folder, {identity for record in cohorts for identity in record.asked})
         self._standings = Standings(spec, folder)
         self._kept = KeptFiles(self._standings, folder, spec.keep_checkpoints)
         self._code = code_version()
@@ -63,7 +63,7 @@ class LaneStudy:
         self._deaths: dict[int, int] = {}  # cohort -> how often its process died
         self._handed_out: set[int] = set()
         self._trackers = open_trackers(spec.tracking, folder, spec.plain())
-        self._catch_up()
+        self._catch_up(cohorts)
         self._before_seconds, self._began = self._standings.elapsed_seconds, time.monotonic()
 
     def close(self) -> None:
@@ -135,9 +135,8 @@ class LaneStudy:
         identities: Sequence[int] = (),
         refused: Sequence[tuple[int, Mapping[str, float]]] = (),
     ) -> Cohort:
-        record = {**cohort.plain(), "optuna": list(identities), "refused": [[i, dict(b)] for i, b in refused]}
-        record["elapsed_seconds"] = self._elapsed()
-        self._cohorts_file.append([record])
+        record = CohortRecord(cohort, tuple(identities), tuple(refused), self._elapsed())
+        self._cohorts_file.append([record.plain()])
         self._admit(cohort, identities)
         self._handed_out.add(cohort.number)
         return cohort
@@ -156,7 +155,7 @@ class LaneStudy:
         there = {run: self._standings.rows[run] for run in self._members(cohort) if run not in rows}
         beside = {run: r[rung] for run, r in there.items() if len(r) > rung and r[rung].outcome is Outcome.RUNNING}
         verdicts = self._standings.verdicts(rows, deaths, beside)
-        self._record([_judged(rows[run], verdict) for run, verdict in verdicts.items()])
+        self._record([judged(rows[run], verdict) for run, verdict in verdicts.items()])
         self._change(verdicts)
         return [verdicts[run] for run in trials]
 
@@ -202,7 +201,7 @@ class LaneStudy:
             if run in unfinished:
                 row, death = self._row(cohort, len(self._standings.rows[run]), run, report), report.death
                 verdict = Verdict(Outcome(death.outcome), death.reason) if death else Verdict(Outcome.PRUNED, reason)
-                rows.append(_judged(row, verdict))
+                rows.append(judged(row, verdict))
         self._record(rows)
         self._end(cohort, Outcome.PRUNED, reason)
 
@@ -229,6 +228,10 @@ class LaneStudy:
         """Told in words what a cohort's process does that is no training, until it tells of images or is judged."""
         self._between.note_phase(cohort, phase)
 
+    def note_warning(self, line: str) -> None:
+        """Told what a process warned of that trains; each line is shown once."""
+        self._between.note_warning(line)
+
     def _spent(self) -> str | None:
         self._standings.note_time(self._elapsed())
         return self.spec.budget.spent(self._standings.cost(self._elapsed(), self._between.new_images()))
@@ -240,7 +243,8 @@ class LaneStudy:
         """Where the sweep stands now."""
         running = {number: count for number in sorted(self._handed_out) if (count := len(self._unfinished(number)))}
         found = self._standings.snapshot(self._elapsed(), self._between.new_images(), sum(running.values()))
-        return replace(found, notes=tuple(self._trackers.notes), phase=self._between.phases(running))
+        notes = (*self._trackers.notes, *self._between.warnings)
+        return replace(found, notes=notes, phase=self._between.phases(running))
 
     @property
     def finished(self) -> bool:
@@ -325,24 +329,17 @@ class LaneStudy:
         images = min(row.images_seen, self.spec.ladder.rungs_images[row.rung])  # batches run past a rung, some further
         self._proposals.tell(self._identities[row.trial], outcome, standing.best, images)
 
-    def _catch_up(self) -> None:
-        """Reads back cohorts and rows, and tells Optuna what it has not heard."""
-        refused: list[tuple[int, Mapping[str, float]]] = []
-        for record in self._cohorts_file.read():
-            self._admit(Cohort.from_plain(record), record["optuna"])
-            self._standings.note_time(record.get("elapsed_seconds", 0.0))
-            refused += [(identity, broken) for identity, broken in record.get("refused", [])]
+    def _catch_up(self, cohorts: Sequence[CohortRecord]) -> None:
+        """Takes in cohorts and rows as they were recorded, and tells Optuna what it has not heard."""
+        for record in cohorts:
+            self._admit(record.cohort, record.identities)
+            self._standings.note_time(record.elapsed_seconds)
         for row in read_rows(self.folder):
             self._standings.add([row])
             self._tell(row)
             self._track(row)
-        for identity, broken in refused:
+        for identity, broken in (pair for record in cohorts for pair in record.refused):
             self._proposals.refuse(identity, broken)
         for cohort in self._cohorts.values():
             self._configs.update(self._standings.in_force(cohort.trials))
         self._kept.settle({number: self._members(number) for number in self._cohorts})
-
-
-def _judged(row: ResultRow, verdict: Verdict) -> ResultRow:
-    parent = verdict.change.source if verdict.change and verdict.change.source != row.trial else None
-    return replace(row, outcome=verdict.outcome, reason=verdict.reason, parent=parent)

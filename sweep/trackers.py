@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from gan_core.input_error import InputError, nearest, shown
 from results.rows import ResultRow
-from results.store import RunFolder
+from results.store import ResultsError, RunFolder
 from sweep.tracked_row import TrackerFailed, is_best_so_far
 from sweep.tracking_identity import identity_of
 
@@ -131,7 +131,7 @@ class Trackers:
         it sees may be of a later rung.
         """
         picture = self._folder.trial_samples(row.trial)
-        shown = picture if is_best_so_far(row) and picture.exists() else None
+        shown = picture if is_best_so_far(row) and picture.is_file() else None
         for feed in self._feeds:
             feed.put((row, shown))
 
@@ -174,7 +174,7 @@ class _Feed:
                 tracker.row(*job)
             tracker.close()
             self._settled = True
-        except (TrackerFailed, OSError) as error:
+        except (TrackerFailed, ResultsError, OSError) as error:
             said = " ".join(str(error).split()) or type(error).__name__
             self._notes.append(f"{self._name} is switched off, the sweep goes on without it: {said[:LONGEST_REASON]}")
             self._settled = True

@@ -15,6 +15,7 @@ from gan_core.native.isa import VARIABLE, executable_isas
 from gan_core.reports import LaneReport
 from gan_core.schedule import Schedule
 from results.export import ExportedConfiguration, hardware
+from results.printable import printable
 from results.rows import MADE_BY
 from sweep.final import conditions_of, open_workshop
 from sweep.run import check_files
@@ -49,7 +50,7 @@ class Comparison:
     def table(self) -> str:
         """A line for each number, to its last digit."""
         rows = [
-            (name, repr(value), repr(self.now[name]), f"{difference:.1e}" if difference else "0")
+            (printable(name), repr(value), repr(self.now[name]), f"{difference:.1e}" if difference else "0")
             for (name, value), difference in zip(self.recorded.items(), self.differences().values(), strict=True)
         ]
         return pd.DataFrame(rows, columns=["name", "recorded", "now", "difference"]).to_string(index=False)
@@ -95,7 +96,7 @@ def verify_first_rung(
     if compared.largest > 0:
         reasons = likely_reasons(exported, report)
         for reason in reasons if compared.reproduced else reasons or [UNKNOWN]:
-            print(f"  {reason}")
+            print(f"  {printable(reason)}")
     return REPRODUCED if compared.reproduced else DIFFERS
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from results.rows import DEAD, ResultRow
+from results.schema import ANYTHING, fault, whole
 from results.store import JsonLines, RunFolder
 from sweep.tracked_row import TrackerFailed, has_ended, hyperparameters, numbers, trial_name, words
 from sweep.tracking_identity import identity_of
@@ -32,7 +33,7 @@ class WandbTracker:
         folder.wandb.mkdir(parents=True, exist_ok=True)
         self._told_file = JsonLines(folder.wandb / "told.jsonl")
         self._told_file.repair()
-        self._told = Counter(record["trial"] for record in self._told_file.read())
+        self._told = Counter(record["trial"] for record in self._told_file.read(_fault))
         self._runs: dict[int, Any] = {}
         with self._failures():
             if self._mode == "online" and not wandb.login(prompt=False):
@@ -97,3 +98,7 @@ class WandbTracker:
             yield
         except self._wandb.errors.Error as error:
             raise TrackerFailed(str(error)) from error
+
+
+def _fault(record: Mapping[str, Any]) -> str | None:
+    return fault(record, {"trial": whole()}, ("trial",), lambda name: ANYTHING)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gan_core.config import GanConfig
+from gan_core.input_error import DamagedFile
 from gan_core.reports import Death, FidelityReport, LaneReport
 from results.store import JsonLines, RunFolder
 from sweep.cohort import CohortRun
@@ -89,7 +90,10 @@ class CurveArray:
         path.write_text(json.dumps([self.images, self.configs[lane].seed]))
 
     def load_lanes(self, places: Sequence[tuple[Path, int]]) -> None:
-        found = [json.loads(path.read_text()) for path, _ in places]
+        try:
+            found = [json.loads(path.read_text()) for path, _ in places]
+        except (OSError, ValueError) as error:
+            raise DamagedFile(f"cannot read one of {[str(path) for path, _ in places]}: {error}") from error
         assert len({(images, read_at) for images, read_at, _ in found}) == 1, "lanes of different images"
         self.images, self.read_at, _ = found[0]
         seeds = [seeds[lane] for (_, _, seeds), (_, lane) in zip(found, places, strict=True)]

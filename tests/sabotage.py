@@ -12,6 +12,7 @@ import pytest
 from curve_array import CurveArray, opened, run_cohorts, run_folder
 
 import sweep.cohort
+import sweep.rung_note
 from results.store import JsonLines, RunFolder
 from sweep.cohort import CohortRun
 from sweep.contracts import Build
@@ -92,7 +93,7 @@ BOUNDARIES = (
     (CurveArray, "save_lane"),
     (CurveArray, "save_generator"),
     (CurveArray, "keep"),
-    (sweep.cohort, "write_atomically"),
+    (sweep.rung_note, "write_atomically"),
     (sweep.cohort, "draw_samples"),
     (shutil, "rmtree"),
     (Path, "rename"),

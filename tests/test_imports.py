@@ -39,6 +39,7 @@ MAY_IMPORT = {
             "sweep/drafts.py",
             "sweep/fairness.py",
             "sweep/journal.py",
+            "sweep/journal_record.py",
             "sweep/proposals.py",
             "sweep/samplers.py",
             "sweep/tpe.py",

@@ -92,5 +92,5 @@ def test_a_lineage_with_a_hole_is_refused(tmp_path, lost):
     rows = [record for place, record in enumerate(POPULATION) if place != lost]
     trial, rung = (0, 1) if lost in (0, 1, 3) else (1, 2)
     table = ResultsTable.load(stored(tmp_path, rows))
-    with pytest.raises(ResultsError, match=rf"lacks trial \d at rung \d, which led to trial {trial}; it was changed"):
+    with pytest.raises(ResultsError, match=rf"lacks trial \d at rung \d, which led to trial {trial}: a line was"):
         lineage(table.frame, trial, rung)

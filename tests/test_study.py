@@ -464,7 +464,7 @@ def test_rows_that_have_no_place_are_refused(tmp_path, change):
     run_cohorts(spec, folder)
     row = JsonLines(folder.rows).read()[-1]
     JsonLines(folder.rows).append([{**row, **change}])
-    with pytest.raises(ResultsError, match=r"rows.jsonl: trial \d+ has no place for rung \d"):
+    with pytest.raises(ResultsError, match=r"rows.jsonl, line 6: trial \d+ has no place for rung \d"):
         LaneStudy(spec, folder)
 
 

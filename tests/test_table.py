@@ -156,7 +156,8 @@ SEVERAL = several(
 
 
 def test_of_several_objectives_the_front_stands_first_and_its_lowest_first_objective_is_best(tmp_path):
-    table = ResultsTable.load(stored(tmp_path, [*SEVERAL, {**row(6, 0, 0.1, Outcome.COLLAPSED)}]))
+    dead = row(6, 0, 0.1, Outcome.COLLAPSED, objective="fidelity, class_kl, seconds")
+    table = ResultsTable.load(stored(tmp_path, [*SEVERAL, dead]))
     assert (table.objective, table.objectives) == ("fidelity", ("fidelity", "class_kl", "seconds"))
     trials = table.trials
     assert trials["trial"].tolist() == [0, 1, 4, 2, 3, 5, 6]
@@ -278,7 +279,10 @@ def test_what_was_proposed_and_who_was_copied_are_read_as_they_were_written(tmp_
 def test_a_later_column_that_is_text_or_a_fraction_of_a_trial_is_refused(tmp_path, column):
     bad = ["x"] if column == "elapsed_seconds" else ["x", 0.5]
     for value in bad:
-        with pytest.raises(ResultsError, match=f"{column} is not a number everywhere"):
+        with pytest.raises(
+            ResultsError,
+            match=f"rows.jsonl, line 2: {column} must be a .* number .*, got {value!r}; the file was changed",
+        ):
             ResultsTable.load(stored(tmp_path / str(value), [ROWS[0], {**ROWS[1], column: value}]))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.input_error import InputError
+from results.printable import printable, printable_lines
 from sweep.commands.arguments import add_data_options, whole_number
 from sweep.commands.terminal import BAD_INPUT
 
@@ -49,16 +50,16 @@ def execute(options: argparse.Namespace) -> int:
 
     images = _images(options)
     facts = image_facts(options.dataset, images)
-    print(_text(facts))
+    print(printable_lines(_text(facts)))
     if options.preview is not None:
         _draw(sampled_in_turn(images, PREVIEWED), options.preview)
     if facts.too_few:
-        print(f"gan-sweep: warning: {facts.too_few}", file=sys.stderr)
+        print(f"gan-sweep: warning: {printable(facts.too_few)}", file=sys.stderr)
     refused = facts.refused
     if facts.unread and not options.skip_corrupt_images:
         refused = "pictures that cannot be read are refused; mend or remove them, or add --skip-corrupt-images"
     if refused:
-        print(f"gan-sweep: {refused}", file=sys.stderr)
+        print(f"gan-sweep: {printable(refused)}", file=sys.stderr)
         return BAD_INPUT
     _examine(options)
     return 0

@@ -124,6 +124,7 @@ def _file_or_space(named: str | None) -> tuple[Path | None, str | None]:
 
 
 def _print_plan(spec: Any, local: bool) -> None:
+    from results.printable import printable_lines
     from search_spaces.describe import describe_space
     from sweep.estimate import has_gpu, memory_lines  # torch from here on
     from sweep.samplers import unsearched
@@ -131,7 +132,7 @@ def _print_plan(spec: Any, local: bool) -> None:
     slots = 1 if local else os.cpu_count() or 1
     size = spec.cohort_size(slots, on_gpu=has_gpu(spec))
     print(spec.to_yaml())
-    print(describe_space(spec.space))
+    print(printable_lines(describe_space(spec.space)))
     most = spec.trials * spec.ladder.rungs_images[-1]
     lanes = "1 lane" if size == 1 else f"{size} lanes"
     print(
@@ -144,6 +145,7 @@ def _print_plan(spec: Any, local: bool) -> None:
 
 
 def _print_outcome(table: Any, folder: Any) -> None:
+    from results.printable import printable
     from results.text import confirmation_text, disk_text, trials_text
 
     print(trials_text(table, table.trials.head(TOP_TRIALS), reasons=False, width=width()))
@@ -153,9 +155,9 @@ def _print_outcome(table: Any, folder: Any) -> None:
         )
         return
     if folder.best_samples.exists():
-        print(f"samples of the best: {folder.best_samples}")
+        print(f"samples of the best: {printable(folder.best_samples)}")
     best, base = table.best(), table.baseline()
-    print(f"best: trial {best['trial']}, {table.objective} {best['score']:.4g}", end="")
+    print(f"best: trial {best['trial']}, {printable(table.objective)} {best['score']:.4g}", end="")
     if base is not None and best["trial"] != 0:
         print(f"; the defaults (trial 0) reach {base['score']:.4g}")
     else:

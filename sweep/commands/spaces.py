@@ -12,6 +12,7 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Prints the names of all, or one space. Returns the exit code."""
+    from results.printable import printable_lines
     from search_spaces.describe import describe_space
     from search_spaces.space import SearchSpace, shipped_spaces
 
@@ -21,5 +22,5 @@ def execute(options: argparse.Namespace) -> int:
         for name in names:
             print(f"{name:{width}}  {SearchSpace.load(name).about}")
         return 0
-    print(describe_space(SearchSpace.load(options.name)))
+    print(printable_lines(describe_space(SearchSpace.load(options.name))))
     return 0

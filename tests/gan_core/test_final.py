@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
 from tiny_arrays import GAUSSIAN
 
 import gan_core.final
@@ -34,6 +35,7 @@ from gan_core.final import (
     write_metrics,
 )
 from gan_core.health import HealthConfig
+from gan_core.input_error import DamagedFile
 from gan_core.lanes import lane_arithmetic
 from gan_core.schedule import Schedule
 from gan_core.scoring import Workshop
@@ -372,6 +374,29 @@ def test_tensors_read_as_they_were_written_and_leave_one_file(tmp_path):
         name: tensor.contiguous().numpy().tobytes() for name, tensor in tensors.items()
     }
     assert [path.name for path in tmp_path.iterdir()] == ["tensors"]
+
+
+def test_no_bit_that_changed_since_a_file_was_written_changes_what_is_read(tmp_path):
+    path, refused = tmp_path / "tensors.safetensors", 0
+    tensors = {"a": torch.arange(3.0), "b": torch.tensor(True), "c": torch.zeros(2, dtype=torch.bfloat16)}
+    save_tensors(path, tensors)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            found = load_tensors(path)
+        except DamagedFile:
+            refused += 1
+        else:  # of the digest's own name, or of the white space that ends the header
+            assert {name: (t.dtype, t.tolist()) for name, t in found.items()} == {
+                name: (t.dtype, t.tolist()) for name, t in tensors.items()
+            }
+    assert refused > 0.9 * len(whole)
+
+
+def test_a_file_of_an_earlier_version_has_no_digest_and_is_read(tmp_path):
+    save_file({"a": torch.ones(2)}, tmp_path / "old")
+    assert load_tensors(tmp_path / "old")["a"].tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no tensors", b"\xff" * 64, "cut"], ids=str)

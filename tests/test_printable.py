@@ -1,0 +1,70 @@
+"""Texts from files reach a terminal without what would move its cursor or change its colours."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from curve_array import curve_spec
+from PIL import Image
+from table_rows import row, stored
+
+from results.printable import printable, printable_lines, shortened
+from results.store import RunFolder
+from sweep.progress import Watch
+
+COLOURED = "\x1b[31m\x07"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain 8x8, déjà vu 数字", "plain 8x8, déjà vu 数字"),
+        (COLOURED, r"\x1b[31m\x07"),
+        ("a\nb\tc\r", r"a\nb\tc\r"),
+        ("\u202egnp", r"\u202egnp"),
+        ("\x9b2J\ud800\u2028", r"\x9b2J\ud800\u2028"),
+    ],
+)
+def test_what_is_printed_is_printable(text, shown):
+    assert printable(text) == shown
+    assert printable(text).isprintable()
+
+
+def test_line_ends_of_our_own_stay_and_long_values_are_cut():
+    assert printable_lines("a\x1b\nb") == "a\\x1b\nb"
+    assert shortened("y" * 5000) == "'" + "y" * 76 + "..."
+    assert shortened({"a": 1}) == "{'a': 1}"
+
+
+def test_texts_of_rows_and_names_reach_the_terminal_printable(gan_sweep, tmp_path):
+    texts = dict.fromkeys(("reason", "signs", "protocol", "data_digest", "device", "objective"), COLOURED)
+    texts |= {"structure.dataset": COLOURED, f"fidelity.{COLOURED}": 1.0}
+    rows = [row(trial, 0, 1.0 + trial, **texts, **{f"lane.{COLOURED}": trial}) for trial in range(2)]
+    stored(tmp_path / COLOURED, rows)
+    spec = RunFolder(tmp_path / COLOURED / "run").spec
+    spec.write_text(json.dumps({"name": COLOURED, "ladder": {"rungs_images": [100]}}))
+    for arguments in (["results", spec.parent], ["export", spec.parent, "-o", "x.yaml"], ["export", "none" + COLOURED]):
+        answer = gan_sweep(*arguments)
+        assert printable(r"\x1b[31m\x07") in answer.out + answer.err
+        assert printable_lines(answer.out + answer.err) == answer.out + answer.err
+    assert Path("x.yaml").read_text().splitlines()[0].count(r"\x1b") == 2
+
+
+def test_what_those_who_watch_are_told_is_printable(capsys):
+    with Watch(curve_spec().ladder, COLOURED, []) as watch:
+        watch.say(f"went wrong: {COLOURED}")
+        watch.now(COLOURED)
+    assert capsys.readouterr().out == "went wrong: \\x1b[31m\\x07\n[0:00] \\x1b[31m\\x07\n"
+
+
+def test_names_of_folders_and_files_are_printable(gan_sweep):
+    folder = Path("pictures") / COLOURED
+    folder.mkdir(parents=True)
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (60, 8, 8)).astype(np.uint8)):
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    (folder / f"{COLOURED}.png").write_text("no picture")
+    answer = gan_sweep("data", "images:pictures")
+    assert answer.code == 2
+    assert r"\x1b[31m\x07" in answer.out
+    assert printable_lines(answer.out + answer.err) == answer.out + answer.err
