@@ -1,6 +1,6 @@
 """What is known of one lane at one rung, as plain numbers. Loads without torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -49,7 +49,8 @@ class LaneReport:
     the lane cannot go on, or None. seconds: the lane's share of training and scoring since then. device: `cpu` or the
     GPU's name, how steps were carried out, and how many lanes a kernel was called for. arithmetic: how all this was
     computed. ema_half_life_images: of several averages, the half-life of
-    the one that is scored best; None where the lane keeps one.
+    the one that is scored best; None where the lane keeps one. curve: what was watched on the way, as
+    `gan_core.watch.Watch.curves` has it.
     """
 
     images_seen: int
@@ -63,6 +64,7 @@ class LaneReport:
     device: str
     ema_half_life_images: float | None = None
     arithmetic: Arithmetic = Arithmetic()
+    curve: Sequence[Mapping[str, float]] = ()
 
     def scored(self, config: GanConfig) -> GanConfig:
         """The configuration that the score is of, the lane's being this one: of several averages, with one."""

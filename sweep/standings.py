@@ -299,6 +299,12 @@ def change_of(move: Move, row: ResultRow) -> Change | None:
     return None if stays else Change(move.source, move.config)
 
 
+def judged(row: ResultRow, verdict: Verdict) -> ResultRow:
+    """A row with the verdict that it came to."""
+    parent = verdict.change.source if verdict.change and verdict.change.source != row.trial else None
+    return replace(row, outcome=verdict.outcome, reason=verdict.reason, parent=parent)
+
+
 def _best_row(rows: Sequence[ResultRow]) -> ResultRow | None:
     """The one with the lowest score, or None where none has a score."""
     return min((row for row in rows if math.isfinite(row.score)), key=lambda row: row.score, default=None)

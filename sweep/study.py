@@ -5,8 +5,9 @@ What is on disk, in the order in which it is written, each file synced before th
 1. `optuna.jsonl`, Optuna's own journal: what was proposed and what it was told.
 2. `cohorts.jsonl`: which trials a cohort has. A proposal that is in no cohort was interrupted: it is cut
    off the journal, and asked for anew.
-3. `rows.jsonl`: a row for each trial at each rung, with its outcome: *the truth*. A killed owner may have written a row
-   and not yet told Optuna; the next owner tells it (`_catch_up`), so no trial is lost, and none counts twice.
+3. `curves.jsonl`, which decides nothing; then `rows.jsonl`: a row for each trial at each rung, with its outcome: *the
+   truth*. A killed owner may have written a row and not yet told Optuna; the next owner tells it (`_catch_up`), so no
+   trial is lost, and none counts twice.
 """
 
 import math
@@ -24,13 +25,14 @@ from results.store import OLD_OWNER_SECONDS, JsonLines, RunFolder, exclusive
 from sweep.between_rungs import BetweenRungs
 from sweep.cohort import LONGEST_REASON, Cohort
 from sweep.confirmation import trial_and_replicate
+from sweep.curves import Curves
 from sweep.kept_files import KeptFiles
 from sweep.ladder import Verdict
 from sweep.progress import Snapshot
 from sweep.proposals import Proposals
 from sweep.seeds import derived_seed
 from sweep.spec import SweepSpec
-from sweep.standings import BASELINE, Standings, change_of, read_rows
+from sweep.standings import BASELINE, Standings, change_of, judged, read_rows
 from sweep.trackers import open_trackers
 
 
@@ -62,7 +64,7 @@ class LaneStudy:
         self._failures: dict[int, str] = {}  # cohort -> what its process last raised
         self._deaths: dict[int, int] = {}  # cohort -> how often its process died
         self._handed_out: set[int] = set()
-        self._trackers = open_trackers(spec.tracking, folder, spec.plain())
+        self._curves, self._trackers = Curves(folder), open_trackers(spec.tracking, folder, spec.plain())
         self._catch_up()
         self._before_seconds, self._began = self._standings.elapsed_seconds, time.monotonic()
 
@@ -151,12 +153,13 @@ class LaneStudy:
         recorded = [run for run in trials if len(self._standings.rows[run]) > rung]
         if recorded:  # an owner was killed while, or after, it wrote
             return self._judge_again(cohort, rung, trials, reports)
+        self._curves.add(trials, reports)
         rows = {run: self._row(cohort, rung, run, report) for run, report in zip(trials, reports, strict=True)}
         deaths = {run: report.death for run, report in zip(trials, reports, strict=True)}
         there = {run: self._standings.rows[run] for run in self._members(cohort) if run not in rows}
         beside = {run: r[rung] for run, r in there.items() if len(r) > rung and r[rung].outcome is Outcome.RUNNING}
         verdicts = self._standings.verdicts(rows, deaths, beside)
-        self._record([_judged(rows[run], verdict) for run, verdict in verdicts.items()])
+        self._record([judged(rows[run], verdict) for run, verdict in verdicts.items()])
         self._change(verdicts)
         return [verdicts[run] for run in trials]
 
@@ -197,12 +200,13 @@ class LaneStudy:
         that were broken off on their way to a rung, as they stand.
         """
         reason, unfinished = self._spent() or "the budget is spent", self._unfinished(cohort)
+        self._curves.add(trials, reports)
         rows = []
         for run, report in zip(trials, reports, strict=True):
             if run in unfinished:
                 row, death = self._row(cohort, len(self._standings.rows[run]), run, report), report.death
                 verdict = Verdict(Outcome(death.outcome), death.reason) if death else Verdict(Outcome.PRUNED, reason)
-                rows.append(_judged(row, verdict))
+                rows.append(judged(row, verdict))
         self._record(rows)
         self._end(cohort, Outcome.PRUNED, reason)
 
@@ -311,8 +315,9 @@ class LaneStudy:
 
     def _track(self, row: ResultRow) -> None:
         """Logs a row of the search; confirmations are in the table alone."""
+        curve = self._curves.before(row)
         if row.replicate == 0:
-            self._trackers.row(row)
+            self._trackers.row(row, curve)
 
     def _tell(self, row: ResultRow) -> None:
         """Lets Optuna know of a trial's row. Trial 0 goes on where another would be pruned, but Optuna hears of it what
@@ -343,8 +348,3 @@ class LaneStudy:
         for cohort in self._cohorts.values():
             self._configs.update(self._standings.in_force(cohort.trials))
         self._kept.settle({number: self._members(number) for number in self._cohorts})
-
-
-def _judged(row: ResultRow, verdict: Verdict) -> ResultRow:
-    parent = verdict.change.source if verdict.change and verdict.change.source != row.trial else None
-    return replace(row, outcome=verdict.outcome, reason=verdict.reason, parent=parent)

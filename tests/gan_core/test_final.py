@@ -93,8 +93,9 @@ def run(workshop: Workshop, folder: ModelFolder, calls: Callable[[Progress], boo
 
 
 def outcome(folder: ModelFolder) -> list[object]:
-    """Generator and state as bits, the metrics as exact numbers (and NaN as itself)."""
-    return [folder.generator.read_bytes(), folder.state.read_bytes(), repr(read_metrics(folder.metrics))]
+    """Generator, state and curve as bits, the metrics as exact numbers (and NaN as itself)."""
+    files = (folder.generator, folder.state, folder.curves)
+    return [*(path.read_bytes() for path in files), repr(read_metrics(folder.metrics))]
 
 
 @pytest.fixture(scope="module")
