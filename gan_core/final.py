@@ -27,7 +27,7 @@ from gan_core.config import GanConfig
 from gan_core.input_error import InputError
 from gan_core.lanes import matmul_precision
 from gan_core.latents import fill_shared_latents, latent_numbers
-from gan_core.reports import LaneReport
+from gan_core.reports import LaneReport, minimised
 from gan_core.schedule import Schedule
 from gan_core.scoring import ScoredArray, Workshop
 from gan_core.streams import Stream
@@ -89,7 +89,7 @@ def train_model(
     InputError when the folder's state has another structure, and when training diverges; and OutOfMemory.
     """
     array = workshop.build([schedule.scored_at(_images_seen(folder))])
-    key = f"fidelity.{workshop.conditions.objective}"
+    objective = workshop.conditions.objective
     metrics = _resume(array, folder)
     changes = {start for start, _ in schedule.changes if 0 < start < images}
     points = sorted(changes.union(evaluation_points(evaluate_at_images, images)))
@@ -105,7 +105,7 @@ def train_model(
             how = f"{report.death.outcome} at {report.images_seen:,} images: {report.death.reason}"
             raise InputError(f"training {how}; lower the rates")
         row = _metrics_row(report)
-        is_best = row[key] < min((r[key] for r in metrics), default=math.inf)
+        is_best = _minimised(row, objective) < min((_minimised(r, objective) for r in metrics), default=math.inf)
         if is_best:
             save_tensors(folder.generator, array.array.generator_tensors(0))
         scored.add(report.images_seen)
@@ -177,8 +177,7 @@ class _Curve:
     def write(self, points: Sequence[Mapping[str, float]]) -> None:
         """Adds points, each in place of the one at as many images."""
         for point in points:
-            known = {name: value if math.isfinite(value) else None for name, value in point.items()}
-            self._lines[int(point["images_seen"])] = json.dumps(known, separators=(",", ":"))
+            self._lines[int(point["images_seen"])] = json.dumps(dict(point), separators=(",", ":"))
         _write_whole(self._path, "".join(f"{line}\n" for _, line in sorted(self._lines.items())))
 
 
@@ -191,6 +190,11 @@ def _read_curve(path: Path) -> list[tuple[int, str]]:
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}, line {number} is no point of a curve; remove the file, or mend it") from error
     return found
+
+
+def _minimised(row: Mapping[str, float], objective: str) -> float:
+    """What a scoring is judged by. NaN where the score is missing."""
+    return minimised({name.removeprefix("fidelity."): value for name, value in row.items()}, objective)
 
 
 def _metrics_row(report: LaneReport) -> dict[str, float]:
@@ -262,11 +266,11 @@ def sample_generator(
 
 def best_row(folder: ModelFolder, objective: str) -> dict[str, float]:
     """The scoring that the kept generator is of. Raises InputError where the table of scorings does not say."""
-    key = f"fidelity.{objective}"
-    try:
-        return min(read_metrics(folder.metrics), key=lambda row: row[key])
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{folder.metrics} lacks scores in a column {key!r}; it was changed by hand") from error
+    key = f"fidelity.{objective.removeprefix('-')}"
+    rows = read_metrics(folder.metrics)
+    if not rows or key not in rows[0]:
+        raise InputError(f"{folder.metrics} lacks scores in a column {key!r}; it was changed by hand")
+    return min(rows, key=lambda row: _minimised(row, objective))
 
 
 def load_generator_weights(folder: ModelFolder) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """What is known of one lane at one rung, as plain numbers. Loads without torch."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -24,6 +25,14 @@ class FidelityReport:
     data_digest: str
     features_digest: str = ""
     examination: str = ""
+
+
+def minimised(values: Mapping[str, float], objective: str) -> float:
+    """What an objective is of these scores, lower where it is better: the score of its name, or for `-name`, of which
+    more is better, its negative. NaN where there is no such score. Here alone a score is negated.
+    """
+    value = values.get(objective.removeprefix("-"), math.nan)
+    return -value if objective.startswith("-") else value
 
 
 class OutOfMemory(Exception):
@@ -93,4 +102,4 @@ class LaneReport:
         death = Death(**values["death"]) if values["death"] else None
         fidelity = FidelityReport(**values["fidelity"])
         made = {"fidelity": fidelity, "arithmetic": Arithmetic(**values.get("arithmetic", {})), "death": death}
-        return cls(**{**values, **made, "signs": tuple(values["signs"])})
+        return cls(**{**values, **made, "signs": tuple(values["signs"]), "curve": tuple(values.get("curve", ()))})

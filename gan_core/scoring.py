@@ -24,7 +24,7 @@ from gan_core.lanes import check_processor, lane_arithmetic
 from gan_core.pace import WHOLE_ARRAY, Pace, is_out_of_memory, largest_call, within_memory
 from gan_core.programs import Workplace
 from gan_core.protocol import LATENT_SEED, Scorer
-from gan_core.reports import Death, FidelityReport, LaneReport
+from gan_core.reports import Death, FidelityReport, LaneReport, minimised
 from gan_core.scorers import build_scorer
 from gan_core.state import OF_ALL_LANES, TrainState
 from gan_core.streams import Stream
@@ -85,7 +85,7 @@ def score_averages(array: LaneArray, score: Callable[[], list[FidelityReport]], 
 
 
 def _comparable(report: FidelityReport, objective: str) -> float:
-    value = report.values.get(objective, math.nan)
+    value = minimised(report.values, objective)
     return value if math.isfinite(value) else math.inf
 
 

@@ -199,13 +199,17 @@ def _deviations(samples: Tensor) -> Tensor:
 
 
 def _curve(images: Sequence[int], steps: Sequence[Sequence[float]]) -> tuple[dict[str, float], ...]:
-    """A lane's points from what each of its stretches added to the sums; a stretch without steps is none."""
+    """A lane's points from what each of its stretches added to the sums. A stretch without steps is none, and a mean
+    that is not finite is left out.
+    """
     points = []
     for seen, row in zip(images, steps, strict=True):
         added: dict[str, float] = dict(zip(SUMS, row, strict=True))
         if added["d_steps"]:
-            means = {name: float(f"{value:.{CURVE_DIGITS}g}") for name, value in _means(added).items()}
-            losses = {name: means.pop(name) for name in ("d_loss", "g_loss")}
+            means = {
+                name: float(f"{mean:.{CURVE_DIGITS}g}") for name, mean in _means(added).items() if math.isfinite(mean)
+            }
+            losses = {name: means.pop(name) for name in ("d_loss", "g_loss") if name in means}
             points.append({"images_seen": seen, **losses, **{f"health.{name}": v for name, v in means.items()}})
     return tuple(points)
 

@@ -15,7 +15,7 @@ def load_curves(folder: str | Path) -> "pd.DataFrame":
     """The curves of a run, or of a model made by `gan-sweep train`: a row a point, in the order they were recorded.
 
     trial and replicate (0: the search; a model has neither); images_seen: real images shown to D until then; d_loss,
-    g_loss and `health.…`: means since the point before, named as in rows, NaN where nothing was seen of one.
+    g_loss and `health.…`: means since the point before, named as in rows, NaN where there is none.
     Raises ResultsError where there are none, or the file was changed.
     """
     import pandas as pd

@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from gan_core.config import GanConfig
-from gan_core.reports import LaneReport
+from gan_core.reports import LaneReport, minimised
 from gan_core.version import code_version
 from results.rows import Outcome, ResultRow
 from results.store import OLD_OWNER_SECONDS, JsonLines, RunFolder, exclusive
@@ -266,7 +266,7 @@ class LaneStudy:
         return [run for run in self._members(cohort) if not self._standings.ended(run)]
 
     def _row(self, cohort: int, rung: int, run: int, report: LaneReport) -> ResultRow:
-        score = report.fidelity.values.get(self.objective, math.nan)
+        score = minimised(report.fidelity.values, self.objective)
         scores = [score, *(row.score for row in self._standings.rows[run])]
         return self._plain_row(
             cohort,

@@ -113,6 +113,7 @@ def _print_plan(spec: Any, local: bool) -> None:
 
 
 def _print_outcome(table: Any, folder: Any) -> None:
+    from results.objectives import natural, score_name
     from results.text import confirmation_text, disk_text, trials_text
 
     print(trials_text(table, table.trials.head(TOP_TRIALS), reasons=False, width=width()))
@@ -124,9 +125,10 @@ def _print_outcome(table: Any, folder: Any) -> None:
     if folder.best_samples.exists():
         print(f"samples of the best: {folder.best_samples}")
     best, base = table.best(), table.baseline()
-    print(f"best: trial {best['trial']}, {table.objective} {best['score']:.4g}", end="")
+    objective = table.objective
+    print(f"best: trial {best['trial']}, {score_name(objective)} {natural(objective, best['score']):.4g}", end="")
     if base is not None and best["trial"] != 0:
-        print(f"; the defaults (trial 0) reach {base['score']:.4g}")
+        print(f"; the defaults (trial 0) reach {natural(objective, base['score']):.4g}")
     else:
         print("; the defaults (trial 0) were not beaten" if best["trial"] == 0 else "; the defaults have no score")
     if found := confirmation_text(table, width()):
