@@ -98,18 +98,23 @@ def _warm_started(spec: Any, options: argparse.Namespace) -> Any:
 def _print_plan(spec: Any, local: bool) -> None:
     from search_spaces.describe import describe_space
     from sweep.estimate import has_gpu, memory_lines  # torch from here on
+    from sweep.time_estimate import time_lines
 
-    slots = 1 if local else os.cpu_count() or 1
-    size = spec.cohort_size(slots, on_gpu=has_gpu(spec))
+    slots, on_gpu = 1 if local else os.cpu_count() or 1, has_gpu(spec)
+    size = spec.cohort_size(slots, on_gpu=on_gpu)
     print(spec.to_yaml())
     print(describe_space(spec.space))
     most = spec.trials * spec.ladder.rungs_images[-1]
-    lanes = "1 lane" if size == 1 else f"{size} lanes"
+    trials, cohorts, lanes = (
+        f"1 {noun}" if count == 1 else f"{count} {noun}s"
+        for count, noun in ((spec.trials, "trial"), (-(-spec.trials // size), "cohort"), (size, "lane"))
+    )
     print(
-        f"\n{spec.trials} trials in {-(-spec.trials // size)} cohorts of up to {lanes}, {slots} at a time\n"
+        f"\n{trials} in {cohorts} of up to {lanes}, {slots} at a time\n"
         f"about {spec.ladder.expected_images(spec.trials):,} images shown to discriminators, {most:,} without pruning"
     )
-    print(f"{memory_lines(spec, size, slots)}\nnothing was started (--dry-run)")
+    print(memory_lines(spec, size, slots))
+    print(f"{time_lines(spec, slots, size, 'cuda' if on_gpu else 'cpu')}\nnothing was started (--dry-run)")
 
 
 def _print_outcome(table: Any, folder: Any) -> None:
