@@ -32,14 +32,14 @@ SUMS = (
     "still_images",
 )
 KEPT = ("quiet_images", "still_images")  # counts on when the others are read and begin anew
-MARKS_PER_DOUBLING = 16
+MARKS_PER_DOUBLING = 8
 CURVE_DIGITS = 6  # significant ones of a curve's numbers: more than a picture shows, in half of the bytes
 
 
 def is_marked(blocks: int) -> bool:
-    """Whether curves have a point after so many blocks of steps: after each of the first 32, then 16 times in each
+    """Whether curves have a point after so many blocks of steps: after each of the first 16, then 8 times in each
     doubling. A function of a lane's own steps alone: the same points whatever the rungs are, however often it is
-    stopped, and 32 + 16 log2(blocks / 32) of them in all.
+    stopped, and 16 + 8 log2(blocks / 16) of them in all.
     """
     spacing = 1 << max(0, blocks.bit_length() - MARKS_PER_DOUBLING.bit_length())
     return blocks % spacing == 0

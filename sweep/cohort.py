@@ -6,7 +6,7 @@ import shutil
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -297,7 +297,7 @@ class CohortRun:
             "groups": [group.trials for group in self._groups],
             "places": [[(path.name, lane) for path, lane in group.places] for group in self._groups],
             "configs": {trial: config.flatten() for trial, config in self._configs.items()},
-            "reports": [asdict(report) for report in reports],
+            "reports": [report.plain() for report in reports],
             "best": self._best,
         }
         write_atomically(partial_folder / "reports.json", json.dumps(note))

@@ -51,22 +51,22 @@ def curve(reports: Sequence[LaneReport]) -> str:
     return repr([point for report in reports for point in report.curve])
 
 
-def test_points_come_after_each_of_the_first_blocks_and_then_sixteen_times_in_each_doubling():
-    assert all(is_marked(block) for block in range(1, 33))
-    for doubling in range(5, 20):
-        assert sum(is_marked(block) for block in range(2**doubling, 2 ** (doubling + 1))) == 16
-    assert [block for block in range(32, 72) if is_marked(block)] == [*range(32, 64, 2), 64, 68]
+def test_points_come_after_each_of_the_first_blocks_and_then_eight_times_in_each_doubling():
+    assert all(is_marked(block) for block in range(1, 17))
+    for doubling in range(4, 20):
+        assert sum(is_marked(block) for block in range(2**doubling, 2 ** (doubling + 1))) == 8
+    assert [block for block in range(16, 40) if is_marked(block)] == [*range(16, 32, 2), 32, 36]
 
 
 def test_a_lanes_points_are_the_same_alone_and_beside_others_one_of_which_dies(workshop):
-    rungs = (3 * BLOCK_IMAGES + 8, 36 * BLOCK_IMAGES)
+    rungs = (3 * BLOCK_IMAGES + 8, 20 * BLOCK_IMAGES)
     together = climbed(workshop, [*LANES, LANES[0]], *rungs, poisoned=3)
     alone = [climbed(workshop, [config], *rungs)[0] for config in LANES]
     assert [curve(lane) for lane in together[:3]] == [curve(lane) for lane in alone]
     assert len({curve(lane) for lane in alone}) == 3
     places = [[point["images_seen"] for point in report.curve] for report in together[1]]
     assert places[0] == [BLOCK_IMAGES, 2 * BLOCK_IMAGES, 3 * BLOCK_IMAGES, rungs[0]]  # the last as it stands at a rung
-    assert places[1] == [BLOCK_IMAGES * block for block in (*range(4, 33), 34, 36)]
+    assert places[1] == [BLOCK_IMAGES * block for block in (*range(4, 17), 18, 20)]
     died = together[3][0]
     assert died.death is not None
     assert died.curve[-1]["images_seen"] == died.images_seen <= rungs[0]
@@ -100,21 +100,21 @@ def test_marks_change_no_bit_of_training(workshop, monkeypatch, tmp_path):
 
 def test_a_checkpoint_between_marks_goes_on_with_the_same_points(workshop, tmp_path):
     def broken_off(images: int) -> None:
-        if images == 33 * BLOCK_IMAGES:  # between the marks at 32 and 34
+        if images == 17 * BLOCK_IMAGES:  # between the marks at 16 and 18
             raise InterruptedError
 
     with lane_arithmetic():
-        whole = workshop.build(LANES[1:2]).train_to(40 * BLOCK_IMAGES)[0].curve
+        whole = workshop.build(LANES[1:2]).train_to(24 * BLOCK_IMAGES)[0].curve
         array = workshop.build(LANES[1:2])
         with pytest.raises(InterruptedError):
-            array.train_to(40 * BLOCK_IMAGES, broken_off)
+            array.train_to(24 * BLOCK_IMAGES, broken_off)
         before = array.array.state.watch.curves()[0]
         array.save(tmp_path / "state")
         resumed = workshop.build(LANES[1:2])
         resumed.load(tmp_path / "state")
-        after = resumed.train_to(40 * BLOCK_IMAGES)[0].curve
+        after = resumed.train_to(24 * BLOCK_IMAGES)[0].curve
     assert repr([*before, *after]) == repr(list(whole))
-    assert (len(before), len(after)) == (32, 4)
+    assert (len(before), len(after)) == (16, 4)
 
 
 def test_a_mark_of_another_array_is_refused(workshop, tmp_path):
