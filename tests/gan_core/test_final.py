@@ -511,3 +511,10 @@ def test_a_family_killed_by_a_signal_and_run_again_ends_with_every_bit_of_an_und
     assert resumed.generator.read_bytes() == whole.generator.read_bytes()
     assert resumed.metrics.read_text() == whole.metrics.read_text()
     assert len(read_metrics(whole.metrics)) == 10
+
+
+def test_a_curve_that_was_changed_is_refused_with_its_line(workshop, tmp_path):
+    folder = ModelFolder(tmp_path)
+    folder.curves.write_text('{"images_seen":13}\n{"d_loss":1.0}\n')
+    with pytest.raises(InputError, match=r"curves\.jsonl, line 2 is no point of a curve"):
+        run(workshop, folder, Calls())
