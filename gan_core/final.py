@@ -1,15 +1,17 @@
 """Training one configuration to a model: scored on the way, the best generator kept, resumable at any step.
 
 A model's folder holds `generator.safetensors` (the best scored generator, by parameter name), `metrics.csv` (a line a
-scoring), `state.safetensors` (all that training needs to go on) and what the caller adds to it.
+scoring), `curves.jsonl` (a line a point of what was watched between them), `state.safetensors` (all that training needs
+to go on) and what the caller adds to it.
 """
 
 import csv
 import io
+import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from gan_core.config import GanConfig
 from gan_core.input_error import InputError
 from gan_core.lanes import matmul_precision
 from gan_core.latents import fill_shared_latents, latent_numbers
-from gan_core.reports import LaneReport
+from gan_core.reports import LaneReport, minimised
 from gan_core.schedule import Schedule
 from gan_core.scoring import ScoredArray, Workshop
 from gan_core.streams import Stream
@@ -43,6 +45,7 @@ class ModelFolder:
         self.generator = self.path / "generator.safetensors"
         self.state = self.path / "state.safetensors"
         self.metrics = self.path / "metrics.csv"
+        self.curves = self.path / "curves.jsonl"
         self.config = self.path / "config.yaml"
         self.samples = self.path / "samples.png"
 
@@ -86,12 +89,13 @@ def train_model(
     InputError when the folder's state has another structure, and when training diverges; and OutOfMemory.
     """
     array = workshop.build([schedule.scored_at(_images_seen(folder))])
-    key = f"fidelity.{workshop.conditions.objective}"
+    objective = workshop.conditions.objective
     metrics = _resume(array, folder)
     changes = {start for start, _ in schedule.changes if 0 < start < images}
     points = sorted(changes.union(evaluation_points(evaluate_at_images, images)))
     scored = {row["images_seen"] for row in metrics}
-    saver = _Saver(array, folder, on_progress)
+    curve = _Curve(array, folder)
+    saver = _Saver(array, folder, curve, on_progress)
     for point in points:
         if array.array.images_at(point) in scored or array.array.images_at(point) < array.array.state.images_seen:
             continue
@@ -101,12 +105,13 @@ def train_model(
             how = f"{report.death.outcome} at {report.images_seen:,} images: {report.death.reason}"
             raise InputError(f"training {how}; lower the rates")
         row = _metrics_row(report)
-        is_best = row[key] < min((r[key] for r in metrics), default=math.inf)
+        is_best = _minimised(row, objective) < min((_minimised(r, objective) for r in metrics), default=math.inf)
         if is_best:
             save_tensors(folder.generator, array.array.generator_tensors(0))
         scored.add(report.images_seen)
         metrics.append(row)
         write_metrics(folder.metrics, metrics)
+        curve.write(report.curve)
         array.save(folder.state)
         if on_progress(Progress(report.images_seen, report, is_best, report.arithmetic, saver.from_images)):
             raise KeyboardInterrupt
@@ -142,8 +147,10 @@ def _follow(schedule: Schedule, array: ScoredArray, images: int) -> None:
 class _Saver:
     """Called after each step: tells how far training is, and saves now and then, or when asked to stop."""
 
-    def __init__(self, array: ScoredArray, folder: ModelFolder, on_progress: Callable[[Progress], bool]) -> None:
-        self._array, self._folder, self._on_progress = array, folder, on_progress
+    def __init__(
+        self, array: ScoredArray, folder: ModelFolder, curve: "_Curve", on_progress: Callable[[Progress], bool]
+    ) -> None:
+        self._array, self._folder, self._curve, self._on_progress = array, folder, curve, on_progress
         self._saved = time.monotonic()
         self.from_images = array.array.state.images_seen
 
@@ -151,10 +158,43 @@ class _Saver:
         made = self._array.arithmetic
         stop = self._on_progress(Progress(images_seen, None, arithmetic=made, from_images=self.from_images))
         if stop or time.monotonic() - self._saved >= SAVE_EVERY_SECONDS:
+            self._curve.write(self._array.array.state.watch.curves()[0])
             self._array.save(self._folder.state)
             self._saved = time.monotonic()
         if stop:
             raise KeyboardInterrupt
+
+
+class _Curve:
+    """A model's file of curves: written anew with each state, before it, so that a state never lacks its points; those
+    of a file that are later than the state are made again.
+    """
+
+    def __init__(self, array: ScoredArray, folder: ModelFolder) -> None:
+        self._path, stands = folder.curves, array.array.state.images_seen
+        self._lines = {images: line for images, line in _read_curve(folder.curves) if images <= stands}
+
+    def write(self, points: Sequence[Mapping[str, float]]) -> None:
+        """Adds points, each in place of the one at as many images."""
+        for point in points:
+            self._lines[int(point["images_seen"])] = json.dumps(dict(point), separators=(",", ":"))
+        _write_whole(self._path, "".join(f"{line}\n" for _, line in sorted(self._lines.items())))
+
+
+def _read_curve(path: Path) -> list[tuple[int, str]]:
+    """Images seen and line of each point of a file, if there is one. Raises InputError for a line that is no point."""
+    found = []
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
+        try:
+            found.append((int(json.loads(line)["images_seen"]), line))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}, line {number} is no point of a curve; remove the file, or mend it") from error
+    return found
+
+
+def _minimised(row: Mapping[str, float], objective: str) -> float:
+    """What a scoring is judged by. NaN where the score is missing."""
+    return minimised({name.removeprefix("fidelity."): value for name, value in row.items()}, objective)
 
 
 def _metrics_row(report: LaneReport) -> dict[str, float]:
@@ -168,8 +208,13 @@ def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), restval="nan")
     writer.writeheader()
     writer.writerows(rows)
+    _write_whole(path, text.getvalue())
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """In place of what is there, so that nobody reads half a file."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text.getvalue())
+    partial.write_text(text)
     os.replace(partial, path)
 
 
@@ -221,11 +266,11 @@ def sample_generator(
 
 def best_row(folder: ModelFolder, objective: str) -> dict[str, float]:
     """The scoring that the kept generator is of. Raises InputError where the table of scorings does not say."""
-    key = f"fidelity.{objective}"
-    try:
-        return min(read_metrics(folder.metrics), key=lambda row: row[key])
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{folder.metrics} lacks scores in a column {key!r}; it was changed by hand") from error
+    key = f"fidelity.{objective.removeprefix('-')}"
+    rows = read_metrics(folder.metrics)
+    if not rows or key not in rows[0]:
+        raise InputError(f"{folder.metrics} lacks scores in a column {key!r}; it was changed by hand")
+    return min(rows, key=lambda row: _minimised(row, objective))
 
 
 def load_generator_weights(folder: ModelFolder) -> dict[str, Tensor]:

@@ -130,7 +130,7 @@ def lane_memory(
     `LaneArray` does.
     """
     form = data_form(config.structure)
-    dataset = _made(config.structure, form)
+    dataset = made_data(config.structure, form)
     if execution == "auto":  # found out here, where nothing is counted, which takes time
         work = Work(config.structure, form.sample_shape, form.classes, "float32", torch.float32)
         execution = fastest_execution(work)
@@ -167,7 +167,7 @@ def _trained(
     return array
 
 
-def _made(structure: StructureConfig, form: DataForm) -> Dataset:
+def made_data(structure: StructureConfig, form: DataForm) -> Dataset:
     """A data set of this form, all zeros."""
     samples = torch.zeros(DIGITS_TRAIN_IMAGES, *form.sample_shape)
     labels = torch.zeros(len(samples), dtype=torch.int64) if form.classes else None

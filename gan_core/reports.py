@@ -1,7 +1,8 @@
 """What is known of one lane at one rung, as plain numbers. Loads without torch."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from gan_core.arithmetic import Arithmetic
@@ -24,6 +25,14 @@ class FidelityReport:
     data_digest: str
     features_digest: str = ""
     examination: str = ""
+
+
+def minimised(values: Mapping[str, float], objective: str) -> float:
+    """What an objective is of these scores, lower where it is better: the score of its name, or for `-name`, of which
+    more is better, its negative. NaN where there is no such score. Here alone a score is negated.
+    """
+    value = values.get(objective.removeprefix("-"), math.nan)
+    return -value if objective.startswith("-") else value
 
 
 class OutOfMemory(Exception):
@@ -49,7 +58,8 @@ class LaneReport:
     the lane cannot go on, or None. seconds: the lane's share of training and scoring since then. device: `cpu` or the
     GPU's name, how steps were carried out, and how many lanes a kernel was called for. arithmetic: how all this was
     computed. ema_half_life_images: of several averages, the half-life of
-    the one that is scored best; None where the lane keeps one.
+    the one that is scored best; None where the lane keeps one. curve: what was watched on the way, as
+    `gan_core.watch.Watch.curves` has it.
     """
 
     images_seen: int
@@ -63,6 +73,7 @@ class LaneReport:
     device: str
     ema_half_life_images: float | None = None
     arithmetic: Arithmetic = Arithmetic()
+    curve: Sequence[Mapping[str, float]] = ()
 
     def scored(self, config: GanConfig) -> GanConfig:
         """The configuration that the score is of, the lane's being this one: of several averages, with one."""
@@ -85,10 +96,14 @@ class LaneReport:
             "signs": " ".join(self.signs),
         }
 
+    def plain(self) -> dict[str, Any]:
+        """As plain values. A curve is not copied, which takes longer than all the rest."""
+        return {**asdict(replace(self, curve=())), "curve": self.curve}
+
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> "LaneReport":
-        """The inverse of `dataclasses.asdict`, also by way of JSON, and where an earlier version wrote it."""
+        """The inverse of `plain`, also by way of JSON, and where an earlier version wrote it."""
         death = Death(**values["death"]) if values["death"] else None
         fidelity = FidelityReport(**values["fidelity"])
         made = {"fidelity": fidelity, "arithmetic": Arithmetic(**values.get("arithmetic", {})), "death": death}
-        return cls(**{**values, **made, "signs": tuple(values["signs"])})
+        return cls(**{**values, **made, "signs": tuple(values["signs"]), "curve": tuple(values.get("curve", ()))})

@@ -24,9 +24,9 @@ from gan_core.lanes import check_processor, lane_arithmetic
 from gan_core.pace import WHOLE_ARRAY, Pace, is_out_of_memory, largest_call, within_memory
 from gan_core.programs import Workplace
 from gan_core.protocol import LATENT_SEED, Scorer
-from gan_core.reports import Death, FidelityReport, LaneReport
+from gan_core.reports import Death, FidelityReport, LaneReport, minimised
 from gan_core.scorers import build_scorer
-from gan_core.state import OF_ALL_LANES
+from gan_core.state import OF_ALL_LANES, TrainState
 from gan_core.streams import Stream
 from gan_core.training import LaneArray
 
@@ -39,7 +39,8 @@ def evaluate(
 
     Every lane must be alive; one whose weights or score are not finite dies here.
     """
-    fidelity, watched = score_averages(array, lambda: _scored(array, scorer), objective), array.state.watch.read()
+    fidelity = score_averages(array, lambda: _scored(array, scorer), objective)
+    curves, watched = array.state.watch.curves(array.state.images_seen), array.state.watch.read()
     arithmetic = _arithmetic(array, scorer)
     seconds = (time.monotonic() - started) / array.lanes
     reports = []
@@ -58,6 +59,7 @@ def evaluate(
                 device=_device(array),
                 arithmetic=arithmetic,
                 ema_half_life_images=array.averages_images[array.chosen[lane]] if array.averages_images else None,
+                curve=curves[lane],
             )
         )
     return reports
@@ -83,7 +85,7 @@ def score_averages(array: LaneArray, score: Callable[[], list[FidelityReport]], 
 
 
 def _comparable(report: FidelityReport, objective: str) -> float:
-    value = report.values.get(objective, math.nan)
+    value = minimised(report.values, objective)
     return value if math.isfinite(value) else math.inf
 
 
@@ -164,15 +166,16 @@ class ScoredArray:
         how they were trained.
         """
         deaths, losses, scorer = self.array.dead(), self.array.state.watch.means(), self.scorer
+        curves = self.array.state.watch.curves(self.array.state.images_seen)
         dead = {}
-        for lane, (death, seen) in enumerate(zip(deaths, losses, strict=True)):
+        for death, seen, curve, number in zip(deaths, losses, curves, self._living, strict=True):
             if death is not None:
                 d_loss, g_loss = seen.pop("d_loss"), seen.pop("g_loss")
                 nothing = {"fidelity": math.nan}
                 unscored = FidelityReport(nothing, scorer.protocol, scorer.data_digest, scorer.features_digest)
                 images, device = self.array.state.images_seen, _device(self.array)
-                dead[self._living[lane]] = LaneReport(
-                    images, d_loss, g_loss, unscored, seen, (), death, seconds, device, arithmetic=arithmetic
+                dead[number] = LaneReport(
+                    images, d_loss, g_loss, unscored, seen, (), death, seconds, device, None, arithmetic, curve
                 )
         self._keep_living([number for number in self._living if number not in dead])
         return dead
@@ -217,8 +220,7 @@ class ScoredArray:
     def save(self, path: Path) -> None:
         """Writes all that training needs to go on, atomically; also with other lane parameters, by `load_lanes`."""
         self.array.settle_averages()
-        living = torch.tensor(self._living, dtype=torch.int64)
-        save_tensors(path, {**self.array.state.tensors(), "living": living})
+        _save(self.array.state, self._living, path)
 
     def load(self, path: Path) -> None:
         """Takes over what `save` wrote for the same configurations. Raises InputError when it does not fit."""
@@ -230,12 +232,13 @@ class ScoredArray:
             self._keep_living(living)
         if self._living:
             self.array.state.load(tensors)
+            if "marked" in tensors:  # which earlier versions did not write
+                self.array.state.watch.go_on_from(tensors["marked"])
 
     def save_lane(self, lane: int, path: Path) -> None:
         """Writes all that a living lane needs to go on alone, atomically: as `save` of an array of that lane does."""
         self.array.settle_averages()
-        state = self.array.state.take([self._place(lane)])
-        save_tensors(path, {**state.tensors(), "living": torch.zeros(1, dtype=torch.int64)})
+        _save(self.array.state.take([self._place(lane)]), [0], path)
 
     def load_lanes(self, places: Sequence[tuple[Path, int]]) -> None:
         """Takes over for each lane of an array that has lost none a lane of a file of `save` or `save_lane`, by its
@@ -256,6 +259,11 @@ class ScoredArray:
         which its configuration samples from.
         """
         save_tensors(path, self.array.generator_tensors(self._place(lane)))
+
+
+def _save(state: TrainState, living: Sequence[int], path: Path) -> None:
+    beside = {"living": torch.tensor(living, dtype=torch.int64), "marked": state.watch.last_mark}
+    save_tensors(path, {**state.tensors(), **beside})
 
 
 def _one_lane(tensors: Mapping[str, torch.Tensor], path: Path, lane: int) -> dict[str, torch.Tensor]:

@@ -37,7 +37,7 @@ from gan_core.reports import Death
 from gan_core.state import TrainState
 from gan_core.step import Game
 from gan_core.streams import Stream
-from gan_core.watch import Watch
+from gan_core.watch import Watch, is_marked
 
 SAMPLES_AT_ONCE = 1000  # rows of one generator call when many samples are drawn: bounds memory
 IMAGES_AT_ONCE = 100  # the same where there are convolutions
@@ -182,6 +182,8 @@ class LaneArray:
                 self._train_block(first, count)
             state.discriminator_steps += count
             state.images_seen += count * batch
+            if whole and is_marked(state.discriminator_steps // BLOCK_STEPS):
+                state.watch.mark(state.images_seen)
             if on_block is not None:
                 on_block(state.images_seen)
             if whole and any(self.dead()):

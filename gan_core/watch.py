@@ -1,4 +1,7 @@
-"""What is watched in every lane while it trains: sums since they were last read. L lanes, R decisions."""
+"""What is watched in every lane while it trains: sums since they were last read; and marks on the way, for curves.
+
+L lanes, R decisions.
+"""
 
 import math
 from collections.abc import Sequence
@@ -8,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gan_core.health import HealthConfig, death
+from gan_core.input_error import InputError
 from gan_core.lanes import lane_matmul
 from gan_core.reports import Death
 
@@ -28,6 +32,17 @@ SUMS = (
     "still_images",
 )
 KEPT = ("quiet_images", "still_images")  # counts on when the others are read and begin anew
+MARKS_PER_DOUBLING = 8
+CURVE_DIGITS = 6  # significant ones of a curve's numbers: more than a picture shows, in half of the bytes
+
+
+def is_marked(blocks: int) -> bool:
+    """Whether curves have a point after so many blocks of steps: after each of the first 16, then 8 times in each
+    doubling. A function of a lane's own steps alone: the same points whatever the rungs are, however often it is
+    stopped, and 16 + 8 log2(blocks / 16) of them in all.
+    """
+    spacing = 1 << max(0, blocks.bit_length() - MARKS_PER_DOUBLING.bit_length())
+    return blocks % spacing == 0
 
 
 class Watch:
@@ -39,6 +54,8 @@ class Watch:
 
     def __init__(self, sums: Tensor, health: HealthConfig) -> None:
         self.sums, self.health = sums, health
+        self._before = torch.zeros_like(sums, device="cpu")  # the sums where the first stretch of curves begins
+        self._marks: list[tuple[int, Tensor]] = []  # images seen, and the sums then
 
     @classmethod
     def begin(cls, lanes: int, like: Tensor, health: HealthConfig) -> "Watch":
@@ -128,9 +145,36 @@ class Watch:
         """
         return [_means(dict(zip(SUMS, row, strict=True))) for row in self.sums.tolist()]
 
+    def mark(self, images: int) -> None:
+        """A point of every lane's curve, after so many images in all. What is summed up does not change by it."""
+        self._marks.append((images, self.sums.cpu().clone()))
+
+    def curves(self, images: int | None = None) -> list[tuple[dict[str, float], ...]]:
+        """Of each lane the points that were marked since the last reading: `images_seen`, and the means since the point
+        before under a row's names, to CURVE_DIGITS. images: one more point is here, after so many images.
+        """
+        marks = self._marks if images is None else [*self._marks, (images, self.sums.cpu())]
+        if not marks:
+            return [()] * len(self.sums)
+        places = [place for place, _ in marks]
+        steps = torch.stack([self._before, *(sums for _, sums in marks)]).diff(dim=0)
+        return [_curve(places, of_lane) for of_lane in steps.transpose(0, 1).tolist()]
+
+    @property
+    def last_mark(self) -> Tensor:
+        """The sums at the last mark: what a checkpoint needs beside `sums`, so that the next point follows on it."""
+        return self._marks[-1][1] if self._marks else self._before
+
+    def go_on_from(self, mark: Tensor) -> None:
+        """Takes over `last_mark` of a checkpoint, as its sums were. Raises InputError where it does not fit."""
+        if (mark.shape, mark.dtype) != (self._before.shape, self._before.dtype):
+            raise InputError("the checkpoint's 'marked' does not fit this configuration; it is another run's")
+        self._before, self._marks = mark, []
+
     def read(self) -> list[dict[str, float]]:
         """`means`, and all but what is KEPT begins anew."""
         means = self.means()
+        self._before, self._marks = torch.zeros_like(self._before), []
         kept = {name: self._column(name).clone() for name in KEPT}
         self.sums.zero_()
         for name, column in kept.items():
@@ -139,7 +183,10 @@ class Watch:
 
     def take(self, lanes: Sequence[int]) -> "Watch":
         """The rows of these lanes, in this order."""
-        return Watch(self.sums[list(lanes)], self.health)
+        index = list(lanes)
+        taken = Watch(self.sums[index], self.health)
+        taken._before, taken._marks = self._before[index], [(images, sums[index]) for images, sums in self._marks]
+        return taken
 
 
 def _deviations(samples: Tensor) -> Tensor:
@@ -149,6 +196,22 @@ def _deviations(samples: Tensor) -> Tensor:
     centred = rows - lane_matmul(over_samples, rows) / rows.shape[1]
     variances = lane_matmul(over_samples, centred * centred) / rows.shape[1]
     return lane_matmul(variances.sqrt(), over_numbers).flatten().double() / rows.shape[2]
+
+
+def _curve(images: Sequence[int], steps: Sequence[Sequence[float]]) -> tuple[dict[str, float], ...]:
+    """A lane's points from what each of its stretches added to the sums. A stretch without steps is none, and a mean
+    that is not finite is left out.
+    """
+    points = []
+    for seen, row in zip(images, steps, strict=True):
+        added: dict[str, float] = dict(zip(SUMS, row, strict=True))
+        if added["d_steps"]:
+            means = {
+                name: float(f"{mean:.{CURVE_DIGITS}g}") for name, mean in _means(added).items() if math.isfinite(mean)
+            }
+            losses = {name: means.pop(name) for name in ("d_loss", "g_loss") if name in means}
+            points.append({"images_seen": seen, **losses, **{f"health.{name}": v for name, v in means.items()}})
+    return tuple(points)
 
 
 def _means(sums: dict[str, float]) -> dict[str, float]:

@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from results.lineage import lineage, schedule_of
+from results.objectives import natural, score_name
 from results.printable import printable
 from results.rows import MADE_BY
 from results.store import RESTORE, ResultsError, RunFolder, write_atomically
@@ -151,9 +152,8 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
         },
         "versions": _versions(row),
     }
-    head = _head(
-        f"Trial {row['trial']} of sweep {spec.get('name')!r}: {printable(table.objective)}", row, confirmed, schedule
-    )
+    reached = f"{printable(score_name(table.objective))} {natural(table.objective, row['score']):.4g}"
+    head = _head(f"Trial {row['trial']} of sweep {spec.get('name')!r}: {reached}", row, confirmed, schedule)
     return head + yaml.safe_dump(_plain(values), sort_keys=False, width=100)
 
 
@@ -227,7 +227,7 @@ def _head(title: str, row: Mapping[str, Any], confirmed: Mapping[str, Any], sche
         luck = f"median {spread_text(confirmed)} over {seeds_text(confirmed)} other than its own"
     change = ", ".join(f"{segment['from_images']:,}" for segment in schedule[1:])
     return (
-        f"# {title} {row['score']:.4g} at {row['images_seen']:,} images, {luck}.\n"
+        f"# {title} at {row['images_seen']:,} images, {luck}.\n"
         + (f"# It is a schedule, not one configuration: lane parameters change at {change} images.\n" if change else "")
         + "# `gan-sweep train` on this file starts from the trial's own seed; edit what you like.\n"
         + "# `gan-sweep verify` trains to the first rung again and compares.\n"

@@ -41,10 +41,11 @@ class ResultRow:
     """One trial at one rung: enough to be understood alone.
 
     rung: 0 is the first; images_seen: real images shown to D; losses: means since the rung before (NaN where there were
-    none). score: the objective at this rung, best_score: the lowest so far, both NaN where the lane had none; where
-    objective holds several, joined by ", ", of the first. fidelity: score name -> number; health: what was watched,
-    likewise; signs: the troubles they show, between spaces. seconds: the lane's share of training and scoring since the
-    rung before; elapsed_seconds: wall time since the sweep began, pauses not counted.
+    none). score: what is minimised at this rung, the objective, or of one named `-coverage` minus the coverage;
+    best_score: the lowest so far, both NaN where the lane had none; where objective holds several, joined by ", ", of
+    the first. fidelity: score name -> number; health: what was watched, likewise; signs: the troubles they show,
+    between spaces. seconds: the lane's share of training and scoring since the rung before; elapsed_seconds: wall time
+    since the sweep began, pauses not counted.
 
     device: where, how steps were carried out, and how many lanes a kernel was called for. execution: of steps, as it
     really was (compiled, replayed, eager, cuda graph). isa, compiler: of what was computed in C, steps or scores; ""

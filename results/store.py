@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 SEEDS_APART = 1_000_000  # the number of a trial's confirmation r is r times this, and the trial's own
+CURVES = "curves.jsonl"  # in the folder of a run, and of a model
 OLD_OWNER_SECONDS = 15.0  # how long the study of a killed driver may still hold `study_lock`
 RESTORE = "the file was changed by hand: restore it"
 
@@ -37,6 +38,7 @@ class RunFolder:
         self.cohorts = self.path / "cohorts.jsonl"
         self.rows = self.path / "rows.jsonl"
         self.examination = self.path / "examination.json"  # of the features that scores compare images in
+        self.curves = self.path / CURVES
         self.driver_lock = self.path / ".driver.lock"
         self.study_lock = self.path / ".study.lock"
         self.checkpoints = self.path / "checkpoints"
@@ -86,7 +88,7 @@ class RunFolder:
 
     def repair(self) -> None:
         """Cuts off what a killed writer left half written, with a warning. For the owner of `study_lock` alone."""
-        for path in (self.journal, self.cohorts, self.rows):
+        for path in (self.journal, self.cohorts, self.rows, self.curves):
             JsonLines(path).repair()
 
     def require(self) -> "RunFolder":

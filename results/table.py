@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from results.confirmation import chance_of_order, confirmations, replicate_scores
+from results.objectives import higher_is_better, score_name
 from results.pareto import pareto_ranks
 from results.rows import DEAD, GROUPS, MADE_BY, OBJECTIVES_JOINED_BY, row_fault
 from results.store import JsonLines, ResultsError, RunFolder
@@ -56,12 +57,12 @@ class ResultsTable:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """The scores that are minimised: one, or several."""
+        """What is minimised, one or several, as `results.objectives` names it."""
         return tuple(str(self.frame["objective"].iloc[0]).split(OBJECTIVES_JOINED_BY))
 
     @property
     def objective(self) -> str:
-        """The score that is minimised; of several, the first."""
+        """What is minimised; of several, the first: the column `score`."""
         return self.objectives[0]
 
     @property
@@ -90,10 +91,13 @@ class ResultsTable:
 
     def _pareto_rank(self, contenders: pd.DataFrame) -> pd.Series:
         """Rows of contenders -> their ranks. Raises ResultsError where an objective is no column."""
-        columns = ["score", *(name if name == "seconds" else f"fidelity.{name}" for name in self.objectives[1:])]
+        others = {name: name if name == "seconds" else f"fidelity.{score_name(name)}" for name in self.objectives[1:]}
+        columns = ["score", *others.values()]
         if missing := [name for name in columns if name not in contenders.columns]:
             raise ResultsError(f"objective {', '.join(missing)} is no column of the table; it was changed")
-        ranks = pareto_ranks(contenders[columns].to_numpy(float))
+        values = contenders[columns].to_numpy(float)
+        values[:, [False, *map(higher_is_better, others)]] *= -1  # as the score is already
+        ranks = pareto_ranks(values)
         return pd.Series(ranks, index=contenders.index, dtype="Int64")
 
     @property
@@ -135,11 +139,16 @@ class ResultsTable:
     @property
     def confirmed(self) -> pd.DataFrame:
         """A row for each finalist whose replicates have all ended, the winner first, as
-        `results.confirmation.confirmations` says; empty where there is none. By the first objective.
+        `results.confirmation.confirmations` says; empty where there is none. By the first objective, whose scores are
+        shown as they are: where more of it is better, a failed replicate counts as minus infinity.
         """
         trials = self.trials
         search = dict(zip(trials["trial"].tolist(), trials["score"].tolist(), strict=True))
-        return confirmations(replicate_scores(self.frame), search)
+        found = confirmations(replicate_scores(self.frame), search)
+        if not higher_is_better(self.objective):
+            return found
+        negated = {name: -found[name] for name in ("median", "mean", "search_score")}
+        return found.assign(**negated, q25=-found["q75"], q75=-found["q25"])
 
     def records(self, trials: pd.DataFrame) -> list[dict[str, Any]]:
         """Rows of `trials` as JSON has them: None for what is missing or infinite. Where finalists are confirmed, a row

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from results.objectives import directed, score_name
 from results.printable import printable
 from results.store import RunFolder
 from results.table import ResultsTable
@@ -23,7 +24,7 @@ def trials_text(table: ResultsTable, trials: Any, *, reasons: bool, width: int |
     reasons: why each trial ended. width: of a line, in characters; None: any.
     """
     searched = [c for c in trials.columns if c.startswith(("structure.", "lane.")) and trials[c].nunique() > 1]
-    wanted = dict.fromkeys(f"fidelity.{name}" for name in (*table.objectives, *SHOWN_SCORES))
+    wanted = dict.fromkeys(f"fidelity.{name}" for name in (*map(score_name, table.objectives), *SHOWN_SCORES))
     scores = [column for column in wanted if column in trials.columns]
     signs = ["signs"] if "signs" in trials.columns and trials["signs"].astype(bool).any() else []
     front = ["pareto_rank"] if "pareto_rank" in trials.columns else []
@@ -32,11 +33,11 @@ def trials_text(table: ResultsTable, trials: Any, *, reasons: bool, width: int |
     shown = trials[["trial", "outcome", *front, "images_seen", *seconds, *scores, *searched, *signs, *reason]]
     rows = _columns(shown.rename(columns={c: c.partition(".")[2] or c for c in shown.columns}), width)
     if not front:
-        return f"{rows}\nbest by {printable(table.objective)} (lower is better), each trial at its best rung"
-    first, *others = map(printable, table.objectives)
+        return f"{rows}\nbest by {printable(directed(table.objectives))}, each trial at its best rung"
+    first = printable(score_name(table.objective))
     return (
-        f"{rows}\nbest by {first} on the front (pareto_rank 1) of {first}, {', '.join(others)} "
-        f"(lower is better), each trial at its best rung by {first}"
+        f"{rows}\nbest by {first} on the front (pareto_rank 1) of {directed(table.objectives)}, each trial at its best "
+        f"rung by {first}"
     )
 
 
@@ -45,8 +46,8 @@ def confirmation_text(table: ResultsTable, width: int | None = None) -> str:
     confirmed = table.confirmed
     if confirmed.empty:
         return ""
-    score = printable(table.objective)
-    head = f"finalists from other seeds, {score} of each run at its best rung; failed runs are the worst"
+    objective = printable(score_name(table.objective))
+    head = f"finalists from other seeds, {objective} of each run at its best rung; failed runs are the worst"
     return f"{head}\n{_columns(confirmed, width)}\n{order_text(table)}"
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gan_core.fields import check_fields, ranged
+from results.objectives import natural
 
 WhenSpent = Literal["finish", "cut"]
 
@@ -12,13 +13,15 @@ WhenSpent = Literal["finish", "cut"]
 @dataclass(frozen=True, kw_only=True)
 class Cost:
     """What a sweep has cost so far, and the best it has found. elapsed_seconds: wall time, pauses not counted;
-    device_seconds: of all lanes' training and scoring; images: real images shown to all discriminators.
+    device_seconds: of all lanes' training and scoring; images: real images shown to all discriminators; best_score: of
+    the objective as it is minimised, infinite where there is none.
     """
 
     elapsed_seconds: float
     device_seconds: float
     images: int
     best_score: float
+    objective: str = "fidelity"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,7 @@ class Budget:
     hours: float = ranged(0.0, "of wall time, pauses not counted; 0: no limit", low=0.0, high=1e6)
     device_hours: float = ranged(0.0, "of training and scoring, on all devices; 0: no limit", low=0.0, high=1e9)
     images: float = ranged(0.0, "real images shown to all discriminators; 0: no limit", low=0.0, high=1e18)
-    score: float = ranged(-math.inf, "a score of the first objective that is good enough; -.inf: none is")
+    score: float = ranged(-math.inf, "of the first objective (of -coverage: a coverage), good enough; -.inf: none")
     when_spent: WhenSpent = ranged("finish", "cut: lanes in training end, scored as they stand, finish: they climb on")
 
     def __post_init__(self) -> None:
@@ -38,17 +41,20 @@ class Budget:
 
     def spent(self, cost: Cost) -> str | None:
         """Why the sweep ends now, or None."""
-        if cost.best_score <= self.score:
-            return f"score {cost.best_score:.4g} reaches budget.score {self.score:g}"
+        if self.score != -math.inf and cost.best_score <= natural(cost.objective, self.score):
+            best = natural(cost.objective, cost.best_score)
+            return f"score {best:.4g} reaches budget.score {self.score:g}"
         for name, used, limit in self._limits(cost):
             if limit and used >= limit:
-                return f"budget.{name} of {limit:g} is spent"
+                return f"budget.{name} of {_plain(limit)} is spent"
         return None
 
     def used(self, cost: Cost) -> str:
         """What is used of each limit, in words: `0.35 of 2 hours`; empty where there is none."""
         words = {"hours": "hours", "device_hours": "device-hours", "images": "images"}
-        return ", ".join(f"{used:.3g} of {limit:g} {words[name]}" for name, used, limit in self._limits(cost) if limit)
+        return ", ".join(
+            f"{_plain(used)} of {_plain(limit)} {words[name]}" for name, used, limit in self._limits(cost) if limit
+        )
 
     def _limits(self, cost: Cost) -> tuple[tuple[str, float, float], ...]:
         return (
@@ -56,3 +62,10 @@ class Budget:
             ("device_hours", cost.device_seconds / 3600, self.device_hours),
             ("images", float(cost.images), self.images),
         )
+
+
+def _plain(number: float) -> str:
+    """With three digits at least, and never as a power of ten: `0.35`, `6,080`, `1,000,000`."""
+    if number < 1e-3:
+        return f"{number:.6f}".rstrip("0").rstrip(".")
+    return f"{number:.3g}" if number < 100 else f"{number:,.0f}"

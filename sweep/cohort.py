@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gan_core.config import StructureConfig
 from gan_core.input_error import DamagedFile
-from gan_core.reports import Death, FidelityReport, LaneReport, OutOfMemory
+from gan_core.reports import Death, FidelityReport, LaneReport, OutOfMemory, minimised
 from results.plots import draw_samples
 from results.store import RunFolder
 from sweep.cohort_record import Cohort
@@ -262,7 +262,7 @@ class CohortRun:
     def _draw(self, trials: list[int], array: TrainableArray, reports: list[LaneReport]) -> None:
         """A picture of each trial's samples, and its generator, at its best rung so far."""
         for lane, (trial, report) in enumerate(zip(trials, reports, strict=True)):
-            score = report.fidelity.values.get(self.objective, math.nan)
+            score = minimised(report.fidelity.values, self.objective)
             if report.death is None and score < self._best.get(trial, math.inf):
                 self._best[trial] = score
                 draw_samples(array.picture(lane, PICTURED_SAMPLES), self.folder.trial_samples(trial))

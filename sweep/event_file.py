@@ -8,6 +8,7 @@ nobody knows what of a row was written when.
 
 import struct
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,12 @@ def event(wall_seconds: float, step: int, values: list[bytes]) -> bytes:
 
 def scalar(tag: str, value: float) -> bytes:
     """A number under a tag; kept in single precision."""
-    return _text(1, tag) + _key(2, FIXED32) + struct.pack("<f", value)
+    return _scalar_head(tag) + struct.pack("<f", value)
+
+
+@cache
+def _scalar_head(tag: str) -> bytes:
+    return _text(1, tag) + _key(2, FIXED32)
 
 
 def picture(tag: str, png: bytes) -> bytes:

@@ -28,6 +28,7 @@ from gan_core.reports import OutOfMemory
 from gan_core.schedule import Schedule
 from gan_core.scoring import Workshop
 from results.export import DEFAULT_PRECISION, EXECUTIONS, ExportedConfiguration
+from results.objectives import score_name
 from results.plots import draw_samples
 from results.store import ResultsError, exclusive, write_atomically
 from search_spaces.space import read_yaml
@@ -41,7 +42,7 @@ class _Reporter:
     """Prints how a training goes, and asks it to stop when Ctrl-C was pressed."""
 
     def __init__(self, images: int, exported: ExportedConfiguration) -> None:
-        self.images, self.objective, self.score = images, exported.objective, exported.score
+        self.images, self.objective, self.score = images, score_name(exported.objective), exported.score
         self.features_digest = exported.source.get("features_digest")
         self.stop = False
         self._started, self._first = time.monotonic(), 0
@@ -158,7 +159,8 @@ def _train_locked(
         signal.signal(signal.SIGINT, previous)
     write_samples(folder.path, PICTURED_SAMPLES, 0, folder.samples)
     best = best_row(folder, exported.objective)
-    found = f"{exported.objective} {best[f'fidelity.{exported.objective}']:.4g} at {best['images_seen']:,.0f} images"
+    name = score_name(exported.objective)
+    found = f"{name} {best[f'fidelity.{name}']:.4g} at {best['images_seen']:,.0f} images"
     print(f"best {found}; samples: {folder.samples}")
     print(f"next: gan-sweep sample {folder.path} -n 64 -o grid.png")
     return 0

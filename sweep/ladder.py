@@ -164,14 +164,19 @@ class Ladder:
         before, now = course[-1 - patience], course[-1]
         return now.best[0] >= before.best[0] - STANDARD_ERRORS * before.errors[0]
 
-    def expected_images(self, trials: int) -> int:
-        """Images shown in all, if exactly keep_fraction of the trials go on at each rung where any are pruned."""
-        total, previous, alive = 0.0, 0, float(trials)
+    def expected_lanes(self, trials: int) -> list[float]:
+        """How many trials reach each rung, if exactly keep_fraction, and at least one, go on where any are pruned."""
+        lanes, alive = [], float(trials)
         for images in self.rungs_images:
-            total += alive * (images - previous)
-            pruning = self.rule != "none" and images >= self.grace_images
-            previous, alive = images, max(1.0, alive * self.keep_fraction) if pruning else alive
-        return round(total)
+            lanes.append(alive)
+            if self.rule != "none" and images >= self.grace_images:
+                alive = max(1.0, alive * self.keep_fraction)
+        return lanes
+
+    def expected_images(self, trials: int) -> int:
+        """Images shown in all, of so many trials at each rung."""
+        stretches = [after - before for before, after in zip((0, *self.rungs_images), self.rungs_images, strict=False)]
+        return round(sum(lanes * images for lanes, images in zip(self.expected_lanes(trials), stretches, strict=True)))
 
 
 def _is_whole(value: object, least: int) -> bool:

@@ -3,7 +3,7 @@
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ class MlflowTracker:
             self._parent = self._find_runs() or self._begin_sweep(spec)
             self._client.update_run(self._parent, STARTED)
 
-    def row(self, row: ResultRow, picture: Path | None) -> None:
+    def row(self, row: ResultRow, picture: Path | None, curve: Sequence[Any] = ()) -> None:
         with _failures():
             run = self._runs.get(row.trial) or self._begin_trial(row)
             run.seconds = row.seconds + (run.seconds if row.rung else 0.0)

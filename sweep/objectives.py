@@ -1,22 +1,29 @@
-"""What a sweep may minimise: the scores of its data set, and what a trial costs."""
+"""What a sweep may minimise: the scores of its data set, and what a trial costs. A score of which more is better has a
+minus before its name, `-coverage`.
+"""
 
 from collections.abc import Sequence
 
 from gan_core.config import InputError, nearest, shown
 from gan_core.dataset_name import LABELLED_KINDS, DatasetName, parse_dataset_name
+from results.objectives import HIGHER, score_name
 
 COSTS = ("seconds",)  # what a trial's training and scoring take, in all
+MODES = ("-modes_covered", "-high_quality_share")
 
 
 def objectives(dataset: DatasetName) -> tuple[str, ...]:
-    """The scores of a data set that can be minimised; `fidelity` first."""
+    """What a data set's trials can be judged by; `fidelity` first, and scores of which more is better last."""
     if dataset.value_size == 1:
-        return ("fidelity", "wasserstein", "energy", "mean_error", "deviation_error")
+        of_modes = MODES if len(dataset.numbers) > 2 else ()  # a mean and a deviation each
+        return ("fidelity", "wasserstein", "energy", "mean_error", "deviation_error", *of_modes)
     if dataset.value_size == 2:
-        return ("fidelity", "energy", "mode_jsd")
+        return ("fidelity", "energy", "mode_jsd", *MODES)
     of_classes = ("class_kl",) if dataset.kind in (*LABELLED_KINDS, "images") else ()
-    of_triangles = ("triangle_distance",) if dataset.kind == "polygons" else ()
-    return ("fidelity", "fid", "kid", *of_classes, *of_triangles)
+    triangles = dataset.kind == "polygons"
+    lower = ("fidelity", "fid", "kid", *of_classes, *(("triangle_distance",) if triangles else ()))
+    of_triangles = ("-triangle_precision", "-triangle_recall") if triangles else ()
+    return (*lower, "-precision", "-recall", "-density", "-coverage", *of_triangles)
 
 
 def check_objectives(names: Sequence[str], dataset: str) -> None:
@@ -28,6 +35,15 @@ def check_objectives(names: Sequence[str], dataset: str) -> None:
         allowed = (*known, *COSTS) if place else known
         if name not in allowed:
             where = "further objective" if place else "objective"
-            raise InputError(f"unknown {where} {shown(name)} on {dataset}; {nearest(str(name), allowed)}")
+            raise InputError(_unknown(f"unknown {where} {shown(name)} on {dataset}", str(name), allowed))
         if name in names[:place]:
             raise InputError(f"objective {shown(name)} stands twice; name each once")
+
+
+def _unknown(said: str, name: str, allowed: Sequence[str]) -> str:
+    """What is wrong with a name that is not allowed: perhaps its direction alone."""
+    if f"{HIGHER}{name}" in allowed:
+        return f"{said}: more of it is better; write {HIGHER}{name}, whose negative is minimised"
+    if name.startswith(HIGHER) and score_name(name) in allowed:
+        return f"{said}: less of it is better; write {score_name(name)}"
+    return f"{said}; {nearest(name, allowed)}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from results.objectives import score_name
 from results.printable import printable
 from sweep.ladder import Ladder
 
@@ -62,7 +63,7 @@ class Watch:
     def __init__(
         self, ladder: Ladder, objective: str, searched: list[str], stream: TextIO | None = None, *, silent: bool = False
     ) -> None:
-        self.ladder, self.objective, self.searched = ladder, objective, searched
+        self.ladder, self.objective, self.searched = ladder, score_name(objective), searched
         self.stream = stream or sys.stdout
         self.silent = silent
         self.live = (
@@ -165,16 +166,19 @@ class Watch:
     def seconds_left(self, snapshot: Snapshot) -> float:
         """A guess, NaN until there is a rate, and when nothing is left. A trial that is training is taken to be half
         done, and those that wait to cost what the others do; before any has ended, the ladder's expectation stands for
-        that.
+        that. Confirmations, which begin when all trials have ended, go up the whole ladder.
         """
-        if snapshot.done == snapshot.trials:
+        if self._is_finished(snapshot):
             return math.nan
+        searching = snapshot.done < snapshot.trials
         begun = snapshot.done + snapshot.running / 2
         expected = self.ladder.expected_images(snapshot.trials) - snapshot.images
         if snapshot.done:
             expected = snapshot.images / begun * (snapshot.trials - begun)
+        unconfirmed = snapshot.confirmations - snapshot.confirmed - (0 if searching else snapshot.running / 2)
+        images = (max(0.0, expected) if searching else 0.0) + unconfirmed * self.ladder.rungs_images[-1]
         rate = self.images_per_second()
-        return max(0.0, expected) / rate if rate > 0 else math.nan
+        return images / rate if rate > 0 else math.nan
 
     def _facts(self, snapshot: Snapshot) -> dict[str, str]:
         """What there is to say, what matters most first; nothing where there is nothing."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from gan_core.config import GanConfig
@@ -35,7 +35,7 @@ class RungNote:
             "groups": self.groups,
             "places": self.places,
             "configs": {trial: config.flatten() for trial, config in self.configs.items()},
-            "reports": [asdict(report) for report in self.reports],
+            "reports": [report.plain() for report in self.reports],
             "best": self.best,
         }
         write_atomically(folder / "reports.json", json.dumps({**values, DIGEST: _digest(json.dumps(values))}))

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gan_core.config import GanConfig
-from gan_core.reports import Death
+from gan_core.reports import Death, minimised
+from results.objectives import natural, score_name
 from results.pareto import pareto_ranks
 from results.rows import DEAD, Outcome, ResultRow
 from results.store import ResultsError, RunFolder
@@ -100,7 +101,7 @@ class Standings:
         if best is None:
             return Standing((math.nan,) * len(names), (0.0,) * len(names))
         costs = {"seconds": sum(row.seconds for row in rows)}
-        values = tuple(costs[name] if name in COSTS else best.fidelity.get(name, math.nan) for name in names)
+        values = tuple(costs[name] if name in COSTS else minimised(best.fidelity, name) for name in names)
         errors = tuple(_standard_error(best.fidelity, name) for name in names)
         return Standing((best.score, *values[1:]), errors)
 
@@ -236,6 +237,7 @@ class Standings:
             device_seconds=self.device_seconds,
             images=self.images + images,
             best_score=math.inf if best is None else self.rows[best][-1].best_score,
+            objective=self.spec.objective,
         )
 
     def snapshot(self, elapsed_seconds: float, images: int, running: int) -> Snapshot:
@@ -243,6 +245,7 @@ class Standings:
         trials, best = self.trials, self.best
         ends = [self.rows[t][-1].outcome for t in trials if self.ended(t)]
         cost, over, confirm = self.cost(elapsed_seconds, images), self.search_ended, self.spec.confirm
+        objective = self.spec.objective
         row = None if best is None else _best_row(self.rows[best])
         base = self.rows[0][-1] if self.rows.get(0) else None
         return Snapshot(
@@ -252,9 +255,9 @@ class Standings:
             outcomes={str(outcome): ends.count(outcome) for outcome in Outcome if outcome is not Outcome.RUNNING},
             images=cost.images,
             best_trial=best,
-            best_score=row.best_score if row else math.nan,
+            best_score=natural(objective, row.best_score) if row else math.nan,
             best_config=dict(row.hyperparameters) if row else {},
-            baseline_score=base.best_score if base and base.outcome not in DEAD else math.nan,
+            baseline_score=natural(objective, base.best_score) if base and base.outcome not in DEAD else math.nan,
             device_seconds=cost.device_seconds,
             budget_used=self.spec.budget.used(cost),
             confirmations=len(self.wanted_confirmations()) if over else confirm.top * confirm.seeds,
@@ -296,7 +299,8 @@ def _standard_error(fidelity: Mapping[str, float], name: str) -> float:
     """Of one score, for this model: where there are two, the one that takes the real samples as given, which all lanes
     share. 0 where there is none.
     """
-    error = fidelity.get(f"{name}_latent_error", fidelity.get(f"{name}_error", 0.0))
+    score = score_name(name)
+    error = fidelity.get(f"{score}_latent_error", fidelity.get(f"{score}_error", 0.0))
     return error if math.isfinite(error) else 0.0
 
 

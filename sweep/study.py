@@ -5,8 +5,9 @@ What is on disk, in the order in which it is written, each file synced before th
 1. `optuna.jsonl`, Optuna's own journal: what was proposed and what it was told.
 2. `cohorts.jsonl`: which trials a cohort has. A proposal that is in no cohort was interrupted: it is cut
    off the journal, and asked for anew.
-3. `rows.jsonl`: a row for each trial at each rung, with its outcome: *the truth*. A killed owner may have written a row
-   and not yet told Optuna; the next owner tells it (`_catch_up`), so no trial is lost, and none counts twice.
+3. `curves.jsonl`, which decides nothing; then `rows.jsonl`: a row for each trial at each rung, with its outcome: *the
+   truth*. A killed owner may have written a row and not yet told Optuna; the next owner tells it (`_catch_up`), so no
+   trial is lost, and none counts twice.
 """
 
 import math
@@ -17,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from gan_core.config import GanConfig
-from gan_core.reports import LaneReport
+from gan_core.reports import LaneReport, minimised
 from gan_core.version import code_version
 from results.rows import Outcome, ResultRow
 from results.store import OLD_OWNER_SECONDS, JsonLines, RunFolder, exclusive
@@ -25,6 +26,7 @@ from sweep.between_rungs import BetweenRungs
 from sweep.cohort import LONGEST_REASON
 from sweep.cohort_record import Cohort, CohortRecord, read_cohorts, read_rows
 from sweep.confirmation import trial_and_replicate
+from sweep.curves import Curves
 from sweep.kept_files import KeptFiles
 from sweep.ladder import Verdict
 from sweep.progress import Snapshot
@@ -62,7 +64,7 @@ class LaneStudy:
         self._failures: dict[int, str] = {}  # cohort -> what its process last raised
         self._deaths: dict[int, int] = {}  # cohort -> how often its process died
         self._handed_out: set[int] = set()
-        self._trackers = open_trackers(spec.tracking, folder, spec.plain())
+        self._curves, self._trackers = Curves(folder), open_trackers(spec.tracking, folder, spec.plain())
         self._catch_up(cohorts)
         self._before_seconds, self._began = self._standings.elapsed_seconds, time.monotonic()
 
@@ -150,6 +152,7 @@ class LaneStudy:
         recorded = [run for run in trials if len(self._standings.rows[run]) > rung]
         if recorded:  # an owner was killed while, or after, it wrote
             return self._judge_again(cohort, rung, trials, reports)
+        self._curves.add(trials, reports)
         rows = {run: self._row(cohort, rung, run, report) for run, report in zip(trials, reports, strict=True)}
         deaths = {run: report.death for run, report in zip(trials, reports, strict=True)}
         there = {run: self._standings.rows[run] for run in self._members(cohort) if run not in rows}
@@ -196,6 +199,7 @@ class LaneStudy:
         that were broken off on their way to a rung, as they stand.
         """
         reason, unfinished = self._spent() or "the budget is spent", self._unfinished(cohort)
+        self._curves.add(trials, reports)
         rows = []
         for run, report in zip(trials, reports, strict=True):
             if run in unfinished:
@@ -266,7 +270,7 @@ class LaneStudy:
         return [run for run in self._members(cohort) if not self._standings.ended(run)]
 
     def _row(self, cohort: int, rung: int, run: int, report: LaneReport) -> ResultRow:
-        score = report.fidelity.values.get(self.objective, math.nan)
+        score = minimised(report.fidelity.values, self.objective)
         scores = [score, *(row.score for row in self._standings.rows[run])]
         return self._plain_row(
             cohort,
@@ -315,8 +319,9 @@ class LaneStudy:
 
     def _track(self, row: ResultRow) -> None:
         """Logs a row of the search; confirmations are in the table alone."""
+        curve = self._curves.before(row)
         if row.replicate == 0:
-            self._trackers.row(row)
+            self._trackers.row(row, curve)
 
     def _tell(self, row: ResultRow) -> None:
         """Lets Optuna know of a trial's row. Trial 0 goes on where another would be pruned, but Optuna hears of it what

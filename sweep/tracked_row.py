@@ -1,9 +1,11 @@
 """What every tracker takes from a row, and how it says that it can no more."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from gan_core.config import HALF_LIFE
+from results.curves import WHOLE
 from results.rows import DEAD, Outcome, ResultRow
 
 NUMBERS = ("d_loss", "g_loss", "score", "best_score", "seconds")
@@ -23,6 +25,12 @@ def numbers(row: ResultRow) -> dict[str, float]:
     named |= {f"fidelity/{name}": float(value) for name, value in row.fidelity.items()}
     named |= {f"health/{name}": float(value) for name, value in row.health.items()}
     return {name: value for name, value in named.items() if math.isfinite(value)}
+
+
+def point_numbers(point: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers of a curve's point, under the names that a row's have."""
+    named = {name.replace(".", "/", 1): value for name, value in point.items() if name not in WHOLE}
+    return {name: float(value) for name, value in named.items() if value is not None and math.isfinite(value)}
 
 
 def words(row: ResultRow) -> dict[str, str]:

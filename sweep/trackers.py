@@ -10,7 +10,7 @@ starts again tells all rows, and each tracker takes those it lacks: what was kil
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
@@ -27,16 +27,19 @@ LONGEST_REASON = 300  # characters of a library's text that a note keeps
 WANDB_MODES = ("online", "offline")
 
 Tracking = Mapping[str, Mapping[str, str]]
+Point = Mapping[str, Any]  # of a curve, as `results.curves` has it
+Job = tuple[ResultRow, Path | None, Sequence[Point]]
 
 
 class Tracker(Protocol):
     """Takes rows, in the order in which a trial made them. A row that it has already changes nothing.
 
-    picture: a PNG of the trial's samples, where the row is its best so far. Raises TrackerFailed or OSError when it can
+    picture: a PNG of the trial's samples, where the row is its best so far. curve: points on the way to the row, for
+    those who show them. Raises TrackerFailed or OSError when it can
     do no more.
     """
 
-    def row(self, row: ResultRow, picture: Path | None) -> None: ...
+    def row(self, row: ResultRow, picture: Path | None, curve: Sequence[Point]) -> None: ...
     def close(self) -> None: ...
 
 
@@ -126,14 +129,14 @@ class Trackers:
             for name, make in factories.items()
         ]
 
-    def row(self, row: ResultRow) -> None:
-        """Hands one recorded row to every tracker, and does not wait for them. Where a tracker lags behind, the picture
-        it sees may be of a later rung.
+    def row(self, row: ResultRow, curve: Sequence[Point] = ()) -> None:
+        """Hands one recorded row, and its curve's points, to every tracker, and does not wait for them. Where a tracker
+        lags behind, the picture it sees may be of a later rung.
         """
         picture = self._folder.trial_samples(row.trial)
         shown = picture if is_best_so_far(row) and picture.is_file() else None
         for feed in self._feeds:
-            feed.put((row, shown))
+            feed.put((row, shown, curve))
 
     def close(self) -> None:
         """Returns when all rows are logged, or after CLOSE_SECONDS, with a note for each that was not ready."""
@@ -149,12 +152,12 @@ class _Feed:
 
     def __init__(self, name: str, make: Callable[[], Tracker], notes: list[str]) -> None:
         self._name, self._make, self._notes = name, make, notes
-        self._jobs: SimpleQueue[tuple[ResultRow, Path | None] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._settled = False  # whether it ended as it should, or has said why not
         self._thread = threading.Thread(target=self._work, name=f"tracker {name}", daemon=True)
         self._thread.start()
 
-    def put(self, job: tuple[ResultRow, Path | None] | None) -> None:
+    def put(self, job: Job | None) -> None:
         if self._thread.is_alive():
             self._jobs.put(job)
 

@@ -1,7 +1,7 @@
 """The rows in Weights & Biases: a run a trial, grouped by the sweep."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class WandbTracker:
     def _mode(self) -> str:
         return self._options.get("mode", "online")
 
-    def row(self, row: ResultRow, picture: Path | None) -> None:
+    def row(self, row: ResultRow, picture: Path | None, curve: Sequence[Any] = ()) -> None:
         if row.rung < self._told[row.trial]:
             return
         with self._failures():

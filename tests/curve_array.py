@@ -110,7 +110,11 @@ class CurveArray:
         health = {"d_gradient": math.nan if death else score, "sample_deviation": 0.5}
         signs = ("oscillation", "low_coverage") if config.seed % 3 == 0 and death is None else ()
         fidelity = FidelityReport(values, "curve", "formula")
-        return LaneReport(images, d_loss, d_loss / 2, fidelity, health, signs, death, 0.25, "cpu")
+        middle = (self.read_at + images) // 2
+        curve = [
+            {"images_seen": n, "d_loss": n + curve_level(config.seed, n), "g_loss": math.nan} for n in (middle, images)
+        ]
+        return LaneReport(images, d_loss, d_loss / 2, fidelity, health, signs, death, 0.25, "cpu", curve=curve)
 
 
 def curve_death(config: GanConfig, cliff_lr: float, cliff_beta1: float) -> Death | None:

@@ -31,6 +31,7 @@ class Facts:
 
     killed: str
     rows: list[dict[str, Any]]
+    curves: list[dict[str, Any]]
     told: dict[int, tuple]
     pictures: dict[str, bytes]
     paths: set[str]
@@ -47,6 +48,7 @@ def facts(folder: RunFolder, spec: SweepSpec, killed: str = "", warned: list[str
     return Facts(
         killed,
         [{**row, "elapsed_seconds": 0.0} for row in JsonLines(folder.rows).read()],
+        JsonLines(folder.curves).read(),
         {n: (t.state, t.value, t.params, t.intermediate_values, t.constraints) for n, t in mine.items()},
         {path.name: path.read_bytes() for path in folder.samples.glob("*")},
         paths,

@@ -419,7 +419,7 @@ def test_a_population_killed_anywhere_ends_as_it_would_have(tmp_path, variant):
     killed_and_resumed(spec, tmp_path / "census", census.install, build)
     found = list(all_found(spec, tmp_path, len(census.passed), build))
     assert len(found) > 4
-    for part in ("rows", "told", "pictures"):
+    for part in ("rows", "curves", "told", "pictures"):
         assert [f.killed for f in found if getattr(f, part) != getattr(expected, part)] == []
 
 

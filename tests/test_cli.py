@@ -26,6 +26,7 @@ from tiny_runs import TINY, settings
 
 from gan_core.arithmetic import compiler_here
 from gan_core.final import read_metrics
+from results.curves import load_curves
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from search_spaces.space import shipped_spaces
@@ -179,7 +180,7 @@ def test_a_dry_run_says_what_memory_the_base_and_the_largest_structure_take(gan_
     space = {"extends": "digits", "ranges": {"structure.discriminator_width": {"choices": [128, 384]}}}
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"space": space, "lanes_per_cohort": 5}))
     answer = gan_sweep("run", "--local", "--dry-run", tmp_path / "sweep.yaml")
-    base, largest, whole, _ = answer.out.splitlines()[-4:]
+    base, largest, whole, time, *_ = answer.out.splitlines()[-7:]
     form = r"{}: a lane keeps (\d+\.\d) MB; a cohort of 5 lanes (\d+\.\d) MB, \d+\.\d MB of it scratch"
     found = [
         re.fullmatch(form.format(title), line)
@@ -191,6 +192,7 @@ def test_a_dry_run_says_what_memory_the_base_and_the_largest_structure_take(gan_
     assert cohort > 5 * kept
     assert largest_cohort > 5 * largest_kept
     assert re.fullmatch(r"with \d+ MB of a process itself and 460 kB of data, 1 process about \d+ MB", whole)
+    assert time.startswith("time: about ")
 
 
 def test_a_dry_run_says_once_where_there_is_no_compiler(gan_sweep, monkeypatch):
@@ -437,9 +439,10 @@ def test_an_export_of_a_trial_is_of_that_trial(gan_sweep, digits_run, trial):
 
 def test_a_models_folder_holds_all_that_a_model_needs(model):
     names = {path.name for path in model.iterdir() if not path.name.startswith(".")}
-    wanted = {"generator.safetensors", "state.safetensors", "metrics.csv", "config.yaml", "samples.png"}
+    wanted = {"generator.safetensors", "state.safetensors", "metrics.csv", "curves.jsonl", "config.yaml", "samples.png"}
     assert names == wanted
     assert [row["images_seen"] for row in read_metrics(model / "metrics.csv")] == [256, 512, 640, 768, 896, 1024]
+    assert load_curves(model)["images_seen"].tolist() == [256, 512, 640, 768, 896, 1024]  # each shorter than a block
 
 
 def test_a_model_says_what_computed_it_and_from_where_on(gan_sweep, model, tmp_path):

@@ -50,6 +50,7 @@ def test_the_undisturbed_sweep_has_what_a_kill_could_spoil(undisturbed):
     assert [(row["rung"], row["images_seen"]) for row in dead] == [(1, 256)] * len(dead)  # between 128 and 320
     assert any(row["signs"] for row in undisturbed.rows)
     assert {row["cohort"] for row in undisturbed.rows} == {0, 1}
+    assert len(undisturbed.curves) == 2 * len(undisturbed.rows)
     assert {row["structure.generator_width"] for row in undisturbed.rows} == {16, 32}
     assert [row["trial"] for row in undisturbed.rows if row["rung"] == 1 and (row["score"] or 0) > row["best_score"]]
     assert len(undisturbed.pictures) >= 4
@@ -77,7 +78,7 @@ def check_same(found: list[Facts], undisturbed: Facts, part: str) -> None:
 
 
 def check_same_but_warnings(found: list[Facts], undisturbed: Facts) -> None:
-    for part in ("rows", "told", "pictures", "paths"):
+    for part in ("rows", "curves", "told", "pictures", "paths"):
         check_same(found, undisturbed, part)
 
 
@@ -88,7 +89,7 @@ def test_every_boundary_kills_once(resumed):
     assert len(resumed) > 100
 
 
-@pytest.mark.parametrize("part", ["rows", "told", "pictures", "paths", "warned"])
+@pytest.mark.parametrize("part", ["rows", "curves", "told", "pictures", "paths", "warned"])
 def test_killed_anywhere_and_resumed_a_sweep_leaves_what_it_leaves_undisturbed(resumed, undisturbed, part):
     check_same(resumed, undisturbed, part)
 
@@ -179,6 +180,7 @@ def test_killed_again_and_again_a_sweep_still_ends_where_it_would_have(tmp_path,
     assert 2 <= deaths < 50
     found = facts(folder, SPEC)
     assert (found.rows, found.told, found.pictures) == (undisturbed.rows, undisturbed.told, undisturbed.pictures)
+    assert found.curves == undisturbed.curves
 
 
 SLOW_SWEEP = """

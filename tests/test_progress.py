@@ -247,6 +247,20 @@ def test_the_rate_is_of_the_last_window_and_the_time_left_follows_from_it(clock)
     assert shown.seconds_left(START) == pytest.approx(LADDER.expected_images(8) / 100.0)
 
 
+def test_the_time_left_counts_confirmations_which_go_up_the_whole_ladder(clock):
+    shown = watch(io.StringIO())
+    for second in range(3):
+        shown.show(replace(START, images=100 * second))
+        clock.seconds += 1
+    half = replace(START, done=3, running=2, images=4_000)
+    assert shown.seconds_left(replace(half, confirmations=6)) == pytest.approx((4_000 + 6 * 4_000) / 100)
+    searched = replace(START, done=8, running=0, images=16_000, confirmations=6)
+    assert shown.seconds_left(searched) == pytest.approx(6 * 4_000 / 100)
+    begun = replace(searched, running=2, confirmed=1)
+    assert shown.seconds_left(begun) == pytest.approx(4 * 4_000 / 100)
+    assert math.isnan(shown.seconds_left(replace(searched, confirmed=6)))
+
+
 def test_no_rate_and_no_trial_left_is_no_guess(clock):
     shown = watch(io.StringIO())
     shown.show(START)

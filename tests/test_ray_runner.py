@@ -18,6 +18,7 @@ import pytest
 
 from benchmarks.first_sweep import family_of
 from gan_core.config import InputError
+from results.curves import load_curves
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from sweep.loading import uncollected
@@ -79,6 +80,8 @@ def test_the_local_runner_and_ray_give_the_same_table(tmp_path, monkeypatch):
     mine, theirs = (ResultsTable.load(f.path).frame.drop(columns=TIMING) for f in (here, there))
     assert mine.equals(theirs)
     assert len(mine) > 8
+    assert load_curves(here.path).equals(load_curves(there.path))
+    assert len(load_curves(here.path)) == len(mine)  # these rungs are shorter than a block of steps
     assert set(mine["outcome"]) == {"completed", "pruned", "running"}
     assert "running" not in set(mine.groupby("trial").tail(1)["outcome"])
     assert not list(there.checkpoints.glob("cohort-*"))

@@ -283,7 +283,19 @@ BAD_VALUES = {
     ),
     "cmaes of two": ({"objective": ["fid", "seconds"], "sampler": "cmaes"}, ["cmaes minimises one objective, got 2"]),
     "objective that no data set has": ({"objective": "loss"}, ["unknown objective 'loss' on digits; known: fidelity"]),
-    "score that is none to minimise": ({"objective": "recall"}, ["unknown objective 'recall'"]),
+    "score of which more is better": (
+        {"objective": "recall"},
+        ["unknown objective 'recall' on digits: more of it is better; write -recall"],
+    ),
+    "score of which less is better": (
+        {"objective": ["fidelity", "-fid"]},
+        ["unknown further objective '-fid' on digits: less of it is better; write fid"],
+    ),
+    "cost that is to rise": (
+        {"objective": ["fid", "-seconds"]},
+        ["unknown further objective '-seconds'", "less of it is better; write seconds"],
+    ),
+    "share near": ({"objective": "-coverge"}, ["unknown objective '-coverge'", "did you mean '-coverage'"]),
     "skip as text": ({"skip_corrupt_images": "yes please"}, ["skip_corrupt_images", "true or false", "'yes please'"]),
     "scoring no mapping": ({"scoring": 5}, ["scoring must map features", "5"]),
     "scoring null": ({"scoring": None}, ["scoring must map", "None"]),
@@ -366,14 +378,19 @@ def test_an_assignment_that_does_not_fit_is_refused_with_the_rule_and_the_value(
     assert [fragment for fragment in says if fragment not in message] == []
 
 
+IMAGE_SHARES = ("-precision", "-recall", "-density", "-coverage")
+MODES = ("-modes_covered", "-high_quality_share")
 OBJECTIVES = {
-    "digits": ("fidelity", "fid", "kid", "class_kl"),
-    "polygons": ("fidelity", "fid", "kid", "triangle_distance"),
-    "images:photos": ("fidelity", "fid", "kid", "class_kl"),
+    "digits": ("fidelity", "fid", "kid", "class_kl", *IMAGE_SHARES),
+    "polygons": (
+        *("fidelity", "fid", "kid", "triangle_distance", *IMAGE_SHARES),
+        *("-triangle_precision", "-triangle_recall"),
+    ),
+    "images:photos": ("fidelity", "fid", "kid", "class_kl", *IMAGE_SHARES),
     "gaussian": ("fidelity", "wasserstein", "energy", "mean_error", "deviation_error"),
-    "mixture:0,1;4,1": ("fidelity", "wasserstein", "energy", "mean_error", "deviation_error"),
-    "ring": ("fidelity", "energy", "mode_jsd"),
-    "grid": ("fidelity", "energy", "mode_jsd"),
+    "mixture:0,1;4,1": ("fidelity", "wasserstein", "energy", "mean_error", "deviation_error", *MODES),
+    "ring": ("fidelity", "energy", "mode_jsd", *MODES),
+    "grid": ("fidelity", "energy", "mode_jsd", *MODES),
 }
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from results.rows import Outcome, ResultRow
 from results.store import RunFolder
 from sweep import event_file, trackers
 from sweep.tracked_row import TrackerFailed, is_best_so_far, numbers
-from sweep.trackers import TRACKERS, Trackers, open_trackers, parse_tracking, plain_tracking, require_installed
+from sweep.trackers import TRACKERS, Point, Trackers, open_trackers, parse_tracking, plain_tracking, require_installed
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of the viewers' own packages
@@ -346,7 +346,7 @@ class Failing:
     def __init__(self, error: Exception) -> None:
         self.error, self.rows = error, 0
 
-    def row(self, row: ResultRow, picture: Path | None) -> None:
+    def row(self, row: ResultRow, picture: Path | None, curve: Sequence[Point]) -> None:
         self.rows += 1
         if self.rows == 2:
             raise self.error
@@ -385,7 +385,7 @@ def test_a_slow_tracker_delays_neither_the_rows_nor_for_ever_the_end(folder, mon
     network = threading.Event()
 
     class Slow(Failing):
-        def row(self, row: ResultRow, picture: Path | None) -> None:
+        def row(self, row: ResultRow, picture: Path | None, curve: Sequence[Point]) -> None:
             network.wait(60)
 
     started = time.monotonic()

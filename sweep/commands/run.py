@@ -128,23 +128,29 @@ def _print_plan(spec: Any, local: bool) -> None:
     from search_spaces.describe import describe_space
     from sweep.estimate import has_gpu, memory_lines  # torch from here on
     from sweep.samplers import unsearched
+    from sweep.time_estimate import time_lines
 
-    slots = 1 if local else os.cpu_count() or 1
-    size = spec.cohort_size(slots, on_gpu=has_gpu(spec))
+    slots, on_gpu = 1 if local else os.cpu_count() or 1, has_gpu(spec)
+    size = spec.cohort_size(slots, on_gpu=on_gpu)
     print(spec.to_yaml())
     print(printable_lines(describe_space(spec.space)))
     most = spec.trials * spec.ladder.rungs_images[-1]
-    lanes = "1 lane" if size == 1 else f"{size} lanes"
+    trials, cohorts, lanes = (
+        f"1 {noun}" if count == 1 else f"{count} {noun}s"
+        for count, noun in ((spec.trials, "trial"), (-(-spec.trials // size), "cohort"), (size, "lane"))
+    )
     print(
-        f"\n{spec.trials} trials in {-(-spec.trials // size)} cohorts of up to {lanes}, {slots} at a time\n"
+        f"\n{trials} in {cohorts} of up to {lanes}, {slots} at a time\n"
         f"about {spec.ladder.expected_images(spec.trials):,} images shown to discriminators, {most:,} without pruning"
     )
     if note := unsearched(spec.sampler, spec.trials, len(spec.objectives)):
         print(note)
-    print(f"{memory_lines(spec, size, slots)}\nnothing was started (--dry-run)")
+    print(memory_lines(spec, size, slots))
+    print(f"{time_lines(spec, slots, size, 'cuda' if on_gpu else 'cpu')}\nnothing was started (--dry-run)")
 
 
 def _print_outcome(table: Any, folder: Any) -> None:
+    from results.objectives import natural, score_name
     from results.printable import printable
     from results.text import confirmation_text, disk_text, trials_text
 
@@ -157,9 +163,11 @@ def _print_outcome(table: Any, folder: Any) -> None:
     if folder.best_samples.exists():
         print(f"samples of the best: {printable(folder.best_samples)}")
     best, base = table.best(), table.baseline()
-    print(f"best: trial {best['trial']}, {printable(table.objective)} {best['score']:.4g}", end="")
+    objective = table.objective
+    reached = f"{printable(score_name(objective))} {natural(objective, best['score']):.4g}"
+    print(f"best: trial {best['trial']}, {reached}", end="")
     if base is not None and best["trial"] != 0:
-        print(f"; the defaults (trial 0) reach {base['score']:.4g}")
+        print(f"; the defaults (trial 0) reach {natural(objective, base['score']):.4g}")
     else:
         print("; the defaults (trial 0) were not beaten" if best["trial"] == 0 else "; the defaults have no score")
     if found := confirmation_text(table, width()):

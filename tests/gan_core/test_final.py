@@ -95,8 +95,9 @@ def run(workshop: Workshop, folder: ModelFolder, calls: Callable[[Progress], boo
 
 
 def outcome(folder: ModelFolder) -> list[object]:
-    """Generator and state as bits, the metrics as exact numbers (and NaN as itself)."""
-    return [folder.generator.read_bytes(), folder.state.read_bytes(), repr(read_metrics(folder.metrics))]
+    """Generator, state and curve as bits, the metrics as exact numbers (and NaN as itself)."""
+    files = (folder.generator, folder.state, folder.curves)
+    return [*(path.read_bytes() for path in files), repr(read_metrics(folder.metrics))]
 
 
 @pytest.fixture(scope="module")
@@ -535,3 +536,10 @@ def test_a_family_killed_by_a_signal_and_run_again_ends_with_every_bit_of_an_und
     assert resumed.generator.read_bytes() == whole.generator.read_bytes()
     assert resumed.metrics.read_text() == whole.metrics.read_text()
     assert len(read_metrics(whole.metrics)) == 10
+
+
+def test_a_curve_that_was_changed_is_refused_with_its_line(workshop, tmp_path):
+    folder = ModelFolder(tmp_path)
+    folder.curves.write_text('{"images_seen":13}\n{"d_loss":1.0}\n')
+    with pytest.raises(InputError, match=r"curves\.jsonl, line 2 is no point of a curve"):
+        run(workshop, folder, Calls())

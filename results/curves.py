@@ -1,0 +1,49 @@
+"""Curves: what was watched of a trial between its rungs, point by point. Needs no pandas but to make a frame."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from results.store import CURVES, JsonLines, ResultsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WHOLE = ("trial", "replicate", "images_seen")
+
+
+def load_curves(folder: str | Path) -> "pd.DataFrame":
+    """The curves of a run, or of a model made by `gan-sweep train`: a row a point, in the order they were recorded.
+
+    trial and replicate (0: the search; a model has neither); images_seen: real images shown to D until then; d_loss,
+    g_loss and `health.…`: means since the point before, named as in rows, NaN where there is none.
+    Raises ResultsError where there are none, or the file was changed.
+    """
+    import pandas as pd
+
+    path = Path(folder).expanduser() / CURVES
+    if not (points := read_points(path)):
+        raise ResultsError(f"{path} is missing or empty; give the folder of a run that reached a rung, or of a model")
+    frame = pd.DataFrame.from_records(points)
+    return frame.astype({name: "float64" for name in frame.columns if name not in WHOLE})
+
+
+def read_points(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file of curves; none where there is no file. Raises ResultsError, with the line, for one that was
+    changed.
+    """
+    points = JsonLines(path).read()
+    for number, point in enumerate(points, 1):
+        for name, value in point.items():
+            if not _fits(name, value):
+                raise ResultsError(f"{path}, line {number}: {name} is not such a number; the file was changed by hand")
+        if "images_seen" not in point:
+            raise ResultsError(f"{path}, line {number} lacks images_seen; the file was changed by hand")
+    return points
+
+
+def _fits(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    if name in WHOLE:
+        return isinstance(value, int) and value >= 0
+    return value is None or isinstance(value, int | float)
