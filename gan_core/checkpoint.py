@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from gan_core.config import InputError
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Writes beside the target, syncs and renames, so that nobody reads half a file. Raises OSError, with the target's
-    name, when it cannot be written; nothing is left beside it then.
+    """Writes beside the target, syncs and renames, so that nobody reads half a file. The umask decides who may read it.
+    Raises OSError, with the target's name, when it cannot be written; nothing is left beside it then.
     """
     partial = path.with_name(path.name + ".partial")
     try:
+        with partial.open("wb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial)
+        partial.chmod(mode)  # safetensors makes a file of its own, which its owner alone may read
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -27,6 +31,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 

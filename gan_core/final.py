@@ -9,7 +9,7 @@ import io
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from gan_core.conditions import Precision
 from gan_core.config import GanConfig
 from gan_core.input_error import InputError
 from gan_core.lanes import matmul_precision
-from gan_core.latents import fill_shared_latents, latent_numbers
+from gan_core.latents import shared_latents
 from gan_core.reports import LaneReport
 from gan_core.schedule import Schedule
 from gan_core.scoring import ScoredArray, Workshop
@@ -33,6 +33,7 @@ from gan_core.training import rows_at_once
 
 SAVE_EVERY_SECONDS = 30.0
 EVALUATIONS_PER_BUDGET = 4  # further scorings in each stretch as long as the last given point
+MOST_EVALUATIONS = 1000  # of these, in all
 
 
 class ModelFolder:
@@ -62,9 +63,9 @@ class Progress:
 
 def evaluation_points(given: tuple[int, ...], images: int) -> list[int]:
     """Where a training of `images` images is scored: at the given points, then EVALUATIONS_PER_BUDGET times in each
-    further stretch as long as the last of them, and at the end.
+    further stretch as long as the last of them, but at most MOST_EVALUATIONS times so, and at the end.
     """
-    step = max(1, given[-1] // EVALUATIONS_PER_BUDGET)
+    step = max(1, given[-1] // EVALUATIONS_PER_BUDGET, (images - given[-1]) // MOST_EVALUATIONS)
     points = [*given, *range(given[-1] + step, images, step), images]
     return sorted({point for point in points if point <= images})
 
@@ -87,7 +88,7 @@ def train_model(
     """
     array = workshop.build([schedule.scored_at(_images_seen(folder))])
     key = f"fidelity.{workshop.conditions.objective}"
-    metrics = _resume(array, folder)
+    metrics = _resume(array, folder, key)
     changes = {start for start, _ in schedule.changes if 0 < start < images}
     points = sorted(changes.union(evaluation_points(evaluate_at_images, images)))
     scored = {row["images_seen"] for row in metrics}
@@ -115,10 +116,12 @@ def train_model(
 def _images_seen(folder: ModelFolder) -> int:
     """Where the folder's state stands; 0 where there is none, and for a file that is none: to load it will tell."""
     counters = load_tensors(folder.state).get("counters") if folder.state.exists() else None
-    return 0 if counters is None else int(counters[0])
+    if counters is None or counters.ndim != 1 or counters.is_floating_point():
+        return 0
+    return int(counters[:1].sum())
 
 
-def _resume(array: ScoredArray, folder: ModelFolder) -> list[dict[str, float]]:
+def _resume(array: ScoredArray, folder: ModelFolder, key: str) -> list[dict[str, float]]:
     """Takes over the folder's state, where there is one: the scorings that it has behind it."""
     if not folder.state.exists():
         return []
@@ -126,7 +129,7 @@ def _resume(array: ScoredArray, folder: ModelFolder) -> list[dict[str, float]]:
     state = array.array.state
     # A scoring counts once the state after it is saved: losses have then been read, and none is summed up since.
     settled = state.images_seen - 1 if state.watch.unread else state.images_seen
-    return [row for row in read_metrics(folder.metrics) if row["images_seen"] <= settled]
+    return [row for row in read_metrics(folder.metrics, key) if row["images_seen"] <= settled]
 
 
 def _follow(schedule: Schedule, array: ScoredArray, images: int) -> None:
@@ -173,13 +176,24 @@ def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
     os.replace(partial, path)
 
 
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """What `write_metrics` wrote; nothing where there is no file."""
+def read_metrics(path: Path, needed: str = "images_seen") -> list[dict[str, float]]:
+    """What `write_metrics` wrote; nothing where there is no file. needed: a column that every row must have. Raises
+    InputError, with the line, where a row is not one of numbers, and for a file that cannot be read.
+    """
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [{**{name: float(v) for name, v in row.items()}, "images_seen": int(row["images_seen"])} for row in rows]
+    found = []
+    try:
+        for row in csv.DictReader(io.StringIO(path.read_text())):
+            numbers = {name: float(value) for name, value in row.items()}
+            found.append({**numbers, needed: numbers[needed], "images_seen": int(row["images_seen"])})
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise InputError(
+            f"{path}, line {len(found) + 2} is no row of numbers with a column {needed!r}; it was changed by hand"
+        ) from error
+    return found
 
 
 @dataclass(frozen=True)
@@ -201,31 +215,46 @@ def sample_generator(
     precision: Precision = "float32",
 ) -> Tensor:
     """Samples [count, *shape] of a saved generator; the same numbers as `LaneArray.sample` gives for it. precision: of
-    its training.
-
-    choice: of this class or categorical code. Raises InputError when the weights are not of this structure, and when
-    there is no such class.
+    its training. Raises InputError as `sample_in_parts` does.
     """
-    networks = build_networks(config.structure, kind.shape, kind.classes)
+    return torch.cat(list(sample_in_parts(config, kind, weights, count, seed, choice, precision=precision)))
+
+
+def sample_in_parts(
+    config: GanConfig,
+    kind: SampleKind,
+    weights: Mapping[str, Tensor],
+    count: int,
+    seed: int,
+    choice: int | None = None,
+    *,
+    precision: Precision = "float32",
+) -> Iterator[Tensor]:
+    """The samples of `sample_generator` one call of the generator after the other, [at most 1000, *shape] each.
+
+    choice: of this class or categorical code. Raises InputError when the weights are not of this structure or not of
+    float32, and when there is no such class.
+    """
+    structure = config.structure
+    networks = build_networks(structure, kind.shape, kind.classes)
     generator = networks.generator
-    if {name: tuple(tensor.shape) for name, tensor in weights.items()} != {**generator.shapes(), **generator.buffers()}:
+    wanted = {name: (shape, torch.float32) for name, shape in {**generator.shapes(), **generator.buffers()}.items()}
+    if {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()} != wanted:
         raise InputError("the generator's weights do not fit the configuration beside them; one of them was changed")
-    latents = torch.empty(1, count, latent_numbers(config.structure, networks))
-    fill_shared_latents(latents, config.structure, networks, Stream.SAMPLE_LATENTS, seed, choice)
     stacked = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
-    call = Call([config.lane.batch_norm_eps])
-    with torch.no_grad(), matmul_precision(precision):
-        parts = [generator(stacked, part, call) for part in latents.split(rows_at_once(config.structure), dim=1)]
-        return torch.cat(parts, 1)[0]
+    call, rows = Call([config.lane.batch_norm_eps]), rows_at_once(structure)
+    for latents in shared_latents(count, rows, structure, networks, Stream.SAMPLE_LATENTS, seed, choice):
+        with torch.no_grad(), matmul_precision(precision):
+            yield generator(stacked, latents, call)[0]
 
 
 def best_row(folder: ModelFolder, objective: str) -> dict[str, float]:
     """The scoring that the kept generator is of. Raises InputError where the table of scorings does not say."""
     key = f"fidelity.{objective}"
-    try:
-        return min(read_metrics(folder.metrics), key=lambda row: row[key])
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{folder.metrics} lacks scores in a column {key!r}; it was changed by hand") from error
+    rows = read_metrics(folder.metrics, key)
+    if not rows:
+        raise InputError(f"{folder.metrics} holds no scoring; it was changed by hand")
+    return min(rows, key=lambda row: row[key])
 
 
 def load_generator_weights(folder: ModelFolder) -> dict[str, Tensor]:

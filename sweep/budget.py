@@ -42,13 +42,14 @@ class Budget:
             return f"score {cost.best_score:.4g} reaches budget.score {self.score:g}"
         for name, used, limit in self._limits(cost):
             if limit and used >= limit:
-                return f"budget.{name} of {limit:g} is spent"
+                return f"budget.{name} of {_in_full(limit)} is spent"
         return None
 
     def used(self, cost: Cost) -> str:
         """What is used of each limit, in words: `0.35 of 2 hours`; empty where there is none."""
         words = {"hours": "hours", "device_hours": "device-hours", "images": "images"}
-        return ", ".join(f"{used:.3g} of {limit:g} {words[name]}" for name, used, limit in self._limits(cost) if limit)
+        limits = [(words[name], used, limit) for name, used, limit in self._limits(cost) if limit]
+        return ", ".join(f"{_in_full(used)} of {_in_full(limit)} {word}" for word, used, limit in limits)
 
     def _limits(self, cost: Cost) -> tuple[tuple[str, float, float], ...]:
         return (
@@ -56,3 +57,8 @@ class Budget:
             ("device_hours", cost.device_seconds / 3600, self.device_hours),
             ("images", float(cost.images), self.images),
         )
+
+
+def _in_full(number: float) -> str:
+    """Three digits of a small number, all of one from a thousand on: `0.35`, `5,000`."""
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"

@@ -18,7 +18,7 @@ def best_points(run: str | Path, space: SearchSpace, points: int = POINTS) -> li
     another seed, and may be of another protocol. Raises InputError where no trial of the run lies in the space,
     ResultsError where there is no run.
     """
-    table, base = ResultsTable.load(run), space.base.flatten()
+    table, base = ResultsTable.load(run, whole=True), space.base.flatten()
     found: list[Mapping[str, Any]] = []
     refused = ""
     for _, row in table.contenders.iterrows():

@@ -444,7 +444,7 @@ BAD_FOLDERS = {
     "results of a row twice": Case(
         ["results", "run"], ["trial 0 stands twice at rung 0"], rows(lambda r: r.append(r[0]))
     ),
-    "results as csv nowhere": Case(["results", "run", "--csv", "no/x.csv"], ["no/x.csv", "cannot write"]),
+    "results below a file": Case(["results", "run", "--csv", "best.yaml/x.csv"], ["cannot write best.yaml/x.csv"]),
     "results as a folder": Case(["results", "run", "--csv", "best"], ["cannot write best", "directory"]),
     "export of nothing": Case(["export", "none"], ["none is no run folder"]),
     "export of no trial": Case(["export", "run", "--trial", "99"], ["no trial 99", "0 to 3"]),
@@ -454,9 +454,16 @@ BAD_FOLDERS = {
     "train below a file": Case(["train", "best.yaml", "-o", "best.yaml/x"], ["cannot write to best.yaml/x", "-o"]),
     "train into a file": Case(["train", "best.yaml", "-o", "good.yaml"], ["cannot write to good.yaml", "-o"]),
     "sample of nothing": Case(["sample", "none"], ["none holds no model", "gan-sweep train"]),
-    "sample of a run": Case(["sample", "run"], ["run holds no model"]),
+    "sample of a run's lost trial": Case(
+        ["sample", "run", "--trial", "1"],
+        ["run holds no generator of trial 1", "kept: 0, 2, 3", "keep_checkpoints"],
+        lambda here: shutil.rmtree(here / "run/checkpoints/trial-0001"),
+    ),
+    "sample of a model's trial": Case(["sample", "best", "--trial", "1"], ["best is no run", "--trial"]),
     "sample as text": Case(["sample", "best", "-o", "x.txt"], [".png", ".npy", "x.txt"]),
-    "sample nowhere": Case(["sample", "best", "-o", "no/x.npy"], ["cannot write no/x.npy"]),
+    "sample of numbers below a file": Case(
+        ["sample", "best", "-o", "best.yaml/x.npy"], ["cannot write best.yaml/x.npy"]
+    ),
     "sample below a file": Case(["sample", "best", "-o", "best.yaml/x.png"], ["cannot write best.yaml/x.png"]),
     "sample into a folder": Case(
         ["sample", "best", "-o", "x.png"], ["cannot write x.png", "directory"], lambda here: (here / "x.png").mkdir()
@@ -516,7 +523,9 @@ NONSENSE = {
         changed("best.yaml", lambda v: v["training"].update(evaluate_at_images=[2, 1])),
     ),
     "another digest": Case(
-        TRAIN, ["digest", "abc", "data.digest"], changed("best.yaml", lambda v: v["data"].update(digest="abc"))
+        TRAIN,
+        ["has digest", "was found on abc", "--other-data"],
+        changed("best.yaml", lambda v: v["data"].update(digest="abc")),
     ),
     "score as text": Case(TRAIN, ["score", "mapping"], changed("best.yaml", lambda v: v.update(score="good"))),
     "another model's folder": Case(["train", "best.yaml", "-o", "best", "--seed", "5"], ["these differ: seed", "-o"]),

@@ -22,7 +22,7 @@ def test_without_limits_nothing_is_ever_spent():
     [
         (Budget(hours=2.0), cost(hours=1.99), cost(hours=2.0), "budget.hours of 2 is spent"),
         (Budget(device_hours=3), cost(2, 2.9), cost(0, 3), "budget.device_hours of 3 is spent"),
-        (Budget(images=1e6), cost(images=999_999), cost(images=10**6), "budget.images of 1e+06 is spent"),
+        (Budget(images=1e6), cost(images=999_999), cost(images=10**6), "budget.images of 1,000,000 is spent"),
         (Budget(score=1.5), cost(best=1.51), cost(best=1.5), "score 1.5 reaches budget.score 1.5"),
     ],
 )
@@ -39,7 +39,7 @@ def test_whichever_comes_first_ends_it():
 
 def test_what_is_used_is_said_for_each_limit():
     text = Budget(hours=2, device_hours=8, images=1e6).used(cost(0.5, 1.25, 250_000))
-    assert text == "0.5 of 2 hours, 1.25 of 8 device-hours, 2.5e+05 of 1e+06 images"
+    assert text == "0.5 of 2 hours, 1.25 of 8 device-hours, 250,000 of 1,000,000 images"
 
 
 @pytest.mark.parametrize(

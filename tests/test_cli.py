@@ -626,7 +626,8 @@ def test_ctrl_c_in_the_middle_of_a_write_is_130_and_the_run_resumes_to_the_undis
 
 @pytest.mark.parametrize("count", [1, 5, 64])
 def test_samples_are_numbers_in_range_and_the_first_of_more_are_the_same(gan_sweep, model, count):
-    assert gan_sweep("sample", model, "-n", str(count), "-o", "few.npy").out == f"{count} samples in few.npy\n"
+    noun = "sample" if count == 1 else "samples"
+    assert gan_sweep("sample", model, "-n", str(count), "-o", "few.npy").out == f"{count} {noun} in few.npy\n"
     gan_sweep("sample", model, "-n", "64", "-o", "many.npy")
     few, many = np.load("few.npy"), np.load("many.npy")
     assert (few.shape, few.dtype) == ((count, 1, 8, 8), np.float32)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sweep.commands.arguments import add_data_options, whole_number
+from sweep.commands.arguments import add_data_options, path, whole_number
 from sweep.commands.terminal import INTERRUPTED, width
 
 TOP_TRIALS = 8
@@ -18,9 +18,9 @@ ABOUT = "Run a sweep, or go on with an interrupted one. Without SPEC: the 8x8 di
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares what may follow `gan-sweep run`."""
-    part.add_argument("spec", nargs="?", type=Path, metavar="SPEC", help="a sweep's YAML file")
+    part.add_argument("spec", nargs="?", type=path, metavar="SPEC", help="a sweep's YAML file")
     part.add_argument("--name", help="the run's name; its folder is runs/NAME")
-    part.add_argument("--out", type=Path, metavar="DIR", help="the run's folder, instead of runs/NAME")
+    part.add_argument("--out", type=path, metavar="DIR", help="the run's folder, instead of runs/NAME")
     part.add_argument("--trials", type=whole_number(1), metavar="N", help="how many configurations are tried")
     assignment = "a spec key (ladder.keep_fraction=0.5), or a hyperparameter to fix (lane.beta1=0.5)"
     part.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=assignment)
@@ -30,7 +30,7 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
     extend = "go on with a run that is there with more trials, further rungs, another budget or other confirmations"
     part.add_argument("--extend", action="store_true", help=extend)
     warm = "try the best trials of this earlier run first, after trial 0"
-    part.add_argument("--warm-start", type=Path, metavar="RUN", help=warm)
+    part.add_argument("--warm-start", type=path, metavar="RUN", help=warm)
     part.add_argument("--dry-run", action="store_true", help="print what would be done and its cost; start nothing")
 
 
