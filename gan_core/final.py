@@ -7,7 +7,6 @@ scoring), `state.safetensors` (all that training needs to go on) and what the ca
 import csv
 import io
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from torch import Tensor
 from gan_core.architectures import build_networks
 from gan_core.arithmetic import Arithmetic
 from gan_core.call import Call
-from gan_core.checkpoint import load_tensors, save_tensors
+from gan_core.checkpoint import appearing_whole, load_tensors, save_tensors
 from gan_core.conditions import Precision
 from gan_core.config import GanConfig
 from gan_core.input_error import InputError
@@ -171,9 +170,8 @@ def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), restval="nan")
     writer.writeheader()
     writer.writerows(rows)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text.getvalue())
-    os.replace(partial, path)
+    with appearing_whole(path) as partial:
+        partial.write_text(text.getvalue())
 
 
 def read_metrics(path: Path, needed: str = "images_seen") -> list[dict[str, float]]:

@@ -27,6 +27,7 @@ from sweep.sampling import of_model, write_picture
 
 INTERRUPTED = 130
 PICTURED_SAMPLES = 64
+NAMED_AT_MOST = 5  # of what differs
 LIVE_SECONDS = 0.5  # between two lines of how far training is, in a terminal
 FIRST_SECONDS, LATER_SECONDS = 10.0, 60.0  # elsewhere: until the first, and between the others
 
@@ -214,9 +215,9 @@ def _refuse_folder(schedule: Schedule, precision: str, folder: ModelFolder) -> N
     if written.get("precision", DEFAULT_PRECISION) != precision:
         differing.append("precision")
     if differing:
+        named = ", ".join(differing[:NAMED_AT_MOST]) + (", ..." if len(differing) > NAMED_AT_MOST else "")
         raise InputError(
-            f"{folder.path} holds a model of another configuration; these differ: {', '.join(differing)}; "
-            "choose another -o"
+            f"{folder.path} holds a model of another configuration; these differ: {named}; choose another -o"
         )
 
 
