@@ -242,8 +242,9 @@ def sample_in_parts(
     stacked = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
     call, rows = Call([config.lane.batch_norm_eps]), rows_at_once(structure)
     for latents in shared_latents(count, rows, structure, networks, Stream.SAMPLE_LATENTS, seed, choice):
-        with torch.no_grad(), matmul_precision(precision):
-            yield generator(stacked, latents, call)[0]
+        with torch.no_grad(), matmul_precision(precision):  # and not while the caller works with the part
+            samples = generator(stacked, latents, call)[0]
+        yield samples
 
 
 def best_row(folder: ModelFolder, objective: str) -> dict[str, float]:

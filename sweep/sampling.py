@@ -51,10 +51,14 @@ class Generator:
 
     def parts(self, count: int, seed: int, choice: int | None = None) -> Iterator[np.ndarray]:
         """Samples, float32 [at most 1000, *shape] each. Raises InputError as `sample_in_parts` does."""
-        with lane_arithmetic():
-            given = self.config, self.kind, self.weights, count, seed, choice
-            for part in sample_in_parts(*given, precision=self.precision):
-                yield part.numpy()
+        given = self.config, self.kind, self.weights, count, seed, choice
+        parts = sample_in_parts(*given, precision=self.precision)
+        while True:
+            with lane_arithmetic():  # and not while the caller works with the part
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part.numpy()
 
 
 def of_model(path: Path) -> Generator:
@@ -121,7 +125,7 @@ def write_numbers(generator: Generator, count: int, seed: int, path: Path, choic
     """
     shape = generator.kind.shape
     if path != STANDARD_OUTPUT and not is_written_through(path):
-        room_bytes, _ = _room(path)
+        room_bytes = min(_room(path)[0], _largest_file_bytes())
         _check_fits(count, room_bytes // (FLOAT_BYTES * math.prod(shape)), f"the disk of {path}")
     header = {"descr": "<f4", "fortran_order": False, "shape": (count, *(() if shape == (1,) else shape))}
     parts = _begun(generator.parts(count, seed, choice))
@@ -184,14 +188,20 @@ def _begun(parts: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def _room(path: Path) -> tuple[int, int]:
-    """Bytes and files that the disk of a path, there or not, has room for; a file has no more than the shell allows."""
+    """Bytes and files that the disk of a path, there or not, has room for."""
     there = next(place for place in (path, *Path(os.path.abspath(path)).parents) if os.path.exists(place))
-    disk, (limit_bytes, _) = os.statvfs(there), resource.getrlimit(resource.RLIMIT_FSIZE)
+    disk = os.statvfs(there)
     free_bytes = disk.f_bavail * disk.f_frsize
     files = disk.f_favail if disk.f_files else free_bytes  # some file systems do not count them
-    return free_bytes if limit_bytes == resource.RLIM_INFINITY else min(free_bytes, limit_bytes), files
+    return free_bytes, files
 
 
-def _check_fits(count: int, most: int, where: str) -> None:
+def _largest_file_bytes() -> float:
+    """What this process may write into one file (`ulimit -f`)."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return math.inf if limit == resource.RLIM_INFINITY else limit
+
+
+def _check_fits(count: int, most: float, where: str) -> None:
     if count > most:
-        raise InputError(f"-n {count} is more than fits into {where}: at most {most}")
+        raise InputError(f"-n {count} is more than fits into {where}: at most {most:.0f}")
