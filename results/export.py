@@ -105,7 +105,7 @@ def _check_data(data: Mapping[str, Any], path: str | Path) -> None:
     for key, kind, noun in (
         ("digest", str, "text"),
         ("root", str, "a folder"),
-        ("skip_corrupt_images", bool, "a switch"),
+        ("skip_corrupt_images", bool, "true or false"),
     ):
         if data.get(key) is not None and not isinstance(data[key], kind):
             raise ResultsError(f"data.{key} in {path} must be {noun}, got {short(data[key])}")

@@ -528,6 +528,19 @@ NONSENSE = {
         changed("best.yaml", lambda v: v["data"].update(digest="abc")),
     ),
     "score as text": Case(TRAIN, ["score", "mapping"], changed("best.yaml", lambda v: v.update(score="good"))),
+    "a folder of other things": Case(["train", "best.yaml", "-o", "run"], ["run holds other files, such as", "-o"]),
+    "a folder of pictures": Case(
+        ["train", "best.yaml", "-o", "."], [". holds other files, such as best; choose another -o"]
+    ),
+    "a file of another program's": Case(
+        TRAIN, ["new/config.yaml is no model's", "-o"], file("new/config.yaml", "colour: red\n")
+    ),
+    "a model without its file": Case(
+        [*TRAIN[:3], "best"],
+        ["best holds other files, such as generator.safetensors"],
+        lambda here: (here / "best/config.yaml").unlink(),
+    ),
+    "standard output": Case(["train", "best.yaml", "-o", "-"], ["-o must be a folder"]),
     "another model's folder": Case(["train", "best.yaml", "-o", "best", "--seed", "5"], ["these differ: seed", "-o"]),
     "another model's state": Case(
         [*TRAIN[:3], "best", "--images", "99999"],

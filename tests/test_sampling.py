@@ -4,7 +4,9 @@ import math
 import os
 import resource
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ VALUES = {**SMALL, "structure.architecture": "gaussian", "structure.dataset": "g
 CLASSES = {**SMALL, "structure.architecture": "cgan"}
 
 
-def generator(values: dict[str, object] = SMALL, shape: tuple[int, ...] = (1, 8, 8)) -> Generator:
+def generator(values: Mapping[str, object] = SMALL, shape: tuple[int, ...] = (1, 8, 8)) -> Generator:
     """An untrained one, whose weights are drawn."""
     config = GanConfig.unflatten(values)
     network = build_networks(config.structure, shape, 10).generator
@@ -161,8 +163,8 @@ def read_export(run: Path, trial: int) -> dict[str, object]:
 
 
 def test_the_trial_of_a_run_draws_what_it_was_scored_with(gan_sweep, digits_run, tmp_path):
-    table = ResultsTable.load(digits_run)
-    best = int(table.best()["trial"])
+    row: Any = ResultsTable.load(digits_run).best()
+    best = int(row["trial"])
     assert gan_sweep("sample", digits_run, "-n", "5", "-o", "best.npy").out == "5 samples in best.npy\n"
     assert gan_sweep("sample", digits_run, "--trial", str(best), "-n", "5", "-o", "same.npy").code == 0
     assert gan_sweep("sample", digits_run, "--trial", str((best + 1) % 4), "-n", "5", "-o", "other.npy").code == 0
