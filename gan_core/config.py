@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from gan_core.combinations import BATCH_NORM_DISCRIMINATORS, BATCH_NORM_GENERATORS, check_lane, check_structure
 from gan_core.fields import Hyperparameter, check_fields, describe, fitted, ranged
-from gan_core.input_error import InputError, nearest
+from gan_core.input_error import InputError, home_path, nearest
 
-__all__ = ["HYPERPARAMETERS", "GanConfig", "InputError", "LaneConfig", "StructureConfig", "nearest"]
+__all__ = ["HYPERPARAMETERS", "GanConfig", "InputError", "LaneConfig", "StructureConfig", "home_path", "nearest"]
 
 Architecture = Literal["gaussian", "mlp", "mlp_bn", "mlp_minimax", "mlp_dropout", "cgan", "dcgan", "infogan"]
 LatentDistribution = Literal["normal", "uniform", "symmetric_uniform"]

@@ -21,7 +21,7 @@ from gan_core.call import Call
 from gan_core.checkpoint import appearing_whole, load_tensors, save_tensors
 from gan_core.conditions import Precision
 from gan_core.config import GanConfig
-from gan_core.input_error import InputError
+from gan_core.input_error import InputError, home_path
 from gan_core.lanes import matmul_precision
 from gan_core.latents import shared_latents
 from gan_core.reports import LaneReport
@@ -39,7 +39,7 @@ class ModelFolder:
     """The names of a model's files."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+        self.path = home_path(path)
         self.generator = self.path / "generator.safetensors"
         self.state = self.path / "state.safetensors"
         self.metrics = self.path / "metrics.csv"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -17,3 +18,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     close = get_close_matches(str(name), known, n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def home_path(path: str | Path) -> Path:
+    """A path with `~` and `~USER` put in full. Raises InputError where there is no such home folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # no such user, or nobody knows this one's home
+        raise InputError(f"there is no home folder {Path(path).parts[0]!r}; write it out") from error

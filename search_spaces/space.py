@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_core.config import HALF_LIFE, HYPERPARAMETERS, GanConfig, InputError, nearest, parse_value
+from gan_core.config import HALF_LIFE, HYPERPARAMETERS, GanConfig, InputError, home_path, nearest, parse_value
 from search_spaces.constraints import Constraint, parse_constraint
 from search_spaces.dependencies import ordered, resolve, without_dead
 from search_spaces.fitting import check_ranges
@@ -70,7 +70,7 @@ class SearchSpace:
         if str(source) in shipped_spaces():
             text = (resources.files("search_spaces") / f"{source}.yaml").read_text()
             return cls._from_mapping(parse_yaml(text, f"space {source}"), str(source), above or (str(source),))
-        path = Path(source).expanduser()
+        path = home_path(source)
         if path.suffix not in (".yaml", ".yml"):
             raise InputError(
                 f"unknown space {str(source)!r}; {nearest(str(source), shipped_spaces())}, or a .yaml file"

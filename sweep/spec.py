@@ -9,7 +9,7 @@ from typing import Any, Literal
 import yaml
 
 from gan_core.conditions import Conditions, Execution, Precision, ScoringConfig, parse_section
-from gan_core.config import HYPERPARAMETERS, LARGEST_SEED, InputError
+from gan_core.config import HYPERPARAMETERS, LARGEST_SEED, InputError, home_path
 from gan_core.dataset_name import same_name
 from gan_core.health import HealthConfig
 from results.store import SEEDS_APART
@@ -171,7 +171,7 @@ class SweepSpec:
 
         Raises InputError on anything that is not as documented.
         """
-        path = Path(path).expanduser()
+        path = home_path(path)
         return cls.from_mapping({"name": path.stem, **read_yaml(path)}, assignments)
 
     @classmethod

@@ -459,6 +459,21 @@ BAD_FOLDERS = {
         ["run holds no generator of trial 1", "kept: 0, 2, 3", "keep_checkpoints"],
         lambda here: shutil.rmtree(here / "run/checkpoints/trial-0001"),
     ),
+    "a data root of no user": Case([*RUN_MNIST[:-1], "~nouser"], ["--data-root", "no home folder '~nouser'"]),
+    "a data root of no user in a spec": Case(
+        RUN, ["no home folder '~nouser'"], spec(space="mlp", data_root="~nouser/x")
+    ),
+    "pictures of no user": Case(
+        ["run", *settings("structure.dataset=images:~nouser/x", "structure.image_size_pixels=8")],
+        ["no home folder '~nouser'"],
+    ),
+    "a space of no user": Case(RUN, ["no home folder '~nouser'"], spec(space="~nouser/x.yaml")),
+    "features of no user": Case(RUN, ["no home folder '~nouser'"], spec(scoring={"features": "~nouser/x.pt"})),
+    "weights of no user": Case(
+        RUN,
+        ["no home folder '~nouser'"],
+        spec(scoring={"features": "inception", "inception_weights": "~nouser/x.pt"}),
+    ),
     "sample of a model's trial": Case(["sample", "best", "--trial", "1"], ["best is no run", "--trial"]),
     "sample as text": Case(["sample", "best", "-o", "x.txt"], [".png", ".npy", "x.txt"]),
     "sample of numbers below a file": Case(

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from gan_core.config import LARGEST_SEED
+from gan_core.config import LARGEST_SEED, InputError, home_path
 
 
 def whole_number(low: int, high: int = LARGEST_SEED) -> Callable[[str], int]:
@@ -29,9 +29,9 @@ def path_text(text: str) -> str:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"must name a file or a folder, got {text!r}")
     try:
-        Path(text).expanduser()
-    except RuntimeError as error:  # no such user, or nobody knows this one's home
-        raise argparse.ArgumentTypeError(f"there is no home folder {Path(text).parts[0]!r}; write it out") from error
+        home_path(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
     return os.path.expanduser(text)
 
 
