@@ -571,7 +571,8 @@ def test_an_export_says_how_its_data_are_read_and_training_asks_for_no_more(gan_
 
 def test_training_says_what_it_does_before_the_first_scoring(gan_sweep, model):
     said = gan_sweep("train", model.parent / "best.yaml", "--images", "64").out.splitlines()
-    assert said[:3] == ["loading digits", "loading the reference of digits", "compiling the steps of mlp"]
+    assert said[0] == "loading digits"
+    assert "compiling the steps of mlp" in said
 
 
 def test_the_best_scoring_generator_is_kept_and_not_the_last(gan_sweep, model):
