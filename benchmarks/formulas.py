@@ -41,6 +41,8 @@ SAMPLED_SECONDS = 1.0
 class FormulaArray:
     """Lanes whose score is least at both rates 1e-3 and beta1 0.5, and falls as 100/images: a `TrainableArray`."""
 
+    choices = 0
+
     def __init__(self, configs: Sequence[GanConfig], averages_images: Sequence[float] = ()) -> None:
         self.configs, self.images = list(configs), 0
 

@@ -66,7 +66,7 @@ def search_ours(case: Case, seed: int, folder: Path) -> tuple[np.ndarray, dict[s
     spec = search_spec(case.data_root, seed, hours, case.precision)
     (file := folder / "spec.yaml").write_text(spec.to_yaml())
     took = timed(["sweep.cli", "run", str(file), "--out", str(folder / "run")])
-    table, run = ResultsTable.load(folder / "run"), RunFolder(folder / "run")
+    table, run = ResultsTable.load(folder / "run", whole=True), RunFolder(folder / "run")
     best: Any = table.best()
     config = GanConfig.unflatten({name: _plain(best[name]) for name in GanConfig().flatten()})
     weights = load_tensors(run.best_generator(int(best["trial"])))

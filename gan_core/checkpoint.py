@@ -5,7 +5,9 @@ is written or read.
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -18,24 +20,38 @@ from gan_core.input_error import DamagedFile, InputError
 DIGEST = "sha256"  # of names, types, shapes and values: in a file's metadata, for safetensors itself checks none of it
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Writes beside the target, syncs and renames, so that nobody reads half a file. Raises OSError, with the target's
-    name, when it cannot be written; nothing is left beside it then.
+@contextmanager
+def appearing_whole(path: Path) -> Iterator[Path]:
+    """An empty file beside the target to write to, which takes its place at the end, so that nobody reads half a file.
+    The umask decides who may read it. Raises OSError, with the target's name, when it cannot be written; nothing is
+    left beside it then.
     """
     partial = path.with_name(path.name + ".partial")
     try:
-        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(plain, partial, {DIGEST: _digest(plain)})
+        with partial.open("wb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        yield partial
+        partial.chmod(mode)  # safetensors makes a file of its own, which its owner alone may read
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except SafetensorError as error:  # tells the system's error in words
-        number = re.search(r"os error (\d+)", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes a file that appears whole, as `appearing_whole` says, and raises as that does."""
+    with appearing_whole(path) as partial:
+        try:
+            plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+            save_file(plain, partial, {DIGEST: _digest(plain)})
+        except SafetensorError as error:  # tells the system's error in words
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

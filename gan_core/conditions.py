@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
+from gan_core.dataset_name import parse_dataset_name
 from gan_core.fields import check_fields, describe, fitted, ranged
 from gan_core.health import HealthConfig
 from gan_core.input_error import InputError, nearest, shown
@@ -13,6 +14,7 @@ Execution = Literal["auto", "compiled", "replayed", "eager"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
+LARGEST_PAIRED_SAMPLES = 50_000  # of images, and of points in the plane; what they cost grows with the square
 
 
 FEATURES = "classifier, classifier+pixels, pca, pixels, inception, or a .pt, .ts or .pt2 file; auto: what fits the data"
@@ -43,7 +45,7 @@ class Conditions:
     disk; skip_corrupt_images: leave out the pictures of a folder that cannot be read, with a warning, instead of
     refusing the folder. precision: of products, see `gan_core.lanes.matmul_precision`; execution: how a step is carried
     out, see `gan_core.programs`; lanes_per_call: how many lanes a kernel is called for, or `auto`, which measures.
-    Raises InputError for a value of the last three that there is not.
+    Raises InputError for a value of these three that there is not, and for more samples than can be compared in pairs.
     """
 
     dataset: str
@@ -58,6 +60,11 @@ class Conditions:
     health: HealthConfig = field(default_factory=HealthConfig)
 
     def __post_init__(self) -> None:
+        if self.scoring.samples > LARGEST_PAIRED_SAMPLES and parse_dataset_name(self.dataset).value_size != 1:
+            raise InputError(
+                f"scoring.samples of {self.dataset!r} must be at most {LARGEST_PAIRED_SAMPLES}, got "
+                f"{self.scoring.samples}: samples are compared in pairs, and so many take a third of a minute a score"
+            )
         parse_precision(self.precision)
         parse_execution(self.execution)
         lanes = self.lanes_per_call

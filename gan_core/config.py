@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from gan_core.combinations import BATCH_NORM_DISCRIMINATORS, BATCH_NORM_GENERATORS, check_lane, check_structure
 from gan_core.fields import Hyperparameter, as_number, check_fields, describe, fitted, ranged
-from gan_core.input_error import InputError, nearest, shortened, shown
+from gan_core.input_error import InputError, home_path, nearest, shortened, shown
 
 __all__ = [
     "HYPERPARAMETERS",
@@ -21,6 +21,7 @@ __all__ = [
     "LaneConfig",
     "StructureConfig",
     "as_number",
+    "home_path",
     "nearest",
     "shortened",
     "shown",

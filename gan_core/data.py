@@ -4,6 +4,7 @@ Images are float32 [n, C, H, W] in [-1, 1], one tensor, no per-sample transforms
 """
 
 import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -109,7 +110,8 @@ def load_dataset(
     root: the folder that holds MNIST, Fashion-MNIST and CIFAR-10 as torchvision lays them out; the others need none.
     image_size_pixels: images are resized to this side; 0: the set's own. download: let torchvision fetch what is
     missing. skip_corrupt: leave out pictures of `images:` that cannot be read, with a warning.
-    Raises InputError for a name that means nothing, and for files that are missing, damaged or not what they claim.
+    Raises InputError for a name that means nothing, for files that are missing, damaged or not what they claim, and for
+    images that do not fit the memory at this size.
     """
     request = Request(parse_dataset_name(name), root, image_size_pixels, download, skip_corrupt)
     if image_size_pixels < 0 or (image_size_pixels and request.name.is_values):
@@ -118,12 +120,23 @@ def load_dataset(
     samples = DATASETS[request.name.kind](request)
     train, held_out = samples.train, samples.held_out
     if image_size_pixels not in (0, train.shape[-1]):
+        _check_memory(name, (len(train) + len(held_out)) * train.shape[1], image_size_pixels)
         train, held_out = (resized(_numbers(part), image_size_pixels) for part in (train, held_out))
     train_labels, held_out_labels = samples.labels or (None, None)
     classes = 0 if train_labels is None else int(train_labels.max()) + 1
     parts = (train, held_out, *(samples.labels or ()))
     digest = data_digest(request.name.kind, *(part.numpy() for part in parts))
     return Dataset(name, train, train_labels, _numbers(held_out), held_out_labels, classes, digest, samples.truth)
+
+
+def _check_memory(name: str, planes: int, size_pixels: int) -> None:
+    """Raises InputError where so many planes of this side, in float32, are more than the machine has memory."""
+    wanted, there = 4 * planes * size_pixels**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if wanted > there:
+        raise InputError(
+            f"data set {name!r} at {size_pixels} pixels takes {wanted / 1e9:.0f} GB, and this machine has "
+            f"{there / 1e9:.0f}; choose a smaller structure.image_size_pixels"
+        )
 
 
 def resized(images: Tensor, size_pixels: int) -> Tensor:

@@ -15,7 +15,7 @@ from gan_core.cache import cache_folder
 from gan_core.classifier import load_classifier
 from gan_core.data import Dataset
 from gan_core.inception import load_inception
-from gan_core.input_error import InputError, nearest, shown
+from gan_core.input_error import InputError, home_path, nearest, shown
 from gan_core.joined_features import join_features
 from gan_core.own_network import LOADERS, load_own_network
 from gan_core.principal_components import fit_principal_components
@@ -90,7 +90,7 @@ def load_extractor(dataset: Dataset, kind: str = "auto", weights: Path | None = 
         return join_features(dataset, kind)
     if kind == "inception":
         return load_inception(dataset, weights)
-    path = Path(kind).expanduser()
+    path = home_path(kind)
     if path.suffix not in LOADERS:
         suffixes = ", ".join(LOADERS)
         raise InputError(f"unknown features {shown(kind)}; {nearest(kind, KINDS)}, or the path of a {suffixes} file")

@@ -9,9 +9,8 @@ import csv
 import io
 import json
 import math
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +20,12 @@ from torch import Tensor
 from gan_core.architectures import build_networks
 from gan_core.arithmetic import Arithmetic
 from gan_core.call import Call
-from gan_core.checkpoint import load_tensors, save_tensors
+from gan_core.checkpoint import appearing_whole, load_tensors, save_tensors
 from gan_core.conditions import Precision
 from gan_core.config import GanConfig
-from gan_core.input_error import InputError
+from gan_core.input_error import InputError, home_path
 from gan_core.lanes import matmul_precision
-from gan_core.latents import fill_shared_latents, latent_numbers
+from gan_core.latents import shared_latents
 from gan_core.reports import LaneReport, minimised
 from gan_core.schedule import Schedule
 from gan_core.scoring import ScoredArray, Workshop
@@ -35,13 +34,14 @@ from gan_core.training import rows_at_once
 
 SAVE_EVERY_SECONDS = 30.0
 EVALUATIONS_PER_BUDGET = 4  # further scorings in each stretch as long as the last given point
+MOST_EVALUATIONS = 1000  # of these, in all
 
 
 class ModelFolder:
     """The names of a model's files."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+        self.path = home_path(path)
         self.generator = self.path / "generator.safetensors"
         self.state = self.path / "state.safetensors"
         self.metrics = self.path / "metrics.csv"
@@ -65,9 +65,9 @@ class Progress:
 
 def evaluation_points(given: tuple[int, ...], images: int) -> list[int]:
     """Where a training of `images` images is scored: at the given points, then EVALUATIONS_PER_BUDGET times in each
-    further stretch as long as the last of them, and at the end.
+    further stretch as long as the last of them, but at most MOST_EVALUATIONS times so, and at the end.
     """
-    step = max(1, given[-1] // EVALUATIONS_PER_BUDGET)
+    step = max(1, given[-1] // EVALUATIONS_PER_BUDGET, (images - given[-1]) // MOST_EVALUATIONS)
     points = [*given, *range(given[-1] + step, images, step), images]
     return sorted({point for point in points if point <= images})
 
@@ -90,7 +90,7 @@ def train_model(
     """
     array = workshop.build([schedule.scored_at(_images_seen(folder))])
     objective = workshop.conditions.objective
-    metrics = _resume(array, folder)
+    metrics = _resume(array, folder, f"fidelity.{objective.removeprefix('-')}")
     changes = {start for start, _ in schedule.changes if 0 < start < images}
     points = sorted(changes.union(evaluation_points(evaluate_at_images, images)))
     scored = {row["images_seen"] for row in metrics}
@@ -120,10 +120,12 @@ def train_model(
 def _images_seen(folder: ModelFolder) -> int:
     """Where the folder's state stands; 0 where there is none, and for a file that is none: to load it will tell."""
     counters = load_tensors(folder.state).get("counters") if folder.state.exists() else None
-    return 0 if counters is None else int(counters[0])
+    if counters is None or counters.ndim != 1 or counters.is_floating_point():
+        return 0
+    return int(counters[:1].sum())
 
 
-def _resume(array: ScoredArray, folder: ModelFolder) -> list[dict[str, float]]:
+def _resume(array: ScoredArray, folder: ModelFolder, key: str) -> list[dict[str, float]]:
     """Takes over the folder's state, where there is one: the scorings that it has behind it."""
     if not folder.state.exists():
         return []
@@ -131,7 +133,7 @@ def _resume(array: ScoredArray, folder: ModelFolder) -> list[dict[str, float]]:
     state = array.array.state
     # A scoring counts once the state after it is saved: losses have then been read, and none is summed up since.
     settled = state.images_seen - 1 if state.watch.unread else state.images_seen
-    return [row for row in read_metrics(folder.metrics) if row["images_seen"] <= settled]
+    return [row for row in read_metrics(folder.metrics, key) if row["images_seen"] <= settled]
 
 
 def _follow(schedule: Schedule, array: ScoredArray, images: int) -> None:
@@ -178,7 +180,8 @@ class _Curve:
         """Adds points, each in place of the one at as many images."""
         for point in points:
             self._lines[int(point["images_seen"])] = json.dumps(dict(point), separators=(",", ":"))
-        _write_whole(self._path, "".join(f"{line}\n" for _, line in sorted(self._lines.items())))
+        with appearing_whole(self._path) as partial:
+            partial.write_text("".join(f"{line}\n" for _, line in sorted(self._lines.items())))
 
 
 def _read_curve(path: Path) -> list[tuple[int, str]]:
@@ -208,23 +211,28 @@ def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), restval="nan")
     writer.writeheader()
     writer.writerows(rows)
-    _write_whole(path, text.getvalue())
+    with appearing_whole(path) as partial:
+        partial.write_text(text.getvalue())
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """In place of what is there, so that nobody reads half a file."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """What `write_metrics` wrote; nothing where there is no file."""
+def read_metrics(path: Path, needed: str = "images_seen") -> list[dict[str, float]]:
+    """What `write_metrics` wrote; nothing where there is no file. needed: a column that every row must have. Raises
+    InputError, with the line, where a row is not one of numbers, and for a file that cannot be read.
+    """
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [{**{name: float(v) for name, v in row.items()}, "images_seen": int(row["images_seen"])} for row in rows]
+    found = []
+    try:
+        for row in csv.DictReader(io.StringIO(path.read_text())):
+            numbers = {name: float(value) for name, value in row.items()}
+            found.append({**numbers, needed: numbers[needed], "images_seen": int(row["images_seen"])})
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise InputError(
+            f"{path}, line {len(found) + 2} is no row of numbers with a column {needed!r}; it was changed by hand"
+        ) from error
+    return found
 
 
 @dataclass(frozen=True)
@@ -246,30 +254,45 @@ def sample_generator(
     precision: Precision = "float32",
 ) -> Tensor:
     """Samples [count, *shape] of a saved generator; the same numbers as `LaneArray.sample` gives for it. precision: of
-    its training.
-
-    choice: of this class or categorical code. Raises InputError when the weights are not of this structure, and when
-    there is no such class.
+    its training. Raises InputError as `sample_in_parts` does.
     """
-    networks = build_networks(config.structure, kind.shape, kind.classes)
+    return torch.cat(list(sample_in_parts(config, kind, weights, count, seed, choice, precision=precision)))
+
+
+def sample_in_parts(
+    config: GanConfig,
+    kind: SampleKind,
+    weights: Mapping[str, Tensor],
+    count: int,
+    seed: int,
+    choice: int | None = None,
+    *,
+    precision: Precision = "float32",
+) -> Iterator[Tensor]:
+    """The samples of `sample_generator` one call of the generator after the other, [at most 1000, *shape] each.
+
+    choice: of this class or categorical code. Raises InputError when the weights are not of this structure or not of
+    float32, and when there is no such class.
+    """
+    structure = config.structure
+    networks = build_networks(structure, kind.shape, kind.classes)
     generator = networks.generator
-    if {name: tuple(tensor.shape) for name, tensor in weights.items()} != {**generator.shapes(), **generator.buffers()}:
+    wanted = {name: (shape, torch.float32) for name, shape in {**generator.shapes(), **generator.buffers()}.items()}
+    if {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()} != wanted:
         raise InputError("the generator's weights do not fit the configuration beside them; one of them was changed")
-    latents = torch.empty(1, count, latent_numbers(config.structure, networks))
-    fill_shared_latents(latents, config.structure, networks, Stream.SAMPLE_LATENTS, seed, choice)
     stacked = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
-    call = Call([config.lane.batch_norm_eps])
-    with torch.no_grad(), matmul_precision(precision):
-        parts = [generator(stacked, part, call) for part in latents.split(rows_at_once(config.structure), dim=1)]
-        return torch.cat(parts, 1)[0]
+    call, rows = Call([config.lane.batch_norm_eps]), rows_at_once(structure)
+    for latents in shared_latents(count, rows, structure, networks, Stream.SAMPLE_LATENTS, seed, choice):
+        with torch.no_grad(), matmul_precision(precision):  # and not while the caller works with the part
+            samples = generator(stacked, latents, call)[0]
+        yield samples
 
 
 def best_row(folder: ModelFolder, objective: str) -> dict[str, float]:
     """The scoring that the kept generator is of. Raises InputError where the table of scorings does not say."""
-    key = f"fidelity.{objective.removeprefix('-')}"
-    rows = read_metrics(folder.metrics)
-    if not rows or key not in rows[0]:
-        raise InputError(f"{folder.metrics} lacks scores in a column {key!r}; it was changed by hand")
+    rows = read_metrics(folder.metrics, f"fidelity.{objective.removeprefix('-')}")
+    if not rows:
+        raise InputError(f"{folder.metrics} holds no scoring; it was changed by hand")
     return min(rows, key=lambda row: _minimised(row, objective))
 
 

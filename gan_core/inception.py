@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_core.data import Dataset
-from gan_core.input_error import InputError
+from gan_core.input_error import InputError, home_path
 
 FEATURES = 2_048
 IMAGES_AT_ONCE = 50  # each is 299x299 pixels inside
@@ -91,7 +91,7 @@ def load_inception(dataset: Dataset, weights: Path | None = None) -> InceptionEx
 
 def _weights_path(weights: Path | None) -> Path:
     if weights is not None:
-        path = Path(weights).expanduser()
+        path = home_path(weights)
         if not path.is_file():
             raise InputError(f"no weights file {path}; give the path of {WEIGHTS_FILES[0]}, from {WEIGHTS_SOURCE}")
         return path

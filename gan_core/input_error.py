@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 LONGEST_VALUE = 200  # characters of a value in a message: a constraint may have as many
@@ -52,6 +53,14 @@ def nearest(name: object, known: Iterable[str]) -> str:
 def closest(name: object, known: Iterable[str]) -> str | None:
     """The known name that a misspelt one must mean, where there is one."""
     return next(iter(get_close_matches(str(name)[:LONGEST_VALUE], list(known), n=1, cutoff=0.6)), None)
+
+
+def home_path(path: str | Path) -> Path:
+    """A path with `~` and `~USER` put in full. Raises InputError where there is no such home folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # no such user, or nobody knows this one's home
+        raise InputError(f"there is no home folder {Path(path).parts[0]!r}; write it out") from error
 
 
 def _written(value: Any, levels: int) -> str:

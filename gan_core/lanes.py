@@ -39,12 +39,14 @@ _GPU_CONVOLUTIONS = torch.backends.cudnn.conv  # pyright: ignore[reportAttribute
 _HOST_PRODUCTS = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def fill_latents(out: Tensor, distribution: str, seeds: Sequence[int], purpose: Stream, *seen: int) -> Tensor:
-    """Fills out [L, N, Z] with N(0, 1), U(0, 1) or U(-1, 1), lane i from (seeds[i], purpose, seen). Drawn in float32
-    whatever out's type, so that a float64 reference sees the same numbers. Returns out.
+def fill_latents(
+    out: Tensor, distribution: str, seeds: Sequence[int], purpose: Stream, *seen: int, after: int = 0
+) -> Tensor:
+    """Fills out [L, N, Z] with N(0, 1), U(0, 1) or U(-1, 1), lane i from (seeds[i], purpose, seen), after so many
+    latents. Drawn in float32 whatever out's type, so that a float64 reference sees the same numbers. Returns out.
     """
     for lane, seed in zip(out.unbind(0), seeds, strict=True):
-        fill_numbers(lane, distribution, seed, purpose, *seen)
+        fill_numbers(lane, distribution, seed, purpose, *seen, after=after * out.shape[2])
     return out
 
 

@@ -3,7 +3,7 @@
 L lanes, M latents, Z numbers in one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -63,16 +63,40 @@ def fill_shared_latents(
     choice: the class or categorical code of all of them, or of each [M]; without it they take turns.
     Raises InputError when there is no such class or code.
     """
-    noise, one_hot, continuous = _parts(out, structure, networks)
-    fill_latents(noise, structure.latent_distribution, [seed], purpose)
-    if networks.choices or networks.continuous:
-        _draw_codes(one_hot[0], continuous[0], stream(seed, Stream.CODES, 0, 0, int(purpose)))
-    asked = shared_choices(out.shape[1], networks.choices or 1) if choice is None else torch.as_tensor(choice).view(-1)
-    if choice is not None and not 0 <= int(asked.min()) <= int(asked.max()) < networks.choices:
+    (latents,) = shared_latents(out.shape[1], out.shape[1], structure, networks, purpose, seed, choice)
+    out.copy_(latents)
+
+
+def shared_latents(
+    count: int,
+    rows: int,
+    structure: StructureConfig,
+    networks: Networks,
+    purpose: Stream,
+    seed: int,
+    choice: Choice = None,
+) -> Iterator[Tensor]:
+    """The `count` latents of `fill_shared_latents`, in parts [1, at most rows, Z], so that any number fits the memory.
+    Raises as that does, before the first part.
+    """
+    asked = None if choice is None else torch.as_tensor(choice).view(-1)
+    if asked is not None and not 0 <= int(asked.min()) <= int(asked.max()) < networks.choices:
         known = f"0 to {networks.choices - 1}" if networks.choices else "none: it is not conditional"
         raise InputError(f"this generator has no class or code {choice}; known: {known}")
-    if networks.choices:
-        one_hot[0] = F.one_hot(asked, networks.choices).to(out)
+    codes = stream(seed, Stream.CODES, 0, 0, int(purpose))
+    if networks.continuous:  # they stand behind the categorical codes, which nobody is shown here
+        for start in range(0, count if networks.choices else 0, rows):
+            codes.integers(0, networks.choices, min(rows, count - start))
+    for start in range(0, count, rows):
+        out = torch.empty(1, min(rows, count - start), latent_numbers(structure, networks))
+        noise, one_hot, continuous = _parts(out, structure, networks)
+        fill_latents(noise, structure.latent_distribution, [seed], purpose, after=start)
+        continuous[0] = torch.from_numpy(2 * codes.random(tuple(continuous.shape[1:]), np.float32) - 1)
+        if networks.choices:
+            places = torch.arange(start, start + out.shape[1])
+            these = places % networks.choices if asked is None else asked.expand(count)[places]
+            one_hot[0] = F.one_hot(these, networks.choices).to(out)
+        yield out
 
 
 def shared_choices(count: int, choices: int) -> Tensor:

@@ -34,24 +34,31 @@ HALF_ROOT = 0x3F3504F3  # the bits of 1 / sqrt(2)
 SPANS = {"normal": (0.0, 0.0), "uniform": (0.0, 1.0), "symmetric_uniform": (-1.0, 2.0)}  # low, and width: 0 for normal
 
 
-def fill_numbers(out: Tensor, distribution: str, seed: int, purpose: Stream, *seen: int) -> None:
+def fill_numbers(out: Tensor, distribution: str, seed: int, purpose: Stream, *seen: int, after: int = 0) -> None:
     """Fills out with numbers of a stream, of N(0, 1), U(0, 1) or U(-1, 1): "normal", "uniform", "symmetric_uniform".
-    Drawn in float32 whatever out's type; of a larger out they are the first.
+    Drawn in float32 whatever out's type; those that follow the first `after` ones, and of a larger out the first.
     """
     function = numbers_in_c()
     if function is None:
-        source = stream(seed, purpose, *seen)
-        if distribution == "normal":
-            fill_normals(out, source)
-        else:
-            low, width = SPANS[distribution]
-            uniform = source.random(tuple(out.shape), dtype=np.float32)
-            out.copy_(torch.from_numpy(width * uniform + low))
+        _fill_in_numpy(out, distribution, seed, purpose, *seen, after=after)
         return
     key, counters = words(seed, purpose, *seen)
     state, span = (ctypes.c_uint64 * 5)(*key, *counters), map(ctypes.c_float, SPANS[distribution])
     with _in_float32(out) as drawn:
-        function(state, *span, ctypes.c_long(0), ctypes.c_long(drawn.numel()), ctypes.c_void_p(drawn.data_ptr()))
+        function(state, *span, ctypes.c_long(after), ctypes.c_long(drawn.numel()), ctypes.c_void_p(drawn.data_ptr()))
+
+
+def _fill_in_numpy(out: Tensor, distribution: str, seed: int, purpose: Stream, *seen: int, after: int) -> None:
+    """The same numbers without a compiler: whole draws of 2 PAIRS, which take as many halves of words."""
+    draws, before = divmod(after, 2 * PAIRS)
+    source = stream(seed, purpose, *seen, block=draws * (PAIRS // 4))
+    numbers = torch.empty(before + out.numel())
+    if distribution == "normal":
+        fill_normals(numbers, source)
+    else:
+        low, width = SPANS[distribution]
+        numbers.copy_(torch.from_numpy(width * source.random(len(numbers), dtype=np.float32) + low))
+    out.copy_(numbers[before:].view(out.shape))
 
 
 def numbers_in_c() -> Any:

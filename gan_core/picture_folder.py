@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan_core.input_error import InputError
+from gan_core.input_error import InputError, home_path
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 TRAINING_NAMES = ("train", "training")
@@ -41,7 +41,7 @@ def list_folder(folder: str) -> FolderListing:
     Raises InputError for a folder that is missing, one without pictures, one that mixes pictures and class folders,
     splits beside other pictures, and splits of which one has classes that the other lacks.
     """
-    root = Path(folder).expanduser()
+    root = home_path(folder)
     if not root.is_dir():
         raise InputError(f"no folder {root}; give images:FOLDER a folder of pictures")
     names, unused = _walk(root)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gan_core.input_error import InputError, shown
+from gan_core.input_error import InputError, home_path, shown
 from gan_core.pictures import PictureFacts
 
 IDX_UNSIGNED_BYTES = 0x08
@@ -56,7 +56,7 @@ def load_idx_images(torchvision_name: str, name: str, root: Path | None, downloa
             f"data set {shown(name)} needs a data root: give --data-root DIR (or data_root: in the spec), "
             f"a folder that holds {torchvision_name}/raw/train-images-idx3-ubyte[.gz] and its three companions"
         )
-    root = Path(root).expanduser()
+    root = home_path(root)
     raw = root / torchvision_name / "raw"
     if download:
         _download(torchvision_name, root)
@@ -152,7 +152,7 @@ def load_cifar10(root: Path | None, download: bool) -> ImageSplits:
             "data set 'cifar10' needs a data root: give --data-root DIR (or data_root: in the spec), "
             f"a folder that holds {CIFAR_BINARY}/data_batch_1.bin and its five companions, or {CIFAR_PYTHON}"
         )
-    root = Path(root).expanduser()
+    root = home_path(root)
     binary, python = root / CIFAR_BINARY, root / CIFAR_PYTHON
     if binary.is_dir():
         parts = [read_cifar_binary(binary / f"data_batch_{number}.bin") for number in range(1, 6)]

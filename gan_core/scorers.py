@@ -5,7 +5,6 @@ L lanes, M samples, D features, K classes.
 
 import math
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -28,6 +27,7 @@ from gan_core.fidelity import (
     point_mass_distance,
 )
 from gan_core.image_reference import compared_with, image_reference
+from gan_core.input_error import home_path
 from gan_core.latents import shared_choices
 from gan_core.native.pairs import read_in_c
 from gan_core.neighbours import NEIGHBOURS, coverage_null, pair_scores
@@ -274,7 +274,7 @@ def kinds_in_turn(dataset: Dataset, scoring: ScoringConfig) -> tuple[str, ...]:
 
 
 def _examined_scorer(dataset: Dataset, scoring: ScoringConfig, kind: str, cheap: FeatureExtractor) -> ImageScorer:
-    weights = Path(scoring.inception_weights).expanduser() if scoring.inception_weights else None
+    weights = home_path(scoring.inception_weights) if scoring.inception_weights else None
     same = kind == ("classifier" if cheap.classifies else "pca") and weights is None
     extractor = cheap if same else load_extractor(dataset, kind, weights)
     scorer = ImageScorer(dataset, scoring, extractor, cheap)

@@ -135,6 +135,11 @@ class ScoredArray:
         """How lanes are trained and scored here, once they were trained."""
         return _arithmetic(self.array, self.scorer)
 
+    @property
+    def choices(self) -> int:
+        """How many classes or categorical codes lanes can be asked for; 0: none."""
+        return self.array.networks.choices
+
     def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> list[LaneReport]:
         """Trains every lane to `images` real images and scores it: one report a lane, also of those that died. Raises
         OutOfMemory where a step of one lane, or a score, does not fit.

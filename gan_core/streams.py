@@ -26,10 +26,12 @@ class Stream(IntEnum):
     EXAMINATION = 16
 
 
-def stream(seed: int, purpose: Stream, *seen: int) -> np.random.Generator:
-    """The random numbers of (seed, purpose, seen): Philox 4x64-10 (Salmon et al. 2011), with up to three counters."""
+def stream(seed: int, purpose: Stream, *seen: int, block: int = 0) -> np.random.Generator:
+    """The random numbers of (seed, purpose, seen): Philox 4x64-10 (Salmon et al. 2011), with up to three counters.
+    block: they begin after so many blocks of four words of 64 bits.
+    """
     key, counters = words(seed, purpose, *seen)
-    return np.random.Generator(np.random.Philox(key=key, counter=[0, *counters]))  # it counts the blocks drawn
+    return np.random.Generator(np.random.Philox(key=key, counter=[block, *counters]))  # it counts the blocks drawn
 
 
 def words(seed: int, purpose: Stream, *seen: int) -> tuple[list[int], list[int]]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import pandas as pd
@@ -11,14 +12,16 @@ import yaml
 
 from results.lineage import lineage, schedule_of
 from results.objectives import natural, score_name
+from results.output import output
 from results.printable import printable
 from results.rows import MADE_BY
-from results.store import RESTORE, ResultsError, RunFolder, write_atomically
+from results.store import RESTORE, ResultsError, RunFolder
 from results.table import ResultsTable
 from results.text import seeds_text, spread_text
 from search_spaces.plain_yaml import as_number, read_yaml
 
 FINAL_TRAINING_FACTOR = 4  # the final model is trained for so many times the sweep's largest budget
+MOST_IMAGES = 10**15  # of a training: what counts them is a whole number of 64 bits
 DEFAULT_PRECISION, DEFAULT_EXECUTION = "float32", "auto"  # of files that say nothing of them
 OPTIONAL = ("data", "score", "scoring", "health", "first_rung", "source", "versions")  # mappings that may be left out
 HALF_LIFE = "lane.ema_half_life_images"
@@ -30,7 +33,10 @@ class ExportedConfiguration:
     """An exported file, read back.
 
     configuration: dotted name -> value, seeds included. data_digest: of the samples it was found on, or "" when that
-    line was taken out. images: the final budget; evaluate_at_images: where it is scored on the way, the sweep's rungs
+    line was taken out; data_root and skip_corrupt_images: how they were read, where the command line says nothing, None
+    and False in a file of an earlier version.
+
+    images: the final budget; evaluate_at_images: where it is scored on the way, the sweep's rungs
     first. score: what the sweep measured at score["images_seen"], or empty; objective: which score decides.
     scoring and health: the sweep's, key -> value, or empty; precision and execution: that it was trained in, as that
     really was. schedule: lane parameters that change, `from_images` and dotted names, in rising order, or empty.
@@ -54,6 +60,8 @@ class ExportedConfiguration:
     first_rung: Mapping[str, Any] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
+    data_root: str | None = None
+    skip_corrupt_images: bool = False
 
     @classmethod
     def read(cls, path: str | Path) -> "ExportedConfiguration":
@@ -66,14 +74,18 @@ class ExportedConfiguration:
         optional = {key: values.get(key) or {} for key in OPTIONAL}
         for key, part in optional.items():
             if not isinstance(part, Mapping):
-                raise ResultsError(f"{key} in {path} must be a mapping, got {part!r}")
+                raise ResultsError(f"{key} in {path} must be a mapping, got {short(part)}")
         schedule = values.get("schedule") or []
         if not isinstance(schedule, list) or not all(isinstance(entry, Mapping) for entry in schedule):
-            raise ResultsError(f"schedule in {path} must list mappings of from_images and lane.*, got {schedule!r}")
+            raise ResultsError(
+                f"schedule in {path} must list mappings of from_images and lane.*, got {short(schedule)}"
+            )
+        _check_data(optional["data"], path)
+        _check_scores(optional["score"], path)
         _check_first_rung(optional["first_rung"], optional["source"], path)
         return cls(
             configuration=values["configuration"],
-            data_digest=str(optional["data"].get("digest", "")),
+            data_digest=optional["data"].get("digest") or "",
             images=images,
             evaluate_at_images=points,
             score=optional["score"],
@@ -86,16 +98,37 @@ class ExportedConfiguration:
             first_rung=optional["first_rung"],
             source=optional["source"],
             versions=optional["versions"],
+            data_root=optional["data"].get("root"),
+            skip_corrupt_images=optional["data"].get("skip_corrupt_images", False),
         )
+
+
+def _check_data(data: Mapping[str, Any], path: str | Path) -> None:
+    """Raises ResultsError where the file garbles which data it is of, and how they are read."""
+    for key, kind, noun in (
+        ("digest", str, "text"),
+        ("root", str, "a folder"),
+        ("skip_corrupt_images", bool, "true or false"),
+    ):
+        if data.get(key) is not None and not isinstance(data[key], kind):
+            raise ResultsError(f"data.{key} in {path} must be {noun}, got {short(data[key])}")
+
+
+def _check_scores(score: Mapping[str, Any], path: str | Path) -> None:
+    """Raises ResultsError where something that was measured is no number, or a name of it no text."""
+    for name, value in score.items():
+        if not (isinstance(value, str) if name in ("objective", "protocol") else _is_number(value)):
+            noun = "text" if name in ("objective", "protocol") else "a number"
+            raise ResultsError(f"score.{name} in {path} must be {noun}, got {short(value)}")
 
 
 def _check_first_rung(first: Mapping[str, Any], source: Mapping[str, Any], path: str | Path) -> None:
     """Raises ResultsError where what was measured at the first rung, or what it was computed by, is garbled."""
     if first and not (_is_budget(first.get("images_seen")) and all(map(_is_number, first.values()))):
-        raise ResultsError(f"first_rung in {path} must map images_seen and scores to numbers, got {dict(first)}")
+        raise ResultsError(f"first_rung in {path} must map images_seen and scores to numbers, got {short(dict(first))}")
     made = source.get("at_first_rung", {})
-    if not isinstance(made, Mapping) or not isinstance(made.get("versions", {}), Mapping):
-        raise ResultsError(f"source.at_first_rung in {path} must be a mapping, its versions too, got {made!r}")
+    if not isinstance(made, Mapping) or not all(isinstance(x.get("versions", {}), Mapping) for x in (made, source)):
+        raise ResultsError(f"source.at_first_rung in {path} must be a mapping, its versions too, got {short(made)}")
 
 
 def _budgets(training: Any, path: str | Path) -> tuple[int, tuple[int, ...]]:
@@ -103,11 +136,13 @@ def _budgets(training: Any, path: str | Path) -> tuple[int, tuple[int, ...]]:
     images, points = as_number(int, training.get("images")), training.get("evaluate_at_images")
     points = [as_number(int, point) for point in points] if isinstance(points, list) else points
     if not _is_budget(images):
-        raise ResultsError(f"training.images in {path} must be a whole number of at least 1, got {images!r}")
+        raise ResultsError(
+            f"training.images in {path} must be a whole number from 1 to {MOST_IMAGES}, got {short(images)}"
+        )
     if not isinstance(points, list) or not points or not all(_is_budget(point) for point in points):
-        raise ResultsError(f"training.evaluate_at_images in {path} must list whole numbers, got {points!r}")
+        raise ResultsError(f"training.evaluate_at_images in {path} must list whole numbers, got {short(points)}")
     if any(low >= high for low, high in zip(points, points[1:], strict=False)):
-        raise ResultsError(f"training.evaluate_at_images in {path} must rise, got {points}")
+        raise ResultsError(f"training.evaluate_at_images in {path} must rise, got {short(points)}")
     return images, tuple(points)
 
 
@@ -119,8 +154,8 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     ResultsError when there is no such trial, or it has no score.
     """
     folder = RunFolder(run).require()
-    table = ResultsTable.load(folder.path)
-    row = _chosen(table, trial)
+    table = ResultsTable.load(folder.path, whole=True)
+    row = chosen_row(table, trial)
     spec = _read_yaml(folder.spec)
     rungs = _rungs(spec, folder)
     led = lineage(table.frame, row["trial"], row["rung"])
@@ -133,7 +168,12 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     values = {
         "configuration": configuration,
         **({"schedule": schedule} if schedule else {}),
-        "data": {"name": configuration["structure.dataset"], "digest": row["data_digest"]},
+        "data": {
+            "name": configuration["structure.dataset"],
+            "digest": row["data_digest"],
+            **({"root": spec["data_root"]} if spec.get("data_root") else {}),
+            "skip_corrupt_images": bool(spec.get("skip_corrupt_images", False)),
+        },
         "training": {"images": FINAL_TRAINING_FACTOR * rungs[-1], "evaluate_at_images": rungs},
         "score": {"objective": table.objective, **_measured(row), "protocol": row["protocol"]},
         "first_rung": {**_measured(led[0]), **_other_average(led[0], row)},
@@ -200,8 +240,11 @@ def _versions(row: Mapping[str, Any]) -> dict[str, str]:
     return {package: number for package, _, number in parts}
 
 
-def _chosen(table: ResultsTable, trial: int | None) -> dict[str, Any]:
-    """The row of `table.trials` to export."""
+def chosen_row(table: ResultsTable, trial: int | None) -> dict[str, Any]:
+    """The row of `table.trials` to export: of this trial, or without a number of the winner among the finalists that
+    other seeds confirmed, and where there is none of the best of the search. Raises ResultsError when there is no such
+    trial, or it has no score.
+    """
     winner: Any = table.winner()
     if trial is None and winner is not None:
         trial = int(winner["trial"])
@@ -250,11 +293,9 @@ def _measured(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_export(text: str, path: Path) -> None:
-    """Writes an exported file. Raises ResultsError when it cannot be written."""
-    try:
-        write_atomically(path, text)
-    except OSError as error:
-        raise ResultsError(f"cannot write {path}: {error.strerror}") from error
+    """Writes an exported file. Raises as `results.output.output` does."""
+    with output(path) as file:
+        file.write(text.encode())
 
 
 def _is_hyperparameter(column: Any) -> bool:
@@ -262,11 +303,11 @@ def _is_hyperparameter(column: Any) -> bool:
 
 
 def _is_budget(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_IMAGES
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63)
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,8 @@ SEEDS_APART = 1_000_000  # the number of a trial's confirmation r is r times thi
 CURVES = "curves.jsonl"  # in the folder of a run, and of a model
 OLD_OWNER_SECONDS = 15.0  # how long the study of a killed driver may still hold `study_lock`
 RESTORE = "the file was changed by hand: restore it"
+OPEN_FILES = ("/dev/fd/", "/dev/std", "/proc/")  # what stands below is a file that a process holds open
+LONGEST_PARTIAL = 60  # characters of a target's name that the name beside it has: both fit what a file system allows
 
 
 class ResultsError(ValueError):
@@ -210,6 +212,18 @@ def exclusive(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
         yield
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds a file's lock by `exclusive`; False where nobody may look."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
 
@@ -228,15 +242,28 @@ def naming(path: Path) -> Iterator[None]:
 @contextmanager
 def appearing_whole(path: Path) -> Iterator[Path]:
     """A path beside the target to write to; it takes the target's place at the end, or is removed after an error, which
-    names the target.
+    names the target. A link stays, and what it leads to is written. A device or a pipe is no file that could be
+    replaced: it is itself what is written to.
     """
-    partial = path.with_name(path.name + ".partial")
+    if is_written_through(path):
+        with naming(path):
+            yield path
+        return
+    target = Path(os.path.realpath(path))
+    partial = target.with_name(target.name[:LONGEST_PARTIAL] + ".partial")
     try:
         with naming(path):
             yield partial
-            os.replace(partial, path)
+            os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def is_written_through(path: Path) -> bool:
+    """Whether a path is a device, a pipe or what stands for an open file: something that must not be replaced."""
+    if str(path).startswith(OPEN_FILES):
+        return True
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)  # which raise nothing
 
 
 def write_atomically(path: Path, content: str) -> None:
@@ -245,4 +272,5 @@ def write_atomically(path: Path, content: str) -> None:
     with appearing_whole(path) as partial, partial.open("w") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        if not is_written_through(path):
+            os.fsync(file.fileno())

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from results.confirmation import chance_of_order, confirmations, replicate_scores
+from results.idle import without_idle
 from results.objectives import higher_is_better, score_name
 from results.pareto import pareto_ranks
 from results.rows import DEAD, GROUPS, MADE_BY, OBJECTIVES_JOINED_BY, row_fault
@@ -44,14 +45,17 @@ class ResultsTable:
             _check_alike(self.frame[name].tolist(), says)
 
     @classmethod
-    def load(cls, run: str | Path) -> "ResultsTable":
-        """The table of a run folder, finished or not."""
+    def load(cls, run: str | Path, *, whole: bool = False) -> "ResultsTable":
+        """The table of a run folder, finished or not. A hyperparameter that has no effect in a trial (the weight of a
+        penalty that there is not) is missing there; whole: it has the value that stands in the configuration.
+        """
         folder = RunFolder(run).require()
         records = JsonLines(folder.rows).read(row_fault)
         if not records:
             raise ResultsError(f"{folder.path} has no results yet; no trial has reached its first rung")
         try:
-            return cls(_with_numbers(pd.DataFrame.from_records(records)))
+            frame = _with_numbers(pd.DataFrame.from_records(records))
+            return cls(frame if whole else without_idle(frame))
         except ResultsError as error:
             raise ResultsError(f"{folder.rows}: {error}") from error
 
@@ -88,6 +92,13 @@ class ResultsTable:
         order = best.assign(dead=dead).reset_index()
         order = order.sort_values(["dead", *ranked, "score", "trial"], na_position="last")
         return order.drop(columns="dead").reset_index(drop=True)
+
+    @property
+    def differing(self) -> list[str]:
+        """The hyperparameters, by column, that are not the same in all trials of the search: missing is a value too."""
+        trials: Any = self.trials
+        names = [name for name in trials.columns if name.startswith(("structure.", "lane."))]
+        return [name for name in names if trials[name].nunique(dropna=False) > 1]
 
     def _pareto_rank(self, contenders: pd.DataFrame) -> pd.Series:
         """Rows of contenders -> their ranks. Raises ResultsError where an objective is no column."""

@@ -19,11 +19,12 @@ UNBOUNDED = 10_000  # characters
 
 
 def trials_text(table: ResultsTable, trials: Any, *, reasons: bool, width: int | None = None) -> str:
-    """Rows of `table.trials` (a DataFrame), with what was searched, and a line that says what is best.
+    """Rows of `table.trials` (a DataFrame), with what differs between any trials of the table, and a line that says
+    what is best. A hyperparameter that has no effect in a trial is a dash there.
 
     reasons: why each trial ended. width: of a line, in characters; None: any.
     """
-    searched = [c for c in trials.columns if c.startswith(("structure.", "lane.")) and trials[c].nunique() > 1]
+    searched = table.differing
     wanted = dict.fromkeys(f"fidelity.{name}" for name in (*map(score_name, table.objectives), *SHOWN_SCORES))
     scores = [column for column in wanted if column in trials.columns]
     signs = ["signs"] if "signs" in trials.columns and trials["signs"].astype(bool).any() else []
@@ -31,7 +32,8 @@ def trials_text(table: ResultsTable, trials: Any, *, reasons: bool, width: int |
     seconds = ["seconds"] if "seconds" in table.objectives else []
     reason = ["reason"] if reasons else []
     shown = trials[["trial", "outcome", *front, "images_seen", *seconds, *scores, *searched, *signs, *reason]]
-    rows = _columns(shown.rename(columns={c: c.partition(".")[2] or c for c in shown.columns}), width)
+    dashed = shown.assign(**{c: shown[c].astype(object).where(shown[c].notna(), "-") for c in searched})
+    rows = _columns(dashed.rename(columns={c: c.partition(".")[2] or c for c in shown.columns}), width)
     if not front:
         return f"{rows}\nbest by {printable(directed(table.objectives))}, each trial at its best rung"
     first = printable(score_name(table.objective))

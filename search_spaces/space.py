@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_core.config import HALF_LIFE, HYPERPARAMETERS, GanConfig, InputError, nearest, parse_value, shown
+from gan_core.config import HALF_LIFE, HYPERPARAMETERS, GanConfig, InputError, home_path, nearest, parse_value, shown
 from search_spaces.constraints import Constraint, parse_constraint
 from search_spaces.dependencies import ordered, resolve, without_dead
 from search_spaces.fitting import check_ranges
@@ -75,8 +75,8 @@ class SearchSpace:
             return cls._from_mapping(source, "inline", folder, above)
         if str(source) in shipped_spaces():
             text = (resources.files("search_spaces") / f"{source}.yaml").read_text()
-            return cls._from_mapping(parse_yaml(text, f"space {source}"), str(source), None, above)
-        path = Path(os.path.expanduser(file_named_in(folder, str(source))))
+            return cls._from_mapping(parse_yaml(text, f"space {source}"), str(source), None, above or (str(source),))
+        path = home_path(file_named_in(folder, str(source)))
         if path.suffix not in (".yaml", ".yml"):
             raise InputError(
                 f"unknown space {shown(str(source))}; {nearest(source, shipped_spaces())}, or a .yaml file"

@@ -3,12 +3,13 @@
 from typing import NoReturn
 
 from sweep.cli import main
+from sweep.commands.streams import with_streams
 from sweep.loading import leave
 
 
 def command() -> NoReturn:
     """Runs one command, and ends the process with its exit code."""
-    leave(main())
+    leave(with_streams(main))
 
 
 if __name__ == "__main__":

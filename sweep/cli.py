@@ -1,7 +1,6 @@
 """The command line. Each command is a module of `sweep.commands`, which imports heavy packages only when it runs."""
 
 import argparse
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -9,17 +8,21 @@ from typing import Any, NoReturn
 
 from gan_core.input_error import InputError, shortened
 from gan_core.version import code_version
+from results.output import StreamError
 from results.printable import printable
 from results.store import ResultsError
 from sweep.commands import dashboard, data, export, results, run, sample, spaces, train, verify
-from sweep.commands.terminal import BAD_INPUT, INTERRUPTED
+from sweep.commands.streams import with_streams
+from sweep.commands.terminal import BAD_INPUT, FAILED, INTERRUPTED
 from sweep.loading import leave
 
 COMMANDS = (run, results, export, train, verify, sample, spaces, data, dashboard)  # as --help lists them
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0; 2 after one line about bad input; 130 after Ctrl-C."""
+    """Runs one command and returns its exit code: 0; 1 where standard output takes no more; 2 after one line about bad
+    input; 130 after Ctrl-C.
+    """
     warnings.showwarning = _warn_in_one_line
     typed = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(typed)
@@ -31,8 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except StreamError as error:
+        print(f"gan-sweep: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:  # who read what `-o` writes went away, as `| head` does
         return 0
 
 
@@ -73,4 +78,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    leave(main())
+    leave(with_streams(main))

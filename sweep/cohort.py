@@ -265,7 +265,7 @@ class CohortRun:
             score = minimised(report.fidelity.values, self.objective)
             if report.death is None and score < self._best.get(trial, math.inf):
                 self._best[trial] = score
-                draw_samples(array.picture(lane, PICTURED_SAMPLES), self.folder.trial_samples(trial))
+                draw_samples(array.picture(lane, PICTURED_SAMPLES), self.folder.trial_samples(trial), array.choices)
                 self.folder.trial_checkpoint(trial).mkdir(parents=True, exist_ok=True)
                 array.save_generator(lane, self.folder.best_generator(trial))
 

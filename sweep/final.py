@@ -1,27 +1,19 @@
-"""`gan-sweep train` and `gan-sweep sample`: a model's folder, with somebody watching."""
+"""`gan-sweep train`: a model's folder, with somebody watching."""
 
-import math
+import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from gan_core.conditions import Conditions, ScoringConfig, parse_execution, parse_precision, parse_section
 from gan_core.config import GanConfig, InputError, nearest, shown
 from gan_core.dataset_name import parse_dataset_name
-from gan_core.final import (
-    ModelFolder,
-    Progress,
-    SampleKind,
-    best_row,
-    load_generator_weights,
-    sample_generator,
-    train_model,
-)
+from gan_core.final import ModelFolder, Progress, best_row, train_model
 from gan_core.health import HealthConfig
 from gan_core.lanes import lane_arithmetic
 from gan_core.reports import OutOfMemory
@@ -29,13 +21,16 @@ from gan_core.schedule import Schedule
 from gan_core.scoring import Workshop
 from results.export import DEFAULT_PRECISION, EXECUTIONS, ExportedConfiguration
 from results.objectives import score_name
-from results.plots import draw_samples
 from results.store import ResultsError, exclusive, write_atomically
 from search_spaces.space import read_yaml
 from sweep.objectives import objectives
+from sweep.sampling import of_model, write_picture
 
 INTERRUPTED = 130
 PICTURED_SAMPLES = 64
+NAMED_AT_MOST = 5  # of what differs
+LIVE_SECONDS = 0.5  # between two lines of how far training is, in a terminal
+FIRST_SECONDS, LATER_SECONDS = 10.0, 60.0  # elsewhere: until the first, and between the others
 
 
 class _Reporter:
@@ -45,9 +40,18 @@ class _Reporter:
         self.images, self.objective, self.score = images, score_name(exported.objective), exported.score
         self.features_digest = exported.source.get("features_digest")
         self.stop = False
-        self._started, self._first = time.monotonic(), 0
-        self._shown = 0.0
         self._live = sys.stdout.isatty()
+        self._begin()
+
+    def _begin(self) -> None:
+        """From here on speed is measured."""
+        self._started, self._first = time.monotonic(), 0
+        self._due = self._started + (LIVE_SECONDS if self._live else FIRST_SECONDS)
+
+    def phase(self, text: str) -> None:
+        """What is done next that may take long, and is no training."""
+        self._begin()
+        print(f"\r\x1b[K{text}" if self._live else text, end="" if self._live else "\n", flush=True)
 
     def interrupt(self, number: int, frame: Any) -> None:
         """A signal handler: training ends after the step that is under way. A second signal ends it at once."""
@@ -58,12 +62,13 @@ class _Reporter:
         self._first = self._first or progress.images_seen
         if progress.report is not None:
             self._print_scoring(progress)
-        elif self._live and time.monotonic() - self._shown >= 0.5:
-            self._shown = time.monotonic()
-            rate = (progress.images_seen - self._first) / (self._shown - self._started)
-            left = (self.images - progress.images_seen) / rate if rate else math.nan
-            text = f"{progress.images_seen:,} of {self.images:,} images, {rate:,.0f}/s, {left:.0f} s left"
-            print(f"\r\x1b[K{text}", end="", flush=True)
+        elif time.monotonic() >= self._due:
+            now = time.monotonic()
+            self._due = now + (LIVE_SECONDS if self._live else LATER_SECONDS)
+            rate = (progress.images_seen - self._first) / (now - self._started)
+            left = in_time((self.images - progress.images_seen) / rate) if rate else "unknown"
+            text = f"{progress.images_seen:,} of {self.images:,} images, {rate:,.0f}/s, about {left} left"
+            print(f"\r\x1b[K{text}" if self._live else text, end="" if self._live else "\n", flush=True)
         return self.stop
 
     def _print_scoring(self, progress: Progress) -> None:
@@ -87,10 +92,19 @@ class _Reporter:
                 print(f"  the sweep had {recorded:.4g}: a difference of {value - recorded:+.2g}")
 
 
+def in_time(seconds: float) -> str:
+    """`40 s`, `12 min`, `5.2 h`: as exact as a guess is."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
+
+
 def conditions_of(
     config: GanConfig, exported: ExportedConfiguration, data_root: Path | None, skip_corrupt_images: bool
 ) -> Conditions:
-    """The conditions under which an exported configuration was found. Raises InputError where the file garbles them."""
+    """The conditions under which an exported configuration was found. data_root: in place of the file's own;
+    skip_corrupt_images: whatever the file says. Raises InputError where the file garbles them.
+    """
     structure = config.structure
     known = objectives(parse_dataset_name(structure.dataset))
     if exported.objective not in known:
@@ -99,8 +113,8 @@ def conditions_of(
         dataset=structure.dataset,
         objective=exported.objective,
         image_size_pixels=structure.image_size_pixels,
-        data_root=str(data_root) if data_root else None,
-        skip_corrupt_images=skip_corrupt_images,
+        data_root=str(data_root) if data_root else exported.data_root,
+        skip_corrupt_images=skip_corrupt_images or exported.skip_corrupt_images,
         scoring=parse_section(ScoringConfig, "scoring", exported.scoring),
         health=parse_section(HealthConfig, "health", exported.health),
         precision=parse_precision(exported.precision),
@@ -108,28 +122,46 @@ def conditions_of(
     )
 
 
-def open_workshop(exported: ExportedConfiguration, conditions: Conditions, device: str = "auto") -> Workshop:
-    """Where an exported configuration is trained. Raises InputError where the data are not those it was found on."""
-    workshop = Workshop(conditions, device)
-    if exported.data_digest and exported.data_digest != workshop.dataset.digest:
+def open_workshop(
+    exported: ExportedConfiguration,
+    conditions: Conditions,
+    device: str = "auto",
+    on_phase: Callable[[str], object] = lambda phase: None,
+    *,
+    other_data: bool = False,
+) -> Workshop:
+    """Where an exported configuration is trained. on_phase: as `Workshop` has it. Raises InputError where the data are
+    not those it was found on, unless other_data allows it.
+    """
+    workshop = Workshop(conditions, device, on_phase)
+    if not other_data and exported.data_digest and exported.data_digest != workshop.dataset.digest:
         raise InputError(
             f"data set {shown(conditions.dataset)} here has digest {workshop.dataset.digest}, the configuration "
-            f"was found on {exported.data_digest}; give that data, or take data.digest out of the file"
+            f"was found on {exported.data_digest}; give that data (--data-root), or train on these with --other-data"
         )
     return workshop
 
 
 def train_final(
-    config: GanConfig, exported: ExportedConfiguration, home: Path, images: int, conditions: Conditions
+    config: GanConfig,
+    exported: ExportedConfiguration,
+    home: Path,
+    images: int,
+    conditions: Conditions,
+    *,
+    other_data: bool = False,
 ) -> int:
-    """Trains a model, or goes on with one. The exit code: 0, or 130 when it was interrupted and can go on."""
+    """Trains a model, or goes on with one. other_data: also on data that the configuration was not found on. The exit
+    code: 0, or 130 when it was interrupted and can go on.
+    """
     folder, schedule = ModelFolder(home), Schedule.read(config, exported.schedule)
-    _refuse_other_model(schedule, exported.precision, folder)
-    workshop = open_workshop(exported, conditions)
+    _refuse_folder(schedule, exported.precision, folder)
+    reporter = _Reporter(images, exported)
+    workshop = open_workshop(exported, conditions, on_phase=reporter.phase, other_data=other_data)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         with exclusive(folder.path / ".lock"), lane_arithmetic():  # as a trial has: it can be followed bit for bit
-            return _train_locked(schedule, exported, folder, images, workshop)
+            return _train_locked(schedule, exported, folder, reporter, workshop)
     except OutOfMemory as error:
         raise InputError(f"{error}; lower structure.batch_size or the widths") from error
     except OSError as error:
@@ -137,18 +169,17 @@ def train_final(
 
 
 def _train_locked(
-    schedule: Schedule, exported: ExportedConfiguration, folder: ModelFolder, images: int, workshop: Workshop
+    schedule: Schedule, exported: ExportedConfiguration, folder: ModelFolder, reporter: _Reporter, workshop: Workshop
 ) -> int:
-    _refuse_other_model(schedule, exported.precision, folder)
+    _refuse_folder(schedule, exported.precision, folder)
     record = _Record(schedule, exported, folder, workshop)
-    reporter = _Reporter(images, exported)
     previous = signal.signal(signal.SIGINT, reporter.interrupt)
     try:
         train_model(
             schedule,
             workshop,
             folder,
-            images=images,
+            images=reporter.images,
             evaluate_at_images=exported.evaluate_at_images,
             on_progress=lambda progress: record(progress) or reporter(progress),
         )
@@ -157,7 +188,7 @@ def _train_locked(
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGINT, previous)
-    write_samples(folder.path, PICTURED_SAMPLES, 0, folder.samples)
+    write_picture(of_model(folder.path), PICTURED_SAMPLES, 0, folder.samples)
     best = best_row(folder, exported.objective)
     name = score_name(exported.objective)
     found = f"{name} {best[f'fidelity.{name}']:.4g} at {best['images_seen']:,.0f} images"
@@ -166,10 +197,18 @@ def _train_locked(
     return 0
 
 
-def _refuse_other_model(schedule: Schedule, precision: str, folder: ModelFolder) -> None:
+def _refuse_folder(schedule: Schedule, precision: str, folder: ModelFolder) -> None:
+    """Raises InputError for a folder that holds a model of another configuration, or no model and something else."""
     if not folder.config.exists():
+        own = (folder.config.name, folder.config.name + ".partial")  # what was being written when a process was killed
+        if os.path.isdir(folder.path):
+            others = sorted(p.name for p in folder.path.iterdir() if not p.name.startswith(".") and p.name not in own)
+            if others:
+                raise InputError(f"{folder.path} holds other files, such as {others[0]}; choose another -o")
         return
     written = read_yaml(folder.config)
+    if not isinstance(written.get("model"), dict):
+        raise InputError(f"{folder.config} is no model's; choose another -o")
     recorded = written.get("configuration")
     recorded = recorded if isinstance(recorded, dict) else {}
     differing = [k for k, v in schedule.config.flatten().items() if recorded.get(k) != v]
@@ -178,9 +217,9 @@ def _refuse_other_model(schedule: Schedule, precision: str, folder: ModelFolder)
     if written.get("precision", DEFAULT_PRECISION) != precision:
         differing.append("precision")
     if differing:
+        named = ", ".join(differing[:NAMED_AT_MOST]) + (", ..." if len(differing) > NAMED_AT_MOST else "")
         raise InputError(
-            f"{folder.path} holds a model of another configuration; these differ: {', '.join(differing)}; "
-            "choose another -o"
+            f"{folder.path} holds a model of another configuration; these differ: {named}; choose another -o"
         )
 
 
@@ -207,11 +246,17 @@ class _Record:
 
     def _write(self) -> None:
         schedule, exported, dataset = self._schedule, self._exported, self._workshop.dataset
+        conditions = self._workshop.conditions
         execution = self._made_by[0].get("execution") if self._made_by else None
         values = {
             "configuration": schedule.config.flatten(),
             **({"schedule": schedule.plain()} if schedule.changes else {}),
-            "data": {"name": schedule.config.structure.dataset, "digest": dataset.digest},
+            "data": {
+                "name": schedule.config.structure.dataset,
+                "digest": dataset.digest,
+                **({"root": conditions.data_root} if conditions.data_root else {}),
+                "skip_corrupt_images": conditions.skip_corrupt_images,
+            },
             "training": {"images": exported.images, "evaluate_at_images": list(exported.evaluate_at_images)},
             "score": {**exported.score, "objective": exported.objective},
             "precision": exported.precision,
@@ -240,47 +285,3 @@ def _made_by(folder: ModelFolder) -> list[dict[str, Any]]:
             f"model.made_by in {folder.config} must list mappings with from_images; it was changed by hand"
         )
     return made_by
-
-
-def write_samples(model: Path, count: int, seed: int, output: Path, choice: int | None = None) -> None:
-    """Samples of a model's folder as a picture (.png) or as numbers (.npy). choice: of this class, or categorical code.
-    Raises InputError for a folder that holds no model, for a class it has not, and for a file that cannot be written.
-    """
-    folder = ModelFolder(model)
-    if not folder.config.is_file() or not folder.generator.is_file():
-        raise InputError(f"{folder.path} holds no model; give a folder made by `gan-sweep train`")
-    values = read_yaml(folder.config)
-    configuration, made = values.get("configuration"), values.get("model")
-    shape = made.get("sample_shape") if isinstance(made, dict) else None
-    whole = isinstance(shape, list) and shape and all(isinstance(n, int) and n > 0 for n in shape)
-    if not isinstance(configuration, dict) or not isinstance(shape, list) or not whole:
-        raise InputError(f"{folder.config} lacks 'configuration' or 'model.sample_shape'; it was changed by hand")
-    kind = SampleKind(tuple(shape), _classes(made))
-    config = GanConfig.unflatten(configuration)
-    if values.get("schedule"):
-        config = _config_of_best(config, ExportedConfiguration.read(folder.config), folder)
-    with lane_arithmetic():
-        weights, precision = load_generator_weights(folder), parse_precision(values.get("precision", DEFAULT_PRECISION))
-        drawn = sample_generator(config, kind, weights, count, seed, choice, precision=precision).numpy()
-    try:
-        if output.suffix == ".npy":
-            np.save(output, drawn.reshape(-1) if drawn.shape[1:] == (1,) else drawn)
-        else:
-            draw_samples(drawn, output)
-    except OSError as error:
-        raise InputError(f"cannot write {output}: {error.strerror or error}") from error
-
-
-def _config_of_best(config: GanConfig, exported: ExportedConfiguration, folder: ModelFolder) -> GanConfig:
-    """The parameters that the best generator was scored with: batch norm's eps is one of them."""
-    best = best_row(folder, exported.objective)
-    return Schedule.read(config, exported.schedule).scored_at(int(best["images_seen"]))
-
-
-def _classes(made: Any) -> int:
-    classes = made.get("classes", 0)
-    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 0:
-        raise InputError(
-            f"model.classes must be a whole number of at least 0, got {shown(classes)}; it was changed by hand"
-        )
-    return classes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gan_core.combinations import check_classes, check_objective
 from gan_core.conditions import Conditions
-from gan_core.config import InputError, StructureConfig
+from gan_core.config import InputError, StructureConfig, home_path
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.enough_images import check_images, notices
 from gan_core.image_files import FILE_KINDS, Request, read_image_files
@@ -194,6 +194,6 @@ def check_files(structure: StructureConfig, conditions: Conditions, download: bo
 
         dataset = load_data(conditions)
         check_classes(structure, dataset.classes)
-        weights = Path(scoring.inception_weights).expanduser() if scoring.inception_weights else None
+        weights = home_path(scoring.inception_weights) if scoring.inception_weights else None
         features = load_extractor(dataset, scoring.features, weights).name
     return images, features

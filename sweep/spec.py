@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from gan_core.conditions import Conditions, Execution, Precision, ScoringConfig, parse_section
-from gan_core.config import LARGEST_SEED, InputError, as_number, shown
+from gan_core.config import LARGEST_SEED, InputError, as_number, home_path, shown
 from gan_core.dataset_name import same_name
 from gan_core.health import HealthConfig
 from results.store import SEEDS_APART
@@ -183,7 +183,7 @@ class SweepSpec:
         What the file names of files and folders is looked for beside it first, then in the working folder. Raises
         InputError on anything that is not as documented.
         """
-        path = Path(os.path.expanduser(path))
+        path = home_path(path)
         return cls.from_mapping({"name": path.stem, **read_yaml(path)}, assignments, path.parent)
 
     @classmethod

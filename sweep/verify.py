@@ -135,5 +135,6 @@ def _then(exported: ExportedConfiguration) -> dict[str, Any]:
 def _relative(recorded: float, now: float) -> float:
     if recorded == now:
         return 0.0
-    difference = abs(now - recorded) / max(abs(now), abs(recorded))
-    return difference if math.isfinite(difference) else math.inf
+    if not (math.isfinite(recorded) and math.isfinite(now)):
+        return math.inf
+    return abs(now - recorded) / max(abs(now), abs(recorded))

@@ -22,7 +22,7 @@ def best_points(run: str | Path, space: SearchSpace, points: int = POINTS) -> li
     """
     from results.table import ResultsTable  # with pandas, which takes long to load
 
-    table, base = ResultsTable.load(run), space.base.flatten()
+    table, base = ResultsTable.load(run, whole=True), space.base.flatten()
     found: list[Mapping[str, Any]] = []
     refused = ""
     for _, row in table.contenders.iterrows():

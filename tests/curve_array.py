@@ -37,6 +37,8 @@ class CurveArray:
     a rung or not; every third seed scores worse the longer it trains, as an unstable GAN does, and shows a sign of it.
     """
 
+    choices = 0
+
     def __init__(
         self,
         configs: Sequence[GanConfig],

@@ -443,7 +443,7 @@ BAD_FOLDERS = {
     "results of a row twice": Case(
         ["results", "run"], ["trial 0 stands twice at rung 0"], rows(lambda r: r.append(r[0]))
     ),
-    "results as csv nowhere": Case(["results", "run", "--csv", "no/x.csv"], ["no/x.csv", "cannot write"]),
+    "results below a file": Case(["results", "run", "--csv", "best.yaml/x.csv"], ["cannot write best.yaml/x.csv"]),
     "results as a folder": Case(["results", "run", "--csv", "best"], ["cannot write best", "directory"]),
     "export of nothing": Case(["export", "none"], ["none is no run folder"]),
     "export of no trial": Case(["export", "run", "--trial", "99"], ["no trial 99", "0 to 3"]),
@@ -453,9 +453,31 @@ BAD_FOLDERS = {
     "train below a file": Case(["train", "best.yaml", "-o", "best.yaml/x"], ["cannot write to best.yaml/x", "-o"]),
     "train into a file": Case(["train", "best.yaml", "-o", "good.yaml"], ["cannot write to good.yaml", "-o"]),
     "sample of nothing": Case(["sample", "none"], ["none holds no model", "gan-sweep train"]),
-    "sample of a run": Case(["sample", "run"], ["run holds no model"]),
+    "sample of a run's lost trial": Case(
+        ["sample", "run", "--trial", "1"],
+        ["run holds no generator of trial 1", "kept: 0, 2, 3", "keep_checkpoints"],
+        lambda here: shutil.rmtree(here / "run/checkpoints/trial-0001"),
+    ),
+    "a data root of no user": Case([*RUN_MNIST[:-1], "~nouser"], ["--data-root", "no home folder '~nouser'"]),
+    "a data root of no user in a spec": Case(
+        RUN, ["no home folder '~nouser'"], spec(space="mlp", data_root="~nouser/x")
+    ),
+    "pictures of no user": Case(
+        ["run", *settings("structure.dataset=images:~nouser/x", "structure.image_size_pixels=8")],
+        ["no home folder '~nouser'"],
+    ),
+    "a space of no user": Case(RUN, ["no home folder '~nouser'"], spec(space="~nouser/x.yaml")),
+    "features of no user": Case(RUN, ["no home folder '~nouser'"], spec(scoring={"features": "~nouser/x.pt"})),
+    "weights of no user": Case(
+        RUN,
+        ["no home folder '~nouser'"],
+        spec(scoring={"features": "inception", "inception_weights": "~nouser/x.pt"}),
+    ),
+    "sample of a model's trial": Case(["sample", "best", "--trial", "1"], ["best is no run", "--trial"]),
     "sample as text": Case(["sample", "best", "-o", "x.txt"], [".png", ".npy", "x.txt"]),
-    "sample nowhere": Case(["sample", "best", "-o", "no/x.npy"], ["cannot write no/x.npy"]),
+    "sample of numbers below a file": Case(
+        ["sample", "best", "-o", "best.yaml/x.npy"], ["cannot write best.yaml/x.npy"]
+    ),
     "sample below a file": Case(["sample", "best", "-o", "best.yaml/x.png"], ["cannot write best.yaml/x.png"]),
     "sample into a folder": Case(
         ["sample", "best", "-o", "x.png"], ["cannot write x.png", "directory"], lambda here: (here / "x.png").mkdir()
@@ -515,9 +537,24 @@ NONSENSE = {
         changed("best.yaml", lambda v: v["training"].update(evaluate_at_images=[2, 1])),
     ),
     "another digest": Case(
-        TRAIN, ["digest", "abc", "data.digest"], changed("best.yaml", lambda v: v["data"].update(digest="abc"))
+        TRAIN,
+        ["has digest", "was found on abc", "--other-data"],
+        changed("best.yaml", lambda v: v["data"].update(digest="abc")),
     ),
     "score as text": Case(TRAIN, ["score", "mapping"], changed("best.yaml", lambda v: v.update(score="good"))),
+    "a folder of other things": Case(["train", "best.yaml", "-o", "run"], ["run holds other files, such as", "-o"]),
+    "a folder of pictures": Case(
+        ["train", "best.yaml", "-o", "."], [". holds other files, such as best; choose another -o"]
+    ),
+    "a file of another program's": Case(
+        TRAIN, ["new/config.yaml is no model's", "-o"], file("new/config.yaml", "colour: red\n")
+    ),
+    "a model without its file": Case(
+        [*TRAIN[:3], "best"],
+        ["best holds other files, such as generator.safetensors"],
+        lambda here: (here / "best/config.yaml").unlink(),
+    ),
+    "standard output": Case(["train", "best.yaml", "-o", "-"], ["-o must be a folder"]),
     "another model's folder": Case(["train", "best.yaml", "-o", "best", "--seed", "5"], ["these differ: seed", "-o"]),
     "another model's state": Case(
         [*TRAIN[:3], "best", "--images", "99999"],

@@ -538,6 +538,46 @@ def test_an_edited_file_without_its_digest_trains(gan_sweep, model):
     assert [row["images_seen"] for row in read_metrics(Path("models/mine/metrics.csv"))] == [128, 192, 256]
 
 
+def test_other_data_train_where_a_person_says_so_and_the_model_names_them(gan_sweep, model):
+    values = yaml.safe_load((model.parent / "best.yaml").read_text())
+    here = values["data"]["digest"]
+    values["data"]["digest"] = "abc"
+    values["training"] = {"images": 64, "evaluate_at_images": [64]}
+    Path("mine.yaml").write_text(yaml.safe_dump(values))
+    answer = gan_sweep("train", "mine.yaml")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert f"digest {here}, the configuration was found on abc" in answer.err
+    assert "--data-root), or train on these with --other-data" in answer.err
+    assert gan_sweep("train", "mine.yaml", "--other-data").code == 0
+    data = yaml.safe_load(Path("models/mine/config.yaml").read_text())["data"]
+    assert data == {"name": "digits", "digest": here, "skip_corrupt_images": False}
+
+
+def test_an_export_says_how_its_data_are_read_and_training_asks_for_no_more(gan_sweep, tmp_path):
+    """A folder of pictures, one of them broken, in a space of one network."""
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (40, 8, 8)).astype(np.uint8)):
+        Path("pictures").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(f"pictures/{number}.png")
+    Path("pictures/broken.png").write_bytes(b"\x89PNG")
+    names = ("structure.dataset=images:pictures", "structure.image_size_pixels=8", "data_root=data")
+    sizes = ("trials=1", "lanes_per_cohort=1", "ladder.rungs_images=[64]", "scoring.samples=50")
+    small = ("structure.generator_width=4", "structure.discriminator_width=4", "skip_corrupt_images=true")
+    assert gan_sweep("run", "--local", "--out", "run", *settings(*names, *sizes, *small)).code == 0
+    assert gan_sweep("export", "run").code == 0
+    data = yaml.safe_load(Path("best.yaml").read_text())["data"]
+    assert (data["root"], data["skip_corrupt_images"]) == ("data", True)
+    for command in (["verify", "best.yaml"], ["train", "best.yaml", "--images", "64"]):
+        answer = gan_sweep(*command)
+        assert (answer.code, "1 of 41 pictures" in answer.err) == (0, True)
+    assert yaml.safe_load(Path("models/best/config.yaml").read_text())["data"] == data
+
+
+def test_training_says_what_it_does_before_the_first_scoring(gan_sweep, model):
+    said = gan_sweep("train", model.parent / "best.yaml", "--images", "64").out.splitlines()
+    assert said[0] == "loading digits"
+    assert "compiling the steps of mlp" in said
+
+
 def test_the_best_scoring_generator_is_kept_and_not_the_last(gan_sweep, model):
     """Rates at which the score rises and falls: the kept generator is that of a training which ended at the best."""
     values = yaml.safe_load((model.parent / "best.yaml").read_text())
@@ -629,7 +669,8 @@ def test_ctrl_c_in_the_middle_of_a_write_is_130_and_the_run_resumes_to_the_undis
 
 @pytest.mark.parametrize("count", [1, 5, 64])
 def test_samples_are_numbers_in_range_and_the_first_of_more_are_the_same(gan_sweep, model, count):
-    assert gan_sweep("sample", model, "-n", str(count), "-o", "few.npy").out == f"{count} samples in few.npy\n"
+    noun = "sample" if count == 1 else "samples"
+    assert gan_sweep("sample", model, "-n", str(count), "-o", "few.npy").out == f"{count} {noun} in few.npy\n"
     gan_sweep("sample", model, "-n", "64", "-o", "many.npy")
     few, many = np.load("few.npy"), np.load("many.npy")
     assert (few.shape, few.dtype) == ((count, 1, 8, 8), np.float32)

@@ -19,7 +19,8 @@ from results.export import FINAL_TRAINING_FACTOR, ExportedConfiguration, export_
 from results.rows import Outcome
 from results.store import ResultsError, RunFolder
 from results.table import ResultsTable
-from sweep.final import conditions_of, train_final, write_samples
+from sweep.final import conditions_of, train_final
+from sweep.sampling import of_model, write_numbers
 
 CLIFF_LR = 3e-3
 
@@ -34,7 +35,7 @@ def folder(tmp_path_factory) -> RunFolder:
 
 @pytest.fixture(scope="module")
 def table(folder) -> ResultsTable:
-    return ResultsTable.load(folder.path)
+    return ResultsTable.load(folder.path, whole=True)
 
 
 def read(text: str, path: Path) -> ExportedConfiguration:
@@ -93,7 +94,7 @@ def test_a_person_reads_where_an_export_came_from(folder, table):
     assert text.startswith(f"# Trial {best['trial']} of sweep 'curve': fidelity {best['score']:.4g} at ")
     assert values["source"]["run"] == "curve"
     assert values["source"]["code_version"] == best["code_version"]
-    assert values["data"] == {"name": "digits", "digest": "formula"}
+    assert values["data"] == {"name": "digits", "digest": "formula", "skip_corrupt_images": False}
 
 
 def test_a_trial_that_there_is_not_cannot_be_exported(folder):
@@ -346,13 +347,13 @@ def test_a_model_is_gone_on_with_and_sampled_in_its_own_precision_alone(tmp_path
         assert train_final(config, exported, home, 640, conditions) == 0
         again = ExportedConfiguration.read(home / "config.yaml")
         assert again.precision == precision
-        write_samples(home, 5000, 0, tmp_path / "drawn.npy")
+        write_numbers(of_model(home), 5000, 0, tmp_path / "drawn.npy")
         samples[precision] = np.load(tmp_path / "drawn.npy")
     with pytest.raises(InputError, match="these differ: precision; choose another -o"):
         train_final(config, exported, tmp_path / "float32", 640, conditions)
     text = (tmp_path / "bfloat16" / "config.yaml").read_text()
     (tmp_path / "bfloat16" / "config.yaml").write_text(text.replace("precision: bfloat16", "precision: float32"))
-    write_samples(tmp_path / "bfloat16", 5000, 0, tmp_path / "drawn.npy")
+    write_numbers(of_model(tmp_path / "bfloat16"), 5000, 0, tmp_path / "drawn.npy")
     in_float32 = np.load(tmp_path / "drawn.npy")
     assert 0 < np.abs(in_float32 - samples["bfloat16"]).max() < 0.02 * np.abs(in_float32).max()
 

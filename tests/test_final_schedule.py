@@ -15,7 +15,8 @@ from gan_core.schedule import Schedule
 from gan_core.scoring import Workshop
 from results.export import ExportedConfiguration
 from results.store import ResultsError
-from sweep.final import conditions_of, train_final, write_samples
+from sweep.final import conditions_of, train_final
+from sweep.sampling import of_model, write_numbers
 
 SMALL: dict[str, Any] = {
     "structure.architecture": "mlp_bn",
@@ -58,7 +59,7 @@ def test_a_model_with_a_schedule_is_sampled_as_it_was_scored(model, tmp_path):
     exported = ExportedConfiguration.read(model.parent / "best.yaml")
     schedule = Schedule.read(GanConfig.unflatten(SMALL), exported.schedule)
     assert best_row(ModelFolder(model), "fidelity")["images_seen"] > 416
-    write_samples(model, 9, 2, tmp_path / "drawn.npy")
+    write_numbers(of_model(model), 9, 2, tmp_path / "drawn.npy")
     with lane_arithmetic():
         array = Workshop(conditions_of(schedule.config, exported, None, False), "cpu").build([schedule.config])
         array.train_to(416)

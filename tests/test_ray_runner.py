@@ -91,6 +91,8 @@ def test_the_local_runner_and_ray_give_the_same_table(tmp_path, monkeypatch):
 class DyingArray:
     """Scores by its trial's seed alone; its process is killed at the second rung, once or each time, or it raises."""
 
+    choices = 0
+
     def __init__(self, seeds, deaths: Path, always: set[int], raises: int):
         self.seeds, self.deaths, self.always, self.raises, self.rungs = list(seeds), deaths, always, raises, 0
 

@@ -1,16 +1,15 @@
 """`gan-sweep dashboard`."""
 
 import argparse
-from pathlib import Path
 
-from sweep.commands.arguments import whole_number
+from sweep.commands.arguments import path, whole_number
 
 ABOUT = "Show a run in optuna-dashboard, also while it goes on; it is only read."
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares what may follow `gan-sweep dashboard`."""
-    part.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
+    part.add_argument("run", type=path, metavar="RUN", help="a run's folder")
     port = "of 127.0.0.1; 0: one that is free; default: 8080"
     part.add_argument("--port", type=whole_number(0, 65_535), default=8080, metavar="N", help=port)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.input_error import InputError
 from results.printable import printable, printable_lines
-from sweep.commands.arguments import add_data_options, whole_number
+from sweep.commands.arguments import add_data_options, path, whole_number
 from sweep.commands.terminal import BAD_INPUT
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ PREVIEWED, NAMED, CLASSES_NAMED = 64, 10, 40
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares what may follow `gan-sweep data`."""
     part.add_argument("dataset", metavar="DATASET", help="as structure.dataset: mnist, images:FOLDER, ...")
-    part.add_argument("--preview", type=Path, metavar="FILE", help="a .png of some training samples, classes in turn")
+    part.add_argument("--preview", type=path, metavar="FILE", help="a .png of some training samples, classes in turn")
     size = f"the side that images are resized to; default: their own, of images:FOLDER {FOLDER_SIZE_PIXELS}"
     part.add_argument(
         "--image-size-pixels", type=whole_number(0, LARGEST_SIZE_PIXELS), default=0, metavar="S", help=size

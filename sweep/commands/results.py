@@ -2,10 +2,11 @@
 
 import argparse
 import json
-from pathlib import Path
+import shlex
+from typing import Any
 
 from gan_core.input_error import InputError
-from sweep.commands.arguments import whole_number
+from sweep.commands.arguments import path, whole_number
 from sweep.commands.terminal import width
 
 ABOUT = "Print a run's trials, best first."
@@ -13,9 +14,10 @@ ABOUT = "Print a run's trials, best first."
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares what may follow `gan-sweep results`."""
-    part.add_argument("run", type=Path, metavar="RUN", help="a run's folder")
+    part.add_argument("run", type=path, metavar="RUN", help="a run's folder")
     part.add_argument("--top", type=whole_number(1), metavar="N", help="only the best N trials")
-    part.add_argument("--csv", type=Path, metavar="FILE", help="write every row (each trial at each rung) instead")
+    rows = "write every row (each trial at each rung) to a file instead; -: to standard output"
+    part.add_argument("--csv", type=path, metavar="FILE", help=rows)
     part.add_argument(
         "--json", action="store_true", help="print the trials as JSON records, a finalist's with its confirmation"
     )
@@ -25,22 +27,44 @@ def execute(options: argparse.Namespace) -> int:
     """Prints the trials, or writes the rows to a file. Returns the exit code."""
     from results.store import RunFolder
 
-    RunFolder(options.run).require()  # before pandas is loaded
+    folder = RunFolder(options.run).require()  # before pandas is loaded
+    from results.output import STANDARD_OUTPUT, output
     from results.table import ResultsTable
     from results.text import confirmation_text, trials_text
 
     table = ResultsTable.load(options.run)
     trials = table.trials if options.top is None else table.trials.head(options.top)
     if options.csv:
-        try:
-            table.frame.to_csv(options.csv, index=False)
-        except OSError as error:
-            raise InputError(f"cannot write {options.csv}: {error.strerror or error}") from error
-        print(f"{len(table.frame)} rows in {options.csv}")
+        with output(options.csv) as file:
+            file.write(table.frame.to_csv(index=False).encode())
+        if options.csv != STANDARD_OUTPUT:
+            print(f"{len(table.frame)} row{'s' if len(table.frame) > 1 else ''} in {options.csv}")
     elif options.json:
         print(json.dumps(table.records(trials), indent=1))
     else:
         print(trials_text(table, trials, reasons=True, width=width()))
         if found := confirmation_text(table, width()):
             print(f"\n{found}")
+        if unfinished := _unfinished(folder):
+            print(unfinished)
     return 0
+
+
+def _unfinished(folder: Any) -> str:
+    """How a run goes on that was broken off; nothing of one that has done what its spec asks for, or whose spec cannot
+    be read any more, which does not matter to its table.
+    """
+    from results.store import ResultsError, is_held
+    from sweep.run import is_finished
+    from sweep.spec import SweepSpec
+
+    try:
+        finished = is_finished(SweepSpec.from_yaml(folder.spec), folder)
+    except (InputError, ResultsError):
+        return ""
+    if finished:
+        return ""
+    if is_held(folder.driver_lock):
+        return "this run is going on"
+    again = shlex.join(["gan-sweep", "run", str(folder.spec), "--out", str(folder.path)])
+    return f"this run was broken off; go on with: {again}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gan_core.config import InputError, nearest, shown
-from sweep.commands.arguments import add_data_options, whole_number
+from sweep.commands.arguments import add_data_options, path, whole_number
 from sweep.commands.terminal import INTERRUPTED, width
 
 TOP_TRIALS = 8
@@ -23,7 +23,7 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
     part.add_argument("spec", nargs="?", metavar="SPEC", help="a sweep's YAML file, or a shipped space's name")
     part.add_argument("--space", metavar="SPACE", help="search this space: a shipped one's name or a YAML file")
     part.add_argument("--name", help="the run's name; its folder is runs/NAME")
-    part.add_argument("--out", type=Path, metavar="DIR", help="the run's folder, instead of runs/NAME")
+    part.add_argument("--out", type=path, metavar="DIR", help="the run's folder, instead of runs/NAME")
     part.add_argument("--trials", type=whole_number(1), metavar="N", help="how many configurations are tried")
     part.add_argument(
         "--seed", type=whole_number(0), metavar="S", help="of the sampler, and with its number of each trial"
@@ -39,7 +39,7 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
     extend = "go on with a run that is there with more trials, further rungs, another budget or other confirmations"
     part.add_argument("--extend", action="store_true", help=extend)
     warm = "try the best trials of this earlier run first, after trial 0"
-    part.add_argument("--warm-start", type=Path, metavar="RUN", help=warm)
+    part.add_argument("--warm-start", type=path, metavar="RUN", help=warm)
     part.add_argument("--quiet", action="store_true", help="print what came of it, and not how far it is")
     part.add_argument("--dry-run", action="store_true", help="print what would be done and its cost; start nothing")
 

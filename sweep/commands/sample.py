@@ -1,31 +1,77 @@
 """`gan-sweep sample`."""
 
 import argparse
+import os
+import sys
 from pathlib import Path
+from typing import Any
 
 from gan_core.input_error import InputError
-from sweep.commands.arguments import whole_number
+from sweep.commands.arguments import path, path_text, whole_number
 
-ABOUT = "Draw samples from a trained model."
+ABOUT = "Draw samples from a trained model, or from a trial whose generator a run has kept."
+FORMS = ("png", "npy")
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares what may follow `gan-sweep sample`."""
-    part.add_argument("model", type=Path, metavar="MODEL", help="a model's folder")
+    part.add_argument("model", type=path, metavar="MODEL", help="a model's folder, or a run's")
+    part.add_argument("--trial", type=whole_number(0), metavar="N", help="of a run: this trial instead of the best")
     part.add_argument("-n", type=whole_number(1), default=64, metavar="N", help="how many; default: 64")
     part.add_argument("--seed", type=whole_number(0), default=0, metavar="S", help="of the latents; default: 0")
-    asked = "of this class (cgan) or categorical code (infogan); without it they take turns"
+    asked = "of this class (cgan) or categorical code (infogan); without it they take turns, in a grid a row each"
     part.add_argument("--class", type=whole_number(0), dest="choice", metavar="K", help=asked)
-    form = ".png: a grid; .npy: the samples, [N, C, H, W] in [-1, 1], [N, 2] or [N]; default: grid.png"
-    part.add_argument("-o", "--output", type=Path, default=Path("grid.png"), metavar="FILE", help=form)
+    form = (
+        ".png: a grid; .npy: the samples, [N, C, H, W] in [-1, 1], [N, 2] or [N]; a new folder (its name ends in /): a "
+        ".png each; -: standard output; default: grid.png"
+    )
+    part.add_argument("-o", "--output", type=path_text, default="grid.png", metavar="FILE", help=form)
+    part.add_argument("--format", choices=FORMS, help="of what has no such name, as a pipe or -; default: png")
+    root = "of a run on images:FOLDER: where its data are now, instead of where they were"
+    part.add_argument("--data-root", type=path, metavar="DIR", help=root)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Writes the samples. Returns the exit code."""
-    if options.output.suffix not in (".png", ".npy"):
-        raise InputError(f"the output must end in .png (a grid) or .npy (the samples), got {options.output}")
-    from sweep.final import write_samples
+    place = Path(options.output)
+    form = _form(options.output, options.format)
+    from sweep.sampling import write_numbers, write_picture, write_pictures  # torch from here on
 
-    write_samples(options.model, options.n, options.seed, options.output, options.choice)
-    print(f"{options.n} samples in {options.output}")
+    write = {"png": write_picture, "npy": write_numbers, "folder": write_pictures}[form]
+    write(_generator(options), options.n, options.seed, place, options.choice)
+    if options.output != "-":
+        print(f"{options.n:,} sample{'s' if options.n > 1 else ''} in {options.output}")
     return 0
+
+
+def _form(output: str, asked: str | None) -> str:
+    """png, npy or folder, as the name of the output says, or where it says nothing as is asked for."""
+    from results.output import STANDARD_OUTPUT
+    from results.store import is_written_through
+
+    place = Path(output)
+    if output.endswith("/"):
+        return "folder"
+    if place == STANDARD_OUTPUT and sys.stdout.isatty():
+        raise InputError("samples are bytes, which a terminal cannot show; give -o FILE, or send them to a program")
+    if place == STANDARD_OUTPUT or is_written_through(place):
+        return asked or FORMS[0]
+    named = place.suffix.removeprefix(".")
+    if named not in FORMS and asked is None and os.path.isdir(place):
+        return "folder"
+    if (asked or named) not in FORMS:
+        raise InputError(
+            f"the output must end in .png (a grid), .npy (the samples) or / (a folder of pictures), got {output}"
+        )
+    return asked or named
+
+
+def _generator(options: argparse.Namespace) -> Any:
+    from results.store import RunFolder
+    from sweep.sampling import of_model, of_trial
+
+    if RunFolder(options.model).holds_run():
+        return of_trial(options.model, options.trial, options.data_root)
+    if options.trial is not None:
+        raise InputError(f"{options.model} is no run, of which --trial could be drawn from; leave it out")
+    return of_model(options.model)

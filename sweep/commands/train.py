@@ -3,18 +3,23 @@
 import argparse
 from pathlib import Path
 
-from sweep.commands.arguments import add_data_options, whole_number
+from gan_core.input_error import InputError
+from sweep.commands.arguments import add_data_options, path, whole_number
 
 ABOUT = "Train the final model from an exported configuration; run again to go on after Ctrl-C."
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares what may follow `gan-sweep train`."""
-    part.add_argument("config", type=Path, metavar="CONFIG", help="a file written by `gan-sweep export`")
-    part.add_argument("-o", "--output", type=Path, metavar="DIR", help="the model's folder; default: models/<CONFIG>")
-    part.add_argument("--images", type=whole_number(1), metavar="N", help="real images shown to D; default: the file's")
+    part.add_argument("config", type=path, metavar="CONFIG", help="a file written by `gan-sweep export`")
+    part.add_argument("-o", "--output", type=path, metavar="DIR", help="the model's folder; default: models/<CONFIG>")
+    part.add_argument(
+        "--images", type=whole_number(1, 10**15), metavar="N", help="real images shown to D; default: the file's"
+    )
     part.add_argument("--seed", type=whole_number(0), metavar="S", help="another seed than the trial's own")
     add_data_options(part)
+    other = "train on data that the configuration was not found on"
+    part.add_argument("--other-data", action="store_true", help=other)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -29,6 +34,9 @@ def execute(options: argparse.Namespace) -> int:
     from sweep.run import check_files
 
     home = options.output or Path("models") / Path(options.config).stem
+    if str(home) == "-":
+        raise InputError("-o must be a folder, and standard output is none")
     conditions = conditions_of(config, exported, options.data_root, options.skip_corrupt_images)
     check_files(config.structure, conditions, options.download)
-    return train_final(config, exported, home, options.images or exported.images, conditions)
+    images = options.images or exported.images
+    return train_final(config, exported, home, images, conditions, other_data=options.other_data)

@@ -1,16 +1,15 @@
 """`gan-sweep verify`."""
 
 import argparse
-from pathlib import Path
 
-from sweep.commands.arguments import add_data_options
+from sweep.commands.arguments import add_data_options, path
 
 ABOUT = "Train an exported configuration to its first rung again, and compare."
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares what may follow `gan-sweep verify`."""
-    part.add_argument("config", type=Path, metavar="CONFIG", help="a file written by `gan-sweep export`")
+    part.add_argument("config", type=path, metavar="CONFIG", help="a file written by `gan-sweep export`")
     add_data_options(part)
 
 

@@ -177,6 +177,8 @@ def test_the_ladder_lets_decent_generators_go_on_and_no_collapse(found):
 class PlantedArray:
     """A `TrainableArray` of planted generators, chosen by beta1; at the second rung they are no other."""
 
+    choices = 0
+
     def __init__(self, configs: Sequence[GanConfig], known: list[dict[str, float]], scorer: Scorer) -> None:
         self.configs, self.known, self.scorer = list(configs), known, scorer
 

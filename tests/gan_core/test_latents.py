@@ -12,8 +12,9 @@ from torch import Tensor
 from gan_core.architectures import build_networks
 from gan_core.config import StructureConfig
 from gan_core.input_error import InputError
-from gan_core.latents import fill_shared_latents, fill_step_latents, latent_numbers, shared_choices
+from gan_core.latents import fill_shared_latents, fill_step_latents, latent_numbers, shared_choices, shared_latents
 from gan_core.networks import Networks
+from gan_core.normals import _fill_in_numpy, fill_numbers
 from gan_core.streams import Stream
 
 INFOGAN, CGAN, MLP = (structure_of(case) for case in ("infogan", "cgan", "mlp"))
@@ -159,3 +160,33 @@ def test_an_infogan_of_continuous_codes_alone_and_one_of_a_categorical_code_alon
         shared(continuous, 9, choice=0)
     categorical = replace(INFOGAN, continuous_codes=0)
     assert torch.equal(step_latents(categorical, [1]), step_latents(INFOGAN, [1])[:, :, :15])
+
+
+@pytest.mark.parametrize("rows", [1, 7, 100, 1005])
+@pytest.mark.parametrize("choice", [None, 4])
+@pytest.mark.parametrize("structure", [CGAN, INFOGAN, replace(INFOGAN, categorical_codes=0)])
+def test_shared_latents_in_parts_are_those_that_are_drawn_at_once(structure: StructureConfig, choice, rows):
+    if choice is not None and not networks(structure).choices:
+        choice = None
+    count = 1005 if rows > 1 else 20
+    parts = list(shared_latents(count, rows, structure, networks(structure), Stream.SAMPLE_LATENTS, 3, choice))
+    assert [part.shape[1] for part in parts[:-1]] == [rows] * (len(parts) - 1)
+    assert torch.equal(torch.cat(parts, 1)[0], shared(structure, count, 3, choice))
+
+
+def test_classes_of_each_latent_go_with_their_part():
+    asked = torch.arange(20) * 7 % 10
+    parts = shared_latents(20, 6, CGAN, networks(CGAN), Stream.SAMPLE_LATENTS, 3, asked)
+    assert torch.equal(torch.cat(list(parts), 1)[0, :, 5:].argmax(1), asked)
+
+
+@pytest.mark.parametrize("after", [0, 1, 511, 512, 1025])
+@pytest.mark.parametrize("distribution", ["normal", "uniform", "symmetric_uniform"])
+def test_numbers_of_a_stream_can_be_drawn_from_any_place_on_with_or_without_a_compiler(distribution: str, after: int):
+    whole = torch.empty(2000)
+    fill_numbers(whole, distribution, 5, Stream.SAMPLE_LATENTS)
+    assert whole.unique().numel() > 1990
+    for fill in (fill_numbers, _fill_in_numpy):
+        some = torch.empty(30, 20, dtype=torch.float64)
+        fill(some, distribution, 5, Stream.SAMPLE_LATENTS, after=after)
+        assert torch.equal(some.flatten().float(), whole[after : after + 600])

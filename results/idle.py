@@ -1,0 +1,50 @@
+"""Which hyperparameters are idle in a trial: they stand in its configuration and change nothing in it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+Effective = Callable[[pd.DataFrame], Any]  # rows -> bool [rows]
+
+CROSS_ENTROPY = ("non_saturating", "minimax", "minimax_clamped")
+NORMED_GENERATORS = ("mlp_bn", "cgan", "dcgan", "infogan")
+NORMED_DISCRIMINATORS = ("dcgan", "infogan")
+
+
+def _is_normed(frame: pd.DataFrame) -> Any:
+    architecture, norm = frame["structure.architecture"], frame["structure.discriminator_norm"]
+    own = (norm == "published") & architecture.isin(NORMED_DISCRIMINATORS)
+    return architecture.isin(NORMED_GENERATORS) | (norm == "batch") | own
+
+
+# A hyperparameter -> the columns that decide, and in which rows it has an effect: as in gan_core, which a test holds.
+_NORM = (("structure.architecture", "structure.discriminator_norm"), _is_normed)
+EFFECTIVE: Mapping[str, tuple[tuple[str, ...], Effective]] = {
+    "lane.penalty_weight": (
+        ("structure.loss", "structure.gradient_penalty"),
+        lambda f: (f["structure.loss"] == "wasserstein_gp") | (f["structure.gradient_penalty"] != "none"),
+    ),
+    "lane.label_smoothing": (("structure.loss",), lambda f: f["structure.loss"].isin(CROSS_ENTROPY)),
+    "lane.generator_dropout": (
+        ("structure.architecture",),
+        lambda f: f["structure.architecture"] == "mlp_dropout",
+    ),
+    "lane.batch_norm_eps": _NORM,
+    "lane.batch_norm_momentum": _NORM,
+    "lane.information_weight": (("structure.architecture",), lambda f: f["structure.architecture"] == "infogan"),
+    "lane.continuous_code_weight": (("structure.continuous_codes",), lambda f: f["structure.continuous_codes"] > 0),
+    "lane.instance_noise_images": (("lane.instance_noise",), lambda f: f["lane.instance_noise"] > 0),
+}
+
+
+def without_idle(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, in which a hyperparameter that changed nothing is missing; a column whose deciding ones a table
+    lacks stays as it is.
+    """
+    found = {
+        name: frame[name].where(has_effect(frame))
+        for name, (deciding, has_effect) in EFFECTIVE.items()
+        if name in frame.columns and set(deciding) <= set(frame.columns)
+    }
+    return frame.assign(**found)
