@@ -54,6 +54,11 @@ class ExportedConfiguration:
     source: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def sweep_images(self) -> int:
+        """For how many images the sweep trained a trial at most: over so many its learning rates fell there."""
+        return self.evaluate_at_images[-1]
+
     @classmethod
     def read(cls, path: str | Path) -> "ExportedConfiguration":
         """Raises ResultsError when the file is not an exported configuration."""

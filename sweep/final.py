@@ -4,6 +4,7 @@ import math
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,12 @@ PICTURED_SAMPLES = 64
 class _Reporter:
     """Prints how a training goes, and asks it to stop when Ctrl-C was pressed."""
 
-    def __init__(self, images: int, exported: ExportedConfiguration) -> None:
+    def __init__(self, schedule: Schedule, images: int, exported: ExportedConfiguration) -> None:
         self.images, self.objective, self.score = images, exported.objective, exported.score
         self.features_digest = exported.source.get("features_digest")
+        self.fell_over = (
+            exported.sweep_images if falls_over_budget(schedule) else images
+        )  # learning rates, in the sweep
         self.stop = False
         self._started, self._first = time.monotonic(), 0
         self._shown = 0.0
@@ -78,6 +82,10 @@ class _Reporter:
         if recorded is not None and self.score.get("images_seen") == progress.images_seen:
             if self.score.get("protocol") != report.fidelity.protocol:
                 print("  the sweep's score was computed by another protocol, and is not compared")
+            elif self.fell_over != self.images:
+                print(
+                    f"  the sweep's learning rates fell over {self.fell_over:,} images, and its score is not compared"
+                )
             elif self.features_digest not in (None, report.fidelity.features_digest):
                 print("  the sweep's score was computed with another machine's classifier, and is not compared")
             elif recorded == value:
@@ -123,8 +131,8 @@ def train_final(
 ) -> int:
     """Trains a model, or goes on with one. The exit code: 0, or 130 when it was interrupted and can go on."""
     folder, schedule = ModelFolder(home), Schedule.read(config, exported.schedule)
-    _refuse_other_model(schedule, exported.precision, folder)
-    workshop = open_workshop(exported, conditions)
+    _refuse_other_model(schedule, exported.precision, images, folder)
+    workshop = open_workshop(exported, replace(conditions, budget_images=images))
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         with exclusive(folder.path / ".lock"), lane_arithmetic():  # as a trial has: it can be followed bit for bit
@@ -138,9 +146,9 @@ def train_final(
 def _train_locked(
     schedule: Schedule, exported: ExportedConfiguration, folder: ModelFolder, images: int, workshop: Workshop
 ) -> int:
-    _refuse_other_model(schedule, exported.precision, folder)
+    _refuse_other_model(schedule, exported.precision, images, folder)
     record = _Record(schedule, exported, folder, workshop)
-    reporter = _Reporter(images, exported)
+    reporter = _Reporter(schedule, images, exported)
     previous = signal.signal(signal.SIGINT, reporter.interrupt)
     try:
         train_model(
@@ -164,17 +172,26 @@ def _train_locked(
     return 0
 
 
-def _refuse_other_model(schedule: Schedule, precision: str, folder: ModelFolder) -> None:
+def falls_over_budget(schedule: Schedule) -> bool:
+    """Whether learning rates fall, at any time, over all the images that the model is trained for."""
+    lanes = [schedule.config.lane, *(lane for _, lane in schedule.changes)]
+    return any(lane.lr_schedule != "constant" and not lane.lr_schedule_images for lane in lanes)
+
+
+def _refuse_other_model(schedule: Schedule, precision: str, images: int, folder: ModelFolder) -> None:
     if not folder.config.exists():
         return
     written = read_yaml(folder.config)
     recorded = written.get("configuration")
-    recorded = recorded if isinstance(recorded, dict) else {}
+    recorded = {**GanConfig().flatten(), **(recorded if isinstance(recorded, dict) else {})}
     differing = [k for k, v in schedule.config.flatten().items() if recorded.get(k) != v]
     if (written.get("schedule") or []) != schedule.plain():
         differing.append("schedule")
     if written.get("precision", DEFAULT_PRECISION) != precision:
         differing.append("precision")
+    training = written.get("training")
+    if falls_over_budget(schedule) and (not isinstance(training, dict) or training.get("images") != images):
+        differing.append("training.images, over which its learning rates fall")
     if differing:
         raise InputError(
             f"{folder.path} holds a model of another configuration; these differ: {', '.join(differing)}; "
@@ -210,7 +227,10 @@ class _Record:
             "configuration": schedule.config.flatten(),
             **({"schedule": schedule.plain()} if schedule.changes else {}),
             "data": {"name": schedule.config.structure.dataset, "digest": dataset.digest},
-            "training": {"images": exported.images, "evaluate_at_images": list(exported.evaluate_at_images)},
+            "training": {
+                "images": self._workshop.conditions.budget_images,
+                "evaluate_at_images": list(exported.evaluate_at_images),
+            },
             "score": {**exported.score, "objective": exported.objective},
             "precision": exported.precision,
             "execution": execution if execution in EXECUTIONS else exported.execution,
