@@ -290,12 +290,14 @@ class LaneArray:
         parameters of configs[i] from here on. A lane that copies itself and keeps its parameters does not change.
 
         Exploit and explore of population-based training (Jaderberg et al. 2017, section 4). Raises ValueError where
-        configs[i] has not the structure and the seeds of its source, which its random numbers go on from.
+        configs[i] has not the structure and the seeds of its source, which its random numbers go on from, and
+        InputError as the array itself does.
         """
         for source, config in zip(sources, configs, strict=True):
             donor = self.configs[source]
             if replace(config, lane=donor.lane) != donor:
                 raise ValueError(f"what copies lane {source} must have its structure, seed {donor.seed} and data_seed")
+            fall_images(config.lane, self.budget_images)
         self.settle_averages()
         self._chunks = []
         self.configs, self.state = list(configs), self.state.take(sources)
