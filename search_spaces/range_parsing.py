@@ -32,7 +32,7 @@ def parse_range(name: str, value: Any) -> Range:
     relation = _relation(name, value)
 
     def read(written: Any) -> Any:
-        if written is None:
+        if written is None and not relation:
             raise InputError(f"the range of {name} must be of values, got null; what is null belongs under 'base'")
         return _drawn(name, written, relation) if relation else parse_value(name, written)
 
