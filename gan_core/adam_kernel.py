@@ -1,4 +1,4 @@
-"""Adam over (block, lane) on a GPU: two Triton kernels, whatever L. Imported where a CUDA tensor comes, never before.
+"""AdamW over (block, lane) on a GPU: two Triton kernels, whatever L. Imported where a CUDA tensor comes, never before.
 
 Every number that a step depends on lies in device memory: so a CUDA graph of it follows learning rates and decays that
 are changed in place, lanes that rest, and step counts that differ by lane. Nothing waits for the device, nothing is
@@ -70,8 +70,8 @@ def step_lanes(adam: "Adam", active: Tensor) -> None:
 
 @triton.jit
 def _advance(steps, active, coefficients, pitch, factors, lanes, BLOCK: tl.constexpr):  # noqa: ANN001, ANN202, N803
-    """Counts the step and computes each lane's factors [6, L] in float64 from lr, beta1, beta2 [3, L], as
-    torch.optim.Adam does in Python: one thread a lane, where `_update` would do it in every thread.
+    """Counts the step and computes each lane's factors [7, L] in float64 from its coefficients [5, L], as
+    torch.optim.AdamW does in Python: one thread a lane, where `_update` would do it in every thread.
     """
     lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     here = lane < lanes
@@ -80,6 +80,8 @@ def _advance(steps, active, coefficients, pitch, factors, lanes, BLOCK: tl.const
     lr = tl.load(coefficients + lane, mask=here, other=0.0)
     beta1 = tl.load(coefficients + pitch + lane, mask=here, other=0.0)
     beta2 = tl.load(coefficients + 2 * pitch + lane, mask=here, other=0.0)
+    weight_decay = tl.load(coefficients + 3 * pitch + lane, mask=here, other=0.0)
+    lr *= tl.load(coefficients + 4 * pitch + lane, mask=here, other=0.0)
     count = count.to(tl.float64)
     rest1 = 1 - tl.exp(count * tl.log(tl.maximum(beta1, 1e-300)))  # 1 - beta**steps; of 0, log is infinite
     rest2 = 1 - tl.exp(count * tl.log(tl.maximum(beta2, 1e-300)))
@@ -90,6 +92,7 @@ def _advance(steps, active, coefficients, pitch, factors, lanes, BLOCK: tl.const
     tl.store(factors + 3 * lanes + lane, (1 - beta2).to(kind), mask=here)
     tl.store(factors + 4 * lanes + lane, (lr / rest1).to(kind), mask=here)
     tl.store(factors + 5 * lanes + lane, tl.sqrt(rest2).to(kind), mask=here)
+    tl.store(factors + 6 * lanes + lane, (1 - lr * weight_decay).to(kind), mask=here)
 
 
 @triton.jit
@@ -106,7 +109,7 @@ def _update(  # noqa: ANN202
     EPS: tl.constexpr,  # noqa: N803
     BLOCK: tl.constexpr,  # noqa: N803
 ):
-    """One block of one lane's row, in the order of torch.optim.Adam."""
+    """One block of one lane's row, in the order of torch.optim.AdamW; without weight decay `kept` is 1."""
     lane = tl.program_id(1)
     if tl.load(active + lane):
         place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -116,9 +119,10 @@ def _update(  # noqa: ANN202
         beta1, one_less_beta1 = tl.load(factors + lane), tl.load(factors + lanes + lane)
         beta2, one_less_beta2 = tl.load(factors + 2 * lanes + lane), tl.load(factors + 3 * lanes + lane)
         size, root = tl.load(factors + 4 * lanes + lane), tl.load(factors + 5 * lanes + lane)
+        kept = tl.load(factors + 6 * lanes + lane)
         g = tl.load(grad + row, mask=here)
         m = tl.load(mean + row, mask=here) * beta1 + g * one_less_beta1
         v = tl.load(mean_square + row, mask=here) * beta2 + g * g * one_less_beta2
         tl.store(mean + row, m, mask=here)
         tl.store(mean_square + row, v, mask=here)
-        tl.store(own, tl.load(own, mask=here) - size * m / (tl.sqrt(v) / root + EPS), mask=here)
+        tl.store(own, tl.load(own, mask=here) * kept - size * m / (tl.sqrt(v) / root + EPS), mask=here)

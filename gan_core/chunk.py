@@ -14,7 +14,8 @@ from torch import Tensor
 from gan_core.arithmetic import Carried
 from gan_core.call import BATCH_NORM, Call, fill_mask
 from gan_core.config import GanConfig
-from gan_core.draws import BLOCK_STEPS, Draws, average_weight, takes_turn
+from gan_core.course import Course
+from gan_core.draws import BLOCK_STEPS, Draws
 from gan_core.lanes import host_pairs, in_full_precision, lane_empty
 from gan_core.native.assembly import NativeSource
 from gan_core.native.block import NativeBlock
@@ -55,8 +56,7 @@ class Chunk:
         self._discriminator_adam = state.discriminator_adam.part(start, stop, self.discriminator)
         self._average = state.average[start:stop]
         self._averages = array.averages  # not of these lanes alone: all are scored by their averages then
-        self._half_lives = array.half_lives_images[start:stop]
-        self._lengths = {each for of_lane in self._half_lives for each in of_lane}
+        self._course = Course(self.configs, array.half_lives_images[start:stop], array.budget_images)
         self._average_weights: tuple[list[list[float]], Tensor] = ([], state.average.new_empty(0))
         self.watch = Watch(state.watch.sums[start:stop], state.watch.health)
         updates = BLOCK_STEPS * max(config.lane.generator_steps for config in self.configs)
@@ -69,12 +69,7 @@ class Chunk:
             **_named("discriminator", self.discriminator),
             **record.tensors(),
         }
-        batch = self.game.structure.batch_size
-        periods = [config.lane.discriminator_steps for config in self.configs]
-        places = [next(s for s in range(p) if takes_turn(c, s)) for p, c in zip(periods, self.configs, strict=True)]
-        self._turns = list(zip(periods, places, strict=True))  # G's turns, in D steps
-        self._since_last, self._nothing = [batch * period for period in periods], [0] * self.lanes
-        self._patterns: dict[tuple[bool, ...], list[tuple[bool, ...]]] = {}
+        self._nothing = [0] * self.lanes
         self._masks: dict[str, dict[int, Tensor]] = {name: {} for name in PASSES}
         self._programs: dict[Hashable, Program] = {}
         self._moves_buffers = bool(self.generator.buffers or self.discriminator.buffers)
@@ -117,12 +112,14 @@ class Chunk:
         whole = (first + count) % BLOCK_STEPS == 0
         look_images = BLOCK_STEPS * self.game.structure.batch_size if whole else 0
         if self._block is not None:
-            updates = [self._updates(step) for step in range(first, first + count)]
-            weights = None
+            course, steps = self._course, range(first, first + count)
+            weights = shares = None
             if self._averages:
-                rows = [self._weights_of_averages(step + 1) for step in range(first, first + count)]
-                weights = torch.tensor(rows, dtype=self._average.dtype)
-            self._block.run(first, updates, self._since_last, weights, look_images)
+                weights = torch.tensor(list(map(course.average_weights, steps)), dtype=self._average.dtype)
+            if course.rates_fall:
+                shares = torch.tensor(list(map(course.lr_shares, steps)), dtype=torch.float64)
+            updates = list(map(course.updates, steps))
+            self._block.run(first, updates, course.since_last_images, weights, shares, look_images)
             return
         for step in range(first, first + count):
             self._step(step)
@@ -171,6 +168,10 @@ class Chunk:
 
     def _step(self, step: int) -> None:
         self.draws.begin_step(step)
+        if self._course.rates_fall:
+            shares = self._course.lr_shares(step)
+            self._generator_adam.set_lr_shares(shares)
+            self._discriminator_adam.set_lr_shares(shares)
         if self.game.structure.update_order == "generator_first":
             self._update_generator(step)
         else:
@@ -181,7 +182,7 @@ class Chunk:
         if self.game.structure.update_order == "discriminator_first":
             self._update_generator(step)
         if self._averages:
-            weights = self._weights_of_averages(step + 1)
+            weights = self._course.average_weights(step)
             if weights != self._average_weights[0]:
                 columns = torch.tensor(weights, dtype=self._average.dtype, device=self._average.device)
                 self._average_weights = (weights, columns.unsqueeze(2))
@@ -189,28 +190,14 @@ class Chunk:
 
     def _update_generator(self, step: int) -> None:
         """G's updates in the lanes whose turn it is, each on fresh latents."""
-        first, updates = self.game.structure.update_order == "generator_first", self._updates(step)
+        first, updates = self.game.structure.update_order == "generator_first", self._course.updates(step)
         if first and not updates:
             self._run("fakes", step)
         for j, active in enumerate(updates):
             self.draws.begin_turn(step, j)
             self._run("generator and fakes" if first and j == 0 else "generator", step, j, active)
-            self._watching.generator(active, self._since_last if j == 0 else self._nothing)
+            self._watching.generator(active, self._course.since_last_images if j == 0 else self._nothing)
             self._generator_adam.step(active)
-
-    def _updates(self, step: int) -> list[tuple[bool, ...]]:
-        """Which lanes take part in each of G's updates in a step; looked up, once the same lanes had their turn."""
-        turn = tuple(step % period == place for period, place in self._turns)
-        if turn not in self._patterns:
-            steps = [c.lane.generator_steps if goes else 0 for c, goes in zip(self.configs, turn, strict=True)]
-            self._patterns[turn] = [tuple(j < count for count in steps) for j in range(max(steps))]
-        return self._patterns[turn]
-
-    def _weights_of_averages(self, steps: int) -> list[list[float]]:
-        """[K, A], after so many steps."""
-        batch = self.game.structure.batch_size
-        weights = {each: average_weight(each, batch, steps * batch) for each in self._lengths}
-        return [[weights[each] for each in of_lane] for of_lane in self._half_lives]
 
     def _run(self, name: str, step: int, j: int = 0, active: tuple[bool, ...] | None = None) -> None:
         """Runs a program of the step, on fresh masks."""

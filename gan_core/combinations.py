@@ -153,6 +153,11 @@ def check_lane(structure: "StructureConfig", lane: "LaneConfig") -> None:
                 f"lane.{name} needs {needs}, got {value:g} with architecture {shown(structure.architecture)} and loss "
                 f"{shown(structure.loss)}; set it to {defaults[name]:g} or change the structure"
             )
+    if lane.lr_schedule_images and lane.lr_schedule == "constant":
+        raise InputError(
+            f"lane.lr_schedule_images is how long learning rates fall, got {lane.lr_schedule_images:g} with "
+            "lane.lr_schedule 'constant'; set that to 'linear' or 'cosine', or this to 0"
+        )
     if lane.instance_noise_images and not lane.instance_noise:
         raise InputError(
             f"lane.instance_noise_images is how long lane.instance_noise lasts, got {lane.instance_noise_images:g} "

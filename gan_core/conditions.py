@@ -45,7 +45,9 @@ class Conditions:
     disk; skip_corrupt_images: leave out the pictures of a folder that cannot be read, with a warning, instead of
     refusing the folder. precision: of products, see `gan_core.lanes.matmul_precision`; execution: how a step is carried
     out, see `gan_core.programs`; lanes_per_call: how many lanes a kernel is called for, or `auto`, which measures.
-    Raises InputError for a value of these three that there is not, and for more samples than can be compared in pairs.
+    budget_images: that a configuration is trained for, over which its learning rates fall where its
+    `lane.lr_schedule_images` is 0; 0: none fall. Raises InputError for a precision, an execution or a number of lanes
+    that there is not, and for more samples than can be compared in pairs.
     """
 
     dataset: str
@@ -56,6 +58,7 @@ class Conditions:
     precision: Precision = "float32"
     execution: Execution = "auto"
     lanes_per_call: int | Literal["auto"] = "auto"
+    budget_images: int = 0
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
 

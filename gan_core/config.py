@@ -6,7 +6,7 @@ shapes, so only lanes of equal structure share an array; a *lane* field is one n
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ GradientPenalty = Literal["none", "r1", "wgan_gp"]
 DiscriminatorNorm = Literal["published", "none", "batch", "spectral"]
 DiscriminatorInput = Literal["sample", "minibatch", "moments"]
 UpdateOrder = Literal["discriminator_first", "generator_first"]
+LrSchedule = Literal["constant", "linear", "cosine"]
 
 LARGEST_SEED = 2**63 - 1
 
@@ -95,8 +96,16 @@ class LaneConfig:
 
     generator_lr: float = ranged(2e-4, "Adam's learning rate of G", low=0.0, high=10.0)
     discriminator_lr: float = ranged(2e-4, "Adam's learning rate of D", low=0.0, high=10.0)
+    lr_schedule: LrSchedule = ranged("constant", "how both learning rates fall, to 0 at the end")
+    lr_schedule_images: float = ranged(
+        0.0, "images over which learning rates fall; 0: all that the lane is trained for", low=0.0, high=1e12
+    )
     beta1: float = ranged(0.9, "Adam's decay of the mean, in G and D", low=0.0, below=1.0)
     beta2: float = ranged(0.999, "Adam's decay of the mean square, in G and D", low=0.0, below=1.0)
+    discriminator_beta1: float | None = ranged(None, "beta1 of D; null: as beta1", low=0.0, below=1.0, follows="beta1")
+    discriminator_beta2: float | None = ranged(None, "beta2 of D; null: as beta2", low=0.0, below=1.0, follows="beta2")
+    generator_weight_decay: float = ranged(0.0, "AdamW's, of all parameters of G, times the rate", low=0.0, high=100.0)
+    discriminator_weight_decay: float = ranged(0.0, "AdamW's, of all parameters of D", low=0.0, high=100.0)
     discriminator_steps: int = ranged(1, "k: D updates before each turn of G", low=1, high=1000)
     generator_steps: int = ranged(1, "G updates at each of its turns", low=1, high=1000)
     ema_half_life_images: float = ranged(
@@ -121,6 +130,18 @@ class LaneConfig:
     def __post_init__(self) -> None:
         check_fields("lane", self)
 
+    @property
+    def generator_adam(self) -> tuple[float, float, float, float]:
+        """The learning rate, beta1, beta2 and weight decay of G."""
+        return self.generator_lr, self.beta1, self.beta2, self.generator_weight_decay
+
+    @property
+    def discriminator_adam(self) -> tuple[float, float, float, float]:
+        """The learning rate, beta1, beta2 and weight decay of D."""
+        beta1 = self.beta1 if self.discriminator_beta1 is None else self.discriminator_beta1
+        beta2 = self.beta2 if self.discriminator_beta2 is None else self.discriminator_beta2
+        return self.discriminator_lr, beta1, beta2, self.discriminator_weight_decay
+
 
 @dataclass(frozen=True, kw_only=True)
 class GanConfig:
@@ -142,6 +163,12 @@ class GanConfig:
         """Dotted name -> plain value, in the order of the fields; `GanConfig.unflatten` is its inverse."""
         return {name: attrgetter(name)(self) for name in HYPERPARAMETERS}
 
+    def in_force(self) -> dict[str, Any]:
+        """The same, with the value of what it follows for each hyperparameter that is None."""
+        values = self.flatten()
+        followed = {name: HYPERPARAMETERS[name].follows for name, value in values.items() if value is None}
+        return {**values, **{name: values[other] for name, other in followed.items()}}
+
     @classmethod
     def unflatten(cls, values: Mapping[str, Any]) -> "GanConfig":
         """Dotted names -> configuration; what is not named keeps its default. Raises InputError on an unknown name."""
@@ -156,7 +183,10 @@ HALF_LIFE = "lane.ema_half_life_images"  # on which training does not depend: a 
 
 HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
     **{f"structure.{name}": known for name, known in describe(StructureConfig).items()},
-    **{f"lane.{name}": known for name, known in describe(LaneConfig).items()},
+    **{
+        f"lane.{name}": replace(known, follows=f"lane.{known.follows}") if known.follows else known
+        for name, known in describe(LaneConfig).items()
+    },
     **describe(GanConfig),
 }
 

@@ -5,19 +5,32 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cache
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from gan_core.input_error import InputError, closest, shown
 
 
-def ranged(default: Any, says: str, *, low: float = -math.inf, high: float = math.inf, below: float = math.inf) -> Any:
-    """A dataclass field with its range: low <= value <= high, and value < below."""
-    return field(default=default, metadata={"says": says, "low": low, "high": high, "below": below})
+def ranged(
+    default: Any,
+    says: str,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    below: float = math.inf,
+    follows: str = "",
+) -> Any:
+    """A dataclass field with its range: low <= value <= high, and value < below. follows: the field whose value it has
+    where it is None.
+    """
+    return field(default=default, metadata={"says": says, "low": low, "high": high, "below": below, "follows": follows})
 
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """What is known of one dotted name. `choices` is empty for a number; bounds are low <= value <= high, < below."""
+    """What is known of one dotted name. `choices` is empty for a number; bounds are low <= value <= high, < below.
+    `follows`: the dotted name whose value it has where it is None, or empty where it cannot be None.
+    """
 
     name: str
     kind: type
@@ -27,6 +40,7 @@ class Hyperparameter:
     low: float
     high: float
     below: float
+    follows: str = ""
 
 
 @cache
@@ -37,6 +51,8 @@ def describe(cls: type) -> Mapping[str, Hyperparameter]:
     for item in fields(cls):
         if "says" in item.metadata:
             hint = hints[item.name]
+            if item.metadata["follows"]:
+                hint = next(kind for kind in get_args(hint) if kind is not NoneType)
             choices = get_args(hint) if get_origin(hint) is Literal else ()
             known[item.name] = Hyperparameter(
                 item.name, str if choices else hint, choices, item.default, **item.metadata
@@ -82,6 +98,8 @@ def check_fields(prefix: str, config: Any) -> None:
 
 def check_value(name: str, known: Hyperparameter, value: Any) -> None:
     """Raises InputError when a value has the wrong type or is out of range."""
+    if _is_missing(known, value):
+        return
     if known.choices:
         if value not in known.choices:
             close = closest(value, known.choices) if isinstance(value, str) else None
@@ -99,3 +117,7 @@ def check_value(name: str, known: Hyperparameter, value: Any) -> None:
     if not (known.low <= value <= known.high and value < known.below):
         upper = f"below {known.below:g}" if math.isfinite(known.below) else f"at most {known.high:g}"
         raise InputError(f"{name} must be at least {known.low:g} and {upper} ({known.says}), got {shown(value)}")
+
+
+def _is_missing(known: Hyperparameter, value: Any) -> bool:
+    return value is None and bool(known.follows)

@@ -85,7 +85,8 @@ def train_model(
 
     on_progress is called after every step and after every scoring; when it answers True the state is saved and
     KeyboardInterrupt is raised. It is also scored where the schedule changes, before it does. On the CPU it follows the
-    trial of a sweep with the same configuration, or a population's lane of this schedule, bit for bit. Raises
+    trial of a sweep with the same configuration, or a population's lane of this schedule, bit for bit; where learning
+    rates fall over a trial's budget, if the workshop's conditions have that budget. Raises
     InputError when the folder's state has another structure, and when training diverges; and OutOfMemory.
     """
     array = workshop.build([schedule.scored_at(_images_seen(folder))])

@@ -162,7 +162,14 @@ def _trained(
 ) -> LaneArray:
     """Lanes of one configuration after their first step, in one call."""
     lanes = [config] * MEASURED_LANES
-    array = LaneArray(lanes, dataset, workplace=workplace, execution=execution, averages_images=averages_images)
+    array = LaneArray(
+        lanes,
+        dataset,
+        workplace=workplace,
+        execution=execution,
+        averages_images=averages_images,
+        budget_images=config.structure.batch_size,
+    )
     array.train_to(config.structure.batch_size)
     return array
 

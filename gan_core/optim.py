@@ -1,4 +1,4 @@
-"""Weights of L lanes in one buffer, and Adam with every coefficient a number a lane.
+"""Weights of L lanes in one buffer, and AdamW with every coefficient a number a lane.
 
 L lanes, P numbers of parameters and B of buffers a row: all of one network in one lane, each weight starting on a
 boundary of LANE_BYTES.
@@ -80,35 +80,37 @@ def _split(shapes: Shapes, flat: Tensor) -> dict[str, Tensor]:
     return views
 
 
-class Adam:
-    """Adam (Kingma & Ba 2015, algorithm 1, in the order of torch.optim.Adam) on Rows, with a step count a lane.
+Coefficients = tuple[float, float, float, float]  # of a lane's Adam: lr, beta1, beta2, weight_decay
 
-    lr >= 0, 0 <= beta < 1: float64 [L] on the device of the rows, views of `coefficients` [3, L]; changed in place
-    they hold from the next step on, in a CUDA graph too. `mean`, `mean_square` are [L, P], `steps` float32 [L]; all
-    are changed in place and never bound anew. A lane left out of a step keeps parameters and state bit for bit.
+
+class Adam:
+    """AdamW (Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2) on Rows, in the order of
+    torch.optim.AdamW, with a step count a lane. Without weight decay it is Adam, to the last bit.
+
+    lr >= 0, 0 <= beta < 1, weight_decay >= 0, of all parameters, and lr_share, by which lr is multiplied: float64 [L]
+    on the device of the rows, views of `coefficients` [5, L]; changed in place they hold from the next step on, in a
+    CUDA graph too. `mean`, `mean_square` are [L, P], `steps` float32 [L]; all are changed in place and never bound
+    anew. A lane left out of a step keeps parameters and state bit for bit.
     """
 
     def __init__(
         self,
         rows: Rows,
-        lr: Sequence[float],
-        beta1: Sequence[float],
-        beta2: Sequence[float],
+        coefficients: Sequence[Coefficients] | Tensor,
         state: tuple[Tensor, Tensor, Tensor] | None = None,
-        coefficients: Tensor | None = None,
     ) -> None:
-        """state: mean, mean_square and steps to go on from, in place; without it all begin at 0. coefficients: those of
-        another Adam [3, L], to follow when they change.
+        """coefficients: of each lane, or those of another Adam [5, L], to follow when they change. state: mean,
+        mean_square and steps to go on from, in place; without it all begin at 0.
         """
         device = rows.flat.device
         self.rows = rows
-        given = torch.tensor([list(lr), list(beta1), list(beta2)], dtype=torch.float64, device=device)
-        self.coefficients = given if coefficients is None else coefficients
-        self.lr, self.beta1, self.beta2 = self.coefficients.unbind(0)
+        given = coefficients if isinstance(coefficients, Tensor) else _columns(coefficients)
+        self.coefficients = given.to(device)
+        self.lr, self.beta1, self.beta2, self.weight_decay, self.lr_share = self.coefficients.unbind(0)
         self.eps = 1e-8
         begin = torch.zeros_like(rows.grad), torch.zeros_like(rows.grad), rows.flat.new_zeros(len(rows.flat)).float()
         self.mean, self.mean_square, self.steps = begin if state is None else state
-        self.factors = rows.flat.new_zeros(6, len(rows.flat))
+        self.factors = rows.flat.new_zeros(7, len(rows.flat))
         self._patterns: dict[tuple[bool, ...], Tensor] = {}
         every = (rows.trained, rows.grad, self.mean, self.mean_square, self.steps)
         self._rows = [tuple([part] for part in parts) for parts in zip(*(x.unbind(0) for x in every), strict=True)]
@@ -136,24 +138,24 @@ class Adam:
             self._step_columns(active)
 
     def _step_rows(self, active: Sequence[bool] | Tensor | None = None) -> None:
-        """One native fused pass over memory a lane. `_fused_adam_` takes lists of tensors but one lr and one pair of
+        """One native fused pass over memory a lane. `_fused_adamw_` takes lists of tensors but one lr and one pair of
         betas, so one call a lane: at P = 2,500 the call is half of its time, at 116,000 nothing.
         """
         self.steps += self._goes(active)
         every = zip(self._rows, *self.coefficients.tolist(), strict=True)
         chosen = every if active is None else compress(every, active)
-        for (trained, grad, mean, mean_square, steps), lr, beta1, beta2 in chosen:
-            torch._fused_adam_(  # pyright: ignore[reportPrivateImportUsage]
+        for (trained, grad, mean, mean_square, steps), lr, beta1, beta2, weight_decay, share in chosen:
+            torch._fused_adamw_(  # pyright: ignore[reportPrivateImportUsage]
                 trained,
                 grad,
                 mean,
                 mean_square,
                 [],
                 steps,
-                lr=lr,
+                lr=lr * share,
                 beta1=beta1,
                 beta2=beta2,
-                weight_decay=0.0,
+                weight_decay=weight_decay,
                 eps=self.eps,
                 amsgrad=False,
                 maximize=False,
@@ -171,13 +173,14 @@ class Adam:
         """
         goes = self._goes(active)
         self.steps += goes
-        lr, beta1, beta2 = self.coefficients
+        lr, beta1, beta2 = self.lr * self.lr_share, self.beta1, self.beta2
         size, root = lr / (1 - beta1**self.steps), (1 - beta2**self.steps).sqrt()
-        torch.stack([beta1, 1 - beta1, beta2, 1 - beta2, size, root], out=self.factors)
-        beta1, rest1, beta2, rest2, size, root = self.factors[:, :, None]
+        kept = 1 - lr * self.weight_decay
+        torch.stack([beta1, 1 - beta1, beta2, 1 - beta2, size, root, kept], out=self.factors)
+        beta1, rest1, beta2, rest2, size, root, kept = self.factors[:, :, None]
         mean = self.mean * beta1 + self.rows.grad * rest1
         mean_square = self.mean_square * beta2 + self.rows.grad * self.rows.grad * rest2
-        moved = self.rows.trained - size * mean / (mean_square.sqrt() / root + self.eps)
+        moved = self.rows.trained * kept - size * mean / (mean_square.sqrt() / root + self.eps)
         for old, new in ((self.mean, mean), (self.mean_square, mean_square), (self.rows.trained, moved)):
             torch.where(goes[:, None], new, old, out=old)
 
@@ -190,26 +193,34 @@ class Adam:
             self._patterns[pattern] = torch.tensor(pattern, device=self.steps.device)
         return self._patterns[pattern]
 
-    def set(self, lr: Sequence[float], beta1: Sequence[float], beta2: Sequence[float]) -> None:
-        """Goes on with these coefficients [L], and with the moments and step counts it has."""
-        self.coefficients.copy_(torch.tensor([list(lr), list(beta1), list(beta2)], dtype=torch.float64))
+    def set(self, coefficients: Sequence[Coefficients]) -> None:
+        """Goes on with these coefficients, and with the moments and step counts it has."""
+        self.coefficients.copy_(_columns(coefficients))
+
+    def set_lr_shares(self, shares: Sequence[float]) -> None:
+        """From the next step on each lane's learning rate is so much of its lr: [L], from 0 to 1."""
+        self.lr_share.copy_(torch.tensor(shares, dtype=torch.float64))
 
     def part(self, start: int, stop: int, rows: Rows) -> "Adam":
         """The lanes from start to stop, whose rows these are, in this very memory."""
         return Adam(
             rows,
-            *self.coefficients[:, start:stop].tolist(),
+            self.coefficients[:, start:stop],
             state=(self.mean[start:stop], self.mean_square[start:stop], self.steps[start:stop]),
-            coefficients=self.coefficients[:, start:stop],
         )
 
     def take(self, lanes: Sequence[int], rows: Rows) -> "Adam":
         """The state of these lanes, in this order, for their rows."""
-        index = list(lanes)
-        taken = Adam(rows, *self.coefficients[:, index].tolist())
+        index = torch.tensor(list(lanes), device=self.steps.device)
+        taken = Adam(rows, self.coefficients.index_select(1, index))
         for name in ("mean", "mean_square", "steps"):
             getattr(taken, name).copy_(getattr(self, name)[index])
         return taken
+
+
+def _columns(lanes: Sequence[Coefficients]) -> Tensor:
+    """The coefficients of lanes whose whole rate is theirs: float64 [5, L]."""
+    return torch.tensor([*zip(*lanes, strict=True), [1.0] * len(lanes)], dtype=torch.float64)
 
 
 def _has_kernel() -> bool:

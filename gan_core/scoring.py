@@ -339,6 +339,7 @@ class Workshop:
             precision=precision,
             workplace=workplace,
             averages_images=averages_images,
+            budget_images=self.conditions.budget_images,
         )
         return ScoredArray(array, self.scorer, health, self.conditions.objective)
 

@@ -23,6 +23,7 @@ from gan_core.call import Call
 from gan_core.chunk import Chunk
 from gan_core.conditions import Execution, Precision
 from gan_core.config import GanConfig, StructureConfig
+from gan_core.course import fall_images
 from gan_core.data import Dataset, host_or_device
 from gan_core.dataset_name import same_name
 from gan_core.draws import BLOCK_STEPS, Samples, effective_half_life
@@ -67,11 +68,14 @@ class LaneArray:
         lanes_per_call: int | None = None,
         workplace: Workplace | None = None,
         averages_images: Sequence[float] = (),
+        budget_images: int = 0,
     ) -> None:
         """precision: see `matmul_precision`. execution: how a step is carried out, see `gan_core.programs`.
         lanes_per_call: how many lanes a kernel is called for; None: all. workplace: shared by the arrays of one
         structure in a process, which then are traced and measured once; it says both. averages_images: half-lives of A
         averages that every lane keeps side by side; without any, each lane keeps one, of its own half-life.
+        budget_images: that lanes are trained for, over which learning rates fall whose lanes do not say otherwise.
+        Raises InputError where rates fall and neither says over how many.
         """
         structures = {config.structure for config in configs}
         if len(structures) != 1:
@@ -87,6 +91,9 @@ class LaneArray:
         self.networks = build_networks(self.structure, dataset.sample_shape, dataset.classes)
         self.health = health or HealthConfig()
         self.averages_images = tuple(averages_images)
+        self.budget_images = budget_images
+        for config in self.configs:
+            fall_images(config.lane, budget_images)
         self.chosen = [0] * len(configs)  # which of its averages each lane is sampled from: [L]
         self.game = Game(self.structure, self.networks)
         self._like = torch.empty(0, dtype=dtype, device=device)
@@ -121,7 +128,6 @@ class LaneArray:
 
     def _initial_state(self) -> TrainState:
         lane = [config.lane for config in self.configs]
-        beta1, beta2 = [x.beta1 for x in lane], [x.beta2 for x in lane]
         generator, discriminator = (
             Rows.stack(
                 network.shapes(),
@@ -137,8 +143,8 @@ class LaneArray:
         return TrainState(
             generator=generator,
             discriminator=discriminator,
-            generator_adam=Adam(generator, [x.generator_lr for x in lane], beta1, beta2),
-            discriminator_adam=Adam(discriminator, [x.discriminator_lr for x in lane], beta1, beta2),
+            generator_adam=Adam(generator, [x.generator_adam for x in lane]),
+            discriminator_adam=Adam(discriminator, [x.discriminator_adam for x in lane]),
             average=generator.flat.unsqueeze(1).repeat(1, len(self.averages_images) or 1, 1),
             watch=Watch.begin(len(lane), self._like, self.health),
             images_seen=0,
@@ -286,20 +292,20 @@ class LaneArray:
         parameters of configs[i] from here on. A lane that copies itself and keeps its parameters does not change.
 
         Exploit and explore of population-based training (Jaderberg et al. 2017, section 4). Raises ValueError where
-        configs[i] has not the structure and the seeds of its source, which its random numbers go on from.
+        configs[i] has not the structure and the seeds of its source, which its random numbers go on from, and
+        InputError as the array itself does.
         """
         for source, config in zip(sources, configs, strict=True):
             donor = self.configs[source]
             if replace(config, lane=donor.lane) != donor:
                 raise ValueError(f"what copies lane {source} must have its structure, seed {donor.seed} and data_seed")
+            fall_images(config.lane, self.budget_images)
         self.settle_averages()
         self._chunks = []
         self.configs, self.state = list(configs), self.state.take(sources)
         self.chosen = [self.chosen[source] for source in sources]
-        lane = [config.lane for config in configs]
-        beta1, beta2 = [x.beta1 for x in lane], [x.beta2 for x in lane]
-        self.state.generator_adam.set([x.generator_lr for x in lane], beta1, beta2)
-        self.state.discriminator_adam.set([x.discriminator_lr for x in lane], beta1, beta2)
+        self.state.generator_adam.set([config.lane.generator_adam for config in configs])
+        self.state.discriminator_adam.set([config.lane.discriminator_adam for config in configs])
         self.settle_averages()
 
     def settle_averages(self) -> None:

@@ -63,6 +63,11 @@ class ExportedConfiguration:
     data_root: str | None = None
     skip_corrupt_images: bool = False
 
+    @property
+    def sweep_images(self) -> int:
+        """For how many images the sweep trained a trial at most: over so many its learning rates fell there."""
+        return self.evaluate_at_images[-1]
+
     @classmethod
     def read(cls, path: str | Path) -> "ExportedConfiguration":
         """Raises ResultsError when the file is not an exported configuration."""

@@ -34,6 +34,7 @@ EFFECTIVE: Mapping[str, tuple[tuple[str, ...], Effective]] = {
     "lane.batch_norm_momentum": _NORM,
     "lane.information_weight": (("structure.architecture",), lambda f: f["structure.architecture"] == "infogan"),
     "lane.continuous_code_weight": (("structure.continuous_codes",), lambda f: f["structure.continuous_codes"] > 0),
+    "lane.lr_schedule_images": (("lane.lr_schedule",), lambda f: f["lane.lr_schedule"] != "constant"),
     "lane.instance_noise_images": (("lane.instance_noise",), lambda f: f["lane.instance_noise"] > 0),
 }
 

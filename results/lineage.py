@@ -36,7 +36,8 @@ def schedule_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     images they took these values. Empty where none changes: then it is one configuration.
     """
     names = [name for name in rows[-1] if name.startswith(LANE_PREFIX)]
-    changing = [name for name in names if any(row[name] != rows[0][name] for row in rows)]
+    known = {name: {row[name] for row in rows if not pd.isna(row[name])} for name in names}
+    changing = [name for name in names if len(known[name]) > 1]
     segments: list[dict[str, Any]] = []
     for before, row in zip([{"images_seen": 0}, *rows], rows, strict=False):
         values = {name: row[name] for name in changing}

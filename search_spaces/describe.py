@@ -2,7 +2,7 @@
 
 import textwrap
 
-from gan_core.config import HALF_LIFE
+from gan_core.config import HALF_LIFE, HYPERPARAMETERS
 from search_spaces.space import SearchSpace
 
 WIDTH = 100  # characters of a line, where its parts allow it
@@ -25,7 +25,8 @@ def describe_space(space: SearchSpace) -> str:
         if name == HALF_LIFE and space.averages_images:
             every = " and ".join(map(str, space.averages_images))
             said = _wrapped(f"{every}, all in every trial", indent)
-        lines.append(f"{name:{width}}  {value!s:>{TRIAL_0_WIDTH}}  {said[0].strip()}".rstrip())
+        shown = f"as {HYPERPARAMETERS[name].follows}" if value is None else str(value)
+        lines.append(f"{name:{width}}  {shown:>{TRIAL_0_WIDTH}}  {said[0].strip()}".rstrip())
         lines += said[1:]
     lines += [f"constraint: {constraint.text}" for constraint in space.constraints]
     if space.source:

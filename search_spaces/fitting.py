@@ -18,7 +18,7 @@ COMBINED = frozenset(  # what gan_core.combinations looks at: the names whose ra
     {f"structure.{name}" for name in ("architecture", "batch_size", "categorical_codes", "continuous_codes")}
     | {f"structure.{name}" for name in ("loss", "gradient_penalty", "discriminator_norm", "discriminator_input")}
     | {f"lane.{name}" for name in ("label_smoothing", "generator_dropout", "instance_noise", "instance_noise_images")}
-    | {f"lane.{name}" for name in ("batch_norm_eps", "batch_norm_momentum")}
+    | {f"lane.{name}" for name in ("batch_norm_eps", "batch_norm_momentum", "lr_schedule", "lr_schedule_images")}
     | {f"lane.{name}" for name in ("information_weight", "continuous_code_weight")}
 )
 

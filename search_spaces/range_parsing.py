@@ -32,6 +32,8 @@ def parse_range(name: str, value: Any) -> Range:
     relation = _relation(name, value)
 
     def read(written: Any) -> Any:
+        if written is None and not relation:
+            raise InputError(f"the range of {name} must be of values, got null; what is null belongs under 'base'")
         return _drawn(name, written, relation) if relation else parse_value(name, written)
 
     if "choices" in value:
@@ -106,8 +108,12 @@ def _relation(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
         )
     if complement:
         return {"complement": True}
-    if hyperparameter(str(other)).kind is str or other in ("seed", "data_seed"):
-        raise InputError(f"ratio_to in the range of {name} must name a number that is trained with, got {shown(other)}")
+    known = hyperparameter(str(other))
+    if known.kind is str or known.follows or other in ("seed", "data_seed"):
+        raise InputError(
+            f"ratio_to in the range of {name} must name a number that is trained with and never null, "
+            f"got {shown(other)}"
+        )
     return {"ratio_to": str(other)}
 
 

@@ -97,6 +97,8 @@ class Range:
 
         A value that came from a ratio or a complement is given back exactly; another one to the last digit.
         """
+        if value is None:
+            return None
         if not self.is_derived:
             return value if self.contains(value) else None
         nearly = 1 - value

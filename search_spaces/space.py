@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_core.config import HALF_LIFE, HYPERPARAMETERS, GanConfig, InputError, home_path, nearest, parse_value, shown
 from search_spaces.constraints import Constraint, parse_constraint
-from search_spaces.dependencies import ordered, resolve, without_dead
+from search_spaces.dependencies import bounds, ordered, possible_values, resolve, without_dead
 from search_spaces.fitting import check_ranges
 from search_spaces.grid import grid_values
 from search_spaces.plain_yaml import check_keys, file_named_in, parse_yaml, read_yaml
@@ -162,6 +162,13 @@ class SearchSpace:
         """Whether any range exists only under a condition."""
         return any(scope.when for scope in self.ranges.values())
 
+    @property
+    def spreads_rates_over_budget(self) -> bool:
+        """Whether the learning rates of any trial may fall over all the images that it is trained for."""
+        base = self.base.flatten()
+        falls = possible_values("lane.lr_schedule", self.ranges, base) != ["constant"]
+        return falls and bounds("lane.lr_schedule_images", self.ranges, base)[0] == 0
+
     def suggest(self, trial: Suggests) -> dict[str, Any]:
         """Lets a trial draw every parameter that exists, in order: parameter -> what was drawn."""
         return resolve(self.base.flatten(), self.ranges, lambda name, scope, _: scope.suggest(trial, name))[1]
@@ -220,7 +227,7 @@ class SearchSpace:
 
     def violations(self, config: GanConfig) -> dict[str, float]:
         """The constraints that a configuration breaks -> by how much, above 0: see `Constraint.violation`."""
-        values = config.flatten()
+        values = config.in_force()
         amounts = {constraint.text: constraint.violation(values) for constraint in self.constraints}
         return {text: amount for text, amount in amounts.items() if amount > 0}
 

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,12 @@ FIRST_SECONDS, LATER_SECONDS = 10.0, 60.0  # elsewhere: until the first, and bet
 class _Reporter:
     """Prints how a training goes, and asks it to stop when Ctrl-C was pressed."""
 
-    def __init__(self, images: int, exported: ExportedConfiguration) -> None:
+    def __init__(self, schedule: Schedule, images: int, exported: ExportedConfiguration) -> None:
         self.images, self.objective, self.score = images, score_name(exported.objective), exported.score
         self.features_digest = exported.source.get("features_digest")
+        self.fell_over = (
+            exported.sweep_images if falls_over_budget(schedule) else images
+        )  # learning rates, in the sweep
         self.stop = False
         self._live = sys.stdout.isatty()
         self._begin()
@@ -84,6 +88,10 @@ class _Reporter:
         if recorded is not None and self.score.get("images_seen") == progress.images_seen:
             if self.score.get("protocol") != report.fidelity.protocol:
                 print("  the sweep's score was computed by another protocol, and is not compared")
+            elif self.fell_over != self.images:
+                print(
+                    f"  the sweep's learning rates fell over {self.fell_over:,} images, and its score is not compared"
+                )
             elif self.features_digest not in (None, report.fidelity.features_digest):
                 print("  the sweep's score was computed with another machine's classifier, and is not compared")
             elif recorded == value:
@@ -155,8 +163,9 @@ def train_final(
     code: 0, or 130 when it was interrupted and can go on.
     """
     folder, schedule = ModelFolder(home), Schedule.read(config, exported.schedule)
-    _refuse_folder(schedule, exported.precision, folder)
-    reporter = _Reporter(images, exported)
+    _refuse_folder(schedule, exported.precision, images, folder)
+    reporter = _Reporter(schedule, images, exported)
+    conditions = replace(conditions, budget_images=images)
     workshop = open_workshop(exported, conditions, on_phase=reporter.phase, other_data=other_data)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -171,7 +180,7 @@ def train_final(
 def _train_locked(
     schedule: Schedule, exported: ExportedConfiguration, folder: ModelFolder, reporter: _Reporter, workshop: Workshop
 ) -> int:
-    _refuse_folder(schedule, exported.precision, folder)
+    _refuse_folder(schedule, exported.precision, reporter.images, folder)
     record = _Record(schedule, exported, folder, workshop)
     previous = signal.signal(signal.SIGINT, reporter.interrupt)
     try:
@@ -197,7 +206,13 @@ def _train_locked(
     return 0
 
 
-def _refuse_folder(schedule: Schedule, precision: str, folder: ModelFolder) -> None:
+def falls_over_budget(schedule: Schedule) -> bool:
+    """Whether learning rates fall, at any time, over all the images that the model is trained for."""
+    lanes = [schedule.config.lane, *(lane for _, lane in schedule.changes)]
+    return any(lane.lr_schedule != "constant" and not lane.lr_schedule_images for lane in lanes)
+
+
+def _refuse_folder(schedule: Schedule, precision: str, images: int, folder: ModelFolder) -> None:
     """Raises InputError for a folder that holds a model of another configuration, or no model and something else."""
     if not folder.config.exists():
         own = (folder.config.name, folder.config.name + ".partial")  # what was being written when a process was killed
@@ -210,12 +225,15 @@ def _refuse_folder(schedule: Schedule, precision: str, folder: ModelFolder) -> N
     if not isinstance(written.get("model"), dict):
         raise InputError(f"{folder.config} is no model's; choose another -o")
     recorded = written.get("configuration")
-    recorded = recorded if isinstance(recorded, dict) else {}
+    recorded = {**GanConfig().flatten(), **(recorded if isinstance(recorded, dict) else {})}
     differing = [k for k, v in schedule.config.flatten().items() if recorded.get(k) != v]
     if (written.get("schedule") or []) != schedule.plain():
         differing.append("schedule")
     if written.get("precision", DEFAULT_PRECISION) != precision:
         differing.append("precision")
+    training = written.get("training")
+    if falls_over_budget(schedule) and (not isinstance(training, dict) or training.get("images") != images):
+        differing.append("training.images, over which its learning rates fall")
     if differing:
         named = ", ".join(differing[:NAMED_AT_MOST]) + (", ..." if len(differing) > NAMED_AT_MOST else "")
         raise InputError(
@@ -257,7 +275,7 @@ class _Record:
                 **({"root": conditions.data_root} if conditions.data_root else {}),
                 "skip_corrupt_images": conditions.skip_corrupt_images,
             },
-            "training": {"images": exported.images, "evaluate_at_images": list(exported.evaluate_at_images)},
+            "training": {"images": conditions.budget_images, "evaluate_at_images": list(exported.evaluate_at_images)},
             "score": {**exported.score, "objective": exported.objective},
             "precision": exported.precision,
             "execution": execution if execution in EXECUTIONS else exported.execution,

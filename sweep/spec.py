@@ -165,6 +165,7 @@ class SweepSpec:
             precision=self.precision,
             execution=self.execution,
             lanes_per_call=self.lanes_per_call,
+            budget_images=self.ladder.rungs_images[-1],
             scoring=self.scoring,
             health=self.health,
         )
@@ -284,6 +285,8 @@ class SweepSpec:
             found.append("ladder.rungs_images (rungs may only be added at its end)")
         elif extended and self.population and after != before:
             found.append("ladder.rungs_images (a population's rungs cannot be extended)")
+        elif extended and after != before and self.space.spreads_rates_over_budget:
+            found.append("ladder.rungs_images (learning rates fall over the last rung's images, which would be others)")
         return found
 
 

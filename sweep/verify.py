@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,7 @@ def verify_first_rung(
     check_files(config.structure, conditions, download)
     images = exported.first_rung["images_seen"]
     on_cpu = str(exported.source.get("device", "")).startswith("cpu")
+    conditions = replace(conditions, budget_images=exported.sweep_images)
     workshop = open_workshop(exported, conditions, "cpu" if on_cpu else "auto")
     print(f"training to {images:,} images")
     with lane_arithmetic():  # as a trial has

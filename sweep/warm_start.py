@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gan_core.config import InputError, shown
+from gan_core.config import HYPERPARAMETERS, InputError, shown
 from results.store import RunFolder
 from search_spaces.space import SearchSpace
 from sweep.spec import SweepSpec
@@ -26,8 +26,8 @@ def best_points(run: str | Path, space: SearchSpace, points: int = POINTS) -> li
     found: list[Mapping[str, Any]] = []
     refused = ""
     for _, row in table.contenders.iterrows():
-        values = {name: row[name] for name in base if name in row.index and name not in ("seed", "data_seed")}
-        point = {name: _plain(value) for name, value in values.items() if _plain(value) != base[name]}
+        values = {name: _value(name, row) for name in base if name not in ("seed", "data_seed")}
+        point = {name: value for name, value in values.items() if value != base[name]}
         try:
             broken = space.violations(space.configuration(space.parameters_of(point), seed=0))
         except InputError as error:
@@ -53,6 +53,9 @@ def warm_started(spec: SweepSpec, folder: RunFolder, run: str | Path) -> SweepSp
     return replace(spec, enqueue=(*spec.enqueue, *best_points(run, spec.space)))
 
 
-def _plain(value: Any) -> Any:
-    """A pandas scalar as the Python value it stands for."""
+def _value(name: str, row: Any) -> Any:
+    """A hyperparameter of a table's row as a Python value: the default where it is missing, as in an older run's."""
+    value = row.get(name)
+    if value is None or value != value:
+        return HYPERPARAMETERS[name].default
     return value.item() if hasattr(value, "item") else value

@@ -255,7 +255,7 @@ def test_a_member_of_a_population_is_exported_as_the_schedule_that_led_to_its_be
     assert (exported.first_rung["fidelity"], exported.score["fidelity"]) == (3.0, 2.0)
     assert exported.source["lineage"] == [7, 3]
     alone = export_trial(run, 7)
-    assert "schedule" not in alone
+    assert "\nschedule:" not in alone
     assert "lineage" not in alone
 
 

@@ -443,6 +443,7 @@ def test_the_conditions_are_all_that_a_process_must_know_beside_its_configuratio
         image_size_pixels=16,
         data_root="here",
         skip_corrupt_images=True,
+        budget_images=192_000,
         precision="tf32",
         execution="eager",
         lanes_per_call=3,

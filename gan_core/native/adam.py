@@ -8,11 +8,11 @@ from torch import Tensor
 from gan_core.native.library import native_function
 
 ROWS = ("trained", "gradient", "mean", "square")
-NUMBERS = ("steps", "lr", "beta1", "beta2")
+NUMBERS = ("steps", "lr", "beta1", "beta2", "weight_decay", "lr_share")
 TEXT = """
 void program(long lanes, const Optimizer *x, const unsigned char *goes) {
     for (long lane = 0; lane < lanes; lane++)
-        if (goes[lane]) adam(x, lane);
+        if (goes[lane]) adam(x, lane, x->lr_share[lane]);
 }
 """
 
@@ -28,7 +28,7 @@ class Optimizer(ctypes.Structure):
 
 
 class NativeAdam:
-    """Steps on these very tensors: four rows [L, P], steps float32 [L], coefficients float64 [3, L], lanes side by
+    """Steps on these very tensors: four rows [L, P], steps float32 [L], coefficients float64 [5, L], lanes side by
     side. Raises NoCompiler.
     """
 

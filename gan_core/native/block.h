@@ -15,6 +15,7 @@ typedef struct {
     const uint64_t *seeds; /* of lanes */
     const unsigned char *turns; /* [steps, updates, lanes]: whether G is updated */
     const long *since_last;     /* images shown to D from one turn of a lane's G to the next */
+    const double *lr_shares;    /* [steps, lanes], or none: all of it */
     T *average;                 /* or none */
     const T *weights, *average_weights; /* [lanes, averaged] of G; [steps, lanes, averages] */
     long lanes, first, steps, updates;  /* first: of these steps in the block */
@@ -87,6 +88,8 @@ INLINE void feed_generator(const Block *x, long lane, long step, long j) {
     else feed(x, lane, step, x->generator_banks[j], out);
 }
 
+INLINE double lr_share(const Block *x, long lane, long s) { return x->lr_shares ? x->lr_shares[s * x->lanes + lane] : 1; }
+
 INLINE void update_generator(const Block *x, long lane, long s) {
     for (long j = 0; j < x->updates; j++) {
         const long turn = s * x->updates + j;
@@ -103,7 +106,7 @@ INLINE void update_generator(const Block *x, long lane, long s) {
         generator(lane, x->given[2], x->pitch[2], x->memory);
 #endif
         watch_generator(x->watched, lane, j ? 0 : x->since_last[lane]);
-        adam(x->generator, lane);
+        adam(x->generator, lane, lr_share(x, lane, s));
     }
 }
 
@@ -128,7 +131,7 @@ static void train_lane(const Block *x, long lane) {
 #endif
         discriminator(lane, x->given[1], x->pitch[1], x->memory);
         watch_discriminator(x->watched, lane);
-        adam(x->discriminator, lane);
+        adam(x->discriminator, lane, lr_share(x, lane, s));
 #ifndef GENERATOR_FIRST
         update_generator(x, lane, s);
 #endif

@@ -27,7 +27,7 @@ OPTIMIZERS = ("generator", "discriminator")
 POINTERS = (
     *("samples", "orders", "real", "latents", "generator_latents", "bank", "generator_banks"),
     *("draw", "seeds"),
-    *("turns", "since_last", "average", "weights", "average_weights"),
+    *("turns", "since_last", "lr_shares", "average", "weights", "average_weights"),
 )
 NUMBERS = (
     *("lanes", "first", "steps", "updates", "batch", "features", "bytes", "latent_numbers"),
@@ -130,11 +130,13 @@ class NativeBlock:
         updates: Sequence[Sequence[tuple[bool, ...]]],
         since_last: Sequence[int],
         average_weights: Tensor | None,
+        lr_shares: Tensor | None,
         look_images: int,
     ) -> None:
         """Steps from this number on, all of one block. updates: of G in each step, the lanes that take part;
-        since_last: images shown to D from one turn of a lane to the next; average_weights [steps, K, A]; look_images:
-        shown since the last look at the samples, where there is one at the end, or 0.
+        since_last: images shown to D from one turn of a lane to the next; average_weights [steps, K, A];
+        lr_shares: of learning rates, float64 [steps, K], where any fall; look_images: shown since the last look at the
+        samples, where there is one at the end, or 0.
         """
         place = self._draws.begin_block(first, banks=not self._draws_latents)
         orders = [self._draws.indices[config.data_seed] for config in self._draws.configs]
@@ -150,6 +152,7 @@ class NativeBlock:
             turns=ctypes.addressof(turns),
             since_last=ctypes.addressof(images),
             average_weights=None if average_weights is None else average_weights.data_ptr(),
+            lr_shares=None if lr_shares is None else lr_shares.data_ptr(),
             first=place,
             steps=len(updates),
             look_images=look_images,

@@ -137,20 +137,23 @@ INLINE void log_softmax_back(long rows, long columns, const T *gradient, long do
     }
 }
 
-/* Adam (Kingma & Ba 2015, algorithm 1): rows of parameters and state, a pitch from lane to lane; coefficients a lane. */
+/* AdamW (Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2): rows of parameters and state, a pitch from
+   lane to lane; coefficients a lane. */
 typedef struct {
     T *trained;
     const T *gradient;
     T *mean, *square;
     float *steps;
-    const double *lr, *beta1, *beta2;
+    const double *lr, *beta1, *beta2, *weight_decay, *lr_share;
     long numbers, trained_pitch, gradient_pitch, mean_pitch, square_pitch;
     double eps;
 } Optimizer;
 
-static __attribute__((noinline)) void adam(const Optimizer *x, long lane) {
-    const double step = x->steps[lane] += 1;
-    const T size = x->lr[lane] / (1 - pow(x->beta1[lane], step)), scale = 1 / sqrt(1 - pow(x->beta2[lane], step));
+/* share: of its learning rate that the lane has in this step. Without weight decay `kept` is 1, which changes no bit. */
+static __attribute__((noinline)) void adam(const Optimizer *x, long lane, double share) {
+    const double step = x->steps[lane] += 1, lr = share * x->lr[lane];
+    const T size = lr / (1 - pow(x->beta1[lane], step)), scale = 1 / sqrt(1 - pow(x->beta2[lane], step));
+    const T kept = 1 - lr * x->weight_decay[lane];
     const T beta1 = x->beta1[lane], beta2 = x->beta2[lane], eps = x->eps;
     T *trained = x->trained + lane * x->trained_pitch;
     T *mean = x->mean + lane * x->mean_pitch, *square = x->square + lane * x->square_pitch;
@@ -161,6 +164,6 @@ static __attribute__((noinline)) void adam(const Optimizer *x, long lane) {
         const T s = beta2 * square[i] + (1 - beta2) * g * g;
         mean[i] = m;
         square[i] = s;
-        trained[i] -= size * m / (sqrt_of(s) * scale + eps);
+        trained[i] = fma_of(kept, trained[i], -(size * m / (sqrt_of(s) * scale + eps)));
     }
 }

@@ -4,6 +4,7 @@ Nothing here is the core's but the form of its normal numbers (`normals`, which 
 number is drawn again from its key.
 """
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,10 +50,32 @@ class PlainGan:
         }
         self.averaged: AveragedModel | None = None
         betas = (lane.beta1, lane.beta2)
-        self.adam_g = torch.optim.Adam(self.generator.parameters(), lr=lane.generator_lr, betas=betas, foreach=False)
-        self.adam_d = torch.optim.Adam(
-            self.discriminator.parameters(), lr=lane.discriminator_lr, betas=betas, foreach=False
+        self.adam_g = torch.optim.AdamW(
+            self.generator.parameters(),
+            lr=lane.generator_lr,
+            betas=betas,
+            weight_decay=lane.generator_weight_decay,
+            foreach=False,
         )
+        own = lane.discriminator_beta1, lane.discriminator_beta2
+        self.adam_d = torch.optim.AdamW(
+            self.discriminator.parameters(),
+            lr=lane.discriminator_lr,
+            betas=(betas[0] if own[0] is None else own[0], betas[1] if own[1] is None else own[1]),
+            weight_decay=lane.discriminator_weight_decay,
+            foreach=False,
+        )
+        self.schedules = [self.schedule(adam) for adam in (self.adam_g, self.adam_d)]
+
+    def schedule(self, adam: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        """Told of every step of D."""
+        lane = self.config.lane
+        steps = round(lane.lr_schedule_images / self.s.batch_size)
+        if lane.lr_schedule == "linear":
+            return torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.0, total_iters=steps)
+        if lane.lr_schedule == "cosine":
+            return torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps, eta_min=0.0)
+        return torch.optim.lr_scheduler.ConstantLR(adam, 1.0)
 
     def begin_average(self) -> None:
         """Averages from the weights of now on, where the lane has an average."""
@@ -87,6 +110,9 @@ class PlainGan:
             if self.steps % lane.discriminator_steps == 0:
                 self.turn_of_generator(classes, None)
         self.images_seen += self.s.batch_size
+        with warnings.catch_warnings(action="ignore"):  # torch's, where G has not had a turn yet
+            for schedule in self.schedules:
+                schedule.step()
         if self.averaged is not None:
             self.averaged.update_parameters(self.generator)
 

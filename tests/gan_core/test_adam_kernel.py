@@ -15,6 +15,7 @@ from gan_core.optim import Adam, Rows
 
 SHAPES, BUFFERS = {"weight": (37, 31), "bias": (31,)}, {"running_mean": (31,)}  # two blocks, the second cut
 LR, BETA1, BETA2 = [1e-3, 3e-2, 1e-2, 0.1], [0.9, 0.0, 0.5, 0.99], [0.999, 0.9, 0.0, 0.99]
+DECAY = [0.0, 2.0, 0.1, 0.0]
 SCALE = [1.0, 1e-2, 1e-8, 1.0]  # of the gradients: eps counts in the third lane
 LANES, STEPS, CHANGED_AT = len(LR), 20, 11
 POISONED = 3
@@ -27,7 +28,8 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 def adam(dtype: torch.dtype, device: str = "cpu") -> Adam:
     drawn = [np.random.default_rng(i) for i in range(LANES)]
     initial = [{name: d.standard_normal(shape) for name, shape in {**SHAPES, **BUFFERS}.items()} for d in drawn]
-    return Adam(Rows.stack(SHAPES, BUFFERS, initial, torch.empty(0, dtype=dtype, device=device)), LR, BETA1, BETA2)
+    rows = Rows.stack(SHAPES, BUFFERS, initial, torch.empty(0, dtype=dtype, device=device))
+    return Adam(rows, [*zip(LR, BETA1, BETA2, DECAY, strict=True)])
 
 
 def gradient(step: int, like: Tensor) -> Tensor:
@@ -36,7 +38,9 @@ def gradient(step: int, like: Tensor) -> Tensor:
 
 
 def trajectory(path: str, optimiser: Adam, *, poisoned: bool = False) -> dict[str, np.ndarray]:
-    """State after each step, [STEPS, L, ...]: lanes rest with NaN for a gradient, and the second's lr changes."""
+    """State after each step, [STEPS, L, ...]: lanes rest with NaN for a gradient, the second's lr changes, and
+    the third's falls.
+    """
     seen = {name: [] for name in ("flat", "mean", "mean_square", "steps")}
     for step, turn in enumerate(TURNS):
         optimiser.rows.grad.copy_(gradient(step, optimiser.rows.trained))
@@ -45,6 +49,7 @@ def trajectory(path: str, optimiser: Adam, *, poisoned: bool = False) -> dict[st
             optimiser.rows.grad[POISONED] = torch.nan
         if step == CHANGED_AT:
             optimiser.lr[1] = 0.2
+        optimiser.set_lr_shares([1.0, 1.0, 1 - step / STEPS, 1.0])
         getattr(optimiser, path)(turn)
         for name, states in seen.items():
             states.append(getattr(optimiser.rows if name == "flat" else optimiser, name).cpu().numpy().copy())
@@ -86,15 +91,19 @@ def interpreted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarra
 
 
 def assert_is_torchs(found: dict[str, np.ndarray], dtype: torch.dtype) -> None:
-    """Equal to torch.optim.Adam on each lane's row alone, to rounding relative to the lane's largest number."""
+    """Equal to torch.optim.AdamW on each lane's row alone, to rounding relative to the lane's largest number."""
     start = adam(dtype).rows.trained
     tolerance = 2e-6 if dtype == torch.float32 else 1e-14
     for i in range(LANES):
         weights = start[i].clone().requires_grad_()
-        reference = torch.optim.Adam([weights], lr=LR[i], betas=(BETA1[i], BETA2[i]), eps=1e-8, foreach=False)
+        reference = torch.optim.AdamW(
+            [weights], lr=LR[i], betas=(BETA1[i], BETA2[i]), eps=1e-8, weight_decay=DECAY[i], foreach=False
+        )
         for step, turn in enumerate(TURNS):
             if step == CHANGED_AT and i == 1:
                 reference.param_groups[0]["lr"] = 0.2
+            if i == 2:
+                reference.param_groups[0]["lr"] = LR[i] * (1 - step / STEPS)
             if turn[i]:
                 weights.grad = gradient(step, start)[i]
                 reference.step()

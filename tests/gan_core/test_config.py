@@ -4,7 +4,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -85,8 +85,14 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
     "structure.update_order": ("generator_first", {}),
     "lane.generator_lr": (1e-3, {}),
     "lane.discriminator_lr": (1e-4, {}),
+    "lane.lr_schedule": ("cosine", {}),
+    "lane.lr_schedule_images": (1e4, {"lane.lr_schedule": "linear"}),
     "lane.beta1": (0.0, {}),
     "lane.beta2": (0.99, {}),
+    "lane.discriminator_beta1": (0.0, {}),
+    "lane.discriminator_beta2": (0.9, {}),
+    "lane.generator_weight_decay": (0.1, {}),
+    "lane.discriminator_weight_decay": (1e-3, {}),
     "lane.discriminator_steps": (20, {}),
     "lane.generator_steps": (2, {}),
     "lane.ema_half_life_images": (1e4, {}),
@@ -113,7 +119,8 @@ def test_unflatten_is_the_inverse_of_flatten_and_a_dotted_name_reaches_its_field
     assert value != default[name]
     assert flat == {**default, **beside, name: value}
     assert list(flat) == list(HYPERPARAMETERS)
-    assert all(isinstance(value, str | int | float) for value in flat.values())
+    following = [name for name, known in HYPERPARAMETERS.items() if known.follows]
+    assert all(isinstance(value, str | int | float) or name in following for name, value in flat.items())
     assert GanConfig.unflatten(flat) == config
     assert GanConfig.unflatten(dict(reversed(flat.items()))).flatten() == flat
 
@@ -152,9 +159,20 @@ def test_both_ends_of_a_range_are_taken_and_what_lies_beyond_is_refused_by_name_
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", [True, False, None, "many", [1], math.nan, math.inf, -math.inf], ids=str)
 def test_what_is_no_number_in_range_is_refused_by_name_and_value(name, value, given):
+    if value is None and HYPERPARAMETERS[name].follows:
+        assert given(name, value) is None
+        return
     message = refusal(given, name, value)
     assert message.startswith(f"{name} must be ")
     assert message.endswith(f"got {value!r}")
+
+
+def test_what_is_missing_follows_another_also_when_that_one_changes():
+    config = GanConfig(lane=LaneConfig(beta1=0.25, discriminator_beta2=0.5))
+    assert config.lane.discriminator_adam == (2e-4, 0.25, 0.5, 0.0)
+    assert config.in_force() == {**config.flatten(), "lane.discriminator_beta1": 0.25}
+    assert replace(config.lane, beta1=0.75, beta2=0.9).discriminator_adam[1:3] == (0.75, 0.5)
+    assert LaneConfig(discriminator_beta1=0.0).discriminator_adam[1] == 0.0
 
 
 @BOTH_WAYS

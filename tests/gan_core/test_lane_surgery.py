@@ -46,9 +46,9 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "mlp_bn": {"batch_norm_eps": 1e-3, "batch_norm_momentum": 0.4},
 }
 PERTURBED: tuple[dict[str, Any], ...] = (
-    {"generator_lr": 4e-3, "beta1": 0.3},
+    {"generator_lr": 4e-3, "beta1": 0.3, "lr_schedule": "cosine", "lr_schedule_images": 200.0},
     {"discriminator_steps": 2, "generator_steps": 2, "instance_noise": 0.3, "instance_noise_images": 200.0},
-    {"ema_half_life_images": 40.0, "discriminator_lr": 3e-3, "beta2": 0.9},
+    {"ema_half_life_images": 40.0, "discriminator_lr": 3e-3, "beta2": 0.9, "generator_weight_decay": 0.5},
 )
 # Each lane parameter: an array in which it matters, and another value than its default.
 EFFECTS: dict[str, tuple[str, Any]] = {
@@ -56,6 +56,12 @@ EFFECTS: dict[str, tuple[str, Any]] = {
     "discriminator_lr": ("mlp", 3e-3),
     "beta1": ("mlp", 0.3),
     "beta2": ("mlp", 0.9),
+    "discriminator_beta1": ("mlp", 0.3),
+    "discriminator_beta2": ("mlp", 0.9),
+    "generator_weight_decay": ("mlp", 0.5),
+    "discriminator_weight_decay": ("mlp", 0.5),
+    "lr_schedule": ("mlp", "cosine"),
+    "lr_schedule_images": ("mlp", 500.0),
     "discriminator_steps": ("mlp", 2),
     "generator_steps": ("mlp", 2),
     "ema_half_life_images": ("mlp", 40.0),
@@ -140,6 +146,8 @@ def test_every_lane_parameter_that_is_changed_has_its_effect(name: str, few: Few
     config = plain(case)[0]
     if name == "instance_noise_images":
         config = changed(config, instance_noise=0.5)
+    if name.startswith("lr_schedule"):
+        config = changed(config, lr_schedule="linear", lr_schedule_images=200.0)
     array = trained([config, config], few(structure_of(case).dataset), torch.float32, RUNG)
     array.take_over([0, 0], [config, changed(config, **{name: value})])
     train(array, AFTER)

@@ -86,7 +86,8 @@ def test_adam_on_neon_is_torchs(emulator: Emulator):
     rows = [drawn(2, 67, seed=i, dtype=torch.float32) for i in range(2)]
     trained, gradient = (row.numpy() for row in rows)
     mean, square = np.zeros((2, 67), np.float32), np.zeros((2, 67), np.float32)
-    steps, coefficients = np.zeros(2, np.float32), [np.array(pair) for pair in ([1e-2, 1e-3], [0.9, 0.5], [0.99, 0.9])]
+    pairs = [1e-2, 1e-3], [0.9, 0.5], [0.99, 0.9], [0.0, 20.0], [1.0, 0.5]
+    steps, coefficients = np.zeros(2, np.float32), [np.array(pair) for pair in pairs]
     pointers = [trained, gradient, mean, square, steps, *coefficients]
     numbers = np.array([67, *[67] * 4, np.float64(1e-8).view(np.int64)])
     structure = np.concatenate([np.zeros(len(pointers), np.int64), numbers])
@@ -101,8 +102,8 @@ def test_adam_on_neon_is_torchs(emulator: Emulator):
     for lane in range(2):
         expected = torch.nn.Parameter(rows[0][lane].clone())
         expected.grad = rows[1][lane]
-        lr, beta1, beta2 = (float(pair[lane]) for pair in coefficients)
-        torch.optim.Adam([expected], lr, (beta1, beta2)).step()
+        lr, beta1, beta2, decay, share = (float(pair[lane]) for pair in coefficients)
+        torch.optim.AdamW([expected], share * lr, (beta1, beta2), weight_decay=decay).step()
         torch.testing.assert_close(torch.from_numpy(found[2][lane]), expected.data, rtol=1e-6, atol=1e-7)
 
 

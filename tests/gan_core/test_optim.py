@@ -1,4 +1,4 @@
-"""Rows and Adam: torch.optim.Adam in every lane, and lanes left out keep every bit."""
+"""Rows and Adam: torch.optim.AdamW in every lane, and lanes left out keep every bit."""
 
 import math
 from collections.abc import Sequence
@@ -14,6 +14,8 @@ from gan_core.optim import Adam, Rows
 SHAPES = {"0.weight": (3, 7), "0.bias": (7,), "2.weight": (7, 1), "2.bias": (1,)}
 BUFFERS = {"1.running_mean": (7,), "1.running_var": (7,), "2.u": (1,)}
 LR, BETA1, BETA2 = [1e-3, 0.0, 3e-2, 0.1], [0.9, 0.5, 0.0, 0.99], [0.999, 0.9, 0.99, 0.0]
+DECAY = [0.0, 0.5, 3.0, 0.01]
+COEFFICIENTS = [*zip(LR, BETA1, BETA2, DECAY, strict=True)]
 LANES = len(LR)
 BOTH_PATHS = pytest.mark.parametrize("path", ["_step_rows", "_step_columns"])
 
@@ -26,7 +28,12 @@ def rows(lanes: int = LANES, dtype: torch.dtype = torch.float64) -> Rows:
 
 
 def adam(dtype: torch.dtype = torch.float64) -> Adam:
-    return Adam(rows(dtype=dtype), LR, BETA1, BETA2)
+    return Adam(rows(dtype=dtype), COEFFICIENTS)
+
+
+def torchs(weights: Tensor, lane: int) -> torch.optim.Optimizer:
+    lr, beta1, beta2, decay = COEFFICIENTS[lane]
+    return torch.optim.AdamW([weights], lr, (beta1, beta2), eps=1e-8, weight_decay=decay, foreach=False)
 
 
 def gradient(step: int, like: Tensor) -> Tensor:
@@ -55,7 +62,7 @@ def test_adam_is_torchs_in_every_lane_also_when_lanes_rest(path):
     run(optimiser, path, turns)
     for i in range(LANES):
         weights = start[i].clone().requires_grad_()
-        reference = torch.optim.Adam([weights], lr=LR[i], betas=(BETA1[i], BETA2[i]), eps=1e-8, foreach=False)
+        reference = torchs(weights, i)
         for step, goes in enumerate(turns):
             if goes[i]:
                 weights.grad = gradient(step, start)[i]
@@ -86,15 +93,13 @@ def test_on_the_cpu_a_step_is_the_path_by_rows():
 def test_coefficients_changed_in_place_hold_from_the_next_step_on(path):
     optimiser = adam()
     parts = [weights.clone().requires_grad_() for weights in optimiser.rows.trained]
-    references = [
-        torch.optim.Adam([part], lr=lr, betas=(beta1, beta2), eps=1e-8, foreach=False)
-        for part, lr, beta1, beta2 in zip(parts, LR, BETA1, BETA2, strict=True)
-    ]
+    references = [torchs(part, lane) for lane, part in enumerate(parts)]
     for step in range(10):
         if step == 5:
             optimiser.lr[1] = references[1].param_groups[0]["lr"] = 0.25
             optimiser.beta1.fill_(0.3)
             optimiser.beta2[2] = 0.6
+            optimiser.weight_decay[3] = references[3].param_groups[0]["weight_decay"] = 0.7
             for reference, beta2 in zip(references, optimiser.beta2.tolist(), strict=True):
                 reference.param_groups[0]["betas"] = (0.3, beta2)
         optimiser.rows.grad.copy_(gradient(step, optimiser.rows.trained))
@@ -104,6 +109,20 @@ def test_coefficients_changed_in_place_hold_from_the_next_step_on(path):
             reference.step()
     for mine, part in zip(optimiser.rows.trained, parts, strict=True):
         np.testing.assert_allclose(mine.numpy(), part.detach().numpy(), rtol=1e-12, atol=1e-14)
+
+
+@BOTH_PATHS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_share_of_the_learning_rate_is_another_rate_in_the_update_and_in_the_decay(dtype, path):
+    shares, falling, lower = [0.5, 1.0, 0.25, 0.0], adam(dtype), adam(dtype)
+    falling.set_lr_shares(shares)
+    lower.lr.mul_(torch.tensor(shares))
+    for optimiser in (falling, lower):
+        run(optimiser, path, [None] * 3)
+    assert [lane_bits(falling, i) for i in range(LANES)] == [lane_bits(lower, i) for i in range(LANES)]
+    assert torch.equal(falling.rows.flat[3], adam(dtype).rows.flat[3])
+    falling.set(COEFFICIENTS)
+    assert falling.lr_share.tolist() == [1.0] * LANES
 
 
 @BOTH_PATHS
@@ -177,7 +196,7 @@ def test_lanes_taken_out_go_on_with_the_same_bits(dtype, path):
         part.rows.grad.copy_(whole.rows.grad[index])
         getattr(whole, path)([True] * LANES)
         getattr(part, path)([True] * len(index))
-    assert part.coefficients.tolist() == [[0.1, 1e-3], [0.99, 0.9], [0.0, 0.999]]
+    assert part.coefficients.T.tolist() == [[*COEFFICIENTS[i], 1.0] for i in index]
     assert [lane_bits(part, i) for i in range(2)] == [lane_bits(whole, i) for i in index]
 
 
@@ -245,7 +264,7 @@ def test_a_lanes_gradient_is_that_of_its_own_loss_alone():
 
 def test_a_part_follows_when_the_coefficients_of_the_whole_change():
     rows = Rows({"w": (4,)}, {}, torch.ones(3, 32).double())
-    adam = Adam(rows, [0.1, 0.2, 0.3], [0.5] * 3, [0.9] * 3)
+    adam = Adam(rows, [(lr, 0.5, 0.9, 0.0) for lr in (0.1, 0.2, 0.3)])
     part = adam.part(1, 3, rows.part(1, 3))
     adam.lr[1] = 0.0
     part.rows.grad.fill_(1.0)

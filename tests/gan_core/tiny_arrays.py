@@ -17,10 +17,16 @@ LANES: dict[str, tuple[Any, ...]] = {
     "discriminator_lr": (2e-3, 1e-3, 5e-3, 1e-4),
     "beta1": (0.9, 0.5, 0.0, 0.9),
     "beta2": (0.999, 0.999, 0.9, 0.99),
+    "discriminator_beta1": (None, 0.1, 0.7, None),
+    "discriminator_beta2": (None, None, 0.99, 0.5),
+    "generator_weight_decay": (0.0, 0.3, 2.0, 0.01),
+    "discriminator_weight_decay": (0.0, 1.0, 0.0, 5.0),
+    "lr_schedule": ("constant", "linear", "cosine", "linear"),
     "discriminator_steps": (1, 2, 3, 1),
     "generator_steps": (1, 2, 1, 3),
     "ema_half_life_images": (0.0, 300.0, 0.0, 2000.0),
 }
+FALL_STEPS = (0, 9, 12, 40)  # D steps over which learning rates fall: the second lane's have fallen before the tenth
 OPTIONS: dict[str, dict[str, tuple[float, ...]]] = {
     "smoothing": {"label_smoothing": (0.0, 0.1, 0.3, 0.0)},
     "noise": {"instance_noise": (0.0, 0.1, 0.5, 0.2), "instance_noise_images": (0.0, 0.0, 40.0, 1000.0)},
@@ -123,8 +129,9 @@ def configs_of(case: str) -> list[GanConfig]:
     columns = dict(LANES)
     for option in CASES[case][1]:
         columns |= OPTIONS[option]
-    lanes = [LaneConfig(**{name: values[i] for name, values in columns.items()}) for i in range(4)]
     structure = structure_of(case)
+    columns["lr_schedule_images"] = tuple(float(structure.batch_size * steps) for steps in FALL_STEPS)
+    lanes = [LaneConfig(**{name: values[i] for name, values in columns.items()}) for i in range(4)]
     return [GanConfig(structure=structure, lane=lane, seed=10 + i, data_seed=i % 3) for i, lane in enumerate(lanes)]
 
 
