@@ -26,6 +26,7 @@ from typing import Any
 from gan_core.config import InputError, shown
 from sweep.loading import uncollected
 from sweep.ray_study import NAMESPACE
+from sweep.signals import ending_as_ctrl_c
 
 LOST_HEAD = 2  # the exit code, as after every line that says what a person can mend
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # nothing large goes through Ray: samples are loaded where they are used
@@ -53,6 +54,10 @@ SYSTEM_CONFIG = {
     "prestart_worker_first_driver": False,
     "gcs_rpc_server_reconnect_timeout_s": HEADLESS_SECONDS,
 }
+SIGNAL_HANDLERS = {  # module -> what sets them there, and what it does here
+    "ray._private.utils": {"set_sigterm_handler": lambda handler: None},
+    "ray.tune.tune": {"_setup_signal_catching": threading.Event},
+}
 LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0 makes Ray take 127.0.0.1 for this node; read at its import
 
 
@@ -63,6 +68,8 @@ def ray_cluster(address: str | None, on_lost_head: Callable[[], None]) -> Iterat
     Without its head a driver hangs wherever it next asks Ray for something, deaf to Ctrl-C, until Ray aborts it. So
     when the head is lost, on_lost_head is called, in another thread, and this process ends at once with LOST_HEAD.
     What is yielded waits for the head: it returns when the head answers, which a lost one never does.
+
+    A signal that asks this process to end raises KeyboardInterrupt within, as Ctrl-C does.
 
     Raises InputError when no cluster answers at the address.
     """
@@ -76,24 +83,34 @@ def ray_cluster(address: str | None, on_lost_head: Callable[[], None]) -> Iterat
     with uncollected():
         ray, ended = importlib.import_module("ray"), threading.Event()
     nodes: list[Any] = []  # the local cluster's one, once it has started
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            watcher = threading.Thread(target=_watch_head, args=(temporary, nodes, ended, on_lost_head), daemon=True)
+    leave_signals_alone("ray._private.utils")
+    with ending_as_ctrl_c():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                watching = (temporary, nodes, ended, on_lost_head)
+                watcher = threading.Thread(target=_watch_head, args=watching, daemon=True)
+                if temporary is not None:
+                    watcher.start()  # before the head
+                    nodes.append(_start_node(temporary))
+                _connect(address or nodes[0].gcs_address, address is None)
+                if temporary is None:
+                    watcher.start()
+                yield partial(_wait_for_head, temporary)
+        finally:
+            ended.set()
+            ray.shutdown()
+            for node in nodes:
+                node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
             if temporary is not None:
-                watcher.start()  # before the head
-                nodes.append(_start_node(temporary))
-            _connect(address or nodes[0].gcs_address, address is None)
-            if temporary is None:
-                watcher.start()
-            yield partial(_wait_for_head, temporary)
-    finally:
-        ended.set()
-        ray.shutdown()
-        for node in nodes:
-            node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+                shutil.rmtree(temporary, ignore_errors=True)
+
+
+def leave_signals_alone(module: str) -> None:
+    """Has a module of Ray's, one of SIGNAL_HANDLERS, set no handlers in this process: at SIGTERM Ray's end it in the
+    middle of a call, and Ray aborts with a dump of its stack; at SIGUSR1 Tune ends a sweep as if it were finished.
+    """
+    vars(importlib.import_module(module)).update(SIGNAL_HANDLERS[module])
 
 
 def _start_node(temporary: str) -> Any:

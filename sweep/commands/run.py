@@ -3,15 +3,14 @@
 import argparse
 import os
 import shlex
-import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from gan_core.config import InputError, nearest, shown
 from sweep.commands.arguments import add_data_options, whole_number
-from sweep.commands.terminal import INTERRUPTED, width
+from sweep.commands.terminal import FAILED, INTERRUPTED, width
 
 TOP_TRIALS = 8
 
@@ -60,7 +59,6 @@ def execute(options: argparse.Namespace) -> int:
     note = unsearched(spec.sampler, spec.trials, len(spec.objectives))
     if note and spec.sampler != SamplerConfig() and not finished:  # a sampler that nobody chose owes nobody a search
         print(note)
-    signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
         table = run_sweep(
             spec,
@@ -77,8 +75,15 @@ def execute(options: argparse.Namespace) -> int:
         return INTERRUPTED
     if finished:
         print(f"{folder.path} is finished: {spec.trials} trials. See them: gan-sweep results {folder.path}")
-        return 0
-    _print_outcome(table, folder)
+    else:
+        from results.text import trials_text  # pandas, which was loaded while Ray started
+
+        print(trials_text(table, table.trials.head(TOP_TRIALS), reasons=False, width=width()))
+    if table.contenders.empty:
+        print(_without_winner(table))
+        return FAILED
+    if not finished:
+        _print_winner(table, folder)
     return 0
 
 
@@ -143,15 +148,20 @@ def _print_plan(spec: Any, local: bool) -> None:
     print(f"{memory_lines(spec, size, slots)}\nnothing was started (--dry-run)")
 
 
-def _print_outcome(table: Any, folder: Any) -> None:
-    from results.text import confirmation_text, disk_text, trials_text
+def _without_winner(table: Any) -> str:
+    """Why no trial has a score, in one line: how trials ended, and of those that ended most often so what is said most
+    often.
+    """
+    ends = table.trials
+    commonest = ends["outcome"].value_counts().index[0]
+    reason = ends.loc[ends["outcome"] == commonest, "reason"].value_counts().index[0]
+    hint = "; most often rates are too high" if commonest == "diverged" else ""
+    return f"no trial has a score ({table.endings}); {commonest}: {reason or 'no reason is known'}{hint}"
 
-    print(trials_text(table, table.trials.head(TOP_TRIALS), reasons=False, width=width()))
-    if table.contenders.empty:
-        print(
-            f"no trial has a score ({table.endings}); the table's reasons say why, most often rates that are too high"
-        )
-        return
+
+def _print_winner(table: Any, folder: Any) -> None:
+    from results.text import confirmation_text, disk_text
+
     if folder.best_samples.exists():
         print(f"samples of the best: {folder.best_samples}")
     best, base = table.best(), table.baseline()
@@ -164,7 +174,3 @@ def _print_outcome(table: Any, folder: Any) -> None:
         print(found)
     print(disk_text(folder))
     print(f"next: gan-sweep export {shlex.quote(str(folder.path))} -o best.yaml")
-
-
-def _raise_interrupt(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt

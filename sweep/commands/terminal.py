@@ -3,7 +3,7 @@
 import os
 import sys
 
-BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 
 
 def width() -> int | None:
