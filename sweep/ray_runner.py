@@ -26,7 +26,7 @@ from sweep.contracts import Build
 from sweep.endings import PlaceError
 from sweep.loading import uncollected
 from sweep.progress import LIVE_SECONDS, Watch
-from sweep.ray_start import leave_signals_alone, ray_cluster
+from sweep.ray_start import leave_signals_alone, ray_cluster, running_cluster
 from sweep.ray_study import plain_ending, start_study
 from sweep.ray_trainable import COHORT, ENDING, PLACE, trainable_class
 from sweep.spec import SweepSpec
@@ -52,6 +52,7 @@ def run_ray(
     raises of InputError and ResultsError; ResultsError when the study's process died or files cannot be written.
     KeyboardInterrupt leaves all that was reported on disk. So does the death of Ray's head, which ends this process.
     """
+    address = running_cluster(address)
     watch.now("starting Ray" if address is None else f"connecting to Ray at {address}")
     if address is None:
         _start_compiling(spec)

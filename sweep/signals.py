@@ -27,6 +27,13 @@ def ending_as_ctrl_c() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+def take_back() -> None:
+    """Sets again the handlers of this module that a library in C has set its own before."""
+    for number in ENDING:
+        if signal.getsignal(number) is _interrupt:
+            signal.signal(number, _interrupt)
+
+
 def _interrupt(number: int, frame: Any) -> NoReturn:
     for other in ENDING:
         signal.signal(other, signal.SIG_IGN)

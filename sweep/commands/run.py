@@ -1,10 +1,10 @@
 """`gan-sweep run`."""
 
 import argparse
-import os
 import shlex
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,8 @@ def execute(options: argparse.Namespace) -> int:
         )
     except KeyboardInterrupt:
         again = shlex.join(["gan-sweep", *options.typed])
-        print(f"\ninterrupted; what was reported is in {folder.path}. Go on with: {again}", file=sys.stderr)
+        with suppress(OSError):  # the terminal may be gone
+            print(f"\ninterrupted; what was reported is in {folder.path}. Go on with: {again}", file=sys.stderr)
         return INTERRUPTED
     if finished:
         print(f"{folder.path} is finished: {spec.trials} trials. See them: gan-sweep results {folder.path}")
@@ -130,10 +131,11 @@ def _file_or_space(named: str | None) -> tuple[Path | None, str | None]:
 
 def _print_plan(spec: Any, local: bool) -> None:
     from search_spaces.describe import describe_space
+    from sweep.cores import usable_cores
     from sweep.estimate import has_gpu, memory_lines  # torch from here on
     from sweep.samplers import unsearched
 
-    slots = 1 if local else os.cpu_count() or 1
+    slots = 1 if local else usable_cores()
     size = spec.cohort_size(slots, on_gpu=has_gpu(spec))
     print(spec.to_yaml())
     print(describe_space(spec.space))
