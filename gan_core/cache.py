@@ -66,7 +66,7 @@ def alone(path: Path) -> Iterator[None]:
     """Within, no other process makes the same file. Where it cannot be locked, for the lock is another user's or the
     file system has none, each makes its own.
     """
-    lock = FileLock(f"{path}.lock", mode=0o666)  # less what the umask takes, as other files
+    lock = FileLock(f"{path}.lock")
     try:
         lock.acquire()
     except (OSError, NotImplementedError):

@@ -27,7 +27,7 @@ def _quotas(groups_of_this: Path, groups: Path) -> Iterator[float]:
     except OSError:
         return
     for line in lines:
-        _, controllers, name = line.split(":", 2)
+        controllers, _, name = line.partition(":")[2].partition(":")
         if controllers and "cpu" not in controllers.split(","):
             continue
         parts = [part for part in name.split("/") if part not in ("", "..")]

@@ -118,7 +118,7 @@ def _tune(
     study = start_study(spec, folder)
     with uncollected():
         tune = importlib.import_module("ray.tune")
-    leave_signals_alone("ray.tune.tune")
+    leave_signals_alone(importlib.import_module("ray.tune.tune"))
     for name in ("ray", "ray.tune", "ray.train", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     stop = threading.Event()

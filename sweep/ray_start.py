@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from gan_core.config import InputError, shown
@@ -87,7 +88,7 @@ def ray_cluster(address: str | None, on_lost_head: Callable[[], None]) -> Iterat
                 _refuse_dead_address(address)
             with uncollected():
                 importlib.import_module("ray")
-            leave_signals_alone("ray._private.utils")
+            leave_signals_alone(importlib.import_module("ray._private.utils"))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 watching = (temporary, nodes, ended, on_lost_head)
@@ -113,11 +114,11 @@ def _end(nodes: Sequence[Any], temporary: str | None) -> None:
         _remove(temporary)
 
 
-def leave_signals_alone(module: str) -> None:
+def leave_signals_alone(module: ModuleType) -> None:
     """Has a module of Ray's, one of SIGNAL_HANDLERS, set no handlers in this process: at SIGTERM Ray's end it in the
     middle of a call, and Ray aborts with a dump of its stack; at SIGUSR1 Tune ends a sweep as if it were finished.
     """
-    vars(importlib.import_module(module)).update(SIGNAL_HANDLERS[module])
+    vars(module).update(SIGNAL_HANDLERS[module.__name__])
 
 
 def _start_node(temporary: str) -> Any:
