@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from gan_core.reports import LaneReport
 from results.rows import Outcome
-from sweep.endings import PlaceError, address_limits, one_line
+from sweep.endings import MEMORY_LIMITS, PlaceError, limits_in_force, one_line
 
 KILLED = "its process was killed"
 LEAST_OF_ANOTHER = 2  # deaths of a second cohort, before its first step, that make the first one's no accident
@@ -76,5 +76,6 @@ def refuse_cramped(reports: Sequence[LaneReport], *, first: bool) -> None:
     """Raises PlaceError where not one lane fits the memory of the first cohort that reports, and the shell limits that:
     its limit counts all libraries, beside which a lane is small. first: whether no other has reported in this run.
     """
-    if first and address_limits() and all(r.death and r.death.outcome == Outcome.OUT_OF_MEMORY for r in reports):
+    too_large = [r.death is not None and r.death.outcome == Outcome.OUT_OF_MEMORY for r in reports]
+    if first and limits_in_force(MEMORY_LIMITS) and all(too_large):
         raise PlaceError.because("not one lane of the first cohort fits the memory")

@@ -5,7 +5,7 @@ whatever else of the machine keeps every configuration from being trained.
 import errno
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from results.store import ResultsError, RunFolder
@@ -14,7 +14,8 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FAILING = {errno.EROFS, errno.EIO}
 LONGEST_REASON = 200  # characters of an error's text that a row or a line keeps
 OF_THE_PLACE = (OSError, ImportError)  # what no configuration makes training raise
-ADDRESS_LIMITS = {"ulimit -v": resource.RLIMIT_AS, "ulimit -d": resource.RLIMIT_DATA}
+MEMORY_LIMITS = {"ulimit -v": resource.RLIMIT_AS, "ulimit -d": resource.RLIMIT_DATA}
+SHELL_LIMITS = {**MEMORY_LIMITS, "ulimit -f": resource.RLIMIT_FSIZE}
 
 
 class PlaceError(Exception):
@@ -24,8 +25,8 @@ class PlaceError(Exception):
 
     @classmethod
     def because(cls, why: str) -> "PlaceError":
-        """why: what happened, in words. The shell's limit of memory is named beside it, where there is one."""
-        limits = f" ({found})" if (found := address_limits()) else ""
+        """why: what happened, in words. Beside it the shell's limits are named, where there are any."""
+        limits = f" ({found})" if (found := limits_in_force(SHELL_LIMITS)) else ""
         return cls(
             f"{why}{limits}; no configuration is at fault, so no trial is recorded for it: mend it, and the same "
             f"command goes on"
@@ -47,12 +48,12 @@ def one_line(text: str) -> str:
     return " ".join(text.split())[:LONGEST_REASON]
 
 
-def address_limits() -> str:
-    """What the shell allows a process of memory, in words; nothing where that is as much as there is."""
-    soft = {name: resource.getrlimit(kind)[0] for name, kind in ADDRESS_LIMITS.items()}
-    return ", ".join(
-        f"{name} allows {limit / 1e9:.1f} GB" for name, limit in soft.items() if limit != resource.RLIM_INFINITY
-    )
+def limits_in_force(kinds: Mapping[str, int]) -> str:
+    """What the shell allows this process, as it was told that: `ulimit -v 2000000`, in units of 1,024 bytes; nothing
+    where that is as much as there is.
+    """
+    soft = {name: resource.getrlimit(kind)[0] for name, kind in kinds.items()}
+    return ", ".join(f"{name} {limit // 1024}" for name, limit in soft.items() if limit != resource.RLIM_INFINITY)
 
 
 def disk_ending(error: BaseException, folder: RunFolder) -> ResultsError | None:

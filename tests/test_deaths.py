@@ -93,7 +93,7 @@ def test_where_no_lane_of_the_first_cohort_fits_what_the_shell_allows_that_is_to
             resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
         try:
             if limit is not None and first:
-                with pytest.raises(PlaceError, match=r"not one lane .* \(ulimit -v allows 35184\.4 GB\)"):
+                with pytest.raises(PlaceError, match=r"not one lane .* \(ulimit -v 34359738368\)"):
                     study.judge(0, 0, [0, 1], [dead, dead])
                 assert JsonLines(folder.rows).read() == []
             else:

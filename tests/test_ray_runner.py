@@ -271,7 +271,7 @@ def test_an_interrupted_sweep_listens_on_loopback_alone_ends_with_130_and_resume
     assert len(family) > 3
     assert listening_beyond_loopback(family) == []
     assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in family} == {os.getpriority(os.PRIO_PROCESS, 0)}
-    (session,) = {found[1] for pid in family if (found := re.search(r"(\S*/gs-\w+)/r/", command_line(pid)))}
+    (session,) = {path for pid in family for path in re.findall(r"((?:/[\w.-]+)+/gs-\w+)/r/", command_line(pid))}
     assert Path(session).stat().st_mode & 0o777 == 0o700
     first.send_signal(signal.SIGTERM)
     _, said = first.communicate(timeout=60)
