@@ -45,8 +45,8 @@ def run_local(
     """Runs or resumes a sweep to its end, with one torch thread, as each Ray worker has.
 
     build makes the arrays; without it they are real ones, on the device that the spec's resources allow. on_step is
-    called after each rung of a cohort. Raises InputError when it asks for more GPUs than there are, and PlaceError where
-    what any configuration needs cannot be loaded. What training raises passes through: nothing is recorded of it.
+    called after each rung of a cohort. Raises InputError when it asks for more GPUs than there are, and PlaceError
+    where what any configuration needs cannot be loaded. What training raises passes through: nothing is recorded of it.
     """
     wanted = spec.resources.gpus_per_cohort
     if wanted != "auto" and float(wanted) > torch.cuda.device_count():

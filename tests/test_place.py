@@ -84,6 +84,7 @@ def stepped(monkeypatch: pytest.MonkeyPatch, folder: RunFolder, error: BaseExcep
         cohort=SimpleNamespace(remote=lambda number: SimpleNamespace(number=number)),
         note_failure=SimpleNamespace(remote=lambda *given: told.append(given)),
         note_images=SimpleNamespace(remote=lambda trials, images: True),
+        note_warning=SimpleNamespace(remote=lambda line: None),
     )
     monkeypatch.setattr("ray.get", lambda answer: answer)
     monkeypatch.setattr("ray.get_actor", lambda name, namespace: study)

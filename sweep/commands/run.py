@@ -1,6 +1,7 @@
 """`gan-sweep run`."""
 
 import argparse
+import os
 import shlex
 import sys
 import warnings
