@@ -1,16 +1,23 @@
 """The folder for what is made once on a machine and can be made again."""
 
 import atexit
+import hashlib
 import os
 import shutil
 import stat
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError
+import numpy as np
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+
+DIGEST = "sha256"  # of what a file of tensors says beside them
 
 
 def cache_folder() -> Path:
@@ -54,15 +61,65 @@ def _new_folder(parent: Path) -> Path:
     return Path(folder)
 
 
-def keep(path: Path, write: Callable[[Path], object]) -> None:
-    """Has `write` write a file, which appears at the path whole. For one process at a time. Where the disk is full or
-    failing, a warning says so and nothing is kept, and nothing is left: who needs it again makes it again.
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Within, no other process makes the same file. Where it cannot be locked, for the lock is another user's or the
+    file system has none, each makes its own.
     """
-    partial = path.with_name(path.name + ".partial")
+    lock = FileLock(f"{path}.lock")
     try:
+        lock.acquire()
+    except (OSError, NotImplementedError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def keep(path: Path, write: Callable[[Path], object]) -> None:
+    """Has `write` write a file, which appears at the path whole, with the permissions that new files have. Where the
+    disk is full or failing, a warning says so and nothing is kept, and nothing is left: who needs it again makes it
+    again.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.touch()
+        permissions = partial.stat().st_mode
         write(partial)
+        partial.chmod(permissions)  # safetensors lets nobody else read what it writes
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         warnings.warn(f"cannot keep {path} ({error}); it is made again when it is next needed", stacklevel=2)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def keep_tensors(path: Path, tensors: Mapping[str, Any], save: Callable[..., object]) -> None:
+    """Keeps tensors, with a digest of them; save: safetensors' `save_file` for their kind."""
+    keep(path, lambda partial: save(dict(tensors), partial, metadata={DIGEST: _digest(tensors)}))
+
+
+def kept_tensors(path: Path, load: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
+    """What `keep_tensors` kept; load: safetensors' `load_file` for its kind. None where there is nothing, or nothing
+    that may be read, is whole and is what was written. What earlier versions kept has no digest, and is believed.
+    """
+    try:
+        tensors = load(path)
+        with safe_open(path, "np") as file:
+            written = (file.metadata() or {}).get(DIGEST)
+    except (OSError, SafetensorError):
+        return None
+    return tensors if written in (None, _digest(tensors)) else None
+
+
+def _digest(tensors: Mapping[str, Any]) -> str:
+    """Of names, types, shapes and numbers, NumPy's or torch's on the CPU."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        numbers = np.ascontiguousarray(tensor)
+        digest.update(f"{name} {numbers.dtype} {numbers.shape} ".encode())
+        digest.update(numbers.data)
+    return digest.hexdigest()

@@ -7,18 +7,15 @@ both; several processes may want it at once. n images, C, H, W an image, D = FEA
 import copy
 import hashlib
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gan_core.cache import keep, writable_cache_folder
+from gan_core.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.data import Dataset
 from gan_core.input_error import InputError
 from gan_core.lanes import lane_arithmetic
@@ -110,11 +107,11 @@ def load_classifier(dataset: Dataset) -> ClassifierExtractor:
             f"data set {dataset.name!r} are {list(dataset.sample_shape)}; choose 'pca'"
         )
     name, path = _name(dataset), _path(dataset)
-    with FileLock(str(path) + ".lock"):
+    with alone(path):
         classifier = _read(path, dataset)
         if classifier is None:
             classifier = train_classifier(dataset)
-            keep(path, partial(save_file, classifier.state_dict()))
+            keep_tensors(path, classifier.state_dict(), save_file)
     classifier.eval().requires_grad_(False)
     mean, deviation = classifier.feature_mean, classifier.feature_deviation
     return ClassifierExtractor(name, classifier, mean, deviation, _digest(classifier))
@@ -142,12 +139,13 @@ def _path(dataset: Dataset) -> Path:
 
 
 def _read(path: Path, dataset: Dataset) -> Classifier | None:
-    if not path.exists():
+    tensors = kept_tensors(path, load_file)
+    if tensors is None:
         return None
     classifier = _formed_classifier(dataset)
     try:
-        classifier.load_state_dict(load_file(path), assign=True)
-    except (SafetensorError, RuntimeError):
+        classifier.load_state_dict(tensors, assign=True)
+    except RuntimeError:  # of another form
         return None
     return classifier
 

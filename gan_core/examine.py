@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from filelock import FileLock
 from torch import Tensor
 
-from gan_core.cache import keep, writable_cache_folder
+from gan_core.cache import alone, keep, writable_cache_folder
 from gan_core.damages import damages, fresh_images
 from gan_core.data import Dataset
 from gan_core.examination import COLUMNS, Examination, Finding, judged
@@ -44,7 +43,7 @@ def examine(scorer: Compared, extractor: str) -> Examination:
     """
     key = ":".join((str(RECIPE), torch.__version__, extractor, scorer.protocol, scorer.features_digest))
     path = writable_cache_folder() / f"examination-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
-    with FileLock(str(path) + ".lock"):
+    with alone(path):
         found = _read(path)
         if found is None:
             with lane_arithmetic():  # what is kept must not depend on who computes it

@@ -10,19 +10,17 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
 from gan_core.architectures import build_networks
 from gan_core.arithmetic import code_here, processor_name
-from gan_core.cache import keep, writable_cache_folder
+from gan_core.cache import alone, keep, writable_cache_folder
 from gan_core.conditions import Execution, Precision
 from gan_core.config import GanConfig, StructureConfig
 from gan_core.data import Dataset
@@ -74,7 +72,7 @@ def fastest_execution(work: Work) -> Execution:
     decided = {**machine, **_plain(work)}
     key = hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:32]
     path = writable_cache_folder() / f"execution-{key}.json"
-    with _alone(path):
+    with alone(path):
         seconds = _read(path)
         if seconds is None:
             seconds = measure(work)
@@ -180,21 +178,6 @@ def _machine() -> dict[str, str]:
 
 def _plain(work: Work) -> dict[str, Any]:
     return {**asdict(work), "sample_shape": list(work.sample_shape), "dtype": str(work.dtype)}
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Within, no other process decides the same. Where the folder cannot be written, each decides for itself."""
-    lock = FileLock(path.with_suffix(".lock"))
-    try:
-        lock.acquire()
-    except (OSError, NotImplementedError):  # the latter: a file system without locks
-        yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _read(path: Path) -> Seconds | None:

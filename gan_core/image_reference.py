@@ -6,16 +6,13 @@ R real images that scores compare with, T training images that copies are looked
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
-from filelock import FileLock
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gan_core.cache import keep, writable_cache_folder
+from gan_core.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.copying import TrainingPlaces, nearest_distance, training_places
 from gan_core.data import Dataset
 from gan_core.enough_images import FOR_A_CLAIM
@@ -137,21 +134,18 @@ def _kept(
     path: Path, compute: Callable[[], dict[str, Tensor]], shapes: dict[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
     """What the file holds, or what is computed now and put there whole; one process computes, others wait."""
-    with FileLock(str(path) + ".lock"):
+    with alone(path):
         tensors = _read(path, shapes)
         if tensors is None:
             tensors = {name: tensor.contiguous().cpu() for name, tensor in compute().items()}
-            keep(path, partial(save_file, tensors))
+            keep_tensors(path, tensors, save_file)
     return tensors
 
 
 def _read(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor] | None:
     """A file's tensors, where it is whole and they have these names and shapes."""
-    if not path.exists():
-        return None
-    try:
-        tensors = load_file(path)
-    except SafetensorError:
+    tensors = kept_tensors(path, load_file)
+    if tensors is None:
         return None
     fits = tensors.keys() == shapes.keys() and all(
         tensors[name].dim() == len(shape)

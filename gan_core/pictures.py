@@ -8,17 +8,14 @@ import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from PIL import Image
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from gan_core.cache import keep, writable_cache_folder
+from gan_core.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.input_error import InputError
 from gan_core.picture_files import PIXELS_AT_ONCE, Fate, Picture, Room, libtiff_unheard, read_picture
 from gan_core.picture_folder import FolderListing, list_folder
@@ -175,14 +172,12 @@ def _cached(listing: FolderListing, size_pixels: int) -> _Read:
     times = [[name, found.st_size, found.st_mtime_ns] for name, found in zip(names, status, strict=True)]
     key = hashlib.sha256(json.dumps([RECIPE, str(root.resolve()), times]).encode()).hexdigest()[:16]
     path = writable_cache_folder() / f"pictures{size_pixels}-{key}.safetensors"
-    with FileLock(str(path) + ".lock"):
-        if path.exists():
-            try:
-                return _Read(**load_file(path))
-            except (SafetensorError, TypeError):
-                path.unlink()
+    with alone(path):
+        stored = kept_tensors(path, load_file)
+        if stored is not None and stored.keys() == {field.name for field in fields(_Read)}:
+            return _Read(**stored)
         read = _read_all(root, names, size_pixels)
-        keep(path, partial(save_file, vars(read)))
+        keep_tensors(path, vars(read), save_file)
     return read
 
 

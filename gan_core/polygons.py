@@ -10,17 +10,14 @@ Points are (row, column) in pixels. n polygons or images, V corners, P pixels; L
 import hashlib
 import math
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from gan_core.cache import keep, writable_cache_folder
+from gan_core.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.standard_errors import median_error
 from gan_core.streams import Stream, stream
 
@@ -109,21 +106,16 @@ def polygon_images() -> np.ndarray:
     anew. Where the cache cannot be written, a temporary one serves. Drawing takes about two seconds of one core.
     """
     path = writable_cache_folder() / f"polygons-{hashlib.sha256(RECIPE.encode()).hexdigest()[:12]}.safetensors"
-    with FileLock(str(path) + ".lock"):
+    with alone(path):
         images = _read(path)
         if images is None:
             images = rasterise(polygon_vertices(POLYGONS))
-            keep(path, partial(save_file, {"images": images}))
+            keep_tensors(path, {"images": images}, save_file)
     return images
 
 
 def _read(path: Path) -> np.ndarray | None:
-    if not path.exists():
-        return None
-    try:
-        images = load_file(path).get("images")
-    except SafetensorError:
-        return None
+    images = (kept_tensors(path, load_file) or {}).get("images")
     fits = images is not None and images.dtype == np.uint8 and images.shape == (POLYGONS, SIZE_PIXELS, SIZE_PIXELS)
     return images if fits else None
 

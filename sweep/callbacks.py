@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Callback(Protocol):
     """What `run_sweep(callbacks=[...])` calls, in its own process and thread, locally and with Ray.
 
-    An error that is raised here is not caught: it ends the sweep like Ctrl-C, with its own traceback. What was recorded
-    stays, and the same call goes on.
+    An error that is raised here is not caught: it ends the sweep like Ctrl-C, with its own traceback (one of the system
+    or of an import as the cause of a PlaceError). What was recorded stays, and the same call goes on.
     """
 
     def row(self, row: ResultRow) -> None:

@@ -14,21 +14,28 @@ from results.store import ResultsError
 from sweep.commands import dashboard, data, export, results, run, sample, spaces, train, verify
 from sweep.commands.streams import with_streams
 from sweep.commands.terminal import BAD_INPUT, FAILED, INTERRUPTED
+from sweep.endings import PlaceError, described
 from sweep.loading import leave
+from sweep.signals import ending_as_ctrl_c
 
 COMMANDS = (run, results, export, train, verify, sample, spaces, data, dashboard)  # as --help lists them
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0; 1 where standard output takes no more; 2 after one line about bad
-    input; 130 after Ctrl-C.
+    """Runs one command and returns its exit code: 0; 1 after one line about what of the machine stopped it, or where
+    it came to nothing, or standard output takes no more; 2 after one line about bad input; 130 after Ctrl-C, and after
+    the signals that end it likewise.
     """
     warnings.showwarning = _warn_in_one_line
     typed = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(typed)
     options.typed = typed
     try:
-        return options.command(options)
+        with ending_as_ctrl_c():
+            return options.command(options)
+    except (PlaceError, ImportError, MemoryError) as error:
+        print(f"gan-sweep: {printable(error if isinstance(error, PlaceError) else described(error))}", file=sys.stderr)
+        return FAILED
     except (InputError, ResultsError) as error:
         print(f"gan-sweep: {printable(error)}", file=sys.stderr)
         return BAD_INPUT

@@ -16,11 +16,11 @@ from results.plots import draw_samples
 from results.store import RunFolder
 from sweep.cohort_record import Cohort
 from sweep.contracts import Build, Judge, TrainableArray
+from sweep.endings import one_line
 from sweep.ladder import Ladder, Verdict
 from sweep.rung_note import RungNote
 
 PICTURED_SAMPLES = 64
-LONGEST_REASON = 200  # characters of an error's text that a row keeps
 
 
 @dataclass
@@ -322,5 +322,5 @@ class CohortRun:
 def _out_of_memory(error: OutOfMemory, images: int) -> LaneReport:
     """The report of a lane that does not fit by itself."""
     unscored = FidelityReport({}, "", "")
-    death = Death("out_of_memory", " ".join(str(error).split())[:LONGEST_REASON])
+    death = Death("out_of_memory", one_line(str(error)))
     return LaneReport(images, math.nan, math.nan, unscored, {}, (), death, 0.0, "")

@@ -1,6 +1,7 @@
 """optuna-dashboard over a run that it can read and not change, on loopback."""
 
 import errno
+import re
 from collections.abc import Callable, Generator, Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,10 @@ from sweep.journal_record import JournalCheck
 HOST = "127.0.0.1"
 READING = ("GET", "HEAD")
 REFUSAL = b'{"reason": "this view only reads: a run is changed by its sweep alone"}'
+# What a browser on this machine may call it, also by way of a tunnel: a page from elsewhere whose name has been made to
+# mean this machine ("DNS rebinding") comes with its own.
+NAMES = ("127.0.0.1", "localhost", "[::1]")
+FOREIGN = b'{"reason": "this view is for this machine: open it as 127.0.0.1 or localhost"}'
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -40,9 +45,15 @@ class ReadOnlyJournal(BaseJournalBackend):
 
 
 def read_only(application: Application) -> Application:
-    """Lets through what reads; 405 for the rest, which the dashboard takes from anyone who can reach its port."""
+    """Lets through what reads and asks for this machine. 405 for other methods, which the dashboard takes from anyone
+    who can reach its port; 403 for what is sent to another host's name.
+    """
 
     def guarded(environment: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        host = re.sub(r":\d*$", "", environment.get("HTTP_HOST", HOST))
+        if host.lower() not in NAMES:
+            start_response("403 Forbidden", [("Content-Type", "application/json")])
+            return [FOREIGN]
         if environment["REQUEST_METHOD"] in READING:
             return application(environment, start_response)
         start_response("405 Method Not Allowed", [("Content-Type", "application/json"), ("Allow", ", ".join(READING))])

@@ -10,6 +10,7 @@ from gan_core.scoring import Workshop
 from results.store import RunFolder
 from sweep.cohort import CohortRun
 from sweep.contracts import Build
+from sweep.endings import PlaceError
 from sweep.progress import Watch
 from sweep.spec import SweepSpec
 from sweep.study import LaneStudy
@@ -44,8 +45,8 @@ def run_local(
     """Runs or resumes a sweep to its end, with one torch thread, as each Ray worker has.
 
     build makes the arrays; without it they are real ones, on the device that the spec's resources allow. on_step is
-    called after each rung of a cohort. Raises
-    InputError when it asks for more GPUs than there are.
+    called after each rung of a cohort. Raises InputError when it asks for more GPUs than there are, and PlaceError
+    where what any configuration needs cannot be loaded. What training raises passes through: nothing is recorded of it.
     """
     wanted = spec.resources.gpus_per_cohort
     if wanted != "auto" and float(wanted) > torch.cuda.device_count():
@@ -56,8 +57,7 @@ def run_local(
     try:
         with lane_arithmetic():
             if build is None:
-                device = "cpu" if wanted == 0 else "auto"
-                build = Workshop(spec.conditions(), device, watch.now).build
+                build = _workshop(spec, "cpu" if wanted == 0 else "auto", watch).build
             limits: dict[StructureConfig, int] = {}
             judge = _WatchedStudy(study, watch)
             while (cohort := study.open_cohort(size)) is not None:
@@ -69,3 +69,10 @@ def run_local(
     finally:
         study.close()
     watch.show(study.snapshot())
+
+
+def _workshop(spec: SweepSpec, device: str, watch: Watch) -> Workshop:
+    try:
+        return Workshop(spec.conditions(), device, watch.now)
+    except RuntimeError as error:  # torch's: there is no configuration yet that could be at fault
+        raise PlaceError.of(error) from error

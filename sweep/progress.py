@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections import deque
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -94,7 +95,8 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._view is not None:
-            self._view.__exit__(kind, error, trace)
+            with suppress(OSError) if error else nullcontext():  # a terminal that was closed is what may have ended us
+                self._view.__exit__(kind, error, trace)
 
     def due(self) -> bool:
         """Whether the last update is old enough for another."""

@@ -23,11 +23,12 @@ from gan_core.config import InputError
 from gan_core.native.compiler import make_common_libraries
 from results.store import ResultsError, RunFolder
 from sweep.contracts import Build
+from sweep.endings import PlaceError
 from sweep.loading import uncollected
 from sweep.progress import LIVE_SECONDS, Watch
-from sweep.ray_start import ray_cluster
+from sweep.ray_start import leave_signals_alone, ray_cluster, running_cluster
 from sweep.ray_study import plain_ending, start_study
-from sweep.ray_trainable import COHORT, ENDING, trainable_class
+from sweep.ray_trainable import COHORT, ENDING, PLACE, trainable_class
 from sweep.spec import SweepSpec
 
 # How often a cohort whose process died is started again, by the study: Tune would give one up at its first death where
@@ -51,6 +52,7 @@ def run_ray(
     raises of InputError and ResultsError; ResultsError when the study's process died or files cannot be written.
     KeyboardInterrupt leaves all that was reported on disk. So does the death of Ray's head, which ends this process.
     """
+    address = running_cluster(address)
     watch.now("starting Ray" if address is None else f"connecting to Ray at {address}")
     if address is None:
         _start_compiling(spec)
@@ -116,6 +118,7 @@ def _tune(
     study = start_study(spec, folder)
     with uncollected():
         tune = importlib.import_module("ray.tune")
+    leave_signals_alone(importlib.import_module("ray.tune.tune"))
     for name in ("ray", "ray.tune", "ray.train", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     stop = threading.Event()
@@ -148,7 +151,7 @@ def _tune(
         searcher.check()
         ray.get(study.close.remote())
         watch.show(ray.get(study.snapshot.remote()))
-    except (ray.exceptions.RayError, tune.TuneError, OSError, InputError, ResultsError) as error:
+    except (ray.exceptions.RayError, tune.TuneError, OSError, InputError, ResultsError, PlaceError) as error:
         told = plain_ending(error, folder)
         if told is None:
             raise
@@ -191,7 +194,7 @@ def _searcher(study: Any, size: int, early: int, wait_for_head: Callable[[], Non
             super().__init__()
             self._early = early
             self._cohorts: dict[str, int | None] = {}  # Tune trial -> its cohort, None where it takes one itself
-            self.ending: str | None = None  # what a cohort's process said ends the sweep
+            self.ending: ResultsError | PlaceError | None = None  # what a cohort's process said ends the sweep
 
         def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
             self.check()
@@ -207,19 +210,22 @@ def _searcher(study: Any, size: int, early: int, wait_for_head: Callable[[], Non
 
         def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
             number = self._cohorts.pop(trial_id)
-            self.ending = self.ending or (result or {}).get(ENDING)
+            said = {} if result is None or ENDING not in result else result
+            if error or said:
+                wait_for_head()  # what ends for the want of it has not ended by itself
+            if said and self.ending is None:
+                self.ending = (PlaceError if said[PLACE] else ResultsError)(said[ENDING])
             if error:
-                wait_for_head()  # what dies for the want of it has not died by itself
                 number = ray.get(study.taken_by.remote(trial_id)) if number is None else number
                 if number is not None:
                     ray.get(study.note_death.remote(number, RESTARTS + 1))
 
         def check(self) -> None:
-            """Raises ResultsError when a cohort has ended the sweep. In `on_trial_complete` Tune would take it for a
-            failure of that cohort, and start it again.
+            """Raises ResultsError or PlaceError when a cohort has ended the sweep. In `on_trial_complete` Tune would
+            take it for a failure of that cohort, and start it again.
             """
             if self.ending is not None:
-                raise ResultsError(self.ending)
+                raise self.ending
 
         def save(self, checkpoint_path: str) -> None:
             """Nothing: the study is on disk already."""

@@ -17,15 +17,19 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from gan_core.config import InputError, shown
+from sweep.cores import usable_cores
+from sweep.endings import PlaceError
 from sweep.loading import uncollected
 from sweep.ray_study import NAMESPACE
+from sweep.signals import ending_as_ctrl_c, take_back
 
 LOST_HEAD = 2  # the exit code, as after every line that says what a person can mend
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # nothing large goes through Ray: samples are loaded where they are used
@@ -53,6 +57,10 @@ SYSTEM_CONFIG = {
     "prestart_worker_first_driver": False,
     "gcs_rpc_server_reconnect_timeout_s": HEADLESS_SECONDS,
 }
+SIGNAL_HANDLERS = {  # module -> what sets them there, and what it does here
+    "ray._private.utils": {"set_sigterm_handler": lambda handler: None},
+    "ray.tune.tune": {"_setup_signal_catching": threading.Event},
+}
 LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0 makes Ray take 127.0.0.1 for this node; read at its import
 
 
@@ -64,36 +72,53 @@ def ray_cluster(address: str | None, on_lost_head: Callable[[], None]) -> Iterat
     when the head is lost, on_lost_head is called, in another thread, and this process ends at once with LOST_HEAD.
     What is yielded waits for the head: it returns when the head answers, which a lost one never does.
 
-    Raises InputError when no cluster answers at the address.
+    A signal that asks this process to end raises KeyboardInterrupt within, as Ctrl-C does.
+
+    Raises InputError when no cluster answers at the address, and PlaceError when the local one does not start.
     """
     os.environ.update(RAY_ENVIRONMENT)
-    temporary = None
-    if address is None:
-        temporary = _short_folder()
-        _prepare_local_environment()
-    else:
-        _refuse_dead_address(address)
-    with uncollected():
-        ray, ended = importlib.import_module("ray"), threading.Event()
+    temporary, ended = None, threading.Event()
     nodes: list[Any] = []  # the local cluster's one, once it has started
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            watcher = threading.Thread(target=_watch_head, args=(temporary, nodes, ended, on_lost_head), daemon=True)
-            if temporary is not None:
-                watcher.start()  # before the head
-                nodes.append(_start_node(temporary))
-            _connect(address or nodes[0].gcs_address, address is None)
-            if temporary is None:
-                watcher.start()
-            yield partial(_wait_for_head, temporary)
-    finally:
-        ended.set()
-        ray.shutdown()
-        for node in nodes:
-            node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with ending_as_ctrl_c():
+        try:
+            if address is None:
+                temporary = _short_folder()
+                _prepare_local_environment()
+            else:
+                _refuse_dead_address(address)
+            with uncollected():
+                importlib.import_module("ray")
+            leave_signals_alone(importlib.import_module("ray._private.utils"))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                watching = (temporary, nodes, ended, on_lost_head)
+                watcher = threading.Thread(target=_watch_head, args=watching, daemon=True)
+                if temporary is not None:
+                    watcher.start()  # before the head
+                    nodes.append(_start_node(temporary))
+                _connect(address or nodes[0].gcs_address, address is None)
+                if temporary is None:
+                    watcher.start()
+                yield partial(_wait_for_head, temporary)
+        finally:
+            ended.set()
+            _end(nodes, temporary)
+
+
+def _end(nodes: Sequence[Any], temporary: str | None) -> None:
+    if "ray" in sys.modules:
+        importlib.import_module("ray").shutdown()
+    for node in nodes:
+        node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
+    if temporary is not None:
+        _remove(temporary)
+
+
+def leave_signals_alone(module: ModuleType) -> None:
+    """Has a module of Ray's, one of SIGNAL_HANDLERS, set no handlers in this process: at SIGTERM Ray's end it in the
+    middle of a call, and Ray aborts with a dump of its stack; at SIGUSR1 Tune ends a sweep as if it were finished.
+    """
+    vars(module).update(SIGNAL_HANDLERS[module.__name__])
 
 
 def _start_node(temporary: str) -> Any:
@@ -104,7 +129,7 @@ def _start_node(temporary: str) -> Any:
     logging.getLogger("ray").setLevel(logging.ERROR)
     importlib.import_module("ray._private.authentication.authentication_token_setup").enable_token_auth_by_default()
     parameters = importlib.import_module("ray._private.parameter").RayParams(
-        num_cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        num_cpus=usable_cores(),
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         include_log_monitor=False,
@@ -114,8 +139,12 @@ def _start_node(temporary: str) -> Any:
     )
     try:
         return _lean_node()(parameters, head=True, shutdown_at_exit=False, spawn_reaper=True, ray_init_cluster=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"Ray did not start ({_first_line(error)}); try again, or use --local") from error
+    except Exception as error:  # as Ray's own, of no other class, is where a process of it does not start in time
+        raise _not_started(error) from error
+
+
+def _not_started(error: Exception) -> PlaceError:
+    return PlaceError.because(f"Ray did not start ({_first_line(error)}); try again, or use --local")
 
 
 def _lean_node() -> Any:
@@ -148,9 +177,10 @@ def _connect(address: str, local: bool) -> None:
     ray = importlib.import_module("ray")
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace=NAMESPACE)
+        take_back()
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RaySystemError) as error:
         if local:
-            raise InputError(f"Ray did not start ({_first_line(error)}); try again, or use --local") from error
+            raise _not_started(error) from error
         raise InputError(f"no Ray cluster answers at {shown(address)}: {_first_line(error)}") from error
 
 
@@ -175,7 +205,7 @@ def _watch_head(
             if temporary is not None:
                 for node in nodes:
                     node.kill_all_processes(check_alive=False, allow_graceful=False)
-                shutil.rmtree(temporary, ignore_errors=True)
+                _remove(temporary)
             os._exit(LOST_HEAD)
 
 
@@ -214,8 +244,21 @@ def _prepare_local_environment() -> None:
         )
     os.environ[LOOPBACK_VARIABLE] = "0"
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ.pop("RAY_AUTH_MODE", None)  # which may leave the token out, of a cluster elsewhere
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.pop("RAY_ADDRESS", None)
+
+
+def running_cluster(address: str | None) -> str | None:
+    """The address of a cluster that runs already, or None for a local one, which Ray calls `local`: what Ray itself
+    starts by that name listens on every interface, and its token can be read by others. `auto` is $RAY_ADDRESS, where
+    there is one. Raises InputError for an empty address.
+    """
+    if address is not None and not address.strip():
+        raise InputError(f"--address must be host:port, got {shown(address)}; leave it out to start Ray here")
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or "auto"
+    return None if address == "local" else address
 
 
 def _refuse_dead_address(address: str) -> None:
@@ -232,7 +275,14 @@ def _refuse_dead_address(address: str) -> None:
 
 
 def _short_folder() -> str:
-    """A temporary folder for Ray's sockets and logs, short enough for the names of sockets."""
+    """A folder for Ray's sockets and logs, short enough for the names of sockets, below one that nobody else may enter:
+    Ray lets everybody write into its own.
+    """
     wanted = tempfile.gettempdir()
     place = wanted if len(wanted.encode()) + 16 <= LONGEST_RAY_FOLDER else "/tmp"
-    return tempfile.mkdtemp(prefix="gs-", dir=place)
+    return os.path.join(tempfile.mkdtemp(prefix="gs-", dir=place), "r")
+
+
+def _remove(temporary: str) -> None:
+    """With the one around it."""
+    shutil.rmtree(os.path.dirname(temporary), ignore_errors=True)

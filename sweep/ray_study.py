@@ -10,7 +10,7 @@ from gan_core.native.toolchain import told
 from gan_core.reports import LaneReport
 from results.store import ResultsError, RunFolder
 from sweep.cohort import Cohort
-from sweep.endings import disk_ending, plain_endings
+from sweep.endings import OF_THE_PLACE, PlaceError, disk_ending, plain_endings
 from sweep.ladder import Verdict
 from sweep.progress import LIVE_SECONDS
 from sweep.spec import SweepSpec
@@ -72,8 +72,9 @@ class RemoteStudy:
         except ValueError as error:  # there is none of this name
             raise ResultsError(_last_words(error, folder)) from error
         self._get, self._may_cut = ray.get, may_cut
-        self._noted_images, self._noted_seconds, self._answer = 0, -math.inf, None
+        self._noted_images, self._noted_seconds, self._answer = -math.inf, -math.inf, None
         self._told = 0  # of this process's warnings
+        self.trains = False  # whether the cohort has come to a step
 
     def take_cohort(self, size: int, taker: str) -> Cohort | None:
         return self._get(self._study.take_cohort.remote(size, taker))
@@ -83,6 +84,7 @@ class RemoteStudy:
 
     def judge(self, cohort: int, rung: int, trials: list[int], reports: list[LaneReport]) -> list[Verdict]:
         self._tell()
+        self.trains = True
         return self._get(self._study.judge.remote(cohort, rung, trials, reports))
 
     def note_failure(self, cohort: int, reason: str) -> None:
@@ -93,8 +95,9 @@ class RemoteStudy:
 
     def note_images(self, trials: list[int], images: int) -> bool:
         """Whether to go on, as the study answered the note before this one: training waits for no answer. A study that
-        ends nothing is told as often as people look.
+        ends nothing is told as often as people look; each is told of the first step at once.
         """
+        self.trains = True
         now, since_images = time.monotonic(), images - self._noted_images
         due = not 0 <= since_images < NOTE_IMAGES if self._may_cut else now - self._noted_seconds >= LIVE_SECONDS
         if not due:
@@ -120,9 +123,9 @@ class RemoteStudy:
         self._told = len(lines)
 
 
-def plain_ending(error: BaseException, folder: RunFolder) -> InputError | ResultsError | None:
-    """What a person is told of what ended a sweep, or None for our own mistakes: the first that is known among an
-    error, what it was raised for, and what was raised for it in another process.
+def plain_ending(error: BaseException, folder: RunFolder) -> InputError | ResultsError | PlaceError | None:
+    """What a person is told of what ended a sweep, or None for a configuration's failures and our own mistakes: the
+    first that is known among an error, what it was raised for, and what was raised for it in another process.
     """
     exceptions = importlib.import_module("ray.exceptions")
     waiting: list[Any] = [error]
@@ -131,14 +134,21 @@ def plain_ending(error: BaseException, folder: RunFolder) -> InputError | Result
             continue
         if isinstance(found, exceptions.RayTaskError):  # also an instance of its cause's class, with another text
             waiting.append(found.cause)
-        elif isinstance(found, InputError | ResultsError):
+        elif isinstance(found, InputError | ResultsError | PlaceError):
             return found
         elif isinstance(found, exceptions.RayActorError):
             return ResultsError(_last_words(found, folder))
         elif (told := disk_ending(found, folder)) is not None:
             return told
         waiting += [found.__cause__, found.__context__]
-    return None
+    raised = cause_of(error)
+    return PlaceError.of(raised) if isinstance(raised, OF_THE_PLACE) else None
+
+
+def cause_of(error: Any) -> BaseException:
+    """What another process raised, where that is what an error is about."""
+    remote = importlib.import_module("ray.exceptions").RayTaskError
+    return error.cause if isinstance(error, remote) else error
 
 
 def _last_words(error: BaseException, folder: RunFolder) -> str:

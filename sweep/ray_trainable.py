@@ -6,12 +6,14 @@ from typing import Any
 from results.store import RunFolder
 from sweep.cohort import Cohort, CohortRun
 from sweep.contracts import Build
+from sweep.endings import PlaceError
 from sweep.loading import uncollected
-from sweep.ray_study import RemoteStudy, plain_ending
+from sweep.ray_study import RemoteStudy, cause_of, plain_ending
 from sweep.spec import SweepSpec
 
 COHORT = "cohort"  # of a Tune trial's configuration: its cohort's number, or None for the next one there is
 ENDING = "ending"  # of a Tune trial's result: the line that a person is told when it ends the sweep
+PLACE = "place"  # beside it: whether that is a fault of the place
 
 
 def trainable_class() -> Any:
@@ -36,6 +38,7 @@ def trainable_class() -> Any:
         ) -> None:
             self._spec, self._folder, self._build, self._size = spec, folder, build, size
             self._run: CohortRun | None = None
+            self._equipped = False  # whether all is loaded that any configuration needs
             self._number, self._limits = config[COHORT], {}
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -43,18 +46,27 @@ def trainable_class() -> Any:
             return True
 
         def step(self) -> dict[str, Any]:
-            with uncollected():
-                from gan_core.lanes import lane_arithmetic
-
             try:
+                with uncollected():
+                    from gan_core.lanes import lane_arithmetic
+
                 with lane_arithmetic():
                     return self._climb()
             except Exception as error:  # whatever it is, the table shall say it if it happens again and again
-                if (told := plain_ending(error, self._folder)) is not None:
-                    return {"done": True, ENDING: str(told)}
-                if self._number is not None:
-                    self._study.note_failure(self._number, f"{type(error).__name__}: {error}")
+                told = plain_ending(error, self._folder)
+                if told is None and self._is_of_the_place(error):
+                    told = PlaceError.of(cause_of(error))
+                if told is not None:
+                    return {"done": True, ENDING: str(told), PLACE: isinstance(told, PlaceError)}
+                self._study.note_failure(self._number, f"{type(error).__name__}: {error}")
                 raise
+
+        def _is_of_the_place(self, error: Exception) -> bool:
+            """Whether it would have been raised for any configuration: by what all of them need, by the study, or for
+            want of memory before the first step.
+            """
+            remote = isinstance(error, ray.exceptions.RayError)
+            return not self._equipped or remote or (isinstance(error, MemoryError) and not self._study.trains)
 
         def _climb(self) -> dict[str, Any]:
             if self._run is None:
@@ -90,6 +102,7 @@ def trainable_class() -> Any:
                 wants_gpu = bool(ray.get_gpu_ids())
                 device = "cuda" if wants_gpu else "cpu"
                 self._build = Workshop(self._spec.conditions(), device, self._note_phase).build
+            self._equipped = True
             spec, folder = self._spec, self._folder
             return CohortRun(cohort, spec.ladder, spec.objective, self._build, self._study, folder, self._limits)
 

@@ -53,12 +53,14 @@ def run_sweep(
     best trials are tried first. progress: whether it is printed how far the sweep is; warnings are in any case.
     callbacks: see `sweep.callbacks`.
 
-    Raises InputError or ResultsError (one line each) for what a person can mend; KeyboardInterrupt passes through, with
-    all that was reported on disk, and so does what a callback raises.
+    Raises InputError or ResultsError (one line each) for what a person can mend, PlaceError for what would have hit any
+    configuration; KeyboardInterrupt passes through, with all that was reported on disk, and so does what a callback
+    raises.
     """
     folder = RunFolder(out or Path("runs") / spec.name)
     spec = spec if warm_start is None else warm_started(spec, folder, warm_start)
-    with Watch(spec.ladder, spec.objective, spec.space.searched, silent=not progress) as watch:
+    watch = Watch(spec.ladder, spec.objective, spec.space.searched, silent=not progress)
+    with plain_endings(folder), watch:
         check_run(spec, folder, download=download, extend=extend, on_phase=watch.now)
         folder.create()
         table = _run_in(folder, spec.placed(), local, address, extend, watch, callbacks)
@@ -77,26 +79,25 @@ def _run_in(
     callbacks: Sequence[Callback],
 ) -> "ResultsTable":
     """With the folder this process's own."""
-    with plain_endings(folder):
-        with exclusive(folder.driver_lock):
-            _refuse_other_spec(spec, folder, extend)
-            with exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS):
-                folder.repair()  # here, where a person sees the warning; the study may live in another process
-            if not is_finished(spec, folder):
-                if folder.spec.exists():
-                    watch.tell(f"going on with {folder.path}")
-                write_atomically(folder.spec, spec.to_yaml())
-                feed = RowFeed(callbacks, folder)
-                _run(spec, folder, local, address, watch, feed)
-                feed.look()
-        from results.table import ResultsTable  # pandas loads while Ray starts
+    with exclusive(folder.driver_lock):
+        _refuse_other_spec(spec, folder, extend)
+        with exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS):
+            folder.repair()  # here, where a person sees the warning; the study may live in another process
+        if not is_finished(spec, folder):
+            if folder.spec.exists():
+                watch.tell(f"going on with {folder.path}")
+            write_atomically(folder.spec, spec.to_yaml())
+            feed = RowFeed(callbacks, folder)
+            _run(spec, folder, local, address, watch, feed)
+            feed.look()
+    from results.table import ResultsTable  # pandas loads while Ray starts
 
-        table = ResultsTable.load(folder.path)
-        finalists = table.confirmed["trial"].tolist() if table.winner() is not None else []
-        for trial in (finalists or table.contenders["trial"].tolist())[:1]:
-            if folder.trial_samples(trial).is_file():
-                with appearing_whole(folder.best_samples) as partial_picture:
-                    shutil.copyfile(folder.trial_samples(trial), partial_picture)
+    table = ResultsTable.load(folder.path)
+    finalists = table.confirmed["trial"].tolist() if table.winner() is not None else []
+    for trial in (finalists or table.contenders["trial"].tolist())[:1]:
+        if folder.trial_samples(trial).is_file():
+            with appearing_whole(folder.best_samples) as partial_picture:
+                shutil.copyfile(folder.trial_samples(trial), partial_picture)
     return table
 
 

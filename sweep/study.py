@@ -23,10 +23,10 @@ from gan_core.version import code_version
 from results.rows import Outcome, ResultRow
 from results.store import OLD_OWNER_SECONDS, JsonLines, RunFolder, exclusive
 from sweep.between_rungs import BetweenRungs
-from sweep.cohort import LONGEST_REASON
 from sweep.cohort_record import Cohort, CohortRecord, read_cohorts, read_rows
 from sweep.confirmation import trial_and_replicate
 from sweep.curves import Curves
+from sweep.deaths import Deaths, refuse_cramped
 from sweep.kept_files import KeptFiles
 from sweep.ladder import Verdict
 from sweep.progress import Snapshot
@@ -45,8 +45,7 @@ class LaneStudy:
     """
 
     def __init__(self, spec: SweepSpec, folder: RunFolder) -> None:
-        self.spec, self.folder = spec, folder
-        self.objective = spec.objective
+        self.spec, self.folder, self.objective = spec, folder, spec.objective
         self._open = ExitStack()
         self._open.enter_context(exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS))
         folder.repair()
@@ -61,8 +60,7 @@ class LaneStudy:
         self._cohort_of: dict[int, int] = {}  # run -> the latest cohort that it is in
         self._configs: dict[int, GanConfig] = {}  # run -> what is in force now
         self._between = BetweenRungs(self._standings.rows)
-        self._failures: dict[int, str] = {}  # cohort -> what its process last raised
-        self._deaths: dict[int, int] = {}  # cohort -> how often its process died
+        self._deaths = Deaths(lambda cohort, reason: self._end(cohort, Outcome.FAILED, reason))
         self._handed_out: set[int] = set()
         self._curves, self._trackers = Curves(folder), open_trackers(spec.tracking, folder, spec.plain())
         self._catch_up(cohorts)
@@ -78,8 +76,9 @@ class LaneStudy:
         ladder that has grown, or confirmations of the finalists; None when there is nothing to do now (`is_waiting`
         says whether there may be, once what is in training has ended).
 
-        Raises InputError when no proposal keeps to the space's constraints.
+        Raises InputError when no proposal keeps to the space's constraints, and PlaceError as `Deaths` does.
         """
+        self._deaths.refuse_place(ended=False)
         for number in sorted(self._cohorts.keys() - self._handed_out):
             self._handed_out.add(number)
             if self._unfinished(number):
@@ -93,11 +92,12 @@ class LaneStudy:
             runs = [run for run in self._standings.wanted_confirmations() if run not in self._configs][:size]
             if runs:
                 return self._hand_out(Cohort(len(self._cohorts), tuple(runs), tuple(map(self._confirming, runs))))
+        self._deaths.refuse_place(ended=not self.is_waiting())
         return None
 
     def is_waiting(self) -> bool:
         """Whether something may follow what is in training: confirmations, or a cohort whose process dies."""
-        return any(map(self._unfinished, self._handed_out))
+        return any(self._unfinished(n) for n in self._handed_out if not self._deaths.is_aside(n))
 
     def _propose(self, count: int) -> Cohort:
         numbers = range(len(self._identities), len(self._identities) + count)
@@ -144,14 +144,16 @@ class LaneStudy:
         return cohort
 
     def judge(self, cohort: int, rung: int, trials: list[int], reports: list[LaneReport]) -> list[Verdict]:
-        """One verdict a lane, recorded before it is given. Asked again for a rung that was judged, it answers the same.
-
-        All lanes are recorded as having reached the rung before the first is judged, so their order decides nothing.
+        """One verdict a lane, recorded before it is given; asked again for a rung that was judged, the same. All lanes
+        are recorded as having reached the rung before the first is judged, so their order decides nothing. Raises
+        PlaceError as `refuse_cramped` does.
         """
         self._between.end_phase(cohort)
         recorded = [run for run in trials if len(self._standings.rows[run]) > rung]
         if recorded:  # an owner was killed while, or after, it wrote
             return self._judge_again(cohort, rung, trials, reports)
+        refuse_cramped(reports, first=not any(self._standings.rows.values()))
+        self._deaths.note_training(cohort)
         self._curves.add(trials, reports)
         rows = {run: self._row(cohort, rung, run, report) for run, report in zip(trials, reports, strict=True)}
         deaths = {run: report.death for run, report in zip(trials, reports, strict=True)}
@@ -181,18 +183,14 @@ class LaneStudy:
 
     def note_failure(self, cohort: int, reason: str) -> None:
         """Told what a cohort's process raised, before it is started again."""
-        self._failures[cohort] = " ".join(reason.split())[:LONGEST_REASON]
+        self._deaths.note_reason(cohort, reason)
 
     def note_death(self, cohort: int, most: int) -> None:
         """Told that a cohort's process died. The cohort is handed out again, to go on from its last rung; after `most`
-        deaths, what is still unfinished in it is recorded as failed.
+        deaths, what is still unfinished in it is recorded as failed, once its configurations are known to be at fault.
         """
-        self._deaths[cohort] = self._deaths.get(cohort, 0) + 1
-        if self._deaths[cohort] < most:
+        if self._deaths.note_death(cohort, most):
             self._handed_out.discard(cohort)
-        else:
-            reason = f"died {most} times: {self._failures.get(cohort, 'its process was killed')}"
-            self._end(cohort, Outcome.FAILED, reason)
 
     def cut(self, cohort: int, trials: Sequence[int] = (), reports: Sequence[LaneReport] = ()) -> None:
         """Ends what is still unfinished in a cohort, with what it has: the budget is spent. reports: of those trials
@@ -220,9 +218,10 @@ class LaneStudy:
         self._record(rows)
 
     def note_images(self, trials: list[int], images: int) -> bool:
-        """Told between rungs how far runs are: for those who watch, never recorded. Whether they may go on: not where
-        the budget is spent and `budget.when_spent` is `cut`. Confirmations are outside the budget.
+        """Told between rungs how far runs are, which is never recorded. Whether they may go on: not where the budget is
+        spent and `budget.when_spent` is `cut`; confirmations are outside it.
         """
+        self._deaths.note_training(self._cohort_of[trials[0]])
         self._between.note_images(self._cohort_of[trials[0]], trials, images)
         if self.spec.budget.when_spent != "cut" or trial_and_replicate(trials[0])[1]:
             return True

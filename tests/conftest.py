@@ -58,13 +58,12 @@ def unsynced() -> Iterator[None]:
 @pytest.fixture
 def gan_sweep(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Callable[..., Answer]]:
+) -> Callable[..., Answer]:
     """The command line in this process, standing in an empty folder `here`; its warnings are printed, as for a user."""
     from sweep.cli import main
 
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    before = signal.getsignal(signal.SIGTERM)
 
     def call(*arguments: str | Path) -> Answer:
         capsys.readouterr()
@@ -79,8 +78,7 @@ def gan_sweep(
         said = capsys.readouterr()
         return Answer(code, said.out, said.err)
 
-    yield call
-    signal.signal(signal.SIGTERM, before)
+    return call
 
 
 @pytest.fixture(scope="session")
@@ -89,8 +87,5 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory, _isolation: None) -> Pa
     from sweep.cli import main
 
     out = tmp_path_factory.mktemp("digits") / "run"
-    before = signal.getsignal(signal.SIGTERM)
-    code = main(["run", "--local", "--out", str(out), *settings(*TINY)])
-    signal.signal(signal.SIGTERM, before)
-    assert code == 0
+    assert main(["run", "--local", "--out", str(out), *settings(*TINY)]) == 0
     return out

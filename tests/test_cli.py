@@ -371,14 +371,16 @@ def test_the_objective_stands_in_the_table_whatever_it_is(gan_sweep, tmp_path):
     assert "mode_jsd" in next(line for line in out.splitlines() if "outcome" in line).split()
 
 
-def test_a_sweep_whose_trials_are_all_dead_says_so_and_has_no_best(gan_sweep, tmp_path):
+def test_a_sweep_without_a_winner_ends_with_1_and_its_commonest_reason(gan_sweep, tmp_path):
     """A G that does not move is collapsed by any threshold above what its first weights make."""
     still = ("lane.generator_lr=0", "health.collapsed_deviation=1e6", "health.collapsed_images=100")
     sizes = ("space=ring", "trials=2", "lanes_per_cohort=2", "ladder.rungs_images=[4000]", "scoring.samples=50")
     answer = gan_sweep("run", "--local", "--out", tmp_path / "dead", *settings(*sizes, *still))
-    assert (answer.code, answer.err) == (0, "")
-    assert "2 collapsed" in answer.out
-    assert "no trial has a score (2 collapsed)" in answer.out
+    assert (answer.code, answer.err) == (1, "")
+    last = answer.out.splitlines()[-1]
+    assert last.startswith("no trial has a score (2 collapsed); collapsed: G ignores its latent")
+    again = gan_sweep("run", "--local", "--out", tmp_path / "dead", *settings(*sizes, *still))
+    assert (again.code, again.err, again.out.splitlines()[-1]) == (1, "", last)
     results = gan_sweep("results", tmp_path / "dead").out
     assert results.count("collapsed") == 2
     assert "G ignores its latent" in results

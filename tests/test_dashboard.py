@@ -141,6 +141,27 @@ def test_whatever_would_change_a_run_is_refused_and_changes_nothing(folder, stud
     assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *((name, 200) for name in ("127.0.0.1", "localhost:8080", "LOCALHOST:1", "[::1]:8080")),
+        *((name, 403) for name in ("attacker.example", "attacker.example:8080", "127.0.0.1.attacker.example", "[::2]")),
+        ("", 403),
+    ],
+)
+def test_a_page_of_another_host_that_has_been_made_to_mean_this_machine_is_told_nothing(study, address, host, status):
+    for path in ("/api/studies", "/dashboard"):
+        request = urllib.request.Request(address + path, headers={"Host": host})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                found, content = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                found, content = error.code, error.read()
+        assert found == status
+        assert (b"for this machine" in content) == (status == 403)
+
+
 def test_behind_the_refusal_the_storage_itself_writes_nothing(folder, study):
     before = folder.journal.read_bytes()
     storage = JournalStorage(ReadOnlyJournal(folder.journal))

@@ -1,6 +1,7 @@
 """Ray places cohorts and restarts them; the table is the study's, whatever happens to processes."""
 
 import gc
+import importlib
 import io
 import json
 import os
@@ -25,7 +26,7 @@ from sweep.loading import uncollected
 from sweep.local_runner import run_local
 from sweep.progress import LIVE_SECONDS, Watch
 from sweep.ray_runner import RESTARTS, _searcher, run_ray, slots
-from sweep.ray_start import _lean_node, _wait_for_head
+from sweep.ray_start import SIGNAL_HANDLERS, _lean_node, _wait_for_head, leave_signals_alone, running_cluster
 from sweep.ray_study import RemoteStudy, _study_class
 from sweep.spec import SweepSpec
 
@@ -224,6 +225,14 @@ def listening_beyond_loopback(pids: set[int]) -> list[str]:
     return found
 
 
+def command_line(pid: int) -> str:
+    """A process's words, or nothing where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def wait_for_end(pids: set[int], seconds: float = 20) -> set[int]:
     """Which of the processes are still there in the end; a zombie is gone."""
     deadline = time.monotonic() + seconds
@@ -243,8 +252,8 @@ def _status(pid: int) -> str:
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads Linux's /proc")
 def test_an_interrupted_sweep_listens_on_loopback_alone_ends_with_130_and_resumes_to_the_undisturbed_table(tmp_path):
-    """SIGINT, then SIGKILL of the driver, then to the end: with one slot, the same table as never disturbed. Its
-    processes have the priority of the command.
+    """SIGTERM, then SIGKILL of the driver, then to the end: with one slot, the same table as never disturbed. Its
+    processes have the priority of the command, and Ray's files lie where nobody else may go.
     """
     sizes = ["ladder.rungs_images=[2048, 8192, 24576]", "lanes_per_cohort=2", "trials=8"]
     cores = len(os.sched_getaffinity(0))
@@ -267,10 +276,15 @@ def test_an_interrupted_sweep_listens_on_loopback_alone_ends_with_130_and_resume
     assert len(family) > 3
     assert listening_beyond_loopback(family) == []
     assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in family} == {os.getpriority(os.PRIO_PROCESS, 0)}
-    first.send_signal(signal.SIGINT)
+    (session,) = {path for pid in family for path in re.findall(r"((?:/[\w.-]+)+/gs-\w+)/r/", command_line(pid))}
+    assert Path(session).stat().st_mode & 0o777 == 0o700
+    first.send_signal(signal.SIGTERM)
     _, said = first.communicate(timeout=60)
     assert first.returncode == 130
+    assert said.strip().startswith("interrupted; what was reported is in")
     assert "Go on with: gan-sweep run" in said
+    assert said.strip().count("\n") == 0  # and no dump of a stack of Ray's
+    assert not Path(session).exists()
     assert wait_for_end(family) == set()
     assert not (home / ".ray").exists()
     before = len(JsonLines(rows).read())
@@ -322,6 +336,29 @@ def test_what_a_local_cluster_leaves_out_are_steps_of_rays_own_start(ray_by_valu
         assert step in vars(lean)
         assert callable(vars(rays)[step])
     assert callable(rays.get_gcs_client)
+
+
+def test_signals_are_left_to_us_where_ray_would_take_them(ray_by_value):
+    """A Ray that names these steps otherwise would set its own handlers again, and nobody would see it."""
+    for module, steps in SIGNAL_HANDLERS.items():
+        known = importlib.import_module(module)
+        assert all(callable(getattr(known, name)) for name in steps)
+        leave_signals_alone(known)
+        assert {name: getattr(known, name) for name in steps} == steps
+    before = signal.getsignal(signal.SIGTERM)
+    importlib.import_module("ray._private.utils").set_sigterm_handler(print)
+    assert not importlib.import_module("ray.tune.tune")._setup_signal_catching().is_set()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_ray_calls_local_is_our_own_cluster(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert [running_cluster(address) for address in (None, "local", "auto", "host:1")] == [None, None, "auto", "host:1"]
+    for address, expected in (("local", None), ("host:2", "host:2")):
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        assert (running_cluster("auto"), running_cluster("host:1"), running_cluster(None)) == (expected, "host:1", None)
+    with pytest.raises(InputError, match="must be host:port, got ' '"):
+        running_cluster(" ")
 
 
 @pytest.mark.parametrize("was_on", [True, False])
@@ -391,7 +428,7 @@ def test_a_study_that_ends_nothing_is_told_as_often_as_people_look(tmp_path, mon
     assert told == [64, 320, 576]  # a quarter of a period passes from one question to the next
     told.clear()
     assert all(cutting.note_images([0], images) for images in seen)
-    assert told == [2_048, 4_096]
+    assert told == [64, 2_112]  # of the first step at once
 
 
 def test_a_study_shows_what_processes_warn_of_once(tmp_path):

@@ -268,6 +268,7 @@ def test_a_cohort_that_dies_is_handed_out_again_and_has_rows_when_it_is_given_up
         cohort = study.open_cohort(3)
         for _ in range(2):
             assert (study.open_cohort(3), study.is_waiting()) == (None, True)
+            assert study.note_images([0, 1, 2], 64)
             study.note_death(0, 3)
             assert study.open_cohort(3) == cohort
         study.note_death(0, 3)
@@ -275,7 +276,7 @@ def test_a_cohort_that_dies_is_handed_out_again_and_has_rows_when_it_is_given_up
         snapshot = study.snapshot()
     assert (snapshot.done, snapshot.outcomes["failed"], snapshot.best_trial) == (3, 3, None)
     rows = JsonLines(folder.rows).read()
-    assert [(r["rung"], r["images_seen"], r["outcome"]) for r in rows] == [(0, 0, "failed")] * 3
+    assert [(r["rung"], r["images_seen"], r["outcome"]) for r in rows] == [(0, 64, "failed")] * 3
     assert {r["reason"] for r in rows} == {"died 3 times: its process was killed"}
 
 

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,6 +15,7 @@ from filelock import FileLock
 from gan_core.cache import own_temporary_folder, writable_cache_folder
 
 SHARED_MEMORY = Path("/dev/shm")
+TRUSTED_OWNERS = (0, 65_534)  # root, and how a sandbox shows what is not of its own users, root's among it
 
 
 def library_folders() -> Iterator[Path]:
@@ -31,13 +33,29 @@ def library_folders() -> Iterator[Path]:
 
 
 def claim(folder: Path) -> None:
-    """Makes a folder of this user's alone. Raises OSError where another user can write there, or this one cannot."""
+    """Makes a folder of this user's alone. Raises OSError where another user can write there, or put another folder in
+    its place or in that of one around it, or where this one cannot write.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.stat()
     if found.st_uid != os.getuid():
         raise PermissionError(errno.EPERM, "it is another user's")
     if found.st_mode & 0o022:
         raise PermissionError(errno.EPERM, "other users can write there")
+    for around in dict.fromkeys((*folder.absolute().parents, *folder.resolve().parents)):
+        if _others_may_replace(around.lstat()):
+            raise PermissionError(errno.EPERM, f"other users can change {around}")
+
+
+def _others_may_replace(found: os.stat_result) -> bool:
+    """Whether somebody else than this user and root can put something else where this is, or into it: of what lies in
+    a folder with the sticky bit, as /tmp has it, only the owner can.
+    """
+    if found.st_uid not in (os.getuid(), *TRUSTED_OWNERS):
+        return True
+    in_group = found.st_mode & 0o020 and found.st_gid not in (0, os.getuid())  # the user's own has the same number
+    others = found.st_mode & 0o002 or in_group
+    return bool(others) and not stat.S_ISLNK(found.st_mode) and not found.st_mode & stat.S_ISVTX
 
 
 def kept_library(folder: Path, key: str, make: Callable[[Path], None]) -> Path:

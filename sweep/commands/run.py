@@ -3,15 +3,15 @@
 import argparse
 import os
 import shlex
-import signal
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from gan_core.config import InputError, nearest, shown
 from sweep.commands.arguments import add_data_options, path, whole_number
-from sweep.commands.terminal import INTERRUPTED, width
+from sweep.commands.terminal import FAILED, INTERRUPTED, width
 
 TOP_TRIALS = 8
 
@@ -60,7 +60,6 @@ def execute(options: argparse.Namespace) -> int:
     note = unsearched(spec.sampler, spec.trials, len(spec.objectives))
     if note and spec.sampler != SamplerConfig() and not finished:  # a sampler that nobody chose owes nobody a search
         print(note)
-    signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
         table = run_sweep(
             spec,
@@ -73,12 +72,20 @@ def execute(options: argparse.Namespace) -> int:
         )
     except KeyboardInterrupt:
         again = shlex.join(["gan-sweep", *options.typed])
-        print(f"\ninterrupted; what was reported is in {folder.path}. Go on with: {again}", file=sys.stderr)
+        with suppress(OSError):  # the terminal may be gone
+            print(f"\ninterrupted; what was reported is in {folder.path}. Go on with: {again}", file=sys.stderr)
         return INTERRUPTED
     if finished:
         print(f"{folder.path} is finished: {spec.trials} trials. See them: gan-sweep results {folder.path}")
-        return 0
-    _print_outcome(table, folder)
+    else:
+        from results.text import trials_text  # pandas, which was loaded while Ray started
+
+        print(trials_text(table, table.trials.head(TOP_TRIALS), reasons=False, width=width()))
+    if table.contenders.empty:
+        print(_without_winner(table))
+        return FAILED
+    if not finished:
+        _print_winner(table, folder)
     return 0
 
 
@@ -126,11 +133,12 @@ def _file_or_space(named: str | None) -> tuple[Path | None, str | None]:
 def _print_plan(spec: Any, local: bool) -> None:
     from results.printable import printable_lines
     from search_spaces.describe import describe_space
+    from sweep.cores import usable_cores
     from sweep.estimate import has_gpu, memory_lines  # torch from here on
     from sweep.samplers import unsearched
     from sweep.time_estimate import time_lines
 
-    slots, on_gpu = 1 if local else os.cpu_count() or 1, has_gpu(spec)
+    slots, on_gpu = 1 if local else usable_cores(), has_gpu(spec)
     size = spec.cohort_size(slots, on_gpu=on_gpu)
     print(spec.to_yaml())
     print(printable_lines(describe_space(spec.space)))
@@ -149,17 +157,24 @@ def _print_plan(spec: Any, local: bool) -> None:
     print(f"{time_lines(spec, slots, size, 'cuda' if on_gpu else 'cpu')}\nnothing was started (--dry-run)")
 
 
-def _print_outcome(table: Any, folder: Any) -> None:
+def _without_winner(table: Any) -> str:
+    """Why no trial has a score, in one line: how trials ended, and of those that ended most often so what is said most
+    often.
+    """
+    from results.printable import printable
+
+    ends = table.trials
+    commonest = ends["outcome"].value_counts().index[0]
+    reason = ends.loc[ends["outcome"] == commonest, "reason"].value_counts().index[0]
+    hint = "; most often rates are too high" if commonest == "diverged" else ""
+    return printable(f"no trial has a score ({table.endings}); {commonest}: {reason or 'no reason is known'}{hint}")
+
+
+def _print_winner(table: Any, folder: Any) -> None:
     from results.objectives import natural, score_name
     from results.printable import printable
-    from results.text import confirmation_text, disk_text, trials_text
+    from results.text import confirmation_text, disk_text
 
-    print(trials_text(table, table.trials.head(TOP_TRIALS), reasons=False, width=width()))
-    if table.contenders.empty:
-        print(
-            f"no trial has a score ({table.endings}); the table's reasons say why, most often rates that are too high"
-        )
-        return
     if folder.best_samples.exists():
         print(f"samples of the best: {printable(folder.best_samples)}")
     best, base = table.best(), table.baseline()
@@ -174,7 +189,3 @@ def _print_outcome(table: Any, folder: Any) -> None:
         print(found)
     print(disk_text(folder))
     print(f"next: gan-sweep export {shlex.quote(str(folder.path))} -o best.yaml")
-
-
-def _raise_interrupt(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt

@@ -199,6 +199,32 @@ def test_libraries_that_others_could_change_are_not_run(fresh):
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may change owners and mount")
 
 
+@pytest.mark.parametrize("mode", [0o777, pytest.param(0o775, marks=as_root)], ids=oct)
+def test_libraries_whose_folder_others_could_put_another_in_the_place_of_are_not_run(fresh, mode):
+    """Below a folder with the sticky bit only the owner can."""
+    around = fresh / "cache"
+    if os.getuid() == 0:
+        os.chown(around, -1, 12345)
+    around.chmod(mode)
+    with pytest.warns(UserWarning, match=f"cache/programs .other users can change {around}.; .* is used, in"):
+        assert compiler.loaded_library(ADDS).program(2, 3) == 5
+    assert compiler.library_file(ADDS).parent.parent.parent == fresh / "temporary"
+    forget_compiler()
+    around.chmod(mode | 0o1000)
+    assert compiler.library_file(ADDS).parent == around / "programs"
+
+
+@as_root
+@pytest.mark.parametrize("link", [False, True])
+def test_libraries_below_a_folder_or_a_link_of_another_user_are_not_run(fresh, monkeypatch, link):
+    around = fresh / "theirs"
+    around.symlink_to(fresh / "cache") if link else around.mkdir()
+    os.chown(around, 12345, 12345, follow_symlinks=False)
+    monkeypatch.setenv("GAN_SWEEP_CACHE", str(around / "below"))
+    with pytest.warns(UserWarning, match=f"other users can change {around}"):
+        assert compiler.loaded_library(ADDS).program(2, 3) == 5
+
+
 @as_root
 def test_libraries_of_another_user_are_not_run(fresh):
     programs = fresh / "cache" / "programs"
