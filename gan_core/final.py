@@ -28,9 +28,10 @@ from gan_core.lanes import matmul_precision
 from gan_core.latents import shared_latents
 from gan_core.reports import LaneReport, minimised
 from gan_core.schedule import Schedule
-from gan_core.scoring import ScoredArray, Workshop
+from gan_core.scoring import ScoredArray
 from gan_core.streams import Stream
 from gan_core.training import rows_at_once
+from gan_core.workshop import Workshop
 
 SAVE_EVERY_SECONDS = 30.0
 EVALUATIONS_PER_BUDGET = 4  # further scorings in each stretch as long as the last given point

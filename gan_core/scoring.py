@@ -13,19 +13,12 @@ import torch
 
 from gan_core.arithmetic import Arithmetic
 from gan_core.checkpoint import load_tensors, save_tensors
-from gan_core.classifier import awaits_training
-from gan_core.combinations import check_objective
-from gan_core.conditions import Conditions
-from gan_core.config import GanConfig, StructureConfig
-from gan_core.data import Dataset, load_dataset
+from gan_core.config import GanConfig
 from gan_core.health import HealthConfig, signs
 from gan_core.input_error import DamagedFile, InputError
-from gan_core.lanes import check_processor, lane_arithmetic
-from gan_core.pace import WHOLE_ARRAY, Pace, is_out_of_memory, largest_call, within_memory
-from gan_core.programs import Workplace
+from gan_core.pace import is_out_of_memory, within_memory
 from gan_core.protocol import LATENT_SEED, Scorer
 from gan_core.reports import Death, FidelityReport, LaneReport, minimised
-from gan_core.scorers import build_scorer
 from gan_core.state import OF_ALL_LANES, TrainState
 from gan_core.streams import Stream
 from gan_core.training import LaneArray
@@ -279,75 +272,3 @@ def _one_lane(tensors: Mapping[str, torch.Tensor], path: Path, lane: int) -> dic
     row = living.index(lane)
     kept = {name: tensor for name, tensor in tensors.items() if name != "living"}
     return {name: t if name in OF_ALL_LANES else t[row : row + 1] for name, t in kept.items()}
-
-
-def load_data(conditions: Conditions, *, download: bool = False) -> Dataset:
-    """The samples that the conditions name. download: let torchvision fetch what is missing. Raises InputError as
-    `load_dataset` does, and where the objective needs labels that there are not.
-    """
-    dataset = load_dataset(
-        conditions.dataset,
-        Path(conditions.data_root) if conditions.data_root else None,
-        image_size_pixels=conditions.image_size_pixels,
-        download=download,
-        skip_corrupt=conditions.skip_corrupt_images,
-    )
-    check_objective(conditions.objective, conditions.dataset, dataset.classes)
-    return dataset
-
-
-class Workshop:
-    """What a process needs to train any configuration of a sweep: its samples and its scorer, loaded once.
-
-    device: `cpu`, `cuda`, or `auto` for a GPU where torch sees one. on_phase is told, in words, what is done next that
-    may take seconds and is no training of lanes. Raises InputError as `load_dataset`, `build_scorer` and
-    `check_processor` do.
-    """
-
-    def __init__(
-        self, conditions: Conditions, device: str = "auto", on_phase: Callable[[str], object] = lambda phase: None
-    ) -> None:
-        self.conditions, self._on_phase = conditions, on_phase
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        check_processor(conditions.precision, self.device)
-        on_phase(f"loading {conditions.dataset}")
-        self.dataset = load_data(conditions)
-        waits = awaits_training(self.dataset)
-        begin = "training a classifier for" if waits else "examining"
-        on_phase(f"{begin} the scores of {conditions.dataset}")
-        with lane_arithmetic():  # the reference's own numbers must not depend on who asks for them
-            self.scorer = build_scorer(self.dataset, conditions.scoring)
-        self._workplaces: dict[StructureConfig, Workplace] = {}
-
-    def build(self, configs: Sequence[GanConfig], averages_images: Sequence[float] = ()) -> ScoredArray:
-        """An untrained array of these configurations, which share a structure. averages_images: as `LaneArray` has it.
-        Raises OutOfMemory where the rows of all do not fit.
-        """
-        with within_memory(len(configs)):
-            return self._build(configs, averages_images)
-
-    def _build(self, configs: Sequence[GanConfig], averages_images: Sequence[float]) -> ScoredArray:
-        health, precision, structure = self.conditions.health, self.conditions.precision, configs[0].structure
-        if structure not in self._workplaces:
-            self._workplaces[structure] = self._workplace(structure)
-        workplace = self._workplaces[structure]
-        array = LaneArray(
-            configs,
-            self.dataset,
-            device=self.device,
-            health=health,
-            precision=precision,
-            workplace=workplace,
-            averages_images=averages_images,
-            budget_images=self.conditions.budget_images,
-        )
-        return ScoredArray(array, self.scorer, health, self.conditions.objective)
-
-    def _workplace(self, structure: StructureConfig) -> Workplace:
-        """Where all arrays of a structure are trained: traced once, and on the CPU measured once."""
-        compiles = self.conditions.execution in ("auto", "compiled") and self.device != "cuda"
-        self._on_phase(f"{'compiling' if compiles else 'preparing'} the steps of {structure.architecture}")
-        lanes = self.conditions.lanes_per_call
-        automatic = WHOLE_ARRAY if self.device == "cuda" else None
-        pace = Pace(automatic if lanes == "auto" else lanes, largest_call(structure))
-        return Workplace(self.conditions.execution, pace)

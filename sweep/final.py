@@ -19,7 +19,7 @@ from gan_core.health import HealthConfig
 from gan_core.lanes import lane_arithmetic
 from gan_core.reports import OutOfMemory
 from gan_core.schedule import Schedule
-from gan_core.scoring import Workshop
+from gan_core.workshop import Workshop
 from results.export import DEFAULT_PRECISION, EXECUTIONS, ExportedConfiguration
 from results.objectives import score_name
 from results.store import ResultsError, exclusive, write_atomically

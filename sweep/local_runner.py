@@ -6,11 +6,12 @@ import torch
 
 from gan_core.config import InputError, StructureConfig
 from gan_core.lanes import lane_arithmetic
-from gan_core.scoring import Workshop
+from gan_core.workshop import Workshop
 from results.store import RunFolder
 from sweep.cohort import CohortRun
 from sweep.contracts import Build
 from sweep.endings import PlaceError
+from sweep.examined import keep_examination, unseen
 from sweep.progress import Watch
 from sweep.spec import SweepSpec
 from sweep.study import LaneStudy
@@ -57,7 +58,12 @@ def run_local(
     try:
         with lane_arithmetic():
             if build is None:
-                build = _workshop(spec, "cpu" if wanted == 0 else "auto", watch).build
+                workshop = _workshop(spec, "cpu" if wanted == 0 else "auto", watch)
+                if (examination := workshop.scorer.examination) is not None:
+                    keep_examination(folder, examination)
+                    if line := unseen(spec.conditions().dataset, examination):
+                        study.note_warning(line)
+                build = workshop.build
             limits: dict[StructureConfig, int] = {}
             judge = _WatchedStudy(study, watch)
             while (cohort := study.open_cohort(size)) is not None:

@@ -6,11 +6,13 @@ import time
 from typing import Any
 
 from gan_core.config import InputError
+from gan_core.examination import Examination
 from gan_core.native.toolchain import told
 from gan_core.reports import LaneReport
 from results.store import ResultsError, RunFolder
 from sweep.cohort import Cohort
 from sweep.endings import OF_THE_PLACE, PlaceError, disk_ending, plain_endings
+from sweep.examined import keep_examination, unseen
 from sweep.ladder import Verdict
 from sweep.progress import LIVE_SECONDS
 from sweep.spec import SweepSpec
@@ -56,6 +58,12 @@ def _study_class() -> Any:
             """One that was handed out."""
             return self._cohorts[number]
 
+        def note_examination(self, examination: Examination) -> None:
+            """Told how the scores were examined that a process uses."""
+            keep_examination(self.folder, examination)
+            if line := unseen(self.spec.conditions().dataset, examination):
+                self.note_warning(line)
+
     return LaneStudyActor
 
 
@@ -86,6 +94,9 @@ class RemoteStudy:
         self._tell()
         self.trains = True
         return self._get(self._study.judge.remote(cohort, rung, trials, reports))
+
+    def note_examination(self, examination: Examination) -> None:
+        self._get(self._study.note_examination.remote(examination))
 
     def note_failure(self, cohort: int, reason: str) -> None:
         self._get(self._study.note_failure.remote(cohort, reason))

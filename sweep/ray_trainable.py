@@ -97,11 +97,14 @@ def trainable_class() -> Any:
 
         def _begin(self, cohort: Cohort) -> CohortRun:
             if self._build is None:
-                from gan_core.scoring import Workshop
+                from gan_core.workshop import Workshop
 
                 wants_gpu = bool(ray.get_gpu_ids())
                 device = "cuda" if wants_gpu else "cpu"
-                self._build = Workshop(self._spec.conditions(), device, self._note_phase).build
+                workshop = Workshop(self._spec.conditions(), device, self._note_phase)
+                if workshop.scorer.examination is not None:
+                    self._study.note_examination(workshop.scorer.examination)
+                self._build = workshop.build
             self._equipped = True
             spec, folder = self._spec, self._folder
             return CohortRun(cohort, spec.ladder, spec.objective, self._build, self._study, folder, self._limits)

@@ -21,7 +21,7 @@ from gan_core.final import ModelFolder, SampleKind, best_row, load_generator_wei
 from gan_core.lanes import lane_arithmetic
 from gan_core.memory import data_form
 from gan_core.schedule import Schedule
-from gan_core.scoring import load_data
+from gan_core.workshop import load_data
 from results.export import DEFAULT_PRECISION, ExportedConfiguration, chosen_row
 from results.output import STANDARD_OUTPUT, output
 from results.plots import image_of, most_in_grid, picture_of, to_bytes, write_png

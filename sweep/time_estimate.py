@@ -18,8 +18,8 @@ from gan_core.memory import data_form, made_data, row_bytes
 from gan_core.pace import Pace, largest_call
 from gan_core.programs import Workplace
 from gan_core.scorers import build_scorer
-from gan_core.scoring import load_data
 from gan_core.training import LaneArray
+from gan_core.workshop import load_data
 from search_spaces.space import SearchSpace
 from sweep.estimate import LARGEST_MEASURED_BYTES
 from sweep.ladder import Ladder

@@ -16,7 +16,8 @@ from gan_core.config import GanConfig, LaneConfig, StructureConfig
 from gan_core.health import HealthConfig
 from gan_core.lanes import lane_arithmetic
 from gan_core.reports import LaneReport
-from gan_core.scoring import ScoredArray, Workshop
+from gan_core.scoring import ScoredArray
+from gan_core.workshop import Workshop
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from sweep.cohort import CohortRun

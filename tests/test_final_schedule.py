@@ -12,7 +12,7 @@ from gan_core.final import ModelFolder, best_row
 from gan_core.lanes import lane_arithmetic
 from gan_core.reports import OutOfMemory
 from gan_core.schedule import Schedule
-from gan_core.scoring import Workshop
+from gan_core.workshop import Workshop
 from results.export import ExportedConfiguration
 from results.store import ResultsError
 from sweep.final import conditions_of, train_final

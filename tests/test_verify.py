@@ -16,7 +16,7 @@ from gan_core.final import read_metrics
 from gan_core.lanes import lane_arithmetic
 from gan_core.native.isa import executable_isas
 from gan_core.reports import LaneReport
-from gan_core.scoring import Workshop
+from gan_core.workshop import Workshop
 from results.rows import Outcome
 from results.store import JsonLines, RunFolder
 from sweep.spec import SweepSpec

@@ -68,7 +68,7 @@ def execute(options: argparse.Namespace) -> int:
 def _examine(options: argparse.Namespace) -> None:
     """Shows how the scores of a sweep rank real images, fresh and damaged."""
     from gan_core.conditions import Conditions, ScoringConfig
-    from gan_core.scoring import Workshop  # torch from here on
+    from gan_core.workshop import Workshop  # torch from here on
 
     conditions = Conditions(
         dataset=options.dataset,

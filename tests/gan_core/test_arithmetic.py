@@ -23,8 +23,8 @@ from gan_core.config import GanConfig, StructureConfig
 from gan_core.data import Dataset
 from gan_core.native.isa import this_isa
 from gan_core.reports import LaneReport
-from gan_core.scoring import Workshop
 from gan_core.version import code_version
+from gan_core.workshop import Workshop
 
 pytestmark = pytest.mark.usefixtures("arithmetic")
 VALUES = StructureConfig(architecture="gaussian", dataset="gaussian", generator_width=5, discriminator_width=5)

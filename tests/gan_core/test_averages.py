@@ -19,8 +19,9 @@ from gan_core.memory import lane_memory, row_bytes
 from gan_core.protocol import Scorer
 from gan_core.reports import FidelityReport, LaneReport
 from gan_core.scorers import build_scorer
-from gan_core.scoring import ScoredArray, Workshop
+from gan_core.scoring import ScoredArray
 from gan_core.training import LaneArray
+from gan_core.workshop import Workshop
 
 HALF_LIVES = (0.0, 40.0, 300.0)
 FORMS = [*((dtype, "eager") for dtype in (torch.float64, torch.float32)), (torch.float32, "compiled")]

@@ -14,8 +14,9 @@ from gan_core.draws import BLOCK_STEPS
 from gan_core.health import HealthConfig
 from gan_core.lanes import lane_arithmetic
 from gan_core.reports import LaneReport
-from gan_core.scoring import ScoredArray, Workshop
+from gan_core.scoring import ScoredArray
 from gan_core.watch import Watch, is_marked
+from gan_core.workshop import Workshop
 
 BATCH = 4
 BLOCK_IMAGES = BLOCK_STEPS * BATCH

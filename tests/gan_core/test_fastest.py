@@ -19,8 +19,8 @@ from gan_core.memory import lane_memory
 from gan_core.native import toolchain
 from gan_core.native.isa import ISAS
 from gan_core.native.toolchain import NoCompiler
-from gan_core.scoring import Workshop
 from gan_core.training import LaneArray
+from gan_core.workshop import Workshop
 
 CASE = "gaussian moments least_squares"
 C_IS_FASTER, C_IS_SLOWER = {"compiled": 1.0, "replayed": 1.5}, {"compiled": 2.1, "replayed": 1.0}

@@ -38,8 +38,8 @@ from gan_core.health import HealthConfig
 from gan_core.input_error import DamagedFile
 from gan_core.lanes import lane_arithmetic
 from gan_core.schedule import Schedule
-from gan_core.scoring import Workshop
 from gan_core.training import LaneArray
+from gan_core.workshop import Workshop
 
 IMAGES, POINTS = 130, (26, 52)
 EVERY_CALL = range(1, 10 + 8 + 1)  # of on_progress: ten steps of 13 images, and eight scorings
@@ -448,7 +448,7 @@ from gan_core.lanes import lane_arithmetic
 from gan_core.health import HealthConfig
 from gan_core.lanes import lane_arithmetic
 from gan_core.schedule import Schedule
-from gan_core.scoring import Workshop
+from gan_core.workshop import Workshop
 
 gan_core.final.SAVE_EVERY_SECONDS = 0.0  # at every block, so that it is killed while it writes, too
 job = yaml.safe_load(sys.stdin)

@@ -16,9 +16,9 @@ from gan_core.conditions import Conditions, Execution, ScoringConfig
 from gan_core.config import GanConfig, StructureConfig
 from gan_core.pace import is_out_of_memory, within_memory
 from gan_core.reports import Death, LaneReport, OutOfMemory
-from gan_core.scoring import Workshop
 from gan_core.trace import trace
 from gan_core.training import LaneArray
+from gan_core.workshop import Workshop
 
 CONFIGS = [GanConfig(structure=StructureConfig(**GAUSSIAN), seed=seed) for seed in range(3)]
 HOST = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8000 bytes. Error code 12"

@@ -27,7 +27,7 @@ from gan_core.input_error import InputError
 from gan_core.lanes import lane_arithmetic
 from gan_core.reports import LaneReport
 from gan_core.schedule import Schedule
-from gan_core.scoring import Workshop
+from gan_core.workshop import Workshop
 
 BATCH, IMAGES, RUNGS = 13, 130, (20, 52, 91)
 VALUES = GanConfig(

@@ -22,9 +22,10 @@ from gan_core.input_error import InputError
 from gan_core.protocol import LATENT_SEED, Scorer
 from gan_core.reports import Death, FidelityReport, LaneReport
 from gan_core.scorers import ImageScorer, PlaneScorer, ValueScorer, build_scorer
-from gan_core.scoring import ScoredArray, Workshop, evaluate
+from gan_core.scoring import ScoredArray, evaluate
 from gan_core.streams import Stream
 from gan_core.training import LaneArray
+from gan_core.workshop import Workshop
 
 BATCH = 20
 WATCHED = BLOCK_STEPS * BATCH
