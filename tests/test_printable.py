@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,9 @@ def test_line_ends_of_our_own_stay_and_long_values_are_cut():
 
 
 def test_texts_of_rows_and_names_reach_the_terminal_printable(gan_sweep, tmp_path):
-    texts = dict.fromkeys(("reason", "signs", "protocol", "data_digest", "device", "objective"), COLOURED)
+    texts: dict[str, Any] = dict.fromkeys(
+        ("reason", "signs", "protocol", "data_digest", "device", "objective"), COLOURED
+    )
     texts |= {"structure.dataset": COLOURED, f"fidelity.{COLOURED}": 1.0}
     rows = [row(trial, 0, 1.0 + trial, **texts, **{f"lane.{COLOURED}": trial}) for trial in range(2)]
     stored(tmp_path / COLOURED, rows)

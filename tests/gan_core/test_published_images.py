@@ -75,7 +75,7 @@ def test_an_idx_file_that_would_fill_the_memory_is_refused_before_it_is_unpacked
 
 def test_no_more_of_an_idx_file_is_unpacked_than_it_declares(tmp_path):
     """300 MB of zeros behind ten labels, in 300 kB."""
-    with gzip.open(tmp_path / "labels.gz", "wb", compresslevel=1) as file:
+    with gzip.GzipFile(tmp_path / "labels.gz", "wb", compresslevel=1) as file:
         file.write(idx_bytes(np.arange(10)))
         for _ in range(300):
             file.write(bytes(10**6))
