@@ -43,7 +43,7 @@ def test_texts_of_rows_and_names_reach_the_terminal_printable(gan_sweep, tmp_pat
         ("reason", "signs", "protocol", "data_digest", "device", "objective"), COLOURED
     )
     texts |= {"structure.dataset": COLOURED, f"fidelity.{COLOURED}": 1.0}
-    rows = [row(trial, 0, 1.0 + trial, **texts, **{f"lane.{COLOURED}": trial}) for trial in range(2)]
+    rows = [row(trial, 0, 1.0 + trial, **{**texts, f"lane.{COLOURED}": trial}) for trial in range(2)]
     stored(tmp_path / COLOURED, rows)
     spec = RunFolder(tmp_path / COLOURED / "run").spec
     spec.write_text(json.dumps({"name": COLOURED, "ladder": {"rungs_images": [100]}}))
