@@ -14,7 +14,7 @@ from results.lineage import lineage, schedule_of
 from results.objectives import natural, score_name
 from results.output import output
 from results.printable import printable
-from results.rows import MADE_BY
+from results.rows import MADE_BY, MAY_BE_NULL
 from results.store import RESTORE, ResultsError, RunFolder
 from results.table import ResultsTable
 from results.text import seeds_text, spread_text
@@ -166,7 +166,8 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     led = lineage(table.frame, row["trial"], row["rung"])
     schedule = schedule_of(led) if spec.get("population") else []
     confirmed = _confirmation(table, row["trial"])
-    configuration = {name: row[name] for name in row if _is_hyperparameter(name) and not pd.isna(row[name])}
+    known = [name for name in row if not pd.isna(row[name]) or name in MAY_BE_NULL]
+    configuration = {name: row[name] for name in known if _is_hyperparameter(name)}
     if "structure.dataset" not in configuration:
         raise ResultsError(f"{folder.rows}: trial {row['trial']} has no structure.dataset at its best rung; {RESTORE}")
     configuration["structure.dataset"] = _where_the_data_are(spec, row)

@@ -15,6 +15,7 @@ GROUPS = ("fidelity", "health")  # numbers, in columns that carry their group's 
 NAMED_GROUPS = (*GROUPS, "proposed")  # all such columns
 NUMBERS = ("d_loss", "g_loss", "score", "best_score", "seconds", "elapsed_seconds")
 OBJECTIVES_JOINED_BY = ", "
+MAY_BE_NULL = ("lane.discriminator_beta1", "lane.discriminator_beta2")  # hyperparameters that then follow another
 MADE_BY = (
     *("device", "execution", "isa", "compiler", "processor", "code_version", "versions", "features_digest"),
     "examination",
@@ -156,4 +157,4 @@ def row_fault(record: Mapping[str, Any]) -> str | None:
 @cache
 def _other(name: str) -> Kind | None:
     """The kind of a column that is no field: scores and what was watched, and hyperparameters under dotted names."""
-    return NUMBER.or_none() if name.partition(".")[0] in GROUPS else SCALAR
+    return NUMBER.or_none() if name.partition(".")[0] in GROUPS or name in MAY_BE_NULL else SCALAR

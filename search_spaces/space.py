@@ -140,8 +140,8 @@ class SearchSpace:
 
         Raises InputError when the values do not fit each other, the ranges that remain, or the constraints.
         """
-        ranges, base = ranges or {}, self.base.flatten()
-        inside = {name: nearest_inside(name, base[name], scope) for name, scope in ranges.items() if name in base}
+        ranges, base, now = ranges or {}, self.base.flatten(), self.base.in_force()
+        inside = {name: nearest_inside(name, now[name], scope) for name, scope in ranges.items() if name in base}
         moved = {name: value for name, value in inside.items() if value != base[name]}
         return self._changed({**moved, **values}, ranges)
 

@@ -21,7 +21,7 @@ def _is_refusal(value: Any) -> bool:
 KINDS: Mapping[str, Kind] = {
     "cohort": whole(),
     "trials": NUMBERS,
-    "configs": list_of(mapping_of(SCALAR)),
+    "configs": list_of(mapping_of(SCALAR.or_none())),
     "derived": list_of(mapping_of(SCALAR)),
     "from_rung": whole(),
     "best": Kind("a mapping of trials to numbers", lambda v: SCORES.fits(v) and all(map(str.isdecimal, v))),

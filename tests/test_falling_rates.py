@@ -9,9 +9,10 @@ import yaml
 from curve_array import CURVE_SPACE, curve_spec, run_folder
 from table_rows import row, stored
 
-from gan_core.config import GanConfig, InputError
+from gan_core.config import HYPERPARAMETERS, GanConfig, InputError
 from results.export import ExportedConfiguration, export_trial
 from results.lineage import schedule_of
+from results.rows import MAY_BE_NULL
 from results.store import RunFolder
 from results.table import ResultsTable
 from search_spaces.describe import describe_space
@@ -56,7 +57,7 @@ def test_from_a_sweep_to_a_model_rates_fall_over_what_is_trained_there(gan_sweep
     """Its last rung in a sweep, and `--images` in a model, which then is gone on with by that number alone."""
     assert gan_sweep("export", falling, "--trial", "1").code == 0
     exported = ExportedConfiguration.read("best.yaml")
-    assert {name for name in LATER if f"lane.{name}" not in exported.configuration} == {"discriminator_beta2"}
+    assert exported.configuration["lane.discriminator_beta2"] is None
     assert gan_sweep("verify", "best.yaml").out.splitlines()[-1] == "reproduced exactly"
     same = gan_sweep("train", "best.yaml", "-o", "same", "--images", "1000")
     assert "reproduces the sweep's" in same.out
@@ -126,6 +127,8 @@ def test_a_range_has_values_and_its_base_must_be_one_of_them():
         assert "must be of values, got null" in refusal(ranges={"lane.discriminator_beta1": scope})
     unset = {"lane.discriminator_beta1": {"low": 0.0, "high": 0.9}}
     assert "the base value None of lane.discriminator_beta1 lies outside its range" in refusal(ranges=unset)
+    base = SearchSpace.load({"base": {"lane.beta1": 0.25}})
+    assert base.fix({}, unset).base.lane.discriminator_beta1 == 0.25
 
 
 def test_how_long_rates_fall_is_searched_where_they_fall():
@@ -170,6 +173,10 @@ def _in_a_new_row(run: Path) -> str:
     """A row of a trial more, as this version writes it."""
     last = json.loads((run / "rows.jsonl").read_text().splitlines()[-1])
     return json.dumps({**last, "trial": 99}) + "\n"
+
+
+def test_rows_may_hold_null_for_what_then_follows_another():
+    assert {name for name, known in HYPERPARAMETERS.items() if known.follows} == set(MAY_BE_NULL)
 
 
 def test_what_only_the_later_rows_of_a_population_say_is_no_change(tmp_path):
