@@ -13,7 +13,8 @@ from tiny_runs import TINY, Answer, settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it when a test first imports it; so do its subprocesses
 
 
-IN_TURN = ("test_kills", "test_ray_runner", "test_disk")  # they start Ray, of which there is to be one tree at a time
+# They start Ray, of which there is to be one tree at a time.
+IN_TURN = ("test_kills", "test_ray_runner", "test_disk", "test_place")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

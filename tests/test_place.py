@@ -135,11 +135,9 @@ def test_what_ends_the_sweep_is_said_by_the_driver_after_it_has_looked_for_the_h
     assert looked == [1, 1]
 
 
-def test_through_ray_processes_that_die_before_their_first_step_end_the_sweep_and_it_goes_on_when_mended(
-    tmp_path, ray_by_value
-):
+def test_through_ray_processes_that_die_before_their_first_step_end_the_sweep(tmp_path, ray_by_value):
     """SIGBUS, as of a library that was cut short while it was mapped."""
-    spec = tiny_spec("trials=4", "lanes_per_cohort=2", "sampler=random")
+    spec = tiny_spec("trials=2", "lanes_per_cohort=2", "sampler=random")
     folder = folder_for(spec, tmp_path / "run")
 
     def build(configs: Any, _: Any = ()) -> Any:
@@ -148,4 +146,4 @@ def test_through_ray_processes_that_die_before_their_first_step_end_the_sweep_an
     with pytest.raises(PlaceError, match="training died 3 times before its first step: its process was killed"):
         run_ray(spec, folder, quiet(spec), build=build)
     assert not Path(folder.rows).exists()
-    assert sorted(record["trials"] for record in JsonLines(folder.cohorts).read()) == [[0, 1], [2, 3]]
+    assert [record["trials"] for record in JsonLines(folder.cohorts).read()] == [[0, 1]]
