@@ -18,6 +18,11 @@ def _is_normed(frame: pd.DataFrame) -> Any:
     return architecture.isin(NORMED_GENERATORS) | (norm == "batch") | own
 
 
+def _above_0(column: str) -> Effective:
+    """Where a column holds a number above 0: a file that was edited may hold anything."""
+    return lambda frame: pd.to_numeric(frame[column], errors="coerce") > 0
+
+
 # A hyperparameter -> the columns that decide, and in which rows it has an effect: as in gan_core, which a test holds.
 _NORM = (("structure.architecture", "structure.discriminator_norm"), _is_normed)
 EFFECTIVE: Mapping[str, tuple[tuple[str, ...], Effective]] = {
@@ -33,9 +38,9 @@ EFFECTIVE: Mapping[str, tuple[tuple[str, ...], Effective]] = {
     "lane.batch_norm_eps": _NORM,
     "lane.batch_norm_momentum": _NORM,
     "lane.information_weight": (("structure.architecture",), lambda f: f["structure.architecture"] == "infogan"),
-    "lane.continuous_code_weight": (("structure.continuous_codes",), lambda f: f["structure.continuous_codes"] > 0),
+    "lane.continuous_code_weight": (("structure.continuous_codes",), _above_0("structure.continuous_codes")),
     "lane.lr_schedule_images": (("lane.lr_schedule",), lambda f: f["lane.lr_schedule"] != "constant"),
-    "lane.instance_noise_images": (("lane.instance_noise",), lambda f: f["lane.instance_noise"] > 0),
+    "lane.instance_noise_images": (("lane.instance_noise",), _above_0("lane.instance_noise")),
 }
 
 

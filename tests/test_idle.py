@@ -15,7 +15,7 @@ from gan_core.combinations import _EFFECTIVE, check_lane
 from gan_core.config import GanConfig, InputError, LaneConfig, StructureConfig
 from results.export import export_trial
 from results.idle import EFFECTIVE, without_idle
-from results.rows import Outcome
+from results.rows import MAY_BE_NULL, Outcome
 from results.store import RunFolder, exclusive
 from results.table import ResultsTable
 from results.text import trials_text
@@ -42,7 +42,7 @@ STRUCTURES = [
 LANE = {**{field.name: 0.25 for field in fields(LaneConfig)}, "discriminator_steps": 1, "generator_steps": 1}
 
 
-def shown(structure: StructureConfig, **lane: float) -> dict[str, bool]:
+def shown(structure: StructureConfig, **lane: float | str) -> dict[str, bool]:
     """Which lane parameters a table of this configuration has."""
     values = {**GanConfig(structure=structure).flatten(), **{f"lane.{name}": value for name, value in lane.items()}}
     found = without_idle(pd.DataFrame([values])).iloc[0]
@@ -62,7 +62,9 @@ def test_what_is_idle_is_what_a_configuration_refuses_to_set(structure):
     assert found.pop("penalty_weight") == (structure.penalty != "none")
     assert not found.pop("instance_noise_images")
     assert shown(structure, instance_noise=0.1)["instance_noise_images"]
-    assert all(found.values())
+    assert not found.pop("lr_schedule_images")
+    assert shown(structure, lr_schedule="linear")["lr_schedule_images"]
+    assert {f"lane.{name}" for name, is_shown in found.items() if not is_shown} == set(MAY_BE_NULL)
 
 
 def test_every_rule_of_a_configuration_is_one_of_tables():
