@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,6 +41,7 @@ class Formulas:
 
     def __init__(self, *conditions: Any) -> None:
         self.build = CurveArray
+        self.scorer = SimpleNamespace(examination=None)
 
 
 @pytest.fixture(scope="module")

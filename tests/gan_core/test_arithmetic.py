@@ -75,7 +75,8 @@ def test_a_classifier_of_the_same_name_that_was_trained_otherwise_is_told_apart(
     found = []
     for steps in (20, 20, 21):
         monkeypatch.setattr("gan_core.classifier.STEPS", steps)
-        scorer = Workshop(Conditions(dataset="digits", scoring=ScoringConfig(samples=50)), "cpu").scorer
+        scoring = ScoringConfig(features="classifier", samples=50)
+        scorer = Workshop(Conditions(dataset="digits", scoring=scoring), "cpu").scorer
         found.append((scorer.protocol, scorer.features_digest))
         (kept,) = tmp_path.glob("classifier*.safetensors")
         kept.unlink()
@@ -83,7 +84,7 @@ def test_a_classifier_of_the_same_name_that_was_trained_otherwise_is_told_apart(
     assert found[0][0] == found[2][0]
     assert found[0][1] != found[2][1]
     assert re.fullmatch("[0-9a-f]{12}", found[0][1])
-    assert len(list(tmp_path.glob("reference-*.safetensors"))) == 2
+    assert len(list(tmp_path.glob("reference-*.safetensors"))) == 2 * 2  # of 50 samples, and of what is examined
 
 
 def test_a_report_of_images_names_the_weights_of_their_classifier_and_one_of_numbers_has_none():

@@ -292,7 +292,7 @@ def test_a_workshop_says_what_it_does_before_it_does_it(tmp_path, monkeypatch):
     conditions = Conditions(dataset="digits", scoring=scoring)
     Workshop(conditions, "cpu")  # the classifier is kept from here on
     workshop = Workshop(conditions, "cpu", said.append)
-    assert said == ["loading digits", "loading the reference of digits"]
+    assert said == ["loading digits", "examining the scores of digits"]
     structure = StructureConfig(dataset="digits", generator_width=4, discriminator_width=4, latent_size=2)
     for seed in range(2):
         workshop.build([GanConfig(structure=structure, seed=seed)])
