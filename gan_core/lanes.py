@@ -42,8 +42,8 @@ _HOST_PRODUCTS = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttribute
 def fill_latents(
     out: Tensor, distribution: str, seeds: Sequence[int], purpose: Stream, *seen: int, after: int = 0
 ) -> Tensor:
-    """Fills out [L, N, Z] or [L, N] with N(0, 1), U(0, 1) or U(-1, 1), lane i from (seeds[i], purpose, seen), after so many
-    latents. Drawn in float32 whatever out's type, so that a float64 reference sees the same numbers. Returns out.
+    """Fills out [L, N, Z] or [L, N] with N(0, 1), U(0, 1) or U(-1, 1), lane i from (seeds[i], purpose, seen), after so
+    many latents. Drawn in float32 whatever out's type, so that a float64 reference sees the same numbers. Returns out.
     """
     numbers = math.prod(out.shape[2:])
     for lane, seed in zip(out.unbind(0), seeds, strict=True):

@@ -126,7 +126,7 @@ def test_auto_takes_the_classifier_where_there_are_labels_and_principal_componen
         ("pcs", "unknown features 'pcs'; did you mean 'pca'?, or the path of a .pt, .ts, .pt2 file"),
         (
             "net.onnx",
-            "unknown features 'net.onnx'; known: auto, classifier, classifier+pixels, pca, pixels, inception, or ",
+            "unknown features 'net.onnx'; known: auto, classifier, classifier+pixels, pca, pixels, ",
         ),
         ("gone.pt2", "no features file gone.pt2; give a .pt, .ts, .pt2 file that is there"),
     ],
