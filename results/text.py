@@ -16,6 +16,7 @@ SHOWN_SCORES = (  # of those a table has
     *("wasserstein", "energy", "mean_error", "deviation_error", "modes_covered", "high_quality_share"),
 )
 UNBOUNDED = 10_000  # characters
+FEWEST_TRIALS = 4  # that have a spread
 
 
 def trials_text(table: ResultsTable, trials: Any, *, reasons: bool, width: int | None = None) -> str:
@@ -40,6 +41,26 @@ def trials_text(table: ResultsTable, trials: Any, *, reasons: bool, width: int |
     return (
         f"{rows}\nbest by {first} on the front (pareto_rank 1) of {directed(table.objectives)}, each trial at its best "
         f"rung by {first}"
+    )
+
+
+def noise_text(table: ResultsTable) -> str:
+    """Where the scores' standard error is above half of what trials differ by (the range of their middle half), a line
+    that says so and what would help; empty otherwise, with fewer than FEWEST_TRIALS, and where no error is known.
+    """
+    contenders, name = table.contenders, score_name(table.objective)
+    columns = (f"fidelity.{name}_latent_error", f"fidelity.{name}_error")
+    known = next((column for column in columns if column in contenders.columns), None)
+    if known is None or len(contenders) < FEWEST_TRIALS:
+        return ""
+    error = float(contenders[known].median())
+    spread = float(contenders["score"].quantile(0.75) - contenders["score"].quantile(0.25))
+    if not error > spread / 2:
+        return ""
+    return (
+        f"the standard error of {printable(name)}, {error:.3g}, is above half of the spread between trials, {spread:.3g} "
+        "in their middle half: their order is mostly luck; draw more samples (scoring.samples), add pictures, or confirm "
+        "finalists from other seeds (confirm)"
     )
 
 

@@ -86,6 +86,7 @@ def _run_in(
         if not is_finished(spec, folder):
             if folder.spec.exists():
                 watch.tell(f"going on with {folder.path}")
+                _tell_of_noise(folder, watch)
             write_atomically(folder.spec, spec.to_yaml())
             feed = RowFeed(callbacks, folder)
             _run(spec, folder, local, address, watch, feed)
@@ -99,6 +100,17 @@ def _run_in(
             with appearing_whole(folder.best_samples) as partial_picture:
                 shutil.copyfile(folder.trial_samples(trial), partial_picture)
     return table
+
+
+def _tell_of_noise(folder: RunFolder, watch: Watch) -> None:
+    """Before a run goes on: what its trials so far say of its scores."""
+    if not folder.rows.exists():
+        return
+    from results.table import ResultsTable
+    from results.text import noise_text
+
+    if folder.rows.stat().st_size and (found := noise_text(ResultsTable.load(folder.path))):
+        watch.tell(found)
 
 
 def is_finished(spec: SweepSpec, folder: RunFolder) -> bool:

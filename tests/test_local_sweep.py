@@ -1,5 +1,6 @@
 """Real training in this process: a table, pictures, and an exported trial that trains to the same numbers."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tiny_runs import TINY, settings
 
 from gan_core.arithmetic import compiler_here
 from gan_core.config import HYPERPARAMETERS
+from gan_core.examination import PASSED, Examination
 from gan_core.final import read_metrics
 from gan_core.native.isa import this_isa
 from results.rows import MADE_BY, MAY_BE_NULL
@@ -268,3 +270,9 @@ def test_a_local_sweep_leaves_threads_and_denormals_as_they_were(tmp_path, gan_s
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
     assert torch.tensor(5e-324, dtype=torch.float64).mul(1).item() > 0
+
+
+def test_a_run_says_how_its_scores_were_examined(digits_run):
+    found = Examination.from_plain(json.loads((digits_run / "examination.json").read_text()))
+    assert (found.extractor, found.verdict) == ("classifier", PASSED)
+    assert set(ResultsTable.load(digits_run).frame["examination"]) == {PASSED}

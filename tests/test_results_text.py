@@ -8,7 +8,7 @@ from table_rows import replicates, row, stored
 from results.rows import Outcome
 from results.store import RunFolder
 from results.table import ResultsTable
-from results.text import confirmation_text, disk_text, order_text, trials_text
+from results.text import confirmation_text, disk_text, noise_text, order_text, trials_text
 
 SEARCH = [row(trial, 0, score, Outcome.COMPLETED) for trial, score in ((0, 3.0), (3, 2.0), (7, 2.5))]
 FIVE = (2.3, 2.41, 2.5, 2.2, 2.55)
@@ -98,3 +98,27 @@ def test_what_a_run_takes_of_the_disk_is_said_with_its_checkpoints(tmp_path):
         folder.best_generator(trial).write_bytes(bytes(size))
     folder.rows.write_bytes(bytes(800_000))
     assert disk_text(folder) == f"2.0 MB in {tmp_path}, 1.2 MB of it checkpoints of 2 trials"
+
+
+def scored(path, scores, **errors) -> ResultsTable:
+    found = {f"fidelity.{name}": value for name, value in errors.items()}
+    return table(path, *(row(i, 0, score, Outcome.COMPLETED, **found) for i, score in enumerate(scores)))
+
+
+@pytest.mark.parametrize(
+    ("scores", "errors", "noisy"),
+    [
+        ((1.0, 2.0, 3.0, 4.0), {"fidelity_error": 0.7}, False),  # the middle half is 1.5 wide
+        ((1.0, 2.0, 3.0, 4.0), {"fidelity_error": 0.8}, True),
+        ((1.0, 2.0, 3.0, 4.0), {"fidelity_error": 0.1, "fidelity_latent_error": 0.8}, True),
+        ((1.0, 2.0, 3.0), {"fidelity_error": 9.0}, False),  # too few to have a spread
+        ((1.0, 2.0, 3.0, 4.0), {}, False),
+        ((1.0, 2.0, 3.0, 4.0), {"fidelity_error": math.nan}, False),
+    ],
+)
+def test_a_standard_error_above_half_of_the_spread_is_said_with_what_would_help(tmp_path, scores, errors, noisy):
+    found = noise_text(scored(tmp_path, scores, **errors))
+    assert bool(found) is noisy
+    if noisy:
+        assert found.startswith("the standard error of fidelity, 0.8, is above half of the spread between trials, 1.5 ")
+        assert "scoring.samples" in found

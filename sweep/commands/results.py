@@ -30,7 +30,7 @@ def execute(options: argparse.Namespace) -> int:
     folder = RunFolder(options.run).require()  # before pandas is loaded
     from results.output import STANDARD_OUTPUT, output
     from results.table import ResultsTable
-    from results.text import confirmation_text, trials_text
+    from results.text import confirmation_text, noise_text, trials_text
 
     table = ResultsTable.load(options.run)
     trials = table.trials if options.top is None else table.trials.head(options.top)
@@ -45,6 +45,8 @@ def execute(options: argparse.Namespace) -> int:
         print(trials_text(table, trials, reasons=True, width=width()))
         if found := confirmation_text(table, width()):
             print(f"\n{found}")
+        if found := noise_text(table):
+            print(found)
         if unfinished := _unfinished(folder):
             print(unfinished)
     return 0

@@ -173,7 +173,7 @@ def _without_winner(table: Any) -> str:
 def _print_winner(table: Any, folder: Any) -> None:
     from results.objectives import natural, score_name
     from results.printable import printable
-    from results.text import confirmation_text, disk_text
+    from results.text import confirmation_text, disk_text, noise_text
 
     if folder.best_samples.exists():
         print(f"samples of the best: {printable(folder.best_samples)}")
@@ -186,6 +186,8 @@ def _print_winner(table: Any, folder: Any) -> None:
     else:
         print("; the defaults (trial 0) were not beaten" if best["trial"] == 0 else "; the defaults have no score")
     if found := confirmation_text(table, width()):
+        print(found)
+    if found := noise_text(table):
         print(found)
     print(disk_text(folder))
     print(f"next: gan-sweep export {shlex.quote(str(folder.path))} -o best.yaml")
