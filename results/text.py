@@ -58,9 +58,9 @@ def noise_text(table: ResultsTable) -> str:
     if not error > spread / 2:
         return ""
     return (
-        f"the standard error of {printable(name)}, {error:.3g}, is above half of the spread between trials, {spread:.3g} "
-        "in their middle half: their order is mostly luck; draw more samples (scoring.samples), add pictures, or confirm "
-        "finalists from other seeds (confirm)"
+        f"the standard error of {printable(name)}, {error:.3g}, is above half of the spread between trials, "
+        f"{spread:.3g} in their middle half: their order is mostly luck; draw more samples (scoring.samples), add "
+        "pictures, or confirm finalists from other seeds (confirm)"
     )
 
 
