@@ -1,7 +1,8 @@
 """What all trials of a sweep share beside their search space: the data, how lanes are scored and watched. No torch."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args
 
 from gan_core.dataset_name import parse_dataset_name
@@ -17,6 +18,7 @@ EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 LARGEST_PAIRED_SAMPLES = 50_000  # of images, and of points in the plane; what they cost grows with the square
 
 
+FEATURES_OF_AUTO = ("classifier", "classifier+pixels", "pca", "pixels")
 FEATURES = "classifier, classifier+pixels, pca, pixels, inception, or a .pt, .ts or .pt2 file; auto: what fits the data"
 
 
@@ -35,6 +37,17 @@ class ScoringConfig:
 
     def __post_init__(self) -> None:
         check_fields("scoring", self)
+
+
+def as_scored_before(scoring: ScoringConfig, protocol: object) -> ScoringConfig:
+    """A scoring whose features `auto` are those that an earlier protocol names: which features pass their examination
+    may change with a version or a machine, and what goes on must not. protocol: of a row or a file, or anything else.
+    """
+    kinds = "|".join(map(re.escape, FEATURES_OF_AUTO))
+    named = re.match(rf"fid/({kinds})\d+-", protocol) if isinstance(protocol, str) else None
+    if named is None or scoring.features != "auto" or scoring.inception_weights:
+        return scoring
+    return replace(scoring, features=named[1])
 
 
 @dataclass(frozen=True, kw_only=True)

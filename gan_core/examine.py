@@ -74,11 +74,18 @@ def _scoring(scorer: Compared) -> Callable[[Tensor], dict[str, float]]:
 
 
 def _read(path: Path) -> Examination | None:
+    """What is kept, where it is what was written: it decides which features are used."""
     try:
-        return Examination.from_plain(json.loads(path.read_text()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # missing or damaged: made anew
+        digest, _, text = path.read_text().partition("\n")
+    except (OSError, ValueError):
+        return None
+    return Examination.from_plain(json.loads(text)) if digest == _digest(text) else None
 
 
 def _write(examination: Examination, path: Path) -> None:
-    path.write_text(json.dumps(examination.plain()))
+    text = json.dumps(examination.plain())
+    path.write_text(f"{_digest(text)}\n{text}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

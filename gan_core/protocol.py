@@ -45,15 +45,14 @@ def reports(scores: Scores, constants: dict[str, float], scorer: Scorer, lanes: 
     """One report a lane, of scores [L] and of what is the same for all lanes."""
     columns = {name: column.tolist() for name, column in scores.items()}
     return [
-        FidelityReport(
-            {name: column[lane] for name, column in columns.items()} | constants,
-            scorer.protocol,
-            scorer.data_digest,
-            scorer.features_digest,
-            scorer.examination.verdict if scorer.examination else "",
-        )
-        for lane in range(lanes)
+        report_of({name: column[lane] for name, column in columns.items()} | constants, scorer) for lane in range(lanes)
     ]
+
+
+def report_of(values: dict[str, float], scorer: Scorer) -> FidelityReport:
+    """Scores of a lane, with how they came about."""
+    verdict = scorer.examination.verdict if scorer.examination else ""
+    return FidelityReport(values, scorer.protocol, scorer.data_digest, scorer.features_digest, verdict)
 
 
 def chosen(samples: Tensor, count: int, key: int) -> Tensor:

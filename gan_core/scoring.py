@@ -17,7 +17,7 @@ from gan_core.config import GanConfig
 from gan_core.health import HealthConfig, signs
 from gan_core.input_error import DamagedFile, InputError
 from gan_core.pace import is_out_of_memory, within_memory
-from gan_core.protocol import LATENT_SEED, Scorer
+from gan_core.protocol import LATENT_SEED, Scorer, report_of
 from gan_core.reports import Death, FidelityReport, LaneReport, minimised
 from gan_core.state import OF_ALL_LANES, TrainState
 from gan_core.streams import Stream
@@ -169,8 +169,7 @@ class ScoredArray:
         for death, seen, curve, number in zip(deaths, losses, curves, self._living, strict=True):
             if death is not None:
                 d_loss, g_loss = seen.pop("d_loss"), seen.pop("g_loss")
-                nothing = {"fidelity": math.nan}
-                unscored = FidelityReport(nothing, scorer.protocol, scorer.data_digest, scorer.features_digest)
+                unscored = report_of({"fidelity": math.nan}, scorer)
                 images, device = self.array.state.images_seen, _device(self.array)
                 dead[number] = LaneReport(
                     images, d_loss, g_loss, unscored, seen, (), death, seconds, device, None, arithmetic, curve

@@ -20,7 +20,7 @@ def _is_normed(frame: pd.DataFrame) -> Any:
 
 def _above_0(column: str) -> Effective:
     """Where a column holds a number above 0: a file that was edited may hold anything."""
-    return lambda frame: pd.to_numeric(frame[column], errors="coerce") > 0
+    return lambda frame: pd.Series(pd.to_numeric(frame[column], errors="coerce")) > 0
 
 
 # A hyperparameter -> the columns that decide, and in which rows it has an effect: as in gan_core, which a test holds.

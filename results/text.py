@@ -53,8 +53,8 @@ def noise_text(table: ResultsTable) -> str:
     known = next((column for column in columns if column in contenders.columns), None)
     if known is None or len(contenders) < FEWEST_TRIALS:
         return ""
-    error = float(contenders[known].median())
-    spread = float(contenders["score"].quantile(0.75) - contenders["score"].quantile(0.25))
+    low, high = contenders["score"].quantile([0.25, 0.75])
+    error, spread = contenders[known].median(), high - low
     if not error > spread / 2:
         return ""
     return (

@@ -11,7 +11,14 @@ from typing import Any
 
 import yaml
 
-from gan_core.conditions import Conditions, ScoringConfig, parse_execution, parse_precision, parse_section
+from gan_core.conditions import (
+    Conditions,
+    ScoringConfig,
+    as_scored_before,
+    parse_execution,
+    parse_precision,
+    parse_section,
+)
 from gan_core.config import GanConfig, InputError, nearest, shown
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.final import ModelFolder, Progress, best_row, train_model
@@ -123,7 +130,9 @@ def conditions_of(
         image_size_pixels=structure.image_size_pixels,
         data_root=str(data_root) if data_root else exported.data_root,
         skip_corrupt_images=skip_corrupt_images or exported.skip_corrupt_images,
-        scoring=parse_section(ScoringConfig, "scoring", exported.scoring),
+        scoring=as_scored_before(
+            parse_section(ScoringConfig, "scoring", exported.scoring), exported.score.get("protocol")
+        ),
         health=parse_section(HealthConfig, "health", exported.health),
         precision=parse_precision(exported.precision),
         execution=parse_execution(exported.execution),

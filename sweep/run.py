@@ -3,11 +3,12 @@
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gan_core.combinations import check_classes, check_objective
-from gan_core.conditions import Conditions
+from gan_core.conditions import Conditions, as_scored_before
 from gan_core.config import InputError, StructureConfig, home_path
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.enough_images import check_images, notices
@@ -122,6 +123,7 @@ def is_finished(spec: SweepSpec, folder: RunFolder) -> bool:
 
 def _run(spec: SweepSpec, folder: RunFolder, local: bool, address: str | None, watch: Watch, feed: RowFeed) -> None:
     here = RunFolder(folder.path.resolve())  # other processes may stand in other folders
+    spec = replace(spec, scoring=as_scored_before(spec.scoring, _protocol(folder)))
     if local:
         watch.now("loading PyTorch")
         from sweep.local_runner import run_local
@@ -131,6 +133,11 @@ def _run(spec: SweepSpec, folder: RunFolder, local: bool, address: str | None, w
         from sweep.ray_runner import run_ray
 
         run_ray(spec, here, watch, address, on_step=feed.look if feed else None)
+
+
+def _protocol(folder: RunFolder) -> str:
+    """By which the rows so far were scored; "" where none was."""
+    return next((row.protocol for row in read_rows(folder) if row.protocol), "") if folder.rows.exists() else ""
 
 
 def _refuse_foreign_folder(folder: RunFolder) -> None:

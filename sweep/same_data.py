@@ -30,13 +30,11 @@ class SharedData:
         """
         digest, protocol = report.fidelity.data_digest, report.fidelity.protocol
         if digest and self.digest and digest != self.digest:
-            raise ResultsError(
-                f"{_other_data(self.folder, self.digest, digest, 'the data')}; nothing of it was recorded"
-            )
+            raise ResultsError(f"{_other_data(self.folder, self.digest, digest, 'the data')}; it has no row")
         if protocol and self.protocol and protocol != self.protocol:
             raise ResultsError(
-                f"{self.folder.path} was scored by {self.protocol}, and a cohort is by {protocol} now; {MEND}; nothing "
-                "of it was recorded"
+                f"{self.folder.path} was scored by {self.protocol}, and a cohort is by {protocol} now; {MEND}; it has "
+                "no row"
             )
         return report
 

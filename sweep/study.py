@@ -154,8 +154,8 @@ class LaneStudy:
             return self._judge_again(cohort, rung, trials, reports)
         refuse_cramped(reports, first=not any(self._standings.rows.values()))
         self._deaths.note_training(cohort)
-        self._curves.add(trials, reports)
         rows = {run: self._row(cohort, rung, run, report) for run, report in zip(trials, reports, strict=True)}
+        self._curves.add(trials, reports)  # once none is refused
         deaths = {run: report.death for run, report in zip(trials, reports, strict=True)}
         there = {run: self._standings.rows[run] for run in self._members(cohort) if run not in rows}
         beside = {run: r[rung] for run, r in there.items() if len(r) > rung and r[rung].outcome is Outcome.RUNNING}

@@ -201,8 +201,8 @@ def of(digest: str, protocol: str = "p") -> LaneReport:
 @pytest.mark.parametrize(
     ("other", "says"),
     [
-        (of("e"), "was scored on data of digest d, and the data has e now: it changed; .*; nothing of it was recorded"),
-        (of("d", "q"), "was scored by p, and a cohort is by q now; .*; nothing of it was recorded"),
+        (of("e"), "was scored on data of digest d, and the data has e now: it changed; .*; it has no row"),
+        (of("d", "q"), "was scored by p, and a cohort is by q now; .*; it has no row"),
     ],
     ids=["data", "protocol"],
 )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from drawn_pictures import as_dataset, circles, coloured_shapes, textures
 
-from gan_core.conditions import ScoringConfig
+from gan_core.conditions import FEATURES_OF_AUTO, ScoringConfig, as_scored_before
 from gan_core.damages import blurred, damages, fresh_images
 from gan_core.data import Dataset
 from gan_core.enough_images import FOR_A_CLAIM
@@ -242,3 +242,28 @@ def test_what_is_asked_for_is_examined_alone_and_auto_tries_in_turn(shapes, digi
     assert kinds_in_turn(replace(shapes, train_labels=None), ScoringConfig()) == ("pca", "pixels")
     tiny = replace(digits, train_samples=digits.train_samples[..., :2, :2])
     assert kinds_in_turn(tiny, ScoringConfig()) == ("classifier", "classifier+pixels")
+
+
+def test_what_a_run_was_scored_in_stays_its_own_whatever_would_pass_now():
+    auto, of = ScoringConfig(), "fid/{}-0123abcd/images-9-held_out-80/2000@latents42/kl0.1-coverage0.5"
+    for kind in FEATURES_OF_AUTO:
+        for name in (f"{kind}64", f"{kind}104-45ab+classifier64"):
+            assert as_scored_before(auto, of.format(name)).features == kind
+    for nothing in ("", None, 7, "energy/ring-9-held_out-80", of.format("inception2048")):
+        assert as_scored_before(auto, nothing) == auto
+    chosen = ScoringConfig(features="pca")
+    assert as_scored_before(chosen, of.format("classifier64")) == chosen
+
+
+def test_a_kept_examination_that_was_changed_is_made_anew(shapes, tmp_path, monkeypatch):
+    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path))
+    extractor = load_extractor(shapes, "pca")
+    scorer = ImageScorer(shapes, ScoringConfig(samples=50), extractor, extractor)
+    found = examine(scorer, "pca")
+    (path,) = tmp_path.glob("examination-*.json")
+    written = path.read_text()
+    assert found.faults
+    for edited in ("", written.replace("fid does not see it", "all is well"), "[" * 10_000, written[:-9]):
+        path.write_text(edited)
+        assert examine(scorer, "pca") == found
+        assert path.read_text() == written

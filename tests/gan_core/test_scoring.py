@@ -299,11 +299,11 @@ def test_a_workshop_says_what_it_does_before_it_does_it(tmp_path, monkeypatch):
     workshop.build([GanConfig(structure=replace(structure, latent_size=3))])
     assert said[2:] == ["compiling the steps of mlp"] * 2
     said.clear()
-    monkeypatch.setattr("gan_core.scoring.build_scorer", lambda dataset, scoring: None)
+    monkeypatch.setattr("gan_core.workshop.build_scorer", lambda dataset, scoring: None)
     monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path))
     replayed = Workshop(replace(conditions, execution="replayed"), "cpu", said.append)
     replayed.build([GanConfig(structure=structure)])
-    assert said == ["loading digits", "training the classifier of digits", "preparing the steps of mlp"]
+    assert said == ["loading digits", "training a classifier for the scores of digits", "preparing the steps of mlp"]
 
 
 def test_two_conditions_that_score_differently_never_share_a_protocol():
