@@ -91,7 +91,7 @@ def test_a_run_goes_on_where_its_pictures_have_moved_to_as_it_would_have_where_t
     assert measured("run") == stayed
     assert len({row[0] for row in stayed}) == 3
     assert gan_sweep("export", "run", "--trial", "0", "-o", "best.yaml").code == 0
-    assert "structure.dataset: images:moved" in Path("best.yaml").read_text()
+    assert f"structure.dataset: images:{here / 'moved'}" in Path("best.yaml").read_text()
     assert gan_sweep("verify", "best.yaml").code == 0
 
 
@@ -110,9 +110,9 @@ def test_what_a_person_should_know_of_a_folder_is_said_before_a_sweep_starts(tmp
         "pictures: not used: 1 .txt",
         "pictures: 2 of 42 pictures are exact copies of others, at the size that is trained, such as 'copy0.png', "
         "'copy1.png' of '5.png'",
-        "images:pictures has 7 held-out pictures, fewer than ten times the 5 neighbours that are scored with: trials "
-        "will differ by luck as much as by merit; hold out 50 or more, which are one in 6 of 300 pictures, or all of a "
-        "folder val/ beside train/",
+        "images:pictures has 7 held-out pictures, fewer than ten times the 5 neighbours that are scored with: all "
+        "pictures are compared with, training ones too, and trials will differ by luck as much as by merit; hold out 50 "
+        "or more, which are one in 6 of 300 pictures, or all of a folder val/ beside train/",
     ]
     assert not Path("run").exists()
     assert too_few_for_a_claim("mnist", 49) != ""
