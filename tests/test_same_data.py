@@ -111,8 +111,8 @@ def test_what_a_person_should_know_of_a_folder_is_said_before_a_sweep_starts(tmp
         "pictures: 2 of 42 pictures are exact copies of others, at the size that is trained, such as 'copy0.png', "
         "'copy1.png' of '5.png'",
         "images:pictures has 7 held-out pictures, fewer than ten times the 5 neighbours that are scored with: all "
-        "pictures are compared with, training ones too, and trials will differ by luck as much as by merit; hold out 50 "
-        "or more, which are one in 6 of 300 pictures, or all of a folder val/ beside train/",
+        "pictures are compared with, training ones too, and trials will differ by luck as much as by merit; hold out "
+        "50 or more, which are one in 6 of 300 pictures, or all of a folder val/ beside train/",
     ]
     assert not Path("run").exists()
     assert too_few_for_a_claim("mnist", 49) != ""
