@@ -1,6 +1,7 @@
 """Compilers and folders that do not work: each ends in what does, with one line of warning and no traceback."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -128,6 +129,15 @@ def test_where_one_compiler_does_not_work_another_is_taken(fresh, monkeypatch):
         f"{fresh}/bin/cc refuses a program: it does not say why; {fresh}/bin/gcc is used, in {fresh}/cache/programs"
     ]
     assert programs[1].program1(2, 3) == 5
+
+
+@pytest.mark.parametrize("asked", ["no-such-cc -O1", "'no-such-cc"])
+def test_a_compiler_that_is_asked_for_and_is_not_there_is_said(fresh, monkeypatch, asked):
+    monkeypatch.setenv("CC", asked)
+    found = compiler.compiler()
+    assert Path(found.command[0]).name == "cc"
+    says = f"{shlex.join(toolchain._asked())}, which is in $CC, is not installed; {found} is used, in {found.folder}"
+    assert found.trouble == says
 
 
 def test_the_compiler_that_is_asked_for_may_have_arguments(fresh, monkeypatch):
