@@ -28,15 +28,26 @@ def cache_folder() -> Path:
 
 
 def writable_cache_folder() -> Path:
-    """`cache_folder`, made if need be; where it cannot be written, the user's own folder among temporary files."""
+    """`cache_folder`, made if need be; where it cannot be written, the user's own folder among temporary files, and a
+    warning says so once in a process.
+    """
     try:
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK | os.X_OK):
             return folder
-    except (OSError, RuntimeError):  # the latter: this user has no home
-        pass
-    return own_temporary_folder(Path(tempfile.gettempdir()))
+        trouble = f"the cache folder {folder} cannot be written"
+    except (OSError, RuntimeError) as error:  # the latter: this user has no home
+        trouble = f"there is no cache folder ({error})"
+    other = own_temporary_folder(Path(tempfile.gettempdir()))
+    _tell(f"{trouble}; {other} is used. Choose one with $GAN_SWEEP_CACHE")
+    return other
+
+
+@cache
+def _tell(line: str) -> None:
+    """Warns, once in a process."""
+    warnings.warn(line, stacklevel=3)
 
 
 def own_temporary_folder(parent: Path) -> Path:

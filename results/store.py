@@ -1,5 +1,6 @@
 """A run's folder: where its files are, and JSON lines that are appended durably and read back."""
 
+import errno
 import fcntl
 import json
 import math
@@ -249,6 +250,8 @@ def appearing_whole(path: Path) -> Iterator[Path]:
         with naming(path):
             yield path
         return
+    if os.path.isdir(path):  # also the root, beside which nothing can be written
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     target = Path(os.path.realpath(path))
     partial = target.with_name(target.name[:LONGEST_PARTIAL] + ".partial")
     try:

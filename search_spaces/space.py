@@ -11,7 +11,17 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_core.config import HALF_LIFE, HYPERPARAMETERS, GanConfig, InputError, home_path, nearest, parse_value, shown
+from gan_core.config import (
+    HALF_LIFE,
+    HYPERPARAMETERS,
+    GanConfig,
+    InputError,
+    home_path,
+    nearest,
+    parse_value,
+    shortened,
+    shown,
+)
 from search_spaces.constraints import Constraint, parse_constraint
 from search_spaces.dependencies import bounds, ordered, possible_values, resolve, without_dead
 from search_spaces.fitting import check_ranges
@@ -239,7 +249,7 @@ class SearchSpace:
         for name, scope in self.ranges.items():
             if scope.when:
                 raise InputError(
-                    f"a grid cannot have the range of {name}, which exists only {scope.condition}; "
+                    f"a grid cannot have the range of {name}, which exists only {shortened(scope.condition)}; "
                     "fix one of them, or choose another sampler"
                 )
         return {scope.parameter(name): grid_values(name, scope, points) for name, scope in self.ranges.items()}

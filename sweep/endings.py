@@ -15,7 +15,8 @@ FAILING = {errno.EROFS, errno.EIO}
 LONGEST_REASON = 200  # characters of an error's text that a row or a line keeps
 OF_THE_PLACE = (OSError, ImportError)  # what no configuration makes training raise
 MEMORY_LIMITS = {"ulimit -v": resource.RLIMIT_AS, "ulimit -d": resource.RLIMIT_DATA}
-SHELL_LIMITS = {**MEMORY_LIMITS, "ulimit -f": resource.RLIMIT_FSIZE}
+FILE_LIMITS = {"ulimit -f": resource.RLIMIT_FSIZE}
+SHELL_LIMITS = {**MEMORY_LIMITS, **FILE_LIMITS}
 
 
 class PlaceError(Exception):
@@ -67,6 +68,8 @@ def disk_ending(error: BaseException, folder: RunFolder) -> ResultsError | None:
     if number is None or not (number in FULL | FAILING or ours):
         return None
     mend = "free space" if number in FULL else "make it writable"
+    if number == errno.EFBIG and (limit := limits_in_force(FILE_LIMITS)):
+        mend = f"raise {limit}"
     return ResultsError(
         f"cannot write {name or folder.path}: {os.strerror(number)}; {mend}, and the same command goes on from what "
         f"{folder.path} holds"

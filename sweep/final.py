@@ -223,7 +223,9 @@ def falls_over_budget(schedule: Schedule) -> bool:
 
 def _refuse_folder(schedule: Schedule, precision: str, images: int, folder: ModelFolder) -> None:
     """Raises InputError for a folder that holds a model of another configuration, or no model and something else."""
-    if not folder.config.exists():
+    if os.path.exists(folder.path) and not os.path.isdir(folder.path):
+        raise InputError(f"{folder.path} is no folder; choose another -o")
+    if not os.path.exists(folder.config):  # which raises nothing; what cannot be made is said where it is made
         own = (folder.config.name, folder.config.name + ".partial")  # what was being written when a process was killed
         if os.path.isdir(folder.path):
             others = sorted(p.name for p in folder.path.iterdir() if not p.name.startswith(".") and p.name not in own)

@@ -66,6 +66,11 @@ class Standings:
             self._lines += 1
             run = run_number(row.trial, row.replicate)
             place = len(self.rows[run]) if run in self.rows else None
+            if place is None:
+                raise ResultsError(
+                    f"{self.folder.rows}, line {self._lines}: {self.folder.cohorts.name} beside it has no trial "
+                    f"{row.trial}; a line of one of them is missing, or was changed by hand: restore both files"
+                )
             if row.rung != place or row.rung >= len(self.spec.ladder):
                 raise ResultsError(
                     f"{self.folder.rows}, line {self._lines}: trial {row.trial} has no place for rung {row.rung}; "

@@ -150,12 +150,16 @@ def _image_seconds(spec: SweepSpec, configs: Sequence[GanConfig], lanes: int, de
         averages_images=spec.space.averages_images,
     )
     array.train_to(structure.batch_size)  # which traces, and compiles
-    images, taken, before = structure.batch_size, 0.0, array.state.images_seen
+    images, taken, shown = 2 * structure.batch_size, 0.0, 0
     while taken < LEAST_SECONDS:
-        images, before, start = 2 * images, array.state.images_seen, _clock(device)
-        array.train_to(before + images)  # or less, where a lane dies on made data
-        taken = _clock(device) - start
-    return taken / (array.state.images_seen - before) / count
+        before, start = array.state.images_seen, _clock(device)
+        lives = array.train_to(before + images)
+        spent, seen = _clock(device) - start, array.state.images_seen - before
+        if lives:
+            images, taken, shown = 2 * images, spent, seen
+        else:  # a lane that died on made data ends it after every block: blocks add up
+            taken, shown = taken + spent, shown + seen
+    return taken / shown / count
 
 
 def _score_seconds(spec: SweepSpec, lanes: int, device: str) -> float | None:

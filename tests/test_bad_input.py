@@ -546,6 +546,10 @@ NONSENSE = {
     "a folder of pictures": Case(
         ["train", "best.yaml", "-o", "."], [". holds other files, such as best; choose another -o"]
     ),
+    "a file in the model's place": Case(TRAIN, ["new is no folder", "-o"], file("new", "colour: red\n")),
+    "a model's name that is too long": Case(
+        ["train", "best.yaml", "-o", "x" * 300], ["cannot write to xxx", "File name too long", "-o"]
+    ),
     "a file of another program's": Case(
         TRAIN, ["new/config.yaml is no model's", "-o"], file("new/config.yaml", "colour: red\n")
     ),

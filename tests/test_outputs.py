@@ -167,3 +167,12 @@ def test_a_name_that_is_too_long_is_one_line(gan_sweep, digits_run, command):
     assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
     assert answer.err.endswith("File name too long\n")
     assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("command", OUTPUTS[:3], ids=" ".join)
+def test_the_root_and_other_folders_are_no_files(gan_sweep, digits_run, command):
+    Path("folder.npy").mkdir()
+    for name in ("/", "folder.npy")[command[0] == "sample" :]:  # of `sample`, / is a folder of pictures
+        answer = gan_sweep(*[digits_run if part == "RUN" else part for part in command], name)
+        assert (answer.code, answer.out, answer.err) == (2, "", f"gan-sweep: cannot write {name}: Is a directory\n")
+    assert [path.name for path in Path().iterdir()] == ["folder.npy"]

@@ -216,6 +216,14 @@ def test_a_row_too_many_and_one_too_few_are_named_by_their_line(gan_sweep, run):
     check_line(gan_sweep(*AGAIN), "trial 0 has no place for rung 1")
 
 
+@pytest.mark.parametrize("content", [None, b"", b"torn"])
+def test_cohorts_that_are_gone_are_named_and_not_the_rows(gan_sweep, run, content):
+    (run / "cohorts.jsonl").unlink()
+    if content is not None:
+        (run / "cohorts.jsonl").write_bytes(content)
+    check_line(gan_sweep(*AGAIN), "run/rows.jsonl, line 1: cohorts.jsonl beside it has no trial 0")
+
+
 def test_a_shorter_ladder_on_a_run_is_refused(gan_sweep, run):
     shorter = [*AGAIN, "--set", "ladder.rungs_images=[100]"]
     check_line(gan_sweep(*shorter), "run holds a run with another spec; these keys differ: ladder.rungs_images")

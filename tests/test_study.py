@@ -458,14 +458,20 @@ def test_a_second_owner_is_refused(tmp_path, monkeypatch):
         LaneStudy(spec, folder)
 
 
-@pytest.mark.parametrize("change", [{"rung": 5}, {"trial": 99}])
-def test_rows_that_have_no_place_are_refused(tmp_path, change):
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"rung": 5}, r"line 6: trial \d+ has no place for rung 5"),
+        ({"trial": 99}, "line 6: cohorts.jsonl beside it has no trial 99"),
+    ],
+)
+def test_rows_that_have_no_place_are_refused(tmp_path, change, says):
     spec = curve_spec(trials=3)
     folder = run_folder(spec, tmp_path)
     run_cohorts(spec, folder)
     row = JsonLines(folder.rows).read()[-1]
     JsonLines(folder.rows).append([{**row, **change}])
-    with pytest.raises(ResultsError, match=r"rows.jsonl, line 6: trial \d+ has no place for rung \d"):
+    with pytest.raises(ResultsError, match=says):
         LaneStudy(spec, folder)
 
 

@@ -81,6 +81,15 @@ def test_what_is_measured_is_positive_and_a_lane_that_would_not_fit_is_not_built
     )
 
 
+def test_lanes_that_die_in_their_first_steps_are_measured_until_there_is_a_time():
+    rates = ("lane.generator_lr=10", "lane.discriminator_lr=10", "structure.loss=least_squares")
+    values = ("space=ring", "structure.generator_width=8", "structure.discriminator_width=8", "scoring.samples=50")
+    alive, dead = (measured_costs(SweepSpec.from_mapping({}, [*values, *more]), 1, "cpu") for more in ((), rates))
+    assert alive is not None
+    assert dead is not None
+    assert 0 < dead.mean_image_seconds < 100 * alive.mean_image_seconds
+
+
 def test_a_dry_run_says_how_long_with_a_range_and_counts_one_as_one(gan_sweep):
     said = gan_sweep("run", "--dry-run", "--local", *settings(*TINY, "trials=1")).out
     assert re.search(r"^1 trial in 1 cohort of up to 1 lane, 1 at a time$", said, re.M)

@@ -103,6 +103,9 @@ def told() -> list[str]:
 def _found(flags: tuple[str, ...]) -> Toolchain | str:
     """That, or why there is none."""
     troubles: dict[str, None] = {}  # each once, in the order they were met
+    asked = _asked()
+    if asked and shutil.which(asked[0]) is None:
+        troubles[f"{shlex.join(asked)[:LONGEST_REASON]}, which is in $CC, is not installed"] = None
     for command in _compilers():
         for folder in library_folders():
             try:
@@ -137,15 +140,19 @@ def _probe(toolchain: Toolchain, flags: tuple[str, ...]) -> None:
 
 
 def _compilers() -> list[tuple[str, ...]]:
-    """Those that are installed: $CC, which may hold arguments, then cc, gcc and clang."""
-    asked = os.environ.get("CC", "")
-    try:
-        given = shlex.split(asked)
-    except ValueError:  # a quotation without an end: no such program is found then
-        given = [asked]
-    commands = [given, ["cc"], ["gcc"], ["clang"]]
+    """Those that are installed: $CC, then cc, gcc and clang."""
+    commands = [_asked(), ["cc"], ["gcc"], ["clang"]]
     found = [(shutil.which(command[0]), command[1:]) for command in commands if command]
     return list(dict.fromkeys((str(Path(path).absolute()), *rest) for path, rest in found if path is not None))
+
+
+def _asked() -> list[str]:
+    """The words of $CC, which may hold arguments."""
+    asked = os.environ.get("CC", "")
+    try:
+        return shlex.split(asked)
+    except ValueError:  # a quotation without an end: no such program is found then
+        return [asked]
 
 
 @cache

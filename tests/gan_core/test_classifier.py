@@ -203,7 +203,8 @@ def test_where_the_cache_cannot_be_written_a_temporary_one_serves(stored, tmp_pa
     temporary.mkdir()
     monkeypatch.setenv("GAN_SWEEP_CACHE", str(occupied / "cache"))
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    extractor = load_classifier(small_dataset())
+    with pytest.warns(UserWarning, match=r"there is no cache folder \(.*file.*\); .*temporary.* is used"):
+        extractor = load_classifier(small_dataset())
     assert bits(extractor.classifier.state_dict()) == bits(load_file(stored))
     (folder,) = temporary.iterdir()
     assert files(folder) == [stored.name]

@@ -1,6 +1,7 @@
 """Compilers and folders that do not work: each ends in what does, with one line of warning and no traceback."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -130,6 +131,15 @@ def test_where_one_compiler_does_not_work_another_is_taken(fresh, monkeypatch):
     assert programs[1].program1(2, 3) == 5
 
 
+@pytest.mark.parametrize("asked", ["no-such-cc -O1", "'no-such-cc"])
+def test_a_compiler_that_is_asked_for_and_is_not_there_is_said(fresh, monkeypatch, asked):
+    monkeypatch.setenv("CC", asked)
+    found = compiler.compiler()
+    assert Path(found.command[0]).name == "cc"
+    says = f"{shlex.join(toolchain._asked())}, which is in $CC, is not installed; {found} is used, in {found.folder}"
+    assert found.trouble == says
+
+
 def test_the_compiler_that_is_asked_for_may_have_arguments(fresh, monkeypatch):
     monkeypatch.setenv("CC", f"{REAL} -g0")
     assert compiler.compiler().command == (REAL, "-g0")
@@ -240,8 +250,9 @@ def test_a_folder_of_another_user_among_temporary_files_is_left_alone(fresh, mon
     taken.mkdir()
     os.chown(taken, 12345, 12345)
     monkeypatch.setenv("GAN_SWEEP_CACHE", "/proc/nothing")
-    folder = cache.writable_cache_folder()
-    assert folder == cache.writable_cache_folder()
+    with pytest.warns(UserWarning, match="there is no cache folder .*proc/nothing.* is used") as warned:
+        (folder,) = {cache.writable_cache_folder() for _ in range(2)}
+    assert len(warned) == 1
     assert (folder.parent, folder.stat().st_mode & 0o777) == (taken.parent, 0o700)
     assert folder != taken
     assert compiler.library_file(ADDS).parent == folder / "programs"
@@ -251,7 +262,9 @@ def test_a_user_without_a_home_has_a_cache_among_temporary_files(fresh, monkeypa
     for name in ("GAN_SWEEP_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(cache.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
-    assert cache.writable_cache_folder() == fresh / "temporary" / f"gan-sweep-cache-{os.getuid()}"
+    folder = fresh / "temporary" / f"gan-sweep-cache-{os.getuid()}"
+    with pytest.warns(UserWarning, match=rf"there is no cache folder \(no home\); {folder} is used"):
+        assert cache.writable_cache_folder() == folder
 
 
 def told_where_nothing_is_run_in(fresh: Path, *names: str) -> list[str]:
