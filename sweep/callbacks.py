@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from gan_core.config import InputError, shown
 from results.rows import ResultRow
 from results.store import RunFolder
 
@@ -27,6 +28,17 @@ class Callback(Protocol):
     def end(self, table: "ResultsTable") -> None:
         """Told the table when the sweep has ended by itself, or was found finished."""
         ...
+
+
+def check_callbacks(callbacks: Sequence[Callback]) -> None:
+    """Raises InputError for what is no sequence of callbacks, before anything is trained."""
+    if not isinstance(callbacks, Sequence):
+        raise InputError(f"callbacks must be a list of objects with `row` and `end`, got {shown(callbacks)}")
+    for callback in callbacks:
+        if isinstance(callback, type) or not (
+            callable(getattr(callback, "row", None)) and callable(getattr(callback, "end", None))
+        ):
+            raise InputError(f"a callback must have the methods `row` and `end`, got {shown(callback)}")
 
 
 class RowFeed:

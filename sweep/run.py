@@ -16,7 +16,7 @@ from gan_core.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.native.isa import this_isa
 from gan_core.published_images import ImageSplits
 from results.store import OLD_OWNER_SECONDS, RunFolder, appearing_whole, exclusive, write_atomically
-from sweep.callbacks import Callback, RowFeed
+from sweep.callbacks import Callback, RowFeed, check_callbacks
 from sweep.cohort_record import read_rows
 from sweep.endings import plain_endings
 from sweep.progress import Watch
@@ -59,6 +59,7 @@ def run_sweep(
     raises.
     """
     folder = RunFolder(out or Path("runs") / spec.name)
+    check_callbacks(callbacks)
     spec = spec if warm_start is None else warm_started(spec, folder, warm_start)
     watch = Watch(spec.ladder, spec.objective, spec.space.searched, silent=not progress)
     with plain_endings(folder), watch:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import TINY
 
+from gan_core.config import InputError
 from results.rows import ResultRow
 from results.store import RunFolder
 from results.table import ResultsTable
@@ -64,6 +65,21 @@ def test_an_error_of_a_callback_is_its_own_and_the_same_call_goes_on(tmp_path, u
     assert third.rows == []  # the run was found finished
     assert [len(table.frame) for table in (*second.tables, *third.tables)] == [len(everything)] * 2
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([3], "a callback must have the methods `row` and `end`, got 3"),
+        ([Heard], None),
+        (Heard(), "callbacks must be a list of objects with `row` and `end`, got <"),
+    ],
+    ids=["a number", "a class", "no list"],
+)
+def test_what_is_no_callback_is_refused_before_anything_starts(tmp_path, given, says):
+    with pytest.raises(InputError, match=says or "got <class"):
+        run_sweep(spec(), tmp_path / "run", local=True, callbacks=given)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_row_that_is_half_written_is_told_when_it_is_whole(tmp_path, undisturbed):

@@ -150,6 +150,7 @@ OUTPUTS = (
     ["sample", "RUN", "-o"],
     ["train", "good.yaml", "-o"],
     ["run", "--out"],
+    ["run", "-o"],
 )
 
 

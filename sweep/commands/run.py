@@ -23,7 +23,7 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
     part.add_argument("spec", nargs="?", metavar="SPEC", help="a sweep's YAML file, or a shipped space's name")
     part.add_argument("--space", metavar="SPACE", help="search this space: a shipped one's name or a YAML file")
     part.add_argument("--name", help="the run's name; its folder is runs/NAME")
-    part.add_argument("--out", type=path, metavar="DIR", help="the run's folder, instead of runs/NAME")
+    part.add_argument("-o", "--out", type=path, metavar="DIR", help="the run's folder, instead of runs/NAME")
     part.add_argument("--trials", type=whole_number(1), metavar="N", help="how many configurations are tried")
     part.add_argument(
         "--seed", type=whole_number(0), metavar="S", help="of the sampler, and with its number of each trial"
