@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from gan_core.call import Call
 from gan_core.checkpoint import appearing_whole, load_tensors, save_tensors
 from gan_core.conditions import Precision
 from gan_core.config import GanConfig
-from gan_core.input_error import InputError, home_path
+from gan_core.input_error import DamagedFile, InputError, home_path
 from gan_core.lanes import matmul_precision
 from gan_core.latents import shared_latents
 from gan_core.reports import LaneReport, minimised
@@ -121,7 +122,8 @@ def train_model(
 
 def _images_seen(folder: ModelFolder) -> int:
     """Where the folder's state stands; 0 where there is none, and for a file that is none: to load it will tell."""
-    counters = load_tensors(folder.state).get("counters") if folder.state.exists() else None
+    with _said_with_what_helps(folder):
+        counters = load_tensors(folder.state).get("counters") if folder.state.exists() else None
     if counters is None or counters.ndim != 1 or counters.is_floating_point():
         return 0
     return int(counters[:1].sum())
@@ -131,11 +133,21 @@ def _resume(array: ScoredArray, folder: ModelFolder, key: str) -> list[dict[str,
     """Takes over the folder's state, where there is one: the scorings that it has behind it."""
     if not folder.state.exists():
         return []
-    array.load(folder.state)
+    with _said_with_what_helps(folder):
+        array.load(folder.state)
     state = array.array.state
     # A scoring counts once the state after it is saved: losses have then been read, and none is summed up since.
     settled = state.images_seen - 1 if state.watch.unread else state.images_seen
     return [row for row in read_metrics(folder.metrics, key) if row["images_seen"] <= settled]
+
+
+@contextmanager
+def _said_with_what_helps(folder: ModelFolder) -> Iterator[None]:
+    """A state that cannot be gone on with is refused with what to do."""
+    try:
+        yield
+    except DamagedFile as error:
+        raise DamagedFile(f"{error}; remove {folder.state.name}, and training begins again") from error
 
 
 def _follow(schedule: Schedule, array: ScoredArray, images: int) -> None:

@@ -14,9 +14,9 @@ from results.lineage import lineage, schedule_of
 from results.objectives import natural, score_name
 from results.output import output
 from results.printable import printable
-from results.rows import MADE_BY, MAY_BE_NULL
+from results.rows import MADE_BY
 from results.store import RESTORE, ResultsError, RunFolder
-from results.table import ResultsTable
+from results.table import ResultsTable, configuration_of
 from results.text import seeds_text, spread_text
 from search_spaces.plain_yaml import as_number, read_yaml
 
@@ -166,8 +166,7 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     led = lineage(table.frame, row["trial"], row["rung"])
     schedule = schedule_of(led) if spec.get("population") else []
     confirmed = _confirmation(table, row["trial"])
-    known = [name for name in row if not pd.isna(row[name]) or name in MAY_BE_NULL]
-    configuration = {name: row[name] for name in known if _is_hyperparameter(name)}
+    configuration = configuration_of(row)
     if "structure.dataset" not in configuration:
         raise ResultsError(f"{folder.rows}: trial {row['trial']} has no structure.dataset at its best rung; {RESTORE}")
     configuration["structure.dataset"] = _where_the_data_are(spec, row)
@@ -302,10 +301,6 @@ def write_export(text: str, path: Path) -> None:
     """Writes an exported file. Raises as `results.output.output` does."""
     with output(path) as file:
         file.write(text.encode())
-
-
-def _is_hyperparameter(column: Any) -> bool:
-    return str(column).startswith(("structure.", "lane.")) or column in ("seed", "data_seed")
 
 
 def _is_budget(value: Any) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from results.store import ResultsError
+from results.table import configuration_of
 
 LANE_PREFIX = "lane."
 
@@ -33,14 +34,17 @@ def lineage(frame: pd.DataFrame, trial: int, rung: int) -> list[dict[str, Any]]:
 
 def schedule_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A lineage -> its segments, `{from_images, lane.*}`: the lane parameters that ever change, and after how many
-    images they took these values. Empty where none changes: then it is one configuration.
+    images they took these values, None for null. Empty where none changes: then it is one configuration.
     """
-    names = [name for name in rows[-1] if name.startswith(LANE_PREFIX)]
-    known = {name: {row[name] for row in rows if not pd.isna(row[name])} for name in names}
+    configurations = [configuration_of(row) for row in rows]
+    names = [name for name in configurations[-1] if name.startswith(LANE_PREFIX)]
+    known = {name: {values[name] for values in configurations if name in values} for name in names}
     changing = [name for name in names if len(known[name]) > 1]
     segments: list[dict[str, Any]] = []
-    for before, row in zip([{"images_seen": 0}, *rows], rows, strict=False):
-        values = {name: row[name] for name in changing}
-        if changing and (not segments or any(segments[-1][name] != value for name, value in values.items())):
+    in_force: dict[str, Any] = {}
+    for before, configuration in zip([{"images_seen": 0}, *rows], configurations, strict=False):
+        values = {name: configuration[name] for name in changing if name in configuration}
+        if values != in_force:
             segments.append({"from_images": before["images_seen"], **values})
+        in_force = values
     return segments

@@ -15,7 +15,10 @@ GROUPS = ("fidelity", "health")  # numbers, in columns that carry their group's 
 NAMED_GROUPS = (*GROUPS, "proposed")  # all such columns
 NUMBERS = ("d_loss", "g_loss", "score", "best_score", "seconds", "elapsed_seconds")
 OBJECTIVES_JOINED_BY = ", "
-MAY_BE_NULL = ("lane.discriminator_beta1", "lane.discriminator_beta2")  # hyperparameters that then follow another
+MAY_BE_NULL = {  # hyperparameters that then follow another
+    "lane.discriminator_beta1": "lane.beta1",
+    "lane.discriminator_beta2": "lane.beta2",
+}
 MADE_BY = (
     *("device", "execution", "isa", "compiler", "processor", "code_version", "versions", "features_digest"),
     "examination",

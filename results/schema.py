@@ -40,10 +40,6 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str) and (value.isascii() or SURROGATE.search(value) is None)
 
 
-def _is_scalar(value: Any) -> bool:
-    return is_number(value) or is_text(value) or type(value) is bool
-
-
 def list_of(kind: Kind) -> Kind:
     """Lists of one kind."""
     return Kind(f"a list, each of it {kind.says}", lambda value: isinstance(value, list) and all(map(kind.fits, value)))

@@ -1,5 +1,6 @@
 """ResultsTable: what a sweep found, as a checked pandas DataFrame. Needs pandas alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,24 @@ from results.confirmation import chance_of_order, confirmations, replicate_score
 from results.idle import without_idle
 from results.objectives import higher_is_better, score_name
 from results.pareto import pareto_ranks
-from results.rows import DEAD, GROUPS, MADE_BY, OBJECTIVES_JOINED_BY, row_fault
+from results.rows import DEAD, GROUPS, MADE_BY, MAY_BE_NULL, OBJECTIVES_JOINED_BY, row_fault
 from results.store import JsonLines, ResultsError, RunFolder
 
 SCORED = ("d_loss", "g_loss", "score", "best_score", "seconds")
 REQUIRED = ("trial", "replicate", "cohort", "lane", "rung", "images_seen", "outcome", "reason", "objective", "protocol")
 LATER = {"replicate": 0, "elapsed_seconds": 0.0, "parent": None}  # columns that earlier versions did not write
+LATER_HYPERPARAMETERS = {  # likewise, and with what those versions trained; what may be null was as null
+    "lane.lr_schedule": "constant",
+    "lane.lr_schedule_images": 0.0,
+    "lane.generator_weight_decay": 0.0,
+    "lane.discriminator_weight_decay": 0.0,
+}
 WHOLE = ("replicate", "parent")
 ALIKE = {  # columns that have one value in all rows, or nothing
     "protocol": "scores of different protocols cannot be compared",
     "objective": "rows of different objectives are not of one sweep",
 }
-NUMBERS = (*SCORED, *LATER)
+NUMBERS = (*SCORED, *LATER, *MAY_BE_NULL)
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,8 @@ class ResultsTable:
     @classmethod
     def load(cls, run: str | Path, *, whole: bool = False) -> "ResultsTable":
         """The table of a run folder, finished or not. A hyperparameter that has no effect in a trial (the weight of a
-        penalty that there is not) is missing there; whole: it has the value that stands in the configuration.
+        penalty that there is not) is missing there; whole: it has the value that stands in the configuration. A beta of
+        D that is null, and so is G's, is missing too.
         """
         folder = RunFolder(run).require()
         records = JsonLines(folder.rows).read(row_fault)
@@ -182,6 +190,20 @@ class ResultsTable:
         return chance_of_order(scores[first], scores[second])
 
 
+def configuration_of(row: Mapping[str, Any] | pd.Series) -> dict[str, Any]:
+    """The hyperparameters and seeds of a row of a whole table, dotted name -> Python value: None for what is null, and
+    without what the row lacks.
+    """
+    known = {str(name): value for name, value in row.items() if _is_hyperparameter(str(name))}
+    plain = {name: value.item() if hasattr(value, "item") else value for name, value in known.items()}
+    present = {name: None if pd.isna(value) else value for name, value in plain.items()}
+    return {name: value for name, value in present.items() if value is not None or name in MAY_BE_NULL}
+
+
+def _is_hyperparameter(column: str) -> bool:
+    return column.startswith(("structure.", "lane.")) or column in ("seed", "data_seed")
+
+
 def _check_once(frame: pd.DataFrame) -> None:
     """Raises ResultsError where a (trial, replicate, rung) stands twice."""
     twice = frame.duplicated(["trial", "replicate", "rung"])
@@ -225,4 +247,6 @@ def _with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
                 frame[name] = frame[name].fillna(LATER[name])
             if name in WHOLE:
                 frame[name] = frame[name].astype("Int64")
+        if name in LATER_HYPERPARAMETERS:
+            frame[name] = frame[name].fillna(LATER_HYPERPARAMETERS[name])
     return frame.astype({"replicate": "int64"})

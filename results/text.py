@@ -7,6 +7,7 @@ import pandas as pd
 
 from results.objectives import directed, score_name
 from results.printable import printable
+from results.rows import MAY_BE_NULL
 from results.store import RunFolder
 from results.table import ResultsTable
 
@@ -21,7 +22,8 @@ FEWEST_TRIALS = 4  # that have a spread
 
 def trials_text(table: ResultsTable, trials: Any, *, reasons: bool, width: int | None = None) -> str:
     """Rows of `table.trials` (a DataFrame), with what differs between any trials of the table, and a line that says
-    what is best. A hyperparameter that has no effect in a trial is a dash there.
+    what is best. A hyperparameter that has no effect in a trial is a dash there, and one that is null, and so follows
+    another, is `as` that one.
 
     reasons: why each trial ended. width: of a line, in characters; None: any.
     """
@@ -33,8 +35,9 @@ def trials_text(table: ResultsTable, trials: Any, *, reasons: bool, width: int |
     seconds = ["seconds"] if "seconds" in table.objectives else []
     reason = ["reason"] if reasons else []
     shown = trials[["trial", "outcome", *front, "images_seen", *seconds, *scores, *searched, *signs, *reason]]
-    dashed = shown.assign(**{c: shown[c].astype(object).where(shown[c].notna(), "-") for c in searched})
-    rows = _columns(dashed.rename(columns={c: c.partition(".")[2] or c for c in shown.columns}), width)
+    absent = {c: f"as {_short(MAY_BE_NULL[c])}" if c in MAY_BE_NULL else "-" for c in searched}
+    dashed = shown.assign(**{c: shown[c].astype(object).where(shown[c].notna(), says) for c, says in absent.items()})
+    rows = _columns(dashed.rename(columns=_short), width)
     if not front:
         return f"{rows}\nbest by {printable(directed(table.objectives))}, each trial at its best rung"
     first = printable(score_name(table.objective))
@@ -96,6 +99,10 @@ def spread_text(finalist: Any) -> str:
 def seeds_text(finalist: Any) -> str:
     """A row of `confirmed` -> `5 seeds`, or `1 seed`."""
     return f"{finalist['seeds']} seed" + ("s" if finalist["seeds"] > 1 else "")
+
+
+def _short(column: str) -> str:
+    return column.partition(".")[2] or column
 
 
 def _columns(rows: pd.DataFrame, width: int | None) -> str:

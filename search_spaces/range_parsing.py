@@ -155,10 +155,4 @@ def nearest_inside(name: str, value: Any, written: Any) -> Any:
         scope = Range(choices=parse_averages(written))
     else:
         scope = parse_range(name, written)
-    if scope.is_derived or scope.contains(value):
-        return value
-    if not scope.choices:
-        within = min(max(value, scope.low), scope.high)
-        steps = round((within - scope.low) / scope.step) if scope.step else 0
-        return min(scope.low + steps * scope.step, scope.high) if scope.step else within
-    return scope.choices[0] if isinstance(value, str) else min(scope.choices, key=lambda choice: abs(choice - value))
+    return value if scope.is_derived else scope.nearest(value, {})

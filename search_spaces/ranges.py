@@ -101,12 +101,28 @@ class Range:
             return None
         if not self.is_derived:
             return value if self.contains(value) else None
-        nearly = 1 - value
-        if self.ratio_to:
-            other = values[self.ratio_to]
-            nearly = value / other if other else math.nan
+        nearly = self._inverse(value, values)
         within = [one for one in (float(f"{nearly:.{SHORT_DIGITS}g}"), nearly) if self.contains(one)]
         return min(within, key=lambda number: abs(self.value(number, values) - value), default=None)
+
+    def nearest(self, value: Any, values: Mapping[str, Any]) -> Any:
+        """What must be drawn for a value, or where that lies outside, what comes nearest; of texts the first."""
+        drawn = self.drawn(value, values)
+        if drawn is not None:
+            return drawn
+        if self.choices:
+            is_text = isinstance(value, str)
+            return self.choices[0] if is_text else min(self.choices, key=lambda c: abs(self.value(c, values) - value))
+        within = min(self.high, max(self.low, self._inverse(value, values)))  # the lowest, of a ratio to 0
+        steps = round((within - self.low) / self.step) if self.step else 0
+        return min(self.low + steps * self.step, self.high) if self.step else within
+
+    def _inverse(self, value: Any, values: Mapping[str, Any]) -> Any:
+        """What a value is as it is drawn, inside the range or not; NaN as a ratio to 0."""
+        if self.ratio_to:
+            other = values[self.ratio_to]
+            return value / other if other else math.nan
+        return 1 - value if self.complement else value
 
     def suggest(self, trial: Suggests, name: str) -> Any:
         """Lets a trial draw for the hyperparameter of this name."""

@@ -201,12 +201,13 @@ class SearchSpace:
         """Those of some drawn parameters that are no hyperparameters themselves: ratios and complements."""
         return {name: value for name, value in parameters.items() if name not in HYPERPARAMETERS}
 
-    def parameters_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def parameters_of(self, values: Mapping[str, Any], *, nearest: bool = False) -> dict[str, Any]:
         """The inverse of `configuration`: some hyperparameters, the others as in the base -> what must be drawn.
 
-        What is tied to another follows it, unless it is named. A seed is passed over, and one of the averages that
-        every trial keeps. Raises InputError, naming the hyperparameter, when a value lies outside its range, or differs
-        from the base where it is not searched.
+        What is tied to another follows it, unless it is named; what is null is drawn as what it follows. A seed is
+        passed over, and one of the averages that every trial keeps. nearest: a value outside its range is drawn as what
+        comes nearest. Raises InputError, naming the hyperparameter, when a value lies outside its range otherwise, or
+        differs from the base where it is not searched.
         """
         given = {name: parse_value(name, value) for name, value in values.items() if name != "seed"}
         if self.averages_images and HALF_LIFE in given:
@@ -216,10 +217,11 @@ class SearchSpace:
         def draw(name: str, scope: Range, so_far: Mapping[str, Any]) -> Any:
             if scope.is_tied and name not in given:
                 return scope.extremes[0]
-            drawn = scope.drawn(so_far[name], so_far)
+            value = so_far[HYPERPARAMETERS[name].follows if so_far[name] is None else name]
+            drawn = scope.nearest(value, so_far) if nearest else scope.drawn(value, so_far)
             if drawn is None:
                 raise InputError(
-                    f"space {shown(self.name)}: {name} {shown(so_far[name])} lies outside its range {scope}; "
+                    f"space {shown(self.name)}: {name} {shown(value)} lies outside its range {scope}; "
                     "choose a value in it, or widen it"
                 )
             return drawn

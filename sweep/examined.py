@@ -1,6 +1,7 @@
 """How the scores of a run were examined, beside its rows."""
 
 import json
+import shlex
 
 from gan_core.examination import Examination
 from results.store import RunFolder, write_atomically
@@ -15,4 +16,4 @@ def unseen(dataset: str, examination: Examination) -> str | None:
     """What a person is told where the scores do not see everything that is wrong with images of a data set."""
     if not examination.faults:
         return None
-    return f"{dataset}: {examination.line}; see them all: gan-sweep data {dataset}"
+    return f"{dataset}: {examination.line}; see them all: gan-sweep data {shlex.quote(dataset)}"

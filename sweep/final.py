@@ -1,6 +1,7 @@
 """`gan-sweep train`: a model's folder, with somebody watching."""
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -33,6 +34,7 @@ from results.store import ResultsError, exclusive, write_atomically
 from search_spaces.space import read_yaml
 from sweep.objectives import objectives
 from sweep.sampling import of_model, write_picture
+from sweep.time_estimate import in_words
 
 INTERRUPTED = 130
 PICTURED_SAMPLES = 64
@@ -77,7 +79,7 @@ class _Reporter:
             now = time.monotonic()
             self._due = now + (LIVE_SECONDS if self._live else LATER_SECONDS)
             rate = (progress.images_seen - self._first) / (now - self._started)
-            left = in_time((self.images - progress.images_seen) / rate) if rate else "unknown"
+            left = in_words((self.images - progress.images_seen) / rate) if rate else "unknown"
             text = f"{progress.images_seen:,} of {self.images:,} images, {rate:,.0f}/s, about {left} left"
             print(f"\r\x1b[K{text}" if self._live else text, end="" if self._live else "\n", flush=True)
         return self.stop
@@ -105,13 +107,6 @@ class _Reporter:
                 print(f"  reproduces the sweep's {recorded:.4g} exactly")
             else:
                 print(f"  the sweep had {recorded:.4g}: a difference of {value - recorded:+.2g}")
-
-
-def in_time(seconds: float) -> str:
-    """`40 s`, `12 min`, `5.2 h`: as exact as a guess is."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
 
 
 def conditions_of(
@@ -211,7 +206,7 @@ def _train_locked(
     name = score_name(exported.objective)
     found = f"{name} {best[f'fidelity.{name}']:.4g} at {best['images_seen']:,.0f} images"
     print(f"best {found}; samples: {folder.samples}")
-    print(f"next: gan-sweep sample {folder.path} -n 64 -o grid.png")
+    print(f"next: gan-sweep sample {shlex.quote(str(folder.path))} -n 64 -o grid.png")
     return 0
 
 

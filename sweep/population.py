@@ -40,7 +40,7 @@ class Space(Protocol):
 
     @property
     def ranges(self) -> Mapping[str, Any]: ...
-    def parameters_of(self, values: Mapping[str, Any]) -> dict[str, Any]: ...
+    def parameters_of(self, values: Mapping[str, Any], *, nearest: bool = False) -> dict[str, Any]: ...
     def configuration(self, parameters: Mapping[str, Any], seed: int) -> GanConfig: ...
     def violations(self, config: GanConfig) -> Mapping[str, float]: ...
 
@@ -157,9 +157,10 @@ def explore(
     config: GanConfig, space: Space, settings: PopulationConfig, generator: np.random.Generator
 ) -> tuple[GanConfig, tuple[str, ...]]:
     """A configuration with every searched lane parameter perturbed or drawn anew, inside its range and within the
-    constraints; and what was changed, in words. Structure and seeds stay.
+    constraints; and what was changed, in words. Structure and seeds stay. What comes to be searched by what is changed
+    has its base value, or the nearest in its range.
     """
-    parameters = space.parameters_of(config.flatten())
+    parameters = space.parameters_of(config.flatten(), nearest=True)
     for _ in range(EXPLORATIONS):
         found, changes = dict(parameters), []
         for name, scope in sorted(space.ranges.items()):
@@ -168,7 +169,8 @@ def explore(
                 found[parameter], how = _moved(scope, parameters[parameter], settings, generator)
                 if found[parameter] != parameters[parameter]:
                     changes.append(f"{parameter.removeprefix('lane.')} {how}")
-        explored = replace(config, lane=space.configuration(found, config.seed).lane)
+        begun = space.parameters_of(space.configuration(found, config.seed).flatten(), nearest=True)
+        explored = replace(config, lane=space.configuration({**begun, **found}, config.seed).lane)
         if not space.violations(explored):
             return explored, tuple(changes)
     return config, ("no change was found that keeps the constraints",)

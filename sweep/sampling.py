@@ -26,7 +26,7 @@ from results.export import DEFAULT_PRECISION, ExportedConfiguration, chosen_row
 from results.output import STANDARD_OUTPUT, output
 from results.plots import image_of, most_in_grid, picture_of, to_bytes, write_png
 from results.store import ResultsError, RunFolder, is_written_through
-from results.table import ResultsTable
+from results.table import ResultsTable, configuration_of
 from search_spaces.space import read_yaml
 from sweep.spec import SweepSpec
 
@@ -94,8 +94,7 @@ def of_trial(run: Path, trial: int | None, data_root: Path | None = None) -> Gen
             f"{folder.path} holds no generator of trial {row['trial']}; {known} (keep_checkpoints of a spec says how "
             "many); export the trial and train it"
         )
-    plain = {name: value.item() if hasattr(value, "item") else value for name, value in row.items()}
-    config = GanConfig.unflatten({name: plain[name] for name in GanConfig().flatten() if name in plain})
+    config = GanConfig.unflatten(configuration_of(row))
     spec = SweepSpec.from_yaml(folder.spec)
     form = data_form(config.structure)
     kind = SampleKind(form.sample_shape, form.classes)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gan_core.config import HYPERPARAMETERS, InputError, shown
+from gan_core.config import GanConfig, InputError, shown
 from results.store import RunFolder
 from search_spaces.space import SearchSpace
 from sweep.spec import SweepSpec
@@ -20,15 +20,16 @@ def best_points(run: str | Path, space: SearchSpace, points: int = POINTS) -> li
     another seed, and may be of another protocol. Raises InputError where no trial of the run lies in the space,
     ResultsError where there is no run.
     """
-    from results.table import ResultsTable  # with pandas, which takes long to load
+    from results.table import ResultsTable, configuration_of  # with pandas, which takes long to load
 
     table, base = ResultsTable.load(run, whole=True), space.base.flatten()
     found: list[Mapping[str, Any]] = []
     refused = ""
     for _, row in table.contenders.iterrows():
-        values = {name: _value(name, row) for name in base if name not in ("seed", "data_seed")}
-        point = {name: value for name, value in values.items() if value != base[name]}
         try:
+            values = GanConfig.unflatten(configuration_of(row)).flatten()  # defaults where an older run is silent
+            differing = {name: value for name, value in values.items() if value != base[name]}
+            point = {name: value for name, value in differing.items() if name not in ("seed", "data_seed")}
             broken = space.violations(space.configuration(space.parameters_of(point), seed=0))
         except InputError as error:
             refused = refused or str(error)
@@ -51,11 +52,3 @@ def warm_started(spec: SweepSpec, folder: RunFolder, run: str | Path) -> SweepSp
     if folder.holds_run():
         return replace(spec, enqueue=SweepSpec.from_yaml(folder.spec).enqueue)
     return replace(spec, enqueue=(*spec.enqueue, *best_points(run, spec.space)))
-
-
-def _value(name: str, row: Any) -> Any:
-    """A hyperparameter of a table's row as a Python value: the default where it is missing, as in an older run's."""
-    value = row.get(name)
-    if value is None or value != value:
-        return HYPERPARAMETERS[name].default
-    return value.item() if hasattr(value, "item") else value

@@ -562,11 +562,13 @@ NONSENSE = {
     "another model's folder": Case(["train", "best.yaml", "-o", "best", "--seed", "5"], ["these differ: seed", "-o"]),
     "another model's state": Case(
         [*TRAIN[:3], "best", "--images", "99999"],
-        ["checkpoint", "does not fit"],
+        ["checkpoint", "does not fit", "; remove state.safetensors, and training begins again"],
         lambda here: [change(here) for change in OTHER_WIDTH],
     ),
     "broken state": Case(
-        [*TRAIN[:3], "best", "--images", "99999"], ["state.safetensors"], file("best/state.safetensors", b"nonsense")
+        [*TRAIN[:3], "best", "--images", "99999"],
+        ["best/state.safetensors: ", "; remove state.safetensors, and training begins again"],
+        file("best/state.safetensors", b"nonsense"),
     ),
     "broken generator": Case(SAMPLE, ["generator.safetensors"], file("best/generator.safetensors", b"nonsense")),
     "another generator": Case(

@@ -262,6 +262,9 @@ def test_the_same_command_on_a_finished_run_says_so_and_trains_nothing(gan_sweep
     assert (answer.code, answer.err) == (0, "")
     assert answer.out == f"{run} is finished: 4 trials. See them: gan-sweep results {run}\n"
     assert tree(run) == before
+    spaced = run.rename("a run")
+    answer = gan_sweep("run", "--local", "--out", spaced, *settings(*TINY))
+    assert answer.out == "a run is finished: 4 trials. See them: gan-sweep results 'a run'\n"
 
 
 @pytest.mark.parametrize(
@@ -429,6 +432,8 @@ def test_an_export_names_the_trial_and_the_next_command(gan_sweep, digits_run):
     assert answer.out.startswith(f"Trial {best['trial']} of sweep 'digits': fidelity {best['score']:.4g} at ")
     assert answer.out.splitlines()[-1] == "written to best.yaml; train it: gan-sweep train best.yaml"
     assert yaml.safe_load(Path("best.yaml").read_text())["configuration"]["seed"] == best["seed"]
+    answer = gan_sweep("export", digits_run, "-o", "the best.yaml")
+    assert answer.out.endswith("written to the best.yaml; train it: gan-sweep train 'the best.yaml'\n")
 
 
 @pytest.mark.parametrize("trial", [0, 3])

@@ -20,7 +20,7 @@ from gan_core.final import MOST_EVALUATIONS, ModelFolder, best_row, evaluation_p
 from gan_core.schedule import Schedule
 from results.export import ExportedConfiguration
 from results.store import ResultsError
-from sweep.final import conditions_of, in_time
+from sweep.final import conditions_of
 from sweep.sampling import of_model
 from sweep.verify import Comparison, _then
 
@@ -208,9 +208,3 @@ def test_a_long_training_is_scored_a_bounded_number_of_times():
     points = evaluation_points((1,), 10**15)
     assert len(points) <= MOST_EVALUATIONS + 3
     assert (points[0], points[-1]) == (1, 10**15)
-
-
-def test_a_guess_of_time_is_said_in_the_unit_that_fits():
-    assert [in_time(s) for s in (3.2, 99, 100, 5940, 7200, 36e6)] == [
-        *("3 s", "99 s", "2 min", "99 min", "2.0 h", "10,000.0 h"),
-    ]

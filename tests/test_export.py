@@ -18,7 +18,7 @@ from gan_core.lanes import host_pairs, host_rounds
 from results.export import FINAL_TRAINING_FACTOR, ExportedConfiguration, export_trial, write_export
 from results.rows import Outcome
 from results.store import ResultsError, RunFolder
-from results.table import ResultsTable
+from results.table import ResultsTable, configuration_of
 from sweep.final import conditions_of, train_final
 from sweep.sampling import of_model, write_numbers
 
@@ -54,7 +54,7 @@ def test_an_export_holds_the_trials_own_configuration_and_numbers_to_the_last_bi
     for found in (table.trial(trial) for trial in scored["trial"]):
         exported = read(export_trial(folder.path, found["trial"]), tmp_path / "best.yaml")
         config = GanConfig.unflatten(exported.configuration)
-        assert {name: found[name] for name in config.flatten()} == config.flatten()
+        assert configuration_of(found) == config.flatten()
         assert (exported.score["fidelity"], exported.score["d_loss"]) == (found["score"], found["d_loss"])
         assert exported.score["fid"] == found["fidelity.fid"]
         assert exported.score["images_seen"] == found["images_seen"]

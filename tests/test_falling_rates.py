@@ -1,6 +1,7 @@
 """Learning rates that fall, betas of D, weight decay: from a sweep to a model, and in runs of before there were any."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ from gan_core.config import HYPERPARAMETERS, GanConfig, InputError
 from results.export import ExportedConfiguration, export_trial
 from results.lineage import schedule_of
 from results.rows import MAY_BE_NULL
-from results.store import RunFolder
-from results.table import ResultsTable
+from results.store import JsonLines, RunFolder
+from results.table import LATER_HYPERPARAMETERS, ResultsTable
+from results.text import trials_text
 from search_spaces.describe import describe_space
 from search_spaces.space import SearchSpace
 from sweep.run import run_sweep
+from sweep.sampling import of_trial
+from sweep.spec import SweepSpec
 from sweep.standings import read_rows, row_config
 from sweep.warm_start import best_points
 
@@ -59,8 +63,18 @@ def test_from_a_sweep_to_a_model_rates_fall_over_what_is_trained_there(gan_sweep
     exported = ExportedConfiguration.read("best.yaml")
     assert exported.configuration["lane.discriminator_beta2"] is None
     assert gan_sweep("verify", "best.yaml").out.splitlines()[-1] == "reproduced exactly"
-    same = gan_sweep("train", "best.yaml", "-o", "same", "--images", "1000")
+    same = gan_sweep("train", "best.yaml", "-o", "the same", "--images", "1000")
     assert "reproduces the sweep's" in same.out
+    assert same.out.endswith("\nnext: gan-sweep sample 'the same' -n 64 -o grid.png\n")
+    whole = [Path("the same", name).read_bytes() for name in ("generator.safetensors", "metrics.csv")]
+    state = Path("the same/state.safetensors")
+    state.write_bytes(state.read_bytes()[:-1])
+    damaged = gan_sweep("train", "best.yaml", "-o", "the same", "--images", "1000")
+    assert (damaged.code, damaged.err.count("\n")) == (2, 1)
+    assert "; remove state.safetensors, and training begins again" in damaged.err
+    state.unlink()
+    assert gan_sweep("train", "best.yaml", "-o", "the same", "--images", "1000").code == 0
+    assert [Path("the same", name).read_bytes() for name in ("generator.safetensors", "metrics.csv")] == whole
     other = gan_sweep("train", "best.yaml", "-o", "other", "--images", "1500")
     assert "the sweep's learning rates fell over 1,000 images, and its score is not compared" in other.out
     assert yaml.safe_load(Path("other/config.yaml").read_text())["training"]["images"] == 1500
@@ -131,6 +145,19 @@ def test_a_range_has_values_and_its_base_must_be_one_of_them():
     assert base.fix({}, unset).base.lane.discriminator_beta1 == 0.25
 
 
+def test_a_known_point_has_null_drawn_as_what_it_follows():
+    scope = {"low": 0.1, "high": 0.9, "when": {"lane.lr_schedule": "linear"}}
+    ranges = {"lane.lr_schedule": {"choices": ["constant", "linear"]}, "lane.discriminator_beta1": scope}
+    space = SearchSpace.load({"base": {"lane.beta1": 0.5}, "ranges": ranges})
+    point = space.parameters_of({"lane.lr_schedule": "linear"})
+    assert point == {"lane.lr_schedule": "linear", "lane.discriminator_beta1": 0.5}
+    spec = SweepSpec.from_mapping({"space": space.plain(), "enqueue": [{"lane.lr_schedule": "linear"}]})
+    assert spec.enqueue == ({"lane.lr_schedule": "linear"},)
+    outside = space.fix({"lane.beta1": 0.95})
+    with pytest.raises(InputError, match=r"discriminator_beta1 0.95 lies outside its range 0.1 .. 0.9; choose a value"):
+        outside.parameters_of({"lane.lr_schedule": "linear"})
+
+
 def test_how_long_rates_fall_is_searched_where_they_fall():
     ranges = {"lane.lr_schedule": {"choices": ["constant", "cosine"]}, "lane.lr_schedule_images": {"low": 0, "high": 9}}
     assert "lane.lr_schedule_images is how long learning rates fall, got 9 with" in refusal(ranges=ranges)
@@ -167,6 +194,11 @@ def test_rows_of_an_earlier_version_have_the_defaults(gan_sweep, digits_run):
         GanConfig.unflatten(yaml.safe_load(export_trial(path, trial=0))["configuration"]) for path in (old, run)
     )
     assert before == after
+    table = ResultsTable.load(old)  # a run that was extended: what only its last trial says is no difference
+    assert not {f"lane.{name}" for name in LATER}.intersection(table.differing)
+    assert set(table.trials["lane.lr_schedule"]) == {"constant"}
+    (old / "checkpoints").symlink_to(run / "checkpoints")
+    assert of_trial(old, 2).config == of_trial(run, 2).config
 
 
 def _in_a_new_row(run: Path) -> str:
@@ -176,7 +208,29 @@ def _in_a_new_row(run: Path) -> str:
 
 
 def test_rows_may_hold_null_for_what_then_follows_another():
-    assert {name for name, known in HYPERPARAMETERS.items() if known.follows} == set(MAY_BE_NULL)
+    assert {name: known.follows for name, known in HYPERPARAMETERS.items() if known.follows} == MAY_BE_NULL
+
+
+def test_what_earlier_versions_did_not_write_has_the_defaults():
+    assert {f"lane.{name}" for name in LATER} == {*LATER_HYPERPARAMETERS, *MAY_BE_NULL}
+    assert {name: HYPERPARAMETERS[name].default for name in LATER_HYPERPARAMETERS} == LATER_HYPERPARAMETERS
+    assert {HYPERPARAMETERS[name].default for name in MAY_BE_NULL} == {None}
+
+
+def test_null_is_told_as_what_it_follows_and_drawn_from(tmp_path, digits_run):
+    run = RunFolder(shutil.copytree(digits_run, tmp_path / "run"))
+    name, betas = "lane.discriminator_beta1", {0: None, 1: 0.25, 2: None, 3: 0.5}
+    records = [{**record, name: betas[record["trial"]]} for record in JsonLines(run.rows).read()]
+    run.rows.unlink()
+    JsonLines(run.rows).append(records)
+    table = ResultsTable.load(run.path)
+    header, *lines = trials_text(table, table.trials.sort_values("trial"), reasons=False).splitlines()
+    assert "discriminator_beta1" in header
+    assert [line.count("as beta1") for line in lines[:4]] == [1, 0, 1, 0]
+    drawn = {trial: of_trial(run.path, trial).config for trial in betas}
+    assert {trial: config.lane.discriminator_beta1 for trial, config in drawn.items()} == betas
+    exported = yaml.safe_load(export_trial(run.path, 2))["configuration"]
+    assert GanConfig.unflatten(exported).flatten() == drawn[2].flatten()
 
 
 def test_what_only_the_later_rows_of_a_population_say_is_no_change(tmp_path):

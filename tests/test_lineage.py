@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 from table_rows import replicates, row, stored
 
+from gan_core.config import GanConfig
+from gan_core.schedule import Schedule
 from results.lineage import lineage, schedule_of
 from results.store import ResultsError
 from results.table import ResultsTable
@@ -80,6 +82,21 @@ def test_each_segment_names_all_that_ever_changes():
         {"from_images": 200, RATE: 2.0, BETA: 0.2},
         {"from_images": 300, RATE: 1.0, BETA: 0.1},
     ]
+
+
+def test_null_is_a_value_that_a_schedule_tells(tmp_path):
+    """In a population a beta of D goes from null to a number, stays, and goes back."""
+    name = "lane.discriminator_beta1"
+    betas = (None, 0.5, 0.5, None)
+    table = ResultsTable.load(stored(tmp_path, [{**member(0, n, 1.0), name: beta} for n, beta in enumerate(betas)]))
+    schedule = schedule_of(lineage(table.frame, 0, 3))
+    assert schedule == [
+        {"from_images": 0, name: None},
+        {"from_images": 100, name: 0.5},
+        {"from_images": 300, name: None},
+    ]
+    read = Schedule.read(GanConfig(), schedule)
+    assert [lane.discriminator_beta1 for _, lane in read.changes] == [None, 0.5, None]
 
 
 def test_a_trial_that_never_changes_has_no_schedule_though_it_took_over_a_state_or_its_seed_did():

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from gan_core.config import GanConfig, InputError, LaneConfig, StructureConfig
+from search_spaces.space import SearchSpace
 from sweep.population import Member, Move, PopulationConfig, draw, explore, perturbed, plan
 
 
@@ -37,7 +38,7 @@ class Space:
     limit: float = math.inf
     base: GanConfig = field(default_factory=GanConfig)
 
-    def parameters_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def parameters_of(self, values: Mapping[str, Any], *, nearest: bool = False) -> dict[str, Any]:
         return {s.parameter(n): 1 - values[n] if s.complement else values[n] for n, s in self.ranges.items()}
 
     def configuration(self, parameters: Mapping[str, Any], seed: int) -> GanConfig:
@@ -337,6 +338,30 @@ def test_what_breaks_a_constraint_is_tried_again_and_given_up_where_nothing_fits
         config,
         ("no change was found that keeps the constraints",),
     )
+
+
+@pytest.mark.parametrize(("beta1", "in_force"), [(0.5, 0.5), (0.95, 0.9), (0.0, 0.1)])
+def test_what_a_change_makes_searched_begins_at_its_value_or_the_nearest_in_its_range(beta1, in_force):
+    """Null follows beta1; a base value outside a range that did not exist is no end of a population either."""
+    when = {"when": {"lane.lr_schedule": ["linear", "cosine"]}}
+    ranges = {
+        "lane.lr_schedule": {"choices": ["constant", "linear", "cosine"]},
+        "lane.discriminator_beta1": {"low": 0.1, "high": 0.9, **when},
+        "lane.instance_noise": {"low": 0.25, "high": 0.75, "step": 0.25, **when},
+        "lane.discriminator_lr": {"ratio_to": "lane.generator_lr", "low": 2.0, "high": 4.0, **when},
+    }
+    space = SearchSpace.load({"base": {"lane.beta1": beta1}, "ranges": ranges})
+    settings = PopulationConfig(resample_probability=0.0, perturb=(0.8, 1.25))
+    begun = explore(space.base, space, settings, np.random.default_rng(0))[0].lane
+    assert begun.lr_schedule == "linear"  # the neighbour of constant
+    assert (begun.discriminator_beta1, begun.instance_noise, begun.discriminator_lr) == (in_force, 0.25, 4e-4)
+    held = replace(space.base, lane=replace(space.base.lane, lr_schedule="linear"))  # as an earlier version left it
+    again = [explore(held, space, settings, np.random.default_rng(seed))[0].lane for seed in range(32)]
+    moved = [min(max(in_force * factor, 0.1), 0.9) for factor in settings.perturb]
+    assert {(lane.lr_schedule, lane.discriminator_beta1) for lane in again} == {
+        ("constant", None),
+        *(("cosine", beta) for beta in moved),
+    }
 
 
 def test_settings_of_a_file_are_read_and_what_is_not_named_keeps_its_default():

@@ -1,6 +1,7 @@
 """`gan-sweep export`."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from sweep.commands.arguments import path, whole_number
@@ -26,5 +27,5 @@ def execute(options: argparse.Namespace) -> int:
     if options.output == STANDARD_OUTPUT:
         return 0
     print(text.splitlines()[0].removeprefix("# "))
-    print(f"written to {options.output}; train it: gan-sweep train {options.output}")
+    print(f"written to {options.output}; train it: gan-sweep train {shlex.quote(str(options.output))}")
     return 0

@@ -76,7 +76,8 @@ def execute(options: argparse.Namespace) -> int:
             print(f"\ninterrupted; what was reported is in {folder.path}. Go on with: {again}", file=sys.stderr)
         return INTERRUPTED
     if finished:
-        print(f"{folder.path} is finished: {spec.trials} trials. See them: gan-sweep results {folder.path}")
+        table_of = shlex.join(["gan-sweep", "results", str(folder.path)])
+        print(f"{folder.path} is finished: {spec.trials} trials. See them: {table_of}")
     else:
         from results.text import trials_text  # pandas, which was loaded while Ray started
 

@@ -18,6 +18,7 @@ from gan_core.joined_features import CLASSIFIER_VARIANCE, PIXELS_BESIDE_VARIANCE
 from gan_core.protocol import chosen
 from gan_core.scorers import ImageScorer, build_scorer, kinds_in_turn
 from gan_core.textures import FILTERS, fit_textures
+from sweep.examined import unseen
 
 EASY = ScoringConfig(samples=1_000)
 SIDE = 16  # pixels
@@ -159,7 +160,10 @@ REAL = Finding("", "real", 0, GOOD)
 )
 def test_each_fault_has_its_line_and_without_it_there_is_none(bad, fault):
     blur = finding("blur", fidelity=8.5)
-    assert Examination("x", judged([REAL, blur, bad], 1_000)).faults == (fault,)
+    found = Examination("x", judged([REAL, blur, bad], 1_000))
+    assert found.faults == (fault,)
+    said = unseen("images:my pictures", found)
+    assert said == f"images:my pictures: {found.line}; see them all: gan-sweep data 'images:my pictures'"
     good = replace(bad, scores={**WORSE})
     assert Examination("x", judged([REAL, blur, good], 1_000)).verdict == PASSED
 
