@@ -215,7 +215,7 @@ def falls_over_budget(schedule: Schedule) -> bool:
 def _refuse_folder(schedule: Schedule, precision: str, images: int, folder: ModelFolder) -> None:
     """Raises InputError for a folder that holds a model of another configuration, or no model and something else."""
     if not folder.config.exists():
-        own = (folder.config.name, folder.config.name + ".partial")  # what was being written when a process was killed
+        own = (folder.config.name, folder.config.name + ".partial")  # so an earlier version named what it was writing
         if os.path.isdir(folder.path):
             others = sorted(p.name for p in folder.path.iterdir() if not p.name.startswith(".") and p.name not in own)
             if others:
