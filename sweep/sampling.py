@@ -152,8 +152,9 @@ def write_picture(generator: Generator, count: int, seed: int, path: Path, choic
 
 def write_pictures(generator: Generator, count: int, seed: int, folder: Path, choice: int | None = None) -> None:
     """The samples as a new folder, which appears whole, of one PNG each: `00000.png` and on, of classes in turn
-    `00000-class-0.png`, with more digits where there are more than 100,000, so that names sort. Raises InputError for numbers, for a folder that holds anything, and where they do not fit the
-    disk; as `Generator.parts` does; and ResultsError where the folder cannot be written.
+    `00000-class-0.png`, with more digits where there are more than 100,000, so that names sort. Raises InputError for
+    numbers, for a folder that holds anything, and where they do not fit the disk; as `Generator.parts` does; and
+    ResultsError where the folder cannot be written.
     """
     if len(generator.kind.shape) != 3:
         raise InputError(f"{folder} cannot hold pictures of numbers; write them to a .npy, or their density to a .png")
