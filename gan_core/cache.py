@@ -8,7 +8,7 @@ import stat
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
+
+from gan_core.whole_files import appearing_whole
 
 DIGEST = "sha256"  # of what a file of tensors says beside them
 
@@ -94,18 +96,11 @@ def keep(path: Path, write: Callable[[Path], object]) -> None:
     disk is full or failing, a warning says so and nothing is kept, and nothing is left: who needs it again makes it
     again.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        partial.touch()
-        permissions = partial.stat().st_mode
-        write(partial)
-        partial.chmod(permissions)  # safetensors lets nobody else read what it writes
-        os.replace(partial, path)
+        with appearing_whole(path, synced=False) as partial:
+            write(partial)
     except (OSError, SafetensorError) as error:
         warnings.warn(f"cannot keep {path} ({error}); it is made again when it is next needed", stacklevel=2)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def keep_tensors(path: Path, tensors: Mapping[str, Any], save: Callable[..., object]) -> None:

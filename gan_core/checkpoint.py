@@ -5,9 +5,7 @@ is written or read.
 import hashlib
 import os
 import re
-import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,29 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gan_core.input_error import DamagedFile, InputError
+from gan_core.whole_files import appearing_whole
 
 DIGEST = "sha256"  # of names, types, shapes and values: in a file's metadata, for safetensors itself checks none of it
-
-
-@contextmanager
-def appearing_whole(path: Path) -> Iterator[Path]:
-    """An empty file beside the target to write to, which takes its place at the end, so that nobody reads half a file.
-    The umask decides who may read it. Raises OSError, with the target's name, when it cannot be written; nothing is
-    left beside it then.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        yield partial
-        partial.chmod(mode)  # safetensors makes a file of its own, which its owner alone may read
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -6,7 +6,7 @@ Images are float32 [n, C, H, W] in [-1, 1], one tensor, no per-sample transforms
 import importlib.util
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from gan_core.data_digest import data_digest
 from gan_core.dataset_name import parse_dataset_name
 from gan_core.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.input_error import InputError, shown
+from gan_core.published_images import ImageSplits
 from gan_core.streams import Stream, stream
 from gan_core.values import Mixture, mixture_of
 
@@ -122,10 +123,22 @@ def load_dataset(
     if image_size_pixels not in (0, train.shape[-1]):
         _check_memory(name, (len(train) + len(held_out)) * train.shape[1], image_size_pixels)
         train, held_out = (resized(_numbers(part), image_size_pixels) for part in (train, held_out))
+    return _dataset(name, replace(samples, train=train, held_out=held_out))
+
+
+def image_dataset(name: str, images: ImageSplits) -> Dataset:
+    """As `load_dataset` has it, of images that were read before: both splits at the size that they are trained at, as
+    bytes or as numbers in [-1, 1].
+    """
+    return _dataset(name, _samples(images))
+
+
+def _dataset(name: str, samples: Samples) -> Dataset:
+    train, held_out = samples.train, samples.held_out
     train_labels, held_out_labels = samples.labels or (None, None)
     classes = 0 if train_labels is None else int(train_labels.max()) + 1
     parts = (train, held_out, *(samples.labels or ()))
-    digest = data_digest(request.name.kind, *(part.numpy() for part in parts))
+    digest = data_digest(parse_dataset_name(name).kind, *(part.numpy() for part in parts))
     return Dataset(name, train, train_labels, _numbers(held_out), held_out_labels, classes, digest, samples.truth)
 
 
@@ -215,7 +228,10 @@ def _polygons(_request: Request) -> Samples:
 
 
 def _images_on_disk(request: Request) -> Samples:
-    read = read_image_files(request)
+    return _samples(read_image_files(request))
+
+
+def _samples(read: ImageSplits) -> Samples:
     if read.train_labels is None or read.held_out_labels is None:
         return Samples(torch.from_numpy(read.train), torch.from_numpy(read.held_out))
     labels = torch.from_numpy(read.train_labels), torch.from_numpy(read.held_out_labels)

@@ -21,7 +21,7 @@ from torch import Tensor
 from gan_core.architectures import build_networks
 from gan_core.arithmetic import Arithmetic
 from gan_core.call import Call
-from gan_core.checkpoint import appearing_whole, load_tensors, save_tensors
+from gan_core.checkpoint import load_tensors, save_tensors
 from gan_core.conditions import Precision
 from gan_core.config import GanConfig
 from gan_core.input_error import DamagedFile, InputError, home_path
@@ -32,6 +32,7 @@ from gan_core.schedule import Schedule
 from gan_core.scoring import ScoredArray
 from gan_core.streams import Stream
 from gan_core.training import rows_at_once
+from gan_core.whole_files import appearing_whole
 from gan_core.workshop import Workshop
 
 SAVE_EVERY_SECONDS = 30.0

@@ -39,18 +39,24 @@ class Workshop:
     """What a process needs to train any configuration of a sweep: its samples and its scorer, loaded once.
 
     device: `cpu`, `cuda`, or `auto` for a GPU where torch sees one. on_phase is told, in words, what is done next that
-    may take seconds and is no training of lanes. Raises InputError as `load_dataset`, `build_scorer` and
-    `check_processor` do.
+    may take seconds and is no training of lanes. dataset: the samples of the conditions, where they were read before.
+    Raises InputError as `load_dataset`, `build_scorer` and `check_processor` do.
     """
 
     def __init__(
-        self, conditions: Conditions, device: str = "auto", on_phase: Callable[[str], object] = lambda phase: None
+        self,
+        conditions: Conditions,
+        device: str = "auto",
+        on_phase: Callable[[str], object] = lambda phase: None,
+        dataset: Dataset | None = None,
     ) -> None:
         self.conditions, self._on_phase = conditions, on_phase
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         check_processor(conditions.precision, self.device)
-        on_phase(f"loading {conditions.dataset}")
-        self.dataset = load_data(conditions)
+        if dataset is None:
+            on_phase(f"loading {conditions.dataset}")
+            dataset = load_data(conditions)
+        self.dataset = dataset
         waits = awaits_training(self.dataset)
         begin = "training a classifier for" if waits else "examining"
         on_phase(f"{begin} the scores of {conditions.dataset}")

@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from reprlib import repr as short
 from typing import Any
 
 import pandas as pd
 import yaml
 
+from gan_core.input_error import shown
 from results.lineage import lineage, schedule_of
 from results.objectives import natural, score_name
 from results.output import output
@@ -79,11 +79,11 @@ class ExportedConfiguration:
         optional = {key: values.get(key) or {} for key in OPTIONAL}
         for key, part in optional.items():
             if not isinstance(part, Mapping):
-                raise ResultsError(f"{key} in {path} must be a mapping, got {short(part)}")
+                raise ResultsError(f"{key} in {path} must be a mapping, got {shown(part)}")
         schedule = values.get("schedule") or []
         if not isinstance(schedule, list) or not all(isinstance(entry, Mapping) for entry in schedule):
             raise ResultsError(
-                f"schedule in {path} must list mappings of from_images and lane.*, got {short(schedule)}"
+                f"schedule in {path} must list mappings of from_images and lane.*, got {shown(schedule)}"
             )
         _check_data(optional["data"], path)
         _check_scores(optional["score"], path)
@@ -116,7 +116,7 @@ def _check_data(data: Mapping[str, Any], path: str | Path) -> None:
         ("skip_corrupt_images", bool, "true or false"),
     ):
         if data.get(key) is not None and not isinstance(data[key], kind):
-            raise ResultsError(f"data.{key} in {path} must be {noun}, got {short(data[key])}")
+            raise ResultsError(f"data.{key} in {path} must be {noun}, got {shown(data[key])}")
 
 
 def _check_scores(score: Mapping[str, Any], path: str | Path) -> None:
@@ -124,16 +124,16 @@ def _check_scores(score: Mapping[str, Any], path: str | Path) -> None:
     for name, value in score.items():
         if not (isinstance(value, str) if name in ("objective", "protocol") else _is_number(value)):
             noun = "text" if name in ("objective", "protocol") else "a number"
-            raise ResultsError(f"score.{name} in {path} must be {noun}, got {short(value)}")
+            raise ResultsError(f"score.{name} in {path} must be {noun}, got {shown(value)}")
 
 
 def _check_first_rung(first: Mapping[str, Any], source: Mapping[str, Any], path: str | Path) -> None:
     """Raises ResultsError where what was measured at the first rung, or what it was computed by, is garbled."""
     if first and not (_is_budget(first.get("images_seen")) and all(map(_is_number, first.values()))):
-        raise ResultsError(f"first_rung in {path} must map images_seen and scores to numbers, got {short(dict(first))}")
+        raise ResultsError(f"first_rung in {path} must map images_seen and scores to numbers, got {shown(dict(first))}")
     made = source.get("at_first_rung", {})
     if not isinstance(made, Mapping) or not all(isinstance(x.get("versions", {}), Mapping) for x in (made, source)):
-        raise ResultsError(f"source.at_first_rung in {path} must be a mapping, its versions too, got {short(made)}")
+        raise ResultsError(f"source.at_first_rung in {path} must be a mapping, its versions too, got {shown(made)}")
 
 
 def _budgets(training: Any, path: str | Path) -> tuple[int, tuple[int, ...]]:
@@ -142,12 +142,12 @@ def _budgets(training: Any, path: str | Path) -> tuple[int, tuple[int, ...]]:
     points = [as_number(int, point) for point in points] if isinstance(points, list) else points
     if not _is_budget(images):
         raise ResultsError(
-            f"training.images in {path} must be a whole number from 1 to {MOST_IMAGES}, got {short(images)}"
+            f"training.images in {path} must be a whole number from 1 to {MOST_IMAGES}, got {shown(images)}"
         )
     if not isinstance(points, list) or not points or not all(_is_budget(point) for point in points):
-        raise ResultsError(f"training.evaluate_at_images in {path} must list whole numbers, got {short(points)}")
+        raise ResultsError(f"training.evaluate_at_images in {path} must list whole numbers, got {shown(points)}")
     if any(low >= high for low, high in zip(points, points[1:], strict=False)):
-        raise ResultsError(f"training.evaluate_at_images in {path} must rise, got {short(points)}")
+        raise ResultsError(f"training.evaluate_at_images in {path} must rise, got {shown(points)}")
     return images, tuple(points)
 
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from results.store import ResultsError, appearing_whole, is_written_through
+from gan_core.whole_files import appearing_whole
+from results.store import ResultsError
 
 STANDARD_OUTPUT = Path("-")
 
@@ -32,9 +33,6 @@ def output(path: Path) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with appearing_whole(path) as place, place.open("wb") as file:
             yield file
-            file.flush()
-            if not is_written_through(path):
-                os.fsync(file.fileno())
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from results.store import appearing_whole
+from gan_core.whole_files import appearing_whole
 
 SMALLEST_GRID_PIXELS = 512  # small images are enlarged by a whole factor until the grid is about this wide
 MOST_GRID_PIXELS = 89_478_485  # which Pillow opens without warning of a bomb; a grid of more is for no eye
@@ -111,5 +111,5 @@ def draw_samples(samples: np.ndarray, path: Path, classes: int = 0) -> None:
     """
     picture = picture_of([samples], len(samples), samples.shape[1:], classes)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with appearing_whole(path) as partial, partial.open("wb") as file:
+    with appearing_whole(path, synced=False) as partial, partial.open("wb") as file:
         write_png(picture, file)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from results.printable import printable, shortened
+from gan_core.input_error import shown
+from results.printable import printable
 
 LARGEST_WHOLE = 2**53  # what a float64 holds exactly, and so every reader of JSON
 SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character, which JSON can spell and no file can hold
@@ -82,7 +83,7 @@ def fault(
     for name, value in record.items():
         kind = kinds.get(name) or (other(name) if is_text(name) else None)
         if kind is None:
-            return f"it has {shortened(name)}, which is not known"
+            return f"it has {shown(name)}, which is not known"
         if not kind.fits(value):
-            return f"{printable(name)} must be {kind.says}, got {shortened(value)}"
+            return f"{printable(name)} must be {kind.says}, got {shown(value)}"
     return None

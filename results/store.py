@@ -1,6 +1,5 @@
 """A run's folder: where its files are, and JSON lines that are appended durably and read back."""
 
-import errno
 import fcntl
 import json
 import math
@@ -13,12 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from gan_core.whole_files import appearing_whole, clear_abandoned, naming
+
 SEEDS_APART = 1_000_000  # the number of a trial's confirmation r is r times this, and the trial's own
 CURVES = "curves.jsonl"  # in the folder of a run, and of a model
 OLD_OWNER_SECONDS = 15.0  # how long the study of a killed driver may still hold `study_lock`
 RESTORE = "the file was changed by hand: restore it"
-OPEN_FILES = ("/dev/fd/", "/dev/std", "/proc/")  # what stands below is a file that a process holds open
-LONGEST_PARTIAL = 60  # characters of a target's name that the name beside it has: both fit what a file system allows
 
 
 class ResultsError(ValueError):
@@ -93,6 +92,8 @@ class RunFolder:
         """Cuts off what a killed writer left half written, with a warning. For the owner of `study_lock` alone."""
         for path in (self.journal, self.cohorts, self.rows, self.curves):
             JsonLines(path).repair()
+        for folder in (self.path, self.samples, *self.checkpoints.glob("*")):
+            clear_abandoned(folder)
 
     def require(self) -> "RunFolder":
         """Raises ResultsError when there is no run here."""
@@ -229,51 +230,8 @@ def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
 
 
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Gives an OSError the name of the file that it is about where it has none, as Python's errors of writing have."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.errno is not None:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-
-
-@contextmanager
-def appearing_whole(path: Path) -> Iterator[Path]:
-    """A path beside the target to write to; it takes the target's place at the end, or is removed after an error, which
-    names the target. A link stays, and what it leads to is written. A device or a pipe is no file that could be
-    replaced: it is itself what is written to.
-    """
-    if is_written_through(path):
-        with naming(path):
-            yield path
-        return
-    if os.path.isdir(path):  # also the root, beside which nothing can be written
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    target = Path(os.path.realpath(path))
-    partial = target.with_name(target.name[:LONGEST_PARTIAL] + ".partial")
-    try:
-        with naming(path):
-            yield partial
-            os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def is_written_through(path: Path) -> bool:
-    """Whether a path is a device, a pipe or what stands for an open file: something that must not be replaced."""
-    if str(path).startswith(OPEN_FILES):
-        return True
-    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)  # which raise nothing
-
-
 def write_atomically(path: Path, content: str) -> None:
     """Writes beside the target and renames, so that nobody reads half a file. OSError names the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with appearing_whole(path) as partial, partial.open("w") as file:
-        file.write(content)
-        file.flush()
-        if not is_written_through(path):
-            os.fsync(file.fileno())
+    with appearing_whole(path) as partial:
+        partial.write_text(content)

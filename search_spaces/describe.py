@@ -25,8 +25,8 @@ def describe_space(space: SearchSpace) -> str:
         if name == HALF_LIFE and space.averages_images:
             every = " and ".join(map(str, space.averages_images))
             said = _wrapped(f"{every}, all in every trial", indent)
-        shown = f"as {HYPERPARAMETERS[name].follows}" if value is None else str(value)
-        lines.append(f"{name:{width}}  {shown:>{TRIAL_0_WIDTH}}  {said[0].strip()}".rstrip())
+        written = f"as {HYPERPARAMETERS[name].follows}" if value is None else str(value)
+        lines.append(f"{name:{width}}  {written:>{TRIAL_0_WIDTH}}  {said[0].strip()}".rstrip())
         lines += said[1:]
     lines += [f"constraint: {constraint.text}" for constraint in space.constraints]
     if space.source:

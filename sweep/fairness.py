@@ -31,7 +31,7 @@ IMAGES = "images"  # the attribute of a pruned trial of several objectives, of w
 GENERATION = "NSGAIISampler:generation"  # the attribute by which Optuna's NSGA-II knows a population
 
 
-def shown(name: str, trials: Sequence[FrozenTrial], objectives: int) -> Sequence[FrozenTrial]:
+def as_seen_by(name: str, trials: Sequence[FrozenTrial], objectives: int) -> Sequence[FrozenTrial]:
     """The trials of a study as the sampler of this name is shown them, in the same order; objectives: how many."""
     if name not in LOOK_AT_COMPLETED:
         return trials

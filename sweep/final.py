@@ -221,7 +221,7 @@ def _refuse_folder(schedule: Schedule, precision: str, images: int, folder: Mode
     if os.path.exists(folder.path) and not os.path.isdir(folder.path):
         raise InputError(f"{folder.path} is no folder; choose another -o")
     if not os.path.exists(folder.config):  # which raises nothing; what cannot be made is said where it is made
-        own = (folder.config.name, folder.config.name + ".partial")  # what was being written when a process was killed
+        own = (folder.config.name, folder.config.name + ".partial")  # so an earlier version named what it was writing
         if os.path.isdir(folder.path):
             others = sorted(p.name for p in folder.path.iterdir() if not p.name.startswith(".") and p.name not in own)
             if others:

@@ -8,7 +8,8 @@ from typing import Any
 
 from optuna.storages.journal import JournalFileBackend
 
-from results.store import RESTORE, JsonLines, ResultsError, append_whole, naming
+from gan_core.whole_files import naming
+from results.store import RESTORE, JsonLines, ResultsError, append_whole
 from sweep.journal_record import JournalCheck
 
 CREATES = 4  # the code of Optuna's record of a new trial

@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import TrialState
 
-from results.printable import shortened
+from gan_core.input_error import shown
 from results.schema import ANY_NUMBER, ANYTHING, NUMBER, SCALAR, TEXT, Kind, fault, is_text, list_of, mapping_of, whole
 
 
@@ -90,7 +90,7 @@ class JournalCheck:
         """Takes in the next line, and answers what is wrong with it, or None."""
         code = log.get("op_code")
         if type(code) is not int or code not in OPERATIONS:
-            return f"op_code must be one of {', '.join(map(str, OPERATIONS))}, got {shortened(code)}"
+            return f"op_code must be one of {', '.join(map(str, OPERATIONS))}, got {shown(code)}"
         kinds = {"worker_id": TEXT, **OPERATIONS[code]}
         if wrong := fault(log, {**kinds, **MORE.get(code, {})}, tuple(kinds), lambda name: ANYTHING):
             return wrong
@@ -108,7 +108,7 @@ class JournalCheck:
         state, values = TrialState(log["state"]), log["values"]
         objectives = self._objectives[self._studies[log["trial_id"]]]
         if state is TrialState.COMPLETE and len(values or ()) != objectives:
-            return f"values must be {objectives} numbers where a trial is complete, got {shortened(values)}"
+            return f"values must be {objectives} numbers where a trial is complete, got {shown(values)}"
         moment = "datetime_complete" if state.is_finished() else "datetime_start"
         return None if moment in log or state is TrialState.WAITING else f"it lacks {moment!r}"
 
@@ -131,5 +131,5 @@ def _creation_fault(log: Mapping[str, Any]) -> str | None:
 def _parameter_fault(log: Mapping[str, Any]) -> str | None:
     value, distribution = log["param_value_internal"], _distribution(log["distribution"])
     if distribution is None or not distribution._contains(value):
-        return f"param_value_internal must lie in {distribution}, got {shortened(value)}"
+        return f"param_value_internal must lie in {distribution}, got {shown(value)}"
     return None

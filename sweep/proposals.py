@@ -15,7 +15,7 @@ from gan_core.config import GanConfig, InputError
 from results.rows import DEAD, Outcome
 from results.store import ResultsError, RunFolder
 from sweep.drafts import Seen, draft, numbered
-from sweep.fairness import IMAGES, shown
+from sweep.fairness import IMAGES, as_seen_by
 from sweep.journal import EXTENDS, Journal, cut_unrecorded
 from sweep.samplers import build_sampler
 from sweep.seeds import derived_seed
@@ -124,7 +124,7 @@ class Proposals:
         seeds = derived_seed(self.spec.seed, "sampler", 0), seed
         turn = max(0, number - len(points) + len(self._refused))
         trials, objectives = self.trials, len(self.spec.objectives)
-        seen = Seen(self._study, shown(self.spec.sampler.name, trials, objectives))
+        seen = Seen(self._study, as_seen_by(self.spec.sampler.name, trials, objectives))
         sampler = build_sampler(self.spec.sampler, self.spec.space, seeds, turn, self._history, objectives)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

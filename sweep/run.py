@@ -15,7 +15,8 @@ from gan_core.enough_images import check_images, notices
 from gan_core.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.native.isa import this_isa
 from gan_core.published_images import ImageSplits
-from results.store import OLD_OWNER_SECONDS, RunFolder, appearing_whole, exclusive, write_atomically
+from gan_core.whole_files import appearing_whole
+from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
 from sweep.callbacks import Callback, RowFeed, check_callbacks
 from sweep.cohort_record import read_rows
 from sweep.endings import plain_endings
@@ -99,7 +100,7 @@ def _run_in(
     finalists = table.confirmed["trial"].tolist() if table.winner() is not None else []
     for trial in (finalists or table.contenders["trial"].tolist())[:1]:
         if folder.trial_samples(trial).is_file():
-            with appearing_whole(folder.best_samples) as partial_picture:
+            with appearing_whole(folder.best_samples, synced=False) as partial_picture:
                 shutil.copyfile(folder.trial_samples(trial), partial_picture)
     return table
 

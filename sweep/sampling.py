@@ -21,17 +21,19 @@ from gan_core.final import ModelFolder, SampleKind, best_row, load_generator_wei
 from gan_core.lanes import lane_arithmetic
 from gan_core.memory import data_form
 from gan_core.schedule import Schedule
+from gan_core.whole_files import is_written_through
 from gan_core.workshop import load_data
 from results.export import DEFAULT_PRECISION, ExportedConfiguration, chosen_row
 from results.output import STANDARD_OUTPUT, output
 from results.plots import image_of, most_in_grid, picture_of, to_bytes, write_png
-from results.store import ResultsError, RunFolder, is_written_through
+from results.store import ResultsError, RunFolder
 from results.table import ResultsTable, configuration_of
 from search_spaces.space import read_yaml
 from sweep.spec import SweepSpec
 
 FLOAT_BYTES = 4
 FILE_BLOCK_BYTES = 4096  # what the smallest file takes of a disk
+FEWEST_DIGITS = 5  # of a picture's number, so that the names of smaller folders sort as those of larger ones do
 
 
 @dataclass(frozen=True)
@@ -148,9 +150,10 @@ def write_picture(generator: Generator, count: int, seed: int, path: Path, choic
 
 
 def write_pictures(generator: Generator, count: int, seed: int, folder: Path, choice: int | None = None) -> None:
-    """The samples as a new folder of one PNG each, `00000.png` and on, which appears whole; of classes in turn as
-    `00000-class-0.png`. Raises InputError for numbers, for a folder that holds anything, and where they do not fit the
-    disk; as `Generator.parts` does; and ResultsError where the folder cannot be written.
+    """The samples as a new folder, which appears whole, of one PNG each: `00000.png` and on, of classes in turn
+    `00000-class-0.png`, with more digits where there are more than 100,000, so that names sort. Raises InputError for
+    numbers, for a folder that holds anything, and where they do not fit the disk; as `Generator.parts` does; and
+    ResultsError where the folder cannot be written.
     """
     if len(generator.kind.shape) != 3:
         raise InputError(f"{folder} cannot hold pictures of numbers; write them to a .npy, or their density to a .png")
@@ -160,10 +163,11 @@ def write_pictures(generator: Generator, count: int, seed: int, folder: Path, ch
         room_bytes, room_files = _room(folder)
         _check_fits(count, min(room_bytes // FILE_BLOCK_BYTES, room_files), f"the disk of {folder}")
         parts = _begun(generator.parts(count, seed, choice))
+        digits = max(FEWEST_DIGITS, len(str(count - 1)))
         with _appearing_folder(folder) as partial:
             for place, image in enumerate(image for part in parts for image in to_bytes(part)):
                 label = f"-class-{place % generator.choices if choice is None else choice}" if generator.choices else ""
-                with (partial / f"{place:0{len(str(count - 1))}d}{label}.png").open("wb") as file:
+                with (partial / f"{place:0{digits}d}{label}.png").open("wb") as file:
                     write_png(image_of(image), file)
     except OSError as error:
         raise ResultsError(f"cannot write {folder}: {error.strerror or error}") from error

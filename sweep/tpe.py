@@ -64,7 +64,7 @@ class QuickTPESampler(TPESampler):
         if len(study.directions) > 1 or self._grouped:
             return super()._sample(study, trial, search_space)
         if self._jointly:
-            return super()._sample(shortened(study, self._history.places), trial, search_space)
+            return super()._sample(best_and_latest(study, self._history.places), trial, search_space)
         good, others = (
             self._parzen_estimator_cls(
                 {name: half[name] for name in search_space}, search_space, self._parzen_estimator_parameters
@@ -106,7 +106,7 @@ class QuickTPESampler(TPESampler):
         if self._history.at == self._history.told and not self._conditional:
             return
         ended = (TrialState.COMPLETE, TrialState.PRUNED)
-        trials = shortened(study, self._history.places)._get_trials(deepcopy=False, states=ended)
+        trials = best_and_latest(study, self._history.places)._get_trials(deepcopy=False, states=ended)
         halves = _split_trials(study, trials, default_gamma(len(trials)))
         self._history.halves = [self._read(study, half, wanted) for half in halves]
         self._history.at, self._history.ended = self._history.told, len(study._get_trials(deepcopy=False, states=ended))
@@ -119,7 +119,7 @@ class QuickTPESampler(TPESampler):
         return [trial.number for trial in whole_ones], self._get_internal_repr(whole_ones, wanted, study)
 
 
-def shortened(study: Study, places: dict[int, tuple]) -> Study:
+def best_and_latest(study: Study, places: dict[int, tuple]) -> Study:
     """A study as seen by a sampler: the BEST best of its trials, in TPE's own order, and the LATEST latest. places: of
     trials that have ended, by number; what is missing is filled in.
     """

@@ -134,9 +134,9 @@ class Trackers:
         lags behind, the picture it sees may be of a later rung.
         """
         picture = self._folder.trial_samples(row.trial)
-        shown = picture if is_best_so_far(row) and picture.is_file() else None
+        seen = picture if is_best_so_far(row) and picture.is_file() else None
         for feed in self._feeds:
-            feed.put((row, shown, curve))
+            feed.put((row, seen, curve))
 
     def close(self) -> None:
         """Returns when all rows are logged, or after CLOSE_SECONDS, with a note for each that was not ready."""

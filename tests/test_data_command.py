@@ -4,10 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from test_bad_input import pictures, write_mnist
 
-from gan_core.data import load_dataset
+from gan_core.data import image_dataset, load_dataset
+from gan_core.dataset_name import parse_dataset_name
+from gan_core.image_files import Request, read_image_files
+from gan_core.published_images import ImageSplits
 
 
 def class_folders(folder: Path, count: int = 36) -> None:
@@ -140,3 +144,23 @@ def test_a_preview_that_cannot_be_written_is_one_line(gan_sweep):
     answer = gan_sweep("data", "digits", "--preview", "taken.png")
     assert (answer.code, answer.err.count("\n")) == (2, 1)
     assert "cannot write taken.png" in answer.err
+
+
+def test_a_folder_is_read_once_for_what_is_said_and_for_its_scores(gan_sweep, monkeypatch):
+    class_folders(Path("pets"))
+    read: list[int] = []
+
+    def counted(request: Request) -> ImageSplits:
+        read.append(request.image_size_pixels)
+        return read_image_files(request)
+
+    monkeypatch.setattr("gan_core.image_files.read_image_files", counted)
+    monkeypatch.setattr("gan_core.data.read_image_files", counted)
+    answer = gan_sweep("data", "images:pets", "--image-size-pixels", "8")
+    assert (answer.code, read) == (0, [8])
+    again = load_dataset("images:pets", image_size_pixels=8)
+    made = image_dataset("images:pets", counted(Request(parse_dataset_name("images:pets"), image_size_pixels=8)))
+    assert f"digest {again.digest}" in answer.out
+    assert (made.digest, made.classes) == (again.digest, again.classes)
+    assert torch.equal(made.train_samples, again.train_samples)
+    assert torch.equal(made.held_out, again.held_out)

@@ -13,7 +13,7 @@ from benchmarks.samplers import DEADLY_LR, Search, search, sign_test, valley
 from gan_core.config import InputError
 from results.rows import Outcome
 from results.store import JsonLines
-from sweep.fairness import LOOK_AT_COMPLETED, in_order, shown
+from sweep.fairness import LOOK_AT_COMPLETED, as_seen_by, in_order
 from sweep.samplers import OPTIONS, POPULATION, SamplerConfig, unsearched
 
 pytestmark = pytest.mark.usefixtures("unsynced")
@@ -68,7 +68,7 @@ def test_pruned_trials_are_shown_as_completed_in_their_order_and_dead_and_refuse
         ended(3, {}, False, diverged=1.0),
         ended(4, {}, False, **{"a <= b": 0.25}),
     ]
-    found = shown("gp", trials, 1)
+    found = as_seen_by("gp", trials, 1)
     assert [t.state for t in found] == [TrialState.COMPLETE] * 5
     values = [t.values[0] for t in found]
     assert values[0] < values[2] < values[1] < values[3] == values[4]
@@ -79,10 +79,10 @@ def test_pruned_trials_are_shown_as_completed_in_their_order_and_dead_and_refuse
 def test_without_dead_ones_there_are_no_constraints_and_running_and_failed_ones_are_shown_as_they_are():
     running, failed = create_trial(state=TrialState.RUNNING), create_trial(state=TrialState.FAIL)
     first = ended(0, {100: 3.0}, False)
-    found = shown("cmaes", [first, running, failed], 1)
+    found = as_seen_by("cmaes", [first, running, failed], 1)
     assert [t.state for t in found] == [TrialState.COMPLETE, TrialState.RUNNING, TrialState.FAIL]
     assert found[0].constraints == {}
-    assert shown("tpe", [first, running], 1) == [first, running]
+    assert as_seen_by("tpe", [first, running], 1) == [first, running]
 
 
 def test_with_several_objectives_who_came_further_dominates_and_within_a_rung_fronts_are_kept():
@@ -93,7 +93,7 @@ def test_with_several_objectives_who_came_further_dominates_and_within_a_rung_fr
         return trial
 
     trials = [pair(0, [1.0, 9.0], None), pair(1, [9.0, 1.0], None), pair(2, [0.1, 0.1], 100), pair(3, [0.1, 0.2], 100)]
-    a, b, c, d = (t.values for t in shown("nsga2", trials, 2))
+    a, b, c, d = (t.values for t in as_seen_by("nsga2", trials, 2))
     assert a[0] < b[0] < c[0] == d[0]
     assert b[1] < a[1] < c[1] < d[1]
 
@@ -101,9 +101,9 @@ def test_with_several_objectives_who_came_further_dominates_and_within_a_rung_fr
 def test_a_better_score_of_a_trial_that_went_on_takes_the_place_of_its_first():
     first, second = ended(0, {100: 3.0}, True), ended(1, {100: 2.0, 300: 1.5}, True)
     again = create_trial(value=1.0, intermediate_values={300: 1.0}, user_attrs={"extends": 0})
-    assert [t.number for t in shown("nsga2", [first, second, again], 1)] == [0, 1]
+    assert [t.number for t in as_seen_by("nsga2", [first, second, again], 1)] == [0, 1]
     for trials, best in (([first, second, again], first), ([first, second], second)):
-        assert min(shown("nsga2", trials, 1), key=lambda t: t.values).number == best.number
+        assert min(as_seen_by("nsga2", trials, 1), key=lambda t: t.values).number == best.number
 
 
 # ---- samplers search

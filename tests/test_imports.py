@@ -15,7 +15,13 @@ LONGEST_FILE_LINES = 350
 WITHOUT_TORCH = {
     *("gan_core/__init__.py", "gan_core/version.py", "gan_core/input_error.py", "gan_core/fields.py"),
     *("gan_core/dataset_name.py", "gan_core/combinations.py", "gan_core/config.py", "gan_core/reports.py"),
-    *("gan_core/health.py", "gan_core/conditions.py", "gan_core/cache.py", "gan_core/streams.py"),
+    *(
+        "gan_core/health.py",
+        "gan_core/conditions.py",
+        "gan_core/cache.py",
+        "gan_core/streams.py",
+        "gan_core/whole_files.py",
+    ),
     *("gan_core/schedule.py", "gan_core/arithmetic.py", "gan_core/examination.py"),
     *("gan_core/published_images.py", "gan_core/pictures.py", "gan_core/image_files.py"),
     *(
@@ -54,7 +60,7 @@ MAY_IMPORT = {
 OURS = {
     "gan_core": {"gan_core"},
     "search_spaces": {"search_spaces", "gan_core.config"},
-    "results": {"results", "search_spaces.plain_yaml"},
+    "results": {"results", "search_spaces.plain_yaml", "gan_core.input_error", "gan_core.whole_files"},
 }
 
 

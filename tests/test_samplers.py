@@ -27,7 +27,7 @@ from sweep.cohort import CohortRun
 from sweep.samplers import OPTIONS, SamplerConfig, _GuardedUnpickler, build_sampler
 from sweep.seeds import derived_seed
 from sweep.spec import SweepSpec
-from sweep.tpe import BEST, History, shortened
+from sweep.tpe import BEST, History, best_and_latest
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 CLASSES = {
@@ -350,7 +350,7 @@ def test_above_the_limit_the_good_set_is_optunas_own_and_the_latest_are_all_ther
     study, places = long_study(300, *kinds), {}
     states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
     everything = study._get_trials(deepcopy=False, states=states)
-    seen = shortened(study, places)._get_trials(deepcopy=False, states=states)
+    seen = best_and_latest(study, places)._get_trials(deepcopy=False, states=states)
     good, _ = _split_trials(study, everything, best)
     mine, others = _split_trials(study, seen, best)
     assert [t.number for t in mine] == [t.number for t in good]
@@ -360,13 +360,13 @@ def test_above_the_limit_the_good_set_is_optunas_own_and_the_latest_are_all_ther
     running = sum(t.state == TrialState.RUNNING for t in everything)
     assert 60 + best >= len(seen) - running > 60 - running
     assert len(others) < len(everything) / 2
-    again = shortened(study, places)._get_trials(deepcopy=False, states=states)
+    again = best_and_latest(study, places)._get_trials(deepcopy=False, states=states)
     assert [t.number for t in again] == [t.number for t in seen]
 
 
 def test_a_short_study_is_seen_whole(monkeypatch):
     study = long_study(50)
-    found = shortened(study, {})._get_trials(deepcopy=False)
+    found = best_and_latest(study, {})._get_trials(deepcopy=False)
     assert [t.number for t in found] == [t.number for t in study.get_trials()]
 
 

@@ -135,7 +135,7 @@ def test_a_folder_holds_a_picture_each_named_by_its_class(tmp_path, choice, name
     (tmp_path / "new").mkdir()  # an empty one is as good as none
     write_pictures(made, 12, 0, tmp_path / "new", choice)
     found = sorted(tmp_path.rglob("*.png"))
-    assert [path.name for path in found[:3]] == [f"0{i}-class-{c}.png" for i, c in enumerate(names)]
+    assert [path.name for path in found[:3]] == [f"0000{i}-class-{c}.png" for i, c in enumerate(names)]
     assert len(found) == 12
     with Image.open(found[1]) as picture:
         second = np.concatenate(list(made.parts(12, 0, choice)))[1, 0]

@@ -61,14 +61,15 @@ def execute(options: argparse.Namespace) -> int:
     if refused:
         print(f"gan-sweep: {printable(refused)}", file=sys.stderr)
         return BAD_INPUT
-    _examine(options)
+    _examine(options, images)
     return 0
 
 
-def _examine(options: argparse.Namespace) -> None:
+def _examine(options: argparse.Namespace, images: "ImageSplits") -> None:
     """Shows how the scores of a sweep rank real images, fresh and damaged."""
     from gan_core.conditions import Conditions, ScoringConfig
-    from gan_core.workshop import Workshop  # torch from here on
+    from gan_core.data import image_dataset  # torch from here on
+    from gan_core.workshop import Workshop
 
     conditions = Conditions(
         dataset=options.dataset,
@@ -77,7 +78,8 @@ def _examine(options: argparse.Namespace) -> None:
         skip_corrupt_images=options.skip_corrupt_images,
         scoring=ScoringConfig(features=options.features, inception_weights=options.inception_weights),
     )
-    workshop = Workshop(conditions, on_phase=lambda phase: print(f"{phase} ...", file=sys.stderr))
+    dataset = image_dataset(options.dataset, images)
+    workshop = Workshop(conditions, on_phase=lambda phase: print(f"{phase} ...", file=sys.stderr), dataset=dataset)
     if workshop.scorer.examination is not None:
         print(f"\nscores of training images, fresh and damaged:\n{workshop.scorer.examination.text()}")
 

@@ -46,8 +46,8 @@ def execute(options: argparse.Namespace) -> int:
 
 def _form(output: str, asked: str | None) -> str:
     """png, npy or folder, as the name of the output says, or where it says nothing as is asked for."""
+    from gan_core.whole_files import is_written_through
     from results.output import STANDARD_OUTPUT
-    from results.store import is_written_through
 
     place = Path(output)
     if output.endswith("/"):
