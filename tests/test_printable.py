@@ -1,6 +1,7 @@
 """Texts from files reach a terminal without what would move its cursor or change its colours."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from curve_array import curve_spec
 from PIL import Image
 from table_rows import row, stored
+from tiny_runs import TINY, settings
 
 from gan_core.input_error import shown
 from results.printable import printable, printable_lines
@@ -75,3 +77,13 @@ def test_names_of_folders_and_files_are_printable(gan_sweep):
     assert answer.code == 2
     assert r"\x1b[31m\x07" in answer.out
     assert printable_lines(answer.out + answer.err) == answer.out + answer.err
+
+
+def test_a_runs_name_with_a_colour_does_not_colour_what_is_said_of_it(gan_sweep, digits_run):
+    shutil.copytree(digits_run, COLOURED)
+    answer = gan_sweep("run", "--local", "--out", COLOURED, *settings(*TINY))
+    assert answer.code == 0
+    assert "is finished" in answer.out
+    new = gan_sweep("run", "--local", "--out", f"{COLOURED} 2", *settings(*TINY))
+    assert "next: gan-sweep export" in new.out
+    assert "\x1b" not in answer.out + answer.err + new.out + new.err

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_core.config import InputError, nearest, shown
+from results.printable import printable
 from sweep.commands.arguments import add_data_options, path, whole_number
 from sweep.commands.terminal import FAILED, INTERRUPTED, width
 
@@ -73,11 +74,12 @@ def execute(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         again = shlex.join(["gan-sweep", *options.typed])
         with suppress(OSError):  # the terminal may be gone
-            print(f"\ninterrupted; what was reported is in {folder.path}. Go on with: {again}", file=sys.stderr)
+            said = printable(f"interrupted; what was reported is in {folder.path}. Go on with: {again}")
+            print(f"\n{said}", file=sys.stderr)
         return INTERRUPTED
     if finished:
         table_of = shlex.join(["gan-sweep", "results", str(folder.path)])
-        print(f"{folder.path} is finished: {spec.trials} trials. See them: {table_of}")
+        print(printable(f"{folder.path} is finished: {spec.trials} trials. See them: {table_of}"))
     else:
         from results.text import trials_text  # pandas, which was loaded while Ray started
 
@@ -162,7 +164,6 @@ def _without_winner(table: Any) -> str:
     """Why no trial has a score, in one line: how trials ended, and of those that ended most often so what is said most
     often.
     """
-    from results.printable import printable
 
     ends = table.trials
     commonest = ends["outcome"].value_counts().index[0]
@@ -173,7 +174,6 @@ def _without_winner(table: Any) -> str:
 
 def _print_winner(table: Any, folder: Any) -> None:
     from results.objectives import natural, score_name
-    from results.printable import printable
     from results.text import confirmation_text, disk_text, noise_text
 
     if folder.best_samples.exists():
@@ -191,4 +191,4 @@ def _print_winner(table: Any, folder: Any) -> None:
     if found := noise_text(table):
         print(found)
     print(disk_text(folder))
-    print(f"next: gan-sweep export {shlex.quote(str(folder.path))} -o best.yaml")
+    print(printable(f"next: gan-sweep export {shlex.quote(str(folder.path))} -o best.yaml"))
