@@ -6,6 +6,7 @@ both; several processes may want it at once. n images, C, H, W an image, D = FEA
 
 import copy
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ WARM_UP = 0.2
 SMOOTHING = 0.1  # of the labels
 SHIFT_PIXELS = 1  # each training image is moved by up to this much along each axis
 SEED = 0
+SECONDS_A_PIXEL = 6 / 28**2
 SMALLEST_PIXELS = 4  # two strided convolutions leave one cell of it
 RECIPE = f"2:{FEATURES}:{CHANNELS}:{SLOPE}:{STEPS}:{BATCH}:{PEAK_LR}:{WARM_UP}:{SMOOTHING}:{SHIFT_PIXELS}:{SEED}"
 
@@ -123,6 +125,11 @@ def _digest(classifier: Classifier) -> str:
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
+
+
+def training_seconds(dataset: Dataset) -> float:
+    """About how long `train_classifier` takes on one core: 6 s of 28x28 pixels."""
+    return SECONDS_A_PIXEL * math.prod(dataset.sample_shape[1:])
 
 
 def awaits_training(dataset: Dataset) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from gan_core.classifier import awaits_training
+from gan_core.classifier import awaits_training, training_seconds
 from gan_core.combinations import check_objective
 from gan_core.conditions import Conditions
 from gan_core.config import GanConfig, StructureConfig
@@ -59,7 +59,9 @@ class Workshop:
         self.dataset = dataset
         waits = awaits_training(self.dataset)
         begin = "training a classifier for" if waits else "examining"
-        on_phase(f"{begin} the scores of {conditions.dataset}")
+        minutes = training_seconds(self.dataset) / 60 if waits else 0.0
+        long = f" (about {minutes:.0f} minutes, of images as large as these)" if minutes >= 1 else ""
+        on_phase(f"{begin} the scores of {conditions.dataset}{long}")
         with lane_arithmetic():  # the reference's own numbers must not depend on who asks for them
             self.scorer = build_scorer(self.dataset, conditions.scoring)
         self._workplaces: dict[StructureConfig, Workplace] = {}

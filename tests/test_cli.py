@@ -572,7 +572,7 @@ def test_an_export_says_how_its_data_are_read_and_training_asks_for_no_more(gan_
     assert gan_sweep("run", "--local", "--out", "run", *settings(*names, *sizes, *small)).code == 0
     assert gan_sweep("export", "run").code == 0
     data = yaml.safe_load(Path("best.yaml").read_text())["data"]
-    assert (data["root"], data["skip_corrupt_images"]) == ("data", True)
+    assert (data["root"], data["skip_corrupt_images"]) == (str(Path("data").absolute()), True)
     for command in (["verify", "best.yaml"], ["train", "best.yaml", "--images", "64"]):
         answer = gan_sweep(*command)
         assert (answer.code, "1 of 41 pictures" in answer.err) == (0, True)
