@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 
@@ -123,6 +122,8 @@ def kept_tensors(path: Path, load: Callable[[Path], dict[str, Any]]) -> dict[str
 
 def _digest(tensors: Mapping[str, Any]) -> str:
     """Of names, types, shapes and numbers, NumPy's or torch's on the CPU."""
+    import numpy as np  # here: what says where the cache is need not load it
+
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         numbers = np.ascontiguousarray(tensor)

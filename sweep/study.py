@@ -46,25 +46,26 @@ class LaneStudy:
 
     def __init__(self, spec: SweepSpec, folder: RunFolder) -> None:
         self.spec, self.folder, self.objective = spec, folder, spec.objective
-        self._open = ExitStack()
-        self._open.enter_context(exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS))
-        folder.repair()
-        self._rows_file, self._cohorts_file = JsonLines(folder.rows), JsonLines(folder.cohorts)
-        cohorts = read_cohorts(folder)
-        self._proposals = Proposals(spec, folder, {identity for record in cohorts for identity in record.asked})
-        self._standings = Standings(spec, folder)
-        self._kept = KeptFiles(self._standings, folder, spec.keep_checkpoints)
-        self._code = code_version()
-        self._identities: dict[int, int] = {}  # trial -> its id in Optuna's storage
-        self._cohorts: dict[int, Cohort] = {}
-        self._cohort_of: dict[int, int] = {}  # run -> the latest cohort that it is in
-        self._configs: dict[int, GanConfig] = {}  # run -> what is in force now
-        self._between = BetweenRungs(self._standings.rows)
-        self._deaths = Deaths(lambda cohort, reason: self._end(cohort, Outcome.FAILED, reason))
-        self._handed_out: set[int] = set()
-        self._curves, self._trackers = Curves(folder), open_trackers(spec.tracking, folder, spec.plain())
-        self._catch_up(cohorts)
-        self._before_seconds, self._began = self._standings.elapsed_seconds, time.monotonic()
+        with ExitStack() as opening:  # what raises gives the folder free
+            opening.enter_context(exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS))
+            folder.repair()
+            self._rows_file, self._cohorts_file = JsonLines(folder.rows), JsonLines(folder.cohorts)
+            cohorts = read_cohorts(folder)
+            self._proposals = Proposals(spec, folder, {identity for record in cohorts for identity in record.asked})
+            self._standings = Standings(spec, folder)
+            self._kept = KeptFiles(self._standings, folder, spec.keep_checkpoints)
+            self._code = code_version()
+            self._identities: dict[int, int] = {}  # trial -> its id in Optuna's storage
+            self._cohorts: dict[int, Cohort] = {}
+            self._cohort_of: dict[int, int] = {}  # run -> the latest cohort that it is in
+            self._configs: dict[int, GanConfig] = {}  # run -> what is in force now
+            self._between = BetweenRungs(self._standings.rows)
+            self._deaths = Deaths(lambda cohort, reason: self._end(cohort, Outcome.FAILED, reason))
+            self._handed_out: set[int] = set()
+            self._curves, self._trackers = Curves(folder), open_trackers(spec.tracking, folder, spec.plain())
+            self._catch_up(cohorts)
+            self._before_seconds, self._began = self._standings.elapsed_seconds, time.monotonic()
+            self._open = opening.pop_all()
 
     def close(self) -> None:
         """Gives the run folder free."""

@@ -451,7 +451,7 @@ BAD_FOLDERS = {
     "export below a file": Case(["export", "run", "-o", "best.yaml/x"], ["cannot write best.yaml/x"]),
     "export of another spec": Case(["export", "run"], ["spec.yaml", "ladder"], file("run/spec.yaml", "trials: 4")),
     "train below a file": Case(["train", "best.yaml", "-o", "best.yaml/x"], ["cannot write to best.yaml/x", "-o"]),
-    "train into a file": Case(["train", "best.yaml", "-o", "good.yaml"], ["cannot write to good.yaml", "-o"]),
+    "train into a file": Case(["train", "best.yaml", "-o", "good.yaml"], ["good.yaml is no folder", "-o"]),
     "sample of nothing": Case(["sample", "none"], ["none holds no model", "gan-sweep train"]),
     "sample of a run's lost trial": Case(
         ["sample", "run", "--trial", "1"],
@@ -501,7 +501,7 @@ BAD_FOLDERS = {
     "resumed with other rows": Case(AGAIN, ["rows.jsonl"], rows(lambda r: [r.pop(), r[-1].pop("score")])),
     "resumed without its cohorts": Case(
         AGAIN,
-        ["rows.jsonl", "has no place"],
+        ["rows.jsonl", "cohorts.jsonl beside it has no trial"],
         lambda here: [rows(lambda r: r.pop())(here), (here / "run/cohorts.jsonl").unlink()],
     ),
 }
@@ -555,7 +555,7 @@ NONSENSE = {
     ),
     "a model without its file": Case(
         [*TRAIN[:3], "best"],
-        ["best holds other files, such as generator.safetensors"],
+        ["best holds other files, such as curves.jsonl"],
         lambda here: (here / "best/config.yaml").unlink(),
     ),
     "standard output": Case(["train", "best.yaml", "-o", "-"], ["-o must be a folder"]),

@@ -125,7 +125,7 @@ def test_a_spent_run_that_is_resumed_does_nothing_more_and_is_finished(tmp_path,
 
 @pytest.mark.parametrize(
     ("budget", "reason"),
-    [({"hours": 0.102}, "budget.hours of 0.102 is spent"), ({"images": 5000}, "budget.images of 5000 is spent")],
+    [({"hours": 0.102}, "budget.hours of 0.102 is spent"), ({"images": 5000}, "budget.images of 5,000 is spent")],
     ids=["hours", "images"],
 )
 def test_cut_ends_every_lane_at_once_as_pruned_with_the_reason_scored_as_it_stands(tmp_path, clock, budget, reason):
@@ -255,7 +255,7 @@ def test_where_memory_runs_out_for_the_score_a_lane_is_cut_without_one(tmp_path)
     spec = spec_of({"images": 1000, "when_spent": "cut"})
     folder = run_folder(spec, tmp_path)
     run_cohorts(spec, folder, Crowded)
-    cut = [row for row in rows_of(folder) if row["reason"] == "budget.images of 1000 is spent"]
+    cut = [row for row in rows_of(folder) if row["reason"] == "budget.images of 1,000 is spent"]
     assert cut
     assert all(row["score"] is None for row in cut)
 

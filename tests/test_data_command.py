@@ -68,7 +68,8 @@ def test_what_a_sweep_would_refuse_is_told_whole_and_exit_2(gan_sweep):
     assert "scores need at least 6 held-out images" in answer.err
 
 
-def test_published_sets_are_told_at_their_own_size_and_resized(gan_sweep):
+def test_published_sets_are_told_at_their_own_size_and_resized(gan_sweep, monkeypatch):
+    monkeypatch.setattr("sweep.commands.data._examine", lambda *given: None)  # 10 s of a classifier
     write_mnist(Path.cwd())
     answer = gan_sweep("data", "mnist", "--data-root", "data")
     assert answer.code == 0
@@ -83,7 +84,8 @@ def test_published_sets_are_told_at_their_own_size_and_resized(gan_sweep):
     assert answer.out.splitlines()[0] == f"images    40 of 8x8, grey; digest {small}"
 
 
-def test_held_out_images_that_stand_in_the_training_split_are_counted(gan_sweep):
+def test_held_out_images_that_stand_in_the_training_split_are_counted(gan_sweep, monkeypatch):
+    monkeypatch.setattr("sweep.commands.data._examine", lambda *given: None)  # 10 s of a classifier
     raw = write_mnist(Path.cwd())
     for kind in ("images-idx3", "labels-idx1"):
         (raw / f"t10k-{kind}-ubyte").unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from gan_core.config import InputError
 from gan_core.reports import OutOfMemory
 from results.rows import Outcome
 from results.store import JsonLines, RunFolder
-from results.table import ResultsTable
+from results.table import ResultsTable, configuration_of
 from search_spaces.space import SearchSpace
 from sweep.cohort import CohortRun
 from sweep.proposals import Proposals
@@ -114,10 +114,9 @@ def test_the_best_points_of_a_run_are_its_best_trials_as_what_differs_from_the_b
     space = curve_spec().space
     base = space.base.flatten()
     points = best_points(folder.path, space, points=3)
-    best = ResultsTable.load(folder.path).trials.head(3).to_dict("records")
-    assert [{**base, **point} for point in points] == [
-        {**{name: row[name] for name in base}, "seed": base["seed"]} for row in best
-    ]
+    trials = ResultsTable.load(folder.path, whole=True).trials
+    best = [configuration_of(trials.iloc[place]) for place in range(3)]
+    assert [{**base, **point} for point in points] == [{**row, "seed": base["seed"]} for row in best]
     assert all(base[name] != value for point in points for name, value in point.items())
     assert all(type(value) in (int, float, str) for point in points for value in point.values())
 
