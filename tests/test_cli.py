@@ -152,6 +152,12 @@ def test_a_reader_that_goes_away_is_no_error(digits_run):
 # ---- run
 
 
+@pytest.fixture
+def untimed(monkeypatch):
+    """A dry run that measures no steps, for 3 s."""
+    monkeypatch.setattr("sweep.time_estimate.time_lines", lambda *given: "not measured")
+
+
 def test_a_dry_run_prints_spec_space_and_cost_and_writes_nothing(gan_sweep):
     answer = gan_sweep("run", "--dry-run", "--local", *settings("trials=8", "ladder.rungs_images=[100, 300]"))
     assert answer.code == 0
@@ -235,7 +241,7 @@ def test_options_and_settings_reach_the_spec(gan_sweep, tmp_path):
     assert (shown["skip_corrupt_images"], shown["scoring"]["samples"]) == (True, 9)
 
 
-def test_hyperparameters_that_go_together_are_set_together(gan_sweep):
+def test_hyperparameters_that_go_together_are_set_together(gan_sweep, untimed):
     pair = settings("structure.architecture=gaussian", "structure.dataset=ring")
     answer = gan_sweep("run", "--dry-run", *pair)
     assert (answer.code, answer.err) == (0, "")

@@ -10,6 +10,12 @@ from gan_core.version import code_version
 from search_spaces.space import SearchSpace
 
 
+@pytest.fixture(autouse=True)
+def untimed(monkeypatch):
+    """A dry run that measures no steps, for 3 s: tests of the time estimate do."""
+    monkeypatch.setattr("sweep.time_estimate.time_lines", lambda *given: "not measured")
+
+
 def planned(answer) -> dict:
     """The spec that a dry run prints."""
     assert answer.code == 0, answer.err
