@@ -27,7 +27,10 @@ def part_of(code: str, limit_seconds: float = 60.0) -> Part:
     return Part(limit_seconds, lambda check, folder: ["-S", "-c", code, str(folder)], gpu_parts.read_json("found.json"))
 
 
-WRITES = "import sys, pathlib; pathlib.Path(sys.argv[1], 'found.json').write_text('{\"a\": 1}'); print('written');"
+WRITES = (
+    "import sys, pathlib; pathlib.Path(sys.argv[1], 'found.json').write_text('{\"a\": 1}'); "
+    "print('written', flush=True);"  # a process that is killed loses what it has not written
+)
 
 
 def test_all_parts_run_on_the_cpu_without_ray(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
