@@ -12,4 +12,4 @@ python -m pip install --quiet ".[test]"
 ruff check .
 ruff format --check .
 pyright --pythonpath "$(command -v python)"
-python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder "$@"
+python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --durations 10 "$@"

@@ -32,6 +32,7 @@ class StepRecord:
             like.new_empty(n, *r.shape) for n, r in ((steps, self._d_row), (updates, self._g_row))
         )
         self._d_row.zero_()
+        self._g_row.zero_()
         self._d_count = 0
         self._turns: list[tuple[Sequence[bool], Sequence[int]]] = []
 
