@@ -139,19 +139,19 @@ class ImageScorer:
         scores, predicted = self.compare(images, self._strata(array).to(images.device))
         if predicted is not None:
             scores |= self._asked_scores(predicted, scores["fid"], array)
+        if self._triangles is not None:
+            found = asdict(triangle_scores(images, self._triangles))
+            scores |= {f"triangle_{name}": column for name, column in found.items()}
         return reports(on_host(scores), self.constants, self, array.lanes)
 
     def compare(self, images: Tensor, strata: Tensor) -> tuple[Scores, Tensor | None]:
-        """The scores [L] of images [L, M, C, H, W] in [-1, 1], M being `samples`, and where there are labels predicted
-        classes [L, M]. strata: one-hot [M, S], as `_strata` has it, on the images' device.
+        """The scores [L] that features and classes make of images [L, M, C, H, W] in [-1, 1], M being `samples`, and
+        where there are labels predicted classes [L, M]. strata: one-hot [M, S], as `_strata` has it, on the images' device.
         """
         with full_precision():
             scores, predicted = self._distances(images, strata)
         if predicted is not None:
             scores |= self._class_scores(predicted, scores["fid"], strata)
-        if self._triangles is not None:
-            found = asdict(triangle_scores(images, self._triangles))
-            scores |= {f"triangle_{name}": column for name, column in found.items()}
         fidelity, violation = constrained_fidelity(
             scores["fid"],
             self.constants["fid_floor"],

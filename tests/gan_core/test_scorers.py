@@ -73,7 +73,7 @@ NAMES = ["digits", "blobs", "polygons", "gaussian", MIXTURE, "ring"]
 @pytest.mark.parametrize("name", NAMES)
 def test_a_lane_scores_the_same_bits_alone_in_any_place_and_beside_lanes_of_nan(name, cases):
     dataset, samples = cases[name]
-    scorer = build_scorer(dataset, ScoringConfig(samples=53))
+    scorer = build_scorer(dataset, ScoringConfig(samples=23 if name == "polygons" else 53))  # a fit for each triangle
     lanes = [samples(seed) for seed in range(3)]
     together = scores(scorer, lanes)
     assert len({lane["fidelity"] for lane in together}) == 3
@@ -317,7 +317,8 @@ def test_each_score_that_can_be_minimised_has_the_error_that_other_draws_of_the_
     """A model that is off: draws of a part of the data, more of its beginning, spoilt by noise. No limit is near."""
     dataset = cases[name][0]
     pool = dataset.train[dataset.train[:, 0] < 4.5] if name == "gaussian" else dataset.train[:80]
-    count, spread = 53 if name == "polygons" else 150, {"gaussian": 0.2, "ring": 0.01}.get(name, 0.05)
+    count, models = (53, 36) if name == "polygons" else (150, 60)  # a fit for each triangle
+    spread = {"gaussian": 0.2, "ring": 0.01}.get(name, 0.05)
 
     def model(seed: int) -> Tensor:
         source = np.random.default_rng(seed)
@@ -325,7 +326,7 @@ def test_each_score_that_can_be_minimised_has_the_error_that_other_draws_of_the_
         return pool[rows] + spread * drawn(count, *pool.shape[1:], seed=seed)
 
     scoring = ScoringConfig(samples=count, class_kl_limit=5.0, coverage_limit=0.0)
-    found = scores(build_scorer(dataset, scoring), [model(seed) for seed in range(60)])
+    found = scores(build_scorer(dataset, scoring), [model(seed) for seed in range(models)])
     for score, error in ERRORS[name].items():
         values, errors = (np.array([lane[column] for lane in found]) for column in (score, error))
         assert 0.75 < math.sqrt(np.square(errors).mean()) / values.std() < 1.5, score
