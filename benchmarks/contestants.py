@@ -15,8 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.stock import StockGan
 from benchmarks.stock_networks import CONVOLUTIONAL
-from gan_core.conditions import Execution, Precision
-from gan_core.config import GanConfig
+from gan_core.config.conditions import Execution, Precision
+from gan_core.config.gan import GanConfig
 from gan_core.data import Dataset, load_dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.pace import WHOLE_ARRAY, Pace, is_out_of_memory, largest_call

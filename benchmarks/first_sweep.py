@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import gan_core.scorers as scorers
-from gan_core.reports import FidelityReport
+from gan_core.config.reports import FidelityReport
 from gan_core.training import LaneArray
 from results.store import RunFolder
 from sweep.local_runner import run_local

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.first_sweep import family_of
-from gan_core.config import GanConfig
-from gan_core.reports import FidelityReport, LaneReport
+from gan_core.config.gan import GanConfig
+from gan_core.config.reports import FidelityReport, LaneReport
 from results.store import RunFolder
 from results.table import ResultsTable
 from sweep.progress import Watch

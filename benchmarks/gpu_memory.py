@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.contestants import config_of, dataset_of
-from gan_core.config import GanConfig
+from gan_core.config.dataset_name import parse_dataset_name
+from gan_core.config.gan import GanConfig
 from gan_core.data import Dataset
-from gan_core.dataset_name import parse_dataset_name
 from gan_core.draws import BLOCK_STEPS
 from gan_core.lanes import lane_arithmetic
 from gan_core.memory import Allocations, lane_memory

@@ -43,8 +43,8 @@ from benchmarks.contestants import (
     rate,
 )
 from benchmarks.machine import add_isa_option, cores, machine, set_isa
-from gan_core.conditions import EXECUTIONS
-from gan_core.input_error import InputError, nearest
+from gan_core.config.conditions import EXECUTIONS
+from gan_core.config.input_error import InputError, nearest
 from gan_core.lanes import check_processor, lane_arithmetic
 
 PEAK_SECONDS = 0.2

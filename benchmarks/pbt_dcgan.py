@@ -32,8 +32,8 @@ from typing import Any
 
 import pandas as pd
 
-from gan_core.config import GanConfig
-from gan_core.input_error import InputError
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
 
 EXAMPLE = "ray.tune.examples.pbt_dcgan_mnist.pbt_dcgan_mnist_trainable"
 EXAMPLE_SETTINGS = {

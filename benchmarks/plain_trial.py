@@ -16,7 +16,7 @@ from benchmarks.stock import StockGan
 from benchmarks.stock_networks import CONVOLUTIONAL
 from gan_core.architectures import build_networks
 from gan_core.checkpoint import save_tensors
-from gan_core.conditions import Conditions
+from gan_core.config.conditions import Conditions
 from gan_core.data import Dataset
 from gan_core.lanes import lane_arithmetic, lane_empty
 from gan_core.latents import Choice, fill_shared_latents, latent_numbers

@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.sweep_cases import CASES, case_spec
-from gan_core.input_error import InputError
+from gan_core.config.input_error import InputError
 from sweep.spec import SweepSpec
 
 RAY_SETTINGS = {

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.machine import add_isa_option, machine, set_isa
-from gan_core.input_error import InputError
+from gan_core.config.input_error import InputError
 from gan_core.native.compiler import NoCompiler
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from gan_core.config import GanConfig
+from gan_core.config.gan import GanConfig
 from results.rows import Outcome
 from results.store import RunFolder
 from sweep.ladder import Reached, Standing

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.stock_networks import CONVOLUTIONAL, stock_networks
-from gan_core.config import GanConfig
+from gan_core.config.gan import GanConfig
 from gan_core.data import Dataset
 
 CLAMPED_LOGIT = math.log((1 - 1e-5) / 1e-5)  # where a probability is 1 - 1e-5

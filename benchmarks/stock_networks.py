@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gan_core.config import GanConfig, StructureConfig
+from gan_core.config.gan import GanConfig, StructureConfig
 
 CONVOLUTIONAL = ("dcgan", "infogan")
 

@@ -42,8 +42,8 @@ import pandas as pd
 from benchmarks.machine import ROOT, add_isa_option, cores, machine, set_isa
 from benchmarks.pbt_dcgan import DIFFERENCES, measure
 from benchmarks.sweep_cases import CASES, case_spec
-from gan_core.conditions import EXECUTIONS, Conditions
-from gan_core.input_error import InputError, nearest
+from gan_core.config.conditions import EXECUTIONS, Conditions
+from gan_core.config.input_error import InputError, nearest
 from gan_core.lanes import check_processor
 from results.rows import Outcome
 from results.table import ResultsTable

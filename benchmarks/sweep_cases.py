@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gan_core.input_error import InputError, nearest
+from gan_core.config.input_error import InputError, nearest
 from search_spaces.space import SearchSpace
 from sweep.spec import SweepSpec
 

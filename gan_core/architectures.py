@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from gan_core.combinations import check_classes, dcgan_start_pixels
-from gan_core.config import Architecture, DiscriminatorInput, StructureConfig
+from gan_core.config.combinations import check_classes, dcgan_start_pixels
+from gan_core.config.gan import Architecture, DiscriminatorInput, StructureConfig
 from gan_core.layers import (
     BatchNorm,
     Convolution,

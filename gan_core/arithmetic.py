@@ -12,10 +12,10 @@ from pathlib import Path
 from sys import intern
 from typing import Literal
 
+from gan_core.config.version import code_version
 from gan_core.native.compiler import compiler
 from gan_core.native.isa import this_isa
 from gan_core.native.toolchain import NoCompiler
-from gan_core.version import code_version
 
 Carried = Literal["", "compiled", "replayed", "eager", "cuda graph"]
 PACKAGES = ("gan-sweep", "torch", "numpy", "optuna", "ray")

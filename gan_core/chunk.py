@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gan_core.arithmetic import Carried
 from gan_core.call import BATCH_NORM, Call, fill_mask
-from gan_core.config import GanConfig
+from gan_core.config.gan import GanConfig
 from gan_core.course import Course
 from gan_core.draws import BLOCK_STEPS, Draws
 from gan_core.lanes import host_pairs, in_full_precision, lane_empty

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan_core.config.dataset_name import parse_dataset_name
+from gan_core.config.input_error import InputError, shown
 from gan_core.data_digest import data_digest
-from gan_core.dataset_name import parse_dataset_name
 from gan_core.image_files import FILE_KINDS, Request, read_image_files
-from gan_core.input_error import InputError, shown
 from gan_core.published_images import ImageSplits
 from gan_core.streams import Stream, stream
 from gan_core.values import Mixture, mixture_of
@@ -106,7 +106,7 @@ def load_dataset(
     download: bool = False,
     skip_corrupt: bool = False,
 ) -> Dataset:
-    """The samples of a data set; gan_core.dataset_name has the grammar of its name.
+    """The samples of a data set; gan_core.config.dataset_name has the grammar of its name.
 
     root: the folder that holds MNIST, Fashion-MNIST and CIFAR-10 as torchvision lays them out; the others need none.
     image_size_pixels: images are resized to this side; 0: the set's own. download: let torchvision fetch what is

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gan_core.config.dataset_name import parse_dataset_name
+from gan_core.config.input_error import InputError
 from gan_core.data_digest import data_digest
-from gan_core.dataset_name import parse_dataset_name
 from gan_core.enough_images import check_images, copies_told, too_few_for_a_claim
-from gan_core.input_error import InputError
 from gan_core.pictures import first_equal
 from gan_core.published_images import ImageSplits
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gan_core.input_error import InputError
+from gan_core.config.input_error import InputError
 from gan_core.picture_folder import counted
 from gan_core.pictures import HELD_OUT_ONE_IN, PictureFacts
 from gan_core.published_images import ImageSplits

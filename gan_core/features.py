@@ -13,9 +13,9 @@ from torch import Tensor
 
 from gan_core.cache import cache_folder
 from gan_core.classifier import load_classifier
+from gan_core.config.input_error import InputError, home_path, nearest, shown
 from gan_core.data import Dataset
 from gan_core.inception import load_inception
-from gan_core.input_error import InputError, home_path, nearest, shown
 from gan_core.joined_features import join_features
 from gan_core.own_network import LOADERS, load_own_network
 from gan_core.principal_components import fit_principal_components

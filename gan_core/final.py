@@ -22,13 +22,13 @@ from gan_core.architectures import build_networks
 from gan_core.arithmetic import Arithmetic
 from gan_core.call import Call
 from gan_core.checkpoint import load_tensors, save_tensors
-from gan_core.conditions import Precision
-from gan_core.config import GanConfig
-from gan_core.input_error import DamagedFile, InputError, home_path
+from gan_core.config.conditions import Precision
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import DamagedFile, InputError, home_path
+from gan_core.config.reports import LaneReport, minimised
+from gan_core.config.schedule import Schedule
 from gan_core.lanes import matmul_precision
 from gan_core.latents import shared_latents
-from gan_core.reports import LaneReport, minimised
-from gan_core.schedule import Schedule
 from gan_core.scoring import ScoredArray
 from gan_core.streams import Stream
 from gan_core.training import rows_at_once

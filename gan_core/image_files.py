@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan_core.dataset_name import ON_DISK_KINDS, DatasetName
-from gan_core.input_error import InputError
+from gan_core.config.dataset_name import ON_DISK_KINDS, DatasetName
+from gan_core.config.input_error import InputError
 from gan_core.pictures import load_pictures, split_pictures
 from gan_core.published_images import ImageSplits, load_cifar10, load_idx_images
 

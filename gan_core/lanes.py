@@ -24,8 +24,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from gan_core.conditions import Precision
-from gan_core.input_error import InputError
+from gan_core.config.conditions import Precision
+from gan_core.config.input_error import InputError
 from gan_core.native.isa import this_isa
 from gan_core.normals import fill_numbers
 from gan_core.streams import Stream

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.config import StructureConfig
-from gan_core.input_error import InputError
+from gan_core.config.gan import StructureConfig
+from gan_core.config.input_error import InputError
 from gan_core.lanes import fill_latents
 from gan_core.networks import Networks
 from gan_core.streams import Stream, stream

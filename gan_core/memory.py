@@ -17,8 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gan_core.architectures import build_networks
-from gan_core.conditions import Execution
-from gan_core.config import GanConfig, StructureConfig
+from gan_core.config.conditions import Execution
+from gan_core.config.dataset_name import parse_dataset_name
+from gan_core.config.gan import GanConfig, StructureConfig
+from gan_core.config.input_error import InputError
 from gan_core.data import (
     DIGITS_TRAIN_IMAGES,
     HELD_OUT_VALUES,
@@ -27,9 +29,7 @@ from gan_core.data import (
     TRAIN_VALUES,
     Dataset,
 )
-from gan_core.dataset_name import parse_dataset_name
 from gan_core.fastest import Work, fastest_execution
-from gan_core.input_error import InputError
 from gan_core.lanes import lane_arithmetic
 from gan_core.latents import latent_numbers
 from gan_core.pace import Pace

@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gan_core.config.input_error import InputError
 from gan_core.data import Dataset
-from gan_core.input_error import InputError
 
 Network = Callable[[Tensor], Tensor]
 TOLERANCE = 1e-3  # of the largest feature: convolutions of another batch size round differently

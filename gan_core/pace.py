@@ -15,8 +15,8 @@ from contextlib import contextmanager
 
 import torch
 
-from gan_core.config import StructureConfig
-from gan_core.reports import OutOfMemory
+from gan_core.config.gan import StructureConfig
+from gan_core.config.reports import OutOfMemory
 
 LARGEST_CALL = 32
 LARGEST_CONVOLUTIONAL_CALL = 1  # convolutions are called lane by lane: more lanes a call were never faster

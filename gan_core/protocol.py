@@ -8,11 +8,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gan_core.conditions import ScoringConfig
+from gan_core.config.conditions import ScoringConfig
+from gan_core.config.input_error import InputError
+from gan_core.config.reports import FidelityReport
 from gan_core.data import Dataset
 from gan_core.examination import Examination
-from gan_core.input_error import InputError
-from gan_core.reports import FidelityReport
 from gan_core.streams import Stream, stream
 from gan_core.training import LaneArray
 

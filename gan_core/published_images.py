@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gan_core.input_error import InputError, home_path, shown
+from gan_core.config.input_error import InputError, home_path, shown
 from gan_core.pictures import PictureFacts
 
 IDX_UNSIGNED_BYTES = 0x08

@@ -9,7 +9,9 @@ from dataclasses import asdict, replace
 import torch
 from torch import Tensor
 
-from gan_core.conditions import ScoringConfig
+from gan_core.config.conditions import ScoringConfig
+from gan_core.config.input_error import home_path
+from gan_core.config.reports import FidelityReport
 from gan_core.copying import data_copying, data_copying_error, nearest_distance
 from gan_core.data import Dataset
 from gan_core.enough_images import check_held_out
@@ -27,7 +29,6 @@ from gan_core.fidelity import (
     point_mass_distance,
 )
 from gan_core.image_reference import compared_with, image_reference
-from gan_core.input_error import home_path
 from gan_core.latents import shared_choices
 from gan_core.native.pairs import read_in_c
 from gan_core.neighbours import NEIGHBOURS, coverage_null, pair_scores
@@ -43,7 +44,6 @@ from gan_core.protocol import (
     reference_part,
     reports,
 )
-from gan_core.reports import FidelityReport
 from gan_core.standard_errors import class_divergence_error, frechet_error, violation_error
 from gan_core.streams import Stream
 from gan_core.textures import SMALLEST_PIXELS

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_core.input_error import DamagedFile
+from gan_core.config.input_error import DamagedFile
 from gan_core.optim import Adam, Rows
 from gan_core.watch import Watch
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from gan_core.call import Call
-from gan_core.config import StructureConfig
+from gan_core.config.gan import StructureConfig
 from gan_core.losses import LOSSES, Loss, information_loss
 from gan_core.networks import Network, Networks
 from gan_core.penalties import PENALTIES

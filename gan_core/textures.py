@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan_core.config.input_error import InputError
 from gan_core.data import Dataset
-from gan_core.input_error import InputError
 from gan_core.lanes import lane_arithmetic
 from gan_core.streams import Stream, stream
 

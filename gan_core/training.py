@@ -21,20 +21,20 @@ from gan_core.architectures import build_networks
 from gan_core.arithmetic import Arithmetic, Carried, arithmetic_here, processor_name
 from gan_core.call import Call
 from gan_core.chunk import Chunk
-from gan_core.conditions import Execution, Precision
-from gan_core.config import GanConfig, StructureConfig
+from gan_core.config.conditions import Execution, Precision
+from gan_core.config.dataset_name import same_name
+from gan_core.config.gan import GanConfig, StructureConfig
+from gan_core.config.health import HealthConfig
+from gan_core.config.input_error import InputError
+from gan_core.config.reports import Death
 from gan_core.course import fall_images
 from gan_core.data import Dataset, host_or_device
-from gan_core.dataset_name import same_name
 from gan_core.draws import BLOCK_STEPS, Samples, effective_half_life
-from gan_core.health import HealthConfig
-from gan_core.input_error import InputError
 from gan_core.lanes import lane_empty, matmul_precision
 from gan_core.latents import Choice, fill_shared_latents, latent_numbers
 from gan_core.optim import Adam, Rows
 from gan_core.pace import Pace, until_it_fits
 from gan_core.programs import Workplace
-from gan_core.reports import Death
 from gan_core.state import TrainState
 from gan_core.step import Game
 from gan_core.streams import Stream

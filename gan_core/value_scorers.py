@@ -8,13 +8,13 @@ from dataclasses import asdict
 
 import torch
 
-from gan_core.conditions import ScoringConfig
+from gan_core.config.conditions import ScoringConfig
+from gan_core.config.reports import FidelityReport
 from gan_core.data import Dataset
 from gan_core.discrepancy import energy_distance, energy_reference
 from gan_core.examination import Examination
 from gan_core.fidelity import constrained_fidelity, wasserstein_1d, wasserstein_floor_of_cdf
 from gan_core.protocol import LATENT_SEED, Scores, check_samples, drawn_samples, limits, reference_part, reports
-from gan_core.reports import FidelityReport
 from gan_core.standard_errors import mean_and_deviation_errors, wasserstein_error
 from gan_core.streams import Stream
 from gan_core.training import LaneArray

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_core.dataset_name import DatasetName
+from gan_core.config.dataset_name import DatasetName
 from gan_core.standard_errors import mode_divergence_error
 
 HIGH_QUALITY_DEVIATIONS = 3.0  # a sample farther than this from every mode belongs to none

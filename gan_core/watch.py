@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_core.health import HealthConfig, death
-from gan_core.input_error import InputError
+from gan_core.config.health import HealthConfig, death
+from gan_core.config.input_error import InputError
+from gan_core.config.reports import Death
 from gan_core.lanes import lane_matmul
-from gan_core.reports import Death
 
 SUMS = (
     "d_steps",

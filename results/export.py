@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from gan_core.input_error import shown
+from gan_core.config.input_error import shown
 from results.lineage import lineage, schedule_of
 from results.objectives import natural, score_name
 from results.output import output

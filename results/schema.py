@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gan_core.input_error import shown
+from gan_core.config.input_error import shown
 from results.printable import printable
 
 LARGEST_WHOLE = 2**53  # what a float64 holds exactly, and so every reader of JSON

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gan_core.config import HYPERPARAMETERS, InputError, hyperparameter, nearest, parse_value, shown
+from gan_core.config.gan import HYPERPARAMETERS, InputError, hyperparameter, nearest, parse_value, shown
 
 LONGEST_CONSTRAINT = 200  # characters
 LARGEST_NUMBER = 1e300

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from gan_core.config import HYPERPARAMETERS, InputError
+from gan_core.config.gan import HYPERPARAMETERS, InputError
 from search_spaces.ranges import Range
 
 MOST_WORLDS = 20_000  # are looked at when a space is made, in about a second
@@ -142,7 +142,7 @@ def _above(names: Sequence[str], ranges: Mapping[str, Range]) -> list[str]:
 
 
 def telling(name: str, ranges: Mapping[str, Range]) -> list[Any]:
-    """The draws that tell worlds apart: of those that conditions and `gan_core.combinations` take alike, the first; and
+    """The draws that tell worlds apart: of those that conditions and `gan_core.config.combinations` take alike, the first; and
     the lowest and the highest where another range is a ratio to it.
 
     Of a text each value may be another rule's; of a number those rules ask whether it is 0, 1 or its default.

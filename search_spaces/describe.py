@@ -2,7 +2,7 @@
 
 import textwrap
 
-from gan_core.config import HALF_LIFE, HYPERPARAMETERS
+from gan_core.config.gan import HALF_LIFE, HYPERPARAMETERS
 from search_spaces.space import SearchSpace
 
 WIDTH = 100  # characters of a line, where its parts allow it

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import combinations, product
 from typing import Any
 
-from gan_core.config import GanConfig, InputError, parse_value, shown
+from gan_core.config.gan import GanConfig, InputError, parse_value, shown
 from search_spaces.dependencies import bounds, can_exist, check_worlds, possible_values, telling, world_of, worlds
 from search_spaces.ranges import Range
 
@@ -14,7 +14,7 @@ NEVER_SEARCHED = {
     "structure.dataset": "scores on different data sets cannot be compared; make a space for each",
     "structure.image_size_pixels": "scores at different sizes cannot be compared; make a space for each",
 }
-COMBINED = frozenset(  # what gan_core.combinations looks at: the names whose ranges may not fit each other
+COMBINED = frozenset(  # what gan_core.config.combinations looks at: the names whose ranges may not fit each other
     {f"structure.{name}" for name in ("architecture", "batch_size", "categorical_codes", "continuous_codes")}
     | {f"structure.{name}" for name in ("loss", "gradient_penalty", "discriminator_norm", "discriminator_input")}
     | {f"lane.{name}" for name in ("label_smoothing", "generator_dropout", "instance_noise", "instance_noise_images")}

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from gan_core.config import InputError, shown
+from gan_core.config.gan import InputError, shown
 from search_spaces.ranges import Range
 
 MOST_POINTS = 1000  # of one parameter

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from gan_core.config import HALF_LIFE, InputError, as_number, hyperparameter, parse_value, shown
+from gan_core.config.gan import HALF_LIFE, InputError, as_number, hyperparameter, parse_value, shown
 from search_spaces.plain_yaml import check_keys
 from search_spaces.ranges import Range
 

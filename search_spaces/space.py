@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_core.config import (
+from gan_core.config.gan import (
     HALF_LIFE,
     HYPERPARAMETERS,
     GanConfig,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gan_core.config import HYPERPARAMETERS, InputError, nearest, shortened, shown
+from gan_core.config.gan import HYPERPARAMETERS, InputError, nearest, shortened, shown
 from search_spaces.plain_yaml import check_keys, parse_yaml_value
 
 NO_FOLDER = ("", "null", "~")

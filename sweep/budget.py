@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from gan_core.fields import check_fields, ranged
+from gan_core.config.fields import check_fields, ranged
 from results.objectives import natural
 
 WhenSpent = Literal["finish", "cut"]

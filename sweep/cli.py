@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from gan_core.input_error import InputError, shortened
-from gan_core.version import code_version
+from gan_core.config.input_error import InputError, shortened
+from gan_core.config.version import code_version
 from results.output import StreamError
 from results.printable import printable
 from results.store import ResultsError

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from gan_core.config import StructureConfig
-from gan_core.input_error import DamagedFile
-from gan_core.reports import Death, FidelityReport, LaneReport, OutOfMemory, minimised
+from gan_core.config.gan import StructureConfig
+from gan_core.config.input_error import DamagedFile
+from gan_core.config.reports import Death, FidelityReport, LaneReport, OutOfMemory, minimised
 from results.plots import draw_samples
 from results.store import RunFolder
 from sweep.cohort_record import Cohort

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gan_core.fields import check_fields, ranged
+from gan_core.config.fields import check_fields, ranged
 from results.store import SEEDS_APART
 
 

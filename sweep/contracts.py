@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from gan_core.config import GanConfig
-from gan_core.reports import LaneReport
+from gan_core.config.gan import GanConfig
+from gan_core.config.reports import LaneReport
 from sweep.ladder import Verdict
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gan_core.reports import LaneReport
+from gan_core.config.reports import LaneReport
 from results.curves import read_points
 from results.rows import ResultRow
 from results.store import JsonLines, ResultsError, RunFolder

@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
-from gan_core.input_error import InputError
+from gan_core.config.input_error import InputError
 from results.store import JsonLines, RunFolder
 from sweep.journal_record import JournalCheck
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from gan_core.reports import LaneReport
+from gan_core.config.reports import LaneReport
 from results.rows import Outcome
 from sweep.endings import MEMORY_LIMITS, PlaceError, limits_in_force, one_line
 

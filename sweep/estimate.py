@@ -1,7 +1,7 @@
 """What a sweep will take of memory, in words. Imports torch: loaded by `--dry-run` alone."""
 
-from gan_core.config import GanConfig
-from gan_core.dataset_name import parse_dataset_name
+from gan_core.config.dataset_name import parse_dataset_name
+from gan_core.config.gan import GanConfig
 from gan_core.memory import PROCESS_BYTES, data_form, lane_memory, row_bytes, sees_gpu
 from gan_core.native.compiler import compiler
 from gan_core.native.toolchain import NoCompiler, tell_replayed

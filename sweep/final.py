@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from gan_core.conditions import (
+from gan_core.config.conditions import (
     Conditions,
     ScoringConfig,
     as_scored_before,
@@ -20,13 +20,13 @@ from gan_core.conditions import (
     parse_precision,
     parse_section,
 )
-from gan_core.config import GanConfig, InputError, nearest, shown
-from gan_core.dataset_name import parse_dataset_name
+from gan_core.config.dataset_name import parse_dataset_name
+from gan_core.config.gan import GanConfig, InputError, nearest, shown
+from gan_core.config.health import HealthConfig
+from gan_core.config.reports import OutOfMemory
+from gan_core.config.schedule import Schedule
 from gan_core.final import ModelFolder, Progress, best_row, train_model
-from gan_core.health import HealthConfig
 from gan_core.lanes import lane_arithmetic
-from gan_core.reports import OutOfMemory
-from gan_core.schedule import Schedule
 from gan_core.workshop import Workshop
 from results.export import DEFAULT_PRECISION, EXECUTIONS, ExportedConfiguration
 from results.objectives import score_name

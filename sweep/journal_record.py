@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import TrialState
 
-from gan_core.input_error import shown
+from gan_core.config.input_error import shown
 from results.schema import ANY_NUMBER, ANYTHING, NUMBER, SCALAR, TEXT, Kind, fault, is_text, list_of, mapping_of, whole
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from gan_core.config import GanConfig, InputError, nearest, shown
+from gan_core.config.gan import GanConfig, InputError, nearest, shown
 from results.pareto import pareto_ranks
 from results.rows import Outcome
 

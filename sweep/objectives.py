@@ -4,8 +4,8 @@ minus before its name, `-coverage`.
 
 from collections.abc import Sequence
 
-from gan_core.config import InputError, nearest, shown
-from gan_core.dataset_name import LABELLED_KINDS, DatasetName, parse_dataset_name
+from gan_core.config.dataset_name import LABELLED_KINDS, DatasetName, parse_dataset_name
+from gan_core.config.gan import InputError, nearest, shown
 from results.objectives import HIGHER, score_name
 
 COSTS = ("seconds",)  # what a trial's training and scoring take, in all

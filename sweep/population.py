@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gan_core.config import GanConfig, InputError, StructureConfig, as_number, nearest, shown
-from gan_core.fields import check_fields, describe, fitted, ranged
+from gan_core.config.fields import check_fields, describe, fitted, ranged
+from gan_core.config.gan import GanConfig, InputError, StructureConfig, as_number, nearest, shown
 
 CERTAIN_ERRORS = 2.0  # standard errors of the worse score by which a difference counts
 EXPLORATIONS = 20  # tries to find a change that keeps the constraints

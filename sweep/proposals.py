@@ -11,7 +11,7 @@ from optuna.storages import JournalStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from gan_core.config import GanConfig, InputError
+from gan_core.config.gan import GanConfig, InputError
 from results.rows import DEAD, Outcome
 from results.store import ResultsError, RunFolder
 from sweep.drafts import Seen, draft, numbered

@@ -19,7 +19,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from gan_core.config import InputError
+from gan_core.config.gan import InputError
 from gan_core.native.compiler import make_common_libraries
 from results.store import ResultsError, RunFolder
 from sweep.contracts import Build

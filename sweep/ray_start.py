@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gan_core.config import InputError, shown
+from gan_core.config.gan import InputError, shown
 from sweep.cores import usable_cores
 from sweep.endings import PlaceError
 from sweep.loading import uncollected

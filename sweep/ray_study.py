@@ -5,10 +5,10 @@ import math
 import time
 from typing import Any
 
-from gan_core.config import InputError
+from gan_core.config.gan import InputError
+from gan_core.config.reports import LaneReport
 from gan_core.examination import Examination
 from gan_core.native.toolchain import told
-from gan_core.reports import LaneReport
 from results.store import ResultsError, RunFolder
 from sweep.cohort import Cohort
 from sweep.endings import OF_THE_PLACE, PlaceError, disk_ending, plain_endings

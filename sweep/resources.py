@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from gan_core.config import InputError, shown
+from gan_core.config.gan import InputError, shown
 
 
 def _is_number(value: Any) -> bool:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gan_core.combinations import check_classes, check_objective
-from gan_core.conditions import Conditions, as_scored_before
-from gan_core.config import InputError, StructureConfig, home_path
-from gan_core.dataset_name import parse_dataset_name
+from gan_core.config.combinations import check_classes, check_objective
+from gan_core.config.conditions import Conditions, as_scored_before
+from gan_core.config.dataset_name import parse_dataset_name
+from gan_core.config.gan import InputError, StructureConfig, home_path
 from gan_core.enough_images import check_images, notices
 from gan_core.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.native.isa import this_isa

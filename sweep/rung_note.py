@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan_core.config import GanConfig
-from gan_core.input_error import DamagedFile
-from gan_core.reports import LaneReport
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import DamagedFile
+from gan_core.config.reports import LaneReport
 from results.store import read_whole, write_atomically
 
 DIGEST = "sha256"  # of the rest of a note

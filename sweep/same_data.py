@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from gan_core.conditions import Conditions
+from gan_core.config.conditions import Conditions
+from gan_core.config.dataset_name import parse_dataset_name
+from gan_core.config.reports import LaneReport
 from gan_core.data_digest import data_digest
-from gan_core.dataset_name import parse_dataset_name
 from gan_core.published_images import ImageSplits
-from gan_core.reports import LaneReport
 from results.rows import ResultRow
 from results.store import ResultsError, RunFolder
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gan_core.config import InputError, as_number, nearest, shown
+from gan_core.config.gan import InputError, as_number, nearest, shown
 from search_spaces.space import SearchSpace
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import yaml
 
-from gan_core.conditions import Conditions, Execution, Precision, ScoringConfig, parse_section
-from gan_core.config import LARGEST_SEED, InputError, as_number, home_path, shown
-from gan_core.dataset_name import same_name
-from gan_core.health import HealthConfig
+from gan_core.config.conditions import Conditions, Execution, Precision, ScoringConfig, parse_section
+from gan_core.config.dataset_name import same_name
+from gan_core.config.gan import LARGEST_SEED, InputError, as_number, home_path, shown
+from gan_core.config.health import HealthConfig
 from results.store import SEEDS_APART
 from search_spaces.plain_yaml import check_keys, read_yaml
 from search_spaces.space import DATASET, PICTURES, SearchSpace
@@ -71,7 +71,7 @@ class SweepSpec:
     decides which rung stands for a trial. `fidelity` is the data set's own, corrected by its floor, and far worse where
     modes are missing. enqueue: known points, by dotted names (what is not named is the base's), tried after trial 0.
     scoring: the protocol of the scores; health: thresholds of the signs of trouble; skip_corrupt_images, precision,
-    execution, lanes_per_call: see `gan_core.conditions`. keep_checkpoints: of how many ended trials the best generator
+    execution, lanes_per_call: see `gan_core.config.conditions`. keep_checkpoints: of how many ended trials the best generator
     and the last state are kept. tracking: see `sweep.trackers`. seed: of the sampler and, with a trial's number, of
     each trial. Raises InputError when a value does not fit.
     """

@@ -5,10 +5,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from gan_core.conditions import ScoringConfig
-from gan_core.config import HYPERPARAMETERS, InputError, as_number, shown
-from gan_core.fields import describe
-from gan_core.health import HealthConfig
+from gan_core.config.conditions import ScoringConfig
+from gan_core.config.fields import describe
+from gan_core.config.gan import HYPERPARAMETERS, InputError, as_number, shown
+from gan_core.config.health import HealthConfig
 from search_spaces.plain_yaml import file_named_in
 from sweep.assignments import assign, parse_assignment, parse_mapping
 from sweep.budget import Budget

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from gan_core.config import GanConfig
-from gan_core.reports import Death, minimised
+from gan_core.config.gan import GanConfig
+from gan_core.config.reports import Death, minimised
 from results.objectives import natural, score_name
 from results.pareto import pareto_ranks
 from results.rows import DEAD, Outcome, ResultRow

@@ -17,9 +17,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from gan_core.config import GanConfig
-from gan_core.reports import LaneReport, minimised
-from gan_core.version import code_version
+from gan_core.config.gan import GanConfig
+from gan_core.config.reports import LaneReport, minimised
+from gan_core.config.version import code_version
 from results.rows import Outcome, ResultRow
 from results.store import OLD_OWNER_SECONDS, JsonLines, RunFolder, exclusive
 from sweep.between_rungs import BetweenRungs

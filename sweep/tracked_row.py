@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from gan_core.config import HALF_LIFE
+from gan_core.config.gan import HALF_LIFE
 from results.curves import WHOLE
 from results.rows import DEAD, Outcome, ResultRow
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from gan_core.input_error import InputError, nearest, shown
+from gan_core.config.input_error import InputError, nearest, shown
 from results.rows import ResultRow
 from results.store import ResultsError, RunFolder
 from sweep.tracked_row import TrackerFailed, is_best_so_far

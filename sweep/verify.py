@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from gan_core.arithmetic import installed_versions
-from gan_core.config import HALF_LIFE, GanConfig, InputError
+from gan_core.config.gan import HALF_LIFE, GanConfig, InputError
+from gan_core.config.reports import LaneReport
+from gan_core.config.schedule import Schedule
 from gan_core.lanes import lane_arithmetic
 from gan_core.native.isa import VARIABLE, executable_isas
-from gan_core.reports import LaneReport
-from gan_core.schedule import Schedule
 from results.export import ExportedConfiguration, hardware
 from results.printable import printable
 from results.rows import MADE_BY

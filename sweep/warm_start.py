@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gan_core.config import GanConfig, InputError, shown
+from gan_core.config.gan import GanConfig, InputError, shown
 from results.store import RunFolder
 from search_spaces.space import SearchSpace
 from sweep.spec import SweepSpec

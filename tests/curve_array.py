@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gan_core.config import GanConfig
-from gan_core.input_error import DamagedFile
-from gan_core.reports import Death, FidelityReport, LaneReport
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import DamagedFile
+from gan_core.config.reports import Death, FidelityReport, LaneReport
 from results.store import JsonLines, RunFolder
 from sweep.cohort import CohortRun
 from sweep.contracts import Build

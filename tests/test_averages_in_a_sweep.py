@@ -10,7 +10,7 @@ import yaml
 from curve_array import CURVE_SPACE, CurveArray, curve_spec, opened, run_cohorts, run_folder
 from tiny_runs import TINY
 
-from gan_core.config import GanConfig
+from gan_core.config.gan import GanConfig
 from gan_core.final import read_metrics
 from results.export import ExportedConfiguration, export_trial
 from results.store import JsonLines, RunFolder

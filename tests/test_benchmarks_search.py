@@ -15,7 +15,7 @@ from benchmarks.formulas import SPACE, FormulaArray
 from benchmarks.judge import FEATURES, Judge, accuracy, judged_distance, trained_judge
 from benchmarks.kills import differences
 from benchmarks.search_case import search_spec
-from gan_core.config import GanConfig
+from gan_core.config.gan import GanConfig
 from results.store import JsonLines
 from results.table import ResultsTable
 from sweep.cohort import CohortRun

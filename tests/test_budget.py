@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gan_core.config import InputError
+from gan_core.config.gan import InputError
 from sweep.budget import Budget, Cost
 
 

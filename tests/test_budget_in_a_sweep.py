@@ -12,8 +12,8 @@ import yaml
 from curve_array import CurveArray, curve_rows, curve_score, curve_spec, opened, run_cohorts, run_folder
 from sabotage import Facts, Saboteur, facts, killed_and_resumed
 
-from gan_core.config import GanConfig
-from gan_core.reports import LaneReport, OutOfMemory
+from gan_core.config.gan import GanConfig
+from gan_core.config.reports import LaneReport, OutOfMemory
 from results.export import export_trial
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable

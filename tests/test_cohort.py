@@ -19,7 +19,7 @@ from curve_array import CurveArray, curve_level, curve_spec, opened, run_cohorts
 from PIL import Image
 from sabotage import BOUNDARIES, Facts, Killed, Saboteur, facts, killed_and_resumed
 
-from gan_core.reports import Death
+from gan_core.config.reports import Death
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from sweep.cohort import Cohort, CohortRun

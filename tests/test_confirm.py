@@ -11,8 +11,8 @@ import yaml
 from curve_array import CurveArray, curve_rows, curve_spec, opened, run_cohorts, run_folder
 from sabotage import Facts, Saboteur, facts, killed_and_resumed
 
-from gan_core.config import HYPERPARAMETERS, InputError
-from gan_core.reports import Death, FidelityReport, LaneReport
+from gan_core.config.gan import HYPERPARAMETERS, InputError
+from gan_core.config.reports import Death, FidelityReport, LaneReport
 from results.export import export_trial
 from results.store import SEEDS_APART, JsonLines, RunFolder
 from results.table import ResultsTable

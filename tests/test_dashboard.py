@@ -17,7 +17,7 @@ import optuna
 import pytest
 from optuna.storages import JournalStorage
 
-from gan_core.config import InputError
+from gan_core.config.gan import InputError
 from results.store import ResultsError, RunFolder
 from sweep import dashboard
 from sweep.dashboard import ReadOnlyJournal, open_dashboard

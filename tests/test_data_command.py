@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from test_bad_input import pictures, write_mnist
 
+from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.data import image_dataset, load_dataset
-from gan_core.dataset_name import parse_dataset_name
 from gan_core.image_files import Request, read_image_files
 from gan_core.published_images import ImageSplits
 

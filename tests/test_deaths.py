@@ -7,7 +7,7 @@ import pytest
 from curve_array import curve_spec, opened, run_cohorts, run_folder
 from sabotage import facts
 
-from gan_core.reports import Death, FidelityReport, LaneReport
+from gan_core.config.reports import Death, FidelityReport, LaneReport
 from results.store import JsonLines
 from sweep.endings import PlaceError
 from sweep.study import LaneStudy

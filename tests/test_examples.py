@@ -15,11 +15,11 @@ from sklearn.datasets import load_digits
 import gan_core.classifier
 import gan_core.data
 import gan_core.polygons
-from gan_core.conditions import Conditions, ScoringConfig
-from gan_core.config import HYPERPARAMETERS, GanConfig
-from gan_core.dataset_name import ON_DISK_KINDS, parse_dataset_name
-from gan_core.health import HealthConfig
-from gan_core.reports import minimised
+from gan_core.config.conditions import Conditions, ScoringConfig
+from gan_core.config.dataset_name import ON_DISK_KINDS, parse_dataset_name
+from gan_core.config.gan import HYPERPARAMETERS, GanConfig
+from gan_core.config.health import HealthConfig
+from gan_core.config.reports import minimised
 from gan_core.workshop import Workshop
 from results.table import ResultsTable
 from search_spaces.space import parse_yaml, shipped_spaces

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tiny_runs import TINY, settings
 
 from benchmarks.samplers import DEADLY_LR, Search, search, sign_test, valley
-from gan_core.config import InputError
+from gan_core.config.gan import InputError
 from results.rows import Outcome
 from results.store import JsonLines
 from sweep.fairness import LOOK_AT_COMPLETED, as_seen_by, in_order

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from table_rows import row, stored
 
-from gan_core.combinations import _EFFECTIVE, check_lane
-from gan_core.config import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.combinations import _EFFECTIVE, check_lane
+from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
 from results.export import export_trial
 from results.idle import EFFECTIVE, without_idle
 from results.rows import MAY_BE_NULL, Outcome

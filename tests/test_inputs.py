@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gan_core.combinations import check_lane, check_structure
-from gan_core.config import HYPERPARAMETERS, GanConfig, InputError, parse_value, shown
-from gan_core.fields import describe
+from gan_core.config.combinations import check_lane, check_structure
+from gan_core.config.fields import describe
+from gan_core.config.gan import HYPERPARAMETERS, GanConfig, InputError, parse_value, shown
 from search_spaces import dependencies
 from search_spaces.fitting import COMBINED
 from search_spaces.range_parsing import MOST_CHOICES

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from table_rows import replicates, row, stored
 
-from gan_core.config import GanConfig
-from gan_core.schedule import Schedule
+from gan_core.config.gan import GanConfig
+from gan_core.config.schedule import Schedule
 from results.lineage import lineage, schedule_of
 from results.store import ResultsError
 from results.table import ResultsTable

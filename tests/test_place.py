@@ -13,7 +13,7 @@ from test_ray_runner import folder_for, quiet, ray_by_value, tiny_spec
 from tiny_runs import TINY, settings
 
 from benchmarks.kills import differences
-from gan_core.reports import OutOfMemory
+from gan_core.config.reports import OutOfMemory
 from results.store import JsonLines, RunFolder
 from sweep.endings import PlaceError
 from sweep.ray_runner import _searcher, run_ray

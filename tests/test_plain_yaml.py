@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gan_core.config import InputError, as_number
+from gan_core.config.gan import InputError, as_number
 from search_spaces import plain_yaml
 from search_spaces.plain_yaml import MOST_LEVELS, MOST_VALUES, file_named_in, parse_yaml, parse_yaml_value, read_yaml
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gan_core.config import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
 from search_spaces.space import SearchSpace
 from sweep.population import Member, Move, PopulationConfig, draw, explore, perturbed, plan
 

@@ -12,7 +12,7 @@ from PIL import Image
 from table_rows import row, stored
 from tiny_runs import TINY, settings
 
-from gan_core.input_error import shown
+from gan_core.config.input_error import shown
 from results.printable import printable, printable_lines
 from results.store import RunFolder
 from sweep.progress import Watch

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.first_sweep import family_of
-from gan_core.config import InputError
+from gan_core.config.gan import InputError
 from results.curves import load_curves
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
@@ -98,7 +98,7 @@ class DyingArray:
         self.seeds, self.deaths, self.always, self.raises, self.rungs = list(seeds), deaths, always, raises, 0
 
     def train_to(self, images, on_step=None):
-        from gan_core.reports import FidelityReport, LaneReport
+        from gan_core.config.reports import FidelityReport, LaneReport
 
         self.rungs += 1
         if self.rungs == 2 and self.seeds == [self.raises]:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from tiny_runs import TINY, settings
 
-from gan_core.version import code_version
+from gan_core.config.version import code_version
 from search_spaces.space import SearchSpace
 
 

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sabotage import Killed, Saboteur
 from scipy.stats import qmc
 
-from gan_core.config import InputError
+from gan_core.config.gan import InputError
 from results.store import JsonLines, RunFolder
 from search_spaces.space import SearchSpace
 from sweep import tpe

@@ -16,7 +16,7 @@ from PIL import Image
 from test_disk import full_disk
 
 from gan_core.architectures import build_networks
-from gan_core.config import GanConfig, InputError
+from gan_core.config.gan import GanConfig, InputError
 from gan_core.final import SampleKind, sample_generator
 from gan_core.lanes import lane_arithmetic
 from results.export import export_trial

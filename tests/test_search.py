@@ -12,8 +12,8 @@ from optuna.trial import TrialState
 from sabotage import Killed, Saboteur
 from tiny_runs import TINY, settings
 
-from gan_core.config import InputError
-from gan_core.reports import OutOfMemory
+from gan_core.config.gan import InputError
+from gan_core.config.reports import OutOfMemory
 from results.rows import Outcome
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable, configuration_of

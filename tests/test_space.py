@@ -11,8 +11,8 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from gan_core import combinations
-from gan_core.config import HYPERPARAMETERS, GanConfig, InputError
+from gan_core.config import combinations
+from gan_core.config.gan import HYPERPARAMETERS, GanConfig, InputError
 from search_spaces import fitting
 from search_spaces.fitting import COMBINED, NEVER_SEARCHED
 from search_spaces.range_parsing import parse_range

@@ -7,7 +7,7 @@ import numpy as np
 import optuna
 import pytest
 
-from gan_core.config import GanConfig, InputError
+from gan_core.config.gan import GanConfig, InputError
 from search_spaces.dependencies import ordered
 from search_spaces.range_parsing import parse_range
 from search_spaces.space import SearchSpace

@@ -6,7 +6,7 @@ import operator
 import numpy as np
 import pytest
 
-from gan_core.config import GanConfig, InputError
+from gan_core.config.gan import GanConfig, InputError
 from search_spaces.constraints import CLOSE, parse_constraint
 from search_spaces.space import SearchSpace
 

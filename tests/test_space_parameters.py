@@ -7,7 +7,7 @@ import optuna
 import pytest
 import yaml
 
-from gan_core.config import HYPERPARAMETERS, GanConfig, InputError
+from gan_core.config.gan import HYPERPARAMETERS, GanConfig, InputError
 from search_spaces.range_parsing import parse_range
 from search_spaces.space import SearchSpace, shipped_spaces
 

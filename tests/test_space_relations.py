@@ -7,7 +7,7 @@ import numpy as np
 import optuna
 import pytest
 
-from gan_core.config import InputError
+from gan_core.config.gan import InputError
 from search_spaces.range_parsing import parse_range
 from search_spaces.space import SearchSpace, distribution
 

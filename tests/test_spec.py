@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from curve_array import CURVE_SPACE
 
-from gan_core.conditions import Conditions, ScoringConfig
-from gan_core.config import LARGEST_SEED, InputError
-from gan_core.dataset_name import parse_dataset_name
-from gan_core.health import HealthConfig
+from gan_core.config.conditions import Conditions, ScoringConfig
+from gan_core.config.dataset_name import parse_dataset_name
+from gan_core.config.gan import LARGEST_SEED, InputError
+from gan_core.config.health import HealthConfig
 from search_spaces.space import SearchSpace, shipped_spaces
 from sweep.budget import Cost
 from sweep.objectives import objectives

@@ -23,9 +23,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from gan_core.arithmetic import Arithmetic
-from gan_core.config import HYPERPARAMETERS, GanConfig
-from gan_core.reports import Death, FidelityReport, LaneReport
-from gan_core.version import code_version
+from gan_core.config.gan import HYPERPARAMETERS, GanConfig
+from gan_core.config.reports import Death, FidelityReport, LaneReport
+from gan_core.config.version import code_version
 from results.rows import MADE_BY, Outcome
 from results.store import JsonLines, ResultsError
 from sweep.cohort import CohortRun

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from gan_core.input_error import InputError, nearest
+from gan_core.config.input_error import InputError, nearest
 
 VARIABLE = "GAN_SWEEP_ISA"
 FLOAT32_BYTES = 4

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gan_core.config import LossName
+from gan_core.config.gan import LossName
 from gan_core.losses import CLAMPED_LOGIT
 from gan_core.native.compiler import header
 from gan_core.native.library import LaneMemory, native_function

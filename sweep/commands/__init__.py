@@ -1,1 +1,1 @@
-"""What a person types: a module a command, with its ABOUT, its arguments, and `execute`."""
+"""What a person types: the command line, one module a command."""

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from gan_core.config import LARGEST_SEED, InputError, as_number, home_path, shown
+from gan_core.config.gan import LARGEST_SEED, InputError, as_number, home_path, shown
 
 
 def whole_number(low: int, high: int = LARGEST_SEED) -> Callable[[str], int]:

@@ -6,8 +6,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gan_core.dataset_name import parse_dataset_name
-from gan_core.input_error import InputError
+from gan_core.config.dataset_name import parse_dataset_name
+from gan_core.config.input_error import InputError
 from results.printable import printable, printable_lines
 from sweep.commands.arguments import add_data_options, path, whole_number
 from sweep.commands.terminal import BAD_INPUT
@@ -67,7 +67,7 @@ def execute(options: argparse.Namespace) -> int:
 
 def _examine(options: argparse.Namespace, images: "ImageSplits") -> None:
     """Shows how the scores of a sweep rank real images, fresh and damaged."""
-    from gan_core.conditions import Conditions, ScoringConfig
+    from gan_core.config.conditions import Conditions, ScoringConfig
     from gan_core.data import image_dataset  # torch from here on
     from gan_core.workshop import Workshop
 

@@ -5,7 +5,7 @@ import json
 import shlex
 from typing import Any
 
-from gan_core.input_error import InputError
+from gan_core.config.input_error import InputError
 from sweep.commands.arguments import path, whole_number
 from sweep.commands.terminal import width
 

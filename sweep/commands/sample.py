@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gan_core.input_error import InputError
+from gan_core.config.input_error import InputError
 from sweep.commands.arguments import path, path_text, whole_number
 
 ABOUT = "Draw samples from a trained model, or from a trial whose generator a run has kept."

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from gan_core.input_error import InputError
+from gan_core.config.input_error import InputError
 from sweep.commands.arguments import add_data_options, path, whole_number
 
 ABOUT = "Train the final model from an exported configuration; run again to go on after Ctrl-C."
@@ -24,7 +24,7 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Trains the model, or goes on with it. Returns the exit code."""
-    from gan_core.config import GanConfig
+    from gan_core.config.gan import GanConfig
     from results.export import ExportedConfiguration
 
     exported = ExportedConfiguration.read(options.config)

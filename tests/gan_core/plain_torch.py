@@ -15,7 +15,7 @@ from published_networks import Pass, drop, keyed, published
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from gan_core.config import GanConfig
+from gan_core.config.gan import GanConfig
 from gan_core.data import Dataset
 from gan_core.lanes import fill_latents
 from gan_core.streams import Stream

@@ -12,7 +12,7 @@ from torch_twins import EPS, LANES, MOMENTUM, all_pairs, drawn, give, lane_weigh
 
 from gan_core.architectures import ARCHITECTURES, build_networks
 from gan_core.call import Call
-from gan_core.config import GradientPenalty, InputError, LossName, StructureConfig
+from gan_core.config.gan import GradientPenalty, InputError, LossName, StructureConfig
 from gan_core.layers import Linear, Weights, relu
 from gan_core.losses import LOSSES, information_loss
 from gan_core.networks import (

@@ -18,12 +18,12 @@ from gan_core.arithmetic import (
     installed_versions,
     processor_name,
 )
-from gan_core.conditions import Conditions, Execution, ScoringConfig
-from gan_core.config import GanConfig, StructureConfig
+from gan_core.config.conditions import Conditions, Execution, ScoringConfig
+from gan_core.config.gan import GanConfig, StructureConfig
+from gan_core.config.reports import LaneReport
+from gan_core.config.version import code_version
 from gan_core.data import Dataset
 from gan_core.native.isa import this_isa
-from gan_core.reports import LaneReport
-from gan_core.version import code_version
 from gan_core.workshop import Workshop
 
 pytestmark = pytest.mark.usefixtures("arithmetic")

@@ -10,14 +10,14 @@ import pytest
 import torch
 from tiny_arrays import assert_all_same, bits, configs_of, lane_results, train, trained
 
-from gan_core.conditions import Conditions, ScoringConfig
-from gan_core.config import GanConfig
+from gan_core.config.conditions import Conditions, ScoringConfig
+from gan_core.config.gan import GanConfig
+from gan_core.config.health import HealthConfig
+from gan_core.config.reports import FidelityReport, LaneReport
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS, average_weight, effective_half_life
-from gan_core.health import HealthConfig
 from gan_core.memory import lane_memory, row_bytes
 from gan_core.protocol import Scorer
-from gan_core.reports import FidelityReport, LaneReport
 from gan_core.scorers import build_scorer
 from gan_core.scoring import ScoredArray
 from gan_core.training import LaneArray

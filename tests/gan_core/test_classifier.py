@@ -24,7 +24,7 @@ from gan_core.classifier import (
     load_classifier,
     train_classifier,
 )
-from gan_core.config import InputError
+from gan_core.config.gan import InputError
 from gan_core.data import Dataset
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,9 @@ from typing import Any, get_args
 import pytest
 
 from gan_core.architectures import ARCHITECTURES
-from gan_core.config import (
+from gan_core.config.dataset_name import IMAGE_KINDS, VALUE_KINDS
+from gan_core.config.fields import Hyperparameter, check_value, fitted
+from gan_core.config.gan import (
     HYPERPARAMETERS,
     LARGEST_SEED,
     Architecture,
@@ -26,8 +28,6 @@ from gan_core.config import (
     parse_value,
 )
 from gan_core.data import DATASETS
-from gan_core.dataset_name import IMAGE_KINDS, VALUE_KINDS
-from gan_core.fields import Hyperparameter, check_value, fitted
 from gan_core.losses import LOSSES
 from gan_core.penalties import PENALTIES
 
@@ -327,7 +327,7 @@ def test_every_name_has_an_implementation_and_the_other_way_round(names, impleme
     assert tuple(DATASETS) == VALUE_KINDS + IMAGE_KINDS
 
 
-@pytest.mark.parametrize("module", ["gan_core.config", "gan_core.reports", "gan_core.health"])
+@pytest.mark.parametrize("module", ["gan_core.config.gan", "gan_core.config.reports", "gan_core.config.health"])
 def test_it_loads_without_torch(module):
     program = f"import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
     root = Path(__file__).parents[2]

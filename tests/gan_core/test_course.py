@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_arrays import GAUSSIAN, assert_same, lane_results, train
 
-from gan_core.config import GanConfig, InputError, LaneConfig, LrSchedule, StructureConfig
+from gan_core.config.gan import GanConfig, InputError, LaneConfig, LrSchedule, StructureConfig
 from gan_core.course import LR_SCHEDULES, lr_share
 from gan_core.training import LaneArray
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from tiny_arrays import GAUSSIAN
 
-from gan_core.conditions import Conditions, ScoringConfig
-from gan_core.config import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.conditions import Conditions, ScoringConfig
+from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.health import HealthConfig
+from gan_core.config.reports import LaneReport
 from gan_core.draws import BLOCK_STEPS
-from gan_core.health import HealthConfig
 from gan_core.lanes import lane_arithmetic
-from gan_core.reports import LaneReport
 from gan_core.scoring import ScoredArray
 from gan_core.watch import Watch, is_marked
 from gan_core.workshop import Workshop

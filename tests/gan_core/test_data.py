@@ -9,11 +9,11 @@ import scipy.stats
 import torch
 from PIL import Image
 
-from gan_core.config import GanConfig, StructureConfig
+from gan_core.config.dataset_name import IMAGE_KINDS, ON_DISK_KINDS, VALUE_KINDS
+from gan_core.config.gan import GanConfig, StructureConfig
+from gan_core.config.input_error import InputError
 from gan_core.data import DATASETS, DataOrder, Dataset, host_or_device, load_dataset, resized, scale_bytes
-from gan_core.dataset_name import IMAGE_KINDS, ON_DISK_KINDS, VALUE_KINDS
 from gan_core.draws import Samples
-from gan_core.input_error import InputError
 from gan_core.lanes import lane_arithmetic
 from gan_core.training import LaneArray
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gan_core.dataset_name import (
+from gan_core.config.dataset_name import (
     IMAGE_KINDS,
     LABELLED_KINDS,
     LARGEST_MODES,
@@ -15,7 +15,7 @@ from gan_core.dataset_name import (
     DatasetName,
     parse_dataset_name,
 )
-from gan_core.input_error import InputError
+from gan_core.config.input_error import InputError
 
 NAMES = {
     "gaussian": DatasetName("gaussian", (4.0, 1.25)),
@@ -109,7 +109,7 @@ def test_every_kind_is_either_of_numbers_or_of_images_and_the_samples_above_have
 
 
 def test_the_grammar_loads_without_torch_and_numpy():
-    program = "import sys, gan_core.dataset_name; print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+    program = "import sys, gan_core.config.dataset_name; print(sorted({'torch', 'numpy'} & set(sys.modules)))"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

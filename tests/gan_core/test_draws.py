@@ -12,7 +12,7 @@ from tiny_arrays import configs_of, structure_of
 from torch import Tensor
 
 from gan_core.architectures import build_networks
-from gan_core.config import GanConfig, LaneConfig
+from gan_core.config.gan import GanConfig, LaneConfig
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS, Draws, Samples, takes_turn
 from gan_core.lanes import fill_latents

@@ -6,7 +6,7 @@ import pytest
 import torch
 from drawn_pictures import as_dataset, circles, coloured_shapes, textures
 
-from gan_core.conditions import FEATURES_OF_AUTO, ScoringConfig, as_scored_before
+from gan_core.config.conditions import FEATURES_OF_AUTO, ScoringConfig, as_scored_before
 from gan_core.damages import blurred, damages, fresh_images
 from gan_core.data import Dataset
 from gan_core.enough_images import FOR_A_CLAIM

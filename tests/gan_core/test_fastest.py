@@ -12,8 +12,8 @@ import torch
 from tiny_arrays import CASES, assert_all_same, configs_of, lane_results, structure_of, trained
 
 from gan_core import fastest
-from gan_core.conditions import Conditions
-from gan_core.config import StructureConfig
+from gan_core.config.conditions import Conditions
+from gan_core.config.gan import StructureConfig
 from gan_core.fastest import Work, called_lanes, faster, fastest_execution, measure, race
 from gan_core.memory import lane_memory
 from gan_core.native import toolchain

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_core.config import InputError
+from gan_core.config.gan import InputError
 from gan_core.data import Dataset
 from gan_core.features import FeatureExtractor, extract, load_extractor
 

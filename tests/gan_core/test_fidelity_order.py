@@ -11,10 +11,10 @@ from curve_array import curve_spec, opened, run_cohorts, run_folder
 from given_samples import blurred, chosen, drawn, noisy, of_classes, repeated, scores
 from torch import Tensor
 
-from gan_core.conditions import ScoringConfig
-from gan_core.config import GanConfig
+from gan_core.config.conditions import ScoringConfig
+from gan_core.config.gan import GanConfig
+from gan_core.config.reports import FidelityReport, LaneReport
 from gan_core.data import Dataset, resized
-from gan_core.reports import FidelityReport, LaneReport
 from gan_core.scorers import IMAGE_SAMPLES, Scorer, build_scorer
 from results.table import ResultsTable
 from sweep.ladder import Ladder, Reached, Standing

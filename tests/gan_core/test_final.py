@@ -20,8 +20,11 @@ from tiny_arrays import GAUSSIAN
 
 import gan_core.final
 from gan_core.checkpoint import load_tensors, save_tensors
-from gan_core.conditions import Conditions, ScoringConfig
-from gan_core.config import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.conditions import Conditions, ScoringConfig
+from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.health import HealthConfig
+from gan_core.config.input_error import DamagedFile
+from gan_core.config.schedule import Schedule
 from gan_core.draws import BLOCK_STEPS
 from gan_core.final import (
     ModelFolder,
@@ -34,10 +37,7 @@ from gan_core.final import (
     train_model,
     write_metrics,
 )
-from gan_core.health import HealthConfig
-from gan_core.input_error import DamagedFile
 from gan_core.lanes import lane_arithmetic
-from gan_core.schedule import Schedule
 from gan_core.training import LaneArray
 from gan_core.workshop import Workshop
 
@@ -441,13 +441,13 @@ from pathlib import Path
 import torch
 import yaml
 import gan_core.final
-from gan_core.conditions import Conditions, ScoringConfig
-from gan_core.config import GanConfig
+from gan_core.config.conditions import Conditions, ScoringConfig
+from gan_core.config.gan import GanConfig
 from gan_core.final import ModelFolder, train_model
 from gan_core.lanes import lane_arithmetic
-from gan_core.health import HealthConfig
+from gan_core.config.health import HealthConfig
 from gan_core.lanes import lane_arithmetic
-from gan_core.schedule import Schedule
+from gan_core.config.schedule import Schedule
 from gan_core.workshop import Workshop
 
 gan_core.final.SAVE_EVERY_SECONDS = 0.0  # at every block, so that it is killed while it writes, too

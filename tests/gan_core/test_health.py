@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gan_core.health import HealthConfig, death, signs
-from gan_core.input_error import InputError
-from gan_core.reports import Death
+from gan_core.config.health import HealthConfig, death, signs
+from gan_core.config.input_error import InputError
+from gan_core.config.reports import Death
 from gan_core.watch import SUMS
 
 HEALTH = HealthConfig()

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from gan_core import inception
-from gan_core.config import InputError
+from gan_core.config.gan import InputError
 from gan_core.data import Dataset
 from gan_core.features import load_extractor
 from gan_core.inception import FEATURES, WEIGHTS_FILES, InceptionExtractor, load_inception, to_bytes

@@ -4,7 +4,7 @@ import platform
 
 import pytest
 
-from gan_core.input_error import InputError
+from gan_core.config.input_error import InputError
 from gan_core.native import isa as isas
 from gan_core.native.compiler import NoCompiler, target
 from gan_core.native.isa import ISAS, VARIABLE, executable_isas, this_isa

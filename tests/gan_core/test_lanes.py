@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gan_core.call import Call
-from gan_core.config import LARGEST_SEED
+from gan_core.config.gan import LARGEST_SEED
 from gan_core.lanes import (
     LANE_BYTES,
     LOOP_PRODUCTS,

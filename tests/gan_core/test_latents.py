@@ -10,8 +10,8 @@ from tiny_arrays import structure_of
 from torch import Tensor
 
 from gan_core.architectures import build_networks
-from gan_core.config import StructureConfig
-from gan_core.input_error import InputError
+from gan_core.config.gan import StructureConfig
+from gan_core.config.input_error import InputError
 from gan_core.latents import fill_shared_latents, fill_step_latents, latent_numbers, shared_choices, shared_latents
 from gan_core.networks import Networks
 from gan_core.normals import _fill_in_numpy, fill_numbers

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.config import LossName
+from gan_core.config.gan import LossName
 from gan_core.losses import LOSSES, information_loss
 
 LANES = 3

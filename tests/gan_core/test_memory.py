@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from gan_core.conditions import Execution
-from gan_core.config import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.conditions import Execution
+from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
 from gan_core.data import Dataset, load_dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.memory import Allocations, LaneMemory, data_form, lane_memory, row_bytes

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_core.config import InputError
+from gan_core.config.gan import InputError
 from gan_core.data import Dataset
 from gan_core.own_network import OwnExtractor, load_own_network
 

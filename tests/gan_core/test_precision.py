@@ -9,12 +9,12 @@ import torch
 from tiny_arrays import assert_same, configs_of, lane_results, train
 from torch import Tensor
 
-from gan_core.conditions import PRECISIONS, Conditions, Execution, Precision, ScoringConfig
-from gan_core.config import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.conditions import PRECISIONS, Conditions, Execution, Precision, ScoringConfig
+from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.input_error import InputError
 from gan_core.data import Dataset
 from gan_core.features import full_precision
 from gan_core.final import SampleKind, sample_generator
-from gan_core.input_error import InputError
 from gan_core.lanes import SMALL_PRODUCTS, host_pairs, host_rounds, lane_arithmetic, lane_matmul, matmul_precision
 from gan_core.layers import Convolution
 from gan_core.scorers import build_scorer

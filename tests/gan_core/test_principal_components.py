@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from sklearn.decomposition import PCA
 
 import gan_core.principal_components as principal_components
-from gan_core.config import InputError
+from gan_core.config.gan import InputError
 from gan_core.data import Dataset
 from gan_core.principal_components import PrincipalComponents, fit_principal_components
 

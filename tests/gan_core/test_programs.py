@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from gan_core import programs
-from gan_core.conditions import Execution
+from gan_core.config.conditions import Execution
 from gan_core.pace import Pace
 from gan_core.programs import Workplace
 

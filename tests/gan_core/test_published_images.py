@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from torchvision.datasets import CIFAR10
 
+from gan_core.config.input_error import InputError
 from gan_core.data import load_dataset
-from gan_core.input_error import InputError
 from gan_core.published_images import read_cifar_binary, read_cifar_python, read_idx
 
 FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}

@@ -10,8 +10,11 @@ import yaml
 from tiny_arrays import GAUSSIAN, bits
 
 from gan_core.checkpoint import load_tensors
-from gan_core.conditions import Conditions, ScoringConfig
-from gan_core.config import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.conditions import Conditions, ScoringConfig
+from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.input_error import InputError
+from gan_core.config.reports import LaneReport
+from gan_core.config.schedule import Schedule
 from gan_core.draws import BLOCK_STEPS
 from gan_core.final import (
     ModelFolder,
@@ -23,10 +26,7 @@ from gan_core.final import (
     sample_generator,
     train_model,
 )
-from gan_core.input_error import InputError
 from gan_core.lanes import lane_arithmetic
-from gan_core.reports import LaneReport
-from gan_core.schedule import Schedule
 from gan_core.workshop import Workshop
 
 BATCH, IMAGES, RUNGS = 13, 130, (20, 52, 91)

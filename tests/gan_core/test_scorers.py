@@ -10,10 +10,10 @@ import torch
 from given_samples import Asked, chosen, drawn, noisy, scores
 from torch import Tensor
 
-from gan_core.conditions import ScoringConfig
-from gan_core.config import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.conditions import ScoringConfig
+from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.input_error import InputError
 from gan_core.data import Dataset, load_dataset
-from gan_core.input_error import InputError
 from gan_core.latents import shared_choices
 from gan_core.neighbours import coverage_null
 from gan_core.polygons import polygon_vertices, rasterise, recall_ceiling

@@ -9,7 +9,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from gan_core.dataset_name import parse_dataset_name
+from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.fidelity import class_divergence, covariance_factor, frechet_distance, moments, wasserstein_1d
 from gan_core.standard_errors import (
     class_divergence_error,

@@ -10,7 +10,7 @@ import torch
 from tiny_arrays import CASES, assert_same, bits, configs_of, lane_results, structure_of, train, trained
 
 from gan_core.checkpoint import load_tensors, save_tensors
-from gan_core.config import GanConfig, LaneConfig
+from gan_core.config.gan import GanConfig, LaneConfig
 from gan_core.data import Dataset
 from gan_core.lanes import lane_arithmetic
 from gan_core.training import LaneArray

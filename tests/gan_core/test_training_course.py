@@ -10,7 +10,7 @@ from tiny_arrays import bits, configs_of, structure_of, trained
 from torch import Tensor
 
 from gan_core.call import Call
-from gan_core.config import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS, Draws, Samples, instance_noise
 from gan_core.streams import Stream

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-import gan_core.version
-from gan_core.version import code_version
+import gan_core.config.version
+from gan_core.config.version import code_version
 
 
 @pytest.fixture
 def core(tmp_path) -> Path:
     """A copy of the package's folder."""
-    return Path(shutil.copytree(Path(gan_core.version.__file__).parent, tmp_path / "core"))
+    return Path(shutil.copytree(Path(gan_core.config.version.__file__).parent, tmp_path / "core"))
 
 
 def test_a_copy_of_the_sources_is_the_same_code_wherever_it_lies_and_whatever_lies_beside_it(core):
@@ -63,7 +63,7 @@ def test_sources_that_are_renamed_moved_added_or_joined_are_another_code(core):
 
 def test_an_installed_package_holds_every_source_and_is_the_same_code(tmp_path):
     """As setuptools lays a wheel out; a sub-package or a kind of file that pyproject.toml forgets would be missing."""
-    root = Path(gan_core.version.__file__).parents[1]
+    root = Path(gan_core.config.version.__file__).parents[1]
     for name in ("gan_core", "search_spaces", "sweep", "results"):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md"):

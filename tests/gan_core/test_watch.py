@@ -11,10 +11,10 @@ from tiny_arrays import bits, configs_of, structure_of, train, trained
 from torch import Tensor
 
 from gan_core.architectures import build_networks
-from gan_core.config import GanConfig, LaneConfig, LossName, StructureConfig
+from gan_core.config.gan import GanConfig, LaneConfig, LossName, StructureConfig
+from gan_core.config.health import HealthConfig
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS
-from gan_core.health import HealthConfig
 from gan_core.losses import LOSSES
 from gan_core.native.library import LaneMemory
 from gan_core.native.watching import NativeWatch

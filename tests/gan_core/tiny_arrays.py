@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan_core.conditions import Execution
-from gan_core.config import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.conditions import Execution
+from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.data import Dataset
 from gan_core.training import LaneArray
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args
 
-from gan_core.dataset_name import parse_dataset_name
-from gan_core.fields import check_fields, describe, fitted, ranged
-from gan_core.health import HealthConfig
-from gan_core.input_error import InputError, nearest, shown
+from gan_core.config.dataset_name import parse_dataset_name
+from gan_core.config.fields import check_fields, describe, fitted, ranged
+from gan_core.config.health import HealthConfig
+from gan_core.config.input_error import InputError, nearest, shown
 
 Section = TypeVar("Section")
 Execution = Literal["auto", "compiled", "replayed", "eager"]

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from gan_core.dataset_name import LABELLED_KINDS, parse_dataset_name
-from gan_core.input_error import InputError, shown
+from gan_core.config.dataset_name import LABELLED_KINDS, parse_dataset_name
+from gan_core.config.input_error import InputError, shown
 
 if TYPE_CHECKING:
-    from gan_core.config import LaneConfig, StructureConfig
+    from gan_core.config.gan import LaneConfig, StructureConfig
 
 CROSS_ENTROPY_LOSSES = ("non_saturating", "minimax", "minimax_clamped")
 BATCH_NORM_GENERATORS = ("mlp_bn", "cgan", "dcgan", "infogan")

@@ -15,7 +15,7 @@ def code_version(package: Path | None = None) -> str:
         number = version("gan-sweep")
     except PackageNotFoundError:  # used from a checkout that is not installed
         number = "0"
-    home = package or Path(__file__).parent
+    home = package or Path(__file__).parents[1]
     found = {path.relative_to(home).as_posix(): path for path in home.rglob("*") if path.suffix in SOURCES}
     digest = hashlib.sha256()
     for name in sorted(found):

@@ -12,8 +12,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gan_core.fields import check_fields, ranged
-from gan_core.reports import Death
+from gan_core.config.fields import check_fields, ranged
+from gan_core.config.reports import Death
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, Literal
 
-from gan_core.combinations import BATCH_NORM_DISCRIMINATORS, BATCH_NORM_GENERATORS, check_lane, check_structure
-from gan_core.fields import Hyperparameter, as_number, check_fields, describe, fitted, ranged
-from gan_core.input_error import InputError, home_path, nearest, shortened, shown
+from gan_core.config.combinations import BATCH_NORM_DISCRIMINATORS, BATCH_NORM_GENERATORS, check_lane, check_structure
+from gan_core.config.fields import Hyperparameter, as_number, check_fields, describe, fitted, ranged
+from gan_core.config.input_error import InputError, home_path, nearest, shortened, shown
 
 __all__ = [
     "HYPERPARAMETERS",

@@ -8,7 +8,7 @@ from functools import cache
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from gan_core.input_error import InputError, closest, shown
+from gan_core.config.input_error import InputError, closest, shown
 
 
 def ranged(

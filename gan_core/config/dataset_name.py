@@ -11,7 +11,7 @@
 import math
 from dataclasses import dataclass
 
-from gan_core.input_error import InputError, nearest, shortened, shown
+from gan_core.config.input_error import InputError, nearest, shortened, shown
 
 VALUE_KINDS = ("gaussian", "mixture", "ring", "grid")
 IMAGE_KINDS = ("digits", "polygons", "mnist", "fashion_mnist", "cifar10", "images")

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from gan_core.config import GanConfig, LaneConfig, as_number, hyperparameter, parse_value
-from gan_core.input_error import InputError, shown
+from gan_core.config.gan import GanConfig, LaneConfig, as_number, hyperparameter, parse_value
+from gan_core.config.input_error import InputError, shown
 
 FROM_IMAGES = "from_images"
 
