@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gan_core.config.input_error import DamagedFile, InputError
-from gan_core.whole_files import appearing_whole
+from gan_core.files.whole_files import appearing_whole
 
 DIGEST = "sha256"  # of names, types, shapes and values: in a file's metadata, for safetensors itself checks none of it
 

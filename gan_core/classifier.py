@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gan_core.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.config.input_error import InputError
 from gan_core.data import Dataset
+from gan_core.files.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.lanes import lane_arithmetic
 from gan_core.streams import Stream, stream
 

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gan_core.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.copying import TrainingPlaces, nearest_distance, training_places
 from gan_core.data import Dataset
 from gan_core.enough_images import FOR_A_CLAIM
 from gan_core.features import FeatureExtractor, extract
 from gan_core.fidelity import covariance_factor, moments
+from gan_core.files.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.lanes import lane_arithmetic
 from gan_core.neighbours import NEIGHBOURS, RealNeighbours, prdc, real_neighbours
 from gan_core.protocol import LATENT_SEED, chosen

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from gan_core.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.config.input_error import InputError
+from gan_core.files.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.picture_files import PIXELS_AT_ONCE, Fate, Picture, Room, libtiff_unheard, read_picture
 from gan_core.picture_folder import FolderListing, list_folder
 from gan_core.streams import Stream, stream

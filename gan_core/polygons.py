@@ -17,7 +17,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from gan_core.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
+from gan_core.files.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.standard_errors import median_error
 from gan_core.streams import Stream, stream
 

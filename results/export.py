@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from gan_core.config.input_error import shown
+from gan_core.files.plain_yaml import as_number, read_yaml
 from results.lineage import lineage, schedule_of
 from results.objectives import natural, score_name
 from results.output import output
@@ -18,7 +19,6 @@ from results.rows import MADE_BY
 from results.store import RESTORE, ResultsError, RunFolder
 from results.table import ResultsTable, configuration_of
 from results.text import seeds_text, spread_text
-from search_spaces.plain_yaml import as_number, read_yaml
 
 FINAL_TRAINING_FACTOR = 4  # the final model is trained for so many times the sweep's largest budget
 MOST_IMAGES = 10**15  # of a training: what counts them is a whole number of 64 bits

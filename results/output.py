@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from gan_core.whole_files import appearing_whole
+from gan_core.files.whole_files import appearing_whole
 from results.store import ResultsError
 
 STANDARD_OUTPUT = Path("-")

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from gan_core.whole_files import appearing_whole
+from gan_core.files.whole_files import appearing_whole
 
 SMALLEST_GRID_PIXELS = 512  # small images are enlarged by a whole factor until the grid is about this wide
 MOST_GRID_PIXELS = 89_478_485  # which Pillow opens without warning of a bomb; a grid of more is for no eye

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from gan_core.whole_files import appearing_whole, clear_abandoned, naming
+from gan_core.files.whole_files import appearing_whole, clear_abandoned, naming
 
 SEEDS_APART = 1_000_000  # the number of a trial's confirmation r is r times this, and the trial's own
 CURVES = "curves.jsonl"  # in the folder of a run, and of a model

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from gan_core.config.gan import HALF_LIFE, InputError, as_number, hyperparameter, parse_value, shown
-from search_spaces.plain_yaml import check_keys
+from gan_core.files.plain_yaml import check_keys
 from search_spaces.ranges import Range
 
 SCALE_KEYS = ("low", "high", "log", "step")

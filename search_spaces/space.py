@@ -22,11 +22,11 @@ from gan_core.config.gan import (
     shortened,
     shown,
 )
+from gan_core.files.plain_yaml import check_keys, file_named_in, parse_yaml, read_yaml
 from search_spaces.constraints import Constraint, parse_constraint
 from search_spaces.dependencies import bounds, ordered, possible_values, resolve, without_dead
 from search_spaces.fitting import check_ranges
 from search_spaces.grid import grid_values
-from search_spaces.plain_yaml import check_keys, file_named_in, parse_yaml, read_yaml
 from search_spaces.range_parsing import nearest_inside, parse_averages, parse_range
 from search_spaces.ranges import Range, Suggests
 

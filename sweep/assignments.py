@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gan_core.config.gan import HYPERPARAMETERS, InputError, nearest, shortened, shown
-from search_spaces.plain_yaml import check_keys, parse_yaml_value
+from gan_core.files.plain_yaml import check_keys, parse_yaml_value
 
 NO_FOLDER = ("", "null", "~")
 WRITTEN_IN_YAML = ("'", '"', "[", "{")

@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.storages.journal import JournalFileBackend
 
-from gan_core.whole_files import naming
+from gan_core.files.whole_files import naming
 from results.store import RESTORE, JsonLines, ResultsError, append_whole
 from sweep.journal_record import JournalCheck
 

@@ -12,10 +12,10 @@ from gan_core.config.conditions import Conditions, as_scored_before
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import InputError, StructureConfig, home_path
 from gan_core.enough_images import check_images, notices
+from gan_core.files.whole_files import appearing_whole
 from gan_core.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.native.isa import this_isa
 from gan_core.published_images import ImageSplits
-from gan_core.whole_files import appearing_whole
 from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
 from sweep.callbacks import Callback, RowFeed, check_callbacks
 from sweep.cohort_record import read_rows

@@ -13,8 +13,8 @@ from gan_core.config.conditions import Conditions, Execution, Precision, Scoring
 from gan_core.config.dataset_name import same_name
 from gan_core.config.gan import LARGEST_SEED, InputError, as_number, home_path, shown
 from gan_core.config.health import HealthConfig
+from gan_core.files.plain_yaml import check_keys, read_yaml
 from results.store import SEEDS_APART
-from search_spaces.plain_yaml import check_keys, read_yaml
 from search_spaces.space import DATASET, PICTURES, SearchSpace
 from sweep.assignments import parse_mapping
 from sweep.budget import Budget

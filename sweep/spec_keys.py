@@ -9,7 +9,7 @@ from gan_core.config.conditions import ScoringConfig
 from gan_core.config.fields import describe
 from gan_core.config.gan import HYPERPARAMETERS, InputError, as_number, shown
 from gan_core.config.health import HealthConfig
-from search_spaces.plain_yaml import file_named_in
+from gan_core.files.plain_yaml import file_named_in
 from sweep.assignments import assign, parse_assignment, parse_mapping
 from sweep.budget import Budget
 from sweep.confirmation import ConfirmConfig

@@ -28,9 +28,9 @@ WITHOUT_TORCH = {
     *(
         "gan_core/config/health.py",
         "gan_core/config/conditions.py",
-        "gan_core/cache.py",
+        "gan_core/files/cache.py",
         "gan_core/streams.py",
-        "gan_core/whole_files.py",
+        "gan_core/files/whole_files.py",
     ),
     *("gan_core/config/schedule.py", "gan_core/arithmetic.py", "gan_core/examination.py"),
     *("gan_core/published_images.py", "gan_core/pictures.py", "gan_core/image_files.py"),
@@ -70,7 +70,7 @@ MAY_IMPORT = {
 OURS = {
     "gan_core": {"gan_core"},
     "search_spaces": {"search_spaces", "gan_core.config.gan"},
-    "results": {"results", "search_spaces.plain_yaml", "gan_core.config.input_error", "gan_core.whole_files"},
+    "results": {"results", "gan_core.files.plain_yaml", "gan_core.config.input_error", "gan_core.files.whole_files"},
 }
 
 

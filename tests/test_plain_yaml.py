@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from gan_core.config.gan import InputError, as_number
-from search_spaces import plain_yaml
-from search_spaces.plain_yaml import MOST_LEVELS, MOST_VALUES, file_named_in, parse_yaml, parse_yaml_value, read_yaml
+from gan_core.files import plain_yaml
+from gan_core.files.plain_yaml import MOST_LEVELS, MOST_VALUES, file_named_in, parse_yaml, parse_yaml_value, read_yaml
 
 LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
 MERGES = "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 12))

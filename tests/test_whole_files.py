@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import gan_core.whole_files
-from gan_core.cache import keep
+import gan_core.files.whole_files
 from gan_core.checkpoint import save_tensors
-from gan_core.whole_files import ABANDONED_SECONDS, PARTIAL, appearing_whole, clear_abandoned
+from gan_core.files.cache import keep
+from gan_core.files.whole_files import ABANDONED_SECONDS, PARTIAL, appearing_whole, clear_abandoned
 from results.output import output
 from results.store import RunFolder, write_atomically
 
@@ -53,7 +53,7 @@ def test_a_persons_own_files_and_links_beside_a_target_stay_what_they_are(tmp_pa
 
 
 def test_a_link_in_the_place_of_what_is_to_be_written_is_not_followed(tmp_path, monkeypatch):
-    monkeypatch.setattr(gan_core.whole_files.os, "urandom", bytes)
+    monkeypatch.setattr(gan_core.files.whole_files.os, "urandom", bytes)
     (tmp_path / "victim").write_text("a person's")
     place = tmp_path / f".o.yaml.{'0' * 16}.gan-sweep.partial"
     place.symlink_to("victim")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from gan_core.cache import own_temporary_folder, writable_cache_folder
+from gan_core.files.cache import own_temporary_folder, writable_cache_folder
 
 SHARED_MEMORY = Path("/dev/shm")
 TRUSTED_OWNERS = (0, 65_534)  # root, and how a sandbox shows what is not of its own users, root's among it

@@ -46,7 +46,7 @@ def execute(options: argparse.Namespace) -> int:
 
 def _form(output: str, asked: str | None) -> str:
     """png, npy or folder, as the name of the output says, or where it says nothing as is asked for."""
-    from gan_core.whole_files import is_written_through
+    from gan_core.files.whole_files import is_written_through
     from results.output import STANDARD_OUTPUT
 
     place = Path(output)

@@ -12,7 +12,7 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
-from gan_core.cache import alone, keep, keep_tensors, kept_tensors
+from gan_core.files.cache import alone, keep, keep_tensors, kept_tensors
 
 KINDS = {
     "numpy": (safetensors.numpy, lambda numbers: numbers),

@@ -15,7 +15,6 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
-from gan_core.cache import cache_folder
 from gan_core.classifier import (
     FEATURES,
     Classifier,
@@ -26,6 +25,7 @@ from gan_core.classifier import (
 )
 from gan_core.config.gan import InputError
 from gan_core.data import Dataset
+from gan_core.files.cache import cache_folder
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from tiny_arrays import GAUSSIAN, bits
 
-from gan_core.cache import cache_folder
 from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.config.health import HealthConfig
@@ -20,6 +19,7 @@ from gan_core.config.input_error import InputError
 from gan_core.config.reports import Death, FidelityReport, LaneReport
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS
+from gan_core.files.cache import cache_folder
 from gan_core.protocol import LATENT_SEED, Scorer
 from gan_core.scorers import ImageScorer, PlaneScorer, ValueScorer, build_scorer
 from gan_core.scoring import ScoredArray, evaluate

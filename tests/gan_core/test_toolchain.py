@@ -14,9 +14,10 @@ import torch
 from lost_compiler import forget_compiler
 from tiny_arrays import assert_all_same, configs_of, lane_results, structure_of, trained
 
-from gan_core import cache, normals
+from gan_core import normals
 from gan_core.config.conditions import Execution
 from gan_core.data import Dataset
+from gan_core.files import cache
 from gan_core.native import block, compiler, kept, pairs, toolchain
 from gan_core.native.toolchain import NoCompiler
 from gan_core.training import LaneArray
@@ -347,7 +348,7 @@ def test_common_libraries_are_made_where_there_is_a_compiler_and_nothing_is_said
 
 
 def test_a_new_folder_goes_with_its_process(tmp_path):
-    asked = "import pathlib, sys; from gan_core.cache import _new_folder; print(_new_folder(pathlib.Path(sys.argv[1])))"
+    asked = "import pathlib, sys; from gan_core.files.cache import _new_folder; print(_new_folder(pathlib.Path(sys.argv[1])))"
     done = subprocess.run([sys.executable, "-c", asked, tmp_path], check=True, capture_output=True, text=True)
     assert Path(done.stdout.strip()).parent == tmp_path
     assert list(tmp_path.glob("gan-sweep-cache-*")) == []

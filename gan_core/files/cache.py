@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 
-from gan_core.whole_files import appearing_whole
+from gan_core.files.whole_files import appearing_whole
 
 DIGEST = "sha256"  # of what a file of tensors says beside them
 
