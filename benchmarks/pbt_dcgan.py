@@ -177,7 +177,7 @@ def our_trainer(data_root: str, lanes: int, channels_last: bool) -> Callable[[in
 
 def worker(make: Callable[..., Any], given: tuple[Any, ...], seconds: float, together: Barrier, answers: Any) -> None:
     """One process: makes its trainer, warms up, waits for the others, and puts its rate into answers."""
-    from gan_core.lanes import lane_arithmetic
+    from gan_core.lanes.axis import lane_arithmetic
 
     with lane_arithmetic():
         train = make(*given)

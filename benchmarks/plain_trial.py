@@ -18,9 +18,9 @@ from gan_core.architectures import build_networks
 from gan_core.checkpoint import save_tensors
 from gan_core.config.conditions import Conditions
 from gan_core.data import Dataset
-from gan_core.lanes import lane_arithmetic, lane_empty
+from gan_core.lanes.axis import lane_arithmetic, lane_empty
+from gan_core.lanes.streams import Stream
 from gan_core.latents import Choice, fill_shared_latents, latent_numbers
-from gan_core.streams import Stream
 from gan_core.training import LaneArray
 from gan_core.workshop import Workshop
 from sweep.spec import SweepSpec

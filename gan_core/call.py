@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_core.lanes import column, lane_empty
-from gan_core.streams import Stream, stream
+from gan_core.lanes.axis import column, lane_empty
+from gan_core.lanes.streams import Stream, stream
 
 BATCH_NORM = ("batch_norm_eps", "batch_norm_momentum")  # sequences of a call that layers may want as tensors
 

@@ -16,7 +16,7 @@ from gan_core.call import BATCH_NORM, Call, fill_mask
 from gan_core.config.gan import GanConfig
 from gan_core.course import Course
 from gan_core.draws import BLOCK_STEPS, Draws
-from gan_core.lanes import host_pairs, in_full_precision, lane_empty
+from gan_core.lanes.axis import host_pairs, in_full_precision, lane_empty
 from gan_core.native.assembly import NativeSource
 from gan_core.native.block import NativeBlock
 from gan_core.native.library import NativeProgram

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from gan_core.config.input_error import InputError
 from gan_core.data import Dataset
 from gan_core.files.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
-from gan_core.lanes import lane_arithmetic
-from gan_core.streams import Stream, stream
+from gan_core.lanes.axis import lane_arithmetic
+from gan_core.lanes.streams import Stream, stream
 
 FEATURES = 64
 CHANNELS = 16  # of the first convolution; the second has twice as many

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.nn.grad import conv2d_weight
 
-from gan_core.lanes import factor, lane_matmul
+from gan_core.lanes.axis import factor, lane_matmul
 
 FEW_CHANNELS = 4
 _CALLS = torch.library.Library("gan_sweep", "DEF")

@@ -20,8 +20,8 @@ from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.input_error import InputError, shown
 from gan_core.data_digest import data_digest
 from gan_core.image_files import FILE_KINDS, Request, read_image_files
+from gan_core.lanes.streams import Stream, stream
 from gan_core.published_images import ImageSplits
-from gan_core.streams import Stream, stream
 from gan_core.values import Mixture, mixture_of
 
 TRAIN_VALUES = 131_072

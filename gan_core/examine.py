@@ -17,7 +17,7 @@ from gan_core.damages import damages, fresh_images
 from gan_core.data import Dataset
 from gan_core.examination import COLUMNS, Examination, Finding, judged
 from gan_core.files.cache import alone, keep, writable_cache_folder
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 
 RECIPE = 1  # a new number where damages or rules change
 ALSO = ("violation", "memorisation_error")  # what the rules read beside the table's columns

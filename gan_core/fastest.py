@@ -25,7 +25,7 @@ from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.files.cache import alone, keep, writable_cache_folder
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.native.compiler import compiler
 from gan_core.native.isa import this_isa
 from gan_core.native.toolchain import NoCompiler, tell

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gan_core.discrepancy import rising
-from gan_core.lanes import alone
+from gan_core.lanes.axis import alone
 
 CLASS_KL_LIMIT = 0.1  # nats: a part of the classes is missing
 COVERAGE_LIMIT = 0.5  # of the coverage that real samples have

@@ -28,10 +28,10 @@ from gan_core.config.input_error import DamagedFile, InputError, home_path
 from gan_core.config.reports import LaneReport, minimised
 from gan_core.config.schedule import Schedule
 from gan_core.files.whole_files import appearing_whole
-from gan_core.lanes import matmul_precision
+from gan_core.lanes.axis import matmul_precision
+from gan_core.lanes.streams import Stream
 from gan_core.latents import shared_latents
 from gan_core.scoring import ScoredArray
-from gan_core.streams import Stream
 from gan_core.training import rows_at_once
 from gan_core.workshop import Workshop
 

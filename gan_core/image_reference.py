@@ -18,7 +18,7 @@ from gan_core.enough_images import FOR_A_CLAIM
 from gan_core.features import FeatureExtractor, extract
 from gan_core.fidelity import covariance_factor, moments
 from gan_core.files.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.neighbours import NEIGHBOURS, RealNeighbours, prdc, real_neighbours
 from gan_core.protocol import LATENT_SEED, chosen
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gan_core.call import Call
 from gan_core.convolutions import convolve, convolve_transposed, stacked
-from gan_core.lanes import factor, in_plain_calls, lane_matmul, lanes_together, lanewise
+from gan_core.lanes.axis import factor, in_plain_calls, lane_matmul, lanes_together, lanewise
 
 Weights = Mapping[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]

@@ -30,7 +30,7 @@ from gan_core.data import (
     Dataset,
 )
 from gan_core.fastest import Work, fastest_execution
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.latents import latent_numbers
 from gan_core.pace import Pace
 from gan_core.programs import Workplace

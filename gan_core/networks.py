@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from gan_core.call import Call
+from gan_core.lanes.streams import Stream, stream
 from gan_core.layers import Layer, Shapes, Weights
-from gan_core.streams import Stream, stream
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_core.lanes import lane_pitch
+from gan_core.lanes.axis import lane_pitch
 from gan_core.layers import Shapes
 from gan_core.native.adam import NativeAdam
 

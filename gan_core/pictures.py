@@ -17,9 +17,9 @@ from safetensors.numpy import load_file, save_file
 
 from gan_core.config.input_error import InputError
 from gan_core.files.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
+from gan_core.lanes.streams import Stream, stream
 from gan_core.picture_files import PIXELS_AT_ONCE, Fate, Picture, Room, libtiff_unheard, read_picture
 from gan_core.picture_folder import FolderListing, list_folder
-from gan_core.streams import Stream, stream
 
 RECIPE = 2
 HELD_OUT_ONE_IN = 6

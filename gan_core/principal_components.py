@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gan_core.config.input_error import InputError
 from gan_core.data import Dataset
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 
 MOST_COMPONENTS = 64
 MOST_IMAGES = 10_000  # of the training split, evenly spaced: 64 components need no more

@@ -16,7 +16,7 @@ from torch import Tensor, fx
 
 from gan_core.arithmetic import Carried
 from gan_core.config.conditions import Execution
-from gan_core.lanes import in_full_precision, plain_calls
+from gan_core.lanes.axis import in_full_precision, plain_calls
 from gan_core.native.assembly import NativeSource
 from gan_core.native.formulas import NotInC
 from gan_core.native.library import LaneMemory

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
-from gan_core.lanes import lane_empty
+from gan_core.lanes.axis import lane_empty
 from gan_core.step import Game
 from gan_core.watch import Watch
 

@@ -29,6 +29,7 @@ from gan_core.fidelity import (
     point_mass_distance,
 )
 from gan_core.image_reference import compared_with, image_reference
+from gan_core.lanes.streams import Stream
 from gan_core.latents import shared_choices
 from gan_core.native.pairs import read_in_c
 from gan_core.neighbours import NEIGHBOURS, coverage_null, pair_scores
@@ -45,7 +46,6 @@ from gan_core.protocol import (
     reports,
 )
 from gan_core.standard_errors import class_divergence_error, frechet_error, violation_error
-from gan_core.streams import Stream
 from gan_core.textures import SMALLEST_PIXELS
 from gan_core.training import LaneArray
 from gan_core.value_scorers import PlaneScorer, ValueScorer, on_host

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gan_core.discrepancy import rising
-from gan_core.lanes import alone
+from gan_core.lanes.axis import alone
 
 
 def delta_error(first: Tensor, second: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from gan_core.config.input_error import InputError
 from gan_core.data import Dataset
-from gan_core.lanes import lane_arithmetic
-from gan_core.streams import Stream, stream
+from gan_core.lanes.axis import lane_arithmetic
+from gan_core.lanes.streams import Stream, stream
 
 FILTERS = 8  # at each scale
 SIDE_PIXELS = 3  # of a filter

@@ -14,9 +14,9 @@ from gan_core.data import Dataset
 from gan_core.discrepancy import energy_distance, energy_reference
 from gan_core.examination import Examination
 from gan_core.fidelity import constrained_fidelity, wasserstein_1d, wasserstein_floor_of_cdf
+from gan_core.lanes.streams import Stream
 from gan_core.protocol import LATENT_SEED, Scores, check_samples, drawn_samples, limits, reference_part, reports
 from gan_core.standard_errors import mean_and_deviation_errors, wasserstein_error
-from gan_core.streams import Stream
 from gan_core.training import LaneArray
 from gan_core.values import Mixture, mode_scores
 

@@ -26,7 +26,7 @@ from gan_core.config.health import HealthConfig
 from gan_core.config.reports import OutOfMemory
 from gan_core.config.schedule import Schedule
 from gan_core.final import ModelFolder, Progress, best_row, train_model
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.workshop import Workshop
 from results.export import DEFAULT_PRECISION, EXECUTIONS, ExportedConfiguration
 from results.objectives import score_name

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from gan_core.config.gan import InputError, StructureConfig
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.workshop import Workshop
 from results.store import RunFolder
 from sweep.cohort import CohortRun

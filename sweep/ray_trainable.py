@@ -48,7 +48,7 @@ def trainable_class() -> Any:
         def step(self) -> dict[str, Any]:
             try:
                 with uncollected():
-                    from gan_core.lanes import lane_arithmetic
+                    from gan_core.lanes.axis import lane_arithmetic
 
                 with lane_arithmetic():
                     return self._climb()

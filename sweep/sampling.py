@@ -20,7 +20,7 @@ from gan_core.config.gan import GanConfig, InputError
 from gan_core.config.schedule import Schedule
 from gan_core.files.whole_files import is_written_through
 from gan_core.final import ModelFolder, SampleKind, best_row, load_generator_weights, sample_in_parts
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.memory import data_form
 from gan_core.workshop import load_data
 from results.export import DEFAULT_PRECISION, ExportedConfiguration, chosen_row

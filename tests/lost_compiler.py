@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from gan_core import normals
 from gan_core.files import cache
+from gan_core.lanes import normals
 from gan_core.native import library, toolchain
 
 

@@ -13,7 +13,7 @@ from benchmarks.stock import StockGan
 from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.data import Dataset, load_dataset
 from gan_core.draws import Draws
-from gan_core.streams import Stream
+from gan_core.lanes.streams import Stream
 from gan_core.training import LaneArray
 
 DENSE: dict[str, Any] = {"generator_width": 7, "discriminator_width": 9, "latent_size": 5, "batch_size": 13}

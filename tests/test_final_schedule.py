@@ -11,7 +11,7 @@ from gan_core.config.gan import GanConfig, InputError
 from gan_core.config.reports import OutOfMemory
 from gan_core.config.schedule import Schedule
 from gan_core.final import ModelFolder, best_row
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.workshop import Workshop
 from results.export import ExportedConfiguration
 from results.store import ResultsError

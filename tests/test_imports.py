@@ -29,7 +29,7 @@ WITHOUT_TORCH = {
         "gan_core/config/health.py",
         "gan_core/config/conditions.py",
         "gan_core/files/cache.py",
-        "gan_core/streams.py",
+        "gan_core/lanes/streams.py",
         "gan_core/files/whole_files.py",
     ),
     *("gan_core/config/schedule.py", "gan_core/arithmetic.py", "gan_core/examination.py"),

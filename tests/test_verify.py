@@ -14,7 +14,7 @@ from tiny_runs import ROW, TINY, settings
 
 from gan_core.config.reports import LaneReport
 from gan_core.final import read_metrics
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.native.isa import executable_isas
 from gan_core.workshop import Workshop
 from results.rows import Outcome

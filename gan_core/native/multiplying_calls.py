@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from gan_core.convolutions import FEW_CHANNELS
-from gan_core.lanes import SMALL_PRODUCTS
+from gan_core.lanes.axis import SMALL_PRODUCTS
 from gan_core.native.compiler import PRODUCT, ROUNDED, WINOGRAD
 from gan_core.native.convolutions import LARGEST_CONVOLUTION, Geometry
 from gan_core.native.formulas import NotInC

@@ -1,4 +1,4 @@
-/* Numbers from random bits. Of N(0, 1): gan_core/normals.py has the same operations in numpy, each rounded alike. */
+/* Numbers from random bits. Of N(0, 1): gan_core/lanes/normals.py has the same operations in numpy, each rounded alike. */
 
 #include <math.h>
 #include <string.h>

@@ -8,7 +8,7 @@ import torch
 from tiny_arrays import CASES
 
 from gan_core.data import Dataset, load_dataset
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.native.isa import VARIABLE, executable_isas
 
 

@@ -13,6 +13,7 @@ from torch_twins import EPS, LANES, MOMENTUM, all_pairs, drawn, give, lane_weigh
 from gan_core.architectures import ARCHITECTURES, build_networks
 from gan_core.call import Call
 from gan_core.config.gan import GradientPenalty, InputError, LossName, StructureConfig
+from gan_core.lanes.streams import Stream
 from gan_core.layers import Linear, Weights, relu
 from gan_core.losses import LOSSES, information_loss
 from gan_core.networks import (
@@ -26,7 +27,6 @@ from gan_core.networks import (
 )
 from gan_core.optim import Rows
 from gan_core.penalties import PENALTIES
-from gan_core.streams import Stream
 
 IMAGES = [name for name in ARCHITECTURES if name != "gaussian"]
 CODES = {"categorical_codes": 10, "continuous_codes": 2}

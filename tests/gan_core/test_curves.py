@@ -13,7 +13,7 @@ from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConf
 from gan_core.config.health import HealthConfig
 from gan_core.config.reports import LaneReport
 from gan_core.draws import BLOCK_STEPS
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.scoring import ScoredArray
 from gan_core.watch import Watch, is_marked
 from gan_core.workshop import Workshop

@@ -14,7 +14,7 @@ from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.config.input_error import InputError
 from gan_core.data import DATASETS, DataOrder, Dataset, host_or_device, load_dataset, resized, scale_bytes
 from gan_core.draws import Samples
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.training import LaneArray
 
 SIZES = pytest.mark.parametrize(

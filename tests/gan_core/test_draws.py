@@ -15,10 +15,10 @@ from gan_core.architectures import build_networks
 from gan_core.config.gan import GanConfig, LaneConfig
 from gan_core.data import Dataset
 from gan_core.draws import BLOCK_STEPS, Draws, Samples, takes_turn
-from gan_core.lanes import fill_latents
+from gan_core.lanes.axis import fill_latents
+from gan_core.lanes.normals import PAIRS, fill_normals, fill_numbers, normals_in_numpy
+from gan_core.lanes.streams import Stream
 from gan_core.latents import fill_step_latents
-from gan_core.normals import PAIRS, fill_normals, fill_numbers, normals_in_numpy
-from gan_core.streams import Stream
 from gan_core.training import LaneArray
 
 BATCH = 13
@@ -184,7 +184,7 @@ def test_normal_numbers_are_the_same_bits_with_and_without_a_compiler(monkeypatc
     fill_normals(drawn, cast("np.random.Generator", Source()))
     assert torch.equal(drawn, torch.from_numpy(normals_in_numpy(bits)))
     with monkeypatch.context() as patch:
-        patch.setattr("gan_core.normals._in_c", lambda: None)
+        patch.setattr("gan_core.lanes.normals._in_c", lambda: None)
         without = normals([3, 4], 3 * PAIRS)
     assert torch.equal(without, normals([3, 4], 3 * PAIRS))
 
@@ -200,7 +200,7 @@ def test_streams_are_numpys(distribution: str, count: int, dtype: torch.dtype, m
             mine, theirs = torch.empty(count, dtype=dtype), torch.empty(count, dtype=dtype)
             fill_numbers(mine, distribution, seed, purpose, *seen)
             with monkeypatch.context() as patch:
-                patch.setattr("gan_core.normals._in_c", lambda: None)
+                patch.setattr("gan_core.lanes.normals._in_c", lambda: None)
                 fill_numbers(theirs, distribution, seed, purpose, *seen)
             assert torch.equal(mine, theirs)
 

@@ -37,7 +37,7 @@ from gan_core.final import (
     train_model,
     write_metrics,
 )
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.training import LaneArray
 from gan_core.workshop import Workshop
 
@@ -444,9 +444,9 @@ import gan_core.final
 from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.gan import GanConfig
 from gan_core.final import ModelFolder, train_model
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.config.health import HealthConfig
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.config.schedule import Schedule
 from gan_core.workshop import Workshop
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from gan_core.architectures import build_networks
 from gan_core.call import Call
 from gan_core.config.gan import StructureConfig
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.layers import (
     BatchNorm,
     Convolution,

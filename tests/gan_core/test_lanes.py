@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gan_core.call import Call
 from gan_core.config.gan import LARGEST_SEED
-from gan_core.lanes import (
+from gan_core.lanes.axis import (
     LANE_BYTES,
     LOOP_PRODUCTS,
     column,
@@ -22,8 +22,8 @@ from gan_core.lanes import (
     lane_pitch,
     lanewise,
 )
+from gan_core.lanes.streams import Stream, stream
 from gan_core.layers import elu, sigmoid, tanh
-from gan_core.streams import Stream, stream
 
 DISTRIBUTIONS = ["normal", "uniform", "symmetric_uniform"]
 DTYPES = [torch.float32, torch.float64]

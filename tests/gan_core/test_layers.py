@@ -14,6 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch_twins import LANES, all_pairs, call, drawn, give, lane_weights
 
 from gan_core.call import Call
+from gan_core.lanes.streams import Stream, stream
 from gan_core.layers import (
     BatchNorm,
     Convolution,
@@ -30,7 +31,6 @@ from gan_core.layers import (
     tanh,
 )
 from gan_core.networks import Branches, Network
-from gan_core.streams import Stream, stream
 
 assert_close = partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-12)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_core.lanes import LANE_BYTES
+from gan_core.lanes.axis import LANE_BYTES
 from gan_core.optim import Adam, Rows
 
 SHAPES = {"0.weight": (3, 7), "0.bias": (7,), "2.weight": (7, 1), "2.bias": (1,)}

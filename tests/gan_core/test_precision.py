@@ -15,7 +15,7 @@ from gan_core.config.input_error import InputError
 from gan_core.data import Dataset
 from gan_core.features import full_precision
 from gan_core.final import SampleKind, sample_generator
-from gan_core.lanes import SMALL_PRODUCTS, host_pairs, host_rounds, lane_arithmetic, lane_matmul, matmul_precision
+from gan_core.lanes.axis import SMALL_PRODUCTS, host_pairs, host_rounds, lane_arithmetic, lane_matmul, matmul_precision
 from gan_core.layers import Convolution
 from gan_core.scorers import build_scorer
 from gan_core.training import LaneArray
@@ -265,7 +265,7 @@ def test_a_workshop_builds_arrays_as_its_conditions_say():
 
 def test_a_processor_that_does_not_multiply_in_bfloat16_is_refused(monkeypatch):
     for way in ("host_rounds", "host_pairs"):
-        monkeypatch.setattr(f"gan_core.lanes.{way}", lambda: False)
+        monkeypatch.setattr(f"gan_core.lanes.axis.{way}", lambda: False)
     with pytest.raises(InputError, match="precision bfloat16 needs a processor that multiplies in it.*; take float32"):
         Workshop(Conditions(dataset="gaussian", precision="bfloat16"), "cpu")
     assert Workshop(Conditions(dataset="gaussian", precision="tf32"), "cpu").device == "cpu"

@@ -26,7 +26,7 @@ from gan_core.final import (
     sample_generator,
     train_model,
 )
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.workshop import Workshop
 
 BATCH, IMAGES, RUNGS = 13, 130, (20, 52, 91)

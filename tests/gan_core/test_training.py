@@ -12,7 +12,7 @@ from tiny_arrays import CASES, assert_same, bits, configs_of, lane_results, stru
 from gan_core.checkpoint import load_tensors, save_tensors
 from gan_core.config.gan import GanConfig, LaneConfig
 from gan_core.data import Dataset
-from gan_core.lanes import lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
 from gan_core.training import LaneArray
 
 STEPS = 4  # lanes of k = 1, 2, 3 have had a turn, and batches of 13 have passed the end of an epoch

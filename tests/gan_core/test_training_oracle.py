@@ -9,7 +9,7 @@ from plain_torch import PlainGan
 from tiny_arrays import CASES, configs_of, train
 from torch_twins import give, named_pairs
 
-from gan_core.streams import Stream
+from gan_core.lanes.streams import Stream
 from gan_core.training import LaneArray
 
 STEPS = 10

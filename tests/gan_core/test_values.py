@@ -10,7 +10,7 @@ import torch
 from scipy.spatial.distance import jensenshannon
 
 from gan_core.config.dataset_name import DatasetName, parse_dataset_name
-from gan_core.streams import Stream, stream
+from gan_core.lanes.streams import Stream, stream
 from gan_core.values import Mixture, mixture_of, mode_scores
 
 MIXTURES = {

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from gan_core.config.conditions import Precision
 from gan_core.config.input_error import InputError
+from gan_core.lanes.normals import fill_numbers
+from gan_core.lanes.streams import Stream
 from gan_core.native.isa import this_isa
-from gan_core.normals import fill_numbers
-from gan_core.streams import Stream
 
 LANE_BYTES = 128  # two AVX-512 registers: the stride of torch's vectorised loops, and two cache lines
 LOOP_PRODUCTS = 2**19  # a lane's matrix product with so many multiply-adds fills a core by itself

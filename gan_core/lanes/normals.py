@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_core.lanes.streams import Stream, stream, words
 from gan_core.native.compiler import header, loaded_library
 from gan_core.native.isa import Isa, this_isa
 from gan_core.native.toolchain import NoCompiler
-from gan_core.streams import Stream, stream, words
 
 PAIRS = 256  # drawn together, so that of more numbers the first are the same
 # Cephes' sinf and cosf, within an eighth of a turn; artanh's series of the logarithm of numbers about 1.
