@@ -17,7 +17,7 @@ from benchmarks.stock import StockGan
 from benchmarks.stock_networks import CONVOLUTIONAL
 from gan_core.config.conditions import Execution, Precision
 from gan_core.config.gan import GanConfig
-from gan_core.data import Dataset, load_dataset
+from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.pace import WHOLE_ARRAY, Pace, is_out_of_memory, largest_call
 from gan_core.programs import Workplace

@@ -19,7 +19,7 @@ import torch
 from benchmarks.contestants import config_of, dataset_of
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import GanConfig
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.memory import Allocations, lane_memory

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_core.checkpoint import load_tensors, save_tensors
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.fidelity import covariance_factor, frechet_distance, moments
 
 FEATURES = 128

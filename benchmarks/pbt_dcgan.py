@@ -141,7 +141,7 @@ def run_shipped(data_root: Path, cores: int) -> tuple[Rate, Rate]:
 def stock_trainer(data_root: str, lanes: int, channels_last: bool) -> Callable[[int], int]:
     """Trains the stock GAN for so many batches; answers the images that were shown."""
     from benchmarks.stock import StockGan
-    from gan_core.data import load_dataset
+    from gan_core.data.dataset import load_dataset
 
     gan = StockGan(
         GanConfig.unflatten(NETWORK),
@@ -158,7 +158,7 @@ def stock_trainer(data_root: str, lanes: int, channels_last: bool) -> Callable[[
 
 def our_trainer(data_root: str, lanes: int, channels_last: bool) -> Callable[[int], int]:
     """Trains an array of so many lanes for so many batches; answers the images that were shown to all of them."""
-    from gan_core.data import load_dataset
+    from gan_core.data.dataset import load_dataset
     from gan_core.training import LaneArray
 
     rates = (1e-4, 2e-4, 5e-4)  # the example's

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from benchmarks.stock_networks import CONVOLUTIONAL, stock_networks
 from gan_core.config.gan import GanConfig
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 
 CLAMPED_LOGIT = math.log((1 - 1e-5) / 1e-5)  # where a probability is 1 - 1e-5
 AVERAGED_SHARE = 0.1  # of the images seen: the longest half-life of an average, as in the core

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gan_core.config.input_error import InputError
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.files.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.lanes.streams import Stream, stream

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.lanes.streams import Stream, stream
 from gan_core.protocol import LATENT_SEED, chosen
 

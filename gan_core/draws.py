@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gan_core.call import BATCH_NORM
 from gan_core.config.gan import GanConfig
-from gan_core.data import DataOrder, Dataset, scale_bytes
+from gan_core.data.dataset import DataOrder, Dataset, scale_bytes
 from gan_core.lanes.axis import column, fill_latents, lane_empty
 from gan_core.lanes.streams import Stream
 from gan_core.latents import fill_step_latents, latent_numbers

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gan_core.damages import damages, fresh_images
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.examination import COLUMNS, Examination, Finding, judged
 from gan_core.files.cache import alone, keep, writable_cache_folder
 from gan_core.lanes.axis import lane_arithmetic

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gan_core.classifier import load_classifier
 from gan_core.config.input_error import InputError, home_path, nearest, shown
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.files.cache import cache_folder
 from gan_core.inception import load_inception
 from gan_core.joined_features import join_features

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gan_core.copying import TrainingPlaces, nearest_distance, training_places
-from gan_core.data import Dataset
-from gan_core.enough_images import FOR_A_CLAIM
+from gan_core.data.dataset import Dataset
+from gan_core.data.enough_images import FOR_A_CLAIM
 from gan_core.features import FeatureExtractor, extract
 from gan_core.fidelity import covariance_factor, moments
 from gan_core.files.cache import alone, keep_tensors, kept_tensors, writable_cache_folder

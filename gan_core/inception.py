@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_core.config.input_error import InputError, home_path
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 
 FEATURES = 2_048
 IMAGES_AT_ONCE = 50  # each is 299x299 pixels inside

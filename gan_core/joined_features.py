@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gan_core.classifier import load_classifier
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.principal_components import fit_principal_components
 from gan_core.textures import fit_textures

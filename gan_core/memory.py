@@ -21,7 +21,7 @@ from gan_core.config.conditions import Execution
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.config.input_error import InputError
-from gan_core.data import (
+from gan_core.data.dataset import (
     DIGITS_TRAIN_IMAGES,
     HELD_OUT_VALUES,
     POLYGONS_HELD_OUT_IMAGES,

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gan_core.config.input_error import InputError
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 
 Network = Callable[[Tensor], Tensor]
 TOLERANCE = 1e-3  # of the largest feature: convolutions of another batch size round differently

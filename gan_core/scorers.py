@@ -13,8 +13,9 @@ from gan_core.config.conditions import ScoringConfig
 from gan_core.config.input_error import home_path
 from gan_core.config.reports import FidelityReport
 from gan_core.copying import data_copying, data_copying_error, nearest_distance
-from gan_core.data import Dataset
-from gan_core.enough_images import check_held_out
+from gan_core.data.dataset import Dataset
+from gan_core.data.enough_images import check_held_out
+from gan_core.data.polygons import recall_ceiling, triangle_reference, triangle_scores
 from gan_core.examination import Examination
 from gan_core.examine import examine
 from gan_core.features import FeatureExtractor, extract_lanes, full_precision, load_extractor
@@ -33,7 +34,6 @@ from gan_core.lanes.streams import Stream
 from gan_core.latents import shared_choices
 from gan_core.native.pairs import read_in_c
 from gan_core.neighbours import NEIGHBOURS, coverage_null, pair_scores
-from gan_core.polygons import recall_ceiling, triangle_reference, triangle_scores
 from gan_core.protocol import (
     LATENT_SEED,
     Scorer,

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_core.config.input_error import InputError
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.lanes.streams import Stream, stream
 

@@ -28,7 +28,7 @@ from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.reports import Death
 from gan_core.course import fall_images
-from gan_core.data import Dataset, host_or_device
+from gan_core.data.dataset import Dataset, host_or_device
 from gan_core.draws import BLOCK_STEPS, Samples, effective_half_life
 from gan_core.lanes.axis import lane_empty, matmul_precision
 from gan_core.lanes.streams import Stream

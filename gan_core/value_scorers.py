@@ -10,7 +10,8 @@ import torch
 
 from gan_core.config.conditions import ScoringConfig
 from gan_core.config.reports import FidelityReport
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
+from gan_core.data.values import Mixture, mode_scores
 from gan_core.discrepancy import energy_distance, energy_reference
 from gan_core.examination import Examination
 from gan_core.fidelity import constrained_fidelity, wasserstein_1d, wasserstein_floor_of_cdf
@@ -18,7 +19,6 @@ from gan_core.lanes.streams import Stream
 from gan_core.protocol import LATENT_SEED, Scores, check_samples, drawn_samples, limits, reference_part, reports
 from gan_core.standard_errors import mean_and_deviation_errors, wasserstein_error
 from gan_core.training import LaneArray
-from gan_core.values import Mixture, mode_scores
 
 VALUE_SAMPLES = 10_000
 PLANE_SAMPLES = 2_500  # as PacGAN and VEEGAN score rings and grids; all pairs are formed
@@ -99,7 +99,7 @@ class PlaneScorer:
 
     `fidelity`: `energy`, the squared energy distance without bias (so its floor is 0; `energy_error` is its standard
     error, and `energy_latent_error`, what other latents would change, is `fidelity_error`), and far more where fewer
-    modes are covered than the limit. `modes_covered`, `high_quality_share` and `mode_jsd` as in `gan_core.values`.
+    modes are covered than the limit. `modes_covered`, `high_quality_share` and `mode_jsd` as in `gan_core.data.values`.
     """
 
     in_c, features_digest = False, ""

@@ -11,7 +11,7 @@ from gan_core.classifier import awaits_training, training_seconds
 from gan_core.config.combinations import check_objective
 from gan_core.config.conditions import Conditions
 from gan_core.config.gan import GanConfig, StructureConfig
-from gan_core.data import Dataset, load_dataset
+from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.lanes.axis import check_processor, lane_arithmetic
 from gan_core.pace import WHOLE_ARRAY, Pace, largest_call, within_memory
 from gan_core.programs import Workplace

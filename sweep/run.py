@@ -11,11 +11,11 @@ from gan_core.config.combinations import check_classes, check_objective
 from gan_core.config.conditions import Conditions, as_scored_before
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import InputError, StructureConfig, home_path
-from gan_core.enough_images import check_images, notices
+from gan_core.data.enough_images import check_images, notices
+from gan_core.data.image_files import FILE_KINDS, Request, read_image_files
+from gan_core.data.published_images import ImageSplits
 from gan_core.files.whole_files import appearing_whole
-from gan_core.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.native.isa import this_isa
-from gan_core.published_images import ImageSplits
 from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
 from sweep.callbacks import Callback, RowFeed, check_callbacks
 from sweep.cohort_record import read_rows
@@ -196,7 +196,7 @@ def check_files(structure: StructureConfig, conditions: Conditions, download: bo
     that what is wrong with them is said before anything starts.
 
     The images that were read, or None, and the name of the extractor that was, or "". Raises InputError as
-    `gan_core.image_files.read_image_files`, `gan_core.enough_images.check_images`, `gan_core.features.load_extractor`
+    `gan_core.data.image_files.read_image_files`, `gan_core.data.enough_images.check_images`, `gan_core.features.load_extractor`
     and `gan_core.native.isa.this_isa` do, and where the structure does not fit what was found. download: let
     torchvision fetch a missing data set.
     """

@@ -6,8 +6,8 @@ from pathlib import Path
 from gan_core.config.conditions import Conditions
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.reports import LaneReport
-from gan_core.data_digest import data_digest
-from gan_core.published_images import ImageSplits
+from gan_core.data.digest import data_digest
+from gan_core.data.published_images import ImageSplits
 from results.rows import ResultRow
 from results.store import ResultsError, RunFolder
 

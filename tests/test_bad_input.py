@@ -18,7 +18,7 @@ import yaml
 from PIL import Image
 from tiny_runs import TINY, settings
 
-from gan_core.data import load_dataset
+from gan_core.data.dataset import load_dataset
 from results.store import JsonLines
 
 SPEC = {"trials": 2, "ladder": {"rungs_images": [64, 128], "keep_fraction": 0.5}}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmarks.contestants import lane_step_flops
 from benchmarks.stock import StockGan
 from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
-from gan_core.data import Dataset, load_dataset
+from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.draws import Draws
 from gan_core.lanes.streams import Stream
 from gan_core.training import LaneArray

@@ -9,9 +9,9 @@ from PIL import Image
 from test_bad_input import pictures, write_mnist
 
 from gan_core.config.dataset_name import parse_dataset_name
-from gan_core.data import image_dataset, load_dataset
-from gan_core.image_files import Request, read_image_files
-from gan_core.published_images import ImageSplits
+from gan_core.data.dataset import image_dataset, load_dataset
+from gan_core.data.image_files import Request, read_image_files
+from gan_core.data.published_images import ImageSplits
 
 
 def class_folders(folder: Path, count: int = 36) -> None:
@@ -164,8 +164,8 @@ def test_a_folder_is_read_once_for_what_is_said_and_for_its_scores(gan_sweep, mo
         read.append(request.image_size_pixels)
         return read_image_files(request)
 
-    monkeypatch.setattr("gan_core.image_files.read_image_files", counted)
-    monkeypatch.setattr("gan_core.data.read_image_files", counted)
+    monkeypatch.setattr("gan_core.data.image_files.read_image_files", counted)
+    monkeypatch.setattr("gan_core.data.dataset.read_image_files", counted)
     answer = gan_sweep("data", "images:pets", "--image-size-pixels", "8")
     assert (answer.code, read) == (0, [8])
     again = load_dataset("images:pets", image_size_pixels=8)

@@ -16,7 +16,7 @@ from gan_core.checkpoint import save_tensors
 from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.gan import GanConfig, InputError
 from gan_core.config.schedule import Schedule
-from gan_core.data import load_dataset
+from gan_core.data.dataset import load_dataset
 from gan_core.final import MOST_EVALUATIONS, ModelFolder, best_row, evaluation_points, read_metrics
 from results.export import ExportedConfiguration
 from results.store import ResultsError

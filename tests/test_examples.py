@@ -13,8 +13,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 import gan_core.classifier
-import gan_core.data
-import gan_core.polygons
+import gan_core.data.dataset
+import gan_core.data.polygons
 from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.dataset_name import ON_DISK_KINDS, parse_dataset_name
 from gan_core.config.gan import HYPERPARAMETERS, GanConfig
@@ -80,10 +80,10 @@ def quick(monkeypatch) -> None:
     """80,000 triangles take seconds to draw, and long to score against; a classifier takes seconds to train."""
     monkeypatch.setattr(gan_core.classifier, "STEPS", 20)
     monkeypatch.setattr(gan_core.classifier, "RECIPE", "quick")
-    monkeypatch.setattr(gan_core.polygons, "POLYGONS", 1400)
-    monkeypatch.setattr(gan_core.polygons, "RECIPE", "few")
-    monkeypatch.setattr(gan_core.data, "POLYGONS_TRAIN_IMAGES", 1000)
-    monkeypatch.setattr(gan_core.data, "POLYGONS_HELD_OUT_IMAGES", 300)
+    monkeypatch.setattr(gan_core.data.polygons, "POLYGONS", 1400)
+    monkeypatch.setattr(gan_core.data.polygons, "RECIPE", "few")
+    monkeypatch.setattr(gan_core.data.dataset, "POLYGONS_TRAIN_IMAGES", 1000)
+    monkeypatch.setattr(gan_core.data.dataset, "POLYGONS_HELD_OUT_IMAGES", 300)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -33,13 +33,13 @@ WITHOUT_TORCH = {
         "gan_core/files/whole_files.py",
     ),
     *("gan_core/config/schedule.py", "gan_core/arithmetic.py", "gan_core/examination.py"),
-    *("gan_core/published_images.py", "gan_core/pictures.py", "gan_core/image_files.py"),
+    *("gan_core/data/published_images.py", "gan_core/data/pictures.py", "gan_core/data/image_files.py"),
     *(
-        "gan_core/picture_files.py",
-        "gan_core/picture_folder.py",
-        "gan_core/enough_images.py",
-        "gan_core/data_digest.py",
-        "gan_core/data_facts.py",
+        "gan_core/data/picture_files.py",
+        "gan_core/data/picture_folder.py",
+        "gan_core/data/enough_images.py",
+        "gan_core/data/digest.py",
+        "gan_core/data/facts.py",
     ),
     *(
         f"gan_core/native/{name}.py"

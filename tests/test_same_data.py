@@ -19,10 +19,10 @@ from tiny_runs import ROW, TINY, settings
 from gan_core.config.conditions import Conditions
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.reports import LaneReport
-from gan_core.data import load_dataset, scale_bytes
-from gan_core.data_digest import data_digest
-from gan_core.enough_images import too_few_for_a_claim
-from gan_core.image_files import Request, read_image_files
+from gan_core.data.dataset import load_dataset, scale_bytes
+from gan_core.data.digest import data_digest
+from gan_core.data.enough_images import too_few_for_a_claim
+from gan_core.data.image_files import Request, read_image_files
 from results.store import JsonLines, ResultsError, RunFolder
 from sweep.run import check_run
 from sweep.same_data import check_same_data

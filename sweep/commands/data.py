@@ -15,8 +15,8 @@ from sweep.commands.terminal import BAD_INPUT
 if TYPE_CHECKING:
     import numpy as np
 
-    from gan_core.data_facts import DataFacts
-    from gan_core.published_images import ImageSplits
+    from gan_core.data.facts import DataFacts
+    from gan_core.data.published_images import ImageSplits
 
 ABOUT = "Say what is in a data set, draw some of it, and examine the scores that a sweep would use on it."
 FOLDER_SIZE_PIXELS = 32  # of pictures of a folder, which have none of their own
@@ -46,7 +46,7 @@ def execute(options: argparse.Namespace) -> int:
     if name.is_values:
         _describe_values(options)
         return 0
-    from gan_core.data_facts import image_facts, sampled_in_turn
+    from gan_core.data.facts import image_facts, sampled_in_turn
 
     images = _images(options)
     facts = image_facts(options.dataset, images)
@@ -68,7 +68,7 @@ def execute(options: argparse.Namespace) -> int:
 def _examine(options: argparse.Namespace, images: "ImageSplits") -> None:
     """Shows how the scores of a sweep rank real images, fresh and damaged."""
     from gan_core.config.conditions import Conditions, ScoringConfig
-    from gan_core.data import image_dataset  # torch from here on
+    from gan_core.data.dataset import image_dataset  # torch from here on
     from gan_core.workshop import Workshop
 
     conditions = Conditions(
@@ -91,8 +91,8 @@ def _size_pixels(options: argparse.Namespace) -> int:
 
 def _images(options: argparse.Namespace) -> "ImageSplits":
     """The images at the size that is asked for. What cannot be read is left out, to be listed."""
-    from gan_core.image_files import FILE_KINDS, Request, read_image_files
-    from gan_core.published_images import ImageSplits
+    from gan_core.data.image_files import FILE_KINDS, Request, read_image_files
+    from gan_core.data.published_images import ImageSplits
 
     name, size = parse_dataset_name(options.dataset), _size_pixels(options)
     if name.kind in FILE_KINDS:
@@ -101,7 +101,7 @@ def _images(options: argparse.Namespace) -> "ImageSplits":
             images = read_image_files(Request(name, options.data_root, size, options.download, skip_corrupt=True))
         if size in (0, images.train.shape[-1]):
             return images
-    from gan_core.data import load_dataset  # torch, which draws or resizes
+    from gan_core.data.dataset import load_dataset  # torch, which draws or resizes
 
     dataset = load_dataset(options.dataset, options.data_root, image_size_pixels=size)
     labels = [None if part is None else part.numpy() for part in (dataset.train_labels, dataset.held_out_labels)]
@@ -109,7 +109,7 @@ def _images(options: argparse.Namespace) -> "ImageSplits":
 
 
 def _describe_values(options: argparse.Namespace) -> None:
-    from gan_core.data import load_dataset
+    from gan_core.data.dataset import load_dataset
 
     dataset = load_dataset(options.dataset, image_size_pixels=options.image_size_pixels)
     count = f"{len(dataset.train):,} training and {len(dataset.held_out):,} held-out"
@@ -132,7 +132,7 @@ def _draw(samples: "np.ndarray", path: Path) -> None:
 
 def _text(facts: "DataFacts") -> str:
     """A line a fact."""
-    from gan_core.picture_folder import counted
+    from gan_core.data.picture_folder import counted
 
     channels, height, width = facts.shape
     colour = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")

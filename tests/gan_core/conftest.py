@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_arrays import CASES
 
-from gan_core.data import Dataset, load_dataset
+from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.native.isa import VARIABLE, executable_isas
 

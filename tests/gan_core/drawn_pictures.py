@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import torch
 
-from gan_core.data import Dataset
-from gan_core.pictures import HELD_OUT_ONE_IN
+from gan_core.data.dataset import Dataset
+from gan_core.data.pictures import HELD_OUT_ONE_IN
 
 
 def coloured_shapes(count: int, side: int = 32, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

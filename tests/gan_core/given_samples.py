@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.scorers import IMAGE_SAMPLES, Scorer
 from gan_core.training import LaneArray
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gan_core.config.gan import GanConfig
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.lanes.axis import fill_latents
 from gan_core.lanes.streams import Stream
 

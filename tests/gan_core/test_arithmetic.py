@@ -22,7 +22,7 @@ from gan_core.config.conditions import Conditions, Execution, ScoringConfig
 from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.config.reports import LaneReport
 from gan_core.config.version import code_version
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.native.isa import this_isa
 from gan_core.workshop import Workshop
 

@@ -14,7 +14,7 @@ from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.reports import FidelityReport, LaneReport
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.draws import BLOCK_STEPS, average_weight, effective_half_life
 from gan_core.memory import lane_memory, row_bytes
 from gan_core.protocol import Scorer

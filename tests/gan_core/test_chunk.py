@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_arrays import assert_all_same, assert_same, configs_of, lane_results, structure_of, train, trained
 
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.pace import Pace
 from gan_core.programs import Workplace

@@ -24,7 +24,7 @@ from gan_core.classifier import (
     train_classifier,
 )
 from gan_core.config.gan import InputError
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.files.cache import cache_folder
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from tiny_arrays import (
     trained,
 )
 
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.native.block import NativeBlock
 from gan_core.native.isa import VARIABLE

@@ -27,7 +27,7 @@ from gan_core.config.gan import (
     nearest,
     parse_value,
 )
-from gan_core.data import DATASETS
+from gan_core.data.dataset import DATASETS
 from gan_core.losses import LOSSES
 from gan_core.penalties import PENALTIES
 

@@ -12,7 +12,7 @@ from PIL import Image
 from gan_core.config.dataset_name import IMAGE_KINDS, ON_DISK_KINDS, VALUE_KINDS
 from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.config.input_error import InputError
-from gan_core.data import DATASETS, DataOrder, Dataset, host_or_device, load_dataset, resized, scale_bytes
+from gan_core.data.dataset import DATASETS, DataOrder, Dataset, host_or_device, load_dataset, resized, scale_bytes
 from gan_core.draws import Samples
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.training import LaneArray
@@ -188,7 +188,7 @@ def test_polygons_train_on_the_first_60000_hold_out_the_next_10000_and_keep_the_
     """The images themselves have tests of their own; here each of 80,000 is known by its first three pixels."""
     images = np.zeros((80_000, 28, 28), np.uint8)
     images[:, 0, :3] = np.stack(np.unravel_index(np.arange(80_000), (2, 256, 256)), 1)
-    monkeypatch.setattr("gan_core.polygons.polygon_images", lambda: images)
+    monkeypatch.setattr("gan_core.data.polygons.polygon_images", lambda: images)
     dataset = load_dataset("polygons")
     assert (dataset.sample_shape, dataset.classes, dataset.train_labels, dataset.truth) == ((1, 28, 28), 0, None, None)
     shown = [((part[:, 0, 0, :3] + 1) * 127.5).round().long().numpy() for part in (dataset.train, dataset.held_out)]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gan_core.architectures import build_networks
 from gan_core.config.gan import GanConfig, LaneConfig
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.draws import BLOCK_STEPS, Draws, Samples, takes_turn
 from gan_core.lanes.axis import fill_latents
 from gan_core.lanes.normals import PAIRS, fill_normals, fill_numbers, normals_in_numpy

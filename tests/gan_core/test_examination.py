@@ -8,8 +8,8 @@ from drawn_pictures import as_dataset, circles, coloured_shapes, textures
 
 from gan_core.config.conditions import FEATURES_OF_AUTO, ScoringConfig, as_scored_before
 from gan_core.damages import blurred, damages, fresh_images
-from gan_core.data import Dataset
-from gan_core.enough_images import FOR_A_CLAIM
+from gan_core.data.dataset import Dataset
+from gan_core.data.enough_images import FOR_A_CLAIM
 from gan_core.examination import PASSED, Examination, Finding, judged
 from gan_core.examine import examine
 from gan_core.features import load_extractor

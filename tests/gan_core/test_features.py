@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from gan_core.config.gan import InputError
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.features import FeatureExtractor, extract, load_extractor
 
 KINDS = ["classifier", "pca", "own.pt2"]  # a .pt2 stands for a person's own files; inception has tests of its own

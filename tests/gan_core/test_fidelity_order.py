@@ -14,7 +14,7 @@ from torch import Tensor
 from gan_core.config.conditions import ScoringConfig
 from gan_core.config.gan import GanConfig
 from gan_core.config.reports import FidelityReport, LaneReport
-from gan_core.data import Dataset, resized
+from gan_core.data.dataset import Dataset, resized
 from gan_core.scorers import IMAGE_SAMPLES, Scorer, build_scorer
 from results.table import ResultsTable
 from sweep.ladder import Ladder, Reached, Standing

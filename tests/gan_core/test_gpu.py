@@ -7,7 +7,7 @@ import torch
 from tiny_arrays import CASES, configs_of, structure_of, train
 
 from gan_core.config.gan import GanConfig
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.training import LaneArray
 
 pytestmark = [

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gan_core import discrepancy, image_reference
 from gan_core.copying import nearest_distance
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.discrepancy import energy_distance
 from gan_core.features import extract_lanes, full_precision
 from gan_core.image_reference import ImageReference

@@ -16,7 +16,7 @@ from torch import nn
 
 from gan_core import inception
 from gan_core.config.gan import InputError
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.features import load_extractor
 from gan_core.inception import FEATURES, WEIGHTS_FILES, InceptionExtractor, load_inception, to_bytes
 

@@ -24,7 +24,7 @@ from gan_core.config.conditions import Execution, ScoringConfig
 from gan_core.config.gan import GanConfig, LaneConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.final import ModelFolder, SampleKind, load_generator_weights, sample_generator
 from gan_core.protocol import Scorer

@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from gan_core.config.conditions import Execution
 from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
-from gan_core.data import Dataset, load_dataset
+from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.memory import Allocations, LaneMemory, data_form, lane_memory, row_bytes
 from gan_core.training import LaneArray

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_core.config.gan import InputError
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.own_network import OwnExtractor, load_own_network
 
 DYNAMIC = ({0: torch.export.Dim.DYNAMIC},)

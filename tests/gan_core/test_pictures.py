@@ -15,10 +15,10 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from gan_core.config.input_error import InputError
-from gan_core.data import Dataset, load_dataset
-from gan_core.picture_files import Fate, Room, read_picture
-from gan_core.picture_folder import counted
-from gan_core.pictures import load_pictures, split_pictures
+from gan_core.data.dataset import Dataset, load_dataset
+from gan_core.data.picture_files import Fate, Room, read_picture
+from gan_core.data.picture_folder import counted
+from gan_core.data.pictures import load_pictures, split_pictures
 
 SIZE = 8
 

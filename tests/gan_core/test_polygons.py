@@ -16,8 +16,8 @@ from scipy.ndimage import gaussian_filter
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-import gan_core.polygons as polygons
-from gan_core.polygons import (
+import gan_core.data.polygons as polygons
+from gan_core.data.polygons import (
     DELTA,
     NEIGHBOURS,
     RADIUS_PIXELS,

@@ -12,7 +12,7 @@ from torch import Tensor
 from gan_core.config.conditions import PRECISIONS, Conditions, Execution, Precision, ScoringConfig
 from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.config.input_error import InputError
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.features import full_precision
 from gan_core.final import SampleKind, sample_generator
 from gan_core.lanes.axis import SMALL_PRODUCTS, host_pairs, host_rounds, lane_arithmetic, lane_matmul, matmul_precision

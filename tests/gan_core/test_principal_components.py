@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 
 import gan_core.principal_components as principal_components
 from gan_core.config.gan import InputError
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.principal_components import PrincipalComponents, fit_principal_components
 
 

@@ -14,8 +14,8 @@ import pytest
 from torchvision.datasets import CIFAR10
 
 from gan_core.config.input_error import InputError
-from gan_core.data import load_dataset
-from gan_core.published_images import read_cifar_binary, read_cifar_python, read_idx
+from gan_core.data.dataset import load_dataset
+from gan_core.data.published_images import read_cifar_binary, read_cifar_python, read_idx
 
 FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
 
@@ -67,7 +67,7 @@ def test_an_idx_file_reads_as_it_was_written(tmp_path, write, shape):
 
 @BOTH_FORMS
 def test_an_idx_file_that_would_fill_the_memory_is_refused_before_it_is_unpacked(tmp_path, write, monkeypatch):
-    monkeypatch.setattr("gan_core.published_images.LARGEST_BYTES", 1567)
+    monkeypatch.setattr("gan_core.data.published_images.LARGEST_BYTES", 1567)
     write(tmp_path / "images", idx_bytes(images_and_labels(0, 2)[0]))
     with pytest.raises(InputError, match=r"images.* declares \[2, 28, 28\] = 1,568 bytes, and at most 1,567 are read"):
         read_idx(tmp_path / "images")

@@ -17,7 +17,7 @@ from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.reports import Death, FidelityReport, LaneReport
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.files.cache import cache_folder
 from gan_core.lanes.streams import Stream

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gan_core.config.dataset_name import parse_dataset_name
+from gan_core.data.values import Mixture, mixture_of, mode_scores
 from gan_core.fidelity import class_divergence, covariance_factor, frechet_distance, moments, wasserstein_1d
 from gan_core.standard_errors import (
     class_divergence_error,
@@ -22,7 +23,6 @@ from gan_core.standard_errors import (
     violation_error,
     wasserstein_error,
 )
-from gan_core.values import Mixture, mixture_of, mode_scores
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:

@@ -15,7 +15,7 @@ from lost_compiler import forget_compiler
 from tiny_arrays import assert_all_same, configs_of, lane_results, structure_of, trained
 
 from gan_core.config.conditions import Execution
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.files import cache
 from gan_core.lanes import normals
 from gan_core.native import block, compiler, kept, pairs, toolchain

@@ -11,7 +11,7 @@ from tiny_arrays import CASES, assert_same, bits, configs_of, lane_results, stru
 
 from gan_core.checkpoint import load_tensors, save_tensors
 from gan_core.config.gan import GanConfig, LaneConfig
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.training import LaneArray
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gan_core.call import Call
 from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.draws import BLOCK_STEPS, Draws, Samples, instance_noise
 from gan_core.lanes.streams import Stream
 from gan_core.training import LaneArray

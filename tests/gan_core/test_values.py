@@ -10,8 +10,8 @@ import torch
 from scipy.spatial.distance import jensenshannon
 
 from gan_core.config.dataset_name import DatasetName, parse_dataset_name
+from gan_core.data.values import Mixture, mixture_of, mode_scores
 from gan_core.lanes.streams import Stream, stream
-from gan_core.values import Mixture, mixture_of, mode_scores
 
 MIXTURES = {
     "apart": "mixture:-3,0.5;4,1.5",

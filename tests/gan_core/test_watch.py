@@ -13,7 +13,7 @@ from torch import Tensor
 from gan_core.architectures import build_networks
 from gan_core.config.gan import GanConfig, LaneConfig, LossName, StructureConfig
 from gan_core.config.health import HealthConfig
-from gan_core.data import Dataset
+from gan_core.data.dataset import Dataset
 from gan_core.draws import BLOCK_STEPS
 from gan_core.losses import LOSSES
 from gan_core.native.library import LaneMemory

@@ -20,7 +20,7 @@ def data_digest(kind: str, *parts: np.ndarray) -> str:
 
 
 def _numbers(samples: np.ndarray) -> np.ndarray:
-    """Bit by bit what `gan_core.data.scale_bytes` makes of bytes; other samples as they are."""
+    """Bit by bit what `gan_core.data.dataset.scale_bytes` makes of bytes; other samples as they are."""
     if samples.dtype != np.uint8:
         return samples
     numbers = samples.astype(np.float32)

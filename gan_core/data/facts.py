@@ -7,10 +7,10 @@ import numpy as np
 
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.input_error import InputError
-from gan_core.data_digest import data_digest
-from gan_core.enough_images import check_images, copies_told, too_few_for_a_claim
-from gan_core.pictures import first_equal
-from gan_core.published_images import ImageSplits
+from gan_core.data.digest import data_digest
+from gan_core.data.enough_images import check_images, copies_told, too_few_for_a_claim
+from gan_core.data.pictures import first_equal
+from gan_core.data.published_images import ImageSplits
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from gan_core.config.input_error import InputError
-from gan_core.picture_folder import counted
-from gan_core.pictures import HELD_OUT_ONE_IN, PictureFacts
-from gan_core.published_images import ImageSplits
+from gan_core.data.picture_folder import counted
+from gan_core.data.pictures import HELD_OUT_ONE_IN, PictureFacts
+from gan_core.data.published_images import ImageSplits
 
 NEIGHBOURS = 5  # k of Naeem et al. 2020
 FOR_A_CLAIM = 10 * NEIGHBOURS  # held-out images from which on shares of them say something

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.input_error import InputError, shown
-from gan_core.data_digest import data_digest
-from gan_core.image_files import FILE_KINDS, Request, read_image_files
+from gan_core.data.digest import data_digest
+from gan_core.data.image_files import FILE_KINDS, Request, read_image_files
+from gan_core.data.published_images import ImageSplits
+from gan_core.data.values import Mixture, mixture_of
 from gan_core.lanes.streams import Stream, stream
-from gan_core.published_images import ImageSplits
-from gan_core.values import Mixture, mixture_of
 
 TRAIN_VALUES = 131_072
 HELD_OUT_VALUES = 10_000
@@ -220,7 +220,7 @@ def _digits_of_sklearn() -> tuple[np.ndarray, np.ndarray]:
 
 def _polygons(_request: Request) -> Samples:
     """Triangles of Lucic et al. (2018). As in their sets, the last 10,000 of 80,000 are kept apart, seen by nothing."""
-    from gan_core.polygons import polygon_images  # imported here: no other data set needs it
+    from gan_core.data.polygons import polygon_images  # imported here: no other data set needs it
 
     images = torch.from_numpy(polygon_images()[:, None])
     end = POLYGONS_TRAIN_IMAGES + POLYGONS_HELD_OUT_IMAGES

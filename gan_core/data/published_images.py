@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gan_core.config.input_error import InputError, home_path, shown
-from gan_core.pictures import PictureFacts
+from gan_core.data.pictures import PictureFacts
 
 IDX_UNSIGNED_BYTES = 0x08
 LARGEST_LABEL = 9

@@ -16,10 +16,10 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from gan_core.config.input_error import InputError
+from gan_core.data.picture_files import PIXELS_AT_ONCE, Fate, Picture, Room, libtiff_unheard, read_picture
+from gan_core.data.picture_folder import FolderListing, list_folder
 from gan_core.files.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.lanes.streams import Stream, stream
-from gan_core.picture_files import PIXELS_AT_ONCE, Fate, Picture, Room, libtiff_unheard, read_picture
-from gan_core.picture_folder import FolderListing, list_folder
 
 RECIPE = 2
 HELD_OUT_ONE_IN = 6
@@ -72,7 +72,7 @@ class _Read:
 def load_pictures(folder: str, size_pixels: int, *, skip_corrupt: bool = False) -> Pictures:
     """Every picture of a folder, cut to its middle square and resized once to S = size_pixels (Lanczos).
 
-    `gan_core.picture_folder.list_folder` says which files are used, and `gan_core.picture_files.read_picture` how one
+    `gan_core.data.picture_folder.list_folder` says which files are used, and `gan_core.data.picture_files.read_picture` how one
     is read. Greys of 16 bits are scaled by the bits that the brightest of the folder needs: 8, 10, 12, 14 or 16. One
     channel where every picture is grey, else three. What was read is cached under a hash of each file's path, size and
     time, so a second call opens no picture.

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from gan_core.config.dataset_name import ON_DISK_KINDS, DatasetName
 from gan_core.config.input_error import InputError
-from gan_core.pictures import load_pictures, split_pictures
-from gan_core.published_images import ImageSplits, load_cifar10, load_idx_images
+from gan_core.data.pictures import load_pictures, split_pictures
+from gan_core.data.published_images import ImageSplits, load_cifar10, load_idx_images
 
 FILE_KINDS = (*ON_DISK_KINDS, "images")
 IDX_FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
@@ -14,7 +14,7 @@ IDX_FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
 
 @dataclass(frozen=True)
 class Request:
-    """What a data set is asked for with: its name taken apart, and `gan_core.data.load_dataset`'s other arguments."""
+    """What a data set is asked for with: its name taken apart, and `gan_core.data.dataset.load_dataset`'s other arguments."""
 
     name: DatasetName
     root: Path | None = None
