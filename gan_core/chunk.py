@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from gan_core.arithmetic import Carried
-from gan_core.call import BATCH_NORM, Call, fill_mask
 from gan_core.config.gan import GanConfig
 from gan_core.course import Course
 from gan_core.draws import BLOCK_STEPS, Draws
@@ -22,6 +21,7 @@ from gan_core.native.block import NativeBlock
 from gan_core.native.library import NativeProgram
 from gan_core.native.toolchain import NoCompiler, tell_replayed
 from gan_core.native.watching import NativeWatch
+from gan_core.networks.call import BATCH_NORM, Call, fill_mask
 from gan_core.optim import Rows
 from gan_core.programs import Program, Workplace
 from gan_core.record import StepRecord

@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.call import BATCH_NORM
 from gan_core.config.gan import GanConfig
 from gan_core.data.dataset import DataOrder, Dataset, scale_bytes
 from gan_core.lanes.axis import column, fill_latents, lane_empty
 from gan_core.lanes.streams import Stream
-from gan_core.latents import fill_step_latents, latent_numbers
-from gan_core.networks import Networks
+from gan_core.networks.build import Networks
+from gan_core.networks.call import BATCH_NORM
+from gan_core.networks.latents import fill_step_latents, latent_numbers
 
 BLOCK_STEPS = 32  # D steps between two looks at whether a lane is dead; latents are drawn for so many
 AVERAGED_SHARE = 0.1  # of the images seen: the longest half-life of an average

@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 
-from gan_core.architectures import build_networks
 from gan_core.arithmetic import code_here, processor_name
 from gan_core.config.conditions import Execution, Precision
 from gan_core.config.gan import GanConfig, StructureConfig
@@ -29,6 +28,7 @@ from gan_core.lanes.axis import lane_arithmetic
 from gan_core.native.compiler import compiler
 from gan_core.native.isa import this_isa
 from gan_core.native.toolchain import NoCompiler, tell
+from gan_core.networks.architectures import build_networks
 from gan_core.pace import Pace, is_out_of_memory, largest_call
 from gan_core.programs import Workplace
 from gan_core.training import LaneArray

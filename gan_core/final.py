@@ -18,9 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gan_core.architectures import build_networks
 from gan_core.arithmetic import Arithmetic
-from gan_core.call import Call
 from gan_core.checkpoint import load_tensors, save_tensors
 from gan_core.config.conditions import Precision
 from gan_core.config.gan import GanConfig
@@ -30,7 +28,9 @@ from gan_core.config.schedule import Schedule
 from gan_core.files.whole_files import appearing_whole
 from gan_core.lanes.axis import matmul_precision
 from gan_core.lanes.streams import Stream
-from gan_core.latents import shared_latents
+from gan_core.networks.architectures import build_networks
+from gan_core.networks.call import Call
+from gan_core.networks.latents import shared_latents
 from gan_core.scoring import ScoredArray
 from gan_core.training import rows_at_once
 from gan_core.workshop import Workshop

@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gan_core.architectures import build_networks
 from gan_core.config.conditions import Execution
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import GanConfig, StructureConfig
@@ -31,7 +30,8 @@ from gan_core.data.dataset import (
 )
 from gan_core.fastest import Work, fastest_execution
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.latents import latent_numbers
+from gan_core.networks.architectures import build_networks
+from gan_core.networks.latents import latent_numbers
 from gan_core.pace import Pace
 from gan_core.programs import Workplace
 from gan_core.training import LaneArray

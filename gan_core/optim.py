@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from gan_core.lanes.axis import lane_pitch
-from gan_core.layers import Shapes
 from gan_core.native.adam import NativeAdam
+from gan_core.networks.layers import Shapes
 
 
 class Rows:

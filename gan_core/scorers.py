@@ -31,9 +31,9 @@ from gan_core.fidelity import (
 )
 from gan_core.image_reference import compared_with, image_reference
 from gan_core.lanes.streams import Stream
-from gan_core.latents import shared_choices
 from gan_core.native.pairs import read_in_c
 from gan_core.neighbours import NEIGHBOURS, coverage_null, pair_scores
+from gan_core.networks.latents import shared_choices
 from gan_core.protocol import (
     LATENT_SEED,
     Scorer,

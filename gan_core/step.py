@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_core.call import Call
 from gan_core.config.gan import StructureConfig
 from gan_core.losses import LOSSES, Loss, information_loss
-from gan_core.networks import Network, Networks
+from gan_core.networks.build import Network, Networks
+from gan_core.networks.call import Call
 from gan_core.penalties import PENALTIES
 
 Tensors = dict[str, Tensor]

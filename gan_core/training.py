@@ -17,9 +17,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from gan_core.architectures import build_networks
 from gan_core.arithmetic import Arithmetic, Carried, arithmetic_here, processor_name
-from gan_core.call import Call
 from gan_core.chunk import Chunk
 from gan_core.config.conditions import Execution, Precision
 from gan_core.config.dataset_name import same_name
@@ -32,7 +30,9 @@ from gan_core.data.dataset import Dataset, host_or_device
 from gan_core.draws import BLOCK_STEPS, Samples, effective_half_life
 from gan_core.lanes.axis import lane_empty, matmul_precision
 from gan_core.lanes.streams import Stream
-from gan_core.latents import Choice, fill_shared_latents, latent_numbers
+from gan_core.networks.architectures import build_networks
+from gan_core.networks.call import Call
+from gan_core.networks.latents import Choice, fill_shared_latents, latent_numbers
 from gan_core.optim import Adam, Rows
 from gan_core.pace import Pace, until_it_fits
 from gan_core.programs import Workplace

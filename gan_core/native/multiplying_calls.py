@@ -1,17 +1,17 @@
-"""Products and convolutions (`gan_core.convolutions`) in a traced program, as functions of C and their sizes."""
+"""Products and convolutions (`gan_core.networks.convolutions`) in a traced program, as functions of C and their sizes."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from gan_core.convolutions import FEW_CHANNELS
 from gan_core.lanes.axis import SMALL_PRODUCTS
 from gan_core.native.compiler import PRODUCT, ROUNDED, WINOGRAD
 from gan_core.native.convolutions import LARGEST_CONVOLUTION, Geometry
 from gan_core.native.formulas import NotInC
 from gan_core.native.isa import Isa
 from gan_core.native.products import LARGEST_PRODUCT
+from gan_core.networks.convolutions import FEW_CHANNELS
 
 # Calls -> their name in C, and which of their two tensors and the result are the large map, the small one, the weights.
 _CALLS = torch.ops.gan_sweep

@@ -10,13 +10,11 @@ from published_networks import Discriminator, Pass, drop, published
 from torch import Tensor, nn
 from torch_twins import EPS, LANES, MOMENTUM, all_pairs, drawn, give, lane_weights
 
-from gan_core.architectures import ARCHITECTURES, build_networks
-from gan_core.call import Call
 from gan_core.config.gan import GradientPenalty, InputError, LossName, StructureConfig
 from gan_core.lanes.streams import Stream
-from gan_core.layers import Linear, Weights, relu
 from gan_core.losses import LOSSES, information_loss
-from gan_core.networks import (
+from gan_core.networks.architectures import ARCHITECTURES, build_networks
+from gan_core.networks.build import (
     Network,
     Networks,
     conditional_view,
@@ -25,6 +23,8 @@ from gan_core.networks import (
     moments_view,
     samples_view,
 )
+from gan_core.networks.call import Call
+from gan_core.networks.layers import Linear, Weights, relu
 from gan_core.optim import Rows
 from gan_core.penalties import PENALTIES
 

@@ -10,7 +10,6 @@ from typing import Any, get_args
 
 import pytest
 
-from gan_core.architectures import ARCHITECTURES
 from gan_core.config.dataset_name import IMAGE_KINDS, VALUE_KINDS
 from gan_core.config.fields import Hyperparameter, check_value, fitted
 from gan_core.config.gan import (
@@ -29,6 +28,7 @@ from gan_core.config.gan import (
 )
 from gan_core.data.dataset import DATASETS
 from gan_core.losses import LOSSES
+from gan_core.networks.architectures import ARCHITECTURES
 from gan_core.penalties import PENALTIES
 
 NUMBERS = [name for name, known in HYPERPARAMETERS.items() if known.kind in (int, float)]

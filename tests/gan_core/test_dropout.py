@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch_twins import LANES, drawn
 
-from gan_core.call import Call
 from gan_core.lanes.streams import Stream
-from gan_core.layers import Dropout
+from gan_core.networks.call import Call
+from gan_core.networks.layers import Dropout
 
 SHARES = (0.0, 0.25, 0.9)
 

@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_core.architectures import build_networks
-from gan_core.call import Call
 from gan_core.config.gan import StructureConfig
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.layers import (
+from gan_core.networks.architectures import build_networks
+from gan_core.networks.build import Branches, Network
+from gan_core.networks.call import Call
+from gan_core.networks.layers import (
     BatchNorm,
     Convolution,
     Dropout,
@@ -28,7 +29,6 @@ from gan_core.layers import (
     leaky_relu,
     tanh,
 )
-from gan_core.networks import Branches, Network
 
 # Odd sizes, whose lanes start between boundaries, and some at which a library takes another path.
 LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {

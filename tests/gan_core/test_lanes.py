@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_core.call import Call
 from gan_core.config.gan import LARGEST_SEED
 from gan_core.lanes.axis import (
     LANE_BYTES,
@@ -23,7 +22,8 @@ from gan_core.lanes.axis import (
     lanewise,
 )
 from gan_core.lanes.streams import Stream, stream
-from gan_core.layers import elu, sigmoid, tanh
+from gan_core.networks.call import Call
+from gan_core.networks.layers import elu, sigmoid, tanh
 
 DISTRIBUTIONS = ["normal", "uniform", "symmetric_uniform"]
 DTYPES = [torch.float32, torch.float64]

@@ -9,13 +9,19 @@ from scipy import stats
 from tiny_arrays import structure_of
 from torch import Tensor
 
-from gan_core.architectures import build_networks
 from gan_core.config.gan import StructureConfig
 from gan_core.config.input_error import InputError
 from gan_core.lanes.normals import _fill_in_numpy, fill_numbers
 from gan_core.lanes.streams import Stream
-from gan_core.latents import fill_shared_latents, fill_step_latents, latent_numbers, shared_choices, shared_latents
-from gan_core.networks import Networks
+from gan_core.networks.architectures import build_networks
+from gan_core.networks.build import Networks
+from gan_core.networks.latents import (
+    fill_shared_latents,
+    fill_step_latents,
+    latent_numbers,
+    shared_choices,
+    shared_latents,
+)
 
 INFOGAN, CGAN, MLP = (structure_of(case) for case in ("infogan", "cgan", "mlp"))
 PURPOSES = (Stream.DISCRIMINATOR_LATENTS, Stream.GENERATOR_LATENTS)

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch_twins import LANES, all_pairs, call, drawn, give, lane_weights
 
-from gan_core.call import Call
 from gan_core.lanes.streams import Stream, stream
-from gan_core.layers import (
+from gan_core.networks.build import Branches, Network
+from gan_core.networks.call import Call
+from gan_core.networks.layers import (
     BatchNorm,
     Convolution,
     Layer,
@@ -30,7 +31,6 @@ from gan_core.layers import (
     sigmoid,
     tanh,
 )
-from gan_core.networks import Branches, Network
 
 assert_close = partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-12)
 

@@ -16,7 +16,7 @@ from gan_core.data.dataset import Dataset
 from gan_core.features import full_precision
 from gan_core.final import SampleKind, sample_generator
 from gan_core.lanes.axis import SMALL_PRODUCTS, host_pairs, host_rounds, lane_arithmetic, lane_matmul, matmul_precision
-from gan_core.layers import Convolution
+from gan_core.networks.layers import Convolution
 from gan_core.scorers import build_scorer
 from gan_core.training import LaneArray
 from gan_core.workshop import Workshop

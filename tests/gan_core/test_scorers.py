@@ -15,8 +15,8 @@ from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.config.input_error import InputError
 from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.data.polygons import polygon_vertices, rasterise, recall_ceiling
-from gan_core.latents import shared_choices
 from gan_core.neighbours import coverage_null
+from gan_core.networks.latents import shared_choices
 from gan_core.protocol import Scorer
 from gan_core.scorers import IMAGE_SAMPLES, ImageScorer, build_scorer
 from gan_core.training import LaneArray

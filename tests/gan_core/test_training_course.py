@@ -9,11 +9,11 @@ import torch
 from tiny_arrays import bits, configs_of, structure_of, trained
 from torch import Tensor
 
-from gan_core.call import Call
 from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
 from gan_core.data.dataset import Dataset
 from gan_core.draws import BLOCK_STEPS, Draws, Samples, instance_noise
 from gan_core.lanes.streams import Stream
+from gan_core.networks.call import Call
 from gan_core.training import LaneArray
 
 SINGLE = structure_of("gaussian")

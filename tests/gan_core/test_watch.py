@@ -10,7 +10,6 @@ import torch
 from tiny_arrays import bits, configs_of, structure_of, train, trained
 from torch import Tensor
 
-from gan_core.architectures import build_networks
 from gan_core.config.gan import GanConfig, LaneConfig, LossName, StructureConfig
 from gan_core.config.health import HealthConfig
 from gan_core.data.dataset import Dataset
@@ -18,6 +17,7 @@ from gan_core.draws import BLOCK_STEPS
 from gan_core.losses import LOSSES
 from gan_core.native.library import LaneMemory
 from gan_core.native.watching import NativeWatch
+from gan_core.networks.architectures import build_networks
 from gan_core.record import StepRecord
 from gan_core.step import Game
 from gan_core.training import LaneArray

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gan_core.call import Call
-from gan_core.layers import Layer, Linear, SpectralNorm
-from gan_core.networks import Branches, Network
+from gan_core.networks.build import Branches, Network
+from gan_core.networks.call import Call
+from gan_core.networks.layers import Layer, Linear, SpectralNorm
 
 LANES = 3
 EPS, MOMENTUM = (1e-5, 0.8, 0.1), (0.1, 0.5, 1.0)

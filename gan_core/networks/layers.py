@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.call import Call
-from gan_core.convolutions import convolve, convolve_transposed, stacked
 from gan_core.lanes.axis import factor, in_plain_calls, lane_matmul, lanes_together, lanewise
+from gan_core.networks.call import Call
+from gan_core.networks.convolutions import convolve, convolve_transposed, stacked
 
 Weights = Mapping[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]

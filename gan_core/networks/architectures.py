@@ -1,6 +1,6 @@
 """The generators and discriminators of the model families. A new one is a function here and a line in ARCHITECTURES.
 
-Published widths are the bases of the shipped spaces. The shapes of what goes in and out: `gan_core.networks`.
+Published widths are the bases of the shipped spaces. The shapes of what goes in and out: `gan_core.networks.build`.
 """
 
 import math
@@ -10,7 +10,16 @@ from torch import Tensor
 
 from gan_core.config.combinations import check_classes, dcgan_start_pixels
 from gan_core.config.gan import Architecture, DiscriminatorInput, StructureConfig
-from gan_core.layers import (
+from gan_core.networks.build import (
+    Branches,
+    Network,
+    Networks,
+    conditional_view,
+    flat_view,
+    minibatch_view,
+    moments_view,
+)
+from gan_core.networks.layers import (
     BatchNorm,
     Convolution,
     Dropout,
@@ -25,15 +34,6 @@ from gan_core.layers import (
     relu,
     sigmoid,
     tanh,
-)
-from gan_core.networks import (
-    Branches,
-    Network,
-    Networks,
-    conditional_view,
-    flat_view,
-    minibatch_view,
-    moments_view,
 )
 
 

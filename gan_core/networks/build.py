@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_core.call import Call
 from gan_core.lanes.streams import Stream, stream
-from gan_core.layers import Layer, Shapes, Weights
+from gan_core.networks.call import Call
+from gan_core.networks.layers import Layer, Shapes, Weights
 
 
 @dataclass(frozen=True)

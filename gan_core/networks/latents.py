@@ -14,7 +14,7 @@ from gan_core.config.gan import StructureConfig
 from gan_core.config.input_error import InputError
 from gan_core.lanes.axis import fill_latents
 from gan_core.lanes.streams import Stream, stream
-from gan_core.networks import Networks
+from gan_core.networks.build import Networks
 
 Choice = int | Tensor | None  # the class or code of all latents, of each, or in turn
 
