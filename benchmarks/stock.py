@@ -35,7 +35,7 @@ GENERATOR_LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class StockGan:
-    """One configuration trained alone, by the algorithm of gan_core/step.py with torch's own random numbers.
+    """One configuration trained alone, by the algorithm of gan_core/game/step.py with torch's own random numbers.
 
     generator, discriminator: nn.Module; average: the averaged generator, or None; images_seen: real images that D was
     shown. autocast: forward passes within torch.autocast to bfloat16, losses and steps in float32. channels_last: the

@@ -15,6 +15,15 @@ from gan_core.arithmetic import Carried
 from gan_core.config.gan import GanConfig
 from gan_core.course import Course
 from gan_core.draws import BLOCK_STEPS, Draws
+from gan_core.game.step import (
+    PASS_NUMBERS,
+    PASSES,
+    Game,
+    Tensors,
+    discriminator_gradients,
+    generator_gradients,
+    make_fakes,
+)
 from gan_core.lanes.axis import host_pairs, in_full_precision, lane_empty
 from gan_core.native.assembly import NativeSource
 from gan_core.native.block import NativeBlock
@@ -25,15 +34,6 @@ from gan_core.networks.call import BATCH_NORM, Call, fill_mask
 from gan_core.optim import Rows
 from gan_core.programs import Program, Workplace
 from gan_core.record import StepRecord
-from gan_core.step import (
-    PASS_NUMBERS,
-    PASSES,
-    Game,
-    Tensors,
-    discriminator_gradients,
-    generator_gradients,
-    make_fakes,
-)
 from gan_core.trace import unchanged
 from gan_core.watch import Watch
 

@@ -87,7 +87,7 @@ def takes_turn(config: GanConfig, step: int) -> bool:
 
 
 class Draws:
-    """The inputs of K lanes, written into `tensors` (see `gan_core.step`) step by step."""
+    """The inputs of K lanes, written into `tensors` (see `gan_core.game.step`) step by step."""
 
     def __init__(self, configs: Sequence[GanConfig], networks: Networks, samples: Samples, like: Tensor) -> None:
         self.configs, self.networks, self.samples, self._like = list(configs), networks, samples, like

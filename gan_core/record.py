@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
+from gan_core.game.step import Game
 from gan_core.lanes.axis import lane_empty
-from gan_core.step import Game
 from gan_core.watch import Watch
 
 

@@ -28,6 +28,7 @@ from gan_core.config.reports import Death
 from gan_core.course import fall_images
 from gan_core.data.dataset import Dataset, host_or_device
 from gan_core.draws import BLOCK_STEPS, Samples, effective_half_life
+from gan_core.game.step import Game
 from gan_core.lanes.axis import lane_empty, matmul_precision
 from gan_core.lanes.streams import Stream
 from gan_core.networks.architectures import build_networks
@@ -37,7 +38,6 @@ from gan_core.optim import Adam, Rows
 from gan_core.pace import Pace, until_it_fits
 from gan_core.programs import Workplace
 from gan_core.state import TrainState
-from gan_core.step import Game
 from gan_core.watch import Watch, is_marked
 
 SAMPLES_AT_ONCE = 1000  # rows of one generator call when many samples are drawn: bounds memory

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from gan_core.draws import Draws
+from gan_core.game.step import Game
 from gan_core.lanes.normals import SPANS, numbers_in_c
 from gan_core.lanes.streams import Stream
 from gan_core.native.adam import NativeAdam, Optimizer
@@ -19,7 +20,6 @@ from gan_core.native.library import Given, LaneMemory, native_function
 from gan_core.native.toolchain import NoCompiler
 from gan_core.native.watching import Watched, memory_numbers, watched, watching_text
 from gan_core.optim import Adam, Rows
-from gan_core.step import Game
 from gan_core.watch import Watch
 
 PROGRAMS = ("fakes", "discriminator", "generator", "generator_and_fakes")

@@ -7,13 +7,13 @@ from typing import Any
 from torch import Tensor
 
 from gan_core.config.gan import LossName
-from gan_core.losses import CLAMPED_LOGIT
+from gan_core.game.losses import CLAMPED_LOGIT
+from gan_core.game.step import Game
 from gan_core.native.compiler import header
 from gan_core.native.library import LaneMemory, native_function
-from gan_core.step import Game
 from gan_core.watch import SUMS, Watch
 
-# The games of gan_core.losses, whose losses are means: of D's logit of a real sample, of D's of a fake one, of G's.
+# The games of gan_core.game.losses, whose losses are means: of D's logit of a real sample, of D's of a fake one, of G's.
 LOSSES_IN_C: dict[LossName, tuple[str, str, str]] = {
     "non_saturating": ("softplus_of(-(x)) + smoothing * (x)", "softplus_of(x)", "softplus_of(-(x))"),
     "minimax": ("softplus_of(-(x)) + smoothing * (x)", "softplus_of(x)", "-softplus_of(x)"),

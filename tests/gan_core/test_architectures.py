@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch_twins import EPS, LANES, MOMENTUM, all_pairs, drawn, give, lane_weights
 
 from gan_core.config.gan import GradientPenalty, InputError, LossName, StructureConfig
+from gan_core.game.losses import LOSSES, information_loss
+from gan_core.game.penalties import PENALTIES
 from gan_core.lanes.streams import Stream
-from gan_core.losses import LOSSES, information_loss
 from gan_core.networks.architectures import ARCHITECTURES, build_networks
 from gan_core.networks.build import (
     Network,
@@ -26,7 +27,6 @@ from gan_core.networks.build import (
 from gan_core.networks.call import Call
 from gan_core.networks.layers import Linear, Weights, relu
 from gan_core.optim import Rows
-from gan_core.penalties import PENALTIES
 
 IMAGES = [name for name in ARCHITECTURES if name != "gaussian"]
 CODES = {"categorical_codes": 10, "continuous_codes": 2}
@@ -329,7 +329,7 @@ def penalties_of(of: Case, loss: LossName) -> tuple[GradientPenalty, ...]:
 @pytest.mark.parametrize("information_weight", [1.0, 0.0])
 @pytest.mark.parametrize("of", families(), ids=str)
 def test_every_loss_and_penalty_has_a_gradient_for_every_weight(of, information_weight):
-    """As `gan_core.step` adds them; InfoGAN's heads have gradients of 0 where the information has no weight."""
+    """As `gan_core.game.step` adds them; InfoGAN's heads have gradients of 0 where the information has no weight."""
     networks, s = build_networks(*of), of.structure
     made = rows_of(networks.generator, Stream.GENERATOR_WEIGHTS)
     judged = rows_of(networks.discriminator, Stream.DISCRIMINATOR_WEIGHTS)

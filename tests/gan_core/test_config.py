@@ -27,9 +27,9 @@ from gan_core.config.gan import (
     parse_value,
 )
 from gan_core.data.dataset import DATASETS
-from gan_core.losses import LOSSES
+from gan_core.game.losses import LOSSES
+from gan_core.game.penalties import PENALTIES
 from gan_core.networks.architectures import ARCHITECTURES
-from gan_core.penalties import PENALTIES
 
 NUMBERS = [name for name, known in HYPERPARAMETERS.items() if known.kind in (int, float)]
 CHOICES = [name for name, known in HYPERPARAMETERS.items() if known.choices]

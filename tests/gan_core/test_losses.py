@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_core.config.gan import LossName
-from gan_core.losses import LOSSES, information_loss
+from gan_core.game.losses import LOSSES, information_loss
 
 LANES = 3
 SMOOTHING = (0.0, 0.1, 0.5)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch_twins import LANES, all_pairs, call, drawn, give, lane_weights
 
+from gan_core.game.penalties import PENALTIES
 from gan_core.networks.build import Network, minibatch_view, moments_view
 from gan_core.networks.layers import Convolution, Linear, Reshape, elu, leaky_relu
-from gan_core.penalties import PENALTIES
 
 BATCH = 5
 SHAPE = (1, 4, 4)

@@ -14,12 +14,12 @@ from gan_core.config.gan import GanConfig, LaneConfig, LossName, StructureConfig
 from gan_core.config.health import HealthConfig
 from gan_core.data.dataset import Dataset
 from gan_core.draws import BLOCK_STEPS
-from gan_core.losses import LOSSES
+from gan_core.game.losses import LOSSES
+from gan_core.game.step import Game
 from gan_core.native.library import LaneMemory
 from gan_core.native.watching import NativeWatch
 from gan_core.networks.architectures import build_networks
 from gan_core.record import StepRecord
-from gan_core.step import Game
 from gan_core.training import LaneArray
 from gan_core.watch import SUMS, Watch
 

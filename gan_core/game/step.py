@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from gan_core.config.gan import StructureConfig
-from gan_core.losses import LOSSES, Loss, information_loss
+from gan_core.game.losses import LOSSES, Loss, information_loss
+from gan_core.game.penalties import PENALTIES
 from gan_core.networks.build import Network, Networks
 from gan_core.networks.call import Call
-from gan_core.penalties import PENALTIES
 
 Tensors = dict[str, Tensor]
 CallOf = Callable[[str], Call]  # a fresh pass of one of PASSES
