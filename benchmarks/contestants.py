@@ -19,8 +19,8 @@ from gan_core.config.conditions import Execution, Precision
 from gan_core.config.gan import GanConfig
 from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.draws import BLOCK_STEPS
-from gan_core.pace import WHOLE_ARRAY, Pace, is_out_of_memory, largest_call
-from gan_core.programs import Workplace
+from gan_core.execution.pace import WHOLE_ARRAY, Pace, is_out_of_memory, largest_call
+from gan_core.execution.programs import Workplace
 from gan_core.training import LaneArray
 from search_spaces.space import SearchSpace
 
@@ -66,7 +66,7 @@ class Racer:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all contestants have in common: a device and a precision; execution: of our arrays (`gan_core.programs`)."""
+    """What all contestants have in common: a device and a precision; execution: of our arrays (`gan_core.execution.programs`)."""
 
     device: str
     precision: Precision = "float32"

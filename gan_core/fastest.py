@@ -23,14 +23,14 @@ from gan_core.config.conditions import Execution, Precision
 from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.data.dataset import Dataset
 from gan_core.draws import BLOCK_STEPS
+from gan_core.execution.pace import Pace, is_out_of_memory, largest_call
+from gan_core.execution.programs import Workplace
 from gan_core.files.cache import alone, keep, writable_cache_folder
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.native.compiler import compiler
 from gan_core.native.isa import this_isa
 from gan_core.native.toolchain import NoCompiler, tell
 from gan_core.networks.architectures import build_networks
-from gan_core.pace import Pace, is_out_of_memory, largest_call
-from gan_core.programs import Workplace
 from gan_core.training import LaneArray
 
 # C is kept unless it takes longer by more than this: nearer to a tie noise would decide, and two machines of one kind

@@ -28,12 +28,12 @@ from gan_core.data.dataset import (
     TRAIN_VALUES,
     Dataset,
 )
+from gan_core.execution.pace import Pace
+from gan_core.execution.programs import Workplace
 from gan_core.fastest import Work, fastest_execution
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.latents import latent_numbers
-from gan_core.pace import Pace
-from gan_core.programs import Workplace
 from gan_core.training import LaneArray
 
 # Resident beside lanes and data (torch 2.15, Linux, no Ray): 0.80 GB in a sweep of digits, 0.92 of MNIST.
@@ -105,7 +105,7 @@ class LaneMemory:
         return self.kept_bytes * lanes + self.scratch_bytes * called + for_a_time
 
     def cohort_bytes(self, lanes: int, largest_call: int) -> int:
-        """The same, where calls of 1, 2, 4, ... lanes up to the largest are tried (`gan_core.pace`)."""
+        """The same, where calls of 1, 2, 4, ... lanes up to the largest are tried (`gan_core.execution.pace`)."""
         return self.array_bytes(lanes, Pace(largest=largest_call).parts(lanes))
 
 

@@ -28,6 +28,8 @@ from gan_core.config.reports import Death
 from gan_core.course import fall_images
 from gan_core.data.dataset import Dataset, host_or_device
 from gan_core.draws import BLOCK_STEPS, Samples, effective_half_life
+from gan_core.execution.pace import Pace, until_it_fits
+from gan_core.execution.programs import Workplace
 from gan_core.game.step import Game
 from gan_core.lanes.axis import lane_empty, matmul_precision
 from gan_core.lanes.streams import Stream
@@ -35,8 +37,6 @@ from gan_core.networks.architectures import build_networks
 from gan_core.networks.call import Call
 from gan_core.networks.latents import Choice, fill_shared_latents, latent_numbers
 from gan_core.optim import Adam, Rows
-from gan_core.pace import Pace, until_it_fits
-from gan_core.programs import Workplace
 from gan_core.state import TrainState
 from gan_core.watch import Watch, is_marked
 
@@ -70,7 +70,7 @@ class LaneArray:
         averages_images: Sequence[float] = (),
         budget_images: int = 0,
     ) -> None:
-        """precision: see `matmul_precision`. execution: how a step is carried out, see `gan_core.programs`.
+        """precision: see `matmul_precision`. execution: how a step is carried out, see `gan_core.execution.programs`.
         lanes_per_call: how many lanes a kernel is called for; None: all. workplace: shared by the arrays of one
         structure in a process, which then are traced and measured once; it says both. averages_images: half-lives of A
         averages that every lane keeps side by side; without any, each lane keeps one, of its own half-life.

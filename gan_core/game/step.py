@@ -2,7 +2,7 @@
 
 D is updated first, on fakes made for it, and G follows on fresh latents (Goodfellow et al. 2014, algorithm 1); or,
 where the structure says `generator_first`, G is updated and D follows on the fakes G learnt from. Each function reads
-and writes its tensors and nothing else, so it can be traced, replayed or captured (`gan_core.programs`).
+and writes its tensors and nothing else, so it can be traced, replayed or captured (`gan_core.execution.programs`).
 
 K lanes, N batch, R decisions, F features. The tensors, by name:
 

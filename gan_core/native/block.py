@@ -10,11 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from gan_core.draws import Draws
+from gan_core.execution.assembly import NativeSource, text_of
 from gan_core.game.step import Game
 from gan_core.lanes.normals import SPANS, numbers_in_c
 from gan_core.lanes.streams import Stream
 from gan_core.native.adam import NativeAdam, Optimizer
-from gan_core.native.assembly import NativeSource, text_of
 from gan_core.native.compiler import header
 from gan_core.native.library import Given, LaneMemory, native_function
 from gan_core.native.toolchain import NoCompiler

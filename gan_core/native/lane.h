@@ -1,4 +1,4 @@
-/* What the programs of gan_core/native/source.py are made of, for one lane. The type T (float or double) is set before. */
+/* What the programs of gan_core/execution/source.py are made of, for one lane. The type T (float or double) is set before. */
 
 #include <math.h>
 #include <stdint.h>

@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from gan_core.native.assembly import NativeSource, text_of
+from gan_core.execution.assembly import NativeSource, text_of
 from gan_core.native.compiler import (
     DOUBLE,
     MULTIPLYING,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from native_cases import Function, Tensors, source
 
-from gan_core.native.assembly import text_of
+from gan_core.execution.assembly import text_of
 from gan_core.native.compiler import (
     DOUBLE,
     FLAGS,

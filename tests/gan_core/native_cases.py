@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan_core.execution.source import native_source
+from gan_core.execution.trace import trace
 from gan_core.lanes.axis import lane_matmul, plain_calls
 from gan_core.native.library import LaneMemory, NativeProgram
-from gan_core.native.source import native_source
-from gan_core.trace import trace
 
 Tensors = dict[str, Tensor]
 Function = Callable[[Tensors], None]

@@ -8,8 +8,8 @@ from tiny_arrays import assert_all_same, assert_same, configs_of, lane_results, 
 
 from gan_core.data.dataset import Dataset
 from gan_core.draws import BLOCK_STEPS
-from gan_core.pace import Pace
-from gan_core.programs import Workplace
+from gan_core.execution.pace import Pace
+from gan_core.execution.programs import Workplace
 from gan_core.training import LaneArray
 from gan_core.watch import SUMS
 

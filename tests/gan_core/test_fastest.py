@@ -174,7 +174,7 @@ def test_what_cannot_be_measured_is_left_to_who_compiles_and_is_not_kept(cache, 
 
 
 def test_a_step_that_is_not_known_in_c_is_replayed_without_being_timed(monkeypatch):
-    monkeypatch.setattr("gan_core.native.multiplying_calls.LARGEST_PRODUCT", 1)
+    monkeypatch.setattr("gan_core.execution.multiplying_calls.LARGEST_PRODUCT", 1)
     seconds = measure(work_of(CASE))
     assert seconds is not None
     assert seconds == {"compiled": math.inf, "replayed": 0.0}

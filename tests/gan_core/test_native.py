@@ -21,12 +21,12 @@ from native_cases import (
 )
 from torch import Tensor
 
+from gan_core.execution.source import NotInC
 from gan_core.lanes.axis import host_rounds
 from gan_core.native import winograd
 from gan_core.native.compiler import target
 from gan_core.native.isa import executable_isas
 from gan_core.native.library import LaneMemory, NativeProgram
-from gan_core.native.source import NotInC
 
 PAIRED = [isa.name for isa in executable_isas() if isa.bfloat16_pairs and not host_rounds()]
 in_pairs = pytest.mark.parametrize("each_isa", PAIRED, indirect=True)  # which alone multiply in bfloat16

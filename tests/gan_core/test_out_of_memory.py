@@ -15,8 +15,8 @@ from gan_core.chunk import Chunk
 from gan_core.config.conditions import Conditions, Execution, ScoringConfig
 from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.config.reports import Death, LaneReport, OutOfMemory
-from gan_core.pace import is_out_of_memory, within_memory
-from gan_core.trace import trace
+from gan_core.execution.pace import is_out_of_memory, within_memory
+from gan_core.execution.trace import trace
 from gan_core.training import LaneArray
 from gan_core.workshop import Workshop
 

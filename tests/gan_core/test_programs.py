@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_core import programs
 from gan_core.config.conditions import Execution
-from gan_core.pace import Pace
-from gan_core.programs import Workplace
+from gan_core.execution import programs
+from gan_core.execution.pace import Pace
+from gan_core.execution.programs import Workplace
 
 Tensors = dict[str, Tensor]
 

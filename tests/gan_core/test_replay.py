@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from tiny_arrays import bits
 from torch import Tensor
 
+from gan_core.execution.replay import Pool, Replay
+from gan_core.execution.trace import trace, unchanged
 from gan_core.lanes.axis import lane_matmul, lanewise
 from gan_core.networks.call import Call
 from gan_core.networks.layers import BatchNorm, Convolution, Linear, Maxout, SpectralNorm, elu
-from gan_core.replay import Pool, Replay
-from gan_core.trace import trace, unchanged
 
 Tensors = dict[str, Tensor]
 Function = Callable[[Tensors], None]

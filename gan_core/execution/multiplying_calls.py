@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
+from gan_core.execution.formulas import NotInC
 from gan_core.lanes.axis import SMALL_PRODUCTS
 from gan_core.native.compiler import PRODUCT, ROUNDED, WINOGRAD
 from gan_core.native.convolutions import LARGEST_CONVOLUTION, Geometry
-from gan_core.native.formulas import NotInC
 from gan_core.native.isa import Isa
 from gan_core.native.products import LARGEST_PRODUCT
 from gan_core.networks.convolutions import FEW_CHANNELS

@@ -20,7 +20,7 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 from torch.utils._pytree import tree_map_only
 
-from gan_core.trace import Tensors, is_view, owners, unchanged, written_values
+from gan_core.execution.trace import Tensors, is_view, owners, unchanged, written_values
 
 ALLOCATIONS = (torch.ops.aten.new_empty.default, torch.ops.aten.empty_like.default)
 FILLED = (torch.ops.aten.ones_like.default, torch.ops.aten.zeros_like.default, torch.ops.aten.new_zeros.default)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from gan_core.native.text import number
+from gan_core.execution.c_text import number
 
 aten = torch.ops.aten
 

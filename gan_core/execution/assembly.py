@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, fx
 
-from gan_core.native.formulas import NotInC
-from gan_core.native.text import Memory, Operation, Place, span
+from gan_core.execution.c_text import Memory, Operation, Place, span
+from gan_core.execution.formulas import NotInC
 
 
 @dataclass(frozen=True)
