@@ -18,10 +18,10 @@ from benchmarks.stock_networks import CONVOLUTIONAL
 from gan_core.config.conditions import Execution, Precision
 from gan_core.config.gan import GanConfig
 from gan_core.data.dataset import Dataset, load_dataset
-from gan_core.draws import BLOCK_STEPS
 from gan_core.execution.pace import WHOLE_ARRAY, Pace, is_out_of_memory, largest_call
 from gan_core.execution.programs import Workplace
-from gan_core.training import LaneArray
+from gan_core.training.draws import BLOCK_STEPS
+from gan_core.training.lane_array import LaneArray
 from search_spaces.space import SearchSpace
 
 GPU_LANES = (1, 8, 32, 128, 512, 2048)  # tried in turn

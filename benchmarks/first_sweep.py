@@ -15,7 +15,7 @@ from pathlib import Path
 
 import gan_core.scorers as scorers
 from gan_core.config.reports import FidelityReport
-from gan_core.training import LaneArray
+from gan_core.training.lane_array import LaneArray
 from results.store import RunFolder
 from sweep.local_runner import run_local
 from sweep.progress import Watch

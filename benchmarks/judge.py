@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan_core.checkpoint import load_tensors, save_tensors
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity import covariance_factor, frechet_distance, moments
+from gan_core.training.checkpoint import load_tensors, save_tensors
 
 FEATURES = 128
 EPOCHS, BATCH, RATE, SEED = 3, 128, 1e-3, 20_000

@@ -159,7 +159,7 @@ def stock_trainer(data_root: str, lanes: int, channels_last: bool) -> Callable[[
 def our_trainer(data_root: str, lanes: int, channels_last: bool) -> Callable[[int], int]:
     """Trains an array of so many lanes for so many batches; answers the images that were shown to all of them."""
     from gan_core.data.dataset import load_dataset
-    from gan_core.training import LaneArray
+    from gan_core.training.lane_array import LaneArray
 
     rates = (1e-4, 2e-4, 5e-4)  # the example's
     configs = [

@@ -49,7 +49,7 @@ def draw(spec: Any, best: Any, file: Path, given: argparse.Namespace) -> None:
     import torch
 
     from benchmarks.stock_networks import stock_networks
-    from gan_core.checkpoint import load_tensors
+    from gan_core.training.checkpoint import load_tensors
 
     names = spec.space.distributions()
     config = spec.space.configuration({name: _plain(best[name]) for name in names}, seed=given.seed)

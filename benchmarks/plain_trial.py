@@ -14,14 +14,14 @@ from torch import Tensor
 
 from benchmarks.stock import StockGan
 from benchmarks.stock_networks import CONVOLUTIONAL
-from gan_core.checkpoint import save_tensors
 from gan_core.config.conditions import Conditions
 from gan_core.data.dataset import Dataset
 from gan_core.lanes.axis import lane_arithmetic, lane_empty
 from gan_core.lanes.streams import Stream
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.latents import Choice, fill_shared_latents, latent_numbers
-from gan_core.training import LaneArray
+from gan_core.training.checkpoint import save_tensors
+from gan_core.training.lane_array import LaneArray
 from gan_core.workshop import Workshop
 from sweep.spec import SweepSpec
 

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from gan_core.arithmetic import Arithmetic
-from gan_core.checkpoint import load_tensors, save_tensors
 from gan_core.config.conditions import Precision
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import DamagedFile, InputError, home_path
@@ -32,7 +31,8 @@ from gan_core.networks.architectures import build_networks
 from gan_core.networks.call import Call
 from gan_core.networks.latents import shared_latents
 from gan_core.scoring import ScoredArray
-from gan_core.training import rows_at_once
+from gan_core.training.checkpoint import load_tensors, save_tensors
+from gan_core.training.lane_array import rows_at_once
 from gan_core.workshop import Workshop
 
 SAVE_EVERY_SECONDS = 30.0

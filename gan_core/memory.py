@@ -30,11 +30,11 @@ from gan_core.data.dataset import (
 )
 from gan_core.execution.pace import Pace
 from gan_core.execution.programs import Workplace
-from gan_core.fastest import Work, fastest_execution
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.latents import latent_numbers
-from gan_core.training import LaneArray
+from gan_core.training.fastest import Work, fastest_execution
+from gan_core.training.lane_array import LaneArray
 
 # Resident beside lanes and data (torch 2.15, Linux, no Ray): 0.80 GB in a sweep of digits, 0.92 of MNIST.
 PROCESS_BYTES = 850_000_000

@@ -14,7 +14,7 @@ from gan_core.config.reports import FidelityReport
 from gan_core.data.dataset import Dataset
 from gan_core.examination import Examination
 from gan_core.lanes.streams import Stream, stream
-from gan_core.training import LaneArray
+from gan_core.training.lane_array import LaneArray
 
 LATENT_SEED = 42  # of the latents every trial is scored with (Lucic et al. 2018 do the same, with this seed)
 

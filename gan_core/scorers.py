@@ -47,7 +47,7 @@ from gan_core.protocol import (
 )
 from gan_core.standard_errors import class_divergence_error, frechet_error, violation_error
 from gan_core.textures import SMALLEST_PIXELS
-from gan_core.training import LaneArray
+from gan_core.training.lane_array import LaneArray
 from gan_core.value_scorers import PlaneScorer, ValueScorer, on_host
 
 IMAGE_SAMPLES = 2_000

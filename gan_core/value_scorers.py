@@ -18,7 +18,7 @@ from gan_core.fidelity import constrained_fidelity, wasserstein_1d, wasserstein_
 from gan_core.lanes.streams import Stream
 from gan_core.protocol import LATENT_SEED, Scores, check_samples, drawn_samples, limits, reference_part, reports
 from gan_core.standard_errors import mean_and_deviation_errors, wasserstein_error
-from gan_core.training import LaneArray
+from gan_core.training.lane_array import LaneArray
 
 VALUE_SAMPLES = 10_000
 PLANE_SAMPLES = 2_500  # as PacGAN and VEEGAN score rings and grids; all pairs are formed

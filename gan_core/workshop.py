@@ -17,7 +17,7 @@ from gan_core.execution.programs import Workplace
 from gan_core.lanes.axis import check_processor, lane_arithmetic
 from gan_core.scorers import build_scorer
 from gan_core.scoring import ScoredArray
-from gan_core.training import LaneArray
+from gan_core.training.lane_array import LaneArray
 
 
 def load_data(conditions: Conditions, *, download: bool = False) -> Dataset:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from gan_core.checkpoint import load_tensors
 from gan_core.config.conditions import Precision, parse_precision
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import GanConfig, InputError
@@ -22,6 +21,7 @@ from gan_core.files.whole_files import is_written_through
 from gan_core.final import ModelFolder, SampleKind, best_row, load_generator_weights, sample_in_parts
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.memory import data_form
+from gan_core.training.checkpoint import load_tensors
 from gan_core.workshop import load_data
 from results.export import DEFAULT_PRECISION, ExportedConfiguration, chosen_row
 from results.output import STANDARD_OUTPUT, output

@@ -12,9 +12,9 @@ from benchmarks.contestants import lane_step_flops
 from benchmarks.stock import StockGan
 from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.data.dataset import Dataset, load_dataset
-from gan_core.draws import Draws
 from gan_core.lanes.streams import Stream
-from gan_core.training import LaneArray
+from gan_core.training.draws import Draws
+from gan_core.training.lane_array import LaneArray
 
 DENSE: dict[str, Any] = {"generator_width": 7, "discriminator_width": 9, "latent_size": 5, "batch_size": 13}
 GAUSSIAN = DENSE | {"architecture": "gaussian", "dataset": "gaussian"}

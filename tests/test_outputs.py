@@ -15,7 +15,7 @@ import torch
 import yaml
 from PIL import Image
 
-from gan_core.checkpoint import save_tensors
+from gan_core.training.checkpoint import save_tensors
 from results.export import write_export
 from results.output import output
 from results.plots import draw_samples

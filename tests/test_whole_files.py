@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import gan_core.files.whole_files
-from gan_core.checkpoint import save_tensors
 from gan_core.files.cache import keep
 from gan_core.files.whole_files import ABANDONED_SECONDS, PARTIAL, appearing_whole, clear_abandoned
+from gan_core.training.checkpoint import save_tensors
 from results.output import output
 from results.store import RunFolder, write_atomically
 

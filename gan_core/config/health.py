@@ -77,7 +77,7 @@ _MUST_BE_FINITE = {
 
 
 def death(values: Mapping[str, float], health: HealthConfig) -> Death | None:
-    """Why a lane with these sums cannot go on, or None. quiet_images, still_images: see `gan_core.watch`."""
+    """Why a lane with these sums cannot go on, or None. quiet_images, still_images: see `gan_core.training.watch`."""
     for name, said in _MUST_BE_FINITE.items():
         if not math.isfinite(values[name]):
             return Death("diverged", f"{said} is {values[name]:g}")

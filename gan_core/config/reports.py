@@ -59,7 +59,7 @@ class LaneReport:
     GPU's name, how steps were carried out, and how many lanes a kernel was called for. arithmetic: how all this was
     computed. ema_half_life_images: of several averages, the half-life of
     the one that is scored best; None where the lane keeps one. curve: what was watched on the way, as
-    `gan_core.watch.Watch.curves` has it.
+    `gan_core.training.watch.Watch.curves` has it.
     """
 
     images_seen: int

@@ -12,7 +12,7 @@ K lanes, N batch, R decisions, F features. The tensors, by name:
     condition [K, N, C]                 one-hot classes, where D is told
     noise [K, 2N, ...], generator_noise where there is instance noise;  mix [K, N] of a gradient penalty
     smoothing, penalty_weight, ...      a number a lane [K]
-    d_real, d_fake, d_norm, g_fake, ... what a step leaves to be watched (`gan_core.record`)
+    d_real, d_fake, d_norm, g_fake, ... what a step leaves to be watched (`gan_core.training.record`)
 """
 
 from collections.abc import Callable

@@ -1,9 +1,9 @@
-/* What gan_core/watch.py sums, of one lane and in the same order. Before stand: the places of the sums, and the game as
+/* What gan_core/training/watch.py sums, of one lane and in the same order. Before stand: the places of the sums, and the game as
    REAL_LOSS, FAKE_LOSS and GENERATOR_LOSS of a logit, whose means are its losses. */
 
 typedef struct {
     double *sums;
-    const T *d_row, *g_row, *smoothing;       /* [lanes, ...]; see gan_core/record.py */
+    const T *d_row, *g_row, *smoothing;       /* [lanes, ...]; see gan_core/training/record.py */
     const T *real, *fake;                     /* the last step's samples [lanes, samples, numbers] */
     T *memory;                                /* of twice these numbers */
     double vanished_gradient, collapsed_deviation;

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gan_core.data.dataset import Dataset
 from gan_core.scorers import IMAGE_SAMPLES, Scorer
-from gan_core.training import LaneArray
+from gan_core.training.lane_array import LaneArray
 
 
 class Asked(NamedTuple):

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_core import optim
-from gan_core.optim import Adam, Rows
+from gan_core.training import optim
+from gan_core.training.optim import Adam, Rows
 
 SHAPES, BUFFERS = {"weight": (37, 31), "bias": (31,)}, {"running_mean": (31,)}  # two blocks, the second cut
 LR, BETA1, BETA2 = [1e-3, 3e-2, 1e-2, 0.1], [0.9, 0.0, 0.5, 0.99], [0.999, 0.9, 0.0, 0.99]
@@ -59,7 +59,7 @@ def trajectory(path: str, optimiser: Adam, *, poisoned: bool = False) -> dict[st
 def save_interpreted(to: str) -> None:
     """What the interpreter computes, by dtype, poison and name; called in a process where TRITON_INTERPRET is set."""
     adam(torch.float32).step()
-    assert "gan_core.adam_kernel" not in sys.modules, "the CPU needs no Triton"
+    assert "gan_core.training.adam_kernel" not in sys.modules, "the CPU needs no Triton"
     results = {}
     with np.errstate(all="ignore"):  # the interpreter computes with numpy, also what a mask then drops
         for dtype in (torch.float32, torch.float64):
@@ -156,7 +156,7 @@ def test_the_kernels_build_for_a_gpu_and_move_16_bytes_at_a_time(kind, wide):
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from gan_core import adam_kernel
+    from gan_core.training import adam_kernel
 
     row = f"*{kind}"
     advance = {"steps": "*fp32", "active": "*i1", "coefficients": "*fp64", "pitch": "i32"}
@@ -183,7 +183,7 @@ def test_the_kernels_build_for_a_gpu_and_move_16_bytes_at_a_time(kind, wide):
 
 def test_without_triton_or_a_compiler_there_is_no_kernel(monkeypatch):
     pytest.importorskip("triton")
-    from gan_core import adam_kernel
+    from gan_core.training import adam_kernel
 
     monkeypatch.setattr(adam_kernel, "builds_here", lambda: True)
     assert optim._has_kernel()
@@ -193,7 +193,7 @@ def test_without_triton_or_a_compiler_there_is_no_kernel(monkeypatch):
 
 def test_the_kernel_needs_a_c_compiler_and_pythons_headers(monkeypatch, tmp_path):
     pytest.importorskip("triton")
-    from gan_core import adam_kernel
+    from gan_core.training import adam_kernel
 
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(adam_kernel.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})

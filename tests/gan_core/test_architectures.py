@@ -26,7 +26,7 @@ from gan_core.networks.build import (
 )
 from gan_core.networks.call import Call
 from gan_core.networks.layers import Linear, Weights, relu
-from gan_core.optim import Rows
+from gan_core.training.optim import Rows
 
 IMAGES = [name for name in ARCHITECTURES if name != "gaussian"]
 CODES = {"categorical_codes": 10, "continuous_codes": 2}

@@ -7,11 +7,11 @@ import torch
 from tiny_arrays import assert_all_same, assert_same, configs_of, lane_results, structure_of, train, trained
 
 from gan_core.data.dataset import Dataset
-from gan_core.draws import BLOCK_STEPS
 from gan_core.execution.pace import Pace
 from gan_core.execution.programs import Workplace
-from gan_core.training import LaneArray
-from gan_core.watch import SUMS
+from gan_core.training.draws import BLOCK_STEPS
+from gan_core.training.lane_array import LaneArray
+from gan_core.training.watch import SUMS
 
 STEPS = 4  # lanes of k = 1, 2, 3 have had a turn, and not all of them in one step
 ACROSS = BLOCK_STEPS + 2

@@ -18,11 +18,11 @@ from tiny_arrays import (
 )
 
 from gan_core.data.dataset import Dataset
-from gan_core.draws import BLOCK_STEPS
-from gan_core.native.block import NativeBlock
 from gan_core.native.isa import VARIABLE
 from gan_core.native.library import NativeProgram
 from gan_core.native.toolchain import NoCompiler, told
+from gan_core.training.draws import BLOCK_STEPS
+from gan_core.training.native_block import NativeBlock
 
 # Batch norm takes a bias away that stands before it: its gradient is 0 but for rounding, which Adam divides by itself.
 TOLERANCES = {"mlp batch": 1e-6, "dcgan": 1e-6}
@@ -72,7 +72,7 @@ def test_the_number_of_lanes_in_a_call_changes_no_bit(case: str, few: Few, toget
 def test_blocks_are_one_call_and_have_the_bits_of_single_steps(case: str, few: Few, monkeypatch):
     whole = made(case, few, ACROSS)
     assert all(isinstance(chunk._block, NativeBlock) for chunk in whole._chunks)
-    monkeypatch.setattr("gan_core.draws.Draws.in_blocks", False)
+    monkeypatch.setattr("gan_core.training.draws.Draws.in_blocks", False)
     single = made(case, few, ACROSS)
     assert [chunk._block for chunk in single._chunks] == [None]
     assert_all_same(single, lane_results(whole))
@@ -161,7 +161,7 @@ def test_where_a_compiler_takes_a_part_of_a_step_and_refuses_the_rest_all_of_it_
 
     monkeypatch.setattr(refused, "__init__", refuses)
     told.cache_clear()
-    monkeypatch.setattr("gan_core.draws.Draws.in_blocks", in_blocks)
+    monkeypatch.setattr("gan_core.training.draws.Draws.in_blocks", in_blocks)
     with pytest.warns(UserWarning, match="cc refuses a program; steps are replayed"):
         array = made(case, few)
     assert len(asked) == (1 if in_blocks else 2)

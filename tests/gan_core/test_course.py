@@ -9,8 +9,8 @@ import torch
 from tiny_arrays import GAUSSIAN, assert_same, lane_results, train
 
 from gan_core.config.gan import GanConfig, InputError, LaneConfig, LrSchedule, StructureConfig
-from gan_core.course import LR_SCHEDULES, lr_share
-from gan_core.training import LaneArray
+from gan_core.training.course import LR_SCHEDULES, lr_share
+from gan_core.training.lane_array import LaneArray
 
 BUDGET = 1000
 

@@ -12,10 +12,10 @@ from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.reports import LaneReport
-from gan_core.draws import BLOCK_STEPS
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.scoring import ScoredArray
-from gan_core.watch import Watch, is_marked
+from gan_core.training.draws import BLOCK_STEPS
+from gan_core.training.watch import Watch, is_marked
 from gan_core.workshop import Workshop
 
 BATCH = 4
@@ -95,7 +95,7 @@ def test_marks_change_no_bit_of_training(workshop, monkeypatch, tmp_path):
         return path.read_bytes(), repr([(r.d_loss, r.g_loss, r.health, r.fidelity) for r in reports])
 
     marked = trained(tmp_path / "marked")
-    monkeypatch.setattr("gan_core.training.is_marked", lambda blocks: False)
+    monkeypatch.setattr("gan_core.training.lane_array.is_marked", lambda blocks: False)
     assert trained(tmp_path / "unmarked") == marked
 
 

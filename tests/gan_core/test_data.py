@@ -13,9 +13,9 @@ from gan_core.config.dataset_name import IMAGE_KINDS, ON_DISK_KINDS, VALUE_KINDS
 from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.config.input_error import InputError
 from gan_core.data.dataset import DATASETS, DataOrder, Dataset, host_or_device, load_dataset, resized, scale_bytes
-from gan_core.draws import Samples
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.training import LaneArray
+from gan_core.training.draws import Samples
+from gan_core.training.lane_array import LaneArray
 
 SIZES = pytest.mark.parametrize(
     ("size", "batch"), [(10, 5), (10, 3), (7, 7), (5, 12), (1, 3), (1000, 64)], ids=lambda x: str(x)

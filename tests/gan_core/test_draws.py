@@ -13,13 +13,13 @@ from torch import Tensor
 
 from gan_core.config.gan import GanConfig, LaneConfig
 from gan_core.data.dataset import Dataset
-from gan_core.draws import BLOCK_STEPS, Draws, Samples, takes_turn
 from gan_core.lanes.axis import fill_latents
 from gan_core.lanes.normals import PAIRS, fill_normals, fill_numbers, normals_in_numpy
 from gan_core.lanes.streams import Stream
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.latents import fill_step_latents
-from gan_core.training import LaneArray
+from gan_core.training.draws import BLOCK_STEPS, Draws, Samples, takes_turn
+from gan_core.training.lane_array import LaneArray
 
 BATCH = 13
 LIKE = torch.empty(0)

@@ -11,15 +11,15 @@ import pytest
 import torch
 from tiny_arrays import CASES, assert_all_same, configs_of, lane_results, structure_of, trained
 
-from gan_core import fastest
 from gan_core.config.conditions import Conditions
 from gan_core.config.gan import StructureConfig
-from gan_core.fastest import Work, called_lanes, faster, fastest_execution, measure, race
 from gan_core.memory import lane_memory
 from gan_core.native import toolchain
 from gan_core.native.isa import ISAS
 from gan_core.native.toolchain import NoCompiler
-from gan_core.training import LaneArray
+from gan_core.training import fastest
+from gan_core.training.fastest import Work, called_lanes, faster, fastest_execution, measure, race
+from gan_core.training.lane_array import LaneArray
 from gan_core.workshop import Workshop
 
 CASE = "gaussian moments least_squares"

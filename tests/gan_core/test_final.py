@@ -19,13 +19,11 @@ from safetensors.torch import save_file
 from tiny_arrays import GAUSSIAN
 
 import gan_core.final
-from gan_core.checkpoint import load_tensors, save_tensors
 from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import DamagedFile
 from gan_core.config.schedule import Schedule
-from gan_core.draws import BLOCK_STEPS
 from gan_core.final import (
     ModelFolder,
     Progress,
@@ -38,7 +36,9 @@ from gan_core.final import (
     write_metrics,
 )
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.training import LaneArray
+from gan_core.training.checkpoint import load_tensors, save_tensors
+from gan_core.training.draws import BLOCK_STEPS
+from gan_core.training.lane_array import LaneArray
 from gan_core.workshop import Workshop
 
 IMAGES, POINTS = 130, (26, 52)
@@ -60,13 +60,13 @@ IMAGE_CONFIG = GanConfig(
 def _blocks_of_one_step() -> Iterator[None]:
     """So that a training can be stopped after every step; latents are drawn for many at once as ever."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gan_core.training.BLOCK_STEPS", 1)
+        patch.setattr("gan_core.training.lane_array.BLOCK_STEPS", 1)
         yield
 
 
 @pytest.fixture
 def _blocks_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gan_core.training.BLOCK_STEPS", BLOCK_STEPS)
+    monkeypatch.setattr("gan_core.training.lane_array.BLOCK_STEPS", BLOCK_STEPS)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from tiny_arrays import CASES, configs_of, structure_of, train
 
 from gan_core.config.gan import GanConfig
 from gan_core.data.dataset import Dataset
-from gan_core.training import LaneArray
+from gan_core.training.lane_array import LaneArray
 
 pytestmark = [
     pytest.mark.gpu,

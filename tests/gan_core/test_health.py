@@ -8,7 +8,7 @@ import pytest
 from gan_core.config.health import HealthConfig, death, signs
 from gan_core.config.input_error import InputError
 from gan_core.config.reports import Death
-from gan_core.watch import SUMS
+from gan_core.training.watch import SUMS
 
 HEALTH = HealthConfig()
 HEALTHY = {

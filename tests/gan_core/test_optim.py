@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gan_core.lanes.axis import LANE_BYTES
-from gan_core.optim import Adam, Rows
+from gan_core.training.optim import Adam, Rows
 
 SHAPES = {"0.weight": (3, 7), "0.bias": (7,), "2.weight": (7, 1), "2.bias": (1,)}
 BUFFERS = {"1.running_mean": (7,), "1.running_var": (7,), "2.u": (1,)}

@@ -9,15 +9,15 @@ import torch
 from tiny_arrays import GAUSSIAN, assert_all_same, configs_of, lane_results, structure_of, train
 from torch import Tensor
 
-import gan_core.chunk
-import gan_core.optim
-from gan_core.chunk import Chunk
+import gan_core.training.chunk
+import gan_core.training.optim
 from gan_core.config.conditions import Conditions, Execution, ScoringConfig
 from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.config.reports import Death, LaneReport, OutOfMemory
 from gan_core.execution.pace import is_out_of_memory, within_memory
 from gan_core.execution.trace import trace
-from gan_core.training import LaneArray
+from gan_core.training.chunk import Chunk
+from gan_core.training.lane_array import LaneArray
 from gan_core.workshop import Workshop
 
 CONFIGS = [GanConfig(structure=StructureConfig(**GAUSSIAN), seed=seed) for seed in range(3)]
@@ -58,14 +58,14 @@ def test_other_errors_stay_what_they_are():
 
 
 def test_rows_that_cannot_be_allocated_are_told_when_the_array_is_built(workshop, monkeypatch):
-    whole = gan_core.optim.Rows.stack
+    whole = gan_core.training.optim.Rows.stack
 
     def short(shapes: Any, buffers: Any, lanes: Any, like: Any) -> Any:
         if len(lanes) > 1:
             raise RuntimeError(HOST)
         return whole(shapes, buffers, lanes, like)
 
-    monkeypatch.setattr(gan_core.optim.Rows, "stack", short)
+    monkeypatch.setattr(gan_core.training.optim.Rows, "stack", short)
     with pytest.raises(OutOfMemory, match="^3 lanes do not fit the memory: 8000 bytes more could not be allocated$"):
         workshop.build(CONFIGS)
     (report,) = workshop.build(CONFIGS[:1]).train_to(13)
@@ -103,7 +103,7 @@ def test_copies_that_do_not_fit_are_told(workshop, monkeypatch):
         raise torch.OutOfMemoryError(CARD)
 
     array = workshop.build(CONFIGS)
-    monkeypatch.setattr(gan_core.optim.Rows, "take", fails)
+    monkeypatch.setattr(gan_core.training.optim.Rows, "take", fails)
     with pytest.raises(OutOfMemory, match="^3 lanes do not fit"):
         array.take_over([0, 0, 2], [CONFIGS[0], CONFIGS[0], CONFIGS[2]])
 
@@ -163,7 +163,7 @@ def test_an_array_that_ran_out_of_memory_once_its_buffers_had_moved_trains_as_on
     configs, dataset = configs_of(case)[:2], few(structure_of(case).dataset)
     expected = LaneArray(configs, dataset, execution=execution, lanes_per_call=1)
     train(expected, 3)
-    whole, moved = getattr(gan_core.chunk, program), list[bool]()
+    whole, moved = getattr(gan_core.training.chunk, program), list[bool]()
 
     def short(game: Any, call_of: Any, tensors: dict[str, Tensor], **options: Any) -> None:
         buffers = {**game.networks.generator.buffers(), **game.networks.discriminator.buffers()}
@@ -173,7 +173,7 @@ def test_an_array_that_ran_out_of_memory_once_its_buffers_had_moved_trains_as_on
             moved.append(any(not torch.equal(tensor, tensors[name]) for name, tensor in before.items()))
             raise RuntimeError(HOST)
 
-    monkeypatch.setattr(gan_core.chunk, program, short)
+    monkeypatch.setattr(gan_core.training.chunk, program, short)
     array = LaneArray(configs, dataset, execution=execution)
     train(array, 3)
     assert moved == [True]

@@ -9,13 +9,11 @@ import pytest
 import yaml
 from tiny_arrays import GAUSSIAN, bits
 
-from gan_core.checkpoint import load_tensors
 from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.reports import LaneReport
 from gan_core.config.schedule import Schedule
-from gan_core.draws import BLOCK_STEPS
 from gan_core.final import (
     ModelFolder,
     Progress,
@@ -27,6 +25,8 @@ from gan_core.final import (
     train_model,
 )
 from gan_core.lanes.axis import lane_arithmetic
+from gan_core.training.checkpoint import load_tensors
+from gan_core.training.draws import BLOCK_STEPS
 from gan_core.workshop import Workshop
 
 BATCH, IMAGES, RUNGS = 13, 130, (20, 52, 91)
@@ -60,7 +60,7 @@ def _arithmetic() -> Iterator[None]:
 
 @pytest.fixture
 def _blocks_of_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gan_core.training.BLOCK_STEPS", 1)
+    monkeypatch.setattr("gan_core.training.lane_array.BLOCK_STEPS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ def test_each_change_of_a_schedule_makes_a_difference(workshop, tmp_path, rung):
 @pytest.fixture(scope="module")
 def whole(workshop, tmp_path_factory) -> ModelFolder:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gan_core.training.BLOCK_STEPS", 1)
+        patch.setattr("gan_core.training.lane_array.BLOCK_STEPS", 1)
         folder = ModelFolder(tmp_path_factory.mktemp("whole"))
         calls = run(workshop, folder.path, SCHEDULE)
     assert calls.count == len(EVERY_CALL)

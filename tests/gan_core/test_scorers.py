@@ -19,7 +19,7 @@ from gan_core.neighbours import coverage_null
 from gan_core.networks.latents import shared_choices
 from gan_core.protocol import Scorer
 from gan_core.scorers import IMAGE_SAMPLES, ImageScorer, build_scorer
-from gan_core.training import LaneArray
+from gan_core.training.lane_array import LaneArray
 from gan_core.value_scorers import PLANE_SAMPLES, VALUE_SAMPLES
 
 MIXTURE = "mixture:0,1;6,0.5;20,1"

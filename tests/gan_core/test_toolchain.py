@@ -18,9 +18,10 @@ from gan_core.config.conditions import Execution
 from gan_core.data.dataset import Dataset
 from gan_core.files import cache
 from gan_core.lanes import normals
-from gan_core.native import block, compiler, kept, pairs, toolchain
+from gan_core.native import compiler, kept, pairs, toolchain
 from gan_core.native.toolchain import NoCompiler
-from gan_core.training import LaneArray
+from gan_core.training import native_block as block
+from gan_core.training.lane_array import LaneArray
 
 CASE = "gaussian moments least_squares"
 ADDS = "long program(long a, long b) { return a + b; }"

@@ -9,11 +9,11 @@ import pytest
 import torch
 from tiny_arrays import CASES, assert_same, bits, configs_of, lane_results, structure_of, train, trained
 
-from gan_core.checkpoint import load_tensors, save_tensors
 from gan_core.config.gan import GanConfig, LaneConfig
 from gan_core.data.dataset import Dataset
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.training import LaneArray
+from gan_core.training.checkpoint import load_tensors, save_tensors
+from gan_core.training.lane_array import LaneArray
 
 STEPS = 4  # lanes of k = 1, 2, 3 have had a turn, and batches of 13 have passed the end of an epoch
 IN_FLOAT64 = (

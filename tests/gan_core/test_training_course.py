@@ -11,10 +11,10 @@ from torch import Tensor
 
 from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
 from gan_core.data.dataset import Dataset
-from gan_core.draws import BLOCK_STEPS, Draws, Samples, instance_noise
 from gan_core.lanes.streams import Stream
 from gan_core.networks.call import Call
-from gan_core.training import LaneArray
+from gan_core.training.draws import BLOCK_STEPS, Draws, Samples, instance_noise
+from gan_core.training.lane_array import LaneArray
 
 SINGLE = structure_of("gaussian")
 

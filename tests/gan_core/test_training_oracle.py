@@ -10,7 +10,7 @@ from tiny_arrays import CASES, configs_of, train
 from torch_twins import give, named_pairs
 
 from gan_core.lanes.streams import Stream
-from gan_core.training import LaneArray
+from gan_core.training.lane_array import LaneArray
 
 STEPS = 10
 UNBIASED = ("dcgan", "infogan")  # D has no bias before a batch norm

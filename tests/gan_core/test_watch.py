@@ -13,15 +13,15 @@ from torch import Tensor
 from gan_core.config.gan import GanConfig, LaneConfig, LossName, StructureConfig
 from gan_core.config.health import HealthConfig
 from gan_core.data.dataset import Dataset
-from gan_core.draws import BLOCK_STEPS
 from gan_core.game.losses import LOSSES
 from gan_core.game.step import Game
 from gan_core.native.library import LaneMemory
-from gan_core.native.watching import NativeWatch
 from gan_core.networks.architectures import build_networks
-from gan_core.record import StepRecord
-from gan_core.training import LaneArray
-from gan_core.watch import SUMS, Watch
+from gan_core.training.draws import BLOCK_STEPS
+from gan_core.training.lane_array import LaneArray
+from gan_core.training.native_watching import NativeWatch
+from gan_core.training.record import StepRecord
+from gan_core.training.watch import SUMS, Watch
 
 LIKE = torch.empty(0, dtype=torch.float64)
 LAST = 3 * BLOCK_STEPS  # 1,536 images of batches of 16; a multiple of 3

@@ -9,7 +9,7 @@ from torch import Tensor
 from gan_core.config.conditions import Execution
 from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.data.dataset import Dataset
-from gan_core.training import LaneArray
+from gan_core.training.lane_array import LaneArray
 
 # Lane parameters of four lanes that differ in everything; what a case adds to them is under OPTIONS.
 LANES: dict[str, tuple[Any, ...]] = {

@@ -1,4 +1,4 @@
-"""Watching a lane in C: what `gan_core.watch.Watch` adds up, without leaving the block."""
+"""Watching a lane in C: what `gan_core.training.watch.Watch` adds up, without leaving the block."""
 
 import ctypes
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from gan_core.game.losses import CLAMPED_LOGIT
 from gan_core.game.step import Game
 from gan_core.native.compiler import header
 from gan_core.native.library import LaneMemory, native_function
-from gan_core.watch import SUMS, Watch
+from gan_core.training.watch import SUMS, Watch
 
 # The games of gan_core.game.losses, whose losses are means: of D's logit of a real sample, of D's of a fake one, of G's.
 LOSSES_IN_C: dict[LossName, tuple[str, str, str]] = {

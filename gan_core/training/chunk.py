@@ -13,8 +13,6 @@ from torch import Tensor
 
 from gan_core.arithmetic import Carried
 from gan_core.config.gan import GanConfig
-from gan_core.course import Course
-from gan_core.draws import BLOCK_STEPS, Draws
 from gan_core.execution.assembly import NativeSource
 from gan_core.execution.programs import Program, Workplace
 from gan_core.execution.trace import unchanged
@@ -28,17 +26,19 @@ from gan_core.game.step import (
     make_fakes,
 )
 from gan_core.lanes.axis import host_pairs, in_full_precision, lane_empty
-from gan_core.native.block import NativeBlock
 from gan_core.native.library import NativeProgram
 from gan_core.native.toolchain import NoCompiler, tell_replayed
-from gan_core.native.watching import NativeWatch
 from gan_core.networks.call import BATCH_NORM, Call, fill_mask
-from gan_core.optim import Rows
-from gan_core.record import StepRecord
-from gan_core.watch import Watch
+from gan_core.training.course import Course
+from gan_core.training.draws import BLOCK_STEPS, Draws
+from gan_core.training.native_block import NativeBlock
+from gan_core.training.native_watching import NativeWatch
+from gan_core.training.optim import Rows
+from gan_core.training.record import StepRecord
+from gan_core.training.watch import Watch
 
 if TYPE_CHECKING:
-    from gan_core.training import LaneArray
+    from gan_core.training.lane_array import LaneArray
 
 OF_GENERATOR = ("fakes", "making")  # the passes that go through G
 

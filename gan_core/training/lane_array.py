@@ -18,16 +18,13 @@ import torch
 from torch import Tensor
 
 from gan_core.arithmetic import Arithmetic, Carried, arithmetic_here, processor_name
-from gan_core.chunk import Chunk
 from gan_core.config.conditions import Execution, Precision
 from gan_core.config.dataset_name import same_name
 from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.reports import Death
-from gan_core.course import fall_images
 from gan_core.data.dataset import Dataset, host_or_device
-from gan_core.draws import BLOCK_STEPS, Samples, effective_half_life
 from gan_core.execution.pace import Pace, until_it_fits
 from gan_core.execution.programs import Workplace
 from gan_core.game.step import Game
@@ -36,9 +33,12 @@ from gan_core.lanes.streams import Stream
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.call import Call
 from gan_core.networks.latents import Choice, fill_shared_latents, latent_numbers
-from gan_core.optim import Adam, Rows
-from gan_core.state import TrainState
-from gan_core.watch import Watch, is_marked
+from gan_core.training.chunk import Chunk
+from gan_core.training.course import fall_images
+from gan_core.training.draws import BLOCK_STEPS, Samples, effective_half_life
+from gan_core.training.optim import Adam, Rows
+from gan_core.training.state import TrainState
+from gan_core.training.watch import Watch, is_marked
 
 SAMPLES_AT_ONCE = 1000  # rows of one generator call when many samples are drawn: bounds memory
 IMAGES_AT_ONCE = 100  # the same where there are convolutions
@@ -217,7 +217,7 @@ class LaneArray:
         if self._like.device.type != "cpu":
             self.workplace.execution = "replayed"  # there is one way: a CUDA graph
             return
-        from gan_core.fastest import Work, fastest_execution  # which makes arrays
+        from gan_core.training.fastest import Work, fastest_execution  # which makes arrays
 
         shape, classes = self.dataset.sample_shape, self.dataset.classes
         work = Work(self.structure, shape, classes, self.precision, self._like.dtype)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gan_core.config.gan import GanConfig, LaneConfig, LrSchedule
 from gan_core.config.input_error import InputError
-from gan_core.draws import average_weight, takes_turn
+from gan_core.training.draws import average_weight, takes_turn
 
 # The share of a learning rate that is left, given the share of its fall that is behind, from 0 to 1.
 LR_SCHEDULES: Mapping[LrSchedule, Callable[[float], float]] = {

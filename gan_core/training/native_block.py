@@ -9,18 +9,18 @@ from typing import Any
 
 from torch import Tensor
 
-from gan_core.draws import Draws
 from gan_core.execution.assembly import NativeSource, text_of
 from gan_core.game.step import Game
 from gan_core.lanes.normals import SPANS, numbers_in_c
 from gan_core.lanes.streams import Stream
-from gan_core.native.adam import NativeAdam, Optimizer
 from gan_core.native.compiler import header
 from gan_core.native.library import Given, LaneMemory, native_function
 from gan_core.native.toolchain import NoCompiler
-from gan_core.native.watching import Watched, memory_numbers, watched, watching_text
-from gan_core.optim import Adam, Rows
-from gan_core.watch import Watch
+from gan_core.training.draws import Draws
+from gan_core.training.native_adam import NativeAdam, Optimizer
+from gan_core.training.native_watching import Watched, memory_numbers, watched, watching_text
+from gan_core.training.optim import Adam, Rows
+from gan_core.training.watch import Watch
 
 PROGRAMS = ("fakes", "discriminator", "generator", "generator_and_fakes")
 OPTIMIZERS = ("generator", "discriminator")

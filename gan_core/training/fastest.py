@@ -22,7 +22,6 @@ from gan_core.arithmetic import code_here, processor_name
 from gan_core.config.conditions import Execution, Precision
 from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.data.dataset import Dataset
-from gan_core.draws import BLOCK_STEPS
 from gan_core.execution.pace import Pace, is_out_of_memory, largest_call
 from gan_core.execution.programs import Workplace
 from gan_core.files.cache import alone, keep, writable_cache_folder
@@ -31,7 +30,8 @@ from gan_core.native.compiler import compiler
 from gan_core.native.isa import this_isa
 from gan_core.native.toolchain import NoCompiler, tell
 from gan_core.networks.architectures import build_networks
-from gan_core.training import LaneArray
+from gan_core.training.draws import BLOCK_STEPS
+from gan_core.training.lane_array import LaneArray
 
 # C is kept unless it takes longer by more than this: nearer to a tie noise would decide, and two machines of one kind
 # would come to other bits.

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from gan_core.config.input_error import DamagedFile
-from gan_core.optim import Adam, Rows
-from gan_core.watch import Watch
+from gan_core.training.optim import Adam, Rows
+from gan_core.training.watch import Watch
 
 OF_ALL_LANES = ("layout", "counters")  # the tensors of a state that have no lane axis
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from gan_core.lanes.axis import lane_pitch
-from gan_core.native.adam import NativeAdam
 from gan_core.networks.layers import Shapes
+from gan_core.training.native_adam import NativeAdam
 
 
 class Rows:
@@ -163,7 +163,7 @@ class Adam:
 
     def _step_kernel(self, active: Sequence[bool] | Tensor | None = None) -> None:
         """The same update as one kernel over (block, lane)."""
-        from gan_core.adam_kernel import step_lanes
+        from gan_core.training.adam_kernel import step_lanes
 
         step_lanes(self, self._goes(active))
 
@@ -226,6 +226,6 @@ def _columns(lanes: Sequence[Coefficients]) -> Tensor:
 def _has_kernel() -> bool:
     if find_spec("triton") is None:
         return False
-    from gan_core.adam_kernel import builds_here
+    from gan_core.training.adam_kernel import builds_here
 
     return builds_here()

@@ -2,7 +2,7 @@
 
 A step's own programs only write them down. Losses, accuracies and sums are computed from them for all steps of a block
 at once, by a few calls on tensors of some size in place of dozens on tiny ones in every step. Steps in C are
-watched in C, which needs no record (`gan_core.native.watching`); of them only the rows serve.
+watched in C, which needs no record (`gan_core.training.native_watching`); of them only the rows serve.
 
 K lanes, N batch, R decisions, S D steps of a block, T updates of G in it.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gan_core.game.step import Game
 from gan_core.lanes.axis import lane_empty
-from gan_core.watch import Watch
+from gan_core.training.watch import Watch
 
 
 class StepRecord:

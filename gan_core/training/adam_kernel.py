@@ -22,7 +22,7 @@ import triton.language as tl
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from gan_core.optim import Adam
+    from gan_core.training.optim import Adam
 
 BLOCK_NUMBERS = 1024  # of one lane's row, a program: 8 a thread, two 16-byte loads of each of four rows
 BLOCK_LANES = 128
