@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import gan_core.scorers as scorers
+import gan_core.fidelity.scorers as scorers
 from gan_core.config.reports import FidelityReport
 from gan_core.training.lane_array import LaneArray
 from results.store import RunFolder

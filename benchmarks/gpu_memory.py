@@ -21,12 +21,12 @@ from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import GanConfig
 from gan_core.data.dataset import Dataset
 from gan_core.execution.pace import largest_call
+from gan_core.fidelity.scorers import IMAGE_SAMPLES
+from gan_core.fidelity.value_scorers import PLANE_SAMPLES, VALUE_SAMPLES
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.memory import Allocations, lane_memory
-from gan_core.scorers import IMAGE_SAMPLES
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.training.lane_array import LaneArray
-from gan_core.value_scorers import PLANE_SAMPLES, VALUE_SAMPLES
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gan_core.data.dataset import Dataset
-from gan_core.fidelity import covariance_factor, frechet_distance, moments
+from gan_core.fidelity.distances import covariance_factor, frechet_distance, moments
 from gan_core.training.checkpoint import load_tensors, save_tensors
 
 FEATURES = 128

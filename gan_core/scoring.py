@@ -17,8 +17,8 @@ from gan_core.config.health import HealthConfig, signs
 from gan_core.config.input_error import DamagedFile, InputError
 from gan_core.config.reports import Death, FidelityReport, LaneReport, minimised
 from gan_core.execution.pace import is_out_of_memory, within_memory
+from gan_core.fidelity.protocol import LATENT_SEED, Scorer, report_of
 from gan_core.lanes.streams import Stream
-from gan_core.protocol import LATENT_SEED, Scorer, report_of
 from gan_core.training.checkpoint import load_tensors, save_tensors
 from gan_core.training.lane_array import LaneArray
 from gan_core.training.state import OF_ALL_LANES, TrainState

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import torch
 
-from gan_core.classifier import awaits_training, training_seconds
 from gan_core.config.combinations import check_objective
 from gan_core.config.conditions import Conditions
 from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.execution.pace import WHOLE_ARRAY, Pace, largest_call, within_memory
 from gan_core.execution.programs import Workplace
+from gan_core.fidelity.features.classifier import awaits_training, training_seconds
+from gan_core.fidelity.scorers import build_scorer
 from gan_core.lanes.axis import check_processor, lane_arithmetic
-from gan_core.scorers import build_scorer
 from gan_core.scoring import ScoredArray
 from gan_core.training.lane_array import LaneArray
 

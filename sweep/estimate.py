@@ -3,11 +3,11 @@
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import GanConfig
 from gan_core.execution.pace import largest_call
+from gan_core.fidelity.scorers import IMAGE_SAMPLES
+from gan_core.fidelity.value_scorers import PLANE_SAMPLES, VALUE_SAMPLES
 from gan_core.memory import PROCESS_BYTES, data_form, lane_memory, row_bytes, sees_gpu
 from gan_core.native.compiler import compiler
 from gan_core.native.toolchain import NoCompiler, tell_replayed
-from gan_core.scorers import IMAGE_SAMPLES
-from gan_core.value_scorers import PLANE_SAMPLES, VALUE_SAMPLES
 from search_spaces.space import SearchSpace
 from sweep.spec import SweepSpec
 

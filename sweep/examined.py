@@ -3,7 +3,7 @@
 import json
 import shlex
 
-from gan_core.examination import Examination
+from gan_core.fidelity.examination import Examination
 from results.store import RunFolder, write_atomically
 
 

@@ -12,7 +12,7 @@ is no score at the last one, so they are shown no scores but an order, in which 
 
 Nothing is guessed of how scores fall with images, and nothing changes when all scores are squared. The order is told as
 normal scores (the quantiles of a normal distribution at even steps), because a Gaussian process takes differences for
-what they are, and broken limits cost a thousand (`gan_core.fidelity`).
+what they are, and broken limits cost a thousand (`gan_core.fidelity.distances`).
 """
 
 import copy

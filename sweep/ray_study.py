@@ -7,7 +7,7 @@ from typing import Any
 
 from gan_core.config.gan import InputError
 from gan_core.config.reports import LaneReport
-from gan_core.examination import Examination
+from gan_core.fidelity.examination import Examination
 from gan_core.native.toolchain import told
 from results.store import ResultsError, RunFolder
 from sweep.cohort import Cohort

@@ -196,7 +196,7 @@ def check_files(structure: StructureConfig, conditions: Conditions, download: bo
     that what is wrong with them is said before anything starts.
 
     The images that were read, or None, and the name of the extractor that was, or "". Raises InputError as
-    `gan_core.data.image_files.read_image_files`, `gan_core.data.enough_images.check_images`, `gan_core.features.load_extractor`
+    `gan_core.data.image_files.read_image_files`, `gan_core.data.enough_images.check_images`, `gan_core.fidelity.features.extractors.load_extractor`
     and `gan_core.native.isa.this_isa` do, and where the structure does not fit what was found. download: let
     torchvision fetch a missing data set.
     """
@@ -211,7 +211,7 @@ def check_files(structure: StructureConfig, conditions: Conditions, download: bo
         check_classes(structure, images.classes)
         check_images(conditions.dataset, images)
     if not name.is_values and (scoring.features not in FITTED_FEATURES or scoring.inception_weights):
-        from gan_core.features import load_extractor
+        from gan_core.fidelity.features.extractors import load_extractor
         from gan_core.workshop import load_data
 
         dataset = load_data(conditions)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gan_core.classifier import awaits_training
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import GanConfig, InputError, StructureConfig
 from gan_core.execution.pace import Pace, largest_call
 from gan_core.execution.programs import Workplace
+from gan_core.fidelity.features.classifier import awaits_training
+from gan_core.fidelity.scorers import build_scorer
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.memory import data_form, made_data, row_bytes
-from gan_core.scorers import build_scorer
 from gan_core.training.lane_array import LaneArray
 from gan_core.workshop import load_data
 from search_spaces.space import SearchSpace

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-import gan_core.classifier
 import gan_core.data.dataset
 import gan_core.data.polygons
+import gan_core.fidelity.features.classifier
 from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.dataset_name import ON_DISK_KINDS, parse_dataset_name
 from gan_core.config.gan import HYPERPARAMETERS, GanConfig
@@ -78,8 +78,8 @@ def test_the_examples_are_of_every_family_and_each_says_what_it_is_and_how_it_ru
 @pytest.fixture
 def quick(monkeypatch) -> None:
     """80,000 triangles take seconds to draw, and long to score against; a classifier takes seconds to train."""
-    monkeypatch.setattr(gan_core.classifier, "STEPS", 20)
-    monkeypatch.setattr(gan_core.classifier, "RECIPE", "quick")
+    monkeypatch.setattr(gan_core.fidelity.features.classifier, "STEPS", 20)
+    monkeypatch.setattr(gan_core.fidelity.features.classifier, "RECIPE", "quick")
     monkeypatch.setattr(gan_core.data.polygons, "POLYGONS", 1400)
     monkeypatch.setattr(gan_core.data.polygons, "RECIPE", "few")
     monkeypatch.setattr(gan_core.data.dataset, "POLYGONS_TRAIN_IMAGES", 1000)

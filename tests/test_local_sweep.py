@@ -13,7 +13,7 @@ from tiny_runs import TINY, settings
 
 from gan_core.arithmetic import compiler_here
 from gan_core.config.gan import HYPERPARAMETERS
-from gan_core.examination import PASSED, Examination
+from gan_core.fidelity.examination import PASSED, Examination
 from gan_core.final import read_metrics
 from gan_core.native.isa import this_isa
 from results.rows import MADE_BY, MAY_BE_NULL

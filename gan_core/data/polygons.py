@@ -17,9 +17,9 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
+from gan_core.fidelity.standard_errors import median_error
 from gan_core.files.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.lanes.streams import Stream, stream
-from gan_core.standard_errors import median_error
 
 POLYGONS = 80_000  # Lucic et al. train on the first 60,000, test on the next 10,000, and keep the last 10,000 apart
 SIZE_PIXELS = 28

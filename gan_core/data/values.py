@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gan_core.config.dataset_name import DatasetName
-from gan_core.standard_errors import mode_divergence_error
+from gan_core.fidelity.standard_errors import mode_divergence_error
 
 HIGH_QUALITY_DEVIATIONS = 3.0  # a sample farther than this from every mode belongs to none
 BRACKET_DEVIATIONS = 40.0  # a normal's tail beyond this is 0 in float64

@@ -1,4 +1,4 @@
-/* What gan_core/neighbours.py reads off the products of pairs of features, in one pass. */
+/* What gan_core/fidelity/neighbours.py reads off the products of pairs of features, in one pass. */
 
 #define TOGETHER (CACHE_LINE_BYTES / (long)sizeof(T)) /* distances that are looked at together */
 #define MOST_NEAREST 64

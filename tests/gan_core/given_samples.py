@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gan_core.data.dataset import Dataset
-from gan_core.scorers import IMAGE_SAMPLES, Scorer
+from gan_core.fidelity.scorers import IMAGE_SAMPLES, Scorer
 from gan_core.training.lane_array import LaneArray
 
 

@@ -74,7 +74,7 @@ def test_a_classifier_of_the_same_name_that_was_trained_otherwise_is_told_apart(
     monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path))
     found = []
     for steps in (20, 20, 21):
-        monkeypatch.setattr("gan_core.classifier.STEPS", steps)
+        monkeypatch.setattr("gan_core.fidelity.features.classifier.STEPS", steps)
         scoring = ScoringConfig(features="classifier", samples=50)
         scorer = Workshop(Conditions(dataset="digits", scoring=scoring), "cpu").scorer
         found.append((scorer.protocol, scorer.features_digest))

@@ -15,9 +15,9 @@ from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.reports import FidelityReport, LaneReport
 from gan_core.data.dataset import Dataset
+from gan_core.fidelity.protocol import Scorer
+from gan_core.fidelity.scorers import build_scorer
 from gan_core.memory import lane_memory, row_bytes
-from gan_core.protocol import Scorer
-from gan_core.scorers import build_scorer
 from gan_core.scoring import ScoredArray
 from gan_core.training.draws import BLOCK_STEPS, average_weight, effective_half_life
 from gan_core.training.lane_array import LaneArray

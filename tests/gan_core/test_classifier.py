@@ -15,7 +15,9 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
-from gan_core.classifier import (
+from gan_core.config.gan import InputError
+from gan_core.data.dataset import Dataset
+from gan_core.fidelity.features.classifier import (
     FEATURES,
     Classifier,
     ClassifierExtractor,
@@ -23,8 +25,6 @@ from gan_core.classifier import (
     load_classifier,
     train_classifier,
 )
-from gan_core.config.gan import InputError
-from gan_core.data.dataset import Dataset
 from gan_core.files.cache import cache_folder
 
 ROOT = Path(__file__).parents[2]

@@ -7,17 +7,22 @@ import torch
 from drawn_pictures import as_dataset, circles, coloured_shapes, textures
 
 from gan_core.config.conditions import FEATURES_OF_AUTO, ScoringConfig, as_scored_before
-from gan_core.damages import blurred, damages, fresh_images
 from gan_core.data.dataset import Dataset
 from gan_core.data.enough_images import FOR_A_CLAIM
-from gan_core.examination import PASSED, Examination, Finding, judged
-from gan_core.examine import examine
-from gan_core.features import load_extractor
-from gan_core.image_reference import compared_with
-from gan_core.joined_features import CLASSIFIER_VARIANCE, PIXELS_BESIDE_VARIANCE, TEXTURES_VARIANCE, join_features
-from gan_core.protocol import chosen
-from gan_core.scorers import ImageScorer, build_scorer, kinds_in_turn
-from gan_core.textures import FILTERS, fit_textures
+from gan_core.fidelity.damages import blurred, damages, fresh_images
+from gan_core.fidelity.examination import PASSED, Examination, Finding, judged
+from gan_core.fidelity.examine import examine
+from gan_core.fidelity.features.extractors import load_extractor
+from gan_core.fidelity.features.joined_features import (
+    CLASSIFIER_VARIANCE,
+    PIXELS_BESIDE_VARIANCE,
+    TEXTURES_VARIANCE,
+    join_features,
+)
+from gan_core.fidelity.features.textures import FILTERS, fit_textures
+from gan_core.fidelity.image_reference import compared_with
+from gan_core.fidelity.protocol import chosen
+from gan_core.fidelity.scorers import ImageScorer, build_scorer, kinds_in_turn
 from sweep.examined import unseen
 
 EASY = ScoringConfig(samples=1_000)
@@ -29,7 +34,7 @@ WORSE = {**GOOD, "fidelity": 9.0, "fid": 9.0, "precision": 0.1, "coverage": 0.1,
 
 @pytest.fixture
 def few_samples(monkeypatch):
-    monkeypatch.setattr("gan_core.scorers.EXAMINED_IMAGES", EASY.samples)
+    monkeypatch.setattr("gan_core.fidelity.scorers.EXAMINED_IMAGES", EASY.samples)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from torch import nn
 
 from gan_core.config.gan import InputError
 from gan_core.data.dataset import Dataset
-from gan_core.features import FeatureExtractor, extract, load_extractor
+from gan_core.fidelity.features.extractors import FeatureExtractor, extract, load_extractor
 
 KINDS = ["classifier", "pca", "own.pt2"]  # a .pt2 stands for a person's own files; inception has tests of its own
 
@@ -116,7 +116,7 @@ def test_loading_again_gives_the_same_bits_and_other_data_another_name(monkeypat
 
 def test_auto_takes_the_classifier_where_there_are_labels_and_principal_components_elsewhere(extractors, monkeypatch):
     assert load_extractor(shapes(labels=False)).name.startswith("pca")
-    monkeypatch.setattr("gan_core.features.load_classifier", lambda data: extractors["classifier"])
+    monkeypatch.setattr("gan_core.fidelity.features.extractors.load_classifier", lambda data: extractors["classifier"])
     assert load_extractor(shapes()) is extractors["classifier"]
 
 

@@ -11,7 +11,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from gan_core.fidelity import (
+from gan_core.fidelity.distances import (
     class_accuracy,
     class_divergence,
     code_agreement,

@@ -13,10 +13,10 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from gan_core.copying import data_copying
-from gan_core.discrepancy import energy_distance
-from gan_core.fidelity import frechet_distance, moments
-from gan_core.neighbours import kernel_distance, prdc, real_neighbours
+from gan_core.fidelity.copying import data_copying
+from gan_core.fidelity.discrepancy import energy_distance
+from gan_core.fidelity.distances import frechet_distance, moments
+from gan_core.fidelity.neighbours import kernel_distance, prdc, real_neighbours
 
 LANES, REAL, FEATURES = 3, 150, 7
 MIXING = np.linspace(0.2, 1.5, FEATURES)  # so that no two features have one variance

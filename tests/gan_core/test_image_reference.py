@@ -9,15 +9,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gan_core import discrepancy, image_reference
-from gan_core.copying import nearest_distance
 from gan_core.data.dataset import Dataset
-from gan_core.discrepancy import energy_distance
-from gan_core.features import extract_lanes, full_precision
-from gan_core.image_reference import ImageReference
-from gan_core.neighbours import _kth_smallest, kernel_distance, pair_scores, prdc, real_neighbours
-from gan_core.principal_components import PrincipalComponents, fit_principal_components
-from gan_core.value_scorers import on_host
+from gan_core.fidelity import discrepancy, image_reference
+from gan_core.fidelity.copying import nearest_distance
+from gan_core.fidelity.discrepancy import energy_distance
+from gan_core.fidelity.features.extractors import extract_lanes, full_precision
+from gan_core.fidelity.features.principal_components import PrincipalComponents, fit_principal_components
+from gan_core.fidelity.image_reference import ImageReference
+from gan_core.fidelity.neighbours import _kth_smallest, kernel_distance, pair_scores, prdc, real_neighbours
+from gan_core.fidelity.value_scorers import on_host
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -119,7 +119,7 @@ def test_the_energy_distance_of_points_in_float32_is_off_by_less_than_1e_6_of_th
 
 def test_scores_of_the_same_products_are_those_of_each_alone_bit_for_bit(monkeypatch):
     """Where torch reads them; test_neighbours holds C to it."""
-    monkeypatch.setattr("gan_core.neighbours.read_in_c", lambda *_: False)
+    monkeypatch.setattr("gan_core.fidelity.neighbours.read_in_c", lambda *_: False)
     lanes, real = spread_features(1), drawn(90, 64, seed=9)
     kernel, shares = pair_scores(lanes, real_neighbours(real))
     assert torch.equal(torch.stack(kernel), torch.stack(kernel_distance(lanes, real)))

@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import nn
 
-from gan_core import inception
 from gan_core.config.gan import InputError
 from gan_core.data.dataset import Dataset
-from gan_core.features import load_extractor
-from gan_core.inception import FEATURES, WEIGHTS_FILES, InceptionExtractor, load_inception, to_bytes
+from gan_core.fidelity.features import inception
+from gan_core.fidelity.features.extractors import load_extractor
+from gan_core.fidelity.features.inception import FEATURES, WEIGHTS_FILES, InceptionExtractor, load_inception, to_bytes
 
 
 def data(*shape: int) -> Dataset:

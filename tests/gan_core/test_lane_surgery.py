@@ -24,9 +24,9 @@ from gan_core.config.gan import GanConfig, LaneConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError
 from gan_core.data.dataset import Dataset
+from gan_core.fidelity.protocol import Scorer
+from gan_core.fidelity.scorers import build_scorer
 from gan_core.final import ModelFolder, SampleKind, load_generator_weights, sample_generator
-from gan_core.protocol import Scorer
-from gan_core.scorers import build_scorer
 from gan_core.scoring import ScoredArray
 from gan_core.training.checkpoint import load_tensors
 from gan_core.training.draws import BLOCK_STEPS

@@ -10,9 +10,9 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from gan_core.copying import data_copying, data_copying_error, nearest_distance
-from gan_core.discrepancy import Discrepancy, energy_distance
-from gan_core.neighbours import NEIGHBOURS, coverage_null, kernel_distance, pair_scores, prdc, real_neighbours
+from gan_core.fidelity.copying import data_copying, data_copying_error, nearest_distance
+from gan_core.fidelity.discrepancy import Discrepancy, energy_distance
+from gan_core.fidelity.neighbours import NEIGHBOURS, coverage_null, kernel_distance, pair_scores, prdc, real_neighbours
 
 Distance = Callable[[Tensor, Tensor], Discrepancy]
 REAL = torch.from_numpy(np.random.default_rng(99).standard_normal((50, 3)))
@@ -306,5 +306,5 @@ def test_pairs_read_in_c_score_as_those_read_by_torch(samples, real, k, dtype, m
         return torch.stack((*kernel, *astuple(shares)))
 
     in_c = scores()
-    monkeypatch.setattr("gan_core.neighbours.read_in_c", lambda *_: False)
+    monkeypatch.setattr("gan_core.fidelity.neighbours.read_in_c", lambda *_: False)
     torch.testing.assert_close(in_c, scores(), rtol=1e-9 if dtype == torch.float64 else 1e-4, atol=1e-6)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gan_core.config.gan import InputError
 from gan_core.data.dataset import Dataset
-from gan_core.own_network import OwnExtractor, load_own_network
+from gan_core.fidelity.features.own_network import OwnExtractor, load_own_network
 
 DYNAMIC = ({0: torch.export.Dim.DYNAMIC},)
 

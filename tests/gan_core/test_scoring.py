@@ -18,10 +18,10 @@ from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.reports import Death, FidelityReport, LaneReport
 from gan_core.data.dataset import Dataset
+from gan_core.fidelity.protocol import LATENT_SEED, Scorer
+from gan_core.fidelity.scorers import ImageScorer, PlaneScorer, ValueScorer, build_scorer
 from gan_core.files.cache import cache_folder
 from gan_core.lanes.streams import Stream
-from gan_core.protocol import LATENT_SEED, Scorer
-from gan_core.scorers import ImageScorer, PlaneScorer, ValueScorer, build_scorer
 from gan_core.scoring import ScoredArray, evaluate
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.training.lane_array import LaneArray

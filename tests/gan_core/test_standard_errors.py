@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.data.values import Mixture, mixture_of, mode_scores
-from gan_core.fidelity import class_divergence, covariance_factor, frechet_distance, moments, wasserstein_1d
-from gan_core.standard_errors import (
+from gan_core.fidelity.distances import class_divergence, covariance_factor, frechet_distance, moments, wasserstein_1d
+from gan_core.fidelity.standard_errors import (
     class_divergence_error,
     delta_error,
     frechet_error,

@@ -16,9 +16,10 @@ from tiny_arrays import assert_all_same, configs_of, lane_results, structure_of,
 
 from gan_core.config.conditions import Execution
 from gan_core.data.dataset import Dataset
+from gan_core.fidelity import pairs
 from gan_core.files import cache
 from gan_core.lanes import normals
-from gan_core.native import compiler, kept, pairs, toolchain
+from gan_core.native import compiler, kept, toolchain
 from gan_core.native.toolchain import NoCompiler
 from gan_core.training import native_block as block
 from gan_core.training.lane_array import LaneArray

@@ -1,4 +1,4 @@
-"""Reading the products of pairs of features in C: what `gan_core.neighbours` scores, in one pass over each strip."""
+"""Reading the products of pairs of features in C: what `gan_core.fidelity.neighbours` scores, in one pass over each strip."""
 
 import ctypes
 import math
@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor
 
-from gan_core.discrepancy import PairSums
+from gan_core.fidelity.discrepancy import PairSums
 from gan_core.native.compiler import header
 from gan_core.native.library import native_function
 from gan_core.native.toolchain import NoCompiler

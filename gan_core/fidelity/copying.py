@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_core.discrepancy import PAIRS_AT_ONCE
+from gan_core.fidelity.discrepancy import PAIRS_AT_ONCE
 
 GROUP = 16  # training samples that are told apart only where one of them may be the nearest
 REFERENCES_AT_ONCE = 1_024  # of one product: a multiple of GROUP

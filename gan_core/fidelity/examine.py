@@ -13,9 +13,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gan_core.damages import damages, fresh_images
 from gan_core.data.dataset import Dataset
-from gan_core.examination import COLUMNS, Examination, Finding, judged
+from gan_core.fidelity.damages import damages, fresh_images
+from gan_core.fidelity.examination import COLUMNS, Examination, Finding, judged
 from gan_core.files.cache import alone, keep, writable_cache_folder
 from gan_core.lanes.axis import lane_arithmetic
 
@@ -24,7 +24,7 @@ ALSO = ("violation", "memorisation_error")  # what the rules read beside the tab
 
 
 class Compared(Protocol):
-    """What is examined: `gan_core.scorers.ImageScorer`."""
+    """What is examined: `gan_core.fidelity.scorers.ImageScorer`."""
 
     dataset: Dataset
     samples: int
@@ -36,7 +36,7 @@ class Compared(Protocol):
 
 
 def examine(scorer: Compared, extractor: str) -> Examination:
-    """How a scorer ranks fresh and damaged training images, by the rules of `gan_core.examination.judged`.
+    """How a scorer ranks fresh and damaged training images, by the rules of `gan_core.fidelity.examination.judged`.
 
     extractor: the kind of its features. Kept in the cache folder by the scorer's protocol, the classifier's weights and
     torch's version; one process examines, others wait.

@@ -12,14 +12,11 @@ from torch import Tensor
 from gan_core.config.conditions import ScoringConfig
 from gan_core.config.input_error import home_path
 from gan_core.config.reports import FidelityReport
-from gan_core.copying import data_copying, data_copying_error, nearest_distance
 from gan_core.data.dataset import Dataset
 from gan_core.data.enough_images import check_held_out
 from gan_core.data.polygons import recall_ceiling, triangle_reference, triangle_scores
-from gan_core.examination import Examination
-from gan_core.examine import examine
-from gan_core.features import FeatureExtractor, extract_lanes, full_precision, load_extractor
-from gan_core.fidelity import (
+from gan_core.fidelity.copying import data_copying, data_copying_error, nearest_distance
+from gan_core.fidelity.distances import (
     class_accuracy,
     class_divergence,
     code_agreement,
@@ -29,12 +26,14 @@ from gan_core.fidelity import (
     moments,
     point_mass_distance,
 )
-from gan_core.image_reference import compared_with, image_reference
-from gan_core.lanes.streams import Stream
-from gan_core.native.pairs import read_in_c
-from gan_core.neighbours import NEIGHBOURS, coverage_null, pair_scores
-from gan_core.networks.latents import shared_choices
-from gan_core.protocol import (
+from gan_core.fidelity.examination import Examination
+from gan_core.fidelity.examine import examine
+from gan_core.fidelity.features.extractors import FeatureExtractor, extract_lanes, full_precision, load_extractor
+from gan_core.fidelity.features.textures import SMALLEST_PIXELS
+from gan_core.fidelity.image_reference import compared_with, image_reference
+from gan_core.fidelity.neighbours import NEIGHBOURS, coverage_null, pair_scores
+from gan_core.fidelity.pairs import read_in_c
+from gan_core.fidelity.protocol import (
     LATENT_SEED,
     Scorer,
     Scores,
@@ -45,10 +44,11 @@ from gan_core.protocol import (
     reference_part,
     reports,
 )
-from gan_core.standard_errors import class_divergence_error, frechet_error, violation_error
-from gan_core.textures import SMALLEST_PIXELS
+from gan_core.fidelity.standard_errors import class_divergence_error, frechet_error, violation_error
+from gan_core.fidelity.value_scorers import PlaneScorer, ValueScorer, on_host
+from gan_core.lanes.streams import Stream
+from gan_core.networks.latents import shared_choices
 from gan_core.training.lane_array import LaneArray
-from gan_core.value_scorers import PlaneScorer, ValueScorer, on_host
 
 IMAGE_SAMPLES = 2_000
 COPY_SAMPLES = 250  # looked up in the whole training split, at a sixth of a score's cost; the error is 0.02
@@ -67,7 +67,7 @@ class ImageScorer:
     `memorisation`: the share of samples nearer to the training split than a held-out image is, 1/2 +-
     `memorisation_error` without copying. Where there are labels: `class_kl` in nats and `classes_covered`; for
     conditional models `class_accuracy`, overall and by class, and for categorical codes `code_agreement`. On triangles:
-    their own precision, recall and distance. What other latents would change (`gan_core.standard_errors`):
+    their own precision, recall and distance. What other latents would change (`gan_core.fidelity.standard_errors`):
     `fidelity_error`, `fid_error`, `kid_latent_error`, `class_kl_error`, `triangle_distance_error`.
     """
 

@@ -12,12 +12,20 @@ from gan_core.config.conditions import ScoringConfig
 from gan_core.config.reports import FidelityReport
 from gan_core.data.dataset import Dataset
 from gan_core.data.values import Mixture, mode_scores
-from gan_core.discrepancy import energy_distance, energy_reference
-from gan_core.examination import Examination
-from gan_core.fidelity import constrained_fidelity, wasserstein_1d, wasserstein_floor_of_cdf
+from gan_core.fidelity.discrepancy import energy_distance, energy_reference
+from gan_core.fidelity.distances import constrained_fidelity, wasserstein_1d, wasserstein_floor_of_cdf
+from gan_core.fidelity.examination import Examination
+from gan_core.fidelity.protocol import (
+    LATENT_SEED,
+    Scores,
+    check_samples,
+    drawn_samples,
+    limits,
+    reference_part,
+    reports,
+)
+from gan_core.fidelity.standard_errors import mean_and_deviation_errors, wasserstein_error
 from gan_core.lanes.streams import Stream
-from gan_core.protocol import LATENT_SEED, Scores, check_samples, drawn_samples, limits, reference_part, reports
-from gan_core.standard_errors import mean_and_deviation_errors, wasserstein_error
 from gan_core.training.lane_array import LaneArray
 
 VALUE_SAMPLES = 10_000

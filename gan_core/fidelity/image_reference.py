@@ -12,15 +12,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gan_core.copying import TrainingPlaces, nearest_distance, training_places
 from gan_core.data.dataset import Dataset
 from gan_core.data.enough_images import FOR_A_CLAIM
-from gan_core.features import FeatureExtractor, extract
-from gan_core.fidelity import covariance_factor, moments
+from gan_core.fidelity.copying import TrainingPlaces, nearest_distance, training_places
+from gan_core.fidelity.distances import covariance_factor, moments
+from gan_core.fidelity.features.extractors import FeatureExtractor, extract
+from gan_core.fidelity.neighbours import NEIGHBOURS, RealNeighbours, prdc, real_neighbours
+from gan_core.fidelity.protocol import LATENT_SEED, chosen
 from gan_core.files.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.neighbours import NEIGHBOURS, RealNeighbours, prdc, real_neighbours
-from gan_core.protocol import LATENT_SEED, chosen
 
 COPY_TRAIN_IMAGES = 60_000
 RECIPE = f"2:{COPY_TRAIN_IMAGES}:{NEIGHBOURS}:{LATENT_SEED}"  # a new number where what is kept is computed otherwise

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from gan_core.discrepancy import rising
+from gan_core.fidelity.discrepancy import rising
 from gan_core.lanes.axis import alone
 
 

@@ -12,7 +12,7 @@ from gan_core.config.conditions import ScoringConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.reports import FidelityReport
 from gan_core.data.dataset import Dataset
-from gan_core.examination import Examination
+from gan_core.fidelity.examination import Examination
 from gan_core.lanes.streams import Stream, stream
 from gan_core.training.lane_array import LaneArray
 

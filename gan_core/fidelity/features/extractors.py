@@ -11,14 +11,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gan_core.classifier import load_classifier
 from gan_core.config.input_error import InputError, home_path, nearest, shown
 from gan_core.data.dataset import Dataset
+from gan_core.fidelity.features.classifier import load_classifier
+from gan_core.fidelity.features.inception import load_inception
+from gan_core.fidelity.features.joined_features import join_features
+from gan_core.fidelity.features.own_network import LOADERS, load_own_network
+from gan_core.fidelity.features.principal_components import fit_principal_components
 from gan_core.files.cache import cache_folder
-from gan_core.inception import load_inception
-from gan_core.joined_features import join_features
-from gan_core.own_network import LOADERS, load_own_network
-from gan_core.principal_components import fit_principal_components
 
 __all__ = [
     "KINDS",
@@ -71,9 +71,9 @@ def load_extractor(dataset: Dataset, kind: str = "auto", weights: Path | None = 
 
     `classifier`: 64, standardised, of a classifier trained on the training split. `pca`: at most 64 principal
     components of its pixels. `classifier+pixels`, `pixels`: these and how rough images are at several scales
-    (`gan_core.joined_features`). `auto`: the classifier where there are labels, else pca. `inception`: the 2,048 of the
+    (`gan_core.fidelity.features.joined_features`). `auto`: the classifier where there are labels, else pca. `inception`: the 2,048 of the
     usual FID, raw; weights: its file, where it is not in torch.hub's folder. A path to a .pt, .ts or .pt2 file: the raw
-    features of a person's own network, a program to be trusted like one (gan_core.own_network says why).
+    features of a person's own network, a program to be trusted like one (gan_core.fidelity.features.own_network says why).
     Class probabilities come with the classifier alone; `load_classifier` gives it beside any other features.
 
     Raises InputError for an unknown kind, for weights that kind has no use for, and as each kind's loader does.

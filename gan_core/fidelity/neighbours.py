@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from gan_core.data.enough_images import NEIGHBOURS
-from gan_core.discrepancy import Discrepancy, PairSums, discrepancy, each_lane, rows_at_once, working_type
-from gan_core.native.pairs import PairReader, read_in_c
+from gan_core.fidelity.discrepancy import Discrepancy, PairSums, discrepancy, each_lane, rows_at_once, working_type
+from gan_core.fidelity.pairs import PairReader, read_in_c
 
 COPY_ROUNDINGS = 16  # of a squared norm: two samples that are no farther apart are copies
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_core.data.dataset import Dataset
+from gan_core.fidelity.protocol import LATENT_SEED, chosen
 from gan_core.lanes.streams import Stream, stream
-from gan_core.protocol import LATENT_SEED, chosen
 
 Kind = Literal["noise", "pure noise", "shuffled pixels", "blur", "modes", "repetition", "copies", "colours", "place"]
 NOISE_DEVIATIONS = (0.2, 0.4, 0.8)  # of values in [-1, 1]

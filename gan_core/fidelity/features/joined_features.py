@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from gan_core.classifier import load_classifier
 from gan_core.data.dataset import Dataset
+from gan_core.fidelity.features.classifier import load_classifier
+from gan_core.fidelity.features.principal_components import fit_principal_components
+from gan_core.fidelity.features.textures import fit_textures
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.principal_components import fit_principal_components
-from gan_core.textures import fit_textures
 
 if TYPE_CHECKING:
-    from gan_core.features import FeatureExtractor
+    from gan_core.fidelity.features.extractors import FeatureExtractor
 
 MOST_IMAGES = 10_000  # of the training split, evenly spaced, for means and variances
 CLASSIFIER_VARIANCE = 64.0  # what the classifier has alone: one for each feature
@@ -66,7 +66,7 @@ class JoinedFeatures:
 
 
 def join_features(dataset: Dataset, kind: str) -> JoinedFeatures:
-    """`classifier+pixels`, of a labelled set, or `pixels`: with the textures of `gan_core.textures` in both.
+    """`classifier+pixels`, of a labelled set, or `pixels`: with the textures of `gan_core.fidelity.features.textures` in both.
 
     Raises InputError as `load_classifier`, `fit_principal_components` and `fit_textures` do.
     """

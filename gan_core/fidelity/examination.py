@@ -1,6 +1,6 @@
 """What became of real images that were damaged on purpose, once they were scored: whether a score can be trusted.
 
-Plain values; `gan_core.examine` makes them. No torch.
+Plain values; `gan_core.fidelity.examine` makes them. No torch.
 """
 
 import math
@@ -15,7 +15,7 @@ COLUMNS = ("fidelity", "fid", "fid_error", "precision", "coverage", "memorisatio
 @dataclass(frozen=True)
 class Finding:
     """How one set of images scored. damage: what was done to real ones ("" to fresh real ones); kind and dose: as
-    `gan_core.damages.Damage` has them; scores: name -> number, those of COLUMNS; faults: what a score should have shown
+    `gan_core.fidelity.damages.Damage` has them; scores: name -> number, those of COLUMNS; faults: what a score should have shown
     and did not, in words.
     """
 

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from gan_core.discrepancy import rising
+from gan_core.fidelity.discrepancy import rising
 from gan_core.lanes.axis import alone
 
 CLASS_KL_LIMIT = 0.1  # nats: a part of the classes is missing
