@@ -32,9 +32,9 @@ import torch
 
 from benchmarks.gpu_parts import PARTS, Check, Part, PartError, Results
 from benchmarks.machine import ROOT, commit, compiler_name, cores
-from gan_core.arithmetic import processor_name
 from gan_core.config.input_error import InputError, nearest
 from gan_core.config.version import code_version
+from gan_core.native.arithmetic import processor_name
 from gan_core.native.isa import this_isa
 
 BUDGET_SECONDS = 460.0  # of all parts together, in less than eight minutes

@@ -4,7 +4,7 @@
 
 Estimated as `gan-sweep run --dry-run` does it, for the CPU, and for one call of all lanes; both with the data, which
 lie on the device. Used: the most that torch had allocated on the device while an array trained a block and drew a
-rung's samples; reserved: what it took from the device for that. On the CPU it is what `gan_core.memory.Allocations`
+rung's samples; reserved: what it took from the device for that. On the CPU it is what `gan_core.workshop.memory.Allocations`
 counts.
 """
 
@@ -24,9 +24,9 @@ from gan_core.execution.pace import largest_call
 from gan_core.fidelity.scorers import IMAGE_SAMPLES
 from gan_core.fidelity.value_scorers import PLANE_SAMPLES, VALUE_SAMPLES
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.memory import Allocations, lane_memory
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.training.lane_array import LaneArray
+from gan_core.workshop.memory import Allocations, lane_memory
 
 
 @dataclass(frozen=True)

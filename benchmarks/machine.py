@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from gan_core.arithmetic import compiler_here, processor_name
+from gan_core.native.arithmetic import compiler_here, processor_name
 from gan_core.native.isa import ISAS, VARIABLE, executable_isas, this_isa
 
 ROOT = Path(__file__).absolute().parent.parent

@@ -22,7 +22,7 @@ from gan_core.networks.architectures import build_networks
 from gan_core.networks.latents import Choice, fill_shared_latents, latent_numbers
 from gan_core.training.checkpoint import save_tensors
 from gan_core.training.lane_array import LaneArray
-from gan_core.workshop import Workshop
+from gan_core.workshop.workshop import Workshop
 from sweep.spec import SweepSpec
 
 

@@ -30,9 +30,9 @@ from benchmarks.search_case import search_spec
 from benchmarks.sweep import machine
 from gan_core.config.gan import GanConfig
 from gan_core.data.dataset import Dataset, load_dataset
-from gan_core.final import SampleKind, sample_generator
 from gan_core.lanes.axis import host_pairs, host_rounds, lane_arithmetic
 from gan_core.training.checkpoint import load_tensors
+from gan_core.workshop.one_model import SampleKind, sample_generator
 from results.store import RunFolder
 from results.table import ResultsTable
 

@@ -132,7 +132,7 @@ def summary(scores: Sequence[float]) -> dict[str, float]:
 
 def make_features(conditions: Conditions) -> None:
     """Loads what scores need, so that what is made once on a machine exists."""
-    from gan_core.workshop import Workshop
+    from gan_core.workshop.workshop import Workshop
 
     Workshop(conditions, "cpu")
 

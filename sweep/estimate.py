@@ -5,9 +5,9 @@ from gan_core.config.gan import GanConfig
 from gan_core.execution.pace import largest_call
 from gan_core.fidelity.scorers import IMAGE_SAMPLES
 from gan_core.fidelity.value_scorers import PLANE_SAMPLES, VALUE_SAMPLES
-from gan_core.memory import PROCESS_BYTES, data_form, lane_memory, row_bytes, sees_gpu
 from gan_core.native.compiler import compiler
 from gan_core.native.toolchain import NoCompiler, tell_replayed
+from gan_core.workshop.memory import PROCESS_BYTES, data_form, lane_memory, row_bytes, sees_gpu
 from search_spaces.space import SearchSpace
 from sweep.spec import SweepSpec
 

@@ -25,9 +25,9 @@ from gan_core.config.gan import GanConfig, InputError, nearest, shown
 from gan_core.config.health import HealthConfig
 from gan_core.config.reports import OutOfMemory
 from gan_core.config.schedule import Schedule
-from gan_core.final import ModelFolder, Progress, best_row, train_model
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.workshop import Workshop
+from gan_core.workshop.one_model import ModelFolder, Progress, best_row, train_model
+from gan_core.workshop.workshop import Workshop
 from results.export import DEFAULT_PRECISION, EXECUTIONS, ExportedConfiguration
 from results.objectives import score_name
 from results.store import ResultsError, exclusive, write_atomically

@@ -6,7 +6,7 @@ import torch
 
 from gan_core.config.gan import InputError, StructureConfig
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.workshop import Workshop
+from gan_core.workshop.workshop import Workshop
 from results.store import RunFolder
 from sweep.cohort import CohortRun
 from sweep.contracts import Build

@@ -97,7 +97,7 @@ def trainable_class() -> Any:
 
         def _begin(self, cohort: Cohort) -> CohortRun:
             if self._build is None:
-                from gan_core.workshop import Workshop
+                from gan_core.workshop.workshop import Workshop
 
                 wants_gpu = bool(ray.get_gpu_ids())
                 device = "cuda" if wants_gpu else "cpu"

@@ -212,7 +212,7 @@ def check_files(structure: StructureConfig, conditions: Conditions, download: bo
         check_images(conditions.dataset, images)
     if not name.is_values and (scoring.features not in FITTED_FEATURES or scoring.inception_weights):
         from gan_core.fidelity.features.extractors import load_extractor
-        from gan_core.workshop import load_data
+        from gan_core.workshop.workshop import load_data
 
         dataset = load_data(conditions)
         check_classes(structure, dataset.classes)

@@ -76,6 +76,6 @@ def _digest(conditions: Conditions, images: ImageSplits) -> str:
     if conditions.image_size_pixels in (0, images.train.shape[-1]):
         labels = [part for part in (images.train_labels, images.held_out_labels) if part is not None]
         return data_digest(parse_dataset_name(conditions.dataset).kind, images.train, images.held_out, *labels)
-    from gan_core.workshop import load_data  # torch, which resizes
+    from gan_core.workshop.workshop import load_data  # torch, which resizes
 
     return load_data(conditions).digest

@@ -18,11 +18,11 @@ from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import GanConfig, InputError
 from gan_core.config.schedule import Schedule
 from gan_core.files.whole_files import is_written_through
-from gan_core.final import ModelFolder, SampleKind, best_row, load_generator_weights, sample_in_parts
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.memory import data_form
 from gan_core.training.checkpoint import load_tensors
-from gan_core.workshop import load_data
+from gan_core.workshop.memory import data_form
+from gan_core.workshop.one_model import ModelFolder, SampleKind, best_row, load_generator_weights, sample_in_parts
+from gan_core.workshop.workshop import load_data
 from results.export import DEFAULT_PRECISION, ExportedConfiguration, chosen_row
 from results.output import STANDARD_OUTPUT, output
 from results.plots import image_of, most_in_grid, picture_of, to_bytes, write_png

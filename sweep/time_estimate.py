@@ -17,9 +17,9 @@ from gan_core.execution.programs import Workplace
 from gan_core.fidelity.features.classifier import awaits_training
 from gan_core.fidelity.scorers import build_scorer
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.memory import data_form, made_data, row_bytes
 from gan_core.training.lane_array import LaneArray
-from gan_core.workshop import load_data
+from gan_core.workshop.memory import data_form, made_data, row_bytes
+from gan_core.workshop.workshop import load_data
 from search_spaces.space import SearchSpace
 from sweep.estimate import LARGEST_MEASURED_BYTES
 from sweep.ladder import Ladder

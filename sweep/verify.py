@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from gan_core.arithmetic import installed_versions
 from gan_core.config.gan import HALF_LIFE, GanConfig, InputError
 from gan_core.config.reports import LaneReport
 from gan_core.config.schedule import Schedule
 from gan_core.lanes.axis import lane_arithmetic
+from gan_core.native.arithmetic import installed_versions
 from gan_core.native.isa import VARIABLE, executable_isas
 from results.export import ExportedConfiguration, hardware
 from results.printable import printable

@@ -11,7 +11,7 @@ from curve_array import CURVE_SPACE, CurveArray, curve_spec, opened, run_cohorts
 from tiny_runs import TINY
 
 from gan_core.config.gan import GanConfig
-from gan_core.final import read_metrics
+from gan_core.workshop.one_model import read_metrics
 from results.export import ExportedConfiguration, export_trial
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable

@@ -14,8 +14,8 @@ from benchmarks import products
 from benchmarks.contestants import Model, config_of, dataset_of
 from benchmarks.lanes import parsed
 from benchmarks.machine import LIBRARY_SETTINGS, ROOT, cores, library_settings, machine, set_isa
-from gan_core.arithmetic import processor_name
 from gan_core.config.input_error import InputError
+from gan_core.native.arithmetic import processor_name
 from gan_core.native.isa import ISAS, VARIABLE, executable_isas
 
 BELOW = [isa.name for isa in executable_isas()[1:] if isa.name in LIBRARY_SETTINGS]

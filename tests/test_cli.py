@@ -24,8 +24,8 @@ from lost_compiler import without_compiler
 from PIL import Image
 from tiny_runs import TINY, settings
 
-from gan_core.arithmetic import compiler_here
-from gan_core.final import read_metrics
+from gan_core.native.arithmetic import compiler_here
+from gan_core.workshop.one_model import read_metrics
 from results.curves import load_curves
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable

@@ -16,8 +16,8 @@ from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.reports import LaneReport
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.scoring import ScoredArray
-from gan_core.workshop import Workshop
+from gan_core.workshop.scored_array import ScoredArray
+from gan_core.workshop.workshop import Workshop
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from sweep.cohort import CohortRun

@@ -15,9 +15,9 @@ from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.gan import GanConfig, InputError
 from gan_core.config.schedule import Schedule
 from gan_core.data.dataset import load_dataset
-from gan_core.final import MOST_EVALUATIONS, ModelFolder, best_row, evaluation_points, read_metrics
 from gan_core.networks.architectures import build_networks
 from gan_core.training.checkpoint import save_tensors
+from gan_core.workshop.one_model import MOST_EVALUATIONS, ModelFolder, best_row, evaluation_points, read_metrics
 from results.export import ExportedConfiguration
 from results.store import ResultsError
 from sweep.final import conditions_of

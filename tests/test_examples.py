@@ -20,7 +20,7 @@ from gan_core.config.dataset_name import ON_DISK_KINDS, parse_dataset_name
 from gan_core.config.gan import HYPERPARAMETERS, GanConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.reports import minimised
-from gan_core.workshop import Workshop
+from gan_core.workshop.workshop import Workshop
 from results.table import ResultsTable
 from search_spaces.space import parse_yaml, shipped_spaces
 from sweep.ladder import RULES

@@ -10,9 +10,9 @@ import yaml
 from gan_core.config.gan import GanConfig, InputError
 from gan_core.config.reports import OutOfMemory
 from gan_core.config.schedule import Schedule
-from gan_core.final import ModelFolder, best_row
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.workshop import Workshop
+from gan_core.workshop.one_model import ModelFolder, best_row
+from gan_core.workshop.workshop import Workshop
 from results.export import ExportedConfiguration
 from results.store import ResultsError
 from sweep.final import conditions_of, train_final

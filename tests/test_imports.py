@@ -32,7 +32,7 @@ WITHOUT_TORCH = {
         "gan_core/lanes/streams.py",
         "gan_core/files/whole_files.py",
     ),
-    *("gan_core/config/schedule.py", "gan_core/arithmetic.py", "gan_core/fidelity/examination.py"),
+    *("gan_core/config/schedule.py", "gan_core/native/arithmetic.py", "gan_core/fidelity/examination.py"),
     *("gan_core/data/published_images.py", "gan_core/data/pictures.py", "gan_core/data/image_files.py"),
     *(
         "gan_core/data/picture_files.py",

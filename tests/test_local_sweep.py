@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from tiny_runs import TINY, settings
 
-from gan_core.arithmetic import compiler_here
 from gan_core.config.gan import HYPERPARAMETERS
 from gan_core.fidelity.examination import PASSED, Examination
-from gan_core.final import read_metrics
+from gan_core.native.arithmetic import compiler_here
 from gan_core.native.isa import this_isa
+from gan_core.workshop.one_model import read_metrics
 from results.rows import MADE_BY, MAY_BE_NULL
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable

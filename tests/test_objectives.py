@@ -12,7 +12,7 @@ import pytest
 from curve_array import CurveArray, curve_spec, opened, run_cohorts, run_folder
 
 from gan_core.config.reports import LaneReport, minimised
-from gan_core.scoring import score_averages
+from gan_core.workshop.scored_array import score_averages
 from results.export import ExportedConfiguration, export_trial
 from results.objectives import directed, natural, score_name
 from results.store import JsonLines, RunFolder

@@ -92,7 +92,7 @@ def stepped(monkeypatch: pytest.MonkeyPatch, folder: RunFolder, error: BaseExcep
     build = None if when == "loading" else object()
     process.setup({"cohort": 3}, tiny_spec(), folder, build, 2)
     monkeypatch.setattr("ray.get_gpu_ids", list)
-    monkeypatch.setattr("gan_core.workshop.Workshop", raises(error))
+    monkeypatch.setattr("gan_core.workshop.workshop.Workshop", raises(error))
     monkeypatch.setattr(
         "sweep.ray_trainable.CohortRun",
         lambda cohort, ladder, objective, build, judge, *rest: FailingRun(judge, error, when == "after a step"),

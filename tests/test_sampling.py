@@ -16,9 +16,9 @@ from PIL import Image
 from test_disk import full_disk
 
 from gan_core.config.gan import GanConfig, InputError
-from gan_core.final import SampleKind, sample_generator
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.networks.architectures import build_networks
+from gan_core.workshop.one_model import SampleKind, sample_generator
 from results.export import export_trial
 from results.plots import MOST_GRID_PIXELS, image_grid, most_in_grid
 from results.store import JsonLines, ResultsError, RunFolder

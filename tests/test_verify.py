@@ -13,10 +13,10 @@ from lost_compiler import without_compiler
 from tiny_runs import ROW, TINY, settings
 
 from gan_core.config.reports import LaneReport
-from gan_core.final import read_metrics
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.native.isa import executable_isas
-from gan_core.workshop import Workshop
+from gan_core.workshop.one_model import read_metrics
+from gan_core.workshop.workshop import Workshop
 from results.rows import Outcome
 from results.store import JsonLines, RunFolder
 from sweep.spec import SweepSpec

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from gan_core.arithmetic import Carried
 from gan_core.config.gan import GanConfig
 from gan_core.execution.assembly import NativeSource
 from gan_core.execution.programs import Program, Workplace
@@ -26,6 +25,7 @@ from gan_core.game.step import (
     make_fakes,
 )
 from gan_core.lanes.axis import host_pairs, in_full_precision, lane_empty
+from gan_core.native.arithmetic import Carried
 from gan_core.native.library import NativeProgram
 from gan_core.native.toolchain import NoCompiler, tell_replayed
 from gan_core.networks.call import BATCH_NORM, Call, fill_mask

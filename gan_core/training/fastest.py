@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 
-from gan_core.arithmetic import code_here, processor_name
 from gan_core.config.conditions import Execution, Precision
 from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.data.dataset import Dataset
@@ -26,6 +25,7 @@ from gan_core.execution.pace import Pace, is_out_of_memory, largest_call
 from gan_core.execution.programs import Workplace
 from gan_core.files.cache import alone, keep, writable_cache_folder
 from gan_core.lanes.axis import lane_arithmetic
+from gan_core.native.arithmetic import code_here, processor_name
 from gan_core.native.compiler import compiler
 from gan_core.native.isa import this_isa
 from gan_core.native.toolchain import NoCompiler, tell

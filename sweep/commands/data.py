@@ -69,7 +69,7 @@ def _examine(options: argparse.Namespace, images: "ImageSplits") -> None:
     """Shows how the scores of a sweep rank real images, fresh and damaged."""
     from gan_core.config.conditions import Conditions, ScoringConfig
     from gan_core.data.dataset import image_dataset  # torch from here on
-    from gan_core.workshop import Workshop
+    from gan_core.workshop.workshop import Workshop
 
     conditions = Conditions(
         dataset=options.dataset,

@@ -17,11 +17,11 @@ from gan_core.config.reports import FidelityReport, LaneReport
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.protocol import Scorer
 from gan_core.fidelity.scorers import build_scorer
-from gan_core.memory import lane_memory, row_bytes
-from gan_core.scoring import ScoredArray
 from gan_core.training.draws import BLOCK_STEPS, average_weight, effective_half_life
 from gan_core.training.lane_array import LaneArray
-from gan_core.workshop import Workshop
+from gan_core.workshop.memory import lane_memory, row_bytes
+from gan_core.workshop.scored_array import ScoredArray
+from gan_core.workshop.workshop import Workshop
 
 HALF_LIVES = (0.0, 40.0, 300.0)
 FORMS = [*((dtype, "eager") for dtype in (torch.float64, torch.float32)), (torch.float32, "compiled")]

@@ -13,10 +13,10 @@ from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConf
 from gan_core.config.health import HealthConfig
 from gan_core.config.reports import LaneReport
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.scoring import ScoredArray
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.training.watch import Watch, is_marked
-from gan_core.workshop import Workshop
+from gan_core.workshop.scored_array import ScoredArray
+from gan_core.workshop.workshop import Workshop
 
 BATCH = 4
 BLOCK_IMAGES = BLOCK_STEPS * BATCH

@@ -13,14 +13,14 @@ from tiny_arrays import CASES, assert_all_same, configs_of, lane_results, struct
 
 from gan_core.config.conditions import Conditions
 from gan_core.config.gan import StructureConfig
-from gan_core.memory import lane_memory
 from gan_core.native import toolchain
 from gan_core.native.isa import ISAS
 from gan_core.native.toolchain import NoCompiler
 from gan_core.training import fastest
 from gan_core.training.fastest import Work, called_lanes, faster, fastest_execution, measure, race
 from gan_core.training.lane_array import LaneArray
-from gan_core.workshop import Workshop
+from gan_core.workshop.memory import lane_memory
+from gan_core.workshop.workshop import Workshop
 
 CASE = "gaussian moments least_squares"
 C_IS_FASTER, C_IS_SLOWER = {"compiled": 1.0, "replayed": 1.5}, {"compiled": 2.1, "replayed": 1.0}

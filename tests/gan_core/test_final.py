@@ -18,13 +18,17 @@ import yaml
 from safetensors.torch import save_file
 from tiny_arrays import GAUSSIAN
 
-import gan_core.final
+import gan_core.workshop.one_model
 from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import DamagedFile
 from gan_core.config.schedule import Schedule
-from gan_core.final import (
+from gan_core.lanes.axis import lane_arithmetic
+from gan_core.training.checkpoint import load_tensors, save_tensors
+from gan_core.training.draws import BLOCK_STEPS
+from gan_core.training.lane_array import LaneArray
+from gan_core.workshop.one_model import (
     ModelFolder,
     Progress,
     SampleKind,
@@ -35,11 +39,7 @@ from gan_core.final import (
     train_model,
     write_metrics,
 )
-from gan_core.lanes.axis import lane_arithmetic
-from gan_core.training.checkpoint import load_tensors, save_tensors
-from gan_core.training.draws import BLOCK_STEPS
-from gan_core.training.lane_array import LaneArray
-from gan_core.workshop import Workshop
+from gan_core.workshop.workshop import Workshop
 
 IMAGES, POINTS = 130, (26, 52)
 EVERY_CALL = range(1, 10 + 8 + 1)  # of on_progress: ten steps of 13 images, and eight scorings
@@ -227,7 +227,7 @@ def test_killed_between_metrics_and_state_and_run_again_equals_not_stopping(work
 
 
 def test_the_state_is_saved_now_and_then_between_scorings(workshop, tmp_path, monkeypatch):
-    monkeypatch.setattr(gan_core.final, "SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(gan_core.workshop.one_model, "SAVE_EVERY_SECONDS", 0.0)
     folder, saved = ModelFolder(tmp_path), []
 
     def note(progress: Progress) -> bool:
@@ -440,17 +440,17 @@ import os, random, signal, sys, time
 from pathlib import Path
 import torch
 import yaml
-import gan_core.final
+import gan_core.workshop.one_model
 from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.gan import GanConfig
-from gan_core.final import ModelFolder, train_model
+from gan_core.workshop.one_model import ModelFolder, train_model
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.config.health import HealthConfig
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.config.schedule import Schedule
-from gan_core.workshop import Workshop
+from gan_core.workshop.workshop import Workshop
 
-gan_core.final.SAVE_EVERY_SECONDS = 0.0  # at every block, so that it is killed while it writes, too
+gan_core.workshop.one_model.SAVE_EVERY_SECONDS = 0.0  # at every block, so that it is killed while it writes, too
 job = yaml.safe_load(sys.stdin)
 draw = random.Random(job["seed"])
 scoring = ScoringConfig(samples=job["samples"])

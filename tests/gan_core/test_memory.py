@@ -12,9 +12,9 @@ from torch.profiler import ProfilerActivity, profile
 from gan_core.config.conditions import Execution
 from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
 from gan_core.data.dataset import Dataset, load_dataset
-from gan_core.memory import Allocations, LaneMemory, data_form, lane_memory, row_bytes
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.training.lane_array import LaneArray
+from gan_core.workshop.memory import Allocations, LaneMemory, data_form, lane_memory, row_bytes
 
 MLP: dict[str, Any] = {"architecture": "mlp", "dataset": "mnist"}
 DCGAN: dict[str, Any] = {"architecture": "dcgan", "dataset": "mnist", "image_size_pixels": 32}

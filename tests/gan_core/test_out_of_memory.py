@@ -18,7 +18,7 @@ from gan_core.execution.pace import is_out_of_memory, within_memory
 from gan_core.execution.trace import trace
 from gan_core.training.chunk import Chunk
 from gan_core.training.lane_array import LaneArray
-from gan_core.workshop import Workshop
+from gan_core.workshop.workshop import Workshop
 
 CONFIGS = [GanConfig(structure=StructureConfig(**GAUSSIAN), seed=seed) for seed in range(3)]
 HOST = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8000 bytes. Error code 12"

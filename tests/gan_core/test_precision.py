@@ -15,11 +15,11 @@ from gan_core.config.input_error import InputError
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.features.extractors import full_precision
 from gan_core.fidelity.scorers import build_scorer
-from gan_core.final import SampleKind, sample_generator
 from gan_core.lanes.axis import SMALL_PRODUCTS, host_pairs, host_rounds, lane_arithmetic, lane_matmul, matmul_precision
 from gan_core.networks.layers import Convolution
 from gan_core.training.lane_array import LaneArray
-from gan_core.workshop import Workshop
+from gan_core.workshop.one_model import SampleKind, sample_generator
+from gan_core.workshop.workshop import Workshop
 
 ROUNDING = 2.0**-8  # of a product of two numbers of 8 bits each: each is off by 2**-9 at most
 KNOWN = host_rounds() or host_pairs()

@@ -14,7 +14,10 @@ from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.reports import LaneReport
 from gan_core.config.schedule import Schedule
-from gan_core.final import (
+from gan_core.lanes.axis import lane_arithmetic
+from gan_core.training.checkpoint import load_tensors
+from gan_core.training.draws import BLOCK_STEPS
+from gan_core.workshop.one_model import (
     ModelFolder,
     Progress,
     SampleKind,
@@ -24,10 +27,7 @@ from gan_core.final import (
     sample_generator,
     train_model,
 )
-from gan_core.lanes.axis import lane_arithmetic
-from gan_core.training.checkpoint import load_tensors
-from gan_core.training.draws import BLOCK_STEPS
-from gan_core.workshop import Workshop
+from gan_core.workshop.workshop import Workshop
 
 BATCH, IMAGES, RUNGS = 13, 130, (20, 52, 91)
 VALUES = GanConfig(

@@ -22,10 +22,10 @@ from gan_core.fidelity.protocol import LATENT_SEED, Scorer
 from gan_core.fidelity.scorers import ImageScorer, PlaneScorer, ValueScorer, build_scorer
 from gan_core.files.cache import cache_folder
 from gan_core.lanes.streams import Stream
-from gan_core.scoring import ScoredArray, evaluate
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.training.lane_array import LaneArray
-from gan_core.workshop import Workshop
+from gan_core.workshop.scored_array import ScoredArray, evaluate
+from gan_core.workshop.workshop import Workshop
 
 BATCH = 20
 WATCHED = BLOCK_STEPS * BATCH
@@ -299,7 +299,7 @@ def test_a_workshop_says_what_it_does_before_it_does_it(tmp_path, monkeypatch):
     workshop.build([GanConfig(structure=replace(structure, latent_size=3))])
     assert said[2:] == ["compiling the steps of mlp"] * 2
     said.clear()
-    monkeypatch.setattr("gan_core.workshop.build_scorer", lambda dataset, scoring: None)
+    monkeypatch.setattr("gan_core.workshop.workshop.build_scorer", lambda dataset, scoring: None)
     monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path))
     replayed = Workshop(replace(conditions, execution="replayed"), "cpu", said.append)
     replayed.build([GanConfig(structure=structure)])

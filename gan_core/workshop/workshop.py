@@ -16,8 +16,8 @@ from gan_core.execution.programs import Workplace
 from gan_core.fidelity.features.classifier import awaits_training, training_seconds
 from gan_core.fidelity.scorers import build_scorer
 from gan_core.lanes.axis import check_processor, lane_arithmetic
-from gan_core.scoring import ScoredArray
 from gan_core.training.lane_array import LaneArray
+from gan_core.workshop.scored_array import ScoredArray
 
 
 def load_data(conditions: Conditions, *, download: bool = False) -> Dataset:

@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gan_core.arithmetic import Arithmetic
 from gan_core.config.conditions import Precision
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import DamagedFile, InputError, home_path
@@ -27,13 +26,14 @@ from gan_core.config.schedule import Schedule
 from gan_core.files.whole_files import appearing_whole
 from gan_core.lanes.axis import matmul_precision
 from gan_core.lanes.streams import Stream
+from gan_core.native.arithmetic import Arithmetic
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.call import Call
 from gan_core.networks.latents import shared_latents
-from gan_core.scoring import ScoredArray
 from gan_core.training.checkpoint import load_tensors, save_tensors
 from gan_core.training.lane_array import rows_at_once
-from gan_core.workshop import Workshop
+from gan_core.workshop.scored_array import ScoredArray
+from gan_core.workshop.workshop import Workshop
 
 SAVE_EVERY_SECONDS = 30.0
 EVALUATIONS_PER_BUDGET = 4  # further scorings in each stretch as long as the last given point
