@@ -17,9 +17,9 @@ import gan_core.fidelity.scorers as scorers
 from gan_core.config.reports import FidelityReport
 from gan_core.training.lane_array import LaneArray
 from results.store import RunFolder
-from sweep.local_runner import run_local
-from sweep.progress import Watch
-from sweep.spec import SweepSpec
+from sweep.commands.progress import Watch
+from sweep.runners.local.runner import run_local
+from sweep.spec.sweep_spec import SweepSpec
 
 
 def family_of(pid: int) -> set[int]:
@@ -52,7 +52,7 @@ def measure_command(arguments: list[str], folder: Path) -> tuple[float, int]:
     """Wall seconds and peak bytes of one `gan-sweep run`."""
     environment = {**os.environ, "HOME": str(folder)}
     environment.pop("GAN_SWEEP_CACHE", None)
-    command = [sys.executable, "-m", "sweep.cli", "run", "--out", str(folder / "run"), *arguments]
+    command = [sys.executable, "-m", "sweep.commands.cli", "run", "--out", str(folder / "run"), *arguments]
     started, peak = time.monotonic(), 0
     with subprocess.Popen(command, env=environment) as process:
         while process.poll() is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.machine import ROOT, cores
 from results.table import ResultsError, ResultsTable
-from sweep.spec import SweepSpec
+from sweep.spec.sweep_spec import SweepSpec
 
 MODELS = "gaussian,mlp64,mlp256,dcgan16,dcgan64"
 PROCESS_CARD_BYTES, PROCESS_HOST_BYTES = 800_000_000, 2_500_000_000  # of a process of stock, with CUDA's libraries

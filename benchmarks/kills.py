@@ -29,7 +29,7 @@ from benchmarks.first_sweep import family_of
 from results.rows import Outcome
 from results.store import SEEDS_APART, JsonLines, RunFolder
 from results.table import ResultsTable
-from sweep.ray_runner import RESTARTS
+from sweep.runners.ray.runner import RESTARTS
 
 ROOT = Path(__file__).absolute().parent.parent
 VICTIMS = {"driver": "", "trainer": "Trainable", "owner": "LaneStudy", "head": "gcs_server"}
@@ -92,7 +92,7 @@ def command(folder: Path, *arguments: str) -> list[str]:
     """The sweep's own command."""
     cores = len(os.sched_getaffinity(0))
     one_slot = ["--set", f"resources.cpus_per_cohort={cores}"]
-    return [sys.executable, "-m", "sweep.cli", "run", str(folder / "spec.yaml"), *one_slot, *arguments]
+    return [sys.executable, "-m", "sweep.commands.cli", "run", str(folder / "spec.yaml"), *one_slot, *arguments]
 
 
 def victim(driver: int, kind: str) -> int | None:

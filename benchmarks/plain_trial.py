@@ -23,7 +23,7 @@ from gan_core.networks.latents import Choice, fill_shared_latents, latent_number
 from gan_core.training.checkpoint import save_tensors
 from gan_core.training.lane_array import LaneArray
 from gan_core.workshop.workshop import Workshop
-from sweep.spec import SweepSpec
+from sweep.spec.sweep_spec import SweepSpec
 
 
 @cache

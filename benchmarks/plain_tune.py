@@ -23,7 +23,7 @@ import pandas as pd
 
 from benchmarks.sweep_cases import CASES, case_spec
 from gan_core.config.input_error import InputError
-from sweep.spec import SweepSpec
+from sweep.spec.sweep_spec import SweepSpec
 
 RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",

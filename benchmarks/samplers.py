@@ -20,9 +20,9 @@ from typing import Any
 from gan_core.config.gan import GanConfig
 from results.rows import Outcome
 from results.store import RunFolder
-from sweep.ladder import Reached, Standing
-from sweep.proposals import Proposal, Proposals
-from sweep.spec import SweepSpec
+from sweep.ladder.ladder import Reached, Standing
+from sweep.proposals.proposals import Proposal, Proposals
+from sweep.spec.sweep_spec import SweepSpec
 
 SPACE = {
     "name": "formula",

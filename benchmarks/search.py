@@ -65,7 +65,7 @@ def search_ours(case: Case, seed: int, folder: Path) -> tuple[np.ndarray, dict[s
     hours = (case.seconds - OURS_STARTS_SECONDS) / 3600
     spec = search_spec(case.data_root, seed, hours, case.precision)
     (file := folder / "spec.yaml").write_text(spec.to_yaml())
-    took = timed(["sweep.cli", "run", str(file), "--out", str(folder / "run")])
+    took = timed(["sweep.commands.cli", "run", str(file), "--out", str(folder / "run")])
     table, run = ResultsTable.load(folder / "run", whole=True), RunFolder(folder / "run")
     best: Any = table.best()
     config = GanConfig.unflatten({name: _plain(best[name]) for name in GanConfig().flatten()})

@@ -1,6 +1,6 @@
 """The sweep of `benchmarks.search`, which both sides read. Loads without torch or Ray."""
 
-from sweep.spec import SweepSpec
+from sweep.spec.sweep_spec import SweepSpec
 
 RUNGS_IMAGES = [38_400, 115_200, 345_600]  # of the README's example, on the same data and family
 

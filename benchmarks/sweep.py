@@ -47,7 +47,7 @@ from gan_core.config.input_error import InputError, nearest
 from gan_core.lanes.axis import check_processor
 from results.rows import Outcome
 from results.table import ResultsTable
-from sweep.spec import SweepSpec
+from sweep.spec.sweep_spec import SweepSpec
 
 PBT = "pbt"
 PBT_SECONDS, PBT_SMALL_SECONDS = 30.0, 6.0  # of each side; the shipped example takes its own time
@@ -95,7 +95,7 @@ def timed(command: Sequence[str]) -> float:
 def run_ours(spec: SweepSpec, folder: Path) -> SweepRun:
     """`gan-sweep run` in a new run folder."""
     (file := folder / "spec.yaml").write_text(spec.to_yaml())
-    seconds = timed(["sweep.cli", "run", str(file), "--out", str(folder / "run")])
+    seconds = timed(["sweep.commands.cli", "run", str(file), "--out", str(folder / "run")])
     table = ResultsTable.load(folder / "run")
     trials = table.trials
     outcomes = trials["outcome"].tolist()

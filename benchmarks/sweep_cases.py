@@ -5,7 +5,7 @@ from typing import Any
 
 from gan_core.config.input_error import InputError, nearest
 from search_spaces.space import SearchSpace
-from sweep.spec import SweepSpec
+from sweep.spec.sweep_spec import SweepSpec
 
 KEEP_FRACTION = 1 / 3  # where there is pruning, on both sides
 SMALL_TRIALS, SMALL_IMAGES, FEWEST_TRIALS = 4, 8, 4  # divisors of --small, and how many trials remain at least

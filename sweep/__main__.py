@@ -2,9 +2,9 @@
 
 from typing import NoReturn
 
-from sweep.cli import main
+from sweep.commands.cli import main
 from sweep.commands.streams import with_streams
-from sweep.loading import leave
+from sweep.runners.loading import leave
 
 
 def command() -> NoReturn:

@@ -17,15 +17,15 @@ from gan_core.data.published_images import ImageSplits
 from gan_core.files.whole_files import appearing_whole
 from gan_core.native.isa import this_isa
 from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
-from sweep.callbacks import Callback, RowFeed, check_callbacks
-from sweep.cohort_record import read_rows
-from sweep.endings import plain_endings
-from sweep.progress import Watch
-from sweep.same_data import check_same_data
-from sweep.spec import SweepSpec
-from sweep.standings import Standings
-from sweep.trackers import require_installed
-from sweep.warm_start import warm_started
+from sweep.cohorts.endings import plain_endings
+from sweep.commands.progress import Watch
+from sweep.ledger.callbacks import Callback, RowFeed, check_callbacks
+from sweep.ledger.cohort_record import read_rows
+from sweep.ledger.same_data import check_same_data
+from sweep.ledger.standings import Standings
+from sweep.proposals.warm_start import warm_started
+from sweep.spec.sweep_spec import SweepSpec
+from sweep.tracking.trackers import require_installed
 
 if TYPE_CHECKING:
     from results.table import ResultsTable
@@ -53,7 +53,7 @@ def run_sweep(
     data set. extend: the run that is there may be given more trials, further rungs (the best of those that completed go
     on from where they ended), another budget or other confirmations. warm_start: the folder of an earlier run, whose
     best trials are tried first. progress: whether it is printed how far the sweep is; warnings are in any case.
-    callbacks: see `sweep.callbacks`.
+    callbacks: see `sweep.ledger.callbacks`.
 
     Raises InputError or ResultsError (one line each) for what a person can mend, PlaceError for what would have hit any
     configuration; KeyboardInterrupt passes through, with all that was reported on disk, and so does what a callback
@@ -128,11 +128,11 @@ def _run(spec: SweepSpec, folder: RunFolder, local: bool, address: str | None, w
     spec = replace(spec, scoring=as_scored_before(spec.scoring, _protocol(folder)))
     if local:
         watch.now("loading PyTorch")
-        from sweep.local_runner import run_local
+        from sweep.runners.local.runner import run_local
 
         run_local(spec, here, watch, on_step=feed.look)
     else:
-        from sweep.ray_runner import run_ray
+        from sweep.runners.ray.runner import run_ray
 
         run_ray(spec, here, watch, address, on_step=feed.look if feed else None)
 

@@ -52,7 +52,7 @@ def unsynced() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
-        patch.setattr("sweep.study.time", SimpleNamespace(monotonic=lambda: 0.0))
+        patch.setattr("sweep.ledger.study.time", SimpleNamespace(monotonic=lambda: 0.0))
         yield
 
 
@@ -61,7 +61,7 @@ def gan_sweep(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[..., Answer]:
     """The command line in this process, standing in an empty folder `here`; its warnings are printed, as for a user."""
-    from sweep.cli import main
+    from sweep.commands.cli import main
 
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -85,7 +85,7 @@ def gan_sweep(
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory: pytest.TempPathFactory, _isolation: None) -> Path:
     """The folder of a finished local sweep of four real trials. Tests copy it before they change it."""
-    from sweep.cli import main
+    from sweep.commands.cli import main
 
     out = tmp_path_factory.mktemp("digits") / "run"
     assert main(["run", "--local", "--out", str(out), *settings(*TINY)]) == 0

@@ -14,10 +14,10 @@ from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import DamagedFile
 from gan_core.config.reports import Death, FidelityReport, LaneReport
 from results.store import JsonLines, RunFolder
-from sweep.cohort import CohortRun
-from sweep.contracts import Build
-from sweep.spec import SweepSpec
-from sweep.study import LaneStudy
+from sweep.cohorts.cohort import CohortRun
+from sweep.cohorts.contracts import Build
+from sweep.ledger.study import LaneStudy
+from sweep.spec.sweep_spec import SweepSpec
 
 CURVE_SPACE: Mapping[str, Any] = {
     "name": "curve",
@@ -165,7 +165,7 @@ def opened(spec: SweepSpec, folder: RunFolder) -> Iterator[LaneStudy]:
 
 
 def run_cohorts(spec: SweepSpec, folder: RunFolder, build: Build = CurveArray) -> None:
-    """One cohort after another in this process, as `sweep.local_runner` does, without torch."""
+    """One cohort after another in this process, as `sweep.runners.local.runner` does, without torch."""
     with opened(spec, folder) as study:
         while (cohort := study.open_cohort(spec.cohort_size(1))) is not None:
             run = CohortRun(cohort, spec.ladder, study.objective, build, study, folder)

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from curve_array import CurveArray, opened, run_cohorts, run_folder
 
-import sweep.cohort
-import sweep.rung_note
+import sweep.cohorts.cohort
+import sweep.cohorts.rung_note
 from results.store import JsonLines, RunFolder
-from sweep.cohort import CohortRun
-from sweep.contracts import Build
-from sweep.journal import Journal
-from sweep.spec import SweepSpec
-from sweep.study import LaneStudy
+from sweep.cohorts.cohort import CohortRun
+from sweep.cohorts.contracts import Build
+from sweep.ledger.study import LaneStudy
+from sweep.proposals.journal import Journal
+from sweep.spec.sweep_spec import SweepSpec
 
 
 class Killed(BaseException):
@@ -95,8 +95,8 @@ BOUNDARIES = (
     (CurveArray, "save_lane"),
     (CurveArray, "save_generator"),
     (CurveArray, "keep"),
-    (sweep.rung_note, "write_atomically"),
-    (sweep.cohort, "draw_samples"),
+    (sweep.cohorts.rung_note, "write_atomically"),
+    (sweep.cohorts.cohort, "draw_samples"),
     (shutil, "rmtree"),
     (Path, "rename"),
 )

@@ -15,9 +15,9 @@ from gan_core.workshop.one_model import read_metrics
 from results.export import ExportedConfiguration, export_trial
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
-from sweep.cohort import Cohort
-from sweep.confirmation import trial_and_replicate
-from sweep.spec import SweepSpec
+from sweep.cohorts.cohort import Cohort
+from sweep.spec.confirmation import trial_and_replicate
+from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 HALF_LIFE = "lane.ema_half_life_images"

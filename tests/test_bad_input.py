@@ -617,7 +617,7 @@ CASES = {
 @pytest.fixture(scope="module")
 def prepared(digits_run, tmp_path_factory) -> Path:
     """A folder with a finished run, an exported file, a model trained from it, and a good spec."""
-    from sweep.cli import main
+    from sweep.commands.cli import main
 
     home = tmp_path_factory.mktemp("prepared")
     shutil.copytree(digits_run, home / "run")
@@ -668,7 +668,7 @@ def test_a_real_process_answers_in_the_same_way(tmp_path, prepared, name):
     shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
     case.prepare(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", "sweep.cli", *case.arguments], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-m", "sweep.commands.cli", *case.arguments], cwd=tmp_path, capture_output=True, text=True
     )
     check_one_line(done.returncode, done.stderr, case.says)
     assert not (tmp_path / "trap").exists()
@@ -711,7 +711,7 @@ UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteu
 def test_a_folder_that_is_shut_is_one_clear_line(tmp_path, digits_run, mode, arguments, says):
     shutil.copytree(digits_run, tmp_path / "run")
     (tmp_path / "shut").mkdir(mode=mode)
-    command = [*UNPRIVILEGED, sys.executable, "-m", "sweep.cli", *arguments]
+    command = [*UNPRIVILEGED, sys.executable, "-m", "sweep.commands.cli", *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     (tmp_path / "shut").chmod(0o700)
     check_one_line(done.returncode, done.stderr, says)

@@ -18,9 +18,9 @@ from benchmarks.search_case import search_spec
 from gan_core.config.gan import GanConfig
 from results.store import JsonLines
 from results.table import ResultsTable
-from sweep.cohort import CohortRun
-from sweep.spec import SweepSpec
-from sweep.study import LaneStudy
+from sweep.cohorts.cohort import CohortRun
+from sweep.ledger.study import LaneStudy
+from sweep.spec.sweep_spec import SweepSpec
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from gan_core.config.gan import InputError
-from sweep.budget import Budget, Cost
+from sweep.spec.budget import Budget, Cost
 
 
 def cost(hours: float = 0.0, device_hours: float = 0.0, images: int = 0, best: float = math.inf) -> Cost:

@@ -17,10 +17,10 @@ from gan_core.config.reports import LaneReport, OutOfMemory
 from results.export import export_trial
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
-from sweep.cohort import CohortRun
-from sweep.confirmation import run_number
+from sweep.cohorts.cohort import CohortRun
 from sweep.run import is_finished
-from sweep.spec import SweepSpec
+from sweep.spec.confirmation import run_number
+from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 LADDER = {"rungs_images": [100, 300, 900], "keep_fraction": 0.5}
@@ -36,7 +36,7 @@ class Clock:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.seconds = 0.0
-        patch.setattr("sweep.study.time.monotonic", lambda: self.seconds)
+        patch.setattr("sweep.ledger.study.time.monotonic", lambda: self.seconds)
 
     def build(self, configs: Sequence[GanConfig], averages: Sequence[float] = ()) -> CurveArray:
         clock = self

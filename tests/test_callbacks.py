@@ -9,11 +9,11 @@ from gan_core.config.gan import InputError
 from results.rows import ResultRow
 from results.store import RunFolder
 from results.table import ResultsTable
-from sweep.callbacks import RowFeed
+from sweep.ledger.callbacks import RowFeed
+from sweep.ledger.standings import read_rows
+from sweep.proposals.warm_start import warm_started
 from sweep.run import run_sweep
-from sweep.spec import SweepSpec
-from sweep.standings import read_rows
-from sweep.warm_start import warm_started
+from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 

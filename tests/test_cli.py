@@ -31,19 +31,19 @@ from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from search_spaces.space import shipped_spaces
 from sweep.run import run_sweep
-from sweep.spec import SweepSpec
+from sweep.spec.sweep_spec import SweepSpec
 
 COMMANDS = ("run", "results", "export", "train", "verify", "sample", "spaces", "data", "dashboard")
 SECONDS_ALLOWED = 0.5  # of processor time: a busy machine shall fail no test
 PROBE = (
-    "import sys, atexit; from sweep.cli import main; heavy = {'torch', 'ray', 'optuna', 'sklearn', 'pandas'}\n"
+    "import sys, atexit; from sweep.commands.cli import main; heavy = {'torch', 'ray', 'optuna', 'sklearn', 'pandas'}\n"
     "atexit.register(lambda: print('loaded', sorted(heavy & set(sys.modules))))\n"
     "sys.exit(main(sys.argv[1:]))"
 )
 
 
 def process(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "sweep.cli", *(str(a) for a in arguments)]
+    return [sys.executable, "-m", "sweep.commands.cli", *(str(a) for a in arguments)]
 
 
 def same_tables(first: Path, second: Path) -> bool:
@@ -66,7 +66,7 @@ def run(digits_run, tmp_path) -> Path:
 @pytest.fixture(scope="module")
 def model(digits_run, tmp_path_factory) -> Path:
     """A trained model, by way of `export` and `train`."""
-    from sweep.cli import main
+    from sweep.commands.cli import main
 
     home = tmp_path_factory.mktemp("model")
     assert main(["export", str(digits_run), "-o", str(home / "best.yaml")]) == 0
@@ -144,7 +144,7 @@ def test_a_usage_error_is_one_line_and_exit_2(gan_sweep, arguments):
 
 
 def test_a_reader_that_goes_away_is_no_error(digits_run):
-    command = f"{sys.executable} -m sweep.cli results {digits_run} --json | head -c 1"
+    command = f"{sys.executable} -m sweep.commands.cli results {digits_run} --json | head -c 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -155,7 +155,7 @@ def test_a_reader_that_goes_away_is_no_error(digits_run):
 @pytest.fixture
 def untimed(monkeypatch):
     """A dry run that measures no steps, for 3 s."""
-    monkeypatch.setattr("sweep.time_estimate.time_lines", lambda *given: "not measured")
+    monkeypatch.setattr("sweep.planning.time_estimate.time_lines", lambda *given: "not measured")
 
 
 def test_a_dry_run_prints_spec_space_and_cost_and_writes_nothing(gan_sweep):
@@ -731,7 +731,7 @@ def test_samples_of_one_dimension_are_a_row_of_numbers(gan_sweep):
 @pytest.fixture(scope="module")
 def class_model(tmp_path_factory, digits_run) -> Path:
     """A conditional model of the digits, trained a little."""
-    from sweep.cli import main
+    from sweep.commands.cli import main
 
     home = tmp_path_factory.mktemp("classes")
     values = {
@@ -812,7 +812,7 @@ def test_python_m_sweep_is_the_command_with_its_exit_codes():
     for arguments, code in ((["spaces"], 0), (["spaces", "nowhere"], 2)):
         done = [
             subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False)
-            for module in ("sweep", "sweep.cli")
+            for module in ("sweep", "sweep.commands.cli")
         ]
         assert [one.returncode for one in done] == [code, code]
         assert (done[0].stdout, done[0].stderr) == (done[1].stdout, done[1].stderr)

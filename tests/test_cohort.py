@@ -22,8 +22,8 @@ from sabotage import BOUNDARIES, Facts, Killed, Saboteur, facts, killed_and_resu
 from gan_core.config.reports import Death
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
-from sweep.cohort import Cohort, CohortRun
-from sweep.journal import Journal
+from sweep.cohorts.cohort import Cohort, CohortRun
+from sweep.proposals.journal import Journal
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 ROOT = Path(__file__).parent.parent
@@ -185,12 +185,12 @@ def test_killed_again_and_again_a_sweep_still_ends_where_it_would_have(tmp_path,
 
 SLOW_SWEEP = """
 import sys
-import sweep.study  # before the tests' folder is on the path: it has a folder named as our package
+import sweep.ledger.study  # before the tests' folder is on the path: it has a folder named as our package
 sys.path.append(sys.argv[1])
 from curve_array import CurveArray, run_cohorts
 from results.store import RunFolder
-from sweep.journal import Journal
-from sweep.spec import SweepSpec
+from sweep.proposals.journal import Journal
+from sweep.spec.sweep_spec import SweepSpec
 folder = RunFolder(sys.argv[2])
 build = lambda configs, _=(): CurveArray(configs, cliff_lr=5e-4, cliff_beta1=0.49, cliff_images=200, rung_seconds=0.01)
 run_cohorts(SweepSpec.from_yaml(folder.spec), folder, build)

@@ -8,7 +8,7 @@ from tiny_runs import TINY
 
 from results.table import ResultsTable
 from sweep.run import run_sweep
-from sweep.spec import SweepSpec
+from sweep.spec.sweep_spec import SweepSpec
 
 COMPANY = ["cohort", "lane", "seconds", "elapsed_seconds", "device", "reason", "outcome"]
 SIXTEEN = ("sampler=random", "trials=16")

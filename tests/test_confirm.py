@@ -16,9 +16,9 @@ from gan_core.config.reports import Death, FidelityReport, LaneReport
 from results.export import export_trial
 from results.store import SEEDS_APART, JsonLines, RunFolder
 from results.table import ResultsTable
-from sweep.cohort import CohortRun
-from sweep.confirmation import run_number, trial_and_replicate
-from sweep.spec import SweepSpec
+from sweep.cohorts.cohort import CohortRun
+from sweep.spec.confirmation import run_number, trial_and_replicate
+from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 LADDER = {"rungs_images": [100, 300, 900], "keep_fraction": 0.5}
@@ -202,7 +202,7 @@ def test_a_search_that_its_budget_ended_is_confirmed_and_nobody_waits_for_ever(t
     """Also where the budget is spent by the clock and no row says so yet."""
     spec = curve_spec(trials=9, confirm={"top": 1, "seeds": 2}, budget=limit)
     clock = [0.0]
-    monkeypatch.setattr("sweep.study.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("sweep.ledger.study.time.monotonic", lambda: clock[0])
     with opened(spec, run_folder(spec, tmp_path)) as study:
         study.open_cohort(3)
         study.judge(0, 0, [0, 1, 2], [report(4.0), report(3.0), report(5.0)])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cores import usable_cores
+from sweep.runners.cores import usable_cores
 
 V2, V1 = "0::{}\n", "12:devices:{0}\n4:cpu,cpuacct:{0}\n1:name=systemd:{0}\n0::{0}\n"
 QUOTAS = {  # cores -> what version 2 and version 1 write

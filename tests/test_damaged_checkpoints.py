@@ -11,8 +11,8 @@ from curve_array import CurveArray, curve_spec, opened, run_cohorts, run_folder
 from sabotage import Facts, Killed, facts
 
 from results.store import JsonLines, RunFolder
-from sweep.cohort import CohortRun
-from sweep.spec import SweepSpec
+from sweep.cohorts.cohort import CohortRun
+from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 

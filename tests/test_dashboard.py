@@ -19,9 +19,9 @@ from optuna.storages import JournalStorage
 
 from gan_core.config.gan import InputError
 from results.store import ResultsError, RunFolder
-from sweep import dashboard
-from sweep.dashboard import ReadOnlyJournal, open_dashboard
-from sweep.journal import Journal
+from sweep.proposals.journal import Journal
+from sweep.tracking import dashboard
+from sweep.tracking.dashboard import ReadOnlyJournal, open_dashboard
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -209,7 +209,7 @@ def test_without_the_extra_the_command_that_installs_it_is_said(folder, monkeypa
 
 
 def test_the_command_says_its_address_in_one_line_and_ctrl_c_ends_it_well(folder, study):
-    command = [sys.executable, "-m", "sweep.cli", "dashboard", str(folder.path), "--port", "0"]
+    command = [sys.executable, "-m", "sweep.commands.cli", "dashboard", str(folder.path), "--port", "0"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

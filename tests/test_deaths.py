@@ -9,8 +9,8 @@ from sabotage import facts
 
 from gan_core.config.reports import Death, FidelityReport, LaneReport
 from results.store import JsonLines
-from sweep.endings import PlaceError
-from sweep.study import LaneStudy
+from sweep.cohorts.endings import PlaceError
+from sweep.ledger.study import LaneStudy
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 TOO_LARGE = Death("out_of_memory", "memory ran out")

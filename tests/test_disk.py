@@ -24,8 +24,8 @@ from gan_core.files.cache import keep
 from gan_core.training.checkpoint import load_tensors, save_tensors
 from results.plots import draw_samples
 from results.store import JsonLines, append_whole, write_atomically
-from sweep.cohort import CohortRun
-from sweep.journal import Journal
+from sweep.cohorts.cohort import CohortRun
+from sweep.proposals.journal import Journal
 
 ROOT = Path(__file__).absolute().parent.parent
 
@@ -101,7 +101,7 @@ def syncs_of(run: object, monkeypatch: pytest.MonkeyPatch, fail_at: int = 0) -> 
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", sync)
-        patch.setattr("sweep.study.time", SimpleNamespace(monotonic=lambda: 0.0))
+        patch.setattr("sweep.ledger.study.time", SimpleNamespace(monotonic=lambda: 0.0))
         run()  # type: ignore[operator]
     return count
 
@@ -207,7 +207,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def swept(out: Path, home: Path) -> tuple[int, list[str]]:
     """The tiny sweep through Ray, in a process of its own: its exit code, and what it said on stderr but warnings."""
-    command = [sys.executable, "-m", "sweep.cli", "run", "--out", str(out), *settings(*TINY)]
+    command = [sys.executable, "-m", "sweep.commands.cli", "run", "--out", str(out), *settings(*TINY)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.returncode, [line for line in done.stderr.splitlines() if ": warning: " not in line]
 

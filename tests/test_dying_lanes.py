@@ -20,10 +20,10 @@ from gan_core.workshop.scored_array import ScoredArray
 from gan_core.workshop.workshop import Workshop
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
-from sweep.cohort import CohortRun
+from sweep.cohorts.cohort import CohortRun
+from sweep.ledger.study import LaneStudy
 from sweep.run import run_sweep
-from sweep.spec import SweepSpec
-from sweep.study import LaneStudy
+from sweep.spec.sweep_spec import SweepSpec
 
 RUNGS = (320, 1600, 2400)
 RING = StructureConfig(

@@ -20,9 +20,9 @@ from gan_core.training.checkpoint import save_tensors
 from gan_core.workshop.one_model import MOST_EVALUATIONS, ModelFolder, best_row, evaluation_points, read_metrics
 from results.export import ExportedConfiguration
 from results.store import ResultsError
-from sweep.final import conditions_of
-from sweep.sampling import of_model
-from sweep.verify import Comparison, _then
+from sweep.winner.final_training import conditions_of
+from sweep.winner.sampling import of_model
+from sweep.winner.verify import Comparison, _then
 
 EXPORT: dict[str, Any] = {
     "configuration": {"structure.generator_width": 16, "structure.loss": "hinge", "lane.beta1": 0.5, "seed": 3},

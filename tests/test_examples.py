@@ -23,13 +23,13 @@ from gan_core.config.reports import minimised
 from gan_core.workshop.workshop import Workshop
 from results.table import ResultsTable
 from search_spaces.space import parse_yaml, shipped_spaces
-from sweep.ladder import RULES
-from sweep.objectives import objectives
-from sweep.population import PopulationConfig
+from sweep.ladder.ladder import RULES
+from sweep.ladder.population import PopulationConfig
+from sweep.proposals.samplers import OPTIONS
 from sweep.run import run_sweep
-from sweep.samplers import OPTIONS
-from sweep.spec import SweepSpec
-from sweep.trackers import TRACKERS
+from sweep.spec.objectives import objectives
+from sweep.spec.sweep_spec import SweepSpec
+from sweep.tracking.trackers import TRACKERS
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))

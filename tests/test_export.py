@@ -19,8 +19,8 @@ from results.export import FINAL_TRAINING_FACTOR, ExportedConfiguration, export_
 from results.rows import Outcome
 from results.store import ResultsError, RunFolder
 from results.table import ResultsTable, configuration_of
-from sweep.final import conditions_of, train_final
-from sweep.sampling import of_model, write_numbers
+from sweep.winner.final_training import conditions_of, train_final
+from sweep.winner.sampling import of_model, write_numbers
 
 CLIFF_LR = 3e-3
 

@@ -17,9 +17,9 @@ from tiny_runs import TINY
 from gan_core.config.gan import InputError
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
-from sweep.cohort import CohortRun
+from sweep.cohorts.cohort import CohortRun
 from sweep.run import run_sweep
-from sweep.spec import SweepSpec
+from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 SHORT, LONG = [100, 300], [100, 300, 900]

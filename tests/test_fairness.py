@@ -13,8 +13,8 @@ from benchmarks.samplers import DEADLY_LR, Search, search, sign_test, valley
 from gan_core.config.gan import InputError
 from results.rows import Outcome
 from results.store import JsonLines
-from sweep.fairness import LOOK_AT_COMPLETED, as_seen_by, in_order
-from sweep.samplers import OPTIONS, POPULATION, SamplerConfig, unsearched
+from sweep.proposals.fairness import LOOK_AT_COMPLETED, as_seen_by, in_order
+from sweep.proposals.samplers import OPTIONS, POPULATION, SamplerConfig, unsearched
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 LEARNING = {"tpe", *LOOK_AT_COMPLETED}

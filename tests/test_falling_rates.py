@@ -19,11 +19,11 @@ from results.table import LATER_HYPERPARAMETERS, ResultsTable
 from results.text import trials_text
 from search_spaces.describe import describe_space
 from search_spaces.space import SearchSpace
+from sweep.ledger.standings import read_rows, row_config
+from sweep.proposals.warm_start import best_points
 from sweep.run import run_sweep
-from sweep.sampling import of_trial
-from sweep.spec import SweepSpec
-from sweep.standings import read_rows, row_config
-from sweep.warm_start import best_points
+from sweep.spec.sweep_spec import SweepSpec
+from sweep.winner.sampling import of_trial
 
 LATER = ("lr_schedule", "lr_schedule_images", "discriminator_beta1", "discriminator_beta2")
 LATER += ("generator_weight_decay", "discriminator_weight_decay")

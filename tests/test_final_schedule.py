@@ -15,8 +15,8 @@ from gan_core.workshop.one_model import ModelFolder, best_row
 from gan_core.workshop.workshop import Workshop
 from results.export import ExportedConfiguration
 from results.store import ResultsError
-from sweep.final import conditions_of, train_final
-from sweep.sampling import of_model, write_numbers
+from sweep.winner.final_training import conditions_of, train_final
+from sweep.winner.sampling import of_model, write_numbers
 
 SMALL: dict[str, Any] = {
     "structure.architecture": "mlp_bn",
@@ -97,6 +97,6 @@ def test_a_model_that_does_not_fit_the_memory_is_refused_with_what_to_lower(tmp_
     def fails(*given: object, **named: object) -> None:
         raise OutOfMemory("one lane does not fit the memory: 8 bytes more could not be allocated")
 
-    monkeypatch.setattr("sweep.final.train_model", fails)
+    monkeypatch.setattr("sweep.winner.final_training.train_model", fails)
     with pytest.raises(InputError, match="could not be allocated; lower structure.batch_size or the widths$"):
         train(written(tmp_path / "best.yaml"), tmp_path / "model")

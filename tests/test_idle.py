@@ -19,7 +19,7 @@ from results.rows import MAY_BE_NULL, Outcome
 from results.store import RunFolder, exclusive
 from results.table import ResultsTable
 from results.text import trials_text
-from sweep.warm_start import best_points
+from sweep.proposals.warm_start import best_points
 
 STRUCTURES = [
     StructureConfig(),

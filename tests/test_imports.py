@@ -48,23 +48,23 @@ WITHOUT_TORCH = {
 }
 MAY_IMPORT = {
     "torch": {str(p.relative_to(ROOT)) for p in SOURCES if "gan_core" in p.relative_to(ROOT).parts} - WITHOUT_TORCH
-    | {"sweep/local_runner.py", "sweep/final.py"},
+    | {"sweep/runners/local/runner.py", "sweep/winner/final_training.py"},
     "optuna": {
         *(
             "search_spaces/space.py",
-            "sweep/drafts.py",
-            "sweep/fairness.py",
-            "sweep/journal.py",
-            "sweep/journal_record.py",
-            "sweep/proposals.py",
-            "sweep/samplers.py",
-            "sweep/tpe.py",
-            "sweep/dashboard.py",
+            "sweep/proposals/drafts.py",
+            "sweep/proposals/fairness.py",
+            "sweep/proposals/journal.py",
+            "sweep/proposals/journal_record.py",
+            "sweep/proposals/proposals.py",
+            "sweep/proposals/samplers.py",
+            "sweep/proposals/tpe.py",
+            "sweep/tracking/dashboard.py",
         ),
     },
-    "optuna_dashboard": {"sweep/dashboard.py"},
-    "mlflow": {"sweep/mlflow_tracker.py"},
-    "wandb": {"sweep/wandb_tracker.py"},
+    "optuna_dashboard": {"sweep/tracking/dashboard.py"},
+    "mlflow": {"sweep/tracking/mlflow_tracker.py"},
+    "wandb": {"sweep/tracking/wandb_tracker.py"},
     "ray": {f"sweep/ray_{name}.py" for name in ("runner", "start", "study", "trainable")},
 }
 OURS = {
@@ -112,7 +112,7 @@ IMPORTS = {name_of(path): imported_modules(ast.parse(path.read_text())) for path
 
 def test_the_checks_below_see_the_sources():
     assert len(SOURCES) > 25
-    assert "ray.tune" in IMPORTS["sweep/ray_runner.py"]
+    assert "ray.tune" in IMPORTS["sweep/runners/ray/runner.py"]
     assert "optuna.distributions.IntDistribution" in IMPORTS["search_spaces/space.py"]
     assert within("gan_core.config.gan.GanConfig", {"gan_core.config.gan"})
     assert not within("gan_core.configs", {"gan_core.config.gan"})
@@ -145,9 +145,9 @@ def test_a_heavy_package_is_imported_only_where_the_architecture_says(heavy):
         ("import results.table, results.export, results.plots", {"torch", "ray", "optuna"}),
         (f"import {', '.join(sorted(modules_of(WITHOUT_TORCH)))}", {"torch", "ray", "optuna", "pandas"}),
         ("from search_spaces.space import SearchSpace; SearchSpace.load('mlp')", {"torch", "ray", "optuna"}),
-        ("from sweep.spec import SweepSpec; SweepSpec()", {"torch", "ray", "optuna"}),
-        ("import sweep.cohort, sweep.study, sweep.progress", {"torch", "ray"}),
-        ("import sweep.cli", {"torch", "ray", "optuna", "pandas", "numpy", "yaml"}),
+        ("from sweep.spec.sweep_spec import SweepSpec; SweepSpec()", {"torch", "ray", "optuna"}),
+        ("import sweep.cohorts.cohort, sweep.ledger.study, sweep.commands.progress", {"torch", "ray"}),
+        ("import sweep.commands.cli", {"torch", "ray", "optuna", "pandas", "numpy", "yaml"}),
     ],
 )
 def test_what_needs_no_heavy_package_loads_none(statement, absent):

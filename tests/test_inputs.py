@@ -14,8 +14,8 @@ from search_spaces import dependencies
 from search_spaces.fitting import COMBINED
 from search_spaces.range_parsing import MOST_CHOICES
 from search_spaces.space import MOST_CONSTRAINTS, SearchSpace
-from sweep.spec import SweepSpec
-from sweep.spec_keys import SECTIONS
+from sweep.spec.spec_keys import SECTIONS
+from sweep.spec.sweep_spec import SweepSpec
 
 KEYS = [
     *(item.name for item in fields(SweepSpec) if item.name != "objectives"),

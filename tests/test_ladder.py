@@ -8,7 +8,7 @@ import pytest
 
 from gan_core.config.gan import InputError
 from results.rows import Outcome
-from sweep.ladder import Ladder, Reached, Standing, Verdict
+from sweep.ladder.ladder import Ladder, Reached, Standing, Verdict
 
 SCORES = [3.0, 1.0, 2.0, 2.0, 9.0]
 

@@ -20,7 +20,7 @@ from results.rows import MADE_BY, MAY_BE_NULL
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from sweep.run import run_sweep
-from sweep.spec import SweepSpec
+from sweep.spec.sweep_spec import SweepSpec
 
 SCORES = [
     *("fidelity.fidelity", "fidelity.fidelity_error", "fidelity.violation", "fidelity.fid", "fidelity.fid_error"),

@@ -18,9 +18,9 @@ from results.objectives import directed, natural, score_name
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from results.text import confirmation_text, trials_text
-from sweep.final import conditions_of
-from sweep.progress import Watch
-from sweep.spec import SweepSpec
+from sweep.commands.progress import Watch
+from sweep.spec.sweep_spec import SweepSpec
+from sweep.winner.final_training import conditions_of
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 SETTINGS: dict[str, Any] = {"trials": 8, "sampler": "random", "confirm": {"top": 2, "seeds": 2}}

@@ -20,7 +20,7 @@ from results.export import write_export
 from results.output import output
 from results.plots import draw_samples
 from results.store import ResultsError, write_atomically
-from sweep.cli import main
+from sweep.commands.cli import main
 
 ROOT = Path(__file__).absolute().parent.parent
 

@@ -15,9 +15,9 @@ from tiny_runs import TINY, settings
 from benchmarks.kills import differences
 from gan_core.config.reports import OutOfMemory
 from results.store import JsonLines, RunFolder
-from sweep.endings import PlaceError
-from sweep.ray_runner import _searcher, run_ray
-from sweep.ray_trainable import ENDING, PLACE, trainable_class
+from sweep.cohorts.endings import PlaceError
+from sweep.runners.ray.runner import _searcher, run_ray
+from sweep.runners.ray.trainable import ENDING, PLACE, trainable_class
 
 __all__ = ["ray_by_value"]  # a fixture
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -43,7 +43,7 @@ def test_here_it_is_one_line_and_exit_1_and_the_same_command_goes_on_once_it_is_
 ):
     command = ("run", "--local", "--out", tmp_path / "run", *settings(*TINY))
     with monkeypatch.context() as patch:
-        patch.setattr("sweep.local_runner.Workshop", raises(FAULTS[fault]))
+        patch.setattr("sweep.runners.local.runner.Workshop", raises(FAULTS[fault]))
         answer = gan_sweep(*command)
     assert (answer.code, answer.err.count("\n")) == (1, 1), answer.err
     assert answer.err.startswith(f"gan-sweep: {type(FAULTS[fault]).__name__}")
@@ -94,7 +94,7 @@ def stepped(monkeypatch: pytest.MonkeyPatch, folder: RunFolder, error: BaseExcep
     monkeypatch.setattr("ray.get_gpu_ids", list)
     monkeypatch.setattr("gan_core.workshop.workshop.Workshop", raises(error))
     monkeypatch.setattr(
-        "sweep.ray_trainable.CohortRun",
+        "sweep.runners.ray.trainable.CohortRun",
         lambda cohort, ladder, objective, build, judge, *rest: FailingRun(judge, error, when == "after a step"),
     )
     try:

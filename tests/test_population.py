@@ -12,7 +12,7 @@ from scipy import stats
 
 from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
 from search_spaces.space import SearchSpace
-from sweep.population import Member, Move, PopulationConfig, draw, explore, perturbed, plan
+from sweep.ladder.population import Member, Move, PopulationConfig, draw, explore, perturbed, plan
 
 
 @dataclass(frozen=True)

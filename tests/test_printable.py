@@ -15,7 +15,7 @@ from tiny_runs import TINY, settings
 from gan_core.config.input_error import shown
 from results.printable import printable, printable_lines
 from results.store import RunFolder
-from sweep.progress import Watch
+from sweep.commands.progress import Watch
 
 COLOURED = "\x1b[31m\x07"
 

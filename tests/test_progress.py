@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sweep import progress
-from sweep.ladder import Ladder
-from sweep.progress import LONGEST_LINE, RATE_WINDOW_SECONDS, Snapshot, Watch
+from sweep.commands import progress
+from sweep.commands.progress import LONGEST_LINE, RATE_WINDOW_SECONDS, Snapshot, Watch
+from sweep.ladder.ladder import Ladder
 
 LADDER = Ladder((1_000, 4_000), 0.5)
 CONFIG = {

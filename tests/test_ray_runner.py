@@ -22,13 +22,13 @@ from gan_core.config.gan import InputError
 from results.curves import load_curves
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
-from sweep.loading import uncollected
-from sweep.local_runner import run_local
-from sweep.progress import LIVE_SECONDS, Watch
-from sweep.ray_runner import RESTARTS, _searcher, run_ray, slots
-from sweep.ray_start import SIGNAL_HANDLERS, _lean_node, _wait_for_head, leave_signals_alone, running_cluster
-from sweep.ray_study import RemoteStudy, _study_class
-from sweep.spec import SweepSpec
+from sweep.commands.progress import LIVE_SECONDS, Watch
+from sweep.runners.loading import uncollected
+from sweep.runners.local.runner import run_local
+from sweep.runners.ray.runner import RESTARTS, _searcher, run_ray, slots
+from sweep.runners.ray.start import SIGNAL_HANDLERS, _lean_node, _wait_for_head, leave_signals_alone, running_cluster
+from sweep.runners.ray.study_actor import RemoteStudy, _study_class
+from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -145,7 +145,7 @@ def test_a_cohort_whose_process_dies_goes_on_from_its_rung_and_one_that_keeps_dy
     folder = folder_for(spec, tmp_path / "run")
     deaths = tmp_path / "deaths"
     deaths.mkdir()
-    from sweep.seeds import derived_seed
+    from sweep.proposals.seeds import derived_seed
 
     doomed, raising = derived_seed(spec.seed, "trial", 2), derived_seed(spec.seed, "trial", 3)
 
@@ -191,7 +191,7 @@ def test_an_address_where_nothing_answers_is_refused_at_once(tmp_path):
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "sweep.cli", *arguments]
+    return [sys.executable, "-m", "sweep.commands.cli", *arguments]
 
 
 def started(process: subprocess.Popen, rows: Path, seconds: float = 90) -> bool:
@@ -421,7 +421,9 @@ def test_a_study_that_ends_nothing_is_told_as_often_as_people_look(tmp_path, mon
     monkeypatch.setattr("ray.get", lambda answer: answer)
     monkeypatch.setattr("ray.get_actor", lambda name, namespace: study)
     now = iter(range(100))
-    monkeypatch.setattr("sweep.ray_study.time", SimpleNamespace(monotonic=lambda: next(now) * LIVE_SECONDS / 4))
+    monkeypatch.setattr(
+        "sweep.runners.ray.study_actor.time", SimpleNamespace(monotonic=lambda: next(now) * LIVE_SECONDS / 4)
+    )
     seen = range(64, 64 * 65, 64)
     watching, cutting = (RemoteStudy(RunFolder(tmp_path), may_cut) for may_cut in (False, True))
     assert all(watching.note_images([0], images) for images in seen[:10])
@@ -450,7 +452,7 @@ def test_what_a_process_warns_of_that_trains_reaches_the_study_once(tmp_path, mo
     monkeypatch.setattr("ray.get", lambda answer: answer)
     monkeypatch.setattr("ray.get_actor", lambda name, namespace: SimpleNamespace(**answers))
     lines: list[str] = []
-    monkeypatch.setattr("sweep.ray_study.told", lambda: lines)
+    monkeypatch.setattr("sweep.runners.ray.study_actor.told", lambda: lines)
     study = RemoteStudy(RunFolder(tmp_path), may_cut=True)
     assert study.note_images([0], 64)
     assert said == []

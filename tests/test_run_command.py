@@ -13,7 +13,7 @@ from search_spaces.space import SearchSpace
 @pytest.fixture(autouse=True)
 def untimed(monkeypatch):
     """A dry run that measures no steps, for 3 s: tests of the time estimate do."""
-    monkeypatch.setattr("sweep.time_estimate.time_lines", lambda *given: "not measured")
+    monkeypatch.setattr("sweep.planning.time_estimate.time_lines", lambda *given: "not measured")
 
 
 def planned(answer) -> dict:

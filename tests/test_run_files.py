@@ -20,10 +20,10 @@ from tiny_runs import Answer
 
 from results.printable import printable, printable_lines
 from results.store import JsonLines, ResultsError, RunFolder, exclusive, read_whole
-from sweep.cohort_record import read_cohorts
-from sweep.dashboard import open_dashboard
-from sweep.journal_record import JournalCheck
-from sweep.tracking_identity import identity_of
+from sweep.ledger.cohort_record import read_cohorts
+from sweep.proposals.journal_record import JournalCheck
+from sweep.tracking.dashboard import open_dashboard
+from sweep.tracking.tracking_identity import identity_of
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 
@@ -55,7 +55,7 @@ def finished(tmp_path_factory, unsynced) -> Path:
 @pytest.fixture
 def run(finished, gan_sweep, monkeypatch) -> Path:
     """A copy of it, where the command line stands; to train there costs nothing."""
-    monkeypatch.setattr("sweep.local_runner.Workshop", Formulas)
+    monkeypatch.setattr("sweep.runners.local.runner.Workshop", Formulas)
     shutil.copytree(finished, "run")
     shutil.copy(finished / "spec.yaml", "spec.yaml")
     return Path("run")
@@ -251,7 +251,7 @@ def test_what_is_in_the_place_of_a_file_is_told_and_not_waited_for(gan_sweep, ru
 def test_a_file_that_one_may_not_read_is_told(tmp_path):
     path = stored(tmp_path, [row(0, 0, 1.0)]) / "rows.jsonl"
     path.chmod(0)
-    command = [*UNPRIVILEGED, sys.executable, "-m", "sweep.cli", "results", "run"]
+    command = [*UNPRIVILEGED, sys.executable, "-m", "sweep.commands.cli", "results", "run"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     check_line(Answer(done.returncode, done.stdout, done.stderr), "cannot read run/rows.jsonl: Permission denied")
 

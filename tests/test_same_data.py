@@ -24,9 +24,9 @@ from gan_core.data.digest import data_digest
 from gan_core.data.enough_images import too_few_for_a_claim
 from gan_core.data.image_files import Request, read_image_files
 from results.store import JsonLines, ResultsError, RunFolder
+from sweep.ledger.same_data import check_same_data
 from sweep.run import check_run
-from sweep.same_data import check_same_data
-from sweep.spec import SweepSpec
+from sweep.spec.sweep_spec import SweepSpec
 
 SWEEP = [*TINY, "trials=2", "lanes_per_cohort=1", "structure.image_size_pixels=8"]
 MEASURED = ("trial", "rung", "images_seen", "score", "d_loss", "g_loss", "outcome", "lane.generator_lr", "data_digest")
@@ -52,7 +52,7 @@ def contents(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory) -> Path:
     """A folder with `pictures`, and `run`, a finished sweep on them."""
-    from sweep.cli import main
+    from sweep.commands.cli import main
 
     home = tmp_path_factory.mktemp("begun")
     pictures(home / "pictures")

@@ -22,12 +22,12 @@ from scipy.stats import qmc
 from gan_core.config.gan import InputError
 from results.store import JsonLines, RunFolder
 from search_spaces.space import SearchSpace
-from sweep import tpe
-from sweep.cohort import CohortRun
-from sweep.samplers import OPTIONS, SamplerConfig, _GuardedUnpickler, build_sampler
-from sweep.seeds import derived_seed
-from sweep.spec import SweepSpec
-from sweep.tpe import BEST, History, best_and_latest
+from sweep.cohorts.cohort import CohortRun
+from sweep.proposals import tpe
+from sweep.proposals.samplers import OPTIONS, SamplerConfig, _GuardedUnpickler, build_sampler
+from sweep.proposals.seeds import derived_seed
+from sweep.proposals.tpe import BEST, History, best_and_latest
+from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 CLASSES = {

@@ -23,7 +23,7 @@ from results.export import export_trial
 from results.plots import MOST_GRID_PIXELS, image_grid, most_in_grid
 from results.store import JsonLines, ResultsError, RunFolder
 from results.table import ResultsTable
-from sweep.sampling import Generator, of_trial, write_numbers, write_picture, write_pictures
+from sweep.winner.sampling import Generator, of_trial, write_numbers, write_picture, write_pictures
 
 SMALL = {"structure.generator_width": 16, "structure.discriminator_width": 4, "structure.latent_size": 3}
 VALUES = {**SMALL, "structure.architecture": "gaussian", "structure.dataset": "gaussian"}

@@ -18,10 +18,10 @@ from results.rows import Outcome
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable, configuration_of
 from search_spaces.space import SearchSpace
-from sweep.cohort import CohortRun
-from sweep.proposals import Proposals
-from sweep.spec import SweepSpec
-from sweep.warm_start import best_points
+from sweep.cohorts.cohort import CohortRun
+from sweep.proposals.proposals import Proposals
+from sweep.proposals.warm_start import best_points
+from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 LADDER = {"rungs_images": [100, 300, 900], "keep_fraction": 0.5}

@@ -12,7 +12,7 @@ import pytest
 from tiny_runs import TINY, settings
 
 from results.store import JsonLines
-from sweep.signals import ENDING, ending_as_ctrl_c, take_back
+from sweep.runners.signals import ENDING, ending_as_ctrl_c, take_back
 
 ROOT = Path(__file__).absolute().parent.parent
 

@@ -11,10 +11,10 @@ from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import LARGEST_SEED, InputError
 from gan_core.config.health import HealthConfig
 from search_spaces.space import SearchSpace, shipped_spaces
-from sweep.budget import Cost
-from sweep.objectives import objectives
-from sweep.resources import Resources
-from sweep.spec import LARGEST_AUTO_COHORT, SweepSpec
+from sweep.runners.resources import Resources
+from sweep.spec.budget import Cost
+from sweep.spec.objectives import objectives
+from sweep.spec.sweep_spec import LARGEST_AUTO_COHORT, SweepSpec
 
 SPEC_KEYS = [
     "name",

@@ -28,13 +28,13 @@ from gan_core.config.version import code_version
 from gan_core.native.arithmetic import Arithmetic
 from results.rows import MADE_BY, Outcome
 from results.store import JsonLines, ResultsError
-from sweep.cohort import CohortRun
-from sweep.journal import Journal
-from sweep.proposals import STUDY_NAME
-from sweep.seeds import derived_seed
-from sweep.spec import SweepSpec
-from sweep.standings import Standings
-from sweep.study import LaneStudy
+from sweep.cohorts.cohort import CohortRun
+from sweep.ledger.standings import Standings
+from sweep.ledger.study import LaneStudy
+from sweep.proposals.journal import Journal
+from sweep.proposals.proposals import STUDY_NAME
+from sweep.proposals.seeds import derived_seed
+from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 LARGE = {"trials": 24, "lanes_per_cohort": 6, "ladder": {"rungs_images": [100, 300, 900], "keep_fraction": 0.5}}
@@ -451,7 +451,7 @@ def test_a_snapshot_says_what_cohorts_do_until_they_tell_of_images_or_are_judged
 
 
 def test_a_second_owner_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("sweep.study.OLD_OWNER_SECONDS", 0.0)
+    monkeypatch.setattr("sweep.ledger.study.OLD_OWNER_SECONDS", 0.0)
     spec = curve_spec()
     folder = run_folder(spec, tmp_path)
     with opened(spec, folder), pytest.raises(ResultsError, match="another process is at work"):

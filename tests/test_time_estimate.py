@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from tiny_runs import TINY, settings
 
-from sweep.ladder import Ladder
-from sweep.spec import SweepSpec
-from sweep.time_estimate import Costs, drawn_structures, estimate, in_words, measured_costs, time_lines
+from sweep.ladder.ladder import Ladder
+from sweep.planning.time_estimate import Costs, drawn_structures, estimate, in_words, measured_costs, time_lines
+from sweep.spec.sweep_spec import SweepSpec
 
 COSTS = Costs(image_seconds=(1e-3, 3e-3), shares=(0.75, 0.25), structures=2)
 

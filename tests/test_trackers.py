@@ -22,9 +22,17 @@ from gan_core.config.gan import InputError
 from results.plots import draw_samples
 from results.rows import Outcome, ResultRow
 from results.store import RunFolder
-from sweep import event_file, trackers
-from sweep.tracked_row import TrackerFailed, is_best_so_far, numbers
-from sweep.trackers import TRACKERS, Point, Trackers, open_trackers, parse_tracking, plain_tracking, require_installed
+from sweep.tracking import event_file, trackers
+from sweep.tracking.tracked_row import TrackerFailed, is_best_so_far, numbers
+from sweep.tracking.trackers import (
+    TRACKERS,
+    Point,
+    Trackers,
+    open_trackers,
+    parse_tracking,
+    plain_tracking,
+    require_installed,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of the viewers' own packages
@@ -306,7 +314,7 @@ def test_an_interrupted_sweep_goes_on_in_the_same_mlflow_runs(folder):
 
 
 def test_a_row_that_mlflow_has_but_had_not_noted_is_kept_once(folder):
-    from sweep.mlflow_tracker import ROWS_TAG
+    from sweep.tracking.mlflow_tracker import ROWS_TAG
 
     assert tell(folder, "mlflow", ROWS) == []
     once = seen_by_mlflow(folder)
@@ -487,7 +495,7 @@ def test_a_picture_is_of_a_row_only_where_it_is_the_trials_best():
 @pytest.mark.parametrize("name", TRACKERS)
 def test_a_tracker_loads_no_torch_into_the_studys_process(folder, name):
     code = (
-        "import sys\nfrom results.store import RunFolder\nfrom sweep.trackers import open_trackers\n"
+        "import sys\nfrom results.store import RunFolder\nfrom sweep.tracking.trackers import open_trackers\n"
         f"opened = open_trackers({{{name!r}: {OPTIONS[name]!r}}}, RunFolder(sys.argv[1]), {SPEC!r})\n"
         "opened.close()\nprint(opened.notes, sorted({'torch', 'ray'} & set(sys.modules)))"
     )

@@ -19,8 +19,8 @@ from gan_core.workshop.one_model import read_metrics
 from gan_core.workshop.workshop import Workshop
 from results.rows import Outcome
 from results.store import JsonLines, RunFolder
-from sweep.spec import SweepSpec
-from sweep.verify import DIFFERS, REPRODUCED, Comparison
+from sweep.spec.sweep_spec import SweepSpec
+from sweep.winner.verify import DIFFERS, REPRODUCED, Comparison
 
 
 @pytest.fixture

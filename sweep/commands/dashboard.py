@@ -16,6 +16,6 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Serves the pages until Ctrl-C. Returns the exit code."""
-    from sweep.dashboard import serve
+    from sweep.tracking.dashboard import serve
 
     return serve(options.run, options.port)

@@ -58,7 +58,7 @@ def _unfinished(folder: Any) -> str:
     """
     from results.store import ResultsError, is_held
     from sweep.run import is_finished
-    from sweep.spec import SweepSpec
+    from sweep.spec.sweep_spec import SweepSpec
 
     try:
         finished = is_finished(SweepSpec.from_yaml(folder.spec), folder)

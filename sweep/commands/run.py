@@ -49,8 +49,8 @@ def execute(options: argparse.Namespace) -> int:
     """Runs the sweep and prints what came of it; with --dry-run, what would be run. Returns the exit code."""
     spec = _spec(options)
     from results.store import RunFolder
+    from sweep.proposals.samplers import SamplerConfig, unsearched
     from sweep.run import check_run, is_finished, run_sweep
-    from sweep.samplers import SamplerConfig, unsearched
 
     folder = RunFolder(options.out or Path("runs") / spec.name)
     if options.dry_run:
@@ -94,8 +94,8 @@ def execute(options: argparse.Namespace) -> int:
 
 def _spec(options: argparse.Namespace) -> Any:
     from results.store import RunFolder
-    from sweep.spec import SweepSpec
-    from sweep.warm_start import warm_started
+    from sweep.proposals.warm_start import warm_started
+    from sweep.spec.sweep_spec import SweepSpec
 
     assignments: list[Any] = list(options.set)
     file, space = _file_or_space(options.spec)
@@ -136,10 +136,10 @@ def _file_or_space(named: str | None) -> tuple[Path | None, str | None]:
 def _print_plan(spec: Any, local: bool) -> None:
     from results.printable import printable_lines
     from search_spaces.describe import describe_space
-    from sweep.cores import usable_cores
-    from sweep.estimate import has_gpu, memory_lines  # torch from here on
-    from sweep.samplers import unsearched
-    from sweep.time_estimate import time_lines
+    from sweep.planning.estimate import has_gpu, memory_lines  # torch from here on
+    from sweep.planning.time_estimate import time_lines
+    from sweep.proposals.samplers import unsearched
+    from sweep.runners.cores import usable_cores
 
     slots, on_gpu = 1 if local else usable_cores(), has_gpu(spec)
     size = spec.cohort_size(slots, on_gpu=on_gpu)

@@ -35,7 +35,7 @@ def execute(options: argparse.Namespace) -> int:
     """Writes the samples. Returns the exit code."""
     place = Path(options.output)
     form = _form(options.output, options.format)
-    from sweep.sampling import write_numbers, write_picture, write_pictures  # torch from here on
+    from sweep.winner.sampling import write_numbers, write_picture, write_pictures  # torch from here on
 
     write = {"png": write_picture, "npy": write_numbers, "folder": write_pictures}[form]
     write(_generator(options), options.n, options.seed, place, options.choice)
@@ -68,7 +68,7 @@ def _form(output: str, asked: str | None) -> str:
 
 def _generator(options: argparse.Namespace) -> Any:
     from results.store import RunFolder
-    from sweep.sampling import of_model, of_trial
+    from sweep.winner.sampling import of_model, of_trial
 
     if RunFolder(options.model).holds_run():
         return of_trial(options.model, options.trial, options.data_root)

@@ -30,8 +30,8 @@ def execute(options: argparse.Namespace) -> int:
     exported = ExportedConfiguration.read(options.config)
     values = {**exported.configuration, **({} if options.seed is None else {"seed": options.seed})}
     config = GanConfig.unflatten(values)
-    from sweep.final import conditions_of, train_final  # torch from here on
     from sweep.run import check_files
+    from sweep.winner.final_training import conditions_of, train_final  # torch from here on
 
     home = options.output or Path("models") / Path(options.config).stem
     if str(home) == "-":

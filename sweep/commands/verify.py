@@ -18,6 +18,6 @@ def execute(options: argparse.Namespace) -> int:
     from results.export import ExportedConfiguration
 
     exported = ExportedConfiguration.read(options.config)
-    from sweep.verify import verify_first_rung  # torch from here on
+    from sweep.winner.verify import verify_first_rung  # torch from here on
 
     return verify_first_rung(exported, options.data_root, options.skip_corrupt_images, options.download)

@@ -23,7 +23,7 @@ from gan_core.fidelity.features.textures import FILTERS, fit_textures
 from gan_core.fidelity.image_reference import compared_with
 from gan_core.fidelity.protocol import chosen
 from gan_core.fidelity.scorers import ImageScorer, build_scorer, kinds_in_turn
-from sweep.examined import unseen
+from sweep.cohorts.examined import unseen
 
 EASY = ScoringConfig(samples=1_000)
 SIDE = 16  # pixels

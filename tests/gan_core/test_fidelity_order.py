@@ -17,7 +17,7 @@ from gan_core.config.reports import FidelityReport, LaneReport
 from gan_core.data.dataset import Dataset, resized
 from gan_core.fidelity.scorers import IMAGE_SAMPLES, Scorer, build_scorer
 from results.table import ResultsTable
-from sweep.ladder import Ladder, Reached, Standing
+from sweep.ladder.ladder import Ladder, Reached, Standing
 
 ALL = list(range(10))
 COLLAPSED = (

@@ -1,0 +1,88 @@
+"""The command line. Each command is a module of `sweep.commands`, which imports heavy packages only when it runs."""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from gan_core.config.input_error import InputError, shortened
+from gan_core.config.version import code_version
+from results.output import StreamError
+from results.printable import printable
+from results.store import ResultsError
+from sweep.cohorts.endings import PlaceError, described
+from sweep.commands import dashboard, data, export, results, run, sample, spaces, train, verify
+from sweep.commands.streams import with_streams
+from sweep.commands.terminal import BAD_INPUT, FAILED, INTERRUPTED
+from sweep.runners.loading import leave
+from sweep.runners.signals import ending_as_ctrl_c
+
+COMMANDS = (run, results, export, train, verify, sample, spaces, data, dashboard)  # as --help lists them
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0; 1 after one line about what of the machine stopped it, or where
+    it came to nothing, or standard output takes no more; 2 after one line about bad input; 130 after Ctrl-C, and after
+    the signals that end it likewise.
+    """
+    warnings.showwarning = _warn_in_one_line
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(typed)
+    options.typed = typed
+    try:
+        with ending_as_ctrl_c():
+            return options.command(options)
+    except (PlaceError, ImportError, MemoryError) as error:
+        print(f"gan-sweep: {printable(error if isinstance(error, PlaceError) else described(error))}", file=sys.stderr)
+        return FAILED
+    except (InputError, ResultsError) as error:
+        print(f"gan-sweep: {printable(error)}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except StreamError as error:
+        print(f"gan-sweep: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:  # who read what `-o` writes went away, as `| head` does
+        return 0
+
+
+def _warn_in_one_line(
+    message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    print(f"gan-sweep: warning: {printable(message)}", file=sys.stderr)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        brief = " ".join(map(shortened, message.split(" ")))
+        self.exit(BAD_INPUT, f"{self.prog}: {brief}; see {self.prog} --help\n")
+
+
+class _Version(argparse.Action):
+    """Prints which version this is, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print(f"{parser.prog} {code_version()}")
+        parser.exit()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="gan-sweep", description="Hyperparameter sweeps for GANs: launch, look, export, train, sample."
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version, with the digest of its core")
+    commands = parser.add_subparsers(dest="name_of_command", required=True, metavar="COMMAND")
+    for module in COMMANDS:
+        name = module.__name__.rpartition(".")[2]
+        part = commands.add_parser(name, help=module.ABOUT, description=module.ABOUT)
+        part.set_defaults(command=module.execute)
+        module.add_arguments(part)
+    return parser
+
+
+if __name__ == "__main__":
+    leave(with_streams(main))

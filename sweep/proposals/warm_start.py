@@ -1,0 +1,54 @@
+"""Warm start: the best configurations of an earlier run, as points that a new sweep tries first."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gan_core.config.gan import GanConfig, InputError, shown
+from results.store import RunFolder
+from search_spaces.space import SearchSpace
+from sweep.spec.sweep_spec import SweepSpec
+
+POINTS = 4
+
+
+def best_points(run: str | Path, space: SearchSpace, points: int = POINTS) -> list[Mapping[str, Any]]:
+    """The best trials of a run that lie in a space, best first, each as what differs from the space's base.
+
+    A hyperparameter that the space does not search must have the base's value. Scores are not taken over: they are of
+    another seed, and may be of another protocol. Raises InputError where no trial of the run lies in the space,
+    ResultsError where there is no run.
+    """
+    from results.table import ResultsTable, configuration_of  # with pandas, which takes long to load
+
+    table, base = ResultsTable.load(run, whole=True), space.base.flatten()
+    found: list[Mapping[str, Any]] = []
+    refused = ""
+    for _, row in table.contenders.iterrows():
+        try:
+            values = GanConfig.unflatten(configuration_of(row)).flatten()  # defaults where an older run is silent
+            differing = {name: value for name, value in values.items() if value != base[name]}
+            point = {name: value for name, value in differing.items() if name not in ("seed", "data_seed")}
+            broken = space.violations(space.configuration(space.parameters_of(point), seed=0))
+        except InputError as error:
+            refused = refused or str(error)
+            continue
+        if broken:
+            refused = refused or f"it breaks {next(iter(broken))!r}"
+            continue
+        found.append(point)
+        if len(found) == points:
+            break
+    if not found:
+        raise InputError(f"no trial of {run} lies in space {shown(space.name)}: {refused or 'none has a score'}")
+    return found
+
+
+def warm_started(spec: SweepSpec, folder: RunFolder, run: str | Path) -> SweepSpec:
+    """The spec with the best points of an earlier run; where its own run is there already, with those it began with.
+    Raises as `best_points` does.
+    """
+    if folder.holds_run():
+        return replace(spec, enqueue=SweepSpec.from_yaml(folder.spec).enqueue)
+    return replace(spec, enqueue=(*spec.enqueue, *best_points(run, spec.space)))

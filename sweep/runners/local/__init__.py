@@ -1,0 +1,1 @@
+"""Cohorts one after the other, in the calling process."""

@@ -1,0 +1,84 @@
+"""Runs the cohorts one after another in this process: the reference behaviour, and the debugger's friend."""
+
+from collections.abc import Callable
+
+import torch
+
+from gan_core.config.gan import InputError, StructureConfig
+from gan_core.lanes.axis import lane_arithmetic
+from gan_core.workshop.workshop import Workshop
+from results.store import RunFolder
+from sweep.cohorts.cohort import CohortRun
+from sweep.cohorts.contracts import Build
+from sweep.cohorts.endings import PlaceError
+from sweep.cohorts.examined import keep_examination, unseen
+from sweep.commands.progress import Watch
+from sweep.ledger.study import LaneStudy
+from sweep.spec.sweep_spec import SweepSpec
+
+SLOTS = 1  # cohorts that train at the same time
+
+
+class _WatchedStudy:
+    """The study as a cohort sees it, with somebody watching."""
+
+    def __init__(self, study: LaneStudy, watch: Watch) -> None:
+        self._study, self._watch = study, watch
+        self.judge, self.cut, self.note_warning = study.judge, study.cut, study.note_warning
+
+    def note_phase(self, cohort: int, phase: str) -> None:
+        self._watch.now(phase)
+
+    def note_images(self, trials: list[int], images: int) -> bool:
+        goes_on = self._study.note_images(trials, images)
+        if self._watch.due():
+            self._watch.show(self._study.snapshot())
+        return goes_on
+
+
+def run_local(
+    spec: SweepSpec,
+    folder: RunFolder,
+    watch: Watch,
+    build: Build | None = None,
+    on_step: Callable[[], None] = lambda: None,
+) -> None:
+    """Runs or resumes a sweep to its end, with one torch thread, as each Ray worker has.
+
+    build makes the arrays; without it they are real ones, on the device that the spec's resources allow. on_step is
+    called after each rung of a cohort. Raises InputError when it asks for more GPUs than there are, and PlaceError
+    where what any configuration needs cannot be loaded. What training raises passes through: nothing is recorded of it.
+    """
+    wanted = spec.resources.gpus_per_cohort
+    if wanted != "auto" and float(wanted) > torch.cuda.device_count():
+        have = torch.cuda.device_count()
+        raise InputError(f"resources.gpus_per_cohort asks for {wanted:g}, and torch sees {have} here; lower it")
+    size = spec.cohort_size(SLOTS, on_gpu=wanted != 0 and torch.cuda.is_available())
+    study = LaneStudy(spec, folder)
+    try:
+        with lane_arithmetic():
+            if build is None:
+                workshop = _workshop(spec, "cpu" if wanted == 0 else "auto", watch)
+                if (examination := workshop.scorer.examination) is not None:
+                    keep_examination(folder, examination)
+                    if line := unseen(spec.conditions().dataset, examination):
+                        study.note_warning(line)
+                build = workshop.build
+            limits: dict[StructureConfig, int] = {}
+            judge = _WatchedStudy(study, watch)
+            while (cohort := study.open_cohort(size)) is not None:
+                run = CohortRun(cohort, spec.ladder, study.objective, build, judge, folder, limits)
+                while not run.done:
+                    run.advance()
+                    watch.show(study.snapshot())
+                    on_step()
+    finally:
+        study.close()
+    watch.show(study.snapshot())
+
+
+def _workshop(spec: SweepSpec, device: str, watch: Watch) -> Workshop:
+    try:
+        return Workshop(spec.conditions(), device, watch.now)
+    except RuntimeError as error:  # torch's: there is no configuration yet that could be at fault
+        raise PlaceError.of(error) from error

@@ -1,0 +1,1 @@
+"""Cohorts as trials of Ray Tune. The only package that imports Ray."""

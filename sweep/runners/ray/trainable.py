@@ -1,0 +1,116 @@
+"""What a Ray Tune trial does: it trains one cohort, in a process that it may have from an earlier one."""
+
+import importlib
+from typing import Any
+
+from results.store import RunFolder
+from sweep.cohorts.cohort import Cohort, CohortRun
+from sweep.cohorts.contracts import Build
+from sweep.cohorts.endings import PlaceError
+from sweep.runners.loading import uncollected
+from sweep.runners.ray.study_actor import RemoteStudy, cause_of, plain_ending
+from sweep.spec.sweep_spec import SweepSpec
+
+COHORT = "cohort"  # of a Tune trial's configuration: its cohort's number, or None for the next one there is
+ENDING = "ending"  # of a Tune trial's result: the line that a person is told when it ends the sweep
+PLACE = "place"  # beside it: whether that is a fault of the place
+
+
+def trainable_class() -> Any:
+    """The class, made where Ray is loaded."""
+    ray = importlib.import_module("ray")
+    base = importlib.import_module("ray.tune").Trainable
+
+    class CohortTrainable(base):
+        """One cohort; a step is a rung. An actor is reused for cohort after cohort and loads the data set once. size:
+        the most trials of a cohort that it takes itself.
+
+        Everything is loaded at the first step: Tune may set up an actor for a cohort that trains elsewhere by then.
+        """
+
+        def setup(
+            self,
+            config: dict[str, Any],
+            spec: SweepSpec,
+            folder: RunFolder,
+            build: Build | None,
+            size: int,
+        ) -> None:
+            self._spec, self._folder, self._build, self._size = spec, folder, build, size
+            self._run: CohortRun | None = None
+            self._equipped = False  # whether all is loaded that any configuration needs
+            self._number, self._limits = config[COHORT], {}
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self._run, self._number = None, new_config[COHORT]
+            return True
+
+        def step(self) -> dict[str, Any]:
+            try:
+                with uncollected():
+                    from gan_core.lanes.axis import lane_arithmetic
+
+                with lane_arithmetic():
+                    return self._climb()
+            except Exception as error:  # whatever it is, the table shall say it if it happens again and again
+                told = plain_ending(error, self._folder)
+                if told is None and self._is_of_the_place(error):
+                    told = PlaceError.of(cause_of(error))
+                if told is not None:
+                    return {"done": True, ENDING: str(told), PLACE: isinstance(told, PlaceError)}
+                self._study.note_failure(self._number, f"{type(error).__name__}: {error}")
+                raise
+
+        def _is_of_the_place(self, error: Exception) -> bool:
+            """Whether it would have been raised for any configuration: by what all of them need, by the study, or for
+            want of memory before the first step.
+            """
+            remote = isinstance(error, ray.exceptions.RayError)
+            return not self._equipped or remote or (isinstance(error, MemoryError) and not self._study.trains)
+
+        def _climb(self) -> dict[str, Any]:
+            if self._run is None:
+                may_cut = self._spec.budget.when_spent == "cut"
+                self._study = RemoteStudy(self._folder, may_cut)
+                cohort = self._wanted()
+                if cohort is None:
+                    return {"done": True}
+                self._number = cohort.number
+                self._run = self._begin(cohort)
+            run = self._run
+            rung, trials = run.rung, run.trials
+            reports = [] if run.done else run.advance()
+            return {
+                "done": run.done,
+                "cohort": run.cohort.number,
+                "rung": rung,
+                "lanes": [  # of what has a name of its own Tune would keep a history
+                    {"trial": trial, "d_loss": r.d_loss, "g_loss": r.g_loss, **r.fidelity.values}
+                    for trial, r in zip(trials, reports, strict=False)
+                ],
+            }
+
+        def _wanted(self) -> Cohort | None:
+            if self._number is None:
+                return self._study.take_cohort(self._size, self.trial_id)
+            return self._study.cohort(self._number)
+
+        def _begin(self, cohort: Cohort) -> CohortRun:
+            if self._build is None:
+                from gan_core.workshop.workshop import Workshop
+
+                wants_gpu = bool(ray.get_gpu_ids())
+                device = "cuda" if wants_gpu else "cpu"
+                workshop = Workshop(self._spec.conditions(), device, self._note_phase)
+                if workshop.scorer.examination is not None:
+                    self._study.note_examination(workshop.scorer.examination)
+                self._build = workshop.build
+            self._equipped = True
+            spec, folder = self._spec, self._folder
+            return CohortRun(cohort, spec.ladder, spec.objective, self._build, self._study, folder, self._limits)
+
+        def _note_phase(self, phase: str) -> None:
+            if self._number is not None:
+                self._study.note_phase(self._number, phase)
+
+    return CohortTrainable

@@ -1,0 +1,94 @@
+"""The keys of a spec as files and command lines give them: which take texts or whole numbers, which name files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from gan_core.config.conditions import ScoringConfig
+from gan_core.config.fields import describe
+from gan_core.config.gan import HYPERPARAMETERS, InputError, as_number, shown
+from gan_core.config.health import HealthConfig
+from gan_core.files.plain_yaml import file_named_in
+from sweep.ladder.ladder import Ladder
+from sweep.spec.assignments import assign, parse_assignment, parse_mapping
+from sweep.spec.budget import Budget
+from sweep.spec.confirmation import ConfirmConfig
+
+SECTIONS: Mapping[str, type] = {  # keys that are mappings, each read into a class
+    **{"scoring": ScoringConfig, "health": HealthConfig, "budget": Budget},
+    "confirm": ConfirmConfig,
+}
+Assignment = str | tuple[str, Any]  # `KEY=VALUE` as it is typed after --set, or a key and its value
+WHOLE_KEYS = ("trials", "lanes_per_cohort", "lanes_per_call", "keep_checkpoints", "seed")
+LADDER_NUMBERS = {"keep_fraction": float, "grace_images": int, "patience_rungs": int}
+TEXT_KEYS = {
+    *("name", "data_root", "space", "objective", "sampler", "sampler.name", "sampler.qmc_type", "ladder.rule"),
+    *("precision", "execution"),
+    *(name for name, known in HYPERPARAMETERS.items() if known.kind is str),
+    *(f"{key}.{name}" for key, part in SECTIONS.items() for name, known in describe(part).items() if known.kind is str),
+}
+FILES_OF_SCORING = ("features", "inception_weights")  # the former may be a word instead, which has no suffix
+
+
+def is_text(key: str) -> bool:
+    """Whether a key of a spec, or a hyperparameter, takes a text."""
+    return key in TEXT_KEYS or (key.startswith("tracking.") and key.count(".") == 2)
+
+
+def located(values: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
+    """The keys of a spec file in this folder, with the files and folders found that they name, as `file_named_in` does.
+    What a space names is found as it is loaded.
+    """
+    found = dict(values)
+    if isinstance(root := values.get("data_root"), str):
+        found["data_root"] = file_named_in(folder, root)
+    if isinstance(scoring := values.get("scoring"), Mapping):
+        named = {key: scoring[key] for key in FILES_OF_SCORING if isinstance(scoring.get(key), str)}
+        found["scoring"] = {**scoring, **{k: file_named_in(folder, v) for k, v in named.items() if Path(v).suffix}}
+    return found
+
+
+def take_assignments(
+    values: dict[str, Any], assignments: Sequence[Assignment]
+) -> tuple[dict[str, Any], dict[str, Any], bool]:
+    """Sets what assignments say, in place. Returns what they say of hyperparameters instead (name -> value,
+    name -> range; the last of a name alone), and whether one of them names the space.
+    """
+    fixed: dict[str, Any] = {}
+    ranges: dict[str, Any] = {}
+    names_space = False
+    for assignment in assignments:
+        key, value = parse_assignment(assignment, is_text) if isinstance(assignment, str) else assignment
+        if key not in HYPERPARAMETERS or key == "seed":
+            assign(values, key, value)
+            names_space = names_space or key == "space"
+            continue
+        fixed.pop(key, None)
+        ranges.pop(key, None)
+        (ranges if isinstance(value, Mapping) else fixed)[key] = value
+    return fixed, ranges, names_space
+
+
+def space_source(value: Any) -> str | Mapping[str, Any]:
+    """What stands under `space`. Raises InputError where it can be no space."""
+    if not isinstance(value, str | Mapping):
+        raise InputError(f"space must be a name, a .yaml file or a mapping, got {shown(value)}")
+    return value
+
+
+def parse_ladder(value: Any, default: Ladder) -> Ladder:
+    """What stands under `ladder`; what is not named is the default's. Raises InputError as `Ladder` does."""
+    part = parse_mapping(value, tuple(f.name for f in fields(Ladder)), "ladder")
+    rungs = part.get("rungs_images", default.rungs_images)
+    if not isinstance(rungs, list | tuple):
+        raise InputError(f"ladder.rungs_images must be a list of whole numbers, got {shown(rungs)}")
+    numbers = {key: as_number(kind, part[key]) for key, kind in LADDER_NUMBERS.items() if key in part}
+    return replace(default, **{**part, **numbers, "rungs_images": tuple(as_number(int, rung) for rung in rungs)})
+
+
+def parse_points(value: Any) -> tuple[Mapping[str, Any], ...]:
+    """What stands under `enqueue`. Raises InputError where it is no list."""
+    if not isinstance(value, list | tuple):
+        raise InputError(f"enqueue must list mappings of dotted names to values, got {shown(value)}")
+    return tuple(value)

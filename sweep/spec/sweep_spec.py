@@ -1,0 +1,314 @@
+"""SweepSpec: one frozen description of a sweep, read from YAML; the only input of a run. Loads without torch or Ray."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from gan_core.config.conditions import Conditions, Execution, Precision, ScoringConfig, parse_section
+from gan_core.config.dataset_name import same_name
+from gan_core.config.gan import LARGEST_SEED, InputError, as_number, home_path, shown
+from gan_core.config.health import HealthConfig
+from gan_core.files.plain_yaml import check_keys, read_yaml
+from results.store import SEEDS_APART
+from search_spaces.space import DATASET, PICTURES, SearchSpace
+from sweep.ladder.ladder import Ladder
+from sweep.ladder.population import PopulationConfig
+from sweep.proposals.samplers import SamplerConfig, check_sampler
+from sweep.runners.resources import Resources
+from sweep.spec.assignments import parse_mapping
+from sweep.spec.budget import Budget
+from sweep.spec.confirmation import ConfirmConfig
+from sweep.spec.objectives import check_objectives
+from sweep.spec.spec_keys import (
+    FILES_OF_SCORING,
+    SECTIONS,
+    WHOLE_KEYS,
+    Assignment,
+    located,
+    parse_ladder,
+    parse_points,
+    space_source,
+    take_assignments,
+)
+from sweep.tracking.trackers import Tracking, parse_tracking, plain_tracking
+
+DEFAULT_SPACE = "digits"
+LONGEST_NAME = 100
+LARGEST_AUTO_COHORT = 32
+# An automatic cohort leaves the sampler so many looks at what came out before the last is proposed. On processors lanes
+# gain little from company, and proposals from every look.
+COHORTS_PER_SLOT, COHORTS_PER_GPU_SLOT = 16, 4
+DATASET_KEY = "space.base.structure.dataset"
+WHERE_IT_RUNS = ("data_root", "lanes_per_call", "resources", "tracking")  # keys that may differ when a run is resumed
+EXTENDED = ("trials", "ladder.rungs_images", "budget", "confirm", "keep_checkpoints")  # and these with --extend
+PARTS = (
+    "space",
+    "ladder",
+    "resources",
+    "objective",
+    "sampler",
+    "enqueue",
+    "tracking",
+    "population",
+    *SECTIONS,
+)  # not taken as they are
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSpec:
+    """A sweep. Defaults are those of `gan-sweep run` alone: 32 trials of the mlp family on the 8x8 digits.
+
+    objectives: the scores that are minimised, and `seconds`, what a trial's training takes; the first is a score, and
+    decides which rung stands for a trial. `fidelity` is the data set's own, corrected by its floor, and far worse where
+    modes are missing. enqueue: known points, by dotted names (what is not named is the base's), tried after trial 0.
+    scoring: the protocol of the scores; health: thresholds of the signs of trouble; skip_corrupt_images, precision,
+    execution, lanes_per_call: see `gan_core.config.conditions`. keep_checkpoints: of how many ended trials the best generator
+    and the last state are kept. tracking: see `sweep.tracking.trackers`. seed: of the sampler and, with a trial's number, of
+    each trial. Raises InputError when a value does not fit.
+    """
+
+    name: str = DEFAULT_SPACE
+    space: SearchSpace = field(default_factory=lambda: SearchSpace.load(DEFAULT_SPACE))
+    trials: int = 32
+    ladder: Ladder = Ladder((16_000, 64_000, 192_000), 1 / 2)
+    lanes_per_cohort: int | str = "auto"
+    lanes_per_call: int | Literal["auto"] = "auto"
+    precision: Precision = "float32"
+    execution: Execution = "auto"
+    objectives: tuple[str, ...] = ("fidelity",)
+    sampler: SamplerConfig = SamplerConfig()
+    enqueue: tuple[Mapping[str, Any], ...] = ()
+    population: PopulationConfig | None = None
+    confirm: ConfirmConfig = ConfirmConfig()
+    budget: Budget = Budget()
+    keep_checkpoints: int = 4
+    tracking: Tracking = field(default_factory=lambda: parse_tracking(None))
+    seed: int = 0
+    data_root: str | None = None
+    skip_corrupt_images: bool = False
+    scoring: ScoringConfig = ScoringConfig()
+    health: HealthConfig = HealthConfig()
+    resources: Resources = Resources()
+
+    def __post_init__(self) -> None:
+        name = self.name
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or "/" in name or name in (".", ".."):
+            raise InputError(f"name must be a folder's name of up to {LONGEST_NAME} characters, got {shown(name)}")
+        for key, low, high in (("trials", 1, SEEDS_APART - 1), ("keep_checkpoints", 0, SEEDS_APART)):
+            value = getattr(self, key)
+            if not _is_whole(value) or not low <= value <= high:
+                bound = f"at most {high}" if _is_whole(value) and value > high else f"at least {low}"
+                raise InputError(f"{key} must be a whole number of {bound}, got {shown(value)}")
+        if not _is_whole(self.seed) or not 0 <= self.seed <= LARGEST_SEED:
+            raise InputError(f"seed must be a whole number from 0 to {LARGEST_SEED}, got {shown(self.seed)}")
+        lanes = self.lanes_per_cohort
+        if lanes != "auto" and (not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1):
+            raise InputError(f"lanes_per_cohort must be 'auto' or a whole number of at least 1, got {shown(lanes)}")
+        if self.data_root is not None and not isinstance(self.data_root, str):
+            raise InputError(f"data_root must be a folder, got {shown(self.data_root)}")
+        if not isinstance(self.skip_corrupt_images, bool):
+            raise InputError(f"skip_corrupt_images must be true or false, got {shown(self.skip_corrupt_images)}")
+        if self.population:  # whose lanes take over each other's averages
+            object.__setattr__(self, "space", self.space.drawing_averages())
+        check_objectives(self.objectives, self.space.base.structure.dataset)
+        if self.population and (self.confirm.top or len(self.objectives) > 1):
+            raise InputError(
+                "a population has one objective and no confirm: its winner is a schedule; drop one of them"
+            )
+        check_sampler(self.sampler, self.space, self.trials, len(self.known_points), len(self.objectives))
+        self.conditions()  # which checks what is its own
+
+    @property
+    def objective(self) -> str:
+        """The first objective, a score: it decides which rung stands for a trial."""
+        return self.objectives[0]
+
+    @cached_property
+    def known_points(self) -> list[dict[str, Any]]:
+        """What the first trials are, as a sampler would propose it: trial 0, the base, then `enqueue`. Raises
+        InputError where a point lies outside the space or breaks a constraint of it.
+        """
+        points = [self.space.parameters_of({})]
+        for place, values in enumerate(self.enqueue):
+            if not isinstance(values, Mapping):
+                raise InputError(f"enqueue must list mappings of dotted names to values, got {shown(values)}")
+            try:
+                point = self.space.parameters_of(values)
+                broken = self.space.violations(self.space.configuration(point, seed=0))
+            except InputError as error:
+                raise InputError(f"point {place + 1} of enqueue: {error}") from error
+            if broken:
+                raise InputError(
+                    f"point {place + 1} of enqueue breaks {shown(next(iter(broken)))}; change or remove it"
+                )
+            points.append(point)
+        return points[: self.trials]
+
+    def conditions(self) -> Conditions:
+        """What a process must know to train any trial of this sweep."""
+        structure = self.space.base.structure
+        return Conditions(
+            dataset=structure.dataset,
+            objective=self.objective,
+            image_size_pixels=structure.image_size_pixels,
+            data_root=self.data_root,
+            skip_corrupt_images=self.skip_corrupt_images,
+            precision=self.precision,
+            execution=self.execution,
+            lanes_per_call=self.lanes_per_call,
+            budget_images=self.ladder.rungs_images[-1],
+            scoring=self.scoring,
+            health=self.health,
+        )
+
+    def cohort_size(self, slots: int, *, on_gpu: bool = False) -> int:
+        """Trials asked for at once, where so many cohorts train at the same time; on_gpu: each on a share of a GPU."""
+        if isinstance(self.lanes_per_cohort, int):
+            return min(self.lanes_per_cohort, self.trials)
+        cohorts = slots * (COHORTS_PER_GPU_SLOT if on_gpu else COHORTS_PER_SLOT)
+        return max(1, min(LARGEST_AUTO_COHORT, self.trials // cohorts))
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, assignments: Sequence[Assignment] = ()) -> "SweepSpec":
+        """A spec file (its name is the run's, unless it says another), then `KEY=VALUE` assignments.
+
+        What the file names of files and folders is looked for beside it first, then in the working folder. Raises
+        InputError on anything that is not as documented.
+        """
+        path = home_path(path)
+        return cls.from_mapping({"name": path.stem, **read_yaml(path)}, assignments, path.parent)
+
+    @classmethod
+    def from_mapping(
+        cls, values: Mapping[str, Any], assignments: Sequence[Assignment] = (), folder: Path | None = None
+    ) -> "SweepSpec":
+        """Spec keys as YAML gives them -> a checked spec. An assignment's key is a spec key (`trials`,
+        `ladder.keep_fraction`) or a hyperparameter's dotted name: a value fixes it for all trials, and a range (`{low,
+        high, log}`, `{choices}`) is what it is searched in. folder: of the file that the values come from.
+        """
+        values = located(values, folder)
+        fixed, ranges, names_space = take_assignments(values, assignments)
+        keys = [f.name for f in fields(cls) if f.name != "objectives"]
+        check_keys(values, (*keys, "objective"), "the spec")
+        given: dict[str, Any] = {k: v for k, v in values.items() if k not in PARTS}
+        given |= {key: as_number(int, given[key]) for key in WHOLE_KEYS if key in given}
+        space = SearchSpace.load(space_source(values.get("space", DEFAULT_SPACE)), None if names_space else folder)
+        given["space"] = space.fix(fixed, ranges)
+        given.setdefault("name", space.name)
+        if "ladder" in values:
+            given["ladder"] = parse_ladder(values["ladder"], cls.ladder)
+        if "resources" in values:
+            part = parse_mapping(values["resources"], ("gpus_per_cohort", "cpus_per_cohort"), "resources")
+            given["resources"] = Resources(**{key: as_number(float, value) for key, value in part.items()})
+        if "objective" in values:
+            named = values["objective"]
+            given["objectives"] = tuple(named) if isinstance(named, list | tuple) else (named,)
+        if "sampler" in values:
+            given["sampler"] = SamplerConfig.parse(values["sampler"])
+        if "enqueue" in values:
+            given["enqueue"] = parse_points(values["enqueue"])
+        if values.get("population") is not None:
+            given["population"] = PopulationConfig.read(values["population"])
+        if "tracking" in values:
+            given["tracking"] = parse_tracking(values["tracking"])
+        for key, part_class in SECTIONS.items():
+            if key in values:
+                given[key] = parse_section(part_class, key, values[key])
+        return cls(**given)
+
+    def plain(self) -> dict[str, Any]:
+        """The resolved spec as plain values, everything written out; `from_mapping` reads it back."""
+        return {
+            "name": self.name,
+            "space": self.space.plain(),
+            "trials": self.trials,
+            "ladder": {**asdict(self.ladder), "rungs_images": list(self.ladder.rungs_images)},
+            "lanes_per_cohort": self.lanes_per_cohort,
+            "lanes_per_call": self.lanes_per_call,
+            "precision": self.precision,
+            "execution": self.execution,
+            "objective": self.objective if len(self.objectives) == 1 else list(self.objectives),
+            "sampler": self.sampler.plain(),
+            "enqueue": [dict(point) for point in self.enqueue],
+            "population": _plain_population(self.population),
+            "confirm": asdict(self.confirm),
+            "budget": asdict(self.budget),
+            "keep_checkpoints": self.keep_checkpoints,
+            "tracking": plain_tracking(self.tracking),
+            "seed": self.seed,
+            "data_root": self.data_root,
+            "skip_corrupt_images": self.skip_corrupt_images,
+            "scoring": asdict(self.scoring),
+            "health": asdict(self.health),
+            "resources": {
+                "gpus_per_cohort": self.resources.gpus_per_cohort,
+                "cpus_per_cohort": self.resources.cpus_per_cohort,
+            },
+        }
+
+    def placed(self) -> "SweepSpec":
+        """The same, with every file and folder that it names written from the root: so it means the same wherever it is
+        read, as in a run's folder.
+        """
+        kind, _, pictures = self.space.base.structure.dataset.partition(":")
+        space = self.space.fix({DATASET: f"{kind}:{_absolute(pictures)}"}) if kind == PICTURES else self.space
+        written = {name: getattr(self.scoring, name) for name in FILES_OF_SCORING}
+        files = {name: _absolute(path) for name, path in written.items() if Path(path).suffix}
+        root = None if self.data_root is None else _absolute(self.data_root)
+        return replace(self, space=space, scoring=replace(self.scoring, **files), data_root=root)
+
+    def to_yaml(self) -> str:
+        """`plain` as YAML."""
+        return yaml.safe_dump(self.plain(), sort_keys=False, width=100)
+
+    def differences(self, other: "SweepSpec", *, extended: bool = False) -> list[str]:
+        """Dotted keys in which two specs differ, but for where they run: what forbids resuming one as the other.
+        extended: `other` may have more trials and further rungs, another budget and other confirmations.
+        """
+        mine, theirs = _flat(self.plain()), _flat(other.plain())
+        free = (*WHERE_IT_RUNS, *(EXTENDED if extended else ()))
+        found = [k for k in {**mine, **theirs} if k not in free and k.split(".")[0] not in free]
+        found = [k for k in found if mine.get(k) != theirs.get(k) and not _moved(k, mine.get(k), theirs.get(k))]
+        before, after = self.ladder.rungs_images, other.ladder.rungs_images
+        if extended and other.trials < self.trials:
+            found.append("trials (fewer)")
+        if extended and after[: len(before)] != before:
+            found.append("ladder.rungs_images (rungs may only be added at its end)")
+        elif extended and self.population and after != before:
+            found.append("ladder.rungs_images (a population's rungs cannot be extended)")
+        elif extended and after != before and self.space.spreads_rates_over_budget:
+            found.append("ladder.rungs_images (learning rates fall over the last rung's images, which would be others)")
+        return found
+
+
+def _moved(key: str, mine: Any, theirs: Any) -> bool:
+    """Whether a key names the data, and both values a folder of pictures: what is in it is compared by its digest."""
+    return key == DATASET_KEY and same_name(str(mine), str(theirs))
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _plain_population(population: PopulationConfig | None) -> dict[str, Any] | None:
+    return None if population is None else {**asdict(population), "perturb": list(population.perturb)}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{name}."))
+        else:
+            flat[name] = value
+    return flat

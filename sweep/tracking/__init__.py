@@ -1,0 +1,1 @@
+"""Where rows are sent beside the table: TensorBoard, MLflow, Weights & Biases, optuna-dashboard."""

@@ -1,0 +1,106 @@
+"""optuna-dashboard over a run that it can read and not change, on loopback."""
+
+import errno
+import re
+from collections.abc import Callable, Generator, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+
+from gan_core.config.input_error import InputError
+from results.store import JsonLines, RunFolder
+from sweep.proposals.journal_record import JournalCheck
+
+HOST = "127.0.0.1"
+READING = ("GET", "HEAD")
+REFUSAL = b'{"reason": "this view only reads: a run is changed by its sweep alone"}'
+# What a browser on this machine may call it, also by way of a tunnel: a page from elsewhere whose name has been made to
+# mean this machine ("DNS rebinding") comes with its own.
+NAMES = ("127.0.0.1", "localhost", "[::1]")
+FOREIGN = b'{"reason": "this view is for this machine: open it as 127.0.0.1 or localhost"}'
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class ReadOnlyJournal(BaseJournalBackend):
+    """Optuna's journal as a file that grows, or is not there yet. What would be written raises PermissionError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: JournalFileBackend | None = None
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        if self._file is None and self._path.exists():  # Optuna's own would make the file
+            self._file = JournalFileBackend(str(self._path))
+        if self._file is not None:
+            yield from self._file.read_logs(log_number_from)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        raise PermissionError(f"{self._path} is only read here")
+
+
+def read_only(application: Application) -> Application:
+    """Lets through what reads and asks for this machine. 405 for other methods, which the dashboard takes from anyone
+    who can reach its port; 403 for what is sent to another host's name.
+    """
+
+    def guarded(environment: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        host = re.sub(r":\d*$", "", environment.get("HTTP_HOST", HOST))
+        if host.lower() not in NAMES:
+            start_response("403 Forbidden", [("Content-Type", "application/json")])
+            return [FOREIGN]
+        if environment["REQUEST_METHOD"] in READING:
+            return application(environment, start_response)
+        start_response("405 Method Not Allowed", [("Content-Type", "application/json"), ("Allow", ", ".join(READING))])
+        return [REFUSAL]
+
+    return guarded
+
+
+def open_dashboard(run: Path, port: int) -> WSGIServer:
+    """A server of a run's dashboard on loopback, which `serve_forever` starts. port 0: one that is free.
+
+    Raises ResultsError for a folder that is no run and a journal that was changed, InputError where the extra is
+    missing or the port is taken.
+    """
+    folder = RunFolder(run).require()
+    if find_spec("optuna_dashboard") is None:
+        raise InputError('the dashboard needs optuna-dashboard: pip install "gan-sweep[dashboard]"')
+    JsonLines(folder.journal).read(JournalCheck())
+    from optuna_dashboard import wsgi
+
+    application = read_only(wsgi(JournalStorage(ReadOnlyJournal(folder.journal))))
+    try:
+        return make_server(HOST, port, application, server_class=_Server, handler_class=_Quiet)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        raise InputError(f"port {port} cannot be had ({error.strerror}); give another --port") from error
+
+
+def serve(run: Path, port: int) -> int:
+    """Says where a run's dashboard is, and serves it until Ctrl-C. Returns the exit code; raises as `open_dashboard`
+    does.
+    """
+    with open_dashboard(run, port) as server:
+        address = f"http://{HOST}:{server.server_port}/dashboard"
+        print(f"{address} shows {run}, and only reads it; Ctrl-C ends it", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+    return 0
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: a page asks for a dozen files, and again every few seconds."""

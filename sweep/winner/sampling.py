@@ -1,0 +1,210 @@
+"""`gan-sweep sample`: what a trained generator draws, of a model's folder or of a run's trial, in parts."""
+
+import math
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from gan_core.config.conditions import Precision, parse_precision
+from gan_core.config.dataset_name import parse_dataset_name
+from gan_core.config.gan import GanConfig, InputError
+from gan_core.config.schedule import Schedule
+from gan_core.files.whole_files import is_written_through
+from gan_core.lanes.axis import lane_arithmetic
+from gan_core.training.checkpoint import load_tensors
+from gan_core.workshop.memory import data_form
+from gan_core.workshop.one_model import ModelFolder, SampleKind, best_row, load_generator_weights, sample_in_parts
+from gan_core.workshop.workshop import load_data
+from results.export import DEFAULT_PRECISION, ExportedConfiguration, chosen_row
+from results.output import STANDARD_OUTPUT, output
+from results.plots import image_of, most_in_grid, picture_of, to_bytes, write_png
+from results.store import ResultsError, RunFolder
+from results.table import ResultsTable, configuration_of
+from search_spaces.space import read_yaml
+from sweep.spec.sweep_spec import SweepSpec
+
+FLOAT_BYTES = 4
+FILE_BLOCK_BYTES = 4096  # what the smallest file takes of a disk
+FEWEST_DIGITS = 5  # of a picture's number, so that the names of smaller folders sort as those of larger ones do
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A generator with all that is needed to draw from it. choices: its classes or categorical codes, 0 for none."""
+
+    config: GanConfig
+    kind: SampleKind
+    weights: Any
+    precision: Precision
+
+    @property
+    def choices(self) -> int:
+        """How many classes or categorical codes it can be asked for; 0: none."""
+        structure = self.config.structure
+        return self.kind.classes if structure.architecture == "cgan" else structure.categorical_codes
+
+    def parts(self, count: int, seed: int, choice: int | None = None) -> Iterator[np.ndarray]:
+        """Samples, float32 [at most 1000, *shape] each. Raises InputError as `sample_in_parts` does."""
+        given = self.config, self.kind, self.weights, count, seed, choice
+        parts = sample_in_parts(*given, precision=self.precision)
+        while True:
+            with lane_arithmetic():  # and not while the caller works with the part
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part.numpy()
+
+
+def of_model(path: Path) -> Generator:
+    """The best generator of a model's folder. Raises InputError for a folder that holds none, or was changed."""
+    folder = ModelFolder(path)
+    if not folder.config.is_file() or not folder.generator.is_file():
+        raise InputError(f"{folder.path} holds no model; give a folder made by `gan-sweep train`, or a run's")
+    values = read_yaml(folder.config)
+    configuration, made = values.get("configuration"), values.get("model")
+    shape = made.get("sample_shape") if isinstance(made, dict) else None
+    whole = isinstance(shape, list) and len(shape) in (1, 3) and all(type(n) is int and n > 0 for n in shape)
+    if not isinstance(configuration, dict) or not isinstance(shape, list) or not whole:
+        raise InputError(f"{folder.config} lacks 'configuration' or 'model.sample_shape'; it was changed by hand")
+    config = GanConfig.unflatten(configuration)
+    if values.get("schedule"):
+        config = _config_of_best(config, ExportedConfiguration.read(folder.config), folder)
+    precision = parse_precision(values.get("precision", DEFAULT_PRECISION))
+    return Generator(config, SampleKind(tuple(shape), _classes(made)), load_generator_weights(folder), precision)
+
+
+def of_trial(run: Path, trial: int | None, data_root: Path | None = None) -> Generator:
+    """The generator that a run kept of a trial, as it was at its best rung; without a number of the one that would be
+    exported. Pictures of a folder are read, for their channels and classes. Raises ResultsError as `chosen_row` does,
+    and InputError where nothing was kept of it.
+    """
+    folder = RunFolder(run).require()
+    row = chosen_row(ResultsTable.load(folder.path, whole=True), trial)
+    file = folder.best_generator(int(row["trial"]))
+    if not file.is_file():
+        kept = sorted(int(path.parent.name.split("-")[1]) for path in folder.checkpoints.glob("trial-????/gen*"))
+        known = f"kept: {', '.join(map(str, kept))}" if kept else "nothing is kept"
+        raise InputError(
+            f"{folder.path} holds no generator of trial {row['trial']}; {known} (keep_checkpoints of a spec says how "
+            "many); export the trial and train it"
+        )
+    config = GanConfig.unflatten(configuration_of(row))
+    spec = SweepSpec.from_yaml(folder.spec)
+    form = data_form(config.structure)
+    kind = SampleKind(form.sample_shape, form.classes)
+    if parse_dataset_name(config.structure.dataset).kind == "images":
+        root = str(data_root) if data_root else spec.data_root
+        dataset = load_data(replace(spec.conditions(), data_root=root))
+        kind = SampleKind(dataset.sample_shape, dataset.classes)
+    return Generator(config, kind, load_tensors(file), spec.precision)
+
+
+def _config_of_best(config: GanConfig, exported: ExportedConfiguration, folder: ModelFolder) -> GanConfig:
+    """The parameters that the best generator was scored with: batch norm's eps is one of them."""
+    best = best_row(folder, exported.objective)
+    return Schedule.read(config, exported.schedule).scored_at(int(best["images_seen"]))
+
+
+def _classes(made: Any) -> int:
+    classes = made.get("classes", 0)
+    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 0:
+        raise InputError(f"model.classes must be a whole number of at least 0, got {classes!r}; it was changed by hand")
+    return classes
+
+
+def write_numbers(generator: Generator, count: int, seed: int, path: Path, choice: int | None = None) -> None:
+    """The samples as .npy, float32 [count, C, H, W], [count, 2] or [count], one part after the other. Raises InputError
+    where they do not fit the disk, and as `Generator.parts` and `results.output.output` do.
+    """
+    shape = generator.kind.shape
+    if path != STANDARD_OUTPUT and not is_written_through(path):
+        room_bytes = min(_room(path)[0], _largest_file_bytes())
+        _check_fits(count, room_bytes // (FLOAT_BYTES * math.prod(shape)), f"the disk of {path}")
+    header = {"descr": "<f4", "fortran_order": False, "shape": (count, *(() if shape == (1,) else shape))}
+    parts = _begun(generator.parts(count, seed, choice))
+    with output(path) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            file.write(np.ascontiguousarray(part, "<f4").data)
+
+
+def write_picture(generator: Generator, count: int, seed: int, path: Path, choice: int | None = None) -> None:
+    """The samples as one PNG: a grid of images, a row a class where classes take turns; of numbers their density.
+    Raises InputError where the grid is too large, and as `write_numbers` does.
+    """
+    shape, classes = generator.kind.shape, generator.choices if choice is None else 0
+    if len(shape) == 3:
+        classes = classes if classes <= most_in_grid(shape) else 0
+        _check_fits(count, most_in_grid(shape, classes), "a grid that viewers open (-o x.npy or a folder takes more)")
+    picture = picture_of(_begun(generator.parts(count, seed, choice)), count, shape, classes)
+    with output(path) as file:
+        write_png(picture, file)
+
+
+def write_pictures(generator: Generator, count: int, seed: int, folder: Path, choice: int | None = None) -> None:
+    """The samples as a new folder, which appears whole, of one PNG each: `00000.png` and on, of classes in turn
+    `00000-class-0.png`, with more digits where there are more than 100,000, so that names sort. Raises InputError for
+    numbers, for a folder that holds anything, and where they do not fit the disk; as `Generator.parts` does; and
+    ResultsError where the folder cannot be written.
+    """
+    if len(generator.kind.shape) != 3:
+        raise InputError(f"{folder} cannot hold pictures of numbers; write them to a .npy, or their density to a .png")
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(f"{folder} holds other files; give a new folder, or an empty one")
+        room_bytes, room_files = _room(folder)
+        _check_fits(count, min(room_bytes // FILE_BLOCK_BYTES, room_files), f"the disk of {folder}")
+        parts = _begun(generator.parts(count, seed, choice))
+        digits = max(FEWEST_DIGITS, len(str(count - 1)))
+        with _appearing_folder(folder) as partial:
+            for place, image in enumerate(image for part in parts for image in to_bytes(part)):
+                label = f"-class-{place % generator.choices if choice is None else choice}" if generator.choices else ""
+                with (partial / f"{place:0{digits}d}{label}.png").open("wb") as file:
+                    write_png(image_of(image), file)
+    except OSError as error:
+        raise ResultsError(f"cannot write {folder}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _appearing_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside the target that takes the place of none or of an empty one; after an error nothing stays."""
+    target = Path(os.path.realpath(folder))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".samples-", dir=target.parent) as temporary:
+        partial = Path(temporary) / "pictures"  # made as other folders are, not for its owner alone
+        partial.mkdir()
+        yield partial
+        os.rename(partial, target)
+
+
+def _begun(parts: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same parts, the first of them drawn: what is wrong is said before anything is written."""
+    return chain([next(parts)], parts)
+
+
+def _room(path: Path) -> tuple[int, int]:
+    """Bytes and files that the disk of a path, there or not, has room for."""
+    there = next(place for place in (path, *Path(os.path.abspath(path)).parents) if os.path.exists(place))
+    disk = os.statvfs(there)
+    free_bytes = disk.f_bavail * disk.f_frsize
+    files = disk.f_favail if disk.f_files else free_bytes  # some file systems do not count them
+    return free_bytes, files
+
+
+def _largest_file_bytes() -> float:
+    """What this process may write into one file (`ulimit -f`)."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return math.inf if limit == resource.RLIM_INFINITY else limit
+
+
+def _check_fits(count: int, most: float, where: str) -> None:
+    if count > most:
+        raise InputError(f"-n {count} is more than fits into {where}: at most {most:.0f}")
