@@ -66,7 +66,9 @@ class Racer:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all contestants have in common: a device and a precision; execution: of our arrays (`gan_core.execution.programs`)."""
+    """What all contestants have in common: a device and a precision; execution: of our arrays
+    (`gan_core.execution.programs`).
+    """
 
     device: str
     precision: Precision = "float32"

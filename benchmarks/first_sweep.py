@@ -17,8 +17,8 @@ import gan_core.fidelity.scorers as scorers
 from gan_core.config.reports import FidelityReport
 from gan_core.training.lane_array import LaneArray
 from results.store import RunFolder
-from sweep.commands.progress import Watch
 from sweep.runners.local.runner import run_local
+from sweep.runners.progress import Watch
 from sweep.spec.sweep_spec import SweepSpec
 
 

@@ -20,7 +20,7 @@ from gan_core.config.gan import GanConfig
 from gan_core.config.reports import FidelityReport, LaneReport
 from results.store import RunFolder
 from results.table import ResultsTable
-from sweep.commands.progress import Watch
+from sweep.runners.progress import Watch
 from sweep.runners.ray.runner import run_ray
 from sweep.spec.sweep_spec import SweepSpec
 

@@ -4,8 +4,8 @@
 
 Estimated as `gan-sweep run --dry-run` does it, for the CPU, and for one call of all lanes; both with the data, which
 lie on the device. Used: the most that torch had allocated on the device while an array trained a block and drew a
-rung's samples; reserved: what it took from the device for that. On the CPU it is what `gan_core.workshop.memory.Allocations`
-counts.
+rung's samples; reserved: what it took from the device for that. On the CPU it is what
+`gan_core.workshop.memory.Allocations` counts.
 """
 
 import argparse

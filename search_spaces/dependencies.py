@@ -142,8 +142,8 @@ def _above(names: Sequence[str], ranges: Mapping[str, Range]) -> list[str]:
 
 
 def telling(name: str, ranges: Mapping[str, Range]) -> list[Any]:
-    """The draws that tell worlds apart: of those that conditions and `gan_core.config.combinations` take alike, the first; and
-    the lowest and the highest where another range is a ratio to it.
+    """The draws that tell worlds apart: of those that conditions and `gan_core.config.combinations` take alike, the
+    first; and the lowest and the highest where another range is a ratio to it.
 
     Of a text each value may be another rule's; of a number those rules ask whether it is 0, 1 or its default.
     """

@@ -84,7 +84,7 @@ class SearchSpace:
         if isinstance(source, Mapping):
             return cls._from_mapping(source, "inline", folder, above)
         if str(source) in shipped_spaces():
-            text = (resources.files("search_spaces") / f"{source}.yaml").read_text()
+            text = (resources.files("search_spaces") / "shipped" / f"{source}.yaml").read_text()
             return cls._from_mapping(parse_yaml(text, f"space {source}"), str(source), None, above or (str(source),))
         path = home_path(file_named_in(folder, str(source)))
         if path.suffix not in (".yaml", ".yml"):
@@ -275,7 +275,7 @@ class SearchSpace:
 
 def shipped_spaces() -> list[str]:
     """The names of the spaces that come with the package."""
-    files = resources.files("search_spaces").iterdir()
+    files = (resources.files("search_spaces") / "shipped").iterdir()
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
 
 

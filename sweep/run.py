@@ -17,13 +17,13 @@ from gan_core.data.published_images import ImageSplits
 from gan_core.files.whole_files import appearing_whole
 from gan_core.native.isa import this_isa
 from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
-from sweep.cohorts.endings import plain_endings
-from sweep.commands.progress import Watch
 from sweep.ledger.callbacks import Callback, RowFeed, check_callbacks
 from sweep.ledger.cohort_record import read_rows
+from sweep.ledger.endings import plain_endings
 from sweep.ledger.same_data import check_same_data
 from sweep.ledger.standings import Standings
 from sweep.proposals.warm_start import warm_started
+from sweep.runners.progress import Watch
 from sweep.spec.sweep_spec import SweepSpec
 from sweep.tracking.trackers import require_installed
 
@@ -196,9 +196,9 @@ def check_files(structure: StructureConfig, conditions: Conditions, download: bo
     that what is wrong with them is said before anything starts.
 
     The images that were read, or None, and the name of the extractor that was, or "". Raises InputError as
-    `gan_core.data.image_files.read_image_files`, `gan_core.data.enough_images.check_images`, `gan_core.fidelity.features.extractors.load_extractor`
-    and `gan_core.native.isa.this_isa` do, and where the structure does not fit what was found. download: let
-    torchvision fetch a missing data set.
+    `gan_core.data.image_files.read_image_files`, `gan_core.data.enough_images.check_images`,
+    `gan_core.fidelity.features.extractors.load_extractor` and `gan_core.native.isa.this_isa` do, and where the
+    structure does not fit what was found. download: let torchvision fetch a missing data set.
     """
     this_isa()
     name, scoring = parse_dataset_name(conditions.dataset), conditions.scoring

@@ -2,5 +2,6 @@
 together, schedules, names of data sets, thresholds of health, the conditions of a sweep, the reports of a lane.
 
 Imports nothing of the other packages, and neither torch nor numpy. `GanConfig` is one configuration, `Conditions` is
-what a whole sweep shares, `LaneReport` is what is known of a lane at a rung, and `InputError` is what all of them raise.
+what a whole sweep shares, `LaneReport` is what is known of a lane at a rung, and `InputError` is what all of them
+raise.
 """

@@ -54,10 +54,10 @@ class LaneReport:
     """One lane when it reached a rung, or died on the way. Losses are means since the rung before; D's is the sum of
     its two parts.
 
-    health: what was watched, name -> number (`gan_core.config.health`); signs: those of it that tell of trouble. death: why
-    the lane cannot go on, or None. seconds: the lane's share of training and scoring since then. device: `cpu` or the
-    GPU's name, how steps were carried out, and how many lanes a kernel was called for. arithmetic: how all this was
-    computed. ema_half_life_images: of several averages, the half-life of
+    health: what was watched, name -> number (`gan_core.config.health`); signs: those of it that tell of trouble.
+    death: why the lane cannot go on, or None. seconds: the lane's share of training and scoring since then. device:
+    `cpu` or the GPU's name, how steps were carried out, and how many lanes a kernel was called for. arithmetic: how
+    all this was computed. ema_half_life_images: of several averages, the half-life of
     the one that is scored best; None where the lane keeps one. curve: what was watched on the way, as
     `gan_core.training.watch.Watch.curves` has it.
     """

@@ -14,7 +14,9 @@ IDX_FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
 
 @dataclass(frozen=True)
 class Request:
-    """What a data set is asked for with: its name taken apart, and `gan_core.data.dataset.load_dataset`'s other arguments."""
+    """What a data set is asked for with: its name taken apart, and `gan_core.data.dataset.load_dataset`'s other
+    arguments.
+    """
 
     name: DatasetName
     root: Path | None = None

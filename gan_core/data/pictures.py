@@ -72,10 +72,10 @@ class _Read:
 def load_pictures(folder: str, size_pixels: int, *, skip_corrupt: bool = False) -> Pictures:
     """Every picture of a folder, cut to its middle square and resized once to S = size_pixels (Lanczos).
 
-    `gan_core.data.picture_folder.list_folder` says which files are used, and `gan_core.data.picture_files.read_picture` how one
-    is read. Greys of 16 bits are scaled by the bits that the brightest of the folder needs: 8, 10, 12, 14 or 16. One
-    channel where every picture is grey, else three. What was read is cached under a hash of each file's path, size and
-    time, so a second call opens no picture.
+    `gan_core.data.picture_folder.list_folder` says which files are used, and
+    `gan_core.data.picture_files.read_picture` how one is read. Greys of 16 bits are scaled by the bits that the
+    brightest of the folder needs: 8, 10, 12, 14 or 16. One channel where every picture is grey, else three. What was
+    read is cached under a hash of each file's path, size and time, so a second call opens no picture.
 
     Raises InputError as `list_folder`, for too few pictures of a class (2; in splits of the folder's own 1 of each),
     and, unless skip_corrupt, for pictures that cannot be read or that have more pixels than Pillow holds safe (89

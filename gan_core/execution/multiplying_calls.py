@@ -1,4 +1,6 @@
-"""Products and convolutions (`gan_core.networks.convolutions`) in a traced program, as functions of C and their sizes."""
+"""Products and convolutions (`gan_core.networks.convolutions`) in a traced program, as functions of C and their
+sizes.
+"""
 
 from collections.abc import Sequence
 from typing import Any

@@ -3,8 +3,8 @@
 eager: as they stand. replayed: traced, and their calls repeated in planned memory; the same bits. compiled: traced, and
 made into C, a lane after the other; other bits, the same in every array. What is not compiled is replayed: a step with
 a product that a matrix library makes faster, bfloat16 where a processor has AMX, and all where no C compiler works.
-auto: compiled or replayed, whichever is faster on this machine (`gan_core.training.fastest`). On a GPU these three are one, a
-CUDA graph.
+auto: compiled or replayed, whichever is faster on this machine (`gan_core.training.fastest`). On a GPU these three are
+one, a CUDA graph.
 """
 
 from collections.abc import Callable, Hashable

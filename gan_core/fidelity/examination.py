@@ -15,8 +15,8 @@ COLUMNS = ("fidelity", "fid", "fid_error", "precision", "coverage", "memorisatio
 @dataclass(frozen=True)
 class Finding:
     """How one set of images scored. damage: what was done to real ones ("" to fresh real ones); kind and dose: as
-    `gan_core.fidelity.damages.Damage` has them; scores: name -> number, those of COLUMNS; faults: what a score should have shown
-    and did not, in words.
+    `gan_core.fidelity.damages.Damage` has them; scores: name -> number, those of COLUMNS; faults: what a score should
+    have shown and did not, in words.
     """
 
     damage: str

@@ -1,4 +1,6 @@
-"""Reading the products of pairs of features in C: what `gan_core.fidelity.neighbours` scores, in one pass over each strip."""
+"""Reading the products of pairs of features in C: what `gan_core.fidelity.neighbours` scores, in one pass over each
+strip.
+"""
 
 import ctypes
 import math

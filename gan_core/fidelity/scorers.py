@@ -146,7 +146,8 @@ class ImageScorer:
 
     def compare(self, images: Tensor, strata: Tensor) -> tuple[Scores, Tensor | None]:
         """The scores [L] that features and classes make of images [L, M, C, H, W] in [-1, 1], M being `samples`, and
-        where there are labels predicted classes [L, M]. strata: one-hot [M, S], as `_strata` has it, on the images' device.
+        where there are labels predicted classes [L, M]. strata: one-hot [M, S], as `_strata` has it, on the images'
+        device.
         """
         with full_precision():
             scores, predicted = self._distances(images, strata)

@@ -71,7 +71,8 @@ LOSSES: dict[LossName, Loss] = {
     "least_squares": Loss(_least_squares, lambda fake: _mean_square(fake - 1) / 2),
     # Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17.
     "hinge": Loss(_hinge, lambda fake: -fake.mean(1)),
-    # Arjovsky et al. 2017, equations 2 and 3; the penalty of Gulrajani et al. 2017 is added in gan_core/game/penalties.py.
+    # Arjovsky et al. 2017, equations 2 and 3; the penalty of Gulrajani et al. 2017 is added in
+    # gan_core/game/penalties.py.
     "wasserstein_gp": Loss(lambda real, fake, smoothing: fake.mean(1) - real.mean(1), lambda fake: -fake.mean(1)),
 }
 

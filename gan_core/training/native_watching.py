@@ -13,7 +13,8 @@ from gan_core.native.compiler import header
 from gan_core.native.library import LaneMemory, native_function
 from gan_core.training.watch import SUMS, Watch
 
-# The games of gan_core.game.losses, whose losses are means: of D's logit of a real sample, of D's of a fake one, of G's.
+# The games of gan_core.game.losses, whose losses are means: of D's logit of a real sample, of D's of a fake one, of
+# G's.
 LOSSES_IN_C: dict[LossName, tuple[str, str, str]] = {
     "non_saturating": ("softplus_of(-(x)) + smoothing * (x)", "softplus_of(x)", "softplus_of(-(x))"),
     "minimax": ("softplus_of(-(x)) + smoothing * (x)", "softplus_of(x)", "-softplus_of(x)"),

@@ -15,10 +15,10 @@ from gan_core.config.reports import Death, FidelityReport, LaneReport, OutOfMemo
 from results.plots import draw_samples
 from results.store import RunFolder
 from sweep.cohorts.contracts import Build, Judge, TrainableArray
-from sweep.cohorts.endings import one_line
 from sweep.cohorts.rung_note import RungNote
 from sweep.ladder.ladder import Ladder, Verdict
 from sweep.ledger.cohort_record import Cohort
+from sweep.ledger.endings import one_line
 
 PICTURED_SAMPLES = 64
 

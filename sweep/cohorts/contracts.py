@@ -12,7 +12,8 @@ from sweep.ladder.ladder import Verdict
 
 
 class TrainableArray(Protocol):
-    """What a cohort asks of the lanes of one structure; `gan_core.workshop.scored_array.ScoredArray` is one, tests have another.
+    """What a cohort asks of the lanes of one structure; `gan_core.workshop.scored_array.ScoredArray` is one, tests
+    have another.
 
     train_to and score: a report a lane, also of those that died. Where on_step raises, training is broken off, and
     `score` reports the lanes as they stand. choices: classes or categorical codes, which take turns in a picture.

@@ -1,1 +1,3 @@
-"""Rungs and the rules that prune at them, and populations that copy their best. Pure logic: no files, torch or Optuna."""
+"""Rungs and the rules that prune at them, and populations that copy their best. Pure logic: no files, torch or
+Optuna.
+"""

@@ -35,9 +35,9 @@ REQUIRED = ("cohort", "trials", "configs", "optuna")
 
 @dataclass(frozen=True)
 class Cohort:
-    """The trials that are trained together. trials: their numbers (`sweep.spec.confirmation.run_number`); configs: one for
-    each, in the same order; derived: what was proposed for each beside its hyperparameters, or nothing. from_rung: the
-    rung that is climbed first, above 0 where they go on from their own checkpoints; best: trial -> its lowest score
+    """The trials that are trained together. trials: their numbers (`sweep.spec.confirmation.run_number`); configs: one
+    for each, in the same order; derived: what was proposed for each beside its hyperparameters, or nothing. from_rung:
+    the rung that is climbed first, above 0 where they go on from their own checkpoints; best: trial -> its lowest score
     until then. averages_images: the half-lives of the averages that each keeps side by side; none: its own one.
     """
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from gan_core.config.reports import LaneReport
 from results.rows import Outcome
-from sweep.cohorts.endings import MEMORY_LIMITS, PlaceError, limits_in_force, one_line
+from sweep.ledger.endings import MEMORY_LIMITS, PlaceError, limits_in_force, one_line
 
 KILLED = "its process was killed"
 LEAST_OF_ANOTHER = 2  # deaths of a second cohort, before its first step, that make the first one's no accident

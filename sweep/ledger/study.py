@@ -22,7 +22,6 @@ from gan_core.config.reports import LaneReport, minimised
 from gan_core.config.version import code_version
 from results.rows import Outcome, ResultRow
 from results.store import OLD_OWNER_SECONDS, JsonLines, RunFolder, exclusive
-from sweep.commands.progress import Snapshot
 from sweep.ladder.between_rungs import BetweenRungs
 from sweep.ladder.ladder import Verdict
 from sweep.ledger.cohort_record import Cohort, CohortRecord, read_cohorts, read_rows
@@ -32,6 +31,7 @@ from sweep.ledger.kept_files import KeptFiles
 from sweep.ledger.standings import BASELINE, Standings, change_of, judged
 from sweep.proposals.proposals import Proposals
 from sweep.proposals.seeds import derived_seed
+from sweep.runners.progress import Snapshot
 from sweep.spec.confirmation import trial_and_replicate
 from sweep.spec.sweep_spec import SweepSpec
 from sweep.tracking.trackers import open_trackers

@@ -19,11 +19,11 @@ from search_spaces.space import DATASET, PICTURES, SearchSpace
 from sweep.ladder.ladder import Ladder
 from sweep.ladder.population import PopulationConfig
 from sweep.proposals.samplers import SamplerConfig, check_sampler
-from sweep.runners.resources import Resources
 from sweep.spec.assignments import parse_mapping
 from sweep.spec.budget import Budget
 from sweep.spec.confirmation import ConfirmConfig
 from sweep.spec.objectives import check_objectives
+from sweep.spec.resources import Resources
 from sweep.spec.spec_keys import (
     FILES_OF_SCORING,
     SECTIONS,
@@ -71,9 +71,9 @@ class SweepSpec:
     decides which rung stands for a trial. `fidelity` is the data set's own, corrected by its floor, and far worse where
     modes are missing. enqueue: known points, by dotted names (what is not named is the base's), tried after trial 0.
     scoring: the protocol of the scores; health: thresholds of the signs of trouble; skip_corrupt_images, precision,
-    execution, lanes_per_call: see `gan_core.config.conditions`. keep_checkpoints: of how many ended trials the best generator
-    and the last state are kept. tracking: see `sweep.tracking.trackers`. seed: of the sampler and, with a trial's number, of
-    each trial. Raises InputError when a value does not fit.
+    execution, lanes_per_call: see `gan_core.config.conditions`. keep_checkpoints: of how many ended trials the best
+    generator and the last state are kept. tracking: see `sweep.tracking.trackers`. seed: of the sampler and, with a
+    trial's number, of each trial. Raises InputError when a value does not fit.
     """
 
     name: str = DEFAULT_SPACE

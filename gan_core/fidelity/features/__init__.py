@@ -1,4 +1,5 @@
-"""What images are compared in: a classifier's activations, principal components, textures, Inception, a person's network.
+"""What images are compared in: a classifier's activations, principal components, textures, Inception, a person's
+network.
 
 `extractors` loads one by name; each other module is one kind.
 """

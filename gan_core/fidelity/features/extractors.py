@@ -71,10 +71,11 @@ def load_extractor(dataset: Dataset, kind: str = "auto", weights: Path | None = 
 
     `classifier`: 64, standardised, of a classifier trained on the training split. `pca`: at most 64 principal
     components of its pixels. `classifier+pixels`, `pixels`: these and how rough images are at several scales
-    (`gan_core.fidelity.features.joined_features`). `auto`: the classifier where there are labels, else pca. `inception`: the 2,048 of the
-    usual FID, raw; weights: its file, where it is not in torch.hub's folder. A path to a .pt, .ts or .pt2 file: the raw
-    features of a person's own network, a program to be trusted like one (gan_core.fidelity.features.own_network says why).
-    Class probabilities come with the classifier alone; `load_classifier` gives it beside any other features.
+    (`gan_core.fidelity.features.joined_features`). `auto`: the classifier where there are labels, else pca.
+    `inception`: the 2,048 of the usual FID, raw; weights: its file, where it is not in torch.hub's folder. A path to a
+    .pt, .ts or .pt2 file: the raw features of a person's own network, a program to be trusted like one
+    (gan_core.fidelity.features.own_network says why). Class probabilities come with the classifier alone;
+    `load_classifier` gives it beside any other features.
 
     Raises InputError for an unknown kind, for weights that kind has no use for, and as each kind's loader does.
     """

@@ -66,7 +66,8 @@ class JoinedFeatures:
 
 
 def join_features(dataset: Dataset, kind: str) -> JoinedFeatures:
-    """`classifier+pixels`, of a labelled set, or `pixels`: with the textures of `gan_core.fidelity.features.textures` in both.
+    """`classifier+pixels`, of a labelled set, or `pixels`: with the textures of `gan_core.fidelity.features.textures`
+    in both.
 
     Raises InputError as `load_classifier`, `fit_principal_components` and `fit_textures` do.
     """

@@ -10,10 +10,10 @@ from gan_core.workshop.workshop import Workshop
 from results.store import RunFolder
 from sweep.cohorts.cohort import CohortRun
 from sweep.cohorts.contracts import Build
-from sweep.cohorts.endings import PlaceError
 from sweep.cohorts.examined import keep_examination, unseen
-from sweep.commands.progress import Watch
+from sweep.ledger.endings import PlaceError
 from sweep.ledger.study import LaneStudy
+from sweep.runners.progress import Watch
 from sweep.spec.sweep_spec import SweepSpec
 
 SLOTS = 1  # cohorts that train at the same time

@@ -23,9 +23,9 @@ from gan_core.config.gan import InputError
 from gan_core.native.compiler import make_common_libraries
 from results.store import ResultsError, RunFolder
 from sweep.cohorts.contracts import Build
-from sweep.cohorts.endings import PlaceError
-from sweep.commands.progress import LIVE_SECONDS, Watch
+from sweep.ledger.endings import PlaceError
 from sweep.runners.loading import uncollected
+from sweep.runners.progress import LIVE_SECONDS, Watch
 from sweep.runners.ray.start import leave_signals_alone, ray_cluster, running_cluster
 from sweep.runners.ray.study_actor import plain_ending, start_study
 from sweep.runners.ray.trainable import COHORT, ENDING, PLACE, trainable_class

@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import Any
 
 from gan_core.config.gan import InputError, shown
-from sweep.cohorts.endings import PlaceError
+from sweep.ledger.endings import PlaceError
 from sweep.runners.cores import usable_cores
 from sweep.runners.loading import uncollected
 from sweep.runners.ray.study_actor import NAMESPACE

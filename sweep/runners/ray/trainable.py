@@ -6,7 +6,7 @@ from typing import Any
 from results.store import RunFolder
 from sweep.cohorts.cohort import Cohort, CohortRun
 from sweep.cohorts.contracts import Build
-from sweep.cohorts.endings import PlaceError
+from sweep.ledger.endings import PlaceError
 from sweep.runners.loading import uncollected
 from sweep.runners.ray.study_actor import RemoteStudy, cause_of, plain_ending
 from sweep.spec.sweep_spec import SweepSpec

@@ -1,0 +1,149 @@
+"""A fault of the place, which would hit any configuration: it ends a sweep with its cause, and no trial has a row."""
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from test_ray_runner import folder_for, quiet, ray_by_value, tiny_spec
+from tiny_runs import TINY, settings
+
+from benchmarks.kills import differences
+from gan_core.config.reports import OutOfMemory
+from results.store import JsonLines, RunFolder
+from sweep.ledger.endings import PlaceError
+from sweep.runners.ray.runner import _searcher, run_ray
+from sweep.runners.ray.trainable import ENDING, PLACE, trainable_class
+
+__all__ = ["ray_by_value"]  # a fixture
+pytestmark = pytest.mark.filterwarnings("ignore")
+FAULTS = {
+    "library": ImportError("libgomp.so.1: cannot open shared object file"),
+    "memory": MemoryError(),
+    "device": RuntimeError("CUDA driver initialization failed"),
+    "files": OSError(errno.EMFILE, os.strerror(errno.EMFILE)),
+    "another's file": PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/somewhere/else"),
+}
+
+
+def raises(error: BaseException) -> Callable[..., Any]:
+    def fails(*_: Any) -> Any:
+        raise error
+
+    return fails
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_here_it_is_one_line_and_exit_1_and_the_same_command_goes_on_once_it_is_mended(
+    gan_sweep, digits_run, tmp_path, monkeypatch, fault
+):
+    command = ("run", "--local", "--out", tmp_path / "run", *settings(*TINY))
+    with monkeypatch.context() as patch:
+        patch.setattr("sweep.runners.local.runner.Workshop", raises(FAULTS[fault]))
+        answer = gan_sweep(*command)
+    assert (answer.code, answer.err.count("\n")) == (1, 1), answer.err
+    assert answer.err.startswith(f"gan-sweep: {type(FAULTS[fault]).__name__}")
+    assert str(FAULTS[fault]) in answer.err
+    assert "no configuration is at fault, so no trial is recorded for it: mend it, and the same command" in answer.err
+    assert not (tmp_path / "run" / "rows.jsonl").exists()
+    if fault == "library":
+        assert gan_sweep(*command).code == 0
+        assert differences(tmp_path / "run", digits_run) == []
+
+
+def test_a_package_that_does_not_load_is_one_line_for_every_command(gan_sweep, digits_run, monkeypatch):
+    monkeypatch.setattr("results.table.ResultsTable.load", raises(FAULTS["library"]))
+    answer = gan_sweep("results", digits_run)
+    assert (answer.code, answer.err) == (1, f"gan-sweep: ImportError: {FAULTS['library']}\n")
+
+
+# ---- what a process of Ray's that trains makes of an error
+
+
+class FailingRun:
+    """A cohort in training that raises, before its first step or after it."""
+
+    def __init__(self, study: Any, error: BaseException, trained: bool) -> None:
+        self._study, self._error, self._trained = study, error, trained
+        self.done, self.rung, self.trials = False, 0, [0]
+
+    def advance(self) -> Any:
+        if self._trained:
+            self._study.note_images([0], 64)
+        raise self._error
+
+
+def stepped(monkeypatch: pytest.MonkeyPatch, folder: RunFolder, error: BaseException, when: str) -> Any:
+    """What a step of a process answers where this error is raised; what it told the study, where it raises itself."""
+    told: list[tuple[int, str]] = []
+    study = SimpleNamespace(
+        cohort=SimpleNamespace(remote=lambda number: SimpleNamespace(number=number)),
+        note_failure=SimpleNamespace(remote=lambda *given: told.append(given)),
+        note_images=SimpleNamespace(remote=lambda trials, images: True),
+        note_warning=SimpleNamespace(remote=lambda line: None),
+    )
+    monkeypatch.setattr("ray.get", lambda answer: answer)
+    monkeypatch.setattr("ray.get_actor", lambda name, namespace: study)
+    process: Any = object.__new__(trainable_class())
+    build = None if when == "loading" else object()
+    process.setup({"cohort": 3}, tiny_spec(), folder, build, 2)
+    monkeypatch.setattr("ray.get_gpu_ids", list)
+    monkeypatch.setattr("gan_core.workshop.workshop.Workshop", raises(error))
+    monkeypatch.setattr(
+        "sweep.runners.ray.trainable.CohortRun",
+        lambda cohort, ladder, objective, build, judge, *rest: FailingRun(judge, error, when == "after a step"),
+    )
+    try:
+        return process.step()
+    except type(error):
+        return told
+
+
+@pytest.mark.parametrize("when", ["loading", "before a step", "after a step"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_there_it_ends_the_sweep_by_its_kind_and_by_when_it_is_raised(tmp_path, monkeypatch, fault, when):
+    error = FAULTS[fault]
+    answer = stepped(monkeypatch, folder_for(tiny_spec(), tmp_path / "run"), error, when)
+    of_the_place = {"device": when == "loading", "memory": when != "after a step"}.get(fault, True)
+    if of_the_place:
+        assert (answer["done"], answer[PLACE]) == (True, True)
+        assert answer[ENDING].startswith(f"{type(error).__name__}")
+    else:  # it may be the configuration's: what the study is told is recorded where it happens again and again
+        assert answer == [(3, f"{type(error).__name__}: {error}")]
+
+
+def test_a_configuration_that_does_not_fit_the_memory_is_no_fault_of_the_place(tmp_path, monkeypatch):
+    error = OutOfMemory("one lane does not fit the memory")
+    told = stepped(monkeypatch, folder_for(tiny_spec(), tmp_path / "run"), error, "before a step")
+    assert told == [(3, "OutOfMemory: one lane does not fit the memory")]
+
+
+@pytest.mark.parametrize(("place", "kind"), [(True, PlaceError), (False, ValueError)])
+def test_what_ends_the_sweep_is_said_by_the_driver_after_it_has_looked_for_the_head(monkeypatch, place, kind):
+    looked = []
+    monkeypatch.setattr("ray.get", lambda answer: answer)
+    searcher = _searcher(SimpleNamespace(), 1, 0, lambda: looked.append(1))
+    searcher._cohorts.update({"first": 0, "second": 1})
+    searcher.on_trial_complete("first", {"done": True, ENDING: "why", PLACE: place})
+    searcher.on_trial_complete("second", {"done": True, ENDING: "another", PLACE: not place})
+    with pytest.raises(kind, match="^why$"):
+        searcher.suggest("third")
+    assert looked == [1, 1]
+
+
+def test_through_ray_processes_that_die_before_their_first_step_end_the_sweep(tmp_path, ray_by_value):
+    """SIGBUS, as of a library that was cut short while it was mapped."""
+    spec = tiny_spec("trials=2", "lanes_per_cohort=2", "sampler=random")
+    folder = folder_for(spec, tmp_path / "run")
+
+    def build(configs: Any, _: Any = ()) -> Any:
+        os.kill(os.getpid(), signal.SIGBUS)
+
+    with pytest.raises(PlaceError, match="training died 3 times before its first step: its process was killed"):
+        run_ray(spec, folder, quiet(spec), build=build)
+    assert not Path(folder.rows).exists()
+    assert [record["trials"] for record in JsonLines(folder.cohorts).read()] == [[0, 1]]
