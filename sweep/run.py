@@ -25,7 +25,7 @@ from sweep.ledger.standings import Standings
 from sweep.proposals.warm_start import warm_started
 from sweep.runners.progress import Watch
 from sweep.spec.sweep_spec import SweepSpec
-from sweep.tracking.trackers import require_installed
+from sweep.spec.tracking import require_installed
 
 if TYPE_CHECKING:
     from results.table import ResultsTable

@@ -25,9 +25,9 @@ from results.table import ResultsTable
 from search_spaces.space import parse_yaml, shipped_spaces
 from sweep.ladder.ladder import RULES
 from sweep.ladder.population import PopulationConfig
-from sweep.proposals.samplers import OPTIONS
 from sweep.run import run_sweep
 from sweep.spec.objectives import objectives
+from sweep.spec.sampler import OPTIONS
 from sweep.spec.sweep_spec import SweepSpec
 from sweep.tracking.trackers import TRACKERS
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from gan_core.config.arithmetic import Arithmetic
 from gan_core.config.gan import GanConfig
-from gan_core.native.arithmetic import Arithmetic
 
 
 @dataclass(frozen=True)

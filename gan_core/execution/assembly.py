@@ -1,33 +1,14 @@
 """Operations of a lane -> a program in C: where each value lies in a lane's memory, and what is called."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor, fx
 
 from gan_core.execution.c_text import Memory, Operation, Place, span
 from gan_core.execution.formulas import NotInC
-
-
-@dataclass(frozen=True)
-class NativeSource:
-    """text: of a function in C, `void name(long lane, T *const *given, const long *pitch, T *memory)`. functions: what
-    it calls, by name. given: what its pointers point to, in their order: numbers of placeholders, whose lanes are
-    `pitch` apart, or constants. numbers: that a lane's memory holds.
-    """
-
-    text: str
-    functions: dict[str, str]
-    given: list[int | Tensor]
-    numbers: int
-
-
-def text_of(sources: Iterable[NativeSource]) -> str:
-    """All of them, and what they call, each once."""
-    sources = list(sources)
-    functions = {name: text for source in sources for name, text in source.functions.items()}
-    return "".join([*functions.values(), *(source.text for source in sources)])
+from gan_core.native.native_source import NativeSource
 
 
 def assembled(

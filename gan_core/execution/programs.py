@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from gan_core.config.arithmetic import Carried
 from gan_core.config.conditions import Execution
-from gan_core.execution.assembly import NativeSource
 from gan_core.execution.formulas import NotInC
 from gan_core.execution.pace import Pace
 from gan_core.execution.replay import Pool, Replay
 from gan_core.execution.source import native_source
 from gan_core.execution.trace import trace, unchanged
 from gan_core.lanes.axis import in_full_precision, plain_calls
-from gan_core.native.arithmetic import Carried
 from gan_core.native.library import LaneMemory
+from gan_core.native.native_source import NativeSource
 
 Program = Callable[[], None]
 Function = Callable[[dict[str, Tensor]], None]

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_map_only
 
-from gan_core.execution.assembly import NativeSource, assembled
+from gan_core.execution.assembly import assembled
 from gan_core.execution.c_text import Loop, Operation, Place, Reduction, in_order, loop_text, number
 from gan_core.execution.formulas import ALLOCATIONS, COPIES, FORMULAS, PARTS, REDUCTIONS, SOFTMAX, ZEROS, NotInC
 from gan_core.execution.multiplying_calls import CONVOLUTIONS, convolution_text, geometry_of, product_of
 from gan_core.execution.trace import form_of, is_view, owners
 from gan_core.native.compiler import PRODUCT, target
+from gan_core.native.native_source import NativeSource
 from gan_core.native.products import packed_numbers
 
 aten = torch.ops.aten

@@ -14,7 +14,6 @@ from gan_core.config.input_error import home_path
 from gan_core.config.reports import FidelityReport
 from gan_core.data.dataset import Dataset
 from gan_core.data.enough_images import check_held_out
-from gan_core.data.polygons import recall_ceiling, triangle_reference, triangle_scores
 from gan_core.fidelity.copying import data_copying, data_copying_error, nearest_distance
 from gan_core.fidelity.distances import (
     class_accuracy,
@@ -45,6 +44,7 @@ from gan_core.fidelity.protocol import (
     reports,
 )
 from gan_core.fidelity.standard_errors import class_divergence_error, frechet_error, violation_error
+from gan_core.fidelity.triangles import recall_ceiling, triangle_reference, triangle_scores
 from gan_core.fidelity.value_scorers import PlaneScorer, ValueScorer, on_host
 from gan_core.lanes.streams import Stream
 from gan_core.networks.latents import shared_choices

@@ -11,10 +11,11 @@ import torch
 from gan_core.config.conditions import ScoringConfig
 from gan_core.config.reports import FidelityReport
 from gan_core.data.dataset import Dataset
-from gan_core.data.values import Mixture, mode_scores
+from gan_core.data.values import Mixture
 from gan_core.fidelity.discrepancy import energy_distance, energy_reference
 from gan_core.fidelity.distances import constrained_fidelity, wasserstein_1d, wasserstein_floor_of_cdf
 from gan_core.fidelity.examination import Examination
+from gan_core.fidelity.modes import mode_scores
 from gan_core.fidelity.protocol import (
     LATENT_SEED,
     Scores,

@@ -8,7 +8,6 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from gan_core.execution.assembly import NativeSource, text_of
 from gan_core.native.compiler import (
     DOUBLE,
     MULTIPLYING,
@@ -22,6 +21,7 @@ from gan_core.native.compiler import (
     target,
 )
 from gan_core.native.isa import Isa
+from gan_core.native.native_source import NativeSource, text_of
 
 TYPES = {torch.float32: SINGLE, torch.float64: DOUBLE}
 MEMORY_BYTES = 64  # what a lane's memory starts at a multiple of: a line of the cache, and no vector is longer

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gan_core.config.arithmetic import Carried
 from gan_core.config.gan import GanConfig
-from gan_core.execution.assembly import NativeSource
 from gan_core.execution.programs import Program, Workplace
 from gan_core.execution.trace import unchanged
 from gan_core.game.step import (
@@ -25,8 +25,8 @@ from gan_core.game.step import (
     make_fakes,
 )
 from gan_core.lanes.axis import host_pairs, in_full_precision, lane_empty
-from gan_core.native.arithmetic import Carried
 from gan_core.native.library import NativeProgram
+from gan_core.native.native_source import NativeSource
 from gan_core.native.toolchain import NoCompiler, tell_replayed
 from gan_core.networks.call import BATCH_NORM, Call, fill_mask
 from gan_core.training.course import Course

@@ -17,6 +17,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from gan_core.config.arithmetic import Arithmetic, Carried
 from gan_core.config.conditions import Execution, Precision
 from gan_core.config.dataset_name import same_name
 from gan_core.config.gan import GanConfig, StructureConfig
@@ -29,7 +30,7 @@ from gan_core.execution.programs import Workplace
 from gan_core.game.step import Game
 from gan_core.lanes.axis import lane_empty, matmul_precision
 from gan_core.lanes.streams import Stream
-from gan_core.native.arithmetic import Arithmetic, Carried, arithmetic_here, processor_name
+from gan_core.native.arithmetic import arithmetic_here, processor_name
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.call import Call
 from gan_core.networks.latents import Choice, fill_shared_latents, latent_numbers

@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
-from gan_core.execution.assembly import NativeSource, text_of
 from gan_core.game.step import Game
 from gan_core.lanes.normals import SPANS, numbers_in_c
 from gan_core.lanes.streams import Stream
 from gan_core.native.compiler import header
 from gan_core.native.library import Given, LaneMemory, native_function
+from gan_core.native.native_source import NativeSource, text_of
 from gan_core.native.toolchain import NoCompiler
 from gan_core.training.draws import Draws
 from gan_core.training.native_adam import NativeAdam, Optimizer

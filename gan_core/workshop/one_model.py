@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gan_core.config.arithmetic import Arithmetic
 from gan_core.config.conditions import Precision
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import DamagedFile, InputError, home_path
@@ -26,7 +27,6 @@ from gan_core.config.schedule import Schedule
 from gan_core.files.whole_files import appearing_whole
 from gan_core.lanes.axis import matmul_precision
 from gan_core.lanes.streams import Stream
-from gan_core.native.arithmetic import Arithmetic
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.call import Call
 from gan_core.networks.latents import shared_latents

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gan_core.config.arithmetic import Arithmetic
 from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig, signs
 from gan_core.config.input_error import DamagedFile, InputError
@@ -18,7 +19,6 @@ from gan_core.config.reports import Death, FidelityReport, LaneReport, minimised
 from gan_core.execution.pace import is_out_of_memory, within_memory
 from gan_core.fidelity.protocol import LATENT_SEED, Scorer, report_of
 from gan_core.lanes.streams import Stream
-from gan_core.native.arithmetic import Arithmetic
 from gan_core.training.checkpoint import load_tensors, save_tensors
 from gan_core.training.lane_array import LaneArray
 from gan_core.training.state import OF_ALL_LANES, TrainState

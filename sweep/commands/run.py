@@ -49,8 +49,8 @@ def execute(options: argparse.Namespace) -> int:
     """Runs the sweep and prints what came of it; with --dry-run, what would be run. Returns the exit code."""
     spec = _spec(options)
     from results.store import RunFolder
-    from sweep.proposals.samplers import SamplerConfig, unsearched
     from sweep.run import check_run, is_finished, run_sweep
+    from sweep.spec.sampler import SamplerConfig, unsearched
 
     folder = RunFolder(options.out or Path("runs") / spec.name)
     if options.dry_run:
@@ -138,8 +138,8 @@ def _print_plan(spec: Any, local: bool) -> None:
     from search_spaces.describe import describe_space
     from sweep.planning.estimate import has_gpu, memory_lines  # torch from here on
     from sweep.planning.time_estimate import time_lines
-    from sweep.proposals.samplers import unsearched
     from sweep.runners.cores import usable_cores
+    from sweep.spec.sampler import unsearched
 
     slots, on_gpu = 1 if local else usable_cores(), has_gpu(spec)
     size = spec.cohort_size(slots, on_gpu=on_gpu)

@@ -14,8 +14,8 @@ from sweep.ladder.ladder import Change, Reached, Standing, Verdict
 from sweep.ladder.population import Member, Move, plan
 from sweep.ledger.cohort_record import read_cohorts, read_rows
 from sweep.ledger.same_data import SharedData
+from sweep.ledger.snapshot import Snapshot
 from sweep.proposals.seeds import derived_seed
-from sweep.runners.progress import Snapshot
 from sweep.spec.budget import Cost
 from sweep.spec.confirmation import run_number, trial_and_replicate
 from sweep.spec.objectives import COSTS

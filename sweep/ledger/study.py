@@ -28,10 +28,10 @@ from sweep.ledger.cohort_record import Cohort, CohortRecord, read_cohorts, read_
 from sweep.ledger.curves import Curves
 from sweep.ledger.deaths import Deaths, refuse_cramped
 from sweep.ledger.kept_files import KeptFiles
+from sweep.ledger.snapshot import Snapshot
 from sweep.ledger.standings import BASELINE, Standings, change_of, judged
 from sweep.proposals.proposals import Proposals
 from sweep.proposals.seeds import derived_seed
-from sweep.runners.progress import Snapshot
 from sweep.spec.confirmation import trial_and_replicate
 from sweep.spec.sweep_spec import SweepSpec
 from sweep.tracking.trackers import open_trackers

@@ -6,13 +6,13 @@ import sys
 import time
 from collections import deque
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from results.objectives import score_name
 from results.printable import printable
 from sweep.ladder.ladder import Ladder
+from sweep.ledger.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,33 +24,6 @@ SLOWEST_IMAGES_PER_SECOND = 1.0  # below it nothing moves, for those who watch
 TRAINING = "training"  # what is said where nothing moves and nobody said why: one block of steps takes long
 LONGEST_LINE = 120  # characters of a plain line; what matters least is left out
 PANEL_BAR = 50  # characters: with its label, less than a terminal of 80 columns has
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Where a sweep stands. images: real images shown to all lanes so far; best: of the best trial, or None.
-
-    device_seconds: all lanes' shares of training and scoring, together; budget_used: of the limits that a person set,
-    in words, or nothing; confirmations: that are asked for, confirmed: of these that have ended; notes: what went wrong
-    beside the trials, each a line that stays; phase: what those that train do beside training ("compiling ..."), or
-    nothing.
-    """
-
-    trials: int
-    done: int
-    running: int
-    outcomes: dict[str, int]
-    images: int
-    best_trial: int | None
-    best_score: float
-    best_config: dict[str, Any]
-    baseline_score: float
-    device_seconds: float = 0.0
-    budget_used: str = ""
-    confirmations: int = 0
-    confirmed: int = 0
-    notes: tuple[str, ...] = ()
-    phase: str = ""
 
 
 class Watch:

@@ -18,12 +18,12 @@ from results.store import SEEDS_APART
 from search_spaces.space import DATASET, PICTURES, SearchSpace
 from sweep.ladder.ladder import Ladder
 from sweep.ladder.population import PopulationConfig
-from sweep.proposals.samplers import SamplerConfig, check_sampler
 from sweep.spec.assignments import parse_mapping
 from sweep.spec.budget import Budget
 from sweep.spec.confirmation import ConfirmConfig
 from sweep.spec.objectives import check_objectives
 from sweep.spec.resources import Resources
+from sweep.spec.sampler import SamplerConfig, check_sampler
 from sweep.spec.spec_keys import (
     FILES_OF_SCORING,
     SECTIONS,
@@ -35,7 +35,7 @@ from sweep.spec.spec_keys import (
     space_source,
     take_assignments,
 )
-from sweep.tracking.trackers import Tracking, parse_tracking, plain_tracking
+from sweep.spec.tracking import Tracking, parse_tracking, plain_tracking
 
 DEFAULT_SPACE = "digits"
 LONGEST_NAME = 100

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from native_cases import Function, Tensors, source
 
-from gan_core.execution.assembly import text_of
 from gan_core.native.compiler import (
     DOUBLE,
     FLAGS,
@@ -25,6 +24,7 @@ from gan_core.native.compiler import (
 )
 from gan_core.native.isa import ISAS
 from gan_core.native.library import LANES_IN_TURN
+from gan_core.native.native_source import text_of
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 ROOT = "/usr/aarch64-linux-gnu"  # where Debian keeps that processor's libraries

@@ -10,7 +10,8 @@ import torch
 from scipy.spatial.distance import jensenshannon
 
 from gan_core.config.dataset_name import DatasetName, parse_dataset_name
-from gan_core.data.values import Mixture, mixture_of, mode_scores
+from gan_core.data.values import Mixture, mixture_of
+from gan_core.fidelity.modes import mode_scores
 from gan_core.lanes.streams import Stream, stream
 
 MIXTURES = {

@@ -14,10 +14,11 @@ from gan_core.config.conditions import ScoringConfig
 from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.config.input_error import InputError
 from gan_core.data.dataset import Dataset, load_dataset
-from gan_core.data.polygons import polygon_vertices, rasterise, recall_ceiling
+from gan_core.data.polygons import polygon_vertices, rasterise
 from gan_core.fidelity.neighbours import coverage_null
 from gan_core.fidelity.protocol import Scorer
 from gan_core.fidelity.scorers import IMAGE_SAMPLES, ImageScorer, build_scorer
+from gan_core.fidelity.triangles import recall_ceiling
 from gan_core.fidelity.value_scorers import PLANE_SAMPLES, VALUE_SAMPLES
 from gan_core.networks.latents import shared_choices
 from gan_core.training.lane_array import LaneArray

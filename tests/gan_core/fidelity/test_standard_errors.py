@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from gan_core.config.dataset_name import parse_dataset_name
-from gan_core.data.values import Mixture, mixture_of, mode_scores
+from gan_core.data.values import Mixture, mixture_of
 from gan_core.fidelity.distances import class_divergence, covariance_factor, frechet_distance, moments, wasserstein_1d
+from gan_core.fidelity.modes import mode_scores
 from gan_core.fidelity.standard_errors import (
     class_divergence_error,
     delta_error,

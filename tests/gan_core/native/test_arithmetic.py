@@ -10,19 +10,13 @@ import torch
 from lost_compiler import without_compiler
 from tiny_arrays import configs_of, structure_of, trained
 
+from gan_core.config.arithmetic import Arithmetic
 from gan_core.config.conditions import Conditions, Execution, ScoringConfig
 from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.config.reports import LaneReport
 from gan_core.config.version import code_version
 from gan_core.data.dataset import Dataset
-from gan_core.native.arithmetic import (
-    Arithmetic,
-    arithmetic_here,
-    compiler_here,
-    compiler_name,
-    installed_versions,
-    processor_name,
-)
+from gan_core.native.arithmetic import arithmetic_here, compiler_here, compiler_name, installed_versions, processor_name
 from gan_core.native.isa import this_isa
 from gan_core.workshop.workshop import Workshop
 

@@ -22,10 +22,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from gan_core.config.arithmetic import Arithmetic
 from gan_core.config.gan import HYPERPARAMETERS, GanConfig
 from gan_core.config.reports import Death, FidelityReport, LaneReport
 from gan_core.config.version import code_version
-from gan_core.native.arithmetic import Arithmetic
 from results.rows import MADE_BY, Outcome
 from results.store import JsonLines, ResultsError
 from sweep.cohorts.cohort import CohortRun

@@ -14,7 +14,7 @@ from gan_core.config.gan import InputError
 from results.rows import Outcome
 from results.store import JsonLines
 from sweep.proposals.fairness import LOOK_AT_COMPLETED, as_seen_by, in_order
-from sweep.proposals.samplers import OPTIONS, POPULATION, SamplerConfig, unsearched
+from sweep.spec.sampler import OPTIONS, POPULATION, SamplerConfig, unsearched
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 LEARNING = {"tpe", *LOOK_AT_COMPLETED}

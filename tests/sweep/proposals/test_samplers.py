@@ -24,9 +24,10 @@ from results.store import JsonLines, RunFolder
 from search_spaces.space import SearchSpace
 from sweep.cohorts.cohort import CohortRun
 from sweep.proposals import tpe
-from sweep.proposals.samplers import OPTIONS, SamplerConfig, _GuardedUnpickler, build_sampler
+from sweep.proposals.samplers import _GuardedUnpickler, build_sampler
 from sweep.proposals.seeds import derived_seed
 from sweep.proposals.tpe import BEST, History, best_and_latest
+from sweep.spec.sampler import OPTIONS, SamplerConfig
 from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")

@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from sweep.ladder.ladder import Ladder
+from sweep.ledger.snapshot import Snapshot
 from sweep.runners import progress
-from sweep.runners.progress import LONGEST_LINE, RATE_WINDOW_SECONDS, Snapshot, Watch
+from sweep.runners.progress import LONGEST_LINE, RATE_WINDOW_SECONDS, Watch
 
 LADDER = Ladder((1_000, 4_000), 0.5)
 CONFIG = {

@@ -22,17 +22,10 @@ from gan_core.config.gan import InputError
 from results.plots import draw_samples
 from results.rows import Outcome, ResultRow
 from results.store import RunFolder
+from sweep.spec.tracking import parse_tracking, plain_tracking, require_installed
 from sweep.tracking import event_file, trackers
 from sweep.tracking.tracked_row import TrackerFailed, is_best_so_far, numbers
-from sweep.tracking.trackers import (
-    TRACKERS,
-    Point,
-    Trackers,
-    open_trackers,
-    parse_tracking,
-    plain_tracking,
-    require_installed,
-)
+from sweep.tracking.trackers import TRACKERS, Point, Trackers, open_trackers
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of the viewers' own packages

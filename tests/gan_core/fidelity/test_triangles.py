@@ -18,22 +18,23 @@ from torch import Tensor
 
 import gan_core.data.polygons as polygons
 from gan_core.data.polygons import (
-    DELTA,
-    NEIGHBOURS,
     RADIUS_PIXELS,
     ROTATION,
     SEGMENT_ENDS,
     SEGMENT_STARTS,
-    TriangleReference,
-    fit_triangles,
     polygon_images,
-    polygon_precision_recall,
     polygon_vertices,
     rasterise,
+    triangle_vertices,
+)
+from gan_core.fidelity.triangles import (
+    DELTA,
+    NEIGHBOURS,
+    TriangleReference,
+    fit_triangles,
     recall_ceiling,
     triangle_reference,
     triangle_scores,
-    triangle_vertices,
 )
 
 HELD_OUT = 1000
@@ -389,12 +390,12 @@ def test_values_far_out_of_range_count_in_the_distance_and_do_not_move_the_fit(r
 def test_recall_is_the_share_of_held_out_angles_with_a_sample_nearer_than_their_fifth_neighbour(real):
     held_out = drawn(200, seed=1).float()
     samples = torch.cat((real[:60], torch.ones(40, 1, 28, 28))).float()
-    precision, recall = polygon_precision_recall(samples.unsqueeze(0), held_out)
+    found = triangle_scores(samples.unsqueeze(0), triangle_reference(held_out))
     mine, theirs = fit_triangles(samples[:60])[0].numpy(), fit_triangles(held_out)[0].numpy()
     fifth = NearestNeighbors(n_neighbors=5).fit(theirs).kneighbors()[0][:, -1]
     nearest = NearestNeighbors(n_neighbors=1).fit(mine).kneighbors(theirs)[0][:, 0]
-    assert precision.tolist() == [0.6]
-    assert recall.tolist() == [(nearest < fifth).mean()]
+    assert found.precision.tolist() == [0.6]
+    assert found.recall.tolist() == [(nearest < fifth).mean()]
     np.testing.assert_allclose(triangle_reference(held_out).radii.numpy(), fifth, rtol=1e-9)
 
 
