@@ -472,7 +472,7 @@ def test_what_is_misspelt_is_refused_in_one_line_with_the_nearest(values, says):
 
 @pytest.mark.parametrize("name", ["mlflow", "wandb"])
 def test_a_tracker_whose_package_is_missing_is_refused_with_the_command_that_installs_it(folder, monkeypatch, name):
-    monkeypatch.setattr(trackers, "find_spec", lambda package: None)
+    monkeypatch.setattr("sweep.spec.tracking.find_spec", lambda package: None)
     with pytest.raises(InputError, match=rf'pip install "gan-sweep\[{name}\]"'):
         require_installed({name: {}})
     with pytest.raises(InputError):
