@@ -194,11 +194,11 @@ def asserts_something(function: ast.AST, helpers: Set[str] = frozenset()) -> boo
     """Whether a function asserts, expects an error or a warning, or calls one of the helpers that do. `assert_...` are
     helpers, our own and those of numpy and torch.
     """
-    return any(
-        isinstance(node, ast.Assert)
-        or (isinstance(node, ast.Call) and (name := called_name(node)) in helpers | {"raises", "warns"})
-        or (isinstance(node, ast.Call) and name.startswith("assert_"))
-        for node in ast.walk(function)
+    called = {called_name(node) for node in ast.walk(function) if isinstance(node, ast.Call)}
+    return (
+        any(isinstance(node, ast.Assert) for node in ast.walk(function))
+        or not called.isdisjoint(helpers | {"raises", "warns"})
+        or any(name.startswith("assert_") for name in called)
     )
 
 
