@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from results.schema import ANY_NUMBER, whole
 from results.store import CURVES, JsonLines, ResultsError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WHOLE = ("trial", "replicate", "images_seen")
+WHOLE_NUMBER, NUMBER_OR_NONE = whole(), ANY_NUMBER.or_none()
 
 
 def load_curves(folder: str | Path) -> "pd.DataFrame":
@@ -42,8 +44,4 @@ def read_points(path: Path) -> list[dict[str, Any]]:
 
 
 def _fits(name: str, value: Any) -> bool:
-    if isinstance(value, bool):
-        return False
-    if name in WHOLE:
-        return isinstance(value, int) and value >= 0
-    return value is None or isinstance(value, int | float)
+    return (WHOLE_NUMBER if name in WHOLE else NUMBER_OR_NONE).fits(value)

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from gan_core.config.fields import is_whole
 from gan_core.config.input_error import shown
 from gan_core.files.plain_yaml import as_number, read_yaml
 from results.lineage import lineage, schedule_of
@@ -304,11 +305,11 @@ def write_export(text: str, path: Path) -> None:
 
 
 def _is_budget(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_IMAGES
+    return is_whole(value, 1, MOST_IMAGES)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63)
+    return isinstance(value, float) or is_whole(value, 1 - 2**63, 2**63 - 1)
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Pictures of samples: a grid of images, or the density of numbers. numpy and Pillow."""
+"""Pictures of samples: a grid of images, or the histogram of numbers. Drawn with numpy and Pillow, without torch."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,52 +6,56 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from gan_core.files.whole_files import appearing_whole
 
 SMALLEST_GRID_PIXELS = 512  # small images are enlarged by a whole factor until the grid is about this wide
-MOST_GRID_PIXELS = 89_478_485  # which Pillow opens without warning of a bomb; a grid of more is for no eye
-PLOT_WIDTH, PLOT_HEIGHT = 640, 320
+MOST_GRID_PIXELS = 89_478_485  # Pillow warns of a "decompression bomb" when it opens a larger picture
+GAP = 128  # the grey level between the images of a grid
+PLOT_WIDTH, PLOT_HEIGHT = 640, 320  # pixels
 BARS = 80
-INK, BAR, PAPER = np.arange(3, dtype=np.uint8)
-COLOURS = np.array([(30, 30, 30), (120, 160, 220), (255, 255, 255)], np.uint8)
-FAST = 1  # zlib's level: every trial has a picture
+INK, BAR, PAPER = range(3)  # palette indices of a histogram: the density line, the bars, the background
+PALETTE = (30, 30, 30, 120, 160, 220, 255, 255, 255)  # red, green and blue of each
+FAST = 1  # zlib compression level: a sweep writes a picture for every trial
 
 
-def image_grid(samples: np.ndarray, classes: int = 0) -> np.ndarray:
-    """Images [n, C, H, W] in [-1, 1] (C of 1 or 3) -> one picture uint8 [rows*(H+1)+1, columns*(W+1)+1, C]: as square
-    as n allows, or, of samples whose classes take turns, a row for each class (where n has them all). A value that is
-    not finite is black.
+def picture_of(parts: Iterable[np.ndarray], count: int, shape: Sequence[int], classes: int = 0) -> Image.Image:
+    """One picture of `count` samples of this shape, which arrive in parts [n, *shape]: images [C, H, W] in [-1, 1] as a
+    grid, other samples as a histogram of all their numbers. classes: see `_grid`.
     """
-    return _grid([samples], len(samples), samples.shape[1:], classes)
+    return _grid(parts, count, shape, classes) if len(shape) == 3 else _histogram(parts)
 
 
-def _grid(parts: Iterable[np.ndarray], count: int, shape: Sequence[int], classes: int) -> np.ndarray:
+def _grid(parts: Iterable[np.ndarray], count: int, shape: Sequence[int], classes: int) -> Image.Image:
+    """A grid of rows*(H+1)+1 by columns*(W+1)+1 pixels, enlarged where it is small, and as square as the count allows.
+    Where the samples cycle through `classes` classes, and there is at least one of each, every class has its own row.
+    """
     channels, height, width = shape
     classes = classes if 1 < classes <= count else 0
     columns = math.ceil(count / classes) if classes else math.ceil(math.sqrt(count))
     rows = classes or math.ceil(count / columns)
-    grid = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, channels), 128, np.uint8)
-    place = 0
+    grid = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, channels), GAP, np.uint8)
+    # A view of the grid whose [row, column] is one cell: an image, with the gap below it and to its right.
+    cells = grid[1:, 1:].reshape(rows, height + 1, columns, width + 1, channels, copy=False).swapaxes(1, 2)
+    first = 0
     for part in parts:
-        for image in to_bytes(part):
-            row, column = (place % rows, place // rows) if classes else divmod(place, columns)
-            top, left = 1 + row * (height + 1), 1 + column * (width + 1)
-            grid[top : top + height, left : left + width] = image
-            place += 1
+        place = np.arange(first, first + len(part))
+        row, column = (place % rows, place // rows) if classes else divmod(place, columns)
+        cells[row, column, :height, :width] = to_bytes(part)
+        first += len(part)
     factor = max(1, SMALLEST_GRID_PIXELS // grid.shape[1])
-    return grid.repeat(factor, 0).repeat(factor, 1)
+    return image_of(grid.repeat(factor, 0).repeat(factor, 1))
 
 
 def to_bytes(images: np.ndarray) -> np.ndarray:
-    """Images [n, C, H, W] in [-1, 1] -> uint8 [n, H, W, C]; black where they are not finite."""
+    """Images [n, C, H, W] in [-1, 1] as uint8 [n, H, W, C]. Values outside are clipped; NaN and infinity are black."""
     finite = np.clip(np.nan_to_num(images, nan=-1.0, posinf=-1.0), -1, 1)
     return (finite * 127.5 + 127.5).round().astype(np.uint8).transpose(0, 2, 3, 1)
 
 
 def most_in_grid(shape: Sequence[int], classes: int = 0) -> int:
-    """How many images [C, H, W] a grid of at most MOST_GRID_PIXELS has, with a row for each of some classes."""
+    """How many images [C, H, W] fit into a grid of MOST_GRID_PIXELS, with one row for each class if there are any."""
     _, height, width = shape
     if classes > 1:
         return classes * max(0, (MOST_GRID_PIXELS // (classes * (height + 1) + 1) - 1) // (width + 1))
@@ -59,44 +63,32 @@ def most_in_grid(shape: Sequence[int], classes: int = 0) -> int:
     return (side // (height + 1)) * (side // (width + 1))
 
 
-def density_plot(values: np.ndarray, mean: float = 4.0, deviation: float = 1.25) -> np.ndarray:
-    """Numbers [n] -> uint8 [PLOT_HEIGHT, PLOT_WIDTH, 3]: their histogram as bars, N(mean, deviation^2) as a line.
-
-    Both are densities over mean +- 4 deviations.
+def _histogram(parts: Iterable[np.ndarray], mean: float = 4.0, deviation: float = 1.25) -> Image.Image:
+    """The density of numbers as bars over mean ± 4 deviations, and that of N(mean, deviation²) as a line. The defaults
+    are the distribution of the data set `gaussian`.
     """
-    return COLOURS[_density([values], mean, deviation)]
-
-
-def _density(parts: Iterable[np.ndarray], mean: float = 4.0, deviation: float = 1.25) -> np.ndarray:
-    """`density_plot` as places in COLOURS: uint8 [PLOT_HEIGHT, PLOT_WIDTH]."""
     low, high = mean - 4 * deviation, mean + 4 * deviation
     heights, count = np.zeros(BARS), 0
     for values in parts:
         heights += np.histogram(values[np.isfinite(values)], bins=BARS, range=(low, high))[0]
         count += values.size
-    bar_density = heights / max(1, count) / ((high - low) / BARS)
+    bars = heights / max(1, count) / ((high - low) / BARS)
     x = np.linspace(low, high, PLOT_WIDTH)
     line = np.exp(-((x - mean) ** 2) / (2 * deviation**2)) / (deviation * math.sqrt(2 * math.pi))
-    top = 1.1 * max(line.max(), bar_density.max())
-    above = np.arange(PLOT_HEIGHT, dtype=np.int16)[::-1, None]  # rows of pixels below each
-    bars = np.rint(bar_density / top * PLOT_HEIGHT).astype(np.int16)[np.arange(PLOT_WIDTH) * BARS // PLOT_WIDTH]
-    middle = np.maximum(1, np.rint(line / top * PLOT_HEIGHT)).astype(np.int16)
-    return np.where(abs(above - middle) <= 1, INK, np.where(above < bars, BAR, PAPER))
-
-
-def picture_of(parts: Iterable[np.ndarray], count: int, shape: Sequence[int], classes: int = 0) -> Image.Image:
-    """One picture of samples that come in parts, `count` in all: a grid of images [n, C, H, W] as `image_grid` makes
-    it, or the density of numbers [n, d].
-    """
-    if len(shape) == 3:
-        return image_of(_grid(parts, count, shape, classes))
-    picture = Image.fromarray(_density(parts))
-    picture.putpalette(COLOURS.tobytes())
+    pixels = (PLOT_HEIGHT - 1) / (1.1 * max(line.max(), bars.max()))  # of one unit of density
+    picture = Image.new("P", (PLOT_WIDTH, PLOT_HEIGHT), PAPER)
+    picture.putpalette(PALETTE)
+    draw, bar_width = ImageDraw.Draw(picture), PLOT_WIDTH // BARS
+    for place, height in enumerate(bars * pixels):
+        if height:
+            left = place * bar_width
+            draw.rectangle((left, PLOT_HEIGHT - height, left + bar_width - 1, PLOT_HEIGHT), fill=BAR)
+    draw.line([*enumerate(PLOT_HEIGHT - 1 - line * pixels)], fill=INK, width=3)
     return picture
 
 
 def image_of(pixels: np.ndarray) -> Image.Image:
-    """Pixels uint8 [H, W, C], C of 1 or 3, as Pillow has them."""
+    """Pixels uint8 [H, W, C], C of 1 or 3, as a Pillow image."""
     return Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
 
 
@@ -106,9 +98,7 @@ def write_png(picture: Image.Image, file: BinaryIO) -> None:
 
 
 def draw_samples(samples: np.ndarray, path: Path, classes: int = 0) -> None:
-    """A PNG of samples: a grid of images [n, C, H, W], with a row a class where classes take turns in them, or the
-    density of numbers [n, d].
-    """
+    """Writes one PNG of samples [n, ...], as `picture_of` draws it. The file appears whole or not at all."""
     picture = picture_of([samples], len(samples), samples.shape[1:], classes)
     path.parent.mkdir(parents=True, exist_ok=True)
     with appearing_whole(path, synced=False) as partial, partial.open("wb") as file:

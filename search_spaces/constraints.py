@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gan_core.config.fields import is_number
 from gan_core.config.gan import HYPERPARAMETERS, InputError, hyperparameter, nearest, parse_value, shown
 
 LONGEST_CONSTRAINT = 200  # characters
@@ -125,7 +126,7 @@ def _names_in(text: str, node: ast.expr) -> list[str]:
                 f"constraint {shown(text)} computes with {name}, which is no number; compare it by == or !="
             )
         return [name]
-    if isinstance(node, ast.Constant) and _is_number(node.value):
+    if isinstance(node, ast.Constant) and is_number(node.value) and abs(node.value) < LARGEST_NUMBER:
         return []
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return _names_in(text, node.operand)
@@ -134,10 +135,6 @@ def _names_in(text: str, node: ast.expr) -> list[str]:
     raise InputError(
         f"constraint {text!r} has {ast.unparse(node)!r}, which is no number, dotted name, sum, product or quotient"
     )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER
 
 
 def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:

@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+from gan_core.config.fields import is_whole
 from gan_core.config.gan import InputError, shown
 from search_spaces.ranges import Range
 
@@ -15,7 +16,7 @@ def grid_values(name: str, scope: Range, points: int | None) -> list[Any]:
 
     Raises InputError where points are needed and are None, fewer than 2, or where values would be more than 1000.
     """
-    if points is not None and (not isinstance(points, int) or not 2 <= points <= MOST_POINTS):
+    if points is not None and not is_whole(points, 2, MOST_POINTS):
         raise InputError(f"the points of a grid must be a whole number from 2 to {MOST_POINTS}, got {shown(points)}")
     if scope.choices:
         return list(scope.choices)

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from gan_core.config.gan import HALF_LIFE, InputError, as_number, hyperparameter, parse_value, shown
+from gan_core.config.fields import as_number, check_flag, is_number, is_whole
+from gan_core.config.gan import HALF_LIFE, InputError, hyperparameter, parse_value, shown
 from gan_core.files.plain_yaml import check_keys
 from search_spaces.ranges import Range
 
@@ -74,13 +75,12 @@ def _scale(name: str, value: Mapping[str, Any], low: float, high: float) -> tupl
     """A range's log and step, checked."""
     kind = hyperparameter(name).kind
     log, step = value.get("log", False), as_number(kind, value.get("step"))
-    if not isinstance(log, bool):
-        raise InputError(f"log in the range of {name} must be true or false, got {shown(log)}")
+    check_flag(f"log in the range of {name}", log)
     if log and low <= 0:
         raise InputError(f"a log range must have low > 0, got {name} with low={low}; raise low or drop 'log'")
     if step is None:
         return log, None
-    if not isinstance(step, kind) or isinstance(step, bool) or not 0 < step < math.inf or log:
+    if not (is_whole(step) if kind is int else is_number(step)) or step <= 0 or log:
         noun = "whole number" if kind is int else "number"
         raise InputError(f"step in the range of {name} must be a {noun} above 0, without log, got step={shown(step)}")
     first, last, each = (Decimal(str(number)) for number in (low, high, step))
@@ -95,8 +95,7 @@ def _scale(name: str, value: Mapping[str, Any], low: float, high: float) -> tupl
 def _relation(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
     """ratio_to or complement, where one of them is set."""
     complement, other = value.get("complement", False), value.get("ratio_to")
-    if not isinstance(complement, bool):
-        raise InputError(f"complement in the range of {name} must be true or false, got {shown(complement)}")
+    check_flag(f"complement in the range of {name}", complement)
     if other is None and not complement:
         return {}
     word = "complement" if complement else "ratio_to"

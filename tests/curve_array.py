@@ -177,4 +177,9 @@ def curve_rows(spec: SweepSpec, path: Path, build: Build = CurveArray) -> list[d
     """The rows of a whole sweep in a new folder."""
     folder = run_folder(spec, path)
     run_cohorts(spec, folder, build)
+    return rows_of(folder)
+
+
+def rows_of(folder: RunFolder) -> list[dict[str, Any]]:
+    """The rows of a run, as its file has them."""
     return JsonLines(folder.rows).read()

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from gan_core.native.isa import this_isa
 from results.rows import Outcome, ResultRow
 
 TINY = (
@@ -51,3 +52,9 @@ class Answer(NamedTuple):
 def settings(*assignments: str) -> list[str]:
     """Assignments as the command line takes them."""
     return [part for assignment in assignments for part in ("--set", assignment)]
+
+
+def isa_here() -> str:
+    """The instruction set that kernels in C are made for on this machine, as rows name it; empty for none."""
+    isa = this_isa()
+    return isa.name if isa else ""

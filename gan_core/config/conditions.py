@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args
 
 from gan_core.config.dataset_name import parse_dataset_name
-from gan_core.config.fields import check_fields, describe, fitted, ranged
+from gan_core.config.fields import check_fields, check_whole, describe, fitted, ranged
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError, nearest, shown
 
@@ -83,9 +83,7 @@ class Conditions:
             )
         parse_precision(self.precision)
         parse_execution(self.execution)
-        lanes = self.lanes_per_call
-        if lanes != "auto" and (not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1):
-            raise InputError(f"lanes_per_call must be 'auto' or a whole number of at least 1, got {shown(lanes)}")
+        check_whole("lanes_per_call", self.lanes_per_call, 1, or_auto=True)
 
 
 def parse_precision(value: Any) -> Precision:

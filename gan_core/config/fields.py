@@ -1,14 +1,41 @@
-"""Fields of a configuration that know their range: declared once, checked when the configuration is made. No torch."""
+"""Configuration fields that know their range, and the type and range checks of every value a person writes.
+
+A field is declared once, by `ranged`, and checked when its configuration is made. Imports no torch.
+"""
 
 import math
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cache
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeGuard, get_args, get_origin, get_type_hints
 
 from gan_core.config.input_error import InputError, closest, shown
+
+
+def is_whole(value: Any, low: float = -math.inf, high: float = math.inf) -> TypeGuard[int]:
+    """Whether a value is an integer with low <= value <= high. True and False are not integers here."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def is_number(value: Any, low: float = -sys.float_info.max, high: float = sys.float_info.max) -> TypeGuard[float]:
+    """Whether a value is a finite integer or float with low <= value <= high. True and False are not numbers here."""
+    return (is_whole(value) or isinstance(value, float)) and low <= value <= high
+
+
+def check_whole(name: str, value: Any, low: int, *, or_auto: bool = False) -> None:
+    """Raises InputError unless a value is an integer of at least `low`, or, with `or_auto`, the text `auto`."""
+    if not (is_whole(value, low) or (or_auto and value == "auto")):
+        choice = "'auto' or " if or_auto else ""
+        raise InputError(f"{name} must be {choice}a whole number of at least {low}, got {shown(value)}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raises InputError unless a value is True or False."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be true or false, got {shown(value)}")
 
 
 def ranged(
@@ -20,16 +47,19 @@ def ranged(
     below: float = math.inf,
     follows: str = "",
 ) -> Any:
-    """A dataclass field with its range: low <= value <= high, and value < below. follows: the field whose value it has
-    where it is None.
+    """A dataclass field with its range: low <= value <= high, and value < below.
+
+    says: what the field means, for messages and lists. follows: the field that provides the value where this one is
+    None; without it, None is refused.
     """
     return field(default=default, metadata={"says": says, "low": low, "high": high, "below": below, "follows": follows})
 
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """What is known of one dotted name. `choices` is empty for a number; bounds are low <= value <= high, < below.
-    `follows`: the dotted name whose value it has where it is None, or empty where it cannot be None.
+    """What is known about one dotted name. `choices` is empty for a number; the range is low <= value <= high and
+    value < below. `follows`: the dotted name that provides the value where this one is None; empty where None is
+    refused.
     """
 
     name: str
@@ -45,7 +75,7 @@ class Hyperparameter:
 
 @cache
 def describe(cls: type) -> Mapping[str, Hyperparameter]:
-    """What the fields of a dataclass that were declared by `ranged` say of themselves, by name."""
+    """The fields of a dataclass that were declared by `ranged`, by name."""
     hints = get_type_hints(cls)
     known = {}
     for item in fields(cls):
@@ -61,28 +91,28 @@ def describe(cls: type) -> Mapping[str, Hyperparameter]:
 
 
 def as_number(kind: type, value: Any) -> Any:
-    """A number as a file or a command line gives it -> one of this kind, int or float; what is none, as it is.
+    """A value from a file or a command line as the given kind, int or float; unchanged where it cannot be one.
 
-    The one rule for numbers: a text that is a number is taken for one (YAML 1.1 reads `1e4` and `1e-4` as texts), and a
-    whole number may be written in any way that has no fraction: `100000`, `1e5`, `1.0e+5`.
+    This is the only rule for numbers: a text that spells a number becomes that number (YAML 1.1 reads `1e4` and `1e-4`
+    as texts), and an integer may be written in any way that has no fraction: `100000`, `1e5`, `1.0e+5`.
     """
     if isinstance(value, bool | kind):
         return value
-    with suppress(TypeError, ValueError, OverflowError):  # what is no number is the check's to refuse
+    with suppress(TypeError, ValueError, OverflowError):  # the check that follows refuses what is not a number
         if kind is float:
             return float(value)
         if isinstance(value, str):
             with suppress(ValueError):
-                return int(value)  # to its last digit
+                return int(value)  # keeps every digit, where a float would round
         if (number := float(value)).is_integer():
             return int(number)
     return value
 
 
 def fitted(name: str, known: Hyperparameter, value: Any) -> Any:
-    """A value as a file or a command line gives it -> the field's own type, checked against its range.
+    """A value from a file or a command line, converted to the field's type and checked against its range.
 
-    Raises InputError on a wrong type or a value out of range.
+    Raises InputError for a wrong type or a value out of range.
     """
     if known.kind in (int, float):
         value = as_number(known.kind, value)
@@ -98,7 +128,7 @@ def check_fields(prefix: str, config: Any) -> None:
 
 def check_value(name: str, known: Hyperparameter, value: Any) -> None:
     """Raises InputError when a value has the wrong type or is out of range."""
-    if _is_missing(known, value):
+    if value is None and known.follows:
         return
     if known.choices:
         if value not in known.choices:
@@ -110,14 +140,9 @@ def check_value(name: str, known: Hyperparameter, value: Any) -> None:
         if not isinstance(value, str):
             raise InputError(f"{name} must be text ({known.says}), got {shown(value)}")
         return
-    right_type = isinstance(value, int) if known.kind is int else isinstance(value, int | float)
-    if not right_type or isinstance(value, bool):
+    if not (is_whole(value) or (known.kind is float and isinstance(value, float))):
         noun = "a whole number" if known.kind is int else "a number"
         raise InputError(f"{name} must be {noun} ({known.says}), got {shown(value)}")
     if not (known.low <= value <= known.high and value < known.below):
         upper = f"below {known.below:g}" if math.isfinite(known.below) else f"at most {known.high:g}"
         raise InputError(f"{name} must be at least {known.low:g} and {upper} ({known.says}), got {shown(value)}")
-
-
-def _is_missing(known: Hyperparameter, value: Any) -> bool:
-    return value is None and bool(known.follows)

@@ -67,7 +67,7 @@ def _written(value: Any, levels: int) -> str:
     """As `repr`, but of parts that are long, many or deep no more than a message has room for."""
     if isinstance(value, str):
         return repr(shortened(value))
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**LONGEST_NUMBER:
+    if isinstance(value, int) and abs(value) >= 10**LONGEST_NUMBER:
         return f"a number of more than {LONGEST_NUMBER} digits"  # which Python may refuse to write
     if not isinstance(value, Mapping | list | tuple):
         return repr(value)

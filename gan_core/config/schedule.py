@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from gan_core.config.gan import GanConfig, LaneConfig, as_number, hyperparameter, parse_value
+from gan_core.config.fields import as_number, is_whole
+from gan_core.config.gan import GanConfig, LaneConfig, hyperparameter, parse_value
 from gan_core.config.input_error import InputError, shown
 
 FROM_IMAGES = "from_images"
@@ -36,7 +37,7 @@ class Schedule:
         values, changes = config.flatten(), []
         for entry in entries:
             images = as_number(int, entry.get(FROM_IMAGES))
-            if not isinstance(images, int) or isinstance(images, bool):
+            if not is_whole(images):
                 raise InputError(f"an entry of a schedule needs {FROM_IMAGES}, a whole number, got {shown(entry)}")
             named = {str(name): value for name, value in entry.items() if name != FROM_IMAGES}
             for name, value in named.items():

@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from gan_core.config.gan import LARGEST_SEED, InputError, as_number, home_path, shown
+from gan_core.config.fields import as_number, is_whole
+from gan_core.config.gan import LARGEST_SEED, InputError, home_path, shown
 
 
 def whole_number(low: int, high: int = LARGEST_SEED) -> Callable[[str], int]:
@@ -13,8 +14,8 @@ def whole_number(low: int, high: int = LARGEST_SEED) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         value = as_number(int, text)
-        if not isinstance(value, int) or not low <= value <= high:
-            bound = f"at most {high}" if isinstance(value, int) and value > high else f"at least {low}"
+        if not is_whole(value, low, high):
+            bound = f"at most {high}" if is_whole(value, low) else f"at least {low}"
             raise argparse.ArgumentTypeError(f"must be a whole number of {bound}, got {shown(text)}")
         return value
 

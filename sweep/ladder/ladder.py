@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from gan_core.config.gan import GanConfig, InputError, nearest, shown
+from gan_core.config.fields import check_whole, is_number, is_whole
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError, nearest, shown
 from results.pareto import pareto_ranks
 from results.rows import Outcome
 
@@ -98,18 +100,17 @@ class Ladder:
 
     def __post_init__(self) -> None:
         rungs = self.rungs_images
-        if not rungs or any(not _is_whole(r, 1) for r in rungs):
+        if not rungs or any(not is_whole(r, 1) for r in rungs):
             raise InputError(f"ladder.rungs_images must be whole numbers of at least 1, got {shown(list(rungs))}")
         if any(low >= high for low, high in zip(rungs, rungs[1:], strict=False)):
             raise InputError(f"ladder.rungs_images must rise, got {shown(list(rungs))}")
         keep = self.keep_fraction
-        if not isinstance(keep, int | float) or isinstance(keep, bool) or not 0 < keep <= 1:
+        if not is_number(keep, 0, 1) or keep == 0:
             raise InputError(f"ladder.keep_fraction must be above 0 and at most 1, got {shown(self.keep_fraction)}")
         if self.rule not in RULES:
             raise InputError(f"unknown ladder.rule {shown(self.rule)}; {nearest(self.rule, RULES)}")
         for name in ("grace_images", "patience_rungs"):
-            if not _is_whole(value := getattr(self, name), 0):
-                raise InputError(f"ladder.{name} must be a whole number of at least 0, got {shown(value)}")
+            check_whole(f"ladder.{name}", getattr(self, name), 0)
 
     def __len__(self) -> int:
         return len(self.rungs_images)
@@ -177,7 +178,3 @@ class Ladder:
         """Images shown in all, of so many trials at each rung."""
         stretches = [after - before for before, after in zip((0, *self.rungs_images), self.rungs_images, strict=False)]
         return round(sum(lanes * images for lanes, images in zip(self.expected_lanes(trials), stretches, strict=True)))
-
-
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -1,14 +1,9 @@
 """Resources: what one cohort is given of a machine."""
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
-from gan_core.config.gan import InputError, shown
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+from gan_core.config.fields import is_number
+from gan_core.config.input_error import InputError, shown
 
 
 @dataclass(frozen=True)
@@ -22,9 +17,9 @@ class Resources:
 
     def __post_init__(self) -> None:
         gpus, cpus = self.gpus_per_cohort, self.cpus_per_cohort
-        if gpus != "auto" and (not _is_number(gpus) or float(gpus) < 0):
+        if gpus != "auto" and not is_number(gpus, 0):
             raise InputError(f"resources.gpus_per_cohort must be 'auto' or a number of at least 0, got {shown(gpus)}")
         if gpus != "auto" and float(gpus) > 1 and not float(gpus).is_integer():
             raise InputError(f"resources.gpus_per_cohort above 1 must be whole, got {shown(gpus)}")
-        if not _is_number(cpus) or cpus <= 0:
+        if not is_number(cpus) or cpus <= 0:
             raise InputError(f"resources.cpus_per_cohort must be a number above 0, got {shown(cpus)}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gan_core.config.fields import as_number
+from gan_core.config.fields import as_number, check_flag, check_whole, is_number
 from gan_core.config.input_error import InputError, nearest, shown
 from search_spaces.space import SearchSpace
 
@@ -67,11 +67,11 @@ class SamplerConfig:
 
     def _check(self, option: str, kind: type, value: Any) -> None:
         where = f"sampler.{option}"
-        if kind is bool and not isinstance(value, bool):
-            raise InputError(f"{where} must be true or false, got {shown(value)}")
-        if kind is int and (not isinstance(value, int) or isinstance(value, bool) or value < SMALLEST[option]):
-            raise InputError(f"{where} must be a whole number of at least {SMALLEST[option]}, got {shown(value)}")
-        if kind is float and (not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1):
+        if kind is bool:
+            check_flag(where, value)
+        if kind is int:
+            check_whole(where, value, SMALLEST[option])
+        if kind is float and not is_number(value, 0, 1):
             raise InputError(f"{where} must be a number from 0 to 1, got {shown(value)}")
         if kind is str and value not in QMC_TYPES:
             raise InputError(f"{where} must be one of {', '.join(QMC_TYPES)}, got {shown(value)}")

@@ -11,7 +11,8 @@ import yaml
 
 from gan_core.config.conditions import Conditions, Execution, Precision, ScoringConfig, parse_section
 from gan_core.config.dataset_name import same_name
-from gan_core.config.gan import LARGEST_SEED, InputError, as_number, home_path, shown
+from gan_core.config.fields import as_number, check_flag, check_whole, is_whole
+from gan_core.config.gan import LARGEST_SEED, InputError, home_path, shown
 from gan_core.config.health import HealthConfig
 from gan_core.files.plain_yaml import check_keys, read_yaml
 from results.store import SEEDS_APART
@@ -59,10 +60,6 @@ PARTS = (
 )  # not taken as they are
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 @dataclass(frozen=True, kw_only=True)
 class SweepSpec:
     """A sweep. Defaults are those of `gan-sweep run` alone: 32 trials of the mlp family on the 8x8 digits.
@@ -105,18 +102,15 @@ class SweepSpec:
             raise InputError(f"name must be a folder's name of up to {LONGEST_NAME} characters, got {shown(name)}")
         for key, low, high in (("trials", 1, SEEDS_APART - 1), ("keep_checkpoints", 0, SEEDS_APART)):
             value = getattr(self, key)
-            if not _is_whole(value) or not low <= value <= high:
-                bound = f"at most {high}" if _is_whole(value) and value > high else f"at least {low}"
+            if not is_whole(value, low, high):
+                bound = f"at most {high}" if is_whole(value, low) else f"at least {low}"
                 raise InputError(f"{key} must be a whole number of {bound}, got {shown(value)}")
-        if not _is_whole(self.seed) or not 0 <= self.seed <= LARGEST_SEED:
+        if not is_whole(self.seed, 0, LARGEST_SEED):
             raise InputError(f"seed must be a whole number from 0 to {LARGEST_SEED}, got {shown(self.seed)}")
-        lanes = self.lanes_per_cohort
-        if lanes != "auto" and (not isinstance(lanes, int) or isinstance(lanes, bool) or lanes < 1):
-            raise InputError(f"lanes_per_cohort must be 'auto' or a whole number of at least 1, got {shown(lanes)}")
+        check_whole("lanes_per_cohort", self.lanes_per_cohort, 1, or_auto=True)
         if self.data_root is not None and not isinstance(self.data_root, str):
             raise InputError(f"data_root must be a folder, got {shown(self.data_root)}")
-        if not isinstance(self.skip_corrupt_images, bool):
-            raise InputError(f"skip_corrupt_images must be true or false, got {shown(self.skip_corrupt_images)}")
+        check_flag("skip_corrupt_images", self.skip_corrupt_images)
         if self.population:  # whose lanes take over each other's averages
             object.__setattr__(self, "space", self.space.drawing_averages())
         check_objectives(self.objectives, self.space.base.structure.dataset)

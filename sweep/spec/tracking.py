@@ -1,4 +1,4 @@
-"""Which trackers a run is logged to, and their options. Imports none of their packages."""
+"""Which trackers a run is sent to, and their options. Imports none of their packages."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -10,7 +10,7 @@ Tracking = Mapping[str, Mapping[str, str]]
 WANDB_MODES = ("online", "offline")
 OPTIONS = {"tensorboard": (), "mlflow": ("uri", "experiment"), "wandb": ("project", "entity", "mode")}
 BY_DEFAULT = ("tensorboard",)
-PACKAGES = ("mlflow", "wandb")  # trackers that need one, which is also the name of our extra
+INSTALL = {"tensorboard": "tensorboard", "mlflow": '"gan-sweep[mlflow]"', "wandb": '"gan-sweep[wandb]"'}  # for pip
 
 
 def parse_tracking(values: Any) -> dict[str, dict[str, str]]:
@@ -44,10 +44,10 @@ def plain_tracking(tracking: Tracking) -> dict[str, Any]:
 
 def require_installed(tracking: Tracking) -> None:
     """Raises InputError, with the command that helps, where a tracker's package is missing. Imports none."""
-    for name in PACKAGES:
-        if name in tracking and find_spec(name) is None:
+    for name in tracking:
+        if find_spec(name) is None:
             raise InputError(
-                f'tracking.{name} needs the package {name}: pip install "gan-sweep[{name}]", or take the key out'
+                f"tracking.{name} needs the package {name}: pip install {INSTALL[name]}, or set tracking.{name}=false"
             )
 
 

@@ -1,4 +1,4 @@
-"""optuna-dashboard over a run that it can read and not change, on loopback."""
+"""Serves optuna-dashboard for a run, read-only and on the loopback interface."""
 
 import errno
 import re
@@ -19,8 +19,8 @@ from sweep.proposals.journal_record import JournalCheck
 HOST = "127.0.0.1"
 READING = ("GET", "HEAD")
 REFUSAL = b'{"reason": "this view only reads: a run is changed by its sweep alone"}'
-# What a browser on this machine may call it, also by way of a tunnel: a page from elsewhere whose name has been made to
-# mean this machine ("DNS rebinding") comes with its own.
+# The host names under which a browser may reach the server, also through a tunnel. Others are refused, because a
+# foreign page can make its own name resolve to this machine ("DNS rebinding").
 NAMES = ("127.0.0.1", "localhost", "[::1]")
 FOREIGN = b'{"reason": "this view is for this machine: open it as 127.0.0.1 or localhost"}'
 
@@ -28,14 +28,14 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class ReadOnlyJournal(BaseJournalBackend):
-    """Optuna's journal as a file that grows, or is not there yet. What would be written raises PermissionError."""
+    """Optuna's journal for reading; the file may grow, or not exist yet. Writing raises PermissionError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: JournalFileBackend | None = None
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        if self._file is None and self._path.exists():  # Optuna's own would make the file
+        if self._file is None and self._path.exists():  # Optuna's backend would create the file
             self._file = JournalFileBackend(str(self._path))
         if self._file is not None:
             yield from self._file.read_logs(log_number_from)
@@ -45,8 +45,8 @@ class ReadOnlyJournal(BaseJournalBackend):
 
 
 def read_only(application: Application) -> Application:
-    """Lets through what reads and asks for this machine. 405 for other methods, which the dashboard takes from anyone
-    who can reach its port; 403 for what is sent to another host's name.
+    """The application, restricted to reading: the dashboard itself lets anyone who reaches its port change the study.
+    Answers 405 to methods that write, and 403 to requests addressed to a foreign host name.
     """
 
     def guarded(environment: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -63,10 +63,10 @@ def read_only(application: Application) -> Application:
 
 
 def open_dashboard(run: Path, port: int) -> WSGIServer:
-    """A server of a run's dashboard on loopback, which `serve_forever` starts. port 0: one that is free.
+    """A server for a run's dashboard on the loopback interface; `serve_forever` starts it. port 0 picks a free port.
 
-    Raises ResultsError for a folder that is no run and a journal that was changed, InputError where the extra is
-    missing or the port is taken.
+    Raises ResultsError for a folder that is not a run and for a journal that was changed by hand, InputError where the
+    package is missing or the port is taken.
     """
     folder = RunFolder(run).require()
     if find_spec("optuna_dashboard") is None:
@@ -84,8 +84,8 @@ def open_dashboard(run: Path, port: int) -> WSGIServer:
 
 
 def serve(run: Path, port: int) -> int:
-    """Says where a run's dashboard is, and serves it until Ctrl-C. Returns the exit code; raises as `open_dashboard`
-    does.
+    """Prints the address of a run's dashboard and serves it until Ctrl-C. Returns the exit code; raises as
+    `open_dashboard` does.
     """
     with open_dashboard(run, port) as server:
         address = f"http://{HOST}:{server.server_port}/dashboard"
@@ -103,4 +103,4 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: a page asks for a dozen files, and again every few seconds."""
+        """Prints nothing: a page requests a dozen files, and again every few seconds."""

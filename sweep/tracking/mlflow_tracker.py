@@ -1,4 +1,4 @@
-"""The rows in MLflow: a parent run a sweep, a nested run a trial."""
+"""The rows in MLflow: a parent run for the sweep, with a nested run for each trial."""
 
 import logging
 import math
@@ -23,7 +23,7 @@ STARTED, STOPPED, FINISHED, FAILED = "RUNNING", "KILLED", "FINISHED", "FAILED"
 
 @dataclass
 class _Run:
-    """A trial's run. rows: how many it has; seconds: the trial's own, so far; start: milliseconds since 1970."""
+    """A trial's run. start: milliseconds since 1970; rows: how many were logged; seconds: training time so far."""
 
     identity: str
     start: int
@@ -33,15 +33,16 @@ class _Run:
 
 
 class MlflowTracker:
-    """Runs are found again by their tags, and each says how many rows it has; so a row that is told again is passed
-    over. A metric's time is the run's start and what its trial has trained since: a row that was logged by an owner
-    who was killed before it said so is logged a second time to the bit, and databases keep one of the two.
+    """Runs are found again by their tags, and one tag says how many rows a run holds, so that a row that is sent again
+    is skipped. The timestamp of a metric is the run's start plus the trial's training time: a row that was logged by a
+    process which was killed before it set the tag is then logged a second time with identical values, and MLflow's
+    databases keep one of the two.
 
     options: uri (default: an SQLite file in the run's folder), experiment (default: the sweep's name).
     """
 
     def __init__(self, options: Mapping[str, str], folder: RunFolder, spec: Mapping[str, Any]) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import; nobody asked for it
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads this when it is imported
         from mlflow import MlflowClient
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -70,7 +71,7 @@ class MlflowTracker:
             self._best = min(self._best, row.best_score)
 
     def close(self) -> None:
-        """What has not ended is marked as stopped; a sweep that goes on marks it as running again."""
+        """Marks runs that have not ended as stopped. A resumed sweep marks them as running again."""
         with _failures():
             for run in self._runs.values():
                 if run.status == STARTED:
@@ -102,7 +103,7 @@ class MlflowTracker:
         run.status = status
 
     def _open_experiment(self, name: str, uri: str) -> str:
-        """An experiment that is made in a database of one's own keeps its pictures beside it; a server knows better."""
+        """The experiment's id. One that is created in a local SQLite file stores its pictures beside that file."""
         if (known := self._client.get_experiment_by_name(name)) is not None:
             return known.experiment_id
         scheme, _, path = uri.partition(":///")
@@ -110,7 +111,7 @@ class MlflowTracker:
         return self._client.create_experiment(name, artifact_location=beside)
 
     def _find_runs(self) -> str | None:
-        """Takes in the runs of this sweep's trials; the parent's id, where there is one."""
+        """Loads the runs of this sweep's trials. Returns the id of the parent run, or None if there is none yet."""
         parent = token = None
         while True:
             found = self._client.search_runs(
@@ -143,8 +144,8 @@ class MlflowTracker:
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """MLflow wraps what its server and its database say; what opening a database raises is SQLAlchemy's own, and a
-    database whose driver is not installed is an ImportError.
+    """MLflow wraps the errors of its server and database. Opening a database raises SQLAlchemy's own errors, and an
+    ImportError where the database's driver is not installed.
     """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError

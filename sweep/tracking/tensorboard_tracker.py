@@ -1,75 +1,102 @@
-"""The rows as TensorBoard reads them: `tensorboard --logdir RUN/tensorboard`. Needs no package to write."""
+"""The rows in TensorBoard: `tensorboard --logdir RUN/tensorboard`."""
 
 import time
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+# Generated modules, whose names pyright does not see.
+from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams.api_pb2 import (
+    STATUS_FAILURE,  # pyright: ignore[reportAttributeAccessIssue]
+    STATUS_SUCCESS,  # pyright: ignore[reportAttributeAccessIssue]
+)
+from tensorboard.plugins.hparams.plugin_data_pb2 import (
+    HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue]
+    SessionEndInfo,  # pyright: ignore[reportAttributeAccessIssue]
+    SessionStartInfo,  # pyright: ignore[reportAttributeAccessIssue]
+)
+
 from results.rows import DEAD, ResultRow
 from results.store import RunFolder
-from sweep.tracking import event_file
+from sweep.tracking.event_file import EventFile
 from sweep.tracking.tracked_row import has_ended, hyperparameters, numbers, point_numbers, trial_name, words
 
-FILE_NAME = "events.out.tfevents.0000000000.gan-sweep"  # of a trial; readers look for its middle part
+FILE_NAME = "events.out.tfevents.0000000000.gan-sweep"  # TensorBoard looks for `tfevents` in a name
 PICTURE_TAG = "samples"
 CURVE_FOLDER = "curve"
 
 
 class TensorBoardTracker:
-    """A folder and a file a trial, a record a row: numbers and the picture, at the images seen; with the last row the
-    trial's line of the HParams tab, its outcome among the hyperparameters. The points of its curve are in a folder
-    below it, a record each: to a viewer another run with the same names, so that one chart shows both.
+    """Each trial has a folder with one event file, and each row is one event of it: the row's numbers and picture, at
+    the number of images seen. With a trial's last row comes its line of the HParams tab, with the outcome among the
+    hyperparameters. The points of a trial's curve are events in a subfolder, which TensorBoard takes for another run
+    with the same names, so that one chart shows both.
 
-    A row's record is written in one piece, and a torn one is cut off when the file is opened again. So the records of a
-    file say which rows it has, and a row that is told again is passed over, whoever was killed when.
+    The number of events in a file says which rows it holds. A row that is told again, by a process that resumes the
+    sweep, is therefore skipped, whenever the process before it was killed.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self._home = folder.tensorboard
-        self._rows: dict[int, int] = {}  # trial -> how many of its rows its file has
-        self._points: dict[int, tuple[int, int]] = {}  # trial -> points that its file has, and that were told so far
+        self._files: dict[Path, EventFile] = {}
+        self._points: dict[int, int] = {}  # trial -> how many points of its curve this process was told
 
     def row(self, row: ResultRow, picture: Path | None, curve: Sequence[Mapping[str, Any]] = ()) -> None:
         if curve:
             self._add_points(row.trial, curve)
-        path = self._home / trial_name(row.trial) / FILE_NAME
-        if row.trial not in self._rows:
-            self._rows[row.trial] = _rows_in(path)
-        if row.rung < self._rows[row.trial]:
+        file = self._file(self._home / trial_name(row.trial))
+        if row.rung < file.events:
             return
-        now = time.time()
-        values = [event_file.scalar(name, value) for name, value in numbers(row).items()]
+        values = _scalars(numbers(row))
         if picture is not None:
-            values.append(event_file.picture(PICTURE_TAG, picture.read_bytes()))
+            values.append(_picture(picture.read_bytes()))
         if has_ended(row):
-            values.append(event_file.session_start({**hyperparameters(row), **words(row)}, now))
-            status = event_file.FAILURE if row.outcome in DEAD else event_file.SUCCESS
-            values.append(event_file.session_end(status, now))
-        with path.open("ab") as file:
-            file.write(event_file.record(event_file.event(now, row.images_seen, values)))
-        self._rows[row.trial] += 1
+            values += _hparams(row)
+        file.append([(row.images_seen, values)])
 
     def _add_points(self, trial: int, curve: Sequence[Mapping[str, Any]]) -> None:
-        """Writes those that the file lacks: an owner tells all of a trial's, in one order."""
-        path = self._home / trial_name(trial) / CURVE_FOLDER / FILE_NAME
-        there, told = self._points.get(trial) or (_rows_in(path), 0)
-        now = time.time()
-        with path.open("ab") as file:
-            for point in curve[max(0, there - told) :]:
-                values = [event_file.scalar(name, value) for name, value in point_numbers(point).items()]
-                file.write(event_file.record(event_file.event(now, point["images_seen"], values)))
-        self._points[trial] = max(there, told + len(curve)), told + len(curve)
+        """Appends the points that the file lacks. Every process is told all points of a trial, in the same order."""
+        file = self._file(self._home / trial_name(trial) / CURVE_FOLDER)
+        told = self._points.get(trial, 0)
+        missing = curve[max(0, file.events - told) :]
+        file.append([(point["images_seen"], _scalars(point_numbers(point))) for point in missing])
+        self._points[trial] = told + len(curve)
+
+    def _file(self, folder: Path) -> EventFile:
+        if folder not in self._files:
+            self._files[folder] = EventFile(folder / FILE_NAME)
+        return self._files[folder]
 
     def close(self) -> None:
-        """Nothing: every row is in its file already."""
+        """Does nothing: every row is in its file already."""
 
 
-def _rows_in(path: Path) -> int:
-    """Makes a trial's file, or cuts off its torn end. The rows it has: its first record is the file's version."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    records, end = event_file.whole_records(path) if path.exists() else (0, 0)
-    with path.open("ab") as file:
-        file.truncate(end)
-        if records == 0:
-            file.write(event_file.record(event_file.file_version(time.time())))
-    return max(0, records - 1)
+def _scalars(values: Mapping[str, float]) -> list[Any]:
+    return [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+
+
+def _picture(png: bytes) -> Any:
+    with Image.open(BytesIO(png)) as picture:
+        (width, height), channels = picture.size, 1 if picture.mode == "L" else 3
+    image = Summary.Image(width=width, height=height, colorspace=channels, encoded_image_string=png)
+    return Summary.Value(tag=PICTURE_TAG, image=image)
+
+
+def _hparams(row: ResultRow) -> list[Any]:
+    """A trial's line of the HParams tab: its hyperparameters, how it ended, and whether that is a failure."""
+    now = time.time()
+    start = SessionStartInfo(start_time_secs=now)
+    for name, value in {**hyperparameters(row), **words(row)}.items():
+        kind = {bool: "bool_value", str: "string_value"}.get(type(value), "number_value")
+        setattr(start.hparams[name], kind, value)
+    end = SessionEndInfo(status=STATUS_FAILURE if row.outcome in DEAD else STATUS_SUCCESS, end_time_secs=now)
+    tagged = {
+        metadata.SESSION_START_INFO_TAG: HParamsPluginData(session_start_info=start),
+        metadata.SESSION_END_INFO_TAG: HParamsPluginData(session_end_info=end),
+    }
+    return [Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data)) for tag, data in tagged.items()]

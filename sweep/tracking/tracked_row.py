@@ -1,4 +1,4 @@
-"""What every tracker takes from a row, and how it says that it can no more."""
+"""What trackers read from a row, and the error by which a tracker gives up."""
 
 import math
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ NUMBERS = ("d_loss", "g_loss", "score", "best_score", "seconds")
 
 
 class TrackerFailed(Exception):
-    """A tracker's own library gave up. The message is for a person, in one line."""
+    """A tracker's library gave up. The message is one line for the user."""
 
 
 def numbers(row: ResultRow) -> dict[str, float]:
-    """The row's finite numbers. A group's first dot is a slash (`fidelity/fid`), by which viewers make sections. The
-    half-life of the average that was scored is among them: it may be another at each rung.
+    """The row's finite numbers. A slash follows the name of a group (`fidelity/fid`): viewers group charts by it. The
+    half-life of the moving average of the weights that was scored is included, as it may differ from rung to rung.
     """
     named = {name: float(getattr(row, name)) for name in NUMBERS}
     if HALF_LIFE in row.hyperparameters:
@@ -28,23 +28,23 @@ def numbers(row: ResultRow) -> dict[str, float]:
 
 
 def point_numbers(point: Mapping[str, Any]) -> dict[str, float]:
-    """The finite numbers of a curve's point, under the names that a row's have."""
+    """The finite numbers of one point of a training curve, named as in `numbers`."""
     named = {name.replace(".", "/", 1): value for name, value in point.items() if name not in WHOLE}
     return {name: float(value) for name, value in named.items() if value is not None and math.isfinite(value)}
 
 
 def words(row: ResultRow) -> dict[str, str]:
-    """How the trial stands after the row."""
+    """The trial's outcome after the row, the reason for it, and any signs of trouble."""
     return {"outcome": str(row.outcome), "reason": row.reason, "signs": row.signs}
 
 
 def hyperparameters(row: ResultRow) -> dict[str, Any]:
-    """Every hyperparameter and the seeds, under their dotted names; a list as text, as viewers take it."""
+    """All hyperparameters and seeds by their dotted names. Lists become text, because viewers accept only scalars."""
     return {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in row.hyperparameters.items()}
 
 
 def is_best_so_far(row: ResultRow) -> bool:
-    """Whether the trial's picture is of this row."""
+    """Whether the row is the trial's best so far, so that the trial's picture shows it."""
     return row.outcome not in DEAD and math.isfinite(row.score) and row.score <= row.best_score
 
 

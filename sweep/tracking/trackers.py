@@ -1,11 +1,12 @@
-"""What a run is logged to beside its table: TensorBoard, MLflow, Weights & Biases.
+"""Sends the rows of a run to TensorBoard, MLflow and Weights & Biases.
 
-Ray Tune has callbacks for these too, and they are no use here: they log Ray's trials, each of which is a cohort of many
-of our configurations. So the libraries are called for each trial, at each rung, after its row is on the disk.
+Ray Tune's callbacks for these cannot be used: they log Ray's trials, each of which is a cohort of many of our trials.
+Instead the libraries are called for each trial at each rung, after its row is on disk.
 
-A tracker is never the truth, and never in the way. Each has a thread of its own, so that no lane waits for a network;
-one that fails is switched off with a note and the sweep goes on; and a row may be told again, so that an owner that
-starts again tells all rows, and each tracker takes those it lacks: what was killed before it was logged is logged then.
+The table is the record of a run; a tracker is a copy, and must not hold up the sweep. Each tracker runs in its own
+thread, so that training never waits for a network. A tracker that fails is switched off with a note, and the sweep goes
+on. A process that resumes a sweep sends all rows again, and each tracker adds those it lacks, so that rows which were
+not logged before a process was killed are logged then.
 """
 
 import threading
@@ -17,23 +18,23 @@ from typing import Any, Protocol
 
 from results.rows import ResultRow
 from results.store import ResultsError, RunFolder
-from sweep.spec.tracking import PACKAGES, Tracking, require_installed
+from sweep.spec.tracking import Tracking, require_installed
 from sweep.tracking.tracked_row import TrackerFailed, is_best_so_far
 from sweep.tracking.tracking_identity import identity_of
 
-CLOSE_SECONDS = 30.0  # what a slow network is given at the end of a sweep
-LONGEST_REASON = 300  # characters of a library's text that a note keeps
+CLOSE_SECONDS = 30.0  # how long the end of a sweep waits for a slow network
+LONGEST_REASON = 300  # characters of a library's message that a note keeps
+SERVICES = ("mlflow", "wandb")  # trackers that know a sweep by its `identity_of`
 
-Point = Mapping[str, Any]  # of a curve, as `results.curves` has it
+Point = Mapping[str, Any]  # one point of a training curve, see `results.curves`
 Job = tuple[ResultRow, Path | None, Sequence[Point]]
 
 
 class Tracker(Protocol):
-    """Takes rows, in the order in which a trial made them. A row that it has already changes nothing.
+    """Receives the rows of each trial in order. A row that the tracker already has changes nothing.
 
-    picture: a PNG of the trial's samples, where the row is its best so far. curve: points on the way to the row, for
-    those who show them. Raises TrackerFailed or OSError when it can
-    do no more.
+    picture: a PNG of the trial's samples, where this row is the trial's best so far. curve: the points of the training
+    curve since the row before, for trackers that show them. Raises TrackerFailed or OSError when it cannot go on.
     """
 
     def row(self, row: ResultRow, picture: Path | None, curve: Sequence[Point]) -> None: ...
@@ -65,15 +66,15 @@ TRACKERS: dict[str, Factory] = {"tensorboard": _tensorboard, "mlflow": _mlflow, 
 
 
 def open_trackers(tracking: Tracking, folder: RunFolder, spec_plain: Mapping[str, Any]) -> "Trackers":
-    """The trackers of a run. Raises InputError as `require_installed` does; what fails later is in `notes`."""
+    """The trackers of a run. Raises InputError as `require_installed` does; later failures are listed in `notes`."""
     require_installed(tracking)
-    if any(name in tracking for name in PACKAGES):
-        identity_of(folder)  # drawn here: two trackers, each in its thread, must not draw two
+    if any(name in tracking for name in SERVICES):
+        identity_of(folder)  # drawn here, so that two trackers, each in its own thread, do not draw two
     return Trackers({name: TRACKERS[name] for name in tracking}, tracking, folder, spec_plain)
 
 
 class Trackers:
-    """All trackers of a run behind one `row`. notes: a line for each that was switched off, for a person to see."""
+    """All trackers of a run. notes: one line for each tracker that was switched off, to be shown to the user."""
 
     def __init__(
         self, factories: Mapping[str, Factory], tracking: Tracking, folder: RunFolder, spec_plain: Mapping[str, Any]
@@ -86,8 +87,8 @@ class Trackers:
         ]
 
     def row(self, row: ResultRow, curve: Sequence[Point] = ()) -> None:
-        """Hands one recorded row, and its curve's points, to every tracker, and does not wait for them. Where a tracker
-        lags behind, the picture it sees may be of a later rung.
+        """Queues one recorded row, and the points of its curve, for every tracker, without waiting for them. A tracker
+        that lags behind may see the picture of a later rung.
         """
         picture = self._folder.trial_samples(row.trial)
         seen = picture if is_best_so_far(row) and picture.is_file() else None
@@ -95,7 +96,7 @@ class Trackers:
             feed.put((row, seen, curve))
 
     def close(self) -> None:
-        """Returns when all rows are logged, or after CLOSE_SECONDS, with a note for each that was not ready."""
+        """Returns when all rows are logged, or after CLOSE_SECONDS, with a note for each tracker that was not ready."""
         for feed in self._feeds:
             feed.put(None)
         deadline = time.monotonic() + CLOSE_SECONDS
@@ -104,12 +105,12 @@ class Trackers:
 
 
 class _Feed:
-    """One tracker in a thread of its own, which makes it, feeds it and closes it."""
+    """One tracker and the thread that creates it, feeds it and closes it."""
 
     def __init__(self, name: str, make: Callable[[], Tracker], notes: list[str]) -> None:
         self._name, self._make, self._notes = name, make, notes
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._settled = False  # whether it ended as it should, or has said why not
+        self._settled = False  # whether it ended normally, or has noted why it did not
         self._thread = threading.Thread(target=self._work, name=f"tracker {name}", daemon=True)
         self._thread.start()
 

@@ -1,4 +1,4 @@
-"""The name under which services know a sweep: drawn once, and kept in its folder."""
+"""The identifier of a sweep in MLflow and Weights & Biases: drawn once and stored in the run's folder."""
 
 import json
 import secrets
@@ -10,8 +10,8 @@ from results.store import JsonLines, RunFolder, write_atomically
 
 
 def identity_of(folder: RunFolder) -> str:
-    """Eight hexadecimal digits, the same whenever the folder's sweep goes on, another in another folder. Raises
-    ResultsError where the file that keeps them was changed.
+    """Eight hexadecimal digits, the same each time the sweep in this folder is resumed. Raises ResultsError when the
+    file that stores them was changed by hand.
     """
     kept = JsonLines(folder.tracking).read(_fault)
     if not kept:

@@ -1,4 +1,4 @@
-"""The rows in Weights & Biases: a run a trial, grouped by the sweep."""
+"""The rows in Weights & Biases: one run for each trial, grouped by sweep."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,16 +13,16 @@ from sweep.tracking.tracked_row import TrackerFailed, has_ended, hyperparameters
 from sweep.tracking.tracking_identity import identity_of
 
 PROJECT = "gan-sweep"
-STOPPED = 130  # exit code of a run whose trial has not ended; the same id goes on with it
+STOPPED = 130  # exit code of a run whose trial has not ended; a resumed sweep continues it under the same id
 
 
 class WandbTracker:
-    """Keeps which rows it has told in a file of its own, `wandb/told.jsonl`: an offline run cannot be asked. An owner
-    who is killed between the two tells one row twice, at the same step, which the service drops.
+    """Records which rows were logged in `wandb/told.jsonl`, because an offline run cannot be queried. A process that is
+    killed between logging and recording logs one row twice at the same step, and the service drops the second.
 
-    options: project, entity, mode: `online` (default; asks for no key, one must be there) or `offline`, in folders that
-    `wandb sync RUN/wandb/offline-run-*` uploads. A trial that an owner goes on with has a second such folder, of the
-    same id.
+    options: project, entity, and mode: `online` (the default; never prompts for a key, so one must be configured) or
+    `offline`, which writes folders that `wandb sync RUN/wandb/offline-run-*` uploads. A trial that a resumed sweep
+    continues has a second such folder with the same id.
     """
 
     def __init__(self, options: Mapping[str, str], folder: RunFolder, spec: Mapping[str, Any]) -> None:
@@ -68,11 +68,11 @@ class WandbTracker:
 
     def _begin(self, row: ResultRow) -> Any:
         settings = self._wandb.Settings(
-            console="off",  # what the process prints is not one trial's
+            console="off",  # the process prints for all trials, not for one
             silent=True,
             disable_git=True,
             save_code=False,
-            x_disable_stats=True,  # a share of a process has no load of its own
+            x_disable_stats=True,  # a trial shares its process, so its load cannot be measured
         )
         self._runs[row.trial] = self._wandb.init(
             project=self._options.get("project", PROJECT),
@@ -91,8 +91,8 @@ class WandbTracker:
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """What wandb raises on purpose has one base class, and a service of its that died shows as an OSError. Of its
-        private classes none can be named; one would end this tracker's thread, and nothing else.
+        """Public errors of wandb have one base class, and a background service that died shows as an OSError. Private
+        errors cannot be named here; one of them would end this tracker's thread and nothing else.
         """
         try:
             yield

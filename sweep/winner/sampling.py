@@ -15,6 +15,7 @@ import numpy as np
 
 from gan_core.config.conditions import Precision, parse_precision
 from gan_core.config.dataset_name import parse_dataset_name
+from gan_core.config.fields import is_whole
 from gan_core.config.gan import GanConfig, InputError
 from gan_core.config.schedule import Schedule
 from gan_core.files.whole_files import is_written_through
@@ -115,7 +116,7 @@ def _config_of_best(config: GanConfig, exported: ExportedConfiguration, folder: 
 
 def _classes(made: Any) -> int:
     classes = made.get("classes", 0)
-    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 0:
+    if not is_whole(classes, 0):
         raise InputError(f"model.classes must be a whole number of at least 0, got {classes!r}; it was changed by hand")
     return classes
 

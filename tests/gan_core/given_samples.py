@@ -50,6 +50,11 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape)).float()
 
 
+def lanes_of(*values: float) -> Tensor:
+    """One number for each lane, float64 [L]."""
+    return torch.tensor(values, dtype=torch.float64)
+
+
 def chosen(samples: Tensor, count: int = IMAGE_SAMPLES, seed: int = 0) -> Tensor:
     """`count` of these samples, with replacement."""
     return samples[torch.from_numpy(np.random.default_rng(seed).integers(0, len(samples), count))]

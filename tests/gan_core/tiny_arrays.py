@@ -1,6 +1,7 @@
 """Tiny arrays of every family with every option, and all that is known of a lane after training, as bits."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from gan_core.config.conditions import Execution
 from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.reports import LaneReport
 from gan_core.data.dataset import Dataset
 from gan_core.training.lane_array import LaneArray
 
@@ -187,3 +189,8 @@ def assert_all_same(array: LaneArray, expected: Sequence[dict[str, bytes]]) -> N
     """Each lane of the array has the bits of its like."""
     for mine, theirs in zip(lane_results(array), expected, strict=True):
         assert_same(mine, theirs)
+
+
+def timeless(reports: Sequence[LaneReport]) -> list[str]:
+    """Reports as text, in which NaN equals NaN, without the seconds and the number of lanes a call."""
+    return [repr(replace(report, seconds=0.0, device="")) for report in reports]

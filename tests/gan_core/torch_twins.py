@@ -16,6 +16,7 @@ EPS, MOMENTUM = (1e-5, 0.8, 0.1), (0.1, 0.5, 1.0)
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
+    """Standard normal numbers, float64."""
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
-from curve_array import CurveArray, curve_rows, curve_score, curve_spec, opened, run_cohorts, run_folder
+from curve_array import CurveArray, curve_rows, curve_score, curve_spec, opened, rows_of, run_cohorts, run_folder
 from sabotage import Facts, Saboteur, facts, killed_and_resumed
 
 from gan_core.config.gan import GanConfig
 from gan_core.config.reports import LaneReport, OutOfMemory
 from results.export import export_trial
-from results.store import JsonLines, RunFolder
+from results.store import RunFolder
 from results.table import ResultsTable
 from sweep.cohorts.cohort import CohortRun
 from sweep.run import is_finished
@@ -56,10 +56,6 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     return Clock(monkeypatch)
-
-
-def rows_of(folder: RunFolder) -> list[dict[str, Any]]:
-    return JsonLines(folder.rows).read()
 
 
 def last_rows(rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:

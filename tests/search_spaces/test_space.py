@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
+from inline_spaces import inline
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from gan_core.config import combinations
@@ -132,10 +133,6 @@ STUDIES: dict[str, dict[str, Any]] = {
         "lane.penalty_weight": {"low": 0.1, "high": 100.0, "log": True, **OF_PENALTY},
     },
 }
-
-
-def inline(**keys) -> SearchSpace:
-    return SearchSpace.load(keys)
 
 
 def write(path: Path, text: str) -> Path:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from inline_spaces import inline, random_study, refusal
 
 from gan_core.config.gan import GanConfig, InputError
 from search_spaces.dependencies import ordered
@@ -30,22 +31,6 @@ CHAIN: dict[str, Any] = {
     "lane.label_smoothing": {"low": 0.0, "high": 0.3, "when": {"structure.loss": CROSS_ENTROPY}},
     "lane.beta1": {"low": 0.0, "high": 0.9},
 }
-
-
-def inline(**keys) -> SearchSpace:
-    return SearchSpace.load(keys)
-
-
-def random_study(seed: int = 0) -> optuna.Study:
-    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-
-
-def refusal(**keys) -> str:
-    with pytest.raises(InputError) as refused:
-        inline(**keys)
-    message = str(refused.value)
-    assert "\n" not in message
-    return message
 
 
 def test_a_condition_decides_what_is_drawn_and_what_is_not_drawn_keeps_its_base_value():

@@ -5,6 +5,7 @@ import operator
 
 import numpy as np
 import pytest
+from inline_spaces import inline
 
 from gan_core.config.gan import GanConfig, InputError
 from search_spaces.constraints import CLOSE, parse_constraint
@@ -19,10 +20,6 @@ SIGNS = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-
-
-def inline(**keys) -> SearchSpace:
-    return SearchSpace.load(keys)
 
 
 def amount(text: str, **lane_or_structure) -> float:

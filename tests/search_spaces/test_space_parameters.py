@@ -6,6 +6,7 @@ import numpy as np
 import optuna
 import pytest
 import yaml
+from inline_spaces import inline, random_study
 
 from gan_core.config.gan import HYPERPARAMETERS, GanConfig, InputError
 from search_spaces.range_parsing import parse_range
@@ -38,14 +39,6 @@ EVERYTHING: dict[str, Any] = {
     },
     "constraints": ["structure.discriminator_width <= 4 * structure.generator_width", 'structure.loss != "minimax"'],
 }
-
-
-def inline(**keys) -> SearchSpace:
-    return SearchSpace.load(keys)
-
-
-def random_study(seed: int = 0) -> optuna.Study:
-    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
 
 
 def test_everything_that_is_drawn_comes_back_from_the_configuration_it_made():

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from inline_spaces import inline, refusal
 
 from gan_core.config.gan import InputError
 from search_spaces.range_parsing import parse_range
-from search_spaces.space import SearchSpace, distribution
+from search_spaces.space import distribution
 
 RATE = {"low": 1e-5, "high": 1e-2, "log": True}
 RATIO = {"ratio_to": "lane.generator_lr", "low": 0.1, "high": 10.0, "log": True}
@@ -19,18 +20,6 @@ RANGES: dict[str, Any] = {
     "lane.discriminator_lr": RATIO,
     "lane.beta2": COMPLEMENT,
 }
-
-
-def inline(**keys) -> SearchSpace:
-    return SearchSpace.load(keys)
-
-
-def refusal(**keys) -> str:
-    with pytest.raises(InputError) as refused:
-        inline(**keys)
-    message = str(refused.value)
-    assert "\n" not in message
-    return message
 
 
 def test_a_ratio_and_a_complement_have_names_of_their_own_and_become_values():

@@ -1,13 +1,13 @@
 """A schedule is followed bit for bit as its lane in a population was, and stopping anywhere equals not stopping."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tiny_arrays import GAUSSIAN, bits
+from tiny_arrays import GAUSSIAN, bits, timeless
 
 from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
@@ -92,10 +92,6 @@ def run(workshop: Workshop, home: Path, schedule: Schedule, stop_at: int | None 
             )
     train_model(schedule, workshop, ModelFolder(home), images=IMAGES, evaluate_at_images=RUNGS, on_progress=calls)
     return calls
-
-
-def timeless(reports: Sequence[LaneReport]) -> list[str]:
-    return [repr(replace(report, seconds=0.0, device="")) for report in reports]
 
 
 def test_the_parameters_of_a_step_are_the_last_that_began_and_a_score_is_of_the_step_before_it():

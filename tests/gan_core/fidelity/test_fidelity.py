@@ -9,7 +9,9 @@ import scipy.integrate
 import scipy.linalg
 import scipy.stats
 import torch
+from given_samples import lanes_of
 from torch import Tensor
+from torch_twins import drawn
 
 from gan_core.fidelity.distances import (
     class_accuracy,
@@ -24,10 +26,6 @@ from gan_core.fidelity.distances import (
     wasserstein_floor,
     wasserstein_floor_of_cdf,
 )
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
 
 
 def covariances(lanes: int, size: int, seed: int) -> Tensor:
@@ -210,10 +208,6 @@ def test_codes_agree_with_classes_under_the_best_of_all_renamings():
 def test_codes_of_a_generator_of_one_class_agree_no_more_than_the_commonest_code():
     codes = torch.tensor([[0, 0, 0, 1, 2, 2, 3, 3]])
     assert code_agreement(codes, torch.full((1, 8), 2), 4).item() == 3 / 8
-
-
-def lanes_of(*values: float) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def test_where_the_limits_hold_the_constrained_fidelity_is_the_distance_above_its_floor():

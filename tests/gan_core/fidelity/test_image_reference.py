@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch_twins import drawn
 
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity import discrepancy, image_reference
@@ -18,10 +19,6 @@ from gan_core.fidelity.features.principal_components import PrincipalComponents,
 from gan_core.fidelity.image_reference import ImageReference
 from gan_core.fidelity.neighbours import _kth_smallest, kernel_distance, pair_scores, prdc, real_neighbours
 from gan_core.fidelity.value_scorers import on_host
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
 
 
 def images(seed: int = 0, held_out: int = 30) -> Dataset:

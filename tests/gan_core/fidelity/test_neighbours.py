@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 from torch import Tensor
+from torch_twins import drawn
 
 from gan_core.fidelity.copying import data_copying, data_copying_error, nearest_distance
 from gan_core.fidelity.discrepancy import Discrepancy, energy_distance
@@ -16,10 +17,6 @@ from gan_core.fidelity.neighbours import NEIGHBOURS, coverage_null, kernel_dista
 
 Distance = Callable[[Tensor, Tensor], Discrepancy]
 REAL = torch.from_numpy(np.random.default_rng(99).standard_normal((50, 3)))
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
 
 
 def kernel_scores(lanes: Tensor) -> Tensor:

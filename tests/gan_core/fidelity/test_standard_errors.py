@@ -7,7 +7,9 @@ import pytest
 import scipy.linalg
 import scipy.stats
 import torch
+from given_samples import lanes_of
 from torch import Tensor
+from torch_twins import drawn
 
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.data.values import Mixture, mixture_of
@@ -24,10 +26,6 @@ from gan_core.fidelity.standard_errors import (
     violation_error,
     wasserstein_error,
 )
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
 
 
 def ratio(errors: Tensor, values: Tensor) -> float:
@@ -343,10 +341,6 @@ def test_the_error_of_a_median_is_its_spread_over_draws(samples):
 def test_the_error_of_a_median_of_very_few_is_a_quarter_of_their_range():
     assert float(median_error(torch.tensor([1.0, 5.0]))) == 1
     assert float(median_error(torch.tensor([2.0]))) == 0
-
-
-def lanes_of(*values: float) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def test_the_violation_moves_with_the_scores_that_break_their_limits_and_with_no_other():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from lost_compiler import without_compiler
 from tiny_arrays import configs_of, structure_of, trained
+from tiny_runs import isa_here
 
 from gan_core.config.arithmetic import Arithmetic
 from gan_core.config.conditions import Conditions, Execution, ScoringConfig
@@ -17,7 +18,6 @@ from gan_core.config.reports import LaneReport
 from gan_core.config.version import code_version
 from gan_core.data.dataset import Dataset
 from gan_core.native.arithmetic import arithmetic_here, compiler_here, compiler_name, installed_versions, processor_name
-from gan_core.native.isa import this_isa
 from gan_core.workshop.workshop import Workshop
 
 pytestmark = pytest.mark.usefixtures("arithmetic")
@@ -30,11 +30,6 @@ def reported(structure: StructureConfig, execution: Execution = "compiled") -> L
     scoring = ScoringConfig(samples=50, features="pca" if structure is IMAGES else "auto")
     conditions = Conditions(dataset=structure.dataset, scoring=scoring, execution=execution)
     return Workshop(conditions, "cpu").build([GanConfig(structure=structure)]).train_to(32)[0]
-
-
-def isa_here() -> str:
-    isa = this_isa()
-    return isa.name if isa else ""
 
 
 def test_the_processor_and_the_compiler_are_named_by_what_they_call_themselves():

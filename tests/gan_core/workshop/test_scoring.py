@@ -10,13 +10,13 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from tiny_arrays import GAUSSIAN, bits
+from tiny_arrays import GAUSSIAN, bits, timeless
 
 from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError
-from gan_core.config.reports import Death, FidelityReport, LaneReport
+from gan_core.config.reports import Death, FidelityReport
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.protocol import LATENT_SEED, Scorer
 from gan_core.fidelity.scorers import ImageScorer, PlaneScorer, ValueScorer, build_scorer
@@ -54,11 +54,6 @@ def scored(gaussian: Dataset, scorer: Scorer, chosen: Sequence[int] = (0, 1, 2))
 def poison(array: ScoredArray, lane: int) -> None:
     """From the next step on the lane's D answers NaN."""
     array.array.state.discriminator.flat[lane] = math.nan
-
-
-def timeless(reports: Sequence[LaneReport]) -> list[str]:
-    """Reports as text, in which NaN equals NaN, without the seconds and the number of lanes a call."""
-    return [repr(replace(report, seconds=0.0, device="")) for report in reports]
 
 
 def test_a_report_holds_losses_and_what_was_watched_since_the_one_before(gaussian, scorer):

@@ -152,12 +152,6 @@ def test_a_reader_that_goes_away_is_no_error(digits_run):
 # ---- run
 
 
-@pytest.fixture
-def untimed(monkeypatch):
-    """A dry run that measures no steps, for 3 s."""
-    monkeypatch.setattr("sweep.planning.time_estimate.time_lines", lambda *given: "not measured")
-
-
 def test_a_dry_run_prints_spec_space_and_cost_and_writes_nothing(gan_sweep):
     answer = gan_sweep("run", "--dry-run", "--local", *settings("trials=8", "ladder.rungs_images=[100, 300]"))
     assert answer.code == 0

@@ -9,11 +9,7 @@ from tiny_runs import TINY, settings
 from gan_core.config.version import code_version
 from search_spaces.space import SearchSpace
 
-
-@pytest.fixture(autouse=True)
-def untimed(monkeypatch):
-    """A dry run that measures no steps, for 3 s: tests of the time estimate do."""
-    monkeypatch.setattr("sweep.planning.time_estimate.time_lines", lambda *given: "not measured")
+pytestmark = pytest.mark.usefixtures("untimed")
 
 
 def planned(answer) -> dict:

@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from curve_array import CurveArray, curve_level, curve_rows, curve_score, curve_spec, opened, run_cohorts, run_folder
+from curve_array import (
+    CurveArray,
+    curve_level,
+    curve_rows,
+    curve_score,
+    curve_spec,
+    opened,
+    rows_of,
+    run_cohorts,
+    run_folder,
+)
 from optuna.trial import TrialState
 from PIL import Image
 from sabotage import Killed, Saboteur
@@ -57,10 +67,6 @@ def recording_class() -> type[Recording]:
 @pytest.fixture
 def recording() -> type[Recording]:
     return recording_class()
-
-
-def rows_of(folder: RunFolder) -> list[dict[str, Any]]:
-    return JsonLines(folder.rows).read()
 
 
 def by_place(rows: list[dict[str, Any]]) -> dict[tuple[int, int, int], tuple]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from curve_array import CURVE_SPACE, CurveArray, curve_rows, curve_spec, opened, run_cohorts, run_folder
+from curve_array import CURVE_SPACE, CurveArray, curve_rows, curve_spec, opened, rows_of, run_cohorts, run_folder
 from optuna.trial import TrialState
 from sabotage import Killed, Saboteur
 from tiny_runs import TINY, settings
@@ -29,10 +29,6 @@ LADDER = {"rungs_images": [100, 300, 900], "keep_fraction": 0.5}
 
 def last_rows(rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
     return {row["trial"]: row for row in rows}
-
-
-def rows_of(folder: RunFolder) -> list[dict[str, Any]]:
-    return JsonLines(folder.rows).read()
 
 
 def swept(spec: SweepSpec, path: Path, build: Any = CurveArray) -> RunFolder:

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from tiny_runs import TINY, settings
+from tiny_runs import TINY, isa_here, settings
 
 from gan_core.config.gan import HYPERPARAMETERS
 from gan_core.fidelity.examination import PASSED, Examination
 from gan_core.native.arithmetic import compiler_here
-from gan_core.native.isa import this_isa
 from gan_core.workshop.one_model import read_metrics
 from results.rows import MADE_BY, MAY_BE_NULL
 from results.store import JsonLines, RunFolder
@@ -49,11 +48,6 @@ GAUSSIAN = (
     "structure.generator_width=8",
     "structure.discriminator_width=8",
 )
-
-
-def isa_here() -> str:
-    isa = this_isa()
-    return isa.name if isa else ""
 
 
 def rows_of(run: Path) -> Any:

@@ -20,7 +20,7 @@ from gan_core.lanes.axis import lane_arithmetic
 from gan_core.networks.architectures import build_networks
 from gan_core.workshop.one_model import SampleKind, sample_generator
 from results.export import export_trial
-from results.plots import MOST_GRID_PIXELS, image_grid, most_in_grid
+from results.plots import MOST_GRID_PIXELS, most_in_grid, picture_of
 from results.store import JsonLines, ResultsError, RunFolder
 from results.table import ResultsTable
 from sweep.winner.sampling import Generator, of_trial, write_numbers, write_picture, write_pictures
@@ -111,7 +111,7 @@ def test_any_number_of_numbers_has_a_density(tmp_path):
 def test_a_grid_of_classes_in_turn_has_a_row_for_each(count):
     """Every image is as bright as its class."""
     samples = np.zeros((count, 1, 50, 50), np.float32) + (np.arange(count) % 10 / 10).reshape(-1, 1, 1, 1)
-    grid = image_grid(samples, 10)[..., 0]
+    grid = np.asarray(picture_of([samples], count, samples.shape[1:], classes=10))
     columns = math.ceil(count / 10)
     factor = grid.shape[0] // (10 * 51 + 1)
     grid = grid[::factor, ::factor]
@@ -126,7 +126,9 @@ def test_a_grid_of_classes_in_turn_has_a_row_for_each(count):
 
 def test_a_grid_of_fewer_than_its_classes_is_square():
     samples = np.zeros((9, 1, 50, 50), np.float32)
-    assert np.array_equal(image_grid(samples, 10), image_grid(samples))
+    pictures = [picture_of([samples], 9, samples.shape[1:], classes) for classes in (0, 10)]
+    assert pictures[0] == pictures[1]
+    assert pictures[0].width == pictures[0].height
 
 
 @pytest.mark.parametrize(("choice", "names"), [(None, [0, 1, 2]), (4, [4, 4, 4])])

@@ -6,12 +6,12 @@ Whether real weights give the published features is not tested here: it needs th
 import hashlib
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pickled_bomb import Bomb
 from torch import nn
 
 from gan_core.config.gan import InputError
@@ -148,16 +148,6 @@ def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs
 @pytest.mark.parametrize("shape", [(2, 8, 8), (1,)])
 def test_samples_that_are_no_images_of_one_or_three_channels_are_refused(shape):
     assert f"samples of data set 'noise' are {list(shape)}; choose 'pca'" in refusal(None, shape)
-
-
-class Bomb:
-    """An object that makes a file where it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return Path.touch, (self.path,)
 
 
 @pytest.mark.parametrize("new_format", [True, False])

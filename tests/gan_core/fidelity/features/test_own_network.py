@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pickled_bomb import Bomb
 from torch import Tensor, nn
 
 from gan_core.config.gan import InputError
@@ -178,16 +179,6 @@ def test_a_torn_program_is_refused(tmp_path):
         for name in whole.namelist():
             torn.writestr(name, b"{}" if "models/" in name else whole.read(name))
     assert "cannot be loaded by torch.export" in refusal(tmp_path / "torn.pt2")
-
-
-class Bomb:
-    """An object that makes a file where it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return Path.touch, (self.path,)
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".ts", ".pt2"])
