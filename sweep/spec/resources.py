@@ -1,4 +1,4 @@
-"""Resources: what one cohort is given of a machine."""
+"""The resources of a machine that each cohort gets."""
 
 import math
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ def _is_number(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Resources:
-    """What one cohort is given. gpus_per_cohort: `auto` (one GPU where there are any, else none) or a number, fractions
-    allowed (0.25: four cohorts share a GPU).
+    """The resources of one cohort.
+
+    gpus_per_cohort: `auto` (one GPU if there are any, else none), or a number; with 0.25, four cohorts share a GPU.
     """
 
     gpus_per_cohort: float | str = "auto"
