@@ -1,4 +1,4 @@
-"""A person's own feature network from a file: TorchScript and torch.export, and what is refused."""
+"""A user's feature network, from TorchScript or torch.export files, and what is refused."""
 
 import hashlib
 import warnings
@@ -19,7 +19,7 @@ DYNAMIC = ({0: torch.export.Dim.DYNAMIC},)
 
 
 class Network(nn.Module):
-    """Means over the quarters of an image, less a constant that lies in the program itself, through `after`."""
+    """The means over the quarters of an image minus a constant inside the program, passed through `after`."""
 
     def __init__(self, after: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ def save(path: Path, network: nn.Module) -> Path:
 
 
 def refusal(path: Path) -> str:
-    """The one line that a file is refused with."""
+    """The one-line message with which a file is refused."""
     with pytest.raises(InputError) as caught:
         load_own_network(path, data())
     assert "\n" not in str(caught.value)
@@ -181,7 +181,7 @@ def test_a_torn_program_is_refused(tmp_path):
 
 
 class Bomb:
-    """An object that makes a file where it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
