@@ -1,4 +1,4 @@
-"""What `gan-sweep run` is given: a file, a shipped space, options; and the version."""
+"""The arguments of `gan-sweep run`: a file, a shipped space and options; and `--version`."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from search_spaces.space import SearchSpace
 
 @pytest.fixture(autouse=True)
 def untimed(monkeypatch):
-    """A dry run that measures no steps, for 3 s: tests of the time estimate do."""
+    """Replaces the timing of steps in a dry run, which takes 3 s and has its own tests."""
     monkeypatch.setattr("sweep.planning.time_estimate.time_lines", lambda *given: "not measured")
 
 
