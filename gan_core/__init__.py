@@ -1,5 +1,5 @@
-"""Trains and scores GANs side by side, as one array with a leading lane axis, in ten packages.
+"""Trains and scores many GANs side by side, as one array with a leading lane axis.
 
-Each imports from those before it alone: `config`, `files`, `native`, `lanes`, `data`, `networks`, `game`, `execution`,
-`training`, `fidelity`, `workshop`. Nothing here knows a search, a sweep or a table.
+Each package imports only those before it in this list: `config`, `files`, `native`, `lanes`, `data`, `networks`,
+`game`, `execution`, `training`, `fidelity`, `workshop`. None of them knows about search spaces, sweeps or tables.
 """

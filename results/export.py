@@ -1,4 +1,4 @@
-"""The best configuration as a file that a person can read and edit, and that trains."""
+"""Exports a configuration of a run as a YAML file that can be read, edited and trained."""
 
 import math
 from collections.abc import Mapping
@@ -21,30 +21,30 @@ from results.store import RESTORE, ResultsError, RunFolder
 from results.table import ResultsTable, configuration_of
 from results.text import seeds_text, spread_text
 
-FINAL_TRAINING_FACTOR = 4  # the final model is trained for so many times the sweep's largest budget
-MOST_IMAGES = 10**15  # of a training: what counts them is a whole number of 64 bits
-DEFAULT_PRECISION, DEFAULT_EXECUTION = "float32", "auto"  # of files that say nothing of them
+FINAL_TRAINING_FACTOR = 4  # the budget of the final training, as a multiple of the sweep's largest budget
+MOST_IMAGES = 10**15  # the largest budget, because images are counted in 64-bit integers
+DEFAULT_PRECISION, DEFAULT_EXECUTION = "float32", "auto"  # for files that do not name them
 OPTIONAL = ("data", "score", "scoring", "health", "first_rung", "source", "versions")  # mappings that may be left out
 HALF_LIFE = "lane.ema_half_life_images"
-EXECUTIONS = ("compiled", "replayed", "eager")  # that can be asked for; on a GPU a CUDA graph is made of what was asked
+EXECUTIONS = ("compiled", "replayed", "eager")  # those that can be requested; on a GPU, rows name a CUDA graph instead
 
 
 @dataclass(frozen=True)
 class ExportedConfiguration:
-    """An exported file, read back.
+    """The content of an exported file.
 
-    configuration: dotted name -> value, seeds included. data_digest: of the samples it was found on, or "" when that
-    line was taken out; data_root and skip_corrupt_images: how they were read, where the command line says nothing, None
-    and False in a file of an earlier version.
+    configuration: dotted name -> value, seeds included. data_digest: that of the samples in the sweep, or "" if the
+    line was removed; data_root, skip_corrupt_images: how the samples are read unless the command line says otherwise,
+    None and False in files of earlier versions.
 
-    images: the final budget; evaluate_at_images: where it is scored on the way, the sweep's rungs
-    first. score: what the sweep measured at score["images_seen"], or empty; objective: which score decides.
-    scoring and health: the sweep's, key -> value, or empty; precision and execution: that it was trained in, as that
-    really was. schedule: lane parameters that change, `from_images` and dotted names, in rising order, or empty.
-    first_rung: what the sweep measured at its first rung, name -> number, `images_seen` among them, and the half-life
-    of the average that it was measured with where that is another; source: where, and what it was computed by, with
-    what was otherwise at the first rung under `at_first_rung`; versions: of packages, where it was trained. All three
-    may be empty.
+    images: the final budget; evaluate_at_images: the images after which the model is evaluated, beginning with the
+    sweep's rungs. score: what the sweep measured at score["images_seen"]; objective: the score that decides. scoring,
+    health: the sweep's settings. precision, execution: those that the sweep really trained with. schedule: lane
+    parameters that change during training, as mappings of `from_images` and dotted names in ascending order.
+    first_rung: name -> number, what the sweep measured at its first rung, with `images_seen` and, if the score there is
+    of another moving average, its half-life. source: the run, and what the trial was computed with; what differed at
+    the first rung is under `at_first_rung`. versions: those of the packages that trained it. score, scoring, health,
+    schedule, first_rung, source and versions may be empty.
     """
 
     configuration: Mapping[str, Any]
@@ -66,12 +66,12 @@ class ExportedConfiguration:
 
     @property
     def sweep_images(self) -> int:
-        """For how many images the sweep trained a trial at most: over so many its learning rates fell there."""
+        """The largest budget of a trial in the sweep, over which its learning rates decayed."""
         return self.evaluate_at_images[-1]
 
     @classmethod
     def read(cls, path: str | Path) -> "ExportedConfiguration":
-        """Raises ResultsError when the file is not an exported configuration."""
+        """Reads an exported file. Raises ResultsError if it is not one."""
         values = _read_yaml(Path(path).expanduser())
         for key in ("configuration", "training"):
             if not isinstance(values.get(key), Mapping):
@@ -110,7 +110,7 @@ class ExportedConfiguration:
 
 
 def _check_data(data: Mapping[str, Any], path: str | Path) -> None:
-    """Raises ResultsError where the file garbles which data it is of, and how they are read."""
+    """Raises ResultsError if the part of the file that describes the data is malformed."""
     for key, kind, noun in (
         ("digest", str, "text"),
         ("root", str, "a folder"),
@@ -121,7 +121,7 @@ def _check_data(data: Mapping[str, Any], path: str | Path) -> None:
 
 
 def _check_scores(score: Mapping[str, Any], path: str | Path) -> None:
-    """Raises ResultsError where something that was measured is no number, or a name of it no text."""
+    """Raises ResultsError if a score is not a number, or the objective or the protocol not text."""
     for name, value in score.items():
         if not (isinstance(value, str) if name in ("objective", "protocol") else _is_number(value)):
             noun = "text" if name in ("objective", "protocol") else "a number"
@@ -129,7 +129,7 @@ def _check_scores(score: Mapping[str, Any], path: str | Path) -> None:
 
 
 def _check_first_rung(first: Mapping[str, Any], source: Mapping[str, Any], path: str | Path) -> None:
-    """Raises ResultsError where what was measured at the first rung, or what it was computed by, is garbled."""
+    """Raises ResultsError if the scores of the first rung, or the description of their computation, are malformed."""
     if first and not (_is_budget(first.get("images_seen")) and all(map(_is_number, first.values()))):
         raise ResultsError(f"first_rung in {path} must map images_seen and scores to numbers, got {shown(dict(first))}")
     made = source.get("at_first_rung", {})
@@ -138,7 +138,7 @@ def _check_first_rung(first: Mapping[str, Any], source: Mapping[str, Any], path:
 
 
 def _budgets(training: Any, path: str | Path) -> tuple[int, tuple[int, ...]]:
-    """The images and the points of evaluation of a file's `training`."""
+    """The final budget and the evaluation points in the `training` part of a file. Raises ResultsError."""
     images, points = as_number(int, training.get("images")), training.get("evaluate_at_images")
     points = [as_number(int, point) for point in points] if isinstance(points, list) else points
     if not _is_budget(images):
@@ -153,11 +153,10 @@ def _budgets(training: Any, path: str | Path) -> tuple[int, tuple[int, ...]]:
 
 
 def export_trial(run: str | Path, trial: int | None = None) -> str:
-    """One trial of a run as YAML text, with the trial's own seed: without a number the winner among the finalists that
-    other seeds confirmed, and where there is none the best of the search.
+    """A trial of a run as YAML text, with the trial's own seed. trial: its number; None: that of `chosen_row`.
 
-    A member of a population is a schedule: the lane parameters of all whose training led to its best rung. Raises
-    ResultsError when there is no such trial, or it has no score.
+    A member of a population is exported with a schedule: the lane parameters of all trials whose training led to its
+    best rung. Raises ResultsError if there is no such trial, or it has no score.
     """
     folder = RunFolder(run).require()
     table = ResultsTable.load(folder.path, whole=True)
@@ -204,30 +203,31 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
 
 
 def _where_the_data_are(spec: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """The name of the data set as the run went on with it last: a folder of pictures may have moved since the row."""
+    """The data set in the run's spec, because a folder of images may have moved after the row was written."""
     base = spec["space"].get("base") if isinstance(spec.get("space"), Mapping) else None
     return str((base or {}).get("structure.dataset", row["structure.dataset"]))
 
 
 def _other_average(first: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, float]:
-    """Where a lane kept several averages: which one the first rung's score is of, if the best rung's is another."""
+    """The half-life of the moving average scored at the first rung, if the best rung's score is of another one."""
     return {} if first.get(HALF_LIFE) == best.get(HALF_LIFE) else {HALF_LIFE: first[HALF_LIFE]}
 
 
 def _execution(first: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
-    """How steps were carried out on the way to the first rung, which may not be how they were asked to be."""
+    """How steps were executed up to the first rung, which may differ from what the spec requests."""
     return first["execution"] if first["execution"] in EXECUTIONS else spec.get("execution", DEFAULT_EXECUTION)
 
 
 def _made_by(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row was computed by, packages apart; an earlier version wrote but the device and the code."""
+    """What a row was computed with, without the packages; earlier versions recorded only device and code version."""
     known = MADE_BY if row["execution"] else ("device", "code_version")
     return {name: row[name] for name in known if name != "versions"}
 
 
 def _made_otherwise(first: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, Any]:
-    """What the first rung was computed by where that was something else: on another machine, or after an update. How
-    many lanes a kernel was called for changes no bit, and may change at any time.
+    """What the first rung was computed with, if that differs: on another machine, or before an update.
+
+    The number of lanes per call, which `device` includes, is ignored, because it may change and never affects results.
     """
     found = {name: first[name] for name in MADE_BY if first[name] != best[name]}
     if hardware(str(first["device"])) == hardware(str(best["device"])):
@@ -236,20 +236,21 @@ def _made_otherwise(first: Mapping[str, Any], best: Mapping[str, Any]) -> dict[s
 
 
 def hardware(device: str) -> str:
-    """A device's own name, of what the column says."""
+    """The name of the hardware in an entry of the column `device`."""
     return device.partition(", ")[0]
 
 
 def _versions(row: Mapping[str, Any]) -> dict[str, str]:
-    """Package -> version, where it was trained."""
+    """Package -> version in the environment that trained the row."""
     parts = [part.rpartition(" ") for part in str(row["versions"]).split(", ") if part]
     return {package: number for package, _, number in parts}
 
 
 def chosen_row(table: ResultsTable, trial: int | None) -> dict[str, Any]:
-    """The row of `table.trials` to export: of this trial, or without a number of the winner among the finalists that
-    other seeds confirmed, and where there is none of the best of the search. Raises ResultsError when there is no such
-    trial, or it has no score.
+    """The row of `table.trials` to export: of this trial; or of the winner among the finalists that were confirmed from
+    other seeds, or if there is none, of the best trial of the search.
+
+    Raises ResultsError if there is no such trial, or it has no score.
     """
     winner: Any = table.winner()
     if trial is None and winner is not None:
@@ -261,7 +262,7 @@ def chosen_row(table: ResultsTable, trial: int | None) -> dict[str, Any]:
 
 
 def _confirmation(table: ResultsTable, trial: int) -> dict[str, Any]:
-    """What other seeds of a trial reached; empty where it was not run again. chance_of_order is the winner's."""
+    """The confirmation of a trial from other seeds, or an empty mapping; only the winner's has a chance_of_order."""
     for place, finalist in enumerate(table.confirmed.to_dict("records")):
         if finalist["trial"] == trial:
             kept = {str(k): v for k, v in finalist.items() if k not in ("trial", "search_score")}
@@ -270,7 +271,7 @@ def _confirmation(table: ResultsTable, trial: int) -> dict[str, Any]:
 
 
 def _head(title: str, row: Mapping[str, Any], confirmed: Mapping[str, Any], schedule: list[dict[str, Any]]) -> str:
-    """The comment above the file. Its first line says whether other seeds confirmed the score."""
+    """The comment at the top of the file. Its first line says whether other seeds confirmed the score."""
     luck = "from one seed, not confirmed with others"
     if confirmed:
         luck = f"median {spread_text(confirmed)} over {seeds_text(confirmed)} other than its own"
@@ -292,7 +293,7 @@ def _rungs(spec: Mapping[str, Any], folder: RunFolder) -> list[int]:
 
 
 def _measured(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What was measured at a rung, under the scores' own names; without what is not a number."""
+    """The measurements of a row, by the names of the scores, without missing values."""
     scores = {name.removeprefix("fidelity."): row[name] for name in row if name.startswith("fidelity.")}
     numbers = {**scores, "d_loss": row["d_loss"], "g_loss": row["g_loss"]}
     return {**{name: n for name, n in numbers.items() if not pd.isna(n)}, "images_seen": row["images_seen"]}
@@ -313,7 +314,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A tree of values with pandas' scalars as the Python values they stand for, and what is missing as None."""
+    """A tree of values in which pandas' scalars are Python values and missing values are None."""
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -325,5 +326,5 @@ def _plain(value: Any) -> Any:
 def _read_yaml(path: Path) -> Mapping[str, Any]:
     try:
         return read_yaml(path)
-    except ValueError as error:  # an InputError of the reader's, whose line says all
+    except ValueError as error:  # an InputError, whose message is complete
         raise ResultsError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Which hyperparameters are idle in a trial: they stand in its configuration and change nothing in it."""
+"""Finds the idle hyperparameters of a trial: those in its configuration that have no effect on it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,11 +19,11 @@ def _is_normed(frame: pd.DataFrame) -> Any:
 
 
 def _above_0(column: str) -> Effective:
-    """Where a column holds a number above 0: a file that was edited may hold anything."""
+    """Whether a column holds a number above 0; other values, as in an edited file, count as not."""
     return lambda frame: pd.Series(pd.to_numeric(frame[column], errors="coerce")) > 0
 
 
-# A hyperparameter -> the columns that decide, and in which rows it has an effect: as in gan_core, which a test holds.
+# Hyperparameter -> the columns that decide, and whether it has an effect in a row. A test holds this to gan_core.
 _NORM = (("structure.architecture", "structure.discriminator_norm"), _is_normed)
 EFFECTIVE: Mapping[str, tuple[tuple[str, ...], Effective]] = {
     "lane.penalty_weight": (
@@ -45,8 +45,9 @@ EFFECTIVE: Mapping[str, tuple[tuple[str, ...], Effective]] = {
 
 
 def without_idle(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same rows, in which a hyperparameter that changed nothing is missing; a column whose deciding ones a table
-    lacks stays as it is.
+    """The same rows, in which a hyperparameter is missing where it has no effect.
+
+    A column is left as it is if the table lacks the columns that decide.
     """
     found = {
         name: frame[name].where(has_effect(frame))

@@ -1,29 +1,30 @@
-"""What is minimised, in words and as people know it. An objective `-coverage` is the score `coverage`, more of which is
-better: its negative is minimised, and is what rows have as `score`.
+"""Names of objectives. The objective `-coverage` stands for the score `coverage`, of which more is better.
+
+Its negative is minimised, and is the `score` of a row.
 """
 
 from collections.abc import Sequence
 
-HIGHER = "-"  # before the name of a score of which more is better
+HIGHER = "-"  # the prefix of a score of which more is better
 
 
 def score_name(objective: str) -> str:
-    """`coverage` for `-coverage`, and any other name as it is."""
+    """The score of an objective: `coverage` for `-coverage`, and `fid` for `fid`."""
     return objective.removeprefix(HIGHER)
 
 
 def higher_is_better(objective: str) -> bool:
-    """Whether an objective's score is better the higher it is."""
+    """Whether more is better for the score of this objective."""
     return objective.startswith(HIGHER)
 
 
 def natural(objective: str, score: float) -> float:
-    """A row's `score`, which is lower where it is better, as the score itself."""
+    """The value of the objective's score, from a row's `score`, which is always better the lower it is."""
     return -score if higher_is_better(objective) else score
 
 
 def directed(objectives: Sequence[str]) -> str:
-    """Names with their direction: `fid, seconds (lower is better)`, or each with its own where they differ."""
+    """Names with their direction, such as `fid, seconds (lower is better)`; each has its own if they differ."""
     if len({higher_is_better(each) for each in objectives}) == 1:
         return f"{', '.join(map(score_name, objectives))} ({_direction(objectives[0])})"
     return ", ".join(f"{score_name(each)} ({_direction(each)})" for each in objectives)

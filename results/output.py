@@ -1,4 +1,4 @@
-"""What a person asked for by `-o`: bytes for a file, for a device or a pipe, or for standard output."""
+"""Writes to the target of the option `-o`: a file, a device, a pipe or standard output."""
 
 import os
 import sys
@@ -14,16 +14,16 @@ STANDARD_OUTPUT = Path("-")
 
 
 class StreamError(Exception):
-    """Standard output takes no more. The message is one line."""
+    """Standard output cannot be written. The message is one line."""
 
 
 @contextmanager
 def output(path: Path) -> Iterator[BinaryIO]:
-    """What is written to it comes to stand at the path, whose folder is made: whole or not at all where that is a file,
-    at once where it is a device, a pipe or STANDARD_OUTPUT.
+    """Opens a path for binary writing and creates its folder.
 
-    Raises ResultsError when the path cannot be written, StreamError when standard output cannot; who reads it no more
-    (`| head`) is told of by BrokenPipeError.
+    A file appears only when it is complete; a device, a pipe and STANDARD_OUTPUT are written directly. Raises
+    ResultsError if the path cannot be written, StreamError if standard output cannot, and BrokenPipeError if its reader
+    has stopped reading (`| head`).
     """
     if path == STANDARD_OUTPUT:
         with _standard_output() as file:
@@ -41,7 +41,10 @@ def output(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _standard_output() -> Iterator[BinaryIO]:
-    """Its file descriptor, behind what was printed: Python's own stream tells of an error when the process ends."""
+    """The file descriptor of standard output, after what has been printed.
+
+    Python's own stream would report an error only when the process ends.
+    """
     sys.stdout.flush()
     try:
         with os.fdopen(os.dup(1), "wb") as file:

@@ -1,13 +1,13 @@
-"""Ranks where several numbers are to be low at once."""
+"""Pareto ranks, for objectives that are minimised together."""
 
 import numpy as np
 
 
 def pareto_ranks(values: np.ndarray) -> np.ndarray:
-    """Non-dominated sorting (Deb et al. 2002, section III.A): values [n, k], lower is better -> ranks int [n].
+    """The ranks int64 [n] of values [n, k] by non-dominated sorting (Deb et al. 2002, section III.A); lower is better.
 
-    Rank 1 is the front: no other row is as low everywhere and lower somewhere. Rank 2 is the front of what is left, and
-    so on. Equal rows share a rank; rows with a NaN share the one after the last. Takes n^2 booleans of memory.
+    Rank 1 is the Pareto front: the rows that no other row dominates. Rank 2 is the front of the remaining rows, and so
+    on. Equal rows share a rank, and rows with a NaN share the rank after the last. It needs n^2 booleans of memory.
     """
     comparable = np.flatnonzero(~np.isnan(values).any(axis=1))
     dominates = _dominates(values[comparable])
@@ -23,7 +23,7 @@ def pareto_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def _dominates(values: np.ndarray) -> np.ndarray:
-    """[n, k] -> bool [n, n]: whether the row is at most the column everywhere, and below it somewhere."""
+    """Whether row i of values [n, k] is nowhere above row j and somewhere below it: bool [n, n]."""
     at_most = np.ones((len(values), len(values)), bool)
     below = np.zeros_like(at_most)
     for column in values.T:

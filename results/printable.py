@@ -1,9 +1,11 @@
-"""Text that comes from files, made fit for a terminal."""
+"""Makes text from files safe to print on a terminal."""
 
 
 def printable(text: object) -> str:
-    r"""A text on one line in which nothing moves a cursor, changes a colour or turns the writing round: each character
-    that is not printable as its escape. Names, reasons and digests in a run's files may hold anything.
+    r"""The text on one line, with every character that is not printable replaced by its escape.
+
+    Names, reasons and digests in a run's files may hold characters that move the cursor, change colours or reverse the
+    direction of writing.
 
     >>> printable("red \x1b[31m")
     'red \\x1b[31m'
@@ -15,5 +17,5 @@ def printable(text: object) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The same line by line, for a text whose own line ends are to stay."""
+    """Applies `printable` to each line of a text, whose line ends are kept."""
     return "\n".join(map(printable, text.split("\n")))

@@ -1,4 +1,4 @@
-"""ResultsTable: what a sweep found, as a checked pandas DataFrame. Needs pandas alone."""
+"""The results of a sweep as a checked pandas DataFrame, `ResultsTable`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from results.store import JsonLines, ResultsError, RunFolder
 SCORED = ("d_loss", "g_loss", "score", "best_score", "seconds")
 REQUIRED = ("trial", "replicate", "cohort", "lane", "rung", "images_seen", "outcome", "reason", "objective", "protocol")
 LATER = {"replicate": 0, "elapsed_seconds": 0.0, "parent": None}  # columns that earlier versions did not write
-LATER_HYPERPARAMETERS = {  # likewise, and with what those versions trained; what may be null was as null
+LATER_HYPERPARAMETERS = {  # the same for hyperparameters, with the value that those versions trained with
     "lane.lr_schedule": "constant",
     "lane.lr_schedule_images": 0.0,
     "lane.generator_weight_decay": 0.0,
     "lane.discriminator_weight_decay": 0.0,
 }
 WHOLE = ("replicate", "parent")
-ALIKE = {  # columns that have one value in all rows, or nothing
+ALIKE = {  # columns in which all values that are not empty must be equal
     "protocol": "scores of different protocols cannot be compared",
     "objective": "rows of different objectives are not of one sweep",
 }
@@ -34,11 +34,11 @@ NUMBERS = (*SCORED, *LATER, *MAY_BE_NULL)
 
 @dataclass(frozen=True)
 class ResultsTable:
-    """frame: a row for each trial at each rung, in the order they were recorded; replicate 0 is the search, from 1 its
-    finalists run again. Of several objectives the first decides which rung stands for a trial.
+    """frame: one row per trial and rung, in the order in which they were recorded.
 
-    Raises ResultsError when columns are missing, a (trial, replicate, rung) stands twice, or rows have different
-    protocols or objectives.
+    Rows of replicate 0 belong to the search, those of other replicates to finalists run again from other seeds. With
+    several objectives, the first decides which rung is a trial's best. Raises ResultsError if columns are missing, if a
+    (trial, replicate, rung) occurs twice, or if rows have different protocols or objectives.
     """
 
     frame: pd.DataFrame
@@ -53,9 +53,10 @@ class ResultsTable:
 
     @classmethod
     def load(cls, run: str | Path, *, whole: bool = False) -> "ResultsTable":
-        """The table of a run folder, finished or not. A hyperparameter that has no effect in a trial (the weight of a
-        penalty that there is not) is missing there; whole: it has the value that stands in the configuration. A beta of
-        D that is null, and so is G's, is missing too.
+        """Loads the table of a run, finished or not. Raises ResultsError if the run has no results yet.
+
+        A hyperparameter is missing in trials where it has no effect, such as the weight of a penalty that is not used;
+        whole: keep its value. A hyperparameter that is null because it follows another one is missing in either case.
         """
         folder = RunFolder(run).require()
         records = JsonLines(folder.rows).read(row_fault)
@@ -69,21 +70,21 @@ class ResultsTable:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What is minimised, one or several, as `results.objectives` names it."""
+        """The objectives, in the notation of `results.objectives`."""
         return tuple(str(self.frame["objective"].iloc[0]).split(OBJECTIVES_JOINED_BY))
 
     @property
     def objective(self) -> str:
-        """What is minimised; of several, the first: the column `score`."""
+        """The first objective, which the column `score` holds."""
         return self.objectives[0]
 
     @property
     def trials(self) -> pd.DataFrame:
-        """A row for each trial of the search, best first: its best rung, with `outcome` and `reason` of its last,
-        `seconds` and `images_trained` in all. A trial without any score comes last.
+        """One row per trial of the search, the best first: its best rung, with the `outcome` and `reason` of its last.
 
-        With several objectives also `pareto_rank` (1: on the front), which then orders before the score: of each
-        contender's objectives at its best rung (`seconds`: in all). It is missing where a trial is no contender.
+        `seconds` and `images_trained` are totals. Dead trials come last. With several objectives there is a column
+        `pareto_rank` (1 for the Pareto front), by which rows are ordered before the score. It ranks the objectives of
+        each contender at its best rung (`seconds` in total), and is missing for other trials.
         """
         frame = self.frame.loc[self.frame["replicate"] == 0].sort_values(["trial", "rung"])
         last = frame.groupby("trial").tail(1).set_index("trial")
@@ -103,45 +104,45 @@ class ResultsTable:
 
     @property
     def differing(self) -> list[str]:
-        """The hyperparameters, by column, that are not the same in all trials of the search: missing is a value too."""
+        """The columns of hyperparameters that differ between trials of the search; missing counts as a value."""
         trials: Any = self.trials
         names = [name for name in trials.columns if name.startswith(("structure.", "lane."))]
         return [name for name in names if trials[name].nunique(dropna=False) > 1]
 
     def _pareto_rank(self, contenders: pd.DataFrame) -> pd.Series:
-        """Rows of contenders -> their ranks. Raises ResultsError where an objective is no column."""
+        """The Pareto ranks of contenders. Raises ResultsError if the table lacks the column of an objective."""
         others = {name: name if name == "seconds" else f"fidelity.{score_name(name)}" for name in self.objectives[1:]}
         columns = ["score", *others.values()]
         if missing := [name for name in columns if name not in contenders.columns]:
             raise ResultsError(f"objective {', '.join(missing)} is no column of the table; it was changed")
         values = contenders[columns].to_numpy(float)
-        values[:, [False, *map(higher_is_better, others)]] *= -1  # as the score is already
+        values[:, [False, *map(higher_is_better, others)]] *= -1  # the column `score` is negated already
         ranks = pareto_ranks(values)
         return pd.Series(ranks, index=contenders.index, dtype="Int64")
 
     @property
     def contenders(self) -> pd.DataFrame:
-        """The rows of `trials` that may be best: with a score, and not dead."""
+        """The rows of `trials` that can be the best: those with a score that are not dead."""
         trials = self.trials
         return trials.loc[_contends(trials)]
 
     @property
     def endings(self) -> str:
-        """How many trials ended how, `2 diverged, 1 out_of_memory`, the commonest first."""
+        """The number of trials per outcome, the most common first, such as `2 diverged, 1 out_of_memory`."""
         return ", ".join(f"{count} {outcome}" for outcome, count in self.trials["outcome"].value_counts().items())
 
     def best(self) -> pd.Series:
-        """The row of `trials` with the lowest score, of several objectives that on the front with the lowest first one.
-        A dead trial (diverged, collapsed, failed or out of memory) is never best.
+        """The row of `trials` with the lowest score; with several objectives, among those on the Pareto front.
 
-        Raises ResultsError when there is none.
+        A dead trial (diverged, collapsed, failed or out of memory) is never the best. Raises ResultsError if no other
+        trial has a score.
         """
         if self.contenders.empty:
             raise ResultsError(f"no trial of this run has a score: {self.endings}")
         return self.contenders.iloc[0]
 
     def trial(self, number: int) -> pd.Series:
-        """One trial's row of `trials`. Raises ResultsError when there is no such trial."""
+        """The row of `trials` of one trial. Raises ResultsError if there is no such trial."""
         rows = self.trials
         found = rows[rows["trial"] == number]
         if found.empty:
@@ -150,16 +151,17 @@ class ResultsTable:
         return found.iloc[0]
 
     def baseline(self) -> pd.Series | None:
-        """Trial 0, the space's default settings, or None before it has a score."""
+        """The row of trial 0, which has the default values of the space; None before it has a score."""
         rows = self.trials
         found = rows[(rows["trial"] == 0) & rows["score"].notna()]
         return None if found.empty else found.iloc[0]
 
     @property
     def confirmed(self) -> pd.DataFrame:
-        """A row for each finalist whose replicates have all ended, the winner first, as
-        `results.confirmation.confirmations` says; empty where there is none. By the first objective, whose scores are
-        shown as they are: where more of it is better, a failed replicate counts as minus infinity.
+        """One row per finalist whose replicates have all ended, the winner first; `results.confirmation` has the rules.
+
+        The order is by the first objective, whose values are not negated here; if more is better, a failed replicate
+        counts as minus infinity.
         """
         trials = self.trials
         search = dict(zip(trials["trial"].tolist(), trials["score"].tolist(), strict=True))
@@ -170,19 +172,20 @@ class ResultsTable:
         return found.assign(**negated, q25=-found["q75"], q75=-found["q25"])
 
     def records(self, trials: pd.DataFrame) -> list[dict[str, Any]]:
-        """Rows of `trials` as JSON has them: None for what is missing or infinite. Where finalists are confirmed, a row
-        has what `confirmed` says of it under that name, None for the others.
+        """Rows of `trials` as values for JSON, None where missing or infinite.
+
+        If finalists have been confirmed, the key `confirmed` holds the row of `confirmed`, or None for other trials.
         """
         found, confirmed = _plain(trials), {row["trial"]: row for row in _plain(self.confirmed)}
         return [{**row, "confirmed": confirmed.get(row["trial"])} for row in found] if confirmed else found
 
     def winner(self) -> pd.Series | None:
-        """The first row of `confirmed`, or None where there is none, or most of each finalist's replicates failed."""
+        """The first row of `confirmed`; None if there is none, or if its median is infinite by failed replicates."""
         rows = self.confirmed
         return rows.iloc[0] if len(rows) and np.isfinite(rows["median"].iloc[0]) else None
 
     def chance_of_order(self) -> float | None:
-        """How likely the first two of `confirmed` come out so clearly apart by chance; None without two of them."""
+        """The probability that chance alone separates the first two of `confirmed` so clearly; None without two."""
         if len(self.confirmed) < 2:
             return None
         scores = replicate_scores(self.frame)
@@ -191,8 +194,9 @@ class ResultsTable:
 
 
 def configuration_of(row: Mapping[str, Any] | pd.Series) -> dict[str, Any]:
-    """The hyperparameters and seeds of a row of a whole table, dotted name -> Python value: None for what is null, and
-    without what the row lacks.
+    """The hyperparameters and seeds of a row of a whole table: dotted name -> Python value, None if null.
+
+    Hyperparameters that the row lacks are left out.
     """
     known = {str(name): value for name, value in row.items() if _is_hyperparameter(str(name))}
     plain = {name: value.item() if hasattr(value, "item") else value for name, value in known.items()}
@@ -205,7 +209,7 @@ def _is_hyperparameter(column: str) -> bool:
 
 
 def _check_once(frame: pd.DataFrame) -> None:
-    """Raises ResultsError where a (trial, replicate, rung) stands twice."""
+    """Raises ResultsError if a (trial, replicate, rung) occurs twice."""
     twice = frame.duplicated(["trial", "replicate", "rung"])
     if twice.any():
         first = frame[twice].iloc[0]
@@ -215,7 +219,7 @@ def _check_once(frame: pd.DataFrame) -> None:
 
 
 def _check_alike(texts: list[str], says: str) -> None:
-    """Raises ResultsError where rows have different texts; those without any are passed over."""
+    """Raises ResultsError if the texts that are not empty differ."""
     first = next(filter(None, texts), "")
     for line, text in enumerate(texts, 1):
         if text not in ("", first):
@@ -223,22 +227,22 @@ def _check_alike(texts: list[str], says: str) -> None:
 
 
 def _contends(trials: pd.DataFrame) -> Any:
-    """Which rows may be best, bool [n]."""
+    """Whether each row can be the best, bool [n]."""
     return ~trials["outcome"].isin(DEAD) & trials["score"].notna()
 
 
 def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as plain values, None for what is missing or infinite."""
+    """Rows as plain values, None where missing or infinite."""
     known = frame.notna() & ~frame.isin([np.inf, -np.inf])
     return [{str(k): v for k, v in row.items()} for row in frame.astype(object).where(known, None).to_dict("records")]
 
 
 def _with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """Records without a fault as a frame: numbers as such, and columns of later versions filled in."""
+    """Makes a frame of checked records: numeric columns are converted, and columns of later versions are filled in."""
     for name, value in LATER.items():
         if name not in frame.columns:
             frame[name] = value
-    for name in MADE_BY:  # of which earlier versions wrote the device and the code alone
+    for name in MADE_BY:  # earlier versions wrote only the device and the code version
         frame[name] = frame[name].fillna("") if name in frame.columns else ""
     for name in frame.columns:
         if name in NUMBERS or name.partition(".")[0] in GROUPS:

@@ -1,4 +1,4 @@
-"""A table of results in words and columns, for a terminal or a file."""
+"""Formats the table of results as text, for a terminal or a file."""
 
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,20 @@ from results.rows import MAY_BE_NULL
 from results.store import RunFolder
 from results.table import ResultsTable
 
-SHOWN_SCORES = (  # of those a table has
+SHOWN_SCORES = (  # shown if the table has them
     *("fidelity", "fid", "kid", "precision", "recall", "coverage", "class_kl", "classes_covered"),
     *("class_accuracy", "code_agreement", "triangle_precision", "triangle_recall", "memorisation"),
     *("wasserstein", "energy", "mean_error", "deviation_error", "modes_covered", "high_quality_share"),
 )
 UNBOUNDED = 10_000  # characters
-FEWEST_TRIALS = 4  # that have a spread
+FEWEST_TRIALS = 4  # fewer do not give a spread
 
 
 def trials_text(table: ResultsTable, trials: Any, *, reasons: bool, width: int | None = None) -> str:
-    """Rows of `table.trials` (a DataFrame), with what differs between any trials of the table, and a line that says
-    what is best. A hyperparameter that has no effect in a trial is a dash there, and one that is null, and so follows
-    another, is `as` that one.
+    """Formats rows of `table.trials`, with the hyperparameters that differ between trials, and a line on their order.
 
-    reasons: why each trial ended. width: of a line, in characters; None: any.
+    A hyperparameter without effect in a trial is shown as a dash; one that is null, and so follows another, is shown as
+    `as` and the name of the other. reasons: show why each trial ended. width: that of a line, in characters; None: any.
     """
     searched = table.differing
     wanted = dict.fromkeys(f"fidelity.{name}" for name in (*map(score_name, table.objectives), *SHOWN_SCORES))
@@ -48,8 +47,9 @@ def trials_text(table: ResultsTable, trials: Any, *, reasons: bool, width: int |
 
 
 def noise_text(table: ResultsTable) -> str:
-    """Where the scores' standard error is above half of what trials differ by (the range of their middle half), a line
-    that says so and what would help; empty otherwise, with fewer than FEWEST_TRIALS, and where no error is known.
+    """A warning with advice if the standard error of the score exceeds half of the interquartile range of the trials.
+
+    Empty otherwise, with fewer than FEWEST_TRIALS contenders, and if no standard error is known.
     """
     contenders, name = table.contenders, score_name(table.objective)
     columns = (f"fidelity.{name}_latent_error", f"fidelity.{name}_error")
@@ -68,7 +68,7 @@ def noise_text(table: ResultsTable) -> str:
 
 
 def confirmation_text(table: ResultsTable, width: int | None = None) -> str:
-    """The finalists run again from other seeds, the winner first, and how likely their order is; empty without any."""
+    """The finalists run again from other seeds, the winner first, and how sure their order is; "" without any."""
     confirmed = table.confirmed
     if confirmed.empty:
         return ""
@@ -78,7 +78,7 @@ def confirmation_text(table: ResultsTable, width: int | None = None) -> str:
 
 
 def order_text(table: ResultsTable) -> str:
-    """One line: the first two finalists with median and quartiles, and the chance of so clear an order."""
+    """One line on the first two finalists, with medians, quartiles and the probability of their order by chance."""
     first, *others = table.confirmed.to_dict("records")
     if not others:
         return f"trial {first['trial']}: median {spread_text(first)} over {seeds_text(first)}"
@@ -90,14 +90,14 @@ def order_text(table: ResultsTable) -> str:
 
 
 def spread_text(finalist: Any) -> str:
-    """A row of `confirmed` -> its median and quartiles: `2.41 (2.30 to 2.55)`, or `2.41 (2.30 to inf, 2 failed)`."""
+    """Median and quartiles of a row of `confirmed`: `2.41 (2.30 to 2.55)`, or `2.41 (2.30 to inf, 2 failed)`."""
     median, q25, q75 = (f"{finalist[name]:#.3g}".rstrip(".") for name in ("median", "q25", "q75"))
     failed = f", {finalist['failed']} failed" if finalist["failed"] else ""
     return f"{median} ({q25} to {q75}{failed})"
 
 
 def seeds_text(finalist: Any) -> str:
-    """A row of `confirmed` -> `5 seeds`, or `1 seed`."""
+    """The number of seeds of a row of `confirmed`: `5 seeds`, or `1 seed`."""
     return f"{finalist['seeds']} seed" + ("s" if finalist["seeds"] > 1 else "")
 
 
@@ -116,7 +116,7 @@ def _columns(rows: pd.DataFrame, width: int | None) -> str:
 
 
 def disk_text(folder: RunFolder) -> str:
-    """What a run takes of the disk: `3.1 MB in runs/mnist, 2.4 MB of it checkpoints of 4 trials`."""
+    """The disk space of a run: `3.1 MB in runs/mnist, 2.4 MB of it checkpoints of 4 trials`."""
     kept = sum(1 for path in folder.checkpoints.glob("trial-*"))
     whole, checkpoints = (_bytes_below(path) / 1e6 for path in (folder.path, folder.checkpoints))
     trials = "1 trial" if kept == 1 else f"{kept} trials"

@@ -1,7 +1,7 @@
-"""Constraints: comparisons of hyperparameters that a configuration must satisfy, read by a parser of a few lines.
+"""Constraints: comparisons of hyperparameters that every configuration must satisfy.
 
-`ast` splits a text into its parts and nothing is evaluated by Python: a part that is not a number, a dotted name, a
-quoted text, + - * / or one comparison is refused.
+`ast` parses the text and Python evaluates none of it: anything but numbers, dotted names, quoted text, + - * / and one
+comparison is refused.
 """
 
 import ast
@@ -16,7 +16,7 @@ from gan_core.config.gan import HYPERPARAMETERS, InputError, hyperparameter, nea
 
 LONGEST_CONSTRAINT = 200  # characters
 LARGEST_NUMBER = 1e300
-CLOSE = 1e-9  # numbers that differ by less, relative to the larger, are equal
+CLOSE = 1e-9  # numbers that differ by less, relative to the larger, count as equal
 ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -32,7 +32,7 @@ EXAMPLE = "write one comparison, as in 'lane.discriminator_lr >= 2 * lane.genera
 
 @dataclass(frozen=True)
 class Constraint:
-    """One comparison. Two of the same text are equal."""
+    """A comparison. Two constraints are equal if their texts are."""
 
     text: str
     sign: str = field(compare=False)
@@ -40,11 +40,11 @@ class Constraint:
     right: ast.expr = field(compare=False, repr=False)
 
     def violation(self, values: Mapping[str, Any]) -> float:
-        """By how much these hyperparameters break it: 0 where it holds, else above 0 and at most 2.
+        """By how much these hyperparameters break the constraint: 0 if it holds, else above 0 and at most 2.
 
-        For an order or ==, the difference of the sides relative to the larger of them, and at least 1e-9, within which
-        numbers are equal (so < and > are broken by equal sides). 1 for != and for texts, and where a side cannot be
-        computed, as in a division by 0.
+        For an order or ==, it is the difference of the sides relative to the larger of them, and at least 1e-9, within
+        which numbers count as equal (so equal sides break < and >). It is 1 for != and for texts, and if a side cannot
+        be computed, as in a division by 0.
         """
         left, right = _evaluate(self.left, values), _evaluate(self.right, values)
         if isinstance(left, str) or isinstance(right, str):
@@ -64,7 +64,7 @@ class Constraint:
 
 
 def parse_constraint(text: Any) -> Constraint:
-    """One comparison as a person writes it. Raises InputError for anything else, with the nearest right name."""
+    """Parses a comparison. Raises InputError for anything else, with the most similar name if one is unknown."""
     if not isinstance(text, str) or len(text) > LONGEST_CONSTRAINT or "\\" in text:
         raise InputError(
             f"a constraint must be a text of up to {LONGEST_CONSTRAINT} characters, got {shown(text)}; {EXAMPLE}"
@@ -86,7 +86,7 @@ def parse_constraint(text: Any) -> Constraint:
 
 
 def _dotted(text: str, node: ast.expr) -> str | None:
-    """The hyperparameter that a part names, or None where it is no name. Raises InputError on an unknown one."""
+    """The hyperparameter that a node names, or None if it is not a name. Raises InputError for an unknown name."""
     if not isinstance(node, ast.Attribute | ast.Name):
         return None
     name = ast.unparse(node)
@@ -100,13 +100,15 @@ def _dotted(text: str, node: ast.expr) -> str | None:
 
 
 def _text_name(text: str, side: ast.expr) -> str | None:
-    """The hyperparameter that a side names, where that one is a text."""
+    """The hyperparameter that a side names, if its values are texts; else None."""
     name = _dotted(text, side)
     return name if name and hyperparameter(name).kind is str else None
 
 
 def _check_texts(text: str, sign: str, sides: tuple[ast.expr, ast.expr]) -> None:
-    """A text's name stands on one side and one of its values, quoted, on the other, with == or != between them."""
+    """Raises InputError unless one side is a hyperparameter with text values, the other one of these, and == or != is
+    between them.
+    """
     for side, other in (sides, sides[::-1]):
         name = _text_name(text, side)
         if name and sign in ("==", "!=") and isinstance(other, ast.Constant) and isinstance(other.value, str):
@@ -119,7 +121,7 @@ def _check_texts(text: str, sign: str, sides: tuple[ast.expr, ast.expr]) -> None
 
 
 def _names_in(text: str, node: ast.expr) -> list[str]:
-    """The hyperparameters in an arithmetic term. Raises InputError on anything that is not arithmetic."""
+    """The hyperparameters in an arithmetic term. Raises InputError for anything that is not arithmetic."""
     if name := _dotted(text, node):
         if hyperparameter(name).kind is str:
             raise InputError(
@@ -138,7 +140,7 @@ def _names_in(text: str, node: ast.expr) -> list[str]:
 
 
 def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
-    """A parsed side's number, NaN where it has none, or its text."""
+    """The value of a parsed side: a number, NaN if it cannot be computed, or a text."""
     match node:
         case ast.Constant():
             return node.value

@@ -1,6 +1,7 @@
-"""What decides whether a range exists, and what its draw means: the order of ranges, and the values they lead to.
+"""Dependencies between ranges: the order in which they are drawn, and the values that they can lead to.
 
-A world is one way in which what stands above some ranges can come out: hyperparameter -> what is drawn for it.
+A range depends on the hyperparameters in its condition and on the one that it is a ratio to. A world is one combination
+of draws for the hyperparameters on which some ranges depend: hyperparameter -> what is drawn for it.
 """
 
 import math
@@ -11,12 +12,12 @@ from typing import Any
 from gan_core.config.gan import HYPERPARAMETERS, InputError
 from search_spaces.ranges import Range
 
-MOST_WORLDS = 20_000  # are looked at when a space is made, in about a second
+MOST_WORLDS = 20_000  # examined when a space is made, which takes about a second
 Draw = Callable[[str, Range, Mapping[str, Any]], Any | None]
 
 
 def ordered(ranges: Mapping[str, Range]) -> dict[str, Range]:
-    """The ranges in the order of the fields, but each after those it depends on. Raises InputError on a circle."""
+    """The ranges in the order of the fields, but each after those it depends on. Raises InputError for a cycle."""
     found: dict[str, Range] = {}
 
     def visit(name: str, path: tuple[str, ...]) -> None:
@@ -36,9 +37,9 @@ def ordered(ranges: Mapping[str, Range]) -> dict[str, Range]:
 def resolve(
     values: Mapping[str, Any], ranges: Mapping[str, Range], draw: Draw
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Goes through ordered ranges and draws for each that exists: (hyperparameters, what was drawn by parameter).
+    """Draws for each of the ordered ranges that exists; returns the hyperparameters, and the draws by parameter.
 
-    values: those of the base, kept where draw(name, range, values so far) gives None.
+    values: those of the base, which are kept where draw(name, range, values so far) returns None.
     """
     values, drawn = dict(values), {}
     for name, scope in ranges.items():
@@ -51,9 +52,9 @@ def resolve(
 def world_of(
     values: Mapping[str, Any], ranges: Mapping[str, Range], draws: Mapping[str, Any]
 ) -> tuple[dict[str, Any], set[str]]:
-    """The hyperparameters that some draws lead to, and the names of the ranges that exist then.
+    """The hyperparameters that these draws lead to, and the names of the ranges that then exist.
 
-    What exists and has no draw is at its base value, or, where that lies outside its range, at an end of it.
+    A range that exists but has no draw takes its base value, or its first end or choice if that lies outside.
     """
     existing = set()
 
@@ -68,14 +69,14 @@ def world_of(
 
 
 def worlds(names: Sequence[str], ranges: Mapping[str, Range]) -> Iterator[dict[str, Any]]:
-    """Every way in which what stands above the ranges of these names can come out, as far as conditions can tell."""
+    """All worlds of the hyperparameters on which these ranges depend, without those that no condition tells apart."""
     above = [name for name in _above(names, ranges) if name not in names]
     for draws in product(*(telling(name, ranges) for name in above)):
         yield dict(zip(above, draws, strict=True))
 
 
 def check_worlds(looked_at: Iterable[Sequence[str]], ranges: Mapping[str, Range]) -> None:
-    """Raises InputError where `worlds` of all these names, with what they draw themselves, would not end soon."""
+    """Raises InputError if the worlds of these groups of names, times their own draws, exceed MOST_WORLDS."""
     draws = {name: len(telling(name, ranges)) for name in ranges}
     counts = {
         " and ".join(names): math.prod(draws[one] for one in {*_above(names, ranges), *names}) for names in looked_at
@@ -94,7 +95,7 @@ def can_exist(name: str, ranges: Mapping[str, Range], base: Mapping[str, Any]) -
 
 
 def possible_values(name: str, ranges: Mapping[str, Range], base: Mapping[str, Any]) -> list[Any]:
-    """What a hyperparameter can be, as far as conditions can tell."""
+    """The values that a hyperparameter can take, without those that no condition tells apart."""
     if name not in ranges:
         return [base[name]]
     found = (
@@ -106,7 +107,7 @@ def possible_values(name: str, ranges: Mapping[str, Range], base: Mapping[str, A
 
 
 def bounds(name: str, ranges: Mapping[str, Range], base: Mapping[str, Any]) -> tuple[float, float]:
-    """The lowest and the highest that a number can be, its base value among them."""
+    """The lowest and the highest value that a numeric hyperparameter can take, its base value included."""
     if name not in ranges:
         return base[name], base[name]
     scope = ranges[name]
@@ -120,7 +121,7 @@ def bounds(name: str, ranges: Mapping[str, Range], base: Mapping[str, Any]) -> t
 
 
 def without_dead(ranges: Mapping[str, Range], base: Mapping[str, Any], own: Iterable[str] = ()) -> dict[str, Range]:
-    """The ranges, ordered, without those whose condition can never hold; own: names that are kept in any case."""
+    """The ranges, ordered, without those whose condition can never hold; own: names that are always kept."""
     kept = ordered(ranges)
     check_worlds([[name] for name in kept if name not in own], kept)
     for name in list(kept):
@@ -130,7 +131,7 @@ def without_dead(ranges: Mapping[str, Range], base: Mapping[str, Any], own: Iter
 
 
 def _above(names: Sequence[str], ranges: Mapping[str, Range]) -> list[str]:
-    """The searched hyperparameters that ranges depend on, directly or not, in order."""
+    """The searched hyperparameters on which these ranges depend, directly or indirectly, in order."""
     found: set[str] = set()
     waiting = [parent for name in names for parent in ranges[name].depends_on]
     while waiting:
@@ -142,10 +143,11 @@ def _above(names: Sequence[str], ranges: Mapping[str, Range]) -> list[str]:
 
 
 def telling(name: str, ranges: Mapping[str, Range]) -> list[Any]:
-    """The draws that tell worlds apart: of those that conditions and `gan_core.config.combinations` take alike, the
-    first; and the lowest and the highest where another range is a ratio to it.
+    """The draws of a range that must be told apart.
 
-    Of a text each value may be another rule's; of a number those rules ask whether it is 0, 1 or its default.
+    Of the draws that conditions and the rules of `gan_core.config.combinations` treat alike, only the first is listed:
+    these rules may treat each value of a text differently, but of a number they only ask whether it is 0, 1 or the
+    default. If the range is or has a ratio, its lowest and highest draws are listed too.
     """
     scope, known = ranges[name], HYPERPARAMETERS[name]
     asking = [frozenset(one.when[name]) for one in ranges.values() if name in one.when]

@@ -1,17 +1,18 @@
-"""A space as a table that a person reads."""
+"""Formats a search space as a readable table."""
 
 import textwrap
 
 from gan_core.config.gan import HALF_LIFE, HYPERPARAMETERS
 from search_spaces.space import SearchSpace
 
-WIDTH = 100  # characters of a line, where its parts allow it
+WIDTH = 100  # characters per line, unless a part of it is longer
 TRIAL_0_WIDTH = 14
 
 
 def describe_space(space: SearchSpace) -> str:
-    """The readable table of a space: every hyperparameter, its value in trial 0, its range, and below a range the
-    condition under which it exists; then the constraints and the source.
+    """A table of all hyperparameters with their values in trial 0, their ranges and the conditions of these.
+
+    The constraints and the source of the space follow it.
     """
     base = space.base.flatten()
     width = max(map(len, base))
@@ -35,7 +36,7 @@ def describe_space(space: SearchSpace) -> str:
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
-    """Lines of at most so many characters, but for words that are longer."""
+    """Lines of at most WIDTH characters, unless a word is longer."""
     return textwrap.wrap(
         text,
         WIDTH,

@@ -1,4 +1,4 @@
-"""Whether ranges fit their base and each other: settled when a space is made, and not in the middle of a sweep."""
+"""Checks that ranges fit their base and each other, when a space is made and not in the middle of a sweep."""
 
 from collections.abc import Mapping
 from itertools import combinations, product
@@ -14,7 +14,7 @@ NEVER_SEARCHED = {
     "structure.dataset": "scores on different data sets cannot be compared; make a space for each",
     "structure.image_size_pixels": "scores at different sizes cannot be compared; make a space for each",
 }
-COMBINED = frozenset(  # what gan_core.config.combinations looks at: the names whose ranges may not fit each other
+COMBINED = frozenset(  # the names in the rules of gan_core.config.combinations, whose ranges may not fit each other
     {f"structure.{name}" for name in ("architecture", "batch_size", "categorical_codes", "continuous_codes")}
     | {f"structure.{name}" for name in ("loss", "gradient_penalty", "discriminator_norm", "discriminator_input")}
     | {f"lane.{name}" for name in ("label_smoothing", "generator_dropout", "instance_noise", "instance_noise_images")}
@@ -24,8 +24,8 @@ COMBINED = frozenset(  # what gan_core.config.combinations looks at: the names w
 
 
 def check_ranges(space: str, base: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
-    """Raises InputError where an ordered range cannot be searched, can never exist, or can lead, alone or with
-    another, to a configuration that makes no sense. base: the hyperparameters of the base.
+    """Raises InputError if one of the ordered ranges cannot be searched, can never exist, or can lead, alone or with
+    another one, to an invalid configuration. base: the hyperparameters of the base.
     """
     for name in ranges:
         if name in NEVER_SEARCHED:
@@ -71,7 +71,7 @@ def _check_condition(space: str, name: str, base: Mapping[str, Any], ranges: Map
 
 
 def _check_ratio(space: str, name: str, base: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
-    """The other number must be above 0, and every product must fit the field."""
+    """Raises InputError unless the other number is above 0 and every product is a valid value."""
     scope = ranges[name]
     other = str(scope.ratio_to)
     low, high = bounds(other, ranges, base)
@@ -90,7 +90,7 @@ def _check_ratio(space: str, name: str, base: Mapping[str, Any], ranges: Mapping
 
 
 def _check_alone(name: str, base: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
-    """Every kind of draw from a range, wherever it exists, must make sense with the rest of the base."""
+    """Raises InputError unless every draw of a range is valid, with the base values, in all worlds where it exists."""
     for world, extreme in product(worlds([name], ranges), telling(name, ranges)):
         values, existing = world_of(base, ranges, {**world, name: extreme})
         if name in existing:
@@ -98,7 +98,7 @@ def _check_alone(name: str, base: Mapping[str, Any], ranges: Mapping[str, Range]
 
 
 def _check_pair(space: str, names: tuple[str, str], base: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
-    """Every two kinds of draws, wherever both ranges exist, must make sense together."""
+    """Raises InputError unless all pairs of draws of two ranges are valid together in all worlds where both exist."""
     one, other = names
     for world, *pair in product(worlds(names, ranges), telling(one, ranges), telling(other, ranges)):
         values, existing = world_of(base, ranges, {**world, one: pair[0], other: pair[1]})

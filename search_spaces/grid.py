@@ -1,4 +1,4 @@
-"""The values that a full grid takes of one range."""
+"""The values of one range in a full grid."""
 
 from decimal import Decimal
 from typing import Any
@@ -7,14 +7,15 @@ from gan_core.config.fields import is_whole
 from gan_core.config.gan import InputError, shown
 from search_spaces.ranges import Range
 
-MOST_POINTS = 1000  # of one parameter
+MOST_POINTS = 1000  # per parameter
 
 
 def grid_values(name: str, scope: Range, points: int | None) -> list[Any]:
-    """Choices; whole numbers and numbers in steps, every one; else `points` values, both ends among them, evenly spaced
-    on the range's scale. Whole numbers on a log scale are thinned to about so many too, where points is given.
+    """The values of a range in a grid: all of its choices, whole numbers or steps, or else `points` values.
 
-    Raises InputError where points are needed and are None, fewer than 2, or where values would be more than 1000.
+    The latter are evenly spaced on the scale of the range and include both ends. Whole numbers on a log scale are
+    thinned to about `points` values too, if it is given. Raises InputError if points are needed and None, if they are
+    not from 2 to 1000, and if there would be more than 1000 values.
     """
     if points is not None and not is_whole(points, 2, MOST_POINTS):
         raise InputError(f"the points of a grid must be a whole number from 2 to {MOST_POINTS}, got {shown(points)}")
@@ -44,7 +45,7 @@ def _steps(name: str, scope: Range) -> list[Any]:
 
 
 def _between(scope: Range, share: float) -> float:
-    """The number at a share of the way from low to high; the ends themselves at 0 and 1."""
+    """The number at this share of the way from low to high; exactly the ends at 0 and 1."""
     if share in (0, 1):
         return scope.high if share else scope.low
     if scope.log:

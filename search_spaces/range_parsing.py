@@ -1,4 +1,4 @@
-"""A range as YAML gives it -> a checked Range. Raises InputError, naming the hyperparameter, the rule and the value."""
+"""Parses ranges as they are written in YAML. An InputError names the hyperparameter, the rule and the value."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,15 @@ from gan_core.files.plain_yaml import check_keys
 from search_spaces.ranges import Range
 
 SCALE_KEYS = ("low", "high", "log", "step")
-MOST_CHOICES = 1_000  # of one range, or of one condition
+MOST_CHOICES = 1_000  # per range or condition
 RANGE_KEYS = (*SCALE_KEYS, "choices", "when", "ratio_to", "complement")
 
 
 def parse_range(name: str, value: Any) -> Range:
-    """The range of one hyperparameter. Raises InputError on an unknown name or key, or what is no range of its kind."""
+    """Parses the range of one hyperparameter.
+
+    Raises InputError for an unknown name or key, and for anything that is not a range of the hyperparameter's type.
+    """
     known = hyperparameter(name)
     if not isinstance(value, Mapping):
         raise InputError(
@@ -55,7 +58,7 @@ def parse_range(name: str, value: Any) -> Range:
 
 
 def parse_averages(value: Mapping[str, Any]) -> tuple[float, ...]:
-    """The half-lives of `every` in the range of the weights' average. Raises InputError where it is no list of them."""
+    """The half-lives of `every`, in the range of the moving average of the weights. Raises InputError if invalid."""
     written = value["every"]
     if len(value) > 1 or not isinstance(written, list) or not written:
         raise InputError(
@@ -72,7 +75,7 @@ def _check_count(where: str, values: Sequence[Any]) -> None:
 
 
 def _scale(name: str, value: Mapping[str, Any], low: float, high: float) -> tuple[bool, float | None]:
-    """A range's log and step, checked."""
+    """The checked values of log and step of a range."""
     kind = hyperparameter(name).kind
     log, step = value.get("log", False), as_number(kind, value.get("step"))
     check_flag(f"log in the range of {name}", log)
@@ -93,7 +96,7 @@ def _scale(name: str, value: Mapping[str, Any], low: float, high: float) -> tupl
 
 
 def _relation(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    """ratio_to or complement, where one of them is set."""
+    """The keyword `ratio_to` or `complement` of a range, if one of them is set."""
     complement, other = value.get("complement", False), value.get("ratio_to")
     check_flag(f"complement in the range of {name}", complement)
     if other is None and not complement:
@@ -117,7 +120,7 @@ def _relation(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _drawn(name: str, written: Any, relation: Mapping[str, Any]) -> float:
-    """A ratio or a complement as YAML gives it: a number of at least 0, a complement one whose value fits the field."""
+    """Parses a ratio or a complement: a number of at least 0, and a complement to 1 of a valid value."""
     word = "complement" if "complement" in relation else "ratio"
     number = as_number(float, written)
     if not isinstance(number, float) or not 0 <= number < math.inf:
@@ -131,7 +134,7 @@ def _drawn(name: str, written: Any, relation: Mapping[str, Any]) -> float:
 
 
 def _condition(name: str, value: Any) -> dict[str, tuple[Any, ...]]:
-    """`when` as YAML gives it: hyperparameter -> the values that it may have."""
+    """Parses `when`: hyperparameter -> the values with which the range exists."""
     if not isinstance(value, Mapping) or not value:
         raise InputError(
             f"when in the range of {name} must map hyperparameters to a value or a list of values, got {shown(value)}"
@@ -149,7 +152,7 @@ def _condition(name: str, value: Any) -> dict[str, tuple[Any, ...]]:
 
 
 def nearest_inside(name: str, value: Any, written: Any) -> Any:
-    """A value, or where a range as YAML gives it does not hold that, the nearest that it does; of texts, the first."""
+    """The value in a range as written in YAML that is nearest to `value`; if a text is not in it, the first one."""
     if isinstance(written, Mapping) and "every" in written:
         scope = Range(choices=parse_averages(written))
     else:

@@ -1,7 +1,7 @@
-"""Range: what one hyperparameter may be, and how it is drawn. A trial is anything that suggests: no Optuna here.
+"""The range of one hyperparameter, and how a value is drawn from it. This module does not load Optuna.
 
-A hyperparameter is drawn itself, or as its ratio to another, or as its complement to 1. What is drawn has the
-hyperparameter's dotted name, or that with `.ratio` or `.complement` behind it.
+A hyperparameter is drawn directly, as its ratio to another one, or as its complement to 1. A parameter is what is
+drawn: its name is the dotted name of the hyperparameter, followed by `.ratio` or `.complement` in the latter cases.
 """
 
 import math
@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-OFF_GRID_STEPS = 1e-8  # a number this near to a whole number of steps is on the grid; Optuna's tolerance
-SHORT_DIGITS = 12  # a ratio or complement is written so short where that gives the same value
+OFF_GRID_STEPS = 1e-8  # the tolerance, in steps, of a number on the grid; the same as Optuna's
+SHORT_DIGITS = 12  # a ratio or complement is rounded to this many digits if that gives the same value
 
 
 class Suggests(Protocol):
-    """What draws: an Optuna trial, or anything else with these three methods."""
+    """Something that draws values: an Optuna trial, or another object with these three methods."""
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
@@ -27,12 +27,11 @@ class Suggests(Protocol):
 
 @dataclass(frozen=True)
 class Range:
-    """What is drawn for one hyperparameter: one of `choices`, or low..high (both included), on a log scale or in
-    steps; whole numbers where low and high are `int`.
+    """What is drawn for one hyperparameter: one of `choices`, or a number from low to high, both included.
 
-    when: the range exists only where each of these hyperparameters has one of these values; elsewhere the
-    hyperparameter keeps its base value. ratio_to: what is drawn is the value divided by that hyperparameter's.
-    complement: what is drawn is 1 minus the value.
+    Numbers may be on a log scale or in steps, and are whole if low and high are `int`. when: the range exists only if
+    each of these hyperparameters has one of these values; otherwise the hyperparameter keeps its base value. ratio_to:
+    the value divided by that of this hyperparameter is drawn. complement: 1 minus the value is drawn.
     """
 
     choices: tuple[Any, ...] = ()
@@ -46,39 +45,39 @@ class Range:
 
     @property
     def extremes(self) -> tuple[Any, ...]:
-        """What is drawn at most and at least: every choice, or both ends."""
+        """All choices, or both ends."""
         return self.choices or (self.low, self.high)
 
     @property
     def is_derived(self) -> bool:
-        """Whether what is drawn is not the hyperparameter itself."""
+        """Whether a ratio or a complement is drawn instead of the hyperparameter."""
         return self.complement or self.ratio_to is not None
 
     @property
     def is_tied(self) -> bool:
-        """Whether only one ratio is possible, so that the hyperparameter follows the other."""
+        """Whether there is only one ratio, so that the hyperparameter follows the other one."""
         return self.ratio_to is not None and len(set(self.extremes)) == 1
 
     @property
     def is_whole(self) -> bool:
-        """Whether low..high are whole numbers."""
+        """Whether the numbers from low to high are whole."""
         return not self.choices and isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def depends_on(self) -> tuple[str, ...]:
-        """The hyperparameters that decide whether this range exists, or what is drawn means."""
+        """The hyperparameters that decide whether this range exists, or which value a draw stands for."""
         return (*self.when, *([self.ratio_to] if self.ratio_to else []))
 
     def parameter(self, name: str) -> str:
-        """The name of what is drawn for the hyperparameter of this dotted name."""
+        """The name of the parameter that is drawn for the hyperparameter of this dotted name."""
         return f"{name}.ratio" if self.ratio_to else f"{name}.complement" if self.complement else name
 
     def exists(self, values: Mapping[str, Any]) -> bool:
-        """Whether the condition holds among these hyperparameters."""
+        """Whether the condition holds for these hyperparameters."""
         return all(values[name] in allowed for name, allowed in self.when.items())
 
     def contains(self, drawn: Any) -> bool:
-        """Whether this can be drawn: it lies in the range, and on its steps."""
+        """Whether this can be drawn: it lies in the range and on one of its steps."""
         if self.choices:
             return drawn in self.choices
         if not self.low <= drawn <= self.high:
@@ -87,15 +86,15 @@ class Range:
         return abs(steps - round(steps)) < OFF_GRID_STEPS
 
     def value(self, drawn: Any, values: Mapping[str, Any]) -> Any:
-        """What is drawn -> the hyperparameter's value, given those it depends on."""
+        """The value of the hyperparameter for a draw; values: those of the hyperparameters it depends on."""
         if self.ratio_to:
             return drawn * values[self.ratio_to]
         return 1 - drawn if self.complement else drawn
 
     def drawn(self, value: Any, values: Mapping[str, Any]) -> Any | None:
-        """The inverse of `value`: what must be drawn, or None when that lies outside the range.
+        """The inverse of `value`: what must be drawn, or None if that lies outside the range.
 
-        A value that came from a ratio or a complement is given back exactly; another one to the last digit.
+        The draw gives back exactly a value that came from a ratio or a complement, and others up to rounding.
         """
         if value is None:
             return None
@@ -106,26 +105,26 @@ class Range:
         return min(within, key=lambda number: abs(self.value(number, values) - value), default=None)
 
     def nearest(self, value: Any, values: Mapping[str, Any]) -> Any:
-        """What must be drawn for a value, or where that lies outside, what comes nearest; of texts the first."""
+        """What must be drawn for a value or, if it lies outside, for the nearest one; the first choice of texts."""
         drawn = self.drawn(value, values)
         if drawn is not None:
             return drawn
         if self.choices:
             is_text = isinstance(value, str)
             return self.choices[0] if is_text else min(self.choices, key=lambda c: abs(self.value(c, values) - value))
-        within = min(self.high, max(self.low, self._inverse(value, values)))  # the lowest, of a ratio to 0
+        within = min(self.high, max(self.low, self._inverse(value, values)))  # low, for a ratio to 0, which is NaN
         steps = round((within - self.low) / self.step) if self.step else 0
         return min(self.low + steps * self.step, self.high) if self.step else within
 
     def _inverse(self, value: Any, values: Mapping[str, Any]) -> Any:
-        """What a value is as it is drawn, inside the range or not; NaN as a ratio to 0."""
+        """The draw that gives a value, inside the range or not; NaN for a ratio to 0."""
         if self.ratio_to:
             other = values[self.ratio_to]
             return value / other if other else math.nan
         return 1 - value if self.complement else value
 
     def suggest(self, trial: Suggests, name: str) -> Any:
-        """Lets a trial draw for the hyperparameter of this name."""
+        """Lets a trial draw for the hyperparameter of this name, and returns the draw."""
         parameter = self.parameter(name)
         if self.choices:
             return trial.suggest_categorical(parameter, self.choices)
@@ -135,7 +134,7 @@ class Range:
 
     @property
     def condition(self) -> str:
-        """When it exists, in words; empty where it always does."""
+        """The condition under which the range exists, as text; "" if it always does."""
         parts = [f"{name} is {' or '.join(map(str, allowed))}" for name, allowed in self.when.items()]
         return f"when {' and '.join(parts)}" if parts else ""
 
@@ -154,7 +153,7 @@ class Range:
         return f"({text}) x {self.ratio_to}" if self.choices else f"{text} x {self.ratio_to}"
 
     def plain(self) -> dict[str, Any]:
-        """As it would stand in a YAML file."""
+        """The range as it is written in YAML."""
         ends = {"choices": list(self.choices)} if self.choices else {"low": self.low, "high": self.high}
         return {
             **({"ratio_to": self.ratio_to} if self.ratio_to else {}),

@@ -1,7 +1,7 @@
-"""SearchSpace: a YAML file -> checked names -> what a trial draws -> GanConfig.
+"""Search spaces: read from YAML, checked, drawn from, and turned into configurations.
 
-A space is a base configuration, ranges around it, and constraints. The base is trial 0 of every sweep, so its ranges
-must contain it and its constraints must hold.
+A space is a base configuration, ranges around it, and constraints. The base is trial 0 of every sweep, so it must lie
+in the ranges and satisfy the constraints.
 """
 
 import os
@@ -40,12 +40,13 @@ SPACE_KEYS = ("name", "about", "source", "extends", "base", "ranges", "constrain
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A base configuration, the ranges around it (kept in the order in which they are drawn), and constraints.
+    """A base configuration, the ranges around it (in the order in which they are drawn), and constraints.
 
-    source: the paper and code that ranges were published in, if any. A *parameter* is what is drawn for a
-    hyperparameter: it, its `.ratio` or its `.complement`. averages_images: half-lives of averages of G that every trial
-    keeps side by side and is scored with, where they are not drawn. Raises InputError when the base lies outside a
-    range or breaks a constraint, when a range can never exist, or when ranges can combine into what makes no sense.
+    source: the paper and code in which the ranges were published, if any. averages_images: the half-lives of the moving
+    averages of the generator that every trial keeps and is scored with, if the half-life is not drawn. A *parameter* is
+    what is drawn for a hyperparameter: its value, its `.ratio` or its `.complement`. Raises InputError if the base lies
+    outside a range or breaks a constraint, if a range can never exist, or if ranges can combine to an invalid
+    configuration.
     """
 
     name: str
@@ -76,10 +77,10 @@ class SearchSpace:
     def load(
         cls, source: str | Path | Mapping[str, Any], folder: Path | None = None, above: tuple[str, ...] = ()
     ) -> "SearchSpace":
-        """A shipped space by name, a YAML file by path, or a mapping of the keys of one.
+        """Loads a shipped space by name, a YAML file by path, or a mapping with the keys of such a file.
 
-        folder: of the file in which the source stands, where relative names are looked for first. above: the files
-        that extend it. Raises InputError for an unknown name, an unreadable file, an unknown key or name.
+        folder: that of the file which names the source, where relative paths are looked up first. above: the files that
+        extend this space. Raises InputError for an unknown space, an unreadable file, and unknown keys or names.
         """
         if isinstance(source, Mapping):
             return cls._from_mapping(source, "inline", folder, above)
@@ -121,7 +122,7 @@ class SearchSpace:
     def _parent(
         cls, values: Mapping[str, Any], name: str, folder: Path | None, above: tuple[str, ...]
     ) -> "SearchSpace":
-        """What a space extends, or the defaults with nothing searched."""
+        """The space that this one extends, or a space of the default configuration without ranges."""
         if "extends" not in values:
             return cls(name, "", GanConfig(), {})
         source = values["extends"]
@@ -130,7 +131,7 @@ class SearchSpace:
         return cls.load(source, folder, above)
 
     def _changed(self, given: Mapping[str, Any], ranges: Mapping[str, Any], **texts: Any) -> "SearchSpace":
-        """With other base values, and other ranges as YAML gives them; what is given a value is searched no more."""
+        """The space with other base values and other ranges, as in YAML; a value removes the range of its name."""
         average = ranges.get(HALF_LIFE)
         averages = () if HALF_LIFE in given or HALF_LIFE in ranges else self.averages_images
         if isinstance(average, Mapping) and "every" in average:
@@ -142,13 +143,12 @@ class SearchSpace:
         return replace(self, base=base, ranges=kept, averages_images=averages, **texts)
 
     def fix(self, values: Mapping[str, Any], ranges: Mapping[str, Any] | None = None) -> "SearchSpace":
-        """The same space with some hyperparameters fixed, and others searched in other ranges, all together.
+        """The space with some hyperparameters fixed, and others searched in other ranges.
 
-        The ranges of what is fixed, and those that can no longer exist, are gone; the base has the values, and what is
-        tied to them follows. ranges: name -> a range as YAML gives it; where the base lies outside, trial 0 has the
-        nearest value inside.
-
-        Raises InputError when the values do not fit each other, the ranges that remain, or the constraints.
+        values: those of the fixed hyperparameters, which the base takes; their ranges, and ranges that can no longer
+        exist, are removed, and hyperparameters tied to them follow. ranges: name -> a range as in YAML; a base value
+        outside of it is replaced by the nearest one inside. Raises InputError if the values do not fit each other, the
+        remaining ranges or the constraints.
         """
         ranges, base, now = ranges or {}, self.base.flatten(), self.base.in_force()
         inside = {name: nearest_inside(name, now[name], scope) for name, scope in ranges.items() if name in base}
@@ -156,7 +156,7 @@ class SearchSpace:
         return self._changed({**moved, **values}, ranges)
 
     def drawing_averages(self) -> "SearchSpace":
-        """The same space with one average a trial, whose half-life is drawn like another hyperparameter."""
+        """The space with a single average per trial, whose half-life is drawn like any hyperparameter."""
         if not self.averages_images:
             return self
         drawn = Range(choices=self.averages_images)
@@ -164,7 +164,7 @@ class SearchSpace:
 
     @property
     def searched(self) -> list[str]:
-        """The hyperparameters that are not the same in all trials."""
+        """The hyperparameters that differ between trials."""
         return [*self.ranges, *([HALF_LIFE] if self.averages_images else [])]
 
     @property
@@ -174,20 +174,20 @@ class SearchSpace:
 
     @property
     def spreads_rates_over_budget(self) -> bool:
-        """Whether the learning rates of any trial may fall over all the images that it is trained for."""
+        """Whether the learning rates of a trial may decay over its whole budget."""
         base = self.base.flatten()
         falls = possible_values("lane.lr_schedule", self.ranges, base) != ["constant"]
         return falls and bounds("lane.lr_schedule_images", self.ranges, base)[0] == 0
 
     def suggest(self, trial: Suggests) -> dict[str, Any]:
-        """Lets a trial draw every parameter that exists, in order: parameter -> what was drawn."""
+        """Lets a trial draw every parameter that exists, in order; returns parameter -> draw."""
         return resolve(self.base.flatten(), self.ranges, lambda name, scope, _: scope.suggest(trial, name))[1]
 
     def configuration(self, parameters: Mapping[str, Any], seed: int) -> GanConfig:
-        """What was drawn -> the configuration of a trial with this seed.
+        """The configuration of a trial with these draws and this seed.
 
-        What is not named keeps its base value, and what does not exist among the others is passed over. Raises
-        ValueError for the name of no parameter.
+        Hyperparameters without a draw keep their base value, and draws of ranges that do not exist are ignored. Raises
+        ValueError for an unknown parameter.
         """
         known = [scope.parameter(name) for name, scope in self.ranges.items()]
         if unknown := set(parameters) - set(known):
@@ -198,16 +198,16 @@ class SearchSpace:
         return GanConfig.unflatten({**values, "seed": seed})
 
     def derived(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of some drawn parameters that are no hyperparameters themselves: ratios and complements."""
+        """The ratios and complements among these drawn parameters."""
         return {name: value for name, value in parameters.items() if name not in HYPERPARAMETERS}
 
     def parameters_of(self, values: Mapping[str, Any], *, nearest: bool = False) -> dict[str, Any]:
-        """The inverse of `configuration`: some hyperparameters, the others as in the base -> what must be drawn.
+        """The inverse of `configuration`: the draws that give these hyperparameters, and base values for the others.
 
-        What is tied to another follows it, unless it is named; what is null is drawn as what it follows. A seed is
-        passed over, and one of the averages that every trial keeps. nearest: a value outside its range is drawn as what
-        comes nearest. Raises InputError, naming the hyperparameter, when a value lies outside its range otherwise, or
-        differs from the base where it is not searched.
+        A hyperparameter that is tied to another one follows it unless it is named, and null is drawn as the value that
+        it follows. A seed is ignored, as is the half-life of an average that every trial keeps. nearest: replaces a
+        value outside its range by the nearest one inside; otherwise, and for a value that differs from the base without
+        being searched, InputError is raised with the name.
         """
         given = {name: parse_value(name, value) for name, value in values.items() if name != "seed"}
         if self.averages_images and HALF_LIFE in given:
@@ -238,15 +238,15 @@ class SearchSpace:
         return drawn
 
     def violations(self, config: GanConfig) -> dict[str, float]:
-        """The constraints that a configuration breaks -> by how much, above 0: see `Constraint.violation`."""
+        """The text of each constraint that a configuration breaks -> `Constraint.violation`, above 0."""
         values = config.in_force()
         amounts = {constraint.text: constraint.violation(values) for constraint in self.constraints}
         return {text: amount for text, amount in amounts.items() if amount > 0}
 
     def grid(self, points: int | None) -> dict[str, list[Any]]:
-        """Parameter -> the values of a full grid: choices, steps, and `points` values of what has no steps.
+        """Parameter -> its values in a full grid, as `grid_values` chooses them.
 
-        Raises InputError for a conditional range, and where points are needed and not given, or are too many.
+        Raises InputError for a conditional range, and if points are needed and not given, or are too many.
         """
         for name, scope in self.ranges.items():
             if scope.when:
@@ -257,11 +257,11 @@ class SearchSpace:
         return {scope.parameter(name): grid_values(name, scope, points) for name, scope in self.ranges.items()}
 
     def distributions(self) -> "dict[str, BaseDistribution]":
-        """Parameter -> its Optuna distribution, in the order in which they are drawn, conditions aside."""
+        """Parameter -> its Optuna distribution, in the order in which they are drawn, regardless of conditions."""
         return {scope.parameter(name): distribution(scope) for name, scope in self.ranges.items()}
 
     def plain(self) -> dict[str, Any]:
-        """As it would stand in a YAML file, everything written out."""
+        """The space as it is written in YAML, without `extends`."""
         averages = {HALF_LIFE: {"every": list(self.averages_images)}} if self.averages_images else {}
         return {
             "name": self.name,
@@ -280,7 +280,7 @@ def shipped_spaces() -> list[str]:
 
 
 def distribution(scope: Range) -> "BaseDistribution":
-    """The Optuna distribution of what is drawn in a range."""
+    """The Optuna distribution of the draws of a range."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if scope.choices:
@@ -291,7 +291,7 @@ def distribution(scope: Range) -> "BaseDistribution":
 
 
 def dataset_named_in(folder: Path | None, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Hyperparameters of a file in this folder, a data set's folder of pictures found as `file_named_in` does."""
+    """The hyperparameters in a file of this folder, with the path of a folder of images resolved by `file_named_in`."""
     kind, colon, pictures = str(values.get(DATASET, "")).partition(":")
     if kind != PICTURES or not colon:
         return values
@@ -299,7 +299,7 @@ def dataset_named_in(folder: Path | None, values: Mapping[str, Any]) -> Mapping[
 
 
 def _followed(base: GanConfig, ranges: Mapping[str, Range], named: Mapping[str, Any]) -> GanConfig:
-    """A base in which what is tied to another hyperparameter follows it, but for what was named itself."""
+    """The base, in which hyperparameters that are tied to another one follow it, unless they are named."""
 
     def draw(name: str, scope: Range, _: Mapping[str, Any]) -> Any:
         return scope.extremes[0] if scope.is_tied and name not in named else None
@@ -308,7 +308,7 @@ def _followed(base: GanConfig, ranges: Mapping[str, Range], named: Mapping[str, 
 
 
 def _constraints(written: Any, name: str) -> Sequence[Constraint]:
-    """The constraints of a space as YAML gives them."""
+    """Parses the constraints of a space as they are written in YAML."""
     if written is None:
         return []
     if not isinstance(written, list):

@@ -1,4 +1,4 @@
-"""Records of results, as a run writes them, and a folder with them."""
+"""Records of results as a run writes them, and the folder of a run with them."""
 
 import math
 from dataclasses import replace
@@ -12,7 +12,7 @@ from results.store import JsonLines, RunFolder
 
 
 def row(trial: int, rung: int, score: float, outcome: Outcome = Outcome.RUNNING, **values: Any) -> dict[str, Any]:
-    """A record of one trial at one rung; values: columns that are to be otherwise."""
+    """The record of one trial at one rung; values: columns with other values than the defaults."""
     plain = replace(
         ROW,
         trial=trial,
@@ -43,7 +43,7 @@ def stored(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def replicates(trial: int, *scores: float, last: Outcome = Outcome.COMPLETED) -> list[dict[str, Any]]:
-    """Rows of a finalist's replicates, whose lowest score is at their first of two rungs."""
+    """Rows of the replicates of a finalist, whose lowest score is at the first of two rungs."""
     rows = []
     for number, score in enumerate(scores, 1):
         rows += [

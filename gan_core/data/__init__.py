@@ -1,5 +1,6 @@
-"""From the name of a data set to its samples in memory: published sets, folders of pictures, numbers, polygons.
+"""Turns the name of a data set into samples in memory: published sets, a user's images, numbers and polygons.
 
-Imports `config`, `files` and `lanes`. `dataset` loads one; `pictures` and `picture_folder` read a person's own
-folder; `facts` says what is in it. What only reads files needs no torch.
+`dataset.load_dataset` loads a data set, `pictures.load_pictures` reads a user's folder of images, and
+`facts.image_facts` describes the images. The modules that only read files do not load torch. This package imports
+`config`, `files` and `lanes`.
 """

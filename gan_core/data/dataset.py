@@ -1,6 +1,6 @@
-"""Data set name -> samples in memory, and the order in which they are shown.
+"""Loads a data set by its name, and fixes the order in which its samples are shown.
 
-Images are float32 [n, C, H, W] in [-1, 1], one tensor, no per-sample transforms; sets of numbers are [n, 1] or [n, 2].
+Images are one float32 tensor [n, C, H, W] in [-1, 1], without augmentation; sets of numbers are [n, 1] or [n, 2].
 """
 
 import importlib.util
@@ -26,21 +26,22 @@ from gan_core.lanes.streams import Stream, stream
 
 TRAIN_VALUES = 131_072
 HELD_OUT_VALUES = 10_000
-HELD_OUT_DRAWS = 2  # the counter of DATA_SAMPLES that held-out 2-D samples are drawn with
+HELD_OUT_DRAWS = 2  # the key, within the stream DATA_SAMPLES, of the draws of held-out 2-D samples
 DIGITS_TRAIN_IMAGES = 1_000
 POLYGONS_TRAIN_IMAGES, POLYGONS_HELD_OUT_IMAGES = 60_000, 10_000
 RESIZED_AT_ONCE = 2_000
-EPOCHS_KEPT = 4  # orders of epochs: of the one that is shown and the next, with two data seeds
+EPOCHS_KEPT = 4  # permutations kept in memory: the current epoch and the next one, for two data seeds
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Real samples. train and held_out: [n, C, H, W] in [-1, 1] (or [n, 1], [n, 2]); labels [n] in 0..classes-1, or
-    None where there are none (classes = 0). digest: of the kind, samples and labels: two scores with equal digests
-    share them. truth: the distribution itself, of sets of numbers.
+    """The training and the held-out split of a data set.
 
-    train_samples: the training split as it is kept: `train` itself, or uint8 of which `scale_bytes` makes it. Training
-    reads the bytes, and whole epochs of numbers are made for those alone who ask for `train`.
+    train, held_out: [n, C, H, W] in [-1, 1], or [n, 1] and [n, 2] for numbers. The labels are [n] in 0..classes-1; a
+    data set without labels has None and classes = 0. digest: a hash of the kind, the samples and the labels, so two
+    scores with equal digests used the same data. truth: the exact distribution of a set of numbers, else None.
+    train_samples: the training split as it is stored, in uint8 where the source has bytes. Training converts the bytes
+    of each batch with `scale_bytes`; the float32 copy of the whole split is made when `train` is first read.
     """
 
     name: str
@@ -62,16 +63,16 @@ class Dataset:
 
 
 class DataOrder:
-    """Endless epochs over `size` samples, each a permutation drawn from (data_seed, epoch).
+    """Endless epochs over `size` samples; each epoch is a permutation drawn from (data_seed, epoch).
 
-    A batch may span two epochs, so every batch is full and the order is a pure function of (data_seed, images seen).
+    A batch may span two epochs, so every batch is full, and what it holds depends on (data_seed, images seen) alone.
     """
 
     def __init__(self, data_seed: int, size: int) -> None:
         self.data_seed, self.size = data_seed, size
 
     def indices(self, images_seen: int, count: int) -> np.ndarray:
-        """Which samples [count] are shown after images_seen images; not to be written to."""
+        """The indices [count] of the samples shown after the first images_seen images. Callers must not modify them."""
         parts = []
         while count > 0:
             epoch, place = divmod(images_seen, self.size)
@@ -82,14 +83,15 @@ class DataOrder:
 
 @lru_cache(maxsize=EPOCHS_KEPT)
 def _permutation(data_seed: int, epoch: int, size: int) -> np.ndarray:
-    """The order of an epoch, which all that is trained side by side and after one another shares."""
+    """The order of one epoch. It is cached because all arrays with this data seed use it."""
     return stream(data_seed, Stream.DATA_ORDER, epoch).permutation(size)
 
 
 @dataclass(frozen=True)
-class Samples:
-    """A data set before it is resized and named. The fields are `Dataset`'s, train and held_out both as numbers or both
-    as bytes; labels: of train and of held_out.
+class SampleSplits:
+    """A data set before it is resized and named, with the fields of `Dataset`.
+
+    train and held_out are either both in [-1, 1] or both uint8. labels: those of train, then those of held_out.
     """
 
     train: Tensor
@@ -106,13 +108,13 @@ def load_dataset(
     download: bool = False,
     skip_corrupt: bool = False,
 ) -> Dataset:
-    """The samples of a data set; gan_core.config.dataset_name has the grammar of its name.
+    """Loads a data set by its name; gan_core.config.dataset_name defines the names.
 
-    root: the folder that holds MNIST, Fashion-MNIST and CIFAR-10 as torchvision lays them out; the others need none.
-    image_size_pixels: images are resized to this side; 0: the set's own. download: let torchvision fetch what is
-    missing. skip_corrupt: leave out pictures of `images:` that cannot be read, with a warning.
-    Raises InputError for a name that means nothing, for files that are missing, damaged or not what they claim, and for
-    images that do not fit the memory at this size.
+    root: the folder that holds MNIST, Fashion-MNIST or CIFAR-10 as torchvision lays them out; other sets need none.
+    image_size_pixels: the side to which images are resized; 0 keeps the size of the set. download: whether torchvision
+    may fetch missing files. skip_corrupt: whether unreadable images of `images:` are left out, with a warning.
+    Raises InputError for an unknown name, for files that are missing, damaged or of another format, and for images that
+    do not fit into memory at this size.
     """
     request = Request(parse_dataset_name(name), root, image_size_pixels, download, skip_corrupt)
     if image_size_pixels < 0 or (image_size_pixels and request.name.is_values):
@@ -127,13 +129,11 @@ def load_dataset(
 
 
 def image_dataset(name: str, images: ImageSplits) -> Dataset:
-    """As `load_dataset` has it, of images that were read before: both splits at the size that they are trained at, as
-    bytes or as numbers in [-1, 1].
-    """
+    """The `Dataset` of images that have been read already, in uint8 or in [-1, 1], at the size they are trained at."""
     return _dataset(name, _samples(images))
 
 
-def _dataset(name: str, samples: Samples) -> Dataset:
+def _dataset(name: str, samples: SampleSplits) -> Dataset:
     train, held_out = samples.train, samples.held_out
     train_labels, held_out_labels = samples.labels or (None, None)
     classes = 0 if train_labels is None else int(train_labels.max()) + 1
@@ -143,7 +143,7 @@ def _dataset(name: str, samples: Samples) -> Dataset:
 
 
 def _check_memory(name: str, planes: int, size_pixels: int) -> None:
-    """Raises InputError where so many planes of this side, in float32, are more than the machine has memory."""
+    """Raises InputError if this many float32 channels, size_pixels on a side, exceed the memory of the machine."""
     wanted, there = 4 * planes * size_pixels**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if wanted > there:
         raise InputError(
@@ -153,7 +153,7 @@ def _check_memory(name: str, planes: int, size_pixels: int) -> None:
 
 
 def resized(images: Tensor, size_pixels: int) -> Tensor:
-    """Images [n, C, H, W] in [-1, 1] -> [n, C, size, size]: bilinear, antialiased where they shrink."""
+    """Resizes images [n, C, H, W] in [-1, 1] to [n, C, size, size], bilinearly, with antialiasing when they shrink."""
     if tuple(images.shape[2:]) == (size_pixels, size_pixels):
         return images
     out = images.new_empty(*images.shape[:2], size_pixels, size_pixels)
@@ -163,9 +163,9 @@ def resized(images: Tensor, size_pixels: int) -> Tensor:
 
 
 def host_or_device(dataset_bytes: int, device_bytes: int | None) -> Literal["device", "host"]:
-    """Where a data set is kept: in host memory when it is larger than half the device's (free or total), in bytes.
+    """Where a data set is kept: in host memory if it takes more than half of device_bytes, else on the device.
 
-    None means that the device is the CPU, whose memory holds it already.
+    device_bytes: the free or the total memory of the device; None for the CPU, whose memory holds the data already.
     """
     return "device" if device_bytes is None or 2 * dataset_bytes <= device_bytes else "host"
 
@@ -174,24 +174,22 @@ def _numbers(samples: Tensor) -> Tensor:
     return scale_bytes(samples.float()) if samples.dtype == torch.uint8 else samples
 
 
-def _values(request: Request) -> Samples:
-    """Draws of a known distribution. Held out: in 1-D the distribution itself at its quantiles (i - 1/2)/n, in 2-D
-    other draws.
-    """
+def _values(request: Request) -> SampleSplits:
+    """Draws from a known distribution. The held-out split is its quantiles (i - 1/2)/n in 1-D, and new draws in 2-D."""
     truth = mixture_of(request.name)
     train = truth.draw(TRAIN_VALUES, stream(0, Stream.DATA_SAMPLES))
     if truth.value_size == 1:
         held_out = truth.quantiles(HELD_OUT_VALUES).float().unsqueeze(1)
     else:
         held_out = truth.draw(HELD_OUT_VALUES, stream(0, Stream.DATA_SAMPLES, HELD_OUT_DRAWS))
-    return Samples(train, held_out, truth=truth)
+    return SampleSplits(train, held_out, truth=truth)
 
 
-def _digits(_request: Request) -> Samples:
-    """scikit-learn's 1,797 handwritten 8x8 digits, which install with the package, split within each class."""
+def _digits(_request: Request) -> SampleSplits:
+    """The 1,797 handwritten 8x8 digits that scikit-learn ships. Each class is split in the same proportion."""
     images, targets = _digits_of_sklearn()
     order = stream(0, Stream.DATA_SPLIT).permutation(len(images))
-    # Ranking each image by its share of its own class gives every class the same share of the training split.
+    # Ranked by their relative position within their class, the first images hold the same share of every class.
     share = np.empty(len(images))
     for label in np.unique(targets):
         members = order[targets[order] == label]
@@ -200,12 +198,13 @@ def _digits(_request: Request) -> Samples:
     parts = np.sort(ranked[:DIGITS_TRAIN_IMAGES]), np.sort(ranked[DIGITS_TRAIN_IMAGES:])
     train, held_out = (torch.from_numpy(images[part]).float().view(-1, 1, 8, 8) / 8 - 1 for part in parts)
     labels = tuple(torch.from_numpy(targets[part]).long() for part in parts)
-    return Samples(train, held_out, (labels[0], labels[1]))
+    return SampleSplits(train, held_out, (labels[0], labels[1]))
 
 
 def _digits_of_sklearn() -> tuple[np.ndarray, np.ndarray]:
-    """`sklearn.datasets.load_digits(return_X_y=True)`: from the file that it reads, where that lies where it did, for
-    importing scikit-learn takes a second.
+    """What `sklearn.datasets.load_digits(return_X_y=True)` returns.
+
+    Its file is read directly if it is in the usual place, because importing scikit-learn takes a second.
     """
     found = importlib.util.find_spec("sklearn")
     for place in (found and found.submodule_search_locations) or []:
@@ -218,32 +217,32 @@ def _digits_of_sklearn() -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(images), np.asarray(targets)
 
 
-def _polygons(_request: Request) -> Samples:
-    """Triangles of Lucic et al. (2018). As in their sets, the last 10,000 of 80,000 are kept apart, seen by nothing."""
-    from gan_core.data.polygons import polygon_images  # imported here: no other data set needs it
+def _polygons(_request: Request) -> SampleSplits:
+    """The triangles of Lucic et al. (2018). As in their work, the last 10,000 of the 80,000 images are not used."""
+    from gan_core.data.polygons import polygon_images  # imported here because no other data set needs it
 
     images = torch.from_numpy(polygon_images()[:, None])
     end = POLYGONS_TRAIN_IMAGES + POLYGONS_HELD_OUT_IMAGES
-    return Samples(images[:POLYGONS_TRAIN_IMAGES], images[POLYGONS_TRAIN_IMAGES:end])
+    return SampleSplits(images[:POLYGONS_TRAIN_IMAGES], images[POLYGONS_TRAIN_IMAGES:end])
 
 
-def _images_on_disk(request: Request) -> Samples:
+def _images_on_disk(request: Request) -> SampleSplits:
     return _samples(read_image_files(request))
 
 
-def _samples(read: ImageSplits) -> Samples:
+def _samples(read: ImageSplits) -> SampleSplits:
     if read.train_labels is None or read.held_out_labels is None:
-        return Samples(torch.from_numpy(read.train), torch.from_numpy(read.held_out))
+        return SampleSplits(torch.from_numpy(read.train), torch.from_numpy(read.held_out))
     labels = torch.from_numpy(read.train_labels), torch.from_numpy(read.held_out_labels)
-    return Samples(torch.from_numpy(read.train), torch.from_numpy(read.held_out), labels)
+    return SampleSplits(torch.from_numpy(read.train), torch.from_numpy(read.held_out), labels)
 
 
 def scale_bytes(numbers: Tensor) -> Tensor:
-    """0..255 -> [-1, 1], in place; returns it."""
+    """Scales 0..255 to [-1, 1] in place, and returns its argument."""
     return numbers.div_(127.5).sub_(1)
 
 
-DATASETS: dict[str, Callable[[Request], Samples]] = {
+DATASETS: dict[str, Callable[[Request], SampleSplits]] = {
     "gaussian": _values,
     "mixture": _values,
     "ring": _values,

@@ -1,15 +1,16 @@
-"""What tells one data set from another. No torch."""
+"""A hash that identifies the samples of a data set. This module does not load torch."""
 
 import hashlib
 
 import numpy as np
 
-IMAGES_AT_ONCE = 100  # that are made numbers: they stay in the cache
+IMAGES_AT_ONCE = 100  # so that the float32 copies stay in the processor's cache
 
 
 def data_digest(kind: str, *parts: np.ndarray) -> str:
-    """16 hex digits of a data set's kind, its splits and their labels, as they are trained on: bytes count as the
-    numbers in [-1, 1] that are made of them. Where they lie, and in what files, does not matter.
+    """The first 16 hexadecimal digits of a SHA-256 over the kind of a data set, its splits and their labels.
+
+    Bytes are hashed as the numbers in [-1, 1] that training makes of them, so the files they come from do not matter.
     """
     digest = hashlib.sha256(kind.encode())
     for part in parts:
@@ -20,7 +21,7 @@ def data_digest(kind: str, *parts: np.ndarray) -> str:
 
 
 def _numbers(samples: np.ndarray) -> np.ndarray:
-    """Bit by bit what `gan_core.data.dataset.scale_bytes` makes of bytes; other samples as they are."""
+    """Scales bytes to exactly what `gan_core.data.dataset.scale_bytes` returns; other samples are left as they are."""
     if samples.dtype != np.uint8:
         return samples
     numbers = samples.astype(np.float32)

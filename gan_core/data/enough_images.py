@@ -1,4 +1,4 @@
-"""Whether there are images enough to learn from and to score against. No torch."""
+"""Checks that there are enough images to learn from and to score against. This module does not load torch."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ from gan_core.data.pictures import HELD_OUT_ONE_IN, PictureFacts
 from gan_core.data.published_images import ImageSplits
 
 NEIGHBOURS = 5  # k of Naeem et al. 2020
-FOR_A_CLAIM = 10 * NEIGHBOURS  # held-out images from which on shares of them say something
+FOR_A_CLAIM = 10 * NEIGHBOURS  # the fewest held-out images whose nearest neighbours give a meaningful score
 COPIES_NAMED = 3
 
 
 def check_held_out(name: str, count: int) -> None:
-    """Raises InputError where a data set holds out too few images for nearest neighbours."""
+    """Raises InputError if a data set holds out too few images for a score by nearest neighbours."""
     if count <= NEIGHBOURS:
         raise InputError(
             f"scores need at least {NEIGHBOURS + 1} held-out images, and data set {name!r} has {count}; add pictures"
@@ -23,8 +23,9 @@ def check_held_out(name: str, count: int) -> None:
 
 
 def check_images(name: str, images: ImageSplits) -> None:
-    """Raises InputError where nothing could be learnt from images, or scored against them: too few are held out, all of
-    a split are the same, or all have the same label.
+    """Raises InputError if a model cannot be trained on these images or scored against them.
+
+    That is so if too few are held out, if all images of a split are the same, or if all have the same label.
     """
     check_held_out(name, len(images.held_out))
     parts = (("training", images.train, images.train_labels), ("held-out", images.held_out, images.held_out_labels))
@@ -42,13 +43,13 @@ def check_images(name: str, images: ImageSplits) -> None:
 
 
 def notices(name: str, images: ImageSplits) -> list[str]:
-    """What a person should know of images before they are trained on, a line each."""
+    """Warnings about images, one line each, that a user should see before training starts."""
     told = [] if images.facts is None else _of_a_folder(images.facts)
     return [*told, *filter(None, [too_few_for_a_claim(name, len(images.held_out))])]
 
 
 def too_few_for_a_claim(name: str, held_out: int) -> str:
-    """Why scores against so many held-out images say little, and what would help; "" where there are enough."""
+    """Why scores against this few held-out images say little, and what to do; "" if there are enough."""
     if held_out >= FOR_A_CLAIM:
         return ""
     return (
@@ -69,8 +70,9 @@ def _of_a_folder(facts: PictureFacts) -> list[str]:
 
 
 def copies_told(copy_of: np.ndarray, names: Sequence[str] | None) -> str:
-    """How many images are copies of others, pixel by pixel, in words; nothing where none is. copy_of: int64 [n], as
-    `PictureFacts` has it.
+    """A sentence on how many images are exact copies of others; "" if none is.
+
+    copy_of: int64 [n], as in `PictureFacts`.
     """
     copies = np.flatnonzero(copy_of != np.arange(len(copy_of)))
     if not len(copies):

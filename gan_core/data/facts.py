@@ -1,4 +1,4 @@
-"""What can be said of a set of images before anything is trained on it. No torch."""
+"""Describes a set of images before anything is trained on it. This module does not load torch."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -15,14 +15,15 @@ from gan_core.data.published_images import ImageSplits
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What is known of a data set of images.
+    """What is known about a data set of images.
 
-    shape: channels, height and width of an image as it is trained on. train, held_out: how many. classes: the name of
-    each label with its numbers of training and held-out images; empty without labels. sizes: width and height -> how
-    many pictures of a folder have it, the commonest first; empty where all have the shape's. copies: how many are exact
-    copies of others, in words, or ""; leaked: how many held-out images stand in the training split too. unread: why ->
-    the names of pictures that were left out; unused: kind -> the paths of what is no picture. digest: `data_digest`.
-    refused: why a sweep would refuse the images, or ""; too_few: why so few held-out ones say little, or "".
+    shape: channels, height and width in training. train, held_out: the number of images in each split. own_split:
+    whether the source defines the split. classes: the name of each label and its numbers of training and held-out
+    images; empty without labels. sizes: (width, height) -> the number of files of this size, the most common first;
+    empty unless the images come from a folder. copies: a sentence on exact copies, or ""; leaked: the number of
+    held-out images that are also in the training split. unread: reason -> the names of images that were left out.
+    unused: kind -> the paths of other files. digest: that of `data_digest`. refused: why a sweep would refuse the
+    images, or "". too_few: why the held-out images are too few to say much, or "".
     """
 
     name: str
@@ -42,7 +43,7 @@ class DataFacts:
 
 
 def image_facts(name: str, images: ImageSplits) -> DataFacts:
-    """The facts of a data set's images at the size that they are trained at, as bytes or as numbers in [-1, 1]."""
+    """Describes the images of a data set, in uint8 or in [-1, 1], at the size they are trained at."""
     facts, count = images.facts, len(images.train)
     equal = first_equal(np.concatenate((images.train, images.held_out)))
     leaked = np.isin(equal[count:], equal[:count]).sum()
@@ -67,12 +68,12 @@ def image_facts(name: str, images: ImageSplits) -> DataFacts:
 
 
 def sampled_in_turn(images: ImageSplits, count: int) -> np.ndarray:
-    """At most count training images, of each class in turn; without labels evenly from first to last."""
+    """At most count training images: one of each class in turn, or evenly spaced ones if there are no labels."""
     labels = images.train_labels
     if labels is None:
         places = np.arange(min(count, len(images.train))) * len(images.train) // min(count, len(images.train))
         return images.train[places]
-    rank = np.empty(len(labels), np.int64)  # of each image among those of its class
+    rank = np.empty(len(labels), np.int64)  # the position of each image within its class
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         rank[members] = np.arange(len(members))

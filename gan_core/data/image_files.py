@@ -1,4 +1,4 @@
-"""Image data sets from files on disk, as bytes: what a person provides can be read, and refused, without torch."""
+"""Reads image data sets from files as uint8, so that a user's files can be checked without loading torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,7 @@ IDX_FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
 
 @dataclass(frozen=True)
 class Request:
-    """What a data set is asked for with: its name taken apart, and `gan_core.data.dataset.load_dataset`'s other
-    arguments.
-    """
+    """The arguments of `gan_core.data.dataset.load_dataset`, with the name parsed."""
 
     name: DatasetName
     root: Path | None = None
@@ -26,9 +24,9 @@ class Request:
 
 
 def read_image_files(request: Request) -> ImageSplits:
-    """The images of a data set of FILE_KINDS: `images:` of the size that is asked for, the others of their own.
+    """Reads a data set of FILE_KINDS. Only the images of `images:` are resized to the requested size.
 
-    Raises InputError for files that are missing, damaged or not what they claim, and for `images:` without a size.
+    Raises InputError for files that are missing, damaged or of another format, and for `images:` without a size.
     """
     kind = request.name.kind
     if kind == "images":

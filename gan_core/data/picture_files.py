@@ -1,7 +1,4 @@
-"""One file of a picture -> its middle square, upright, as bytes.
-
-S the side in pixels.
-"""
+"""Reads an image file as its upright central square, in bytes. S is the side in pixels."""
 
 import io
 import os
@@ -16,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")  # whatever a file is called: some of Pillow's formats start programs
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")  # no others, because Pillow starts external programs for some formats
 TIFF_SUFFIXES = (".tif", ".tiff")
-PIXELS_AT_ONCE = 32_000_000  # that all readers decode together; a larger picture is decoded alone
-LARGEST_PNG_BYTES = 2**30  # that are read again without their texts
-ORIENTATION = 0x0112  # of EXIF
-UPRIGHT = {  # what turns a picture of an orientation upright; EXIF 2.32, section 4.6.4
+PIXELS_AT_ONCE = 32_000_000  # the limit for all threads together; a larger image is decoded alone
+LARGEST_PNG_BYTES = 2**30  # a larger file is not read a second time without its text chunks
+ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT = {  # orientation -> the operation that turns the image upright; EXIF 2.32, section 4.6.4
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -31,21 +28,21 @@ UPRIGHT = {  # what turns a picture of an orientation upright; EXIF 2.32, sectio
     8: Image.Transpose.ROTATE_90,
 }
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # chunks that say nothing of pixels as they are used here
+PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # chunks that do not change the pixels as they are used here
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-UNREADABLE = (  # of half a million damaged files, and as many of TIFF, all raised one of these
+UNREADABLE = (  # each of half a million damaged files, and of as many damaged TIFF files, raised one of these
     OSError,
     ValueError,
     SyntaxError,
     EOFError,
     struct.error,
-    TypeError,  # and this and the next one of TIFF alone
+    TypeError,  # only TIFF files raised this and the next one
     OverflowError,
 )
 
 
 class Fate(IntEnum):
-    """What became of a file."""
+    """The outcome of reading a file."""
 
     DAMAGED = 0
     READ = 1
@@ -54,7 +51,7 @@ class Fate(IntEnum):
 
     @property
     def says(self) -> str:
-        """Why it was not read."""
+        """The reason why the file was not read, for messages."""
         return {
             Fate.DAMAGED: "damaged, or no picture",
             Fate.READ: "read",
@@ -65,8 +62,10 @@ class Fate(IntEnum):
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels: uint8 [S, S, 3], the middle square; width and height in pixels, as it is shown, of the whole. brightest:
-    the largest number of a grey picture of 16 bits, 0 of all others.
+    """An image that was read. pixels: uint8 [S, S, 3], its central square.
+
+    width, height: those of the whole upright image, in pixels. brightest: the largest value of a 16-bit greyscale
+    image; 0 for all other images.
     """
 
     pixels: np.ndarray
@@ -76,14 +75,17 @@ class Picture:
 
 
 class Room:
-    """Numbers that threads hold at once: who finds too few left waits, and who wants more than all gets all, alone."""
+    """A limit on a resource that threads share: a thread waits until enough of it is free.
+
+    A thread that asks for more than the whole gets the whole, and so runs alone.
+    """
 
     def __init__(self, size: int) -> None:
         self._size, self._left, self._changed = size, size, threading.Condition()
 
     @contextmanager
     def taken(self, wanted: int) -> Iterator[None]:
-        """Holds so many while the block runs."""
+        """Reserves `wanted` units while the block runs."""
         part = min(wanted, self._size)
         with self._changed:
             self._changed.wait_for(lambda: self._left >= part)
@@ -98,12 +100,13 @@ class Room:
 
 @contextmanager
 def libtiff_unheard(paths: Iterable[Path]) -> Iterator[None]:
-    """While the block runs, where there is a TIFF file among the paths, standard error goes nowhere: libtiff writes to
-    it what it finds wrong with a file, and Pillow has no way to tell it not to.
+    """Discards standard error while the block runs, if there is a TIFF file among the paths.
+
+    libtiff writes there what is wrong with a file, and Pillow offers no way to turn this off.
     """
     try:
         heard = os.dup(2) if any(path.suffix.lower() in TIFF_SUFFIXES for path in paths) else None
-    except OSError:  # it is closed
+    except OSError:  # standard error is closed
         heard = None
     if heard is None:
         yield
@@ -119,17 +122,17 @@ def libtiff_unheard(paths: Iterable[Path]) -> Iterator[None]:
 
 
 def read_picture(path: Path, size_pixels: int, room: Room, grey_bits: int = 16) -> Picture | Fate:
-    """The picture of a file, resized once to S = size_pixels (Lanczos), or why there is none.
+    """Reads an image file and resizes its central square once to S = size_pixels (Lanczos); or says why it cannot.
 
-    Upright by EXIF, and transparent parts are white. Of several frames or pages the first is read. grey_bits: how many
-    of a grey picture of 16 bits are used. Metadata that are long or odd harm no picture. room: of the pixels that are
-    decoded at once.
+    The image is turned upright as its EXIF orientation says, and transparent parts become white. Only the first frame
+    or page is read. Long or malformed metadata do no harm. room: limits the pixels that all threads decode at once.
+    grey_bits: the number of bits that a 16-bit greyscale image uses.
     """
     formats = ("TIFF",) if path.suffix.lower() in TIFF_SUFFIXES else FORMATS
     try:
         try:
             return _read(path, formats, size_pixels, room, grey_bits)
-        except ValueError:  # among others, of texts in a PNG that are longer than Pillow allows
+        except ValueError:  # Pillow raises it, among other reasons, for text chunks in a PNG that are too long
             content = _without_texts(path)
             if content is None:
                 raise
@@ -149,7 +152,7 @@ def _read(
             picture.load()
         if picture.mode in ("I", "F"):
             return Fate.NO_RANGE
-        # Each form takes the place of the one before: of 89 million pixels one is 360 MB.
+        # `picture` is rebound at each step so that one copy is freed before the next: 89 million pixels take 360 MB.
         turn = UPRIGHT.get(_orientation(picture))
         picture = picture if turn is None else picture.transpose(turn)
         width, height = picture.size
@@ -160,7 +163,7 @@ def _read(
 
 
 def _middle(picture: Image.Image) -> Image.Image:
-    """Its middle square, cut out before it is resized: to resize a part of it would see beyond that."""
+    """The central square. It is cropped before resizing, because Pillow's `resize(box=...)` also reads its surround."""
     width, height = picture.size
     if width == height:
         return picture
@@ -170,8 +173,9 @@ def _middle(picture: Image.Image) -> Image.Image:
 
 
 def _bytes(picture: Image.Image, grey_bits: int) -> tuple[Image.Image, int]:
-    """With bytes for greys of 16 bits, which Pillow would clip to 255, and their largest number, else 0; on white where
-    it is transparent.
+    """The image in 8 bits and on a white background, and the largest value of a 16-bit greyscale image, or else 0.
+
+    Pillow's conversion would clip 16-bit values at 255, so they are shifted here.
     """
     if picture.mode.startswith("I;16"):
         numbers = np.asarray(picture)
@@ -183,7 +187,7 @@ def _bytes(picture: Image.Image, grey_bits: int) -> tuple[Image.Image, int]:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """By EXIF; 1, upright, where that is missing or cannot be read."""
+    """The EXIF orientation; 1, which means upright, if it is missing or cannot be read."""
     try:
         found = picture.getexif().get(ORIENTATION, 1)
     except UNREADABLE:
@@ -192,9 +196,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _without_texts(path: Path) -> bytes | None:
-    """The content of a PNG file less its texts and its colour profile, which its pixels are used without; None where it
-    is none.
-    """
+    """The content of a PNG file without its text chunks and its colour profile, which are not used; None for others."""
     if path.stat().st_size > LARGEST_PNG_BYTES:
         return None
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""What lies in a folder of pictures, by the names of its files alone: pictures, classes, splits, and the rest."""
+"""Lists a folder of images by the names of its files alone: images, classes, splits and other files."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,16 +11,18 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", "
 TRAINING_NAMES = ("train", "training")
 VALIDATION_NAMES = ("val", "valid", "validation")
 TEST_NAMES = ("test", "testing")
-LONGEST_SUFFIX = 12  # characters: what is longer is no suffix, but a name with a dot in it
+LONGEST_SUFFIX = 12  # characters; what follows the last dot of a name is not a suffix if it is longer
 KINDS_NAMED = 6
-HIDDEN = "hidden"  # a kind, as no suffix is
+HIDDEN = "hidden"  # a kind that no suffix can equal, for suffixes begin with a dot
 
 
 @dataclass(frozen=True)
 class FolderListing:
-    """names: the paths of the pictures that are used, below root, with `/`, sorted. classes: the class folder of each,
-    "" where it has none. held_out: whether each is of the held-out split; None where the folder has no splits of its
-    own. unused: kind -> the paths of what is passed over.
+    """The files of a folder of images.
+
+    names: the sorted paths of the images used, relative to root, separated by `/`. classes: the class folder of each,
+    or "". held_out: whether each belongs to the held-out split; None if the folder defines no splits. unused: kind ->
+    the paths of all other files.
     """
 
     root: Path
@@ -31,15 +33,15 @@ class FolderListing:
 
 
 def list_folder(folder: str) -> FolderListing:
-    """Every picture of a folder by its suffix, at any depth.
+    """Lists every image of a folder, at any depth, by its suffix.
 
-    Subfolders count for the class of their first level. A folder of splits, with `train` and with `val` or `test` and
-    nothing else, gives its own splits: `train` trains; `val` is held out, and where there is none `test`; a `test`
-    beside a `val` is not used, so that it stays unseen by what is chosen here. Classes then are below the splits.
-    Hidden files, linked folders and other suffixes are passed over.
+    The first level of subfolders are the classes. A folder with `train` and with `val` or `test`, and no other images,
+    defines its own splits, with the classes below them: `train` is trained on, and `val`, or else `test`, is held out.
+    If there are both, `test` is not used, so that it stays unseen in model selection. Hidden files, links to folders
+    and other suffixes are ignored.
 
-    Raises InputError for a folder that is missing, one without pictures, one that mixes pictures and class folders,
-    splits beside other pictures, and splits of which one has classes that the other lacks.
+    Raises InputError if the folder is missing or has no images, if it mixes images and class folders or splits and
+    other images, and if one split has a class that the other lacks.
     """
     root = home_path(folder)
     if not root.is_dir():
@@ -77,7 +79,7 @@ def _refuse_other_classes(training: Path, held_out: Path, class_of: Mapping[str,
 
 
 def counted(unused: Mapping[str, Sequence[str]], *, hidden: bool = True) -> str:
-    """How much there is of each kind, the commonest first: `200 .ppm, 2 .txt`. hidden: hidden files too."""
+    """The number of files of each kind, the most common first: `200 .ppm, 2 .txt`. hidden: count hidden files too."""
     kinds = sorted((kind for kind in unused if hidden or kind != HIDDEN), key=lambda kind: -len(unused[kind]))
     told = [f"{len(unused[kind])} {kind}" for kind in kinds[:KINDS_NAMED]]
     if rest := sum(len(unused[kind]) for kind in kinds[KINDS_NAMED:]):
@@ -86,7 +88,7 @@ def counted(unused: Mapping[str, Sequence[str]], *, hidden: bool = True) -> str:
 
 
 def _walk(root: Path) -> tuple[list[str], dict[str, tuple[str, ...]]]:
-    """The pictures' paths below root, with `/`, sorted, and those of all else by kind."""
+    """The sorted paths of the images, relative to root and separated by `/`, and those of other files by kind."""
     names, others = list[str](), dict[str, list[str]]()
     for folder, subfolders, files in os.walk(root):
         inside = Path(folder).relative_to(root)
@@ -103,7 +105,7 @@ def _walk(root: Path) -> tuple[list[str], dict[str, tuple[str, ...]]]:
 
 
 def _kind(path: Path) -> str | None:
-    """What a file is that is no picture by its name; None for a picture."""
+    """The kind of a file that is not an image by its name; None for an image."""
     if path.name.startswith("."):
         return HIDDEN
     if not path.is_file():
@@ -115,7 +117,7 @@ def _kind(path: Path) -> str | None:
 
 
 def _splits(root: Path, names: Iterable[str]) -> tuple[str, str, str | None] | None:
-    """The folders of a folder of splits: which trains, which is held out, which is left; None where it has none."""
+    """The subfolders that are trained on, held out and unused (or None); None if the folder defines no splits."""
     first = sorted({name.split("/")[0] for name in names if "/" in name})
     training, validation, test = (
         [name for name in first if name.lower() in known] for known in (TRAINING_NAMES, VALIDATION_NAMES, TEST_NAMES)
@@ -135,7 +137,7 @@ def _splits(root: Path, names: Iterable[str]) -> tuple[str, str, str | None] | N
 
 
 def _classes(root: Path, names: Sequence[str]) -> list[str]:
-    """The first folder of each name; "" where none has one."""
+    """The first folder in each path; "" if no path has one."""
     loose = [name for name in names if "/" not in name]
     if loose and len(loose) < len(names):
         inside = next(name for name in names if "/" in name)

@@ -1,6 +1,6 @@
-"""A folder of pictures -> one array, read once and kept in the cache.
+"""Reads a folder of images into one array, which is kept in the cache.
 
-n pictures, C channels (1 or 3), S the side in pixels; uint8 0..255.
+n images, C channels (1 or 3), S the side in pixels; uint8 0..255.
 """
 
 import hashlib
@@ -25,17 +25,17 @@ RECIPE = 2
 HELD_OUT_ONE_IN = 6
 NAMED_AT_MOST = 5
 READERS = 8
-GREY_BITS = (8, 10, 12, 14, 16)  # that instruments and cameras write into 16
+GREY_BITS = (8, 10, 12, 14, 16)  # the bit depths that instruments and cameras store in 16 bits
 
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """What is known of a folder beside its pixels, of the n pictures that were read and of the rest.
+    """What is known about a folder of images apart from their pixels; n is the number of images that were read.
 
-    names: of the pictures. classes: the names of their labels, or none. held_out: which are of the folder's own
-    held-out split, bool [n], or None where it has none. sizes_pixels: width and height, int32 [n, 2]. copy_of: the
-    place of the first picture of equal pixels, its own where there is none before it, int64 [n]. unread: why -> the
-    names of those that could not be read; unused: kind -> the paths of what is no picture.
+    names: the path of each image. classes: the names of the labels, if any. held_out: bool [n], whether an image
+    belongs to the held-out split that the folder defines, or None if it defines none. sizes_pixels: int32 [n, 2], width
+    and height. copy_of: int64 [n], the index of the first image with the same pixels, which may be the image itself.
+    unread: reason -> the names of images that could not be read. unused: kind -> the paths of other files.
     """
 
     root: Path
@@ -50,8 +50,9 @@ class PictureFacts:
 
 @dataclass(frozen=True)
 class Pictures:
-    """images: uint8 [n, C, S, S]. labels: int64 [n], the place of a picture's class in their sorted names; None where
-    the folder has fewer than two class folders with pictures.
+    """The images of a folder: uint8 [n, C, S, S].
+
+    labels: int64 [n], indices into the sorted names of the classes; None if fewer than two class folders hold images.
     """
 
     images: np.ndarray
@@ -61,7 +62,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class _Read:
-    """images [n, C, S, S] and copy_of [n] of the pictures that were read; fates and sizes_pixels of all files."""
+    """What the cache holds: images [n, C, S, S] and copy_of [n] of the images read, the other fields of all files."""
 
     images: np.ndarray
     copy_of: np.ndarray
@@ -70,16 +71,16 @@ class _Read:
 
 
 def load_pictures(folder: str, size_pixels: int, *, skip_corrupt: bool = False) -> Pictures:
-    """Every picture of a folder, cut to its middle square and resized once to S = size_pixels (Lanczos).
+    """Reads every image of a folder, cropped to its central square and resized once to S = size_pixels (Lanczos).
 
-    `gan_core.data.picture_folder.list_folder` says which files are used, and
-    `gan_core.data.picture_files.read_picture` how one is read. Greys of 16 bits are scaled by the bits that the
-    brightest of the folder needs: 8, 10, 12, 14 or 16. One channel where every picture is grey, else three. What was
-    read is cached under a hash of each file's path, size and time, so a second call opens no picture.
+    `gan_core.data.picture_folder.list_folder` chooses the files and `gan_core.data.picture_files.read_picture` reads
+    one. 16-bit greyscale images are scaled by the number of bits that the brightest one of the folder needs: 8, 10, 12,
+    14 or 16. There is one channel if every image is grey, else three. The result is cached under a hash of the path,
+    size and modification time of each file, so a second call opens no image.
 
-    Raises InputError as `list_folder`, for too few pictures of a class (2; in splits of the folder's own 1 of each),
-    and, unless skip_corrupt, for pictures that cannot be read or that have more pixels than Pillow holds safe (89
-    million); skip_corrupt leaves these out with a warning.
+    Raises InputError as `list_folder` does, for classes with fewer than 2 images (or 1 in each split, if the folder
+    defines the splits), and for images that cannot be read or have more pixels than Pillow considers safe (89
+    million). With skip_corrupt those images are left out with a warning.
     """
     listing = list_folder(folder)
     read = _cached(listing, size_pixels)
@@ -107,10 +108,10 @@ def load_pictures(folder: str, size_pixels: int, *, skip_corrupt: bool = False) 
 def split_pictures(
     labels: np.ndarray | None, count: int, held_out: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which of `count` pictures train and which are held out: two rising arrays of places.
+    """Splits `count` images: the sorted indices of the training images and of the held-out ones.
 
-    held_out: bool [count], a split that is given. Without one a sixth of each class, rounded down and at least one, is
-    held out, drawn by a keyed permutation: the same pictures give the same split.
+    held_out: bool [count], a given split. Without one, a sixth of each class (rounded down, at least one image) is
+    drawn from a keyed random stream, so the same images always give the same split.
     """
     if held_out is not None:
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
@@ -122,7 +123,7 @@ def split_pictures(
 
 
 def first_equal(images: np.ndarray) -> np.ndarray:
-    """For each of [n, ...], the place of the first of equal bytes: int64 [n]; its own where there is none before it."""
+    """For each image of [n, ...] the index of the first image with the same bytes, which may be itself: int64 [n]."""
     seen: dict[bytes, int] = {}
     places = (
         seen.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), place)
@@ -132,7 +133,7 @@ def first_equal(images: np.ndarray) -> np.ndarray:
 
 
 def _unread(names: Sequence[str], fates: np.ndarray) -> dict[str, tuple[str, ...]]:
-    """Why -> the names of the files that could not be read for it."""
+    """Reason -> the names of the files that could not be read for this reason."""
     whys = [fate for fate in Fate if fate is not Fate.READ and bool((fates == fate).any())]
     return {why.says: tuple(name for name, fate in zip(names, fates, strict=True) if fate == why) for why in whys}
 
@@ -197,7 +198,7 @@ def _read_all(root: Path, names: Sequence[str], size_pixels: int) -> _Read:
 
     take(range(len(names)), 16)
     bits = next(bits for bits in GREY_BITS if brightest.max(initial=0) < 2**bits)
-    if bits < 16:  # which only all pictures together could say
+    if bits < 16:  # the bit depth is known only after all images have been read, so these are read again
         take(np.flatnonzero(brightest).tolist(), bits)
     images = images[fates == Fate.READ]
     if bool((images == images[:, :1]).all()):
@@ -206,10 +207,10 @@ def _read_all(root: Path, names: Sequence[str], size_pixels: int) -> _Read:
 
 
 def _read_some(paths: Sequence[Path], size_pixels: int, grey_bits: int) -> Iterable[Picture | Fate]:
-    """What each file holds, in order."""
+    """Reads the files in parallel and yields their images in order."""
     room = Room(PIXELS_AT_ONCE)
     with libtiff_unheard(paths), warnings.catch_warnings(), ThreadPoolExecutor(READERS) as readers:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        # Pillow decodes outside Python's lock.
+        # Threads run in parallel here because Pillow releases Python's global lock while it decodes.
         yield from readers.map(lambda path: read_picture(path, size_pixels, room, grey_bits), paths)

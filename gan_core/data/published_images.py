@@ -1,6 +1,6 @@
-"""MNIST, Fashion-MNIST and CIFAR-10 from the files their authors published, as torchvision lays them out in a folder.
+"""Reads MNIST, Fashion-MNIST and CIFAR-10 from the published files, in the folders that torchvision uses.
 
-Pixels are uint8 [n, C, H, W]; labels int64 [n] in 0..9. No torch.
+Pixels are uint8 [n, C, H, W], labels int64 [n] in 0..9. This module does not load torch.
 """
 
 import gzip
@@ -21,17 +21,18 @@ from gan_core.data.pictures import PictureFacts
 
 IDX_UNSIGNED_BYTES = 0x08
 LARGEST_LABEL = 9
-LARGEST_BYTES = 2**30  # of a file's content: twenty times MNIST's
+LARGEST_BYTES = 2**30  # the limit for the content of a file, twenty times that of MNIST
 READ_AT_ONCE_BYTES = 2**24
 CIFAR_SHAPE = (3, 32, 32)
-CIFAR_RECORD_BYTES = 1 + math.prod(CIFAR_SHAPE)  # a label and an image
+CIFAR_RECORD_BYTES = 1 + math.prod(CIFAR_SHAPE)  # one label and one image
 CIFAR_BINARY, CIFAR_PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
 
 
 @dataclass(frozen=True)
 class ImageSplits:
-    """The two splits as their files give them: uint8 [n, C, H, W] and int64 labels [n] of each, or None where pictures
-    have none. facts: of a folder of pictures, what else is known of it.
+    """The two splits as read from files: uint8 [n, C, H, W], each with labels int64 [n], or None without labels.
+
+    facts: what else is known if the images come from a user's folder.
     """
 
     train: np.ndarray
@@ -42,14 +43,15 @@ class ImageSplits:
 
     @property
     def classes(self) -> int:
-        """Labels are 0..classes - 1; 0 where there are none."""
+        """The number of classes, whose labels are 0..classes - 1; 0 without labels."""
         return 0 if self.train_labels is None else int(self.train_labels.max()) + 1
 
 
 def load_idx_images(torchvision_name: str, name: str, root: Path | None, download: bool) -> ImageSplits:
-    """The images of `<root>/<torchvision_name>/raw`, plain or gzipped. download: let torchvision fetch what is missing.
+    """Reads the IDX files in `<root>/<torchvision_name>/raw`, plain or gzipped.
 
-    Raises InputError for files that are missing, damaged, or do not belong together.
+    download: whether torchvision may fetch missing files. Raises InputError for files that are missing, damaged or do
+    not belong together.
     """
     if root is None:
         raise InputError(
@@ -100,10 +102,10 @@ def _download(torchvision_name: str, root: Path) -> None:
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """An IDX file of unsigned bytes, plain or as `<path>.gz`, as an array of the shape it declares.
+    """Reads an IDX file of unsigned bytes, plain or as `<path>.gz`, into an array of the shape it declares.
 
-    Raises InputError when it is missing, truncated, not an IDX file, or one of more than LARGEST_BYTES: a gigabyte of
-    zeros is a megabyte of gzip.
+    Raises InputError if it is missing, truncated, not an IDX file or larger than LARGEST_BYTES, for a small gzip file
+    can hold gigabytes: a gigabyte of zeros takes a megabyte.
     """
     packed = path.with_name(path.name + ".gz")
     found = next((p for p in (path, packed) if p.is_file()), None)
@@ -117,7 +119,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def _read_idx(file: io.BufferedIOBase, path: Path) -> np.ndarray:
-    """What an open IDX file holds; no more of it is unpacked than its header declares."""
+    """Reads an open IDX file. No more of it is decompressed than its header declares."""
     start = file.read(4)
     if len(start) < 4 or start[:2] != b"\0\0" or start[2] != IDX_UNSIGNED_BYTES or not 1 <= start[3] <= 4:
         raise InputError(f"{path} is not an IDX file of bytes: it starts with {start.hex()}; fetch it again")
@@ -141,11 +143,11 @@ def _read_idx(file: io.BufferedIOBase, path: Path) -> np.ndarray:
 
 
 def load_cifar10(root: Path | None, download: bool) -> ImageSplits:
-    """CIFAR-10 (Krizhevsky 2009) from `<root>/cifar-10-batches-bin`, the binary version, or else from
-    `<root>/cifar-10-batches-py`, the version torchvision fetches, whose files are pickles.
+    """Reads CIFAR-10 (Krizhevsky 2009) from `<root>/cifar-10-batches-bin`, the binary version, or else from
+    `<root>/cifar-10-batches-py`, the version that torchvision fetches, whose files are pickles.
 
-    A pickle may run any program when it is read, so the second is taken only where each file has the MD5 that
-    torchvision publishes for it, and through a reader that builds arrays and nothing else. Raises InputError.
+    Unpickling can run any program, so each pickle must have the MD5 that torchvision publishes for it, and the reader
+    builds arrays and nothing else. Raises InputError for files that are missing, damaged or not the published ones.
     """
     if root is None:
         raise InputError(
@@ -162,7 +164,7 @@ def load_cifar10(root: Path | None, download: bool) -> ImageSplits:
             _download("CIFAR10", root)
         if not python.is_dir():
             raise InputError(f"{root} holds no {CIFAR_BINARY} nor {CIFAR_PYTHON}; put one there, or pass --download")
-        from torchvision.datasets import CIFAR10  # imported here: it is slow, and only its list of MD5s is needed
+        from torchvision.datasets import CIFAR10  # imported here because it is slow; only its list of MD5s is used
 
         parts = [read_cifar_python(python / name, md5) for name, md5 in CIFAR10.train_list]
         held_out = read_cifar_python(python / CIFAR10.test_list[0][0], CIFAR10.test_list[0][1])
@@ -171,9 +173,9 @@ def load_cifar10(root: Path | None, download: bool) -> ImageSplits:
 
 
 def read_cifar_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A file of the binary version, n records of a label and 3,072 bytes: images [n, 3, 32, 32], labels [n].
+    """Reads a file of the binary version, n records of a label and 3,072 bytes: images [n, 3, 32, 32], labels [n].
 
-    Raises InputError when it is missing, holds no whole number of records, or a label above 9.
+    Raises InputError if it is missing, does not hold a whole number of records, or has a label above 9.
     """
     content = _read(path)
     if not content or len(content) % CIFAR_RECORD_BYTES:
@@ -186,9 +188,9 @@ def read_cifar_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_cifar_python(path: Path, md5: str) -> tuple[np.ndarray, np.ndarray]:
-    """A pickled batch whose bytes have this MD5: images [n, 3, 32, 32], labels [n]. The bytes checked are those read.
+    """Reads a pickled batch whose bytes have this MD5: images [n, 3, 32, 32], labels [n].
 
-    Raises InputError when it is missing or another file, before anything in it is read.
+    Raises InputError if it is missing or a different file. The MD5 is checked on the bytes that are then unpickled.
     """
     content = _read(path)
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -202,7 +204,7 @@ def read_cifar_python(path: Path, md5: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads the arrays of a pickle and calls nothing that is not needed to build one."""
+    """An unpickler that builds NumPy arrays and refuses to call anything else."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         rebuild = np.empty(0).__reduce__()[0]

@@ -1,6 +1,6 @@
-"""Data sets of numbers whose truth is known: normals of equal weight, and the scores that need to know it.
+"""Data sets of numbers whose distribution is known exactly: mixtures of normal distributions of equal weight.
 
-L lanes, M samples, K modes, d numbers a sample (1 or 2). Truth is float64; samples are float32.
+K modes, d numbers per sample (1 or 2). The distribution is computed in float64; samples are float32.
 """
 
 import math
@@ -12,12 +12,12 @@ from torch import Tensor
 
 from gan_core.config.dataset_name import DatasetName
 
-BRACKET_DEVIATIONS = 40.0  # a normal's tail beyond this is 0 in float64
+BRACKET_DEVIATIONS = 40.0  # the tail of a normal distribution beyond this is 0 in float64
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """K isotropic normals of equal weight. means: float64 [K, d]; deviations: float64 [K], above 0."""
+    """K isotropic normal distributions of equal weight. means: float64 [K, d]; deviations: float64 [K], above 0."""
 
     means: Tensor
     deviations: Tensor
@@ -32,31 +32,31 @@ class Mixture:
 
     @property
     def mean(self) -> Tensor:
-        """The mixture's mean: float64 [d]."""
+        """The mean of the mixture: float64 [d]."""
         return self.means.mean(0)
 
     @property
     def deviation(self) -> Tensor:
-        """The mixture's standard deviation along each axis: float64 [d]. Law of total variance."""
+        """The standard deviation along each axis, by the law of total variance: float64 [d]."""
         between = (self.means - self.mean).square()
         return (self.deviations.square()[:, None] + between).mean(0).sqrt()
 
     def draw(self, count: int, source: np.random.Generator) -> Tensor:
-        """Independent samples: float32 [count, d]. With one mode only the normals are drawn."""
+        """Independent samples: float32 [count, d]. With a single mode, no mode is drawn from the source."""
         normals = torch.from_numpy(source.standard_normal((count, self.value_size), dtype=np.float32))
         modes = torch.from_numpy(source.integers(self.modes, size=count)) if self.modes > 1 else torch.zeros(1).long()
         return normals * self.deviations.float()[modes, None] + self.means.float()[modes]
 
     def cdf(self, values: Tensor) -> Tensor:
-        """The share of a 1-D mixture that lies at or below each value: float64, the shape of values."""
+        """The cumulative distribution function of a 1-D mixture: float64, of the shape of values."""
         scaled = (values.double()[..., None] - self._centres) / self.deviations
         return (torch.special.erfc(-scaled / math.sqrt(2)) / 2).mean(-1)
 
     def quantiles(self, count: int) -> Tensor:
-        """The quantiles (i - 1/2)/count, i = 1..count, of a 1-D mixture: float64 [count], rising.
+        """The quantiles (i - 1/2)/count, i = 1..count, of a 1-D mixture: float64 [count], ascending.
 
-        In closed form for one mode, else by bisection to neighbouring float64 numbers. Where the distribution is flat
-        (between modes dozens of deviations apart) a quantile is the left end of the flat piece.
+        They are in closed form for one mode, else found by bisection down to neighbouring float64 numbers. Where the
+        distribution function is flat (between modes dozens of deviations apart), it is the left end of the flat part.
         """
         if self.modes == 1:
             levels = (torch.arange(1, count + 1, dtype=torch.float64) - 0.5) / count
@@ -78,8 +78,10 @@ class Mixture:
         return self.means[:, 0]
 
     def _excess(self, values: Tensor, count: int) -> Tensor:
-        """cdf(values[i]) - (i - 1/2)/count, times K: each mode is counted whole or not at all in whole numbers, and
-        its tail is added, so that nothing cancels in the far tails and in the gaps between modes.
+        """K (cdf(values[i]) - (i - 1/2)/count): [count].
+
+        Modes below the value are counted exactly, in integers, and the tails are added to that, so that no digits
+        cancel far out in the tails or in the gaps between modes.
         """
         scaled = (values[:, None] - self._centres) / self.deviations  # [count, K]
         tails = torch.special.erfc(scaled.abs() / math.sqrt(2)) / 2
@@ -89,7 +91,7 @@ class Mixture:
 
 
 def mixture_of(name: DatasetName) -> Mixture:
-    """The distribution that a value set's name means. Raises ValueError for images."""
+    """The distribution that the name of a set of numbers stands for. Raises ValueError for a set of images."""
     numbers = torch.tensor(name.numbers, dtype=torch.float64)
     if name.kind in ("gaussian", "mixture"):
         pairs = numbers.view(-1, 2)

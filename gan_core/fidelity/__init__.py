@@ -1,6 +1,6 @@
-"""How good samples are: distances to held-out real samples with their standard errors, and a scorer for each kind of
-data.
+"""Measures how good generated samples are: distances to held-out real samples, each with its standard error.
 
-Imports all packages before it. `scorers.build_scorer` makes the scorer of a data set; `features` are what images are
-compared in; `examine` checks an extractor on the data before it is used.
+`scorers.build_scorer` builds the scorer of a data set. `features` holds the feature extractors in which images are
+compared, and `examine.examine` tests an extractor on the data before it is used. This package may import every other
+package of `gan_core` except `workshop`.
 """

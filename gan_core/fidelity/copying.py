@@ -1,4 +1,4 @@
-"""Whether samples are copies of training samples: nearest distances, and what they say. Pure functions, lane by lane.
+"""Detects copies of training samples by distances to nearest neighbours. All functions are pure and work lane by lane.
 
 L lanes, M samples, R held-out samples, T training samples, D features.
 """
@@ -11,16 +11,16 @@ from torch import Tensor
 
 from gan_core.fidelity.discrepancy import PAIRS_AT_ONCE
 
-GROUP = 16  # training samples that are told apart only where one of them may be the nearest
-REFERENCES_AT_ONCE = 1_024  # of one product: a multiple of GROUP
+GROUP = 16  # training samples per group; exact distances are computed only within the nearest group
+REFERENCES_AT_ONCE = 1_024  # training samples per matrix product, a multiple of GROUP
 
 
 @dataclass(frozen=True)
 class TrainingPlaces:
-    """Training features laid out so that the nearest of them is looked up by products; made once for all lanes.
+    """Training features, laid out so that matrix products find the nearest one. They are made once for all lanes.
 
-    features: [T, D]; middle: float32 [D], their mean; blocks: float32 [B, D + 1, n] of centred features with their
-    squared norms as the last row, infinite where there is no more sample.
+    features: [T, D]; middle: float32 [D], their mean; blocks: float32 [B, D + 1, n], the centred features with their
+    squared norms as the last row, which is infinite in the padding of the last block.
     """
 
     features: Tensor
@@ -28,14 +28,14 @@ class TrainingPlaces:
     blocks: Tensor
 
     def to(self, device: torch.device | str) -> "TrainingPlaces":
-        """The same on another device; where they are there already, themselves."""
+        """A copy on another device, or this object if it is there already."""
         if self.features.device == torch.device(device):
             return self
         return TrainingPlaces(self.features.to(device), self.middle.to(device), self.blocks.to(device))
 
 
 def training_places(reference: Tensor) -> TrainingPlaces:
-    """Of training features [T, D]. They are centred: an offset common to all would cost digits."""
+    """The `TrainingPlaces` of features [T, D]. They are centred, because a common offset would cost digits."""
     count, size = reference.shape
     middle = reference.float().mean(0)
     width = min(REFERENCES_AT_ONCE, -(-count // GROUP) * GROUP)
@@ -49,8 +49,8 @@ def training_places(reference: Tensor) -> TrainingPlaces:
 def nearest_distance(features: Tensor, reference: Tensor | TrainingPlaces) -> Tensor:
     """The distance of each sample [L, M, D] to its nearest neighbour in reference [T, D]: [L, M], float64.
 
-    The neighbourhood (GROUP samples) is looked up in float32; the distances in it are computed from the differences in
-    float64, so a copy's is 0. A lane that is not finite has NaN alone.
+    The nearest group of GROUP samples is found in float32. Distances within it are computed from differences in
+    float64, so that of a copy is exactly 0. All distances of a lane that is not finite are NaN.
     """
     places = (training_places(reference) if isinstance(reference, Tensor) else reference).to(features.device)
     finite = features.isfinite().flatten(1).all(1)
@@ -60,7 +60,7 @@ def nearest_distance(features: Tensor, reference: Tensor | TrainingPlaces) -> Te
 
 
 def _parts(lane: Tensor, places: TrainingPlaces) -> tuple[Tensor, ...]:
-    """A lane [M, D] in pieces whose groups of candidates fit into memory."""
+    """Splits a lane [M, D] into parts small enough for the candidates of all their samples to fit into memory."""
     return lane.split(max(1, PAIRS_AT_ONCE // (places.blocks.shape[2] * places.blocks.shape[1])))
 
 
@@ -70,7 +70,7 @@ def _nearest(samples: Tensor, places: TrainingPlaces) -> Tensor:
     groups = width // GROUP
     centred = samples.float() - places.middle
     factors = torch.cat((-2 * centred, centred.new_ones(len(centred), 1)), 1)
-    # A group is of samples `groups` apart, so that its least distance is an elementwise minimum of long rows.
+    # The samples of a group are `groups` apart, so that its least distance is an elementwise minimum of long rows.
     buffer = centred.new_empty(len(centred), width)
     least = [torch.mm(factors, block, out=buffer).view(-1, GROUP, groups).amin(1) for block in places.blocks]
     group = torch.cat(least, 1).argmin(1, keepdim=True)  # [m, 1]
@@ -81,14 +81,14 @@ def _nearest(samples: Tensor, places: TrainingPlaces) -> Tensor:
 
 
 def data_copying(nearest_fake_to_train: Tensor, nearest_held_out_to_train: Tensor) -> Tensor:
-    """The probability that a sample lies closer to the training set than a held-out real one does: [L] in [0, 1].
+    """The probability that a sample lies closer to the training set than a held-out real sample does: [L] in [0, 1].
 
-    Of distances to the nearest training sample, [L, M] of samples and [R] of held-out ones: the Mann-Whitney U over MR,
-    a tie counts half; 1 minus the global statistic of Meehan et al. 2020. 1/2 where
-    nothing was memorised, give or take `data_copying_error`; 1 where all samples are copies. Poor samples lie far from
-    everything, so less than 1/2 is no virtue, and can hide copies. Both distances are to one set, so that its size
-    cancels; distances of one sample to a training and to a held-out set compare only where T = R, as the nearer set of
-    two is the training set with probability T/(T + R).
+    It is computed from the distances to the nearest training sample, [L, M] and [R], as the Mann-Whitney U over MR,
+    where a tie counts half; it is 1 minus the global statistic of Meehan et al. 2020. It is 1/2, within about
+    `data_copying_error`, if nothing was memorised, and 1 if all samples are copies. Poor samples lie far from all data,
+    so a value below 1/2 is not a merit and can hide copies. Both distances are to the training set, so its size
+    cancels. Comparing a sample's distances to the training and to the held-out set would require T = R, because the
+    nearer of the two is the training set with probability T/(T + R).
     """
     held_out = nearest_held_out_to_train.double().sort().values
     samples = nearest_fake_to_train.double().contiguous()
@@ -99,8 +99,8 @@ def data_copying(nearest_fake_to_train: Tensor, nearest_held_out_to_train: Tenso
 
 
 def data_copying_error(samples: int, held_out: int) -> float:
-    """The standard error of `data_copying` where nothing was memorised: sqrt((M + R + 1) / 12 M R).
+    """The standard error of `data_copying` if nothing was memorised: sqrt((M + R + 1) / 12 M R).
 
-    That of U over MR (Mann & Whitney 1947), without ties.
+    This is the standard error of U over MR without ties (Mann & Whitney 1947).
     """
     return math.sqrt((samples + held_out + 1) / (12 * samples * held_out))

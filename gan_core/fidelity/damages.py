@@ -1,6 +1,6 @@
-"""Real images damaged on purpose, to see whether scores notice: in kinds, and in doses where there are degrees.
+"""Damages real images on purpose, to test whether the scores notice: several kinds, some of them in several doses.
 
-M images, C, H, W an image, K modes. Everything is drawn from keyed streams, so that a data set has one set of damages.
+M images, C, H, W an image. All random numbers come from keyed streams, so a data set always gets the same damages.
 """
 
 from collections.abc import Iterator
@@ -18,18 +18,18 @@ from gan_core.lanes.streams import Stream, stream
 Kind = Literal["noise", "pure noise", "shuffled pixels", "blur", "modes", "repetition", "copies", "colours", "place"]
 NOISE_DEVIATIONS = (0.2, 0.4, 0.8)  # of values in [-1, 1]
 GREY_NOISE_DEVIATION = 0.2
-BLUR_DEVIATIONS = (1, 2, 3)  # in fortieths of the side, beyond BLUR_PIXELS
+BLUR_DEVIATIONS = (1, 2, 3)  # in fortieths of the side, added to BLUR_PIXELS
 BLUR_PIXELS = 0.3
 SHIFT = 1 / 8  # of the side
-CROP = 1 / 8  # of the side, on each side
-CLUSTERS = 8  # modes where there are no labels
-CLUSTER_SIDE_PIXELS = 8  # of the pictures that clusters are found among
+CROP = 1 / 8  # of the side, at each edge
+CLUSTERS = 8  # clusters take the place of classes if there are no labels
+CLUSTER_SIDE_PIXELS = 8  # images are reduced to at most this side before they are clustered
 CLUSTER_STEPS = 20
 
 
 @dataclass(frozen=True)
 class Damage:
-    """name: for people; kind; dose: 0, 1, ... of what has degrees, in the order in which it grows worse."""
+    """A set of damaged images [M, C, H, W]. name: a description; dose: 0, 1, ..., a larger one being more severe."""
 
     name: str
     kind: Kind
@@ -38,7 +38,7 @@ class Damage:
 
 
 def fresh_images(dataset: Dataset, count: int) -> tuple[Tensor, Tensor | None]:
-    """`count` training images and their labels, in a keyed order; again from the start where there are fewer."""
+    """`count` training images and their labels, if any, in a keyed order, which starts again if there are fewer."""
     order = torch.arange(len(dataset.train_samples))
     places = chosen(order, count, 3)
     places = places[torch.arange(count) % len(places)]
@@ -47,7 +47,7 @@ def fresh_images(dataset: Dataset, count: int) -> tuple[Tensor, Tensor | None]:
 
 
 def damages(images: Tensor, labels: Tensor | None) -> Iterator[Damage]:
-    """Of real images [M, C, H, W] in [-1, 1] and their labels [M], where there are any: M damaged ones each."""
+    """Damages real images [M, C, H, W] in [-1, 1] in every way; each yields M images. labels: [M], or None."""
     side = min(images.shape[2:])
     source = stream(LATENT_SEED, Stream.EXAMINATION)
     noise = torch.from_numpy(source.standard_normal(tuple(images.shape), dtype="float32"))
@@ -73,7 +73,7 @@ def damages(images: Tensor, labels: Tensor | None) -> Iterator[Damage]:
 
 
 def blurred(images: Tensor, deviation_pixels: float) -> Tensor:
-    """Images [M, C, H, W] under a Gaussian of this deviation, cut at three, the edge repeated."""
+    """Blurs images [M, C, H, W] with a Gaussian, truncated at three deviations; edge pixels are repeated."""
     reach = max(1, round(3 * deviation_pixels))
     weights = torch.exp(-torch.arange(-reach, reach + 1).float().square() / (2 * deviation_pixels**2))
     weights, channels = weights / weights.sum(), images.shape[1]
@@ -83,7 +83,7 @@ def blurred(images: Tensor, deviation_pixels: float) -> Tensor:
 
 
 def _without_modes(images: Tensor, modes: Tensor) -> Iterator[Damage]:
-    """The largest modes left out: a quarter of them, half, and all but one."""
+    """Leaves out the largest modes: a quarter of them, half of them, and all but one."""
     sizes = torch.bincount(modes)
     order = sizes.argsort(descending=True, stable=True)[: int((sizes > 0).sum())]
     count = len(order)
@@ -96,8 +96,9 @@ def _without_modes(images: Tensor, modes: Tensor) -> Iterator[Damage]:
 
 
 def _modes(images: Tensor) -> Tensor:
-    """Which of at most CLUSTERS clusters each image is in, [M], by k-means (Lloyd 1982) of small copies, begun from
-    images far from one another.
+    """The cluster of each image, at most CLUSTERS of them: [M]. By k-means (Lloyd 1982) of reduced images.
+
+    It starts from images that are far from one another, so it needs no random numbers.
     """
     small = F.adaptive_avg_pool2d(images, min(CLUSTER_SIDE_PIXELS, *images.shape[2:])).flatten(1)
     centres = small[:1]
@@ -111,12 +112,12 @@ def _modes(images: Tensor) -> Tensor:
 
 
 def _shifted(images: Tensor, pixels: int) -> Tensor:
-    """Down and to the right, the edge repeated."""
+    """Shifts images down and to the right; edge pixels are repeated."""
     return F.pad(images, (pixels, 0, pixels, 0), mode="replicate")[..., : images.shape[2], : images.shape[3]]
 
 
 def _cropped(images: Tensor) -> Tensor:
-    """The middle, as large as the whole was."""
+    """Cuts CROP off every edge and enlarges the rest to the original size."""
     high, wide = images.shape[2:]
     top, left = max(1, round(high * CROP)), max(1, round(wide * CROP))
     return F.interpolate(images[..., top : high - top, left : wide - left], (high, wide), mode="bilinear")

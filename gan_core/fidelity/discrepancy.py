@@ -1,7 +1,7 @@
-"""Unbiased squared discrepancies of two sets of samples, from sums over pairs; the energy distance of numbers.
+"""Unbiased squared discrepancies of two sets of samples, from sums over pairs, and the energy distance.
 
-Pure functions, lane by lane; a lane that is not finite scores NaN and touches no other. Nothing is copied to the host.
-L lanes, M samples, R real samples, d numbers a sample.
+All functions are pure and work lane by lane: a lane that is not finite scores NaN and affects no other. Nothing is
+copied to the host. L lanes, M samples, R real samples, d numbers per sample.
 """
 
 import math
@@ -13,24 +13,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-ROWS_AT_ONCE = 64  # of a matrix of all pairs on the CPU: a strip of it stays in the cache
-PAIRS_AT_ONCE = 2**26  # of such a matrix on a GPU, where one call for all rows costs least
+ROWS_AT_ONCE = 64  # rows of the matrix of all pairs on the CPU, so that a strip of it stays in the cache
+PAIRS_AT_ONCE = 2**26  # pairs on a GPU, where as few calls as possible cost least
 
 
 def rows_at_once(like: Tensor, columns: int) -> int:
-    """How many rows of a matrix of all pairs are formed at once, on like's device."""
+    """The number of rows of the matrix of all pairs that are formed at once on the device of `like`."""
     return ROWS_AT_ONCE if like.device.type == "cpu" else max(1, PAIRS_AT_ONCE // columns)
 
 
 def working_type(samples: Tensor) -> torch.dtype:
-    """What pairs are computed in: float64 where the samples are, else float32; sums over rows are float64."""
+    """The type in which pairs are computed: float64 for float64 samples, else float32. Sums over rows are float64."""
     return torch.float64 if samples.dtype == torch.float64 else torch.float32
 
 
 def each_lane(score: Callable[[Tensor], tuple[Tensor, ...]], samples: Tensor) -> tuple[Tensor, ...]:
-    """The scores of each lane [M, D] of samples [L, M, D]: each [L], float64, NaN where the lane is not finite.
+    """Scores each lane [M, D] of samples [L, M, D]: each score is float64 [L], NaN for lanes that are not finite.
 
-    Such a lane is scored as one of zeros: so nothing waits for a GPU to say which lanes are finite.
+    Such a lane is replaced by zeros and scored too, so that nothing waits for a GPU to say which lanes are finite.
     """
     finite = samples.isfinite().flatten(1).all(1)
     safe = torch.where(finite[:, None, None], samples, 0.0)
@@ -40,7 +40,7 @@ def each_lane(score: Callable[[Tensor], tuple[Tensor, ...]], samples: Tensor) ->
 
 @dataclass(frozen=True)
 class PairSums:
-    """Sums of a kernel over pairs of M and R samples: of each row [M], of each column [R], of all squares; float64."""
+    """float64 sums of a kernel over pairs of M and R samples: per row [M], per column [R], and of all squares []."""
 
     rows: Tensor
     columns: Tensor
@@ -48,8 +48,10 @@ class PairSums:
 
 
 class Discrepancy(NamedTuple):
-    """A squared discrepancy without bias; its standard error, both sides being draws; and what of that error is the
-    samples' own, the real ones being as they are: what other latents would change, and by what lanes can be told apart.
+    """An unbiased squared discrepancy with two standard errors.
+
+    error: if both sets were drawn anew. latent_error: if only the samples were, the real set being fixed; this is what
+    other latents would change, and the error that counts when lanes are compared.
     """
 
     value: Tensor
@@ -60,12 +62,12 @@ class Discrepancy(NamedTuple):
 def discrepancy(own: PairSums, cross: PairSums, real: PairSums) -> Discrepancy:
     """The unbiased squared discrepancy E k(x, x') + E k(y, y') - 2 E k(x, y), and its standard errors.
 
-    The variance is that of Hoeffding's decomposition, whose parts are uncorrelated: with the witness
-    f(x) = E k(x, x') - E k(x, y) and h a kernel centred along both sides,
+    The variance is that of Hoeffding's decomposition, whose parts are uncorrelated: with the witness function
+    f(x) = E k(x, x') - E k(x, y) and h the kernel centred in both arguments, it is
     4 Var f(x)/M + 4 Var f(y)/R + 2 E h_xx^2/M(M-1) + 2 E h_yy^2/R(R-1) + 4 E h_xy^2/MR. Each part is estimated without
-    bias (h within a set by U-centring, Szekely & Rizzo 2014). The first two, differences of estimates, are taken as 0
-    where they come out below: the error is right to 15% where the sets differ, and where they are alike on average too
-    large: by 6% in 64 independent features, by up to 50% in 1-D. With y fixed only the two terms of x alone remain.
+    bias (h within a set by U-centring, Szekely & Rizzo 2014). The first two are differences of estimates and are taken
+    as 0 if negative. The error is accurate to 15% if the sets differ. If they are alike it is too large on average: by
+    6% in 64 independent features, by up to 50% in 1-D. With y fixed, only the two terms in x alone remain.
     Raises ValueError with fewer than 4 samples on a side.
     """
     m, r = len(cross.rows), len(cross.columns)
@@ -86,7 +88,7 @@ def discrepancy(own: PairSums, cross: PairSums, real: PairSums) -> Discrepancy:
 
 
 def _spread_within(sums: PairSums) -> Tensor:
-    """The mean square of a kernel within one set, centred along both sides, without bias."""
+    """An unbiased estimate of the mean square of a kernel within one set, centred in both arguments."""
     m, total = len(sums.rows), sums.rows.sum()
     centred = sums.squares - 2 / (m - 2) * sums.rows.square().sum() + total**2 / ((m - 1) * (m - 2))
     return centred / (m * (m - 3))
@@ -94,9 +96,10 @@ def _spread_within(sums: PairSums) -> Tensor:
 
 @dataclass(frozen=True)
 class EnergyReference:
-    """The real side of `energy_distance`, computed once for all lanes and rungs. middle: float64 [d]; samples: float64
-    [R, d] less middle, in 1-D rising; totals: float64 [R + 1], their sums from the first on, in 1-D; within: PairSums
-    in float64.
+    """The real side of `energy_distance`, computed once for all lanes and rungs, in float64.
+
+    middle: [d], the mean; samples: [R, d] minus the mean, sorted in 1-D; totals: [R + 1], the cumulative sums of their
+    first coordinates; within: the sums over pairs of real samples.
     """
 
     middle: Tensor
@@ -105,7 +108,7 @@ class EnergyReference:
     within: PairSums
 
     def to(self, device: torch.device | str) -> "EnergyReference":
-        """The same on another device; where it is there already, itself."""
+        """A copy on another device, or this object if it is there already."""
         if self.middle.device == torch.device(device):
             return self
         within = PairSums(*(part.to(device) for part in (self.within.rows, self.within.columns, self.within.squares)))
@@ -113,7 +116,7 @@ class EnergyReference:
 
 
 def energy_reference(real: Tensor) -> EnergyReference:
-    """Of real samples [R, d]. They are centred, which keeps the sums of squares small."""
+    """The `EnergyReference` of real samples [R, d]. They are centred, which keeps the sums of squares small."""
     middle = real.double().mean(0)
     centred = real.double() - middle
     if real.shape[1] > 1:
@@ -126,12 +129,12 @@ def energy_reference(real: Tensor) -> EnergyReference:
 def energy_distance(samples: Tensor, real: Tensor | EnergyReference) -> Discrepancy:
     """Squared energy distance 2 E|X - Y| - E|X - X'| - E|Y - Y'| and its standard errors: each [L], float64.
 
-    samples [L, M, d], real [R, d], d of a few numbers (Szekely & Rizzo 2013); in the samples' own unit.
-    The unbiased U-statistic: its floor is 0 and it can be negative. In 1-D it is 2 * integral (F - G)^2 and costs a
-    sort, in float64; else all pairs are formed, each distance rounded in the samples' own type: with float32 samples
-    the value is off by less than 1e-6 of the mean distance. The error is as that of `kernel_distance`. real are draws:
-    quantiles in their place, which do not vary, lower the value by E|Y - Y'|/R and enlarge the error, so take at least
-    ten times as many as samples. Raises ValueError with fewer than 4 samples on a side.
+    samples [L, M, d], real [R, d], d small (Szekely & Rizzo 2013). The value has the unit of the samples. It is the
+    unbiased U-statistic, so its floor is 0 and it can be negative. In 1-D it equals 2 * integral (F - G)^2 and costs a
+    sort, in float64. Otherwise all pairs are formed, each distance in the type of the samples: with float32 samples the
+    error of the value is below 1e-6 of the mean distance. The standard errors are those of `discrepancy`. real are
+    taken to be draws: quantiles, which do not vary, lower the value by E|Y - Y'|/R and enlarge the standard error, so
+    use at least ten times as many quantiles as samples. Raises ValueError with fewer than 4 samples on a side.
     """
     known = (energy_reference(real) if isinstance(real, Tensor) else real).to(samples.device)
     kind = working_type(samples)
@@ -150,19 +153,19 @@ def energy_distance(samples: Tensor, real: Tensor | EnergyReference) -> Discrepa
 
 
 def rising(values: Tensor) -> Tensor:
-    """Values sorted along the last axis, NaN last. numpy's sort on the CPU: ten times as fast as torch's."""
+    """Values sorted along the last axis, NaN last. On the CPU NumPy's sort is ten times as fast as torch's."""
     if values.device.type != "cpu":
         return values.sort(-1).values
     return torch.from_numpy(np.sort(values.numpy(), axis=-1))
 
 
 def _running(values: Tensor) -> Tensor:
-    """0 and the sums of the first 1, 2, ... R of values [R]: [R + 1]."""
+    """The cumulative sums of values [R], starting with 0: [R + 1]."""
     return torch.cat((values.new_zeros(1), values.cumsum(0)))
 
 
 def _sums_within(values: Tensor, totals: Tensor) -> PairSums:
-    """The sums of -|x - x'| over all pairs of rising values [M]; the i-th has i values below it."""
+    """The sums of -|x - x'| over all pairs of sorted values [M]; the i-th has i values below it."""
     count = len(values)
     below = torch.arange(count, device=values.device)
     rows = values * (count - 2 * below) + 2 * totals[:-1] - totals[-1]
@@ -171,28 +174,29 @@ def _sums_within(values: Tensor, totals: Tensor) -> PairSums:
 
 
 def _sums_between(values: Tensor, totals: Tensor, real: EnergyReference) -> PairSums:
-    """The sums of -|x - y| over pairs of rising values [M] and the reference's [R], without forming the pairs."""
+    """The sums of -|x - y| over pairs of sorted values [M] and the reference's [R], without forming the pairs."""
     others, other_totals = real.samples[:, 0], real.totals
     m, r = len(values), len(others)
-    at_most = torch.searchsorted(others, values, right=True)  # how many y are at most x_i
+    at_most = torch.searchsorted(others, values, right=True)  # the number of y that are at most x_i
     counted = torch.zeros(r + 1, dtype=torch.int64, device=values.device)
-    below = counted.scatter_add_(0, at_most, torch.ones_like(at_most))[:-1].cumsum(0)  # how many x are below y_j
+    below = counted.scatter_add_(0, at_most, torch.ones_like(at_most))[:-1].cumsum(0)  # the number of x below y_j
     rows, columns = _to_all(values, at_most, other_totals), _to_all(others, below, totals)
     squares = r * values.square().sum() + m * others.square().sum() - 2 * totals[-1] * other_totals[-1]
     return PairSums(rows, columns, squares)
 
 
 def _to_all(values: Tensor, below: Tensor, totals: Tensor) -> Tensor:
-    """The sums of -|x - y| over all y, of each x of values [M]: below [M] of the y are lower, of totals' running sums.
+    """For each x of values [M] the sum of -|x - y| over all n values y: x (n - 2 below) + 2 totals[below] - totals[n].
 
-    x (n - 2 below) + 2 totals[below] - totals[n], a ninth of the time in place: of a hundred thousand numbers.
+    below [M]: the number of y below x; totals [n + 1]: the cumulative sums of the sorted y. It is computed in place,
+    which takes a ninth of the time for a hundred thousand numbers.
     """
     sums = below.double().mul_(-2).add_(len(totals) - 1).mul_(values)
     return sums.add_(totals.index_select(0, below), alpha=2).sub_(totals[-1])
 
 
 def _distances_within(one: Tensor) -> PairSums:
-    """The sums of -|x - x'| over all pairs of samples [M, d]; each pair is looked at once."""
+    """The sums of -|x - x'| over all pairs of samples [M, d]; each distance is computed once."""
     count, step = len(one), rows_at_once(one, len(one))
     sums = torch.zeros(count, dtype=torch.float64, device=one.device)
     axes, strips = one.T.contiguous(), one.new_empty(2, min(step, count) * count)
@@ -216,9 +220,9 @@ def _distances_between(one: Tensor, other: Tensor) -> PairSums:
 
 
 def _distances(one: Tensor, other: Tensor, strips: Tensor) -> Tensor:
-    """|x - y| of all pairs, [d, m], [d, R] -> [m, R]; axis by axis: four times as fast as torch.cdist for d = 2.
+    """|x - y| of all pairs of [d, m] and [d, R]: [m, R]. Axis by axis, four times as fast as torch.cdist for d = 2.
 
-    strips: room for the answer and for one axis, each of at least m R numbers.
+    strips: buffers for the result and for one axis, each of at least m R numbers.
     """
     shape = one.shape[1], other.shape[1]
     squares, apart = (strip[: math.prod(shape)].view(shape) for strip in strips)
@@ -230,6 +234,6 @@ def _distances(one: Tensor, other: Tensor, strips: Tensor) -> Tensor:
 
 
 def _sum_of_squares(one: Tensor, other: Tensor) -> Tensor:
-    """Of |x - y| over all pairs of [M, d] and [R, d]: in closed form, float64."""
+    """The sum of |x - y|^2 over all pairs of [M, d] and [R, d], in closed form and in float64."""
     one, other = one.double(), other.double()
     return len(other) * one.square().sum() + len(one) * other.square().sum() - 2 * one.sum(0).dot(other.sum(0))

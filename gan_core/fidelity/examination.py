@@ -1,6 +1,6 @@
-"""What became of real images that were damaged on purpose, once they were scored: whether a score can be trusted.
+"""The results of scoring real images that were damaged on purpose, which show whether the scores can be trusted.
 
-Plain values; `gan_core.fidelity.examine` makes them. No torch.
+They are plain values that `gan_core.fidelity.examine` makes. This module does not load torch.
 """
 
 import math
@@ -14,9 +14,10 @@ COLUMNS = ("fidelity", "fid", "fid_error", "precision", "coverage", "memorisatio
 
 @dataclass(frozen=True)
 class Finding:
-    """How one set of images scored. damage: what was done to real ones ("" to fresh real ones); kind and dose: as
-    `gan_core.fidelity.damages.Damage` has them; scores: name -> number, those of COLUMNS; faults: what a score should
-    have shown and did not, in words.
+    """The scores of one set of images.
+
+    damage: what was done to real images, "" for fresh ones; kind, dose: as in `gan_core.fidelity.damages.Damage`;
+    scores: name -> value, at least those of COLUMNS; faults: sentences on what a score should have shown and did not.
     """
 
     damage: str
@@ -28,7 +29,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Examination:
-    """The findings of one extractor on one data set, fresh real images first. extractor: its kind."""
+    """The findings for one extractor on one data set, beginning with fresh real images. extractor: its kind."""
 
     extractor: str
     findings: tuple[Finding, ...]
@@ -40,13 +41,13 @@ class Examination:
 
     @property
     def verdict(self) -> str:
-        """`passed`, or `failed: ` and the kinds of damage that went unseen: a row's column `examination`."""
+        """`passed`, or `failed: ` and the kinds of damage that were missed; the column `examination` of the table."""
         kinds = dict.fromkeys(finding.kind for finding in self.findings if finding.faults)
         return f"failed: {', '.join(kinds)}" if kinds else PASSED
 
     @property
     def line(self) -> str:
-        """The verdict for a person, in one line."""
+        """The verdict in one readable line."""
         faults = list(self.faults)
         if not faults:
             return f"features {self.extractor!r} tell all damages from real images"
@@ -54,7 +55,7 @@ class Examination:
         return f"features {self.extractor!r} do not see everything: {faults[0]}{more}"
 
     def text(self) -> str:
-        """The table, a line a finding, and what was missed."""
+        """A table with a line per finding, and below it what was missed."""
         width = max(len(finding.damage or "real images") for finding in self.findings)
         lines = [f"{'':{width}}" + "".join(f"{name:>14}" for name in COLUMNS)]
         for finding in self.findings:
@@ -65,12 +66,12 @@ class Examination:
         return "\n".join([*lines, self.line, *(f"  {fault}" for fault in self.faults[1:])])
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it; the inverse of `from_plain`."""
+        """The examination as values for JSON; the inverse of `from_plain`."""
         return {"extractor": self.extractor, "verdict": self.verdict, "findings": [asdict(f) for f in self.findings]}
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> "Examination":
-        """Raises KeyError, TypeError or ValueError where the values are no examination."""
+        """Reads what `plain` returns. Raises KeyError, TypeError or ValueError for anything else."""
         findings = tuple(
             Finding(
                 str(f["damage"]),
@@ -87,16 +88,16 @@ class Examination:
 
 
 def judged(findings: Sequence[Finding], distinct_images: int) -> tuple[Finding, ...]:
-    """The findings with their faults; the first is of fresh real images, of which so many differ.
+    """Adds to each finding its faults. The first finding is of fresh real images, distinct_images of them different.
 
-    Whatever is wrong with images, `fid` must say so, or `fidelity` where modes are missing, which its limit of class
-    shares may tell: by more than the two standard errors together, and by more for a greater dose. Beside it
-    `precision` falls under noise alone, shuffled pixels and the most noise, `coverage` where most modes are missing or
-    one image is repeated, `memorisation` rises with copies, and noise alone has a worse `fidelity` than any blur, which
-    leaves blobs where things are. Real images break no limit of `fidelity`.
+    `fid` must rise for every damage, by more than the combined standard error of both scores, and more for a larger
+    dose. For missing modes this holds of `fidelity` instead, whose limit of class shares may tell. Besides, `precision`
+    must fall for noise alone, shuffled pixels and the largest dose of noise, `coverage` for the largest dose of missing
+    modes and for one repeated image, and `memorisation` must rise for copies. Noise alone must have a worse `fidelity`
+    than any blur, which leaves the layout of the image. Fresh real images must break no limit of `fidelity`.
     """
     real = findings[0]
-    blobs = max((f.scores["fidelity"] for f in findings if f.kind == "blur"), default=-math.inf)
+    blurred = max((f.scores["fidelity"] for f in findings if f.kind == "blur"), default=-math.inf)
     last: dict[str, int] = {}
     for finding in findings:
         last[finding.kind] = max(finding.dose, last.get(finding.kind, 0))
@@ -104,7 +105,7 @@ def judged(findings: Sequence[Finding], distinct_images: int) -> tuple[Finding, 
     found = [replace(real, faults=_faults_of_real(real))]
     for finding in findings[1:]:
         faults = _faults(finding, real, before.get(finding.kind), finding.dose == last[finding.kind], distinct_images)
-        if finding.kind == "pure noise" and not finding.scores["fidelity"] > blobs:
+        if finding.kind == "pure noise" and not finding.scores["fidelity"] > blurred:
             faults.append(f"{finding.damage} has a better fidelity than blurred images")
         if finding.dose or finding.kind not in before:
             before[finding.kind] = finding
@@ -118,7 +119,7 @@ def _faults_of_real(real: Finding) -> tuple[str, ...]:
 
 
 def _faults(finding: Finding, real: Finding, before: Finding | None, most: bool, distinct_images: int) -> list[str]:
-    """before: a smaller dose; most: whether there is no greater one."""
+    """before: the finding of the next smaller dose, if any; most: whether this is the largest dose."""
     mine, theirs, name = finding.scores, real.scores, finding.damage
     if finding.kind == "copies":
         seen = mine["memorisation"] > 0.5 + mine["memorisation_error"]
@@ -136,7 +137,7 @@ def _faults(finding: Finding, real: Finding, before: Finding | None, most: bool,
 
 
 def _not_lower(score: str, finding: Finding, real: Finding, distinct_images: int) -> list[str]:
-    """A fault unless a share is lower by more than its binomial standard error."""
+    """A fault, unless the share is lower than that of real images by more than the binomial standard error."""
     mine, theirs = finding.scores[score], real.scores[score]
     error = math.sqrt((mine * (1 - mine) + theirs * (1 - theirs)) / distinct_images)
     lower = theirs - mine > error

@@ -1,4 +1,4 @@
-"""Scores are examined on a data set before they are used: real images, fresh and damaged, take the place of samples.
+"""Examines the scores of a data set before they are used: fresh and damaged real images are scored like samples.
 
 M images, C, H, W an image.
 """
@@ -19,12 +19,12 @@ from gan_core.fidelity.examination import COLUMNS, Examination, Finding, judged
 from gan_core.files.cache import alone, keep, writable_cache_folder
 from gan_core.lanes.axis import lane_arithmetic
 
-RECIPE = 1  # a new number where damages or rules change
-ALSO = ("violation", "memorisation_error")  # what the rules read beside the table's columns
+RECIPE = 1  # to be increased when the damages or the rules change
+ALSO = ("violation", "memorisation_error")  # what the rules use besides the columns of the table
 
 
 class Compared(Protocol):
-    """What is examined: `gan_core.fidelity.scorers.ImageScorer`."""
+    """The part of `gan_core.fidelity.scorers.ImageScorer` that an examination uses."""
 
     dataset: Dataset
     samples: int
@@ -36,17 +36,17 @@ class Compared(Protocol):
 
 
 def examine(scorer: Compared, extractor: str) -> Examination:
-    """How a scorer ranks fresh and damaged training images, by the rules of `gan_core.fidelity.examination.judged`.
+    """Scores fresh and damaged training images and judges them by `gan_core.fidelity.examination.judged`.
 
-    extractor: the kind of its features. Kept in the cache folder by the scorer's protocol, the classifier's weights and
-    torch's version; one process examines, others wait.
+    extractor: the kind of the scorer's features. The result is cached under the scorer's protocol, the weights of its
+    features and the version of torch; one process examines while others wait.
     """
     key = ":".join((str(RECIPE), torch.__version__, extractor, scorer.protocol, scorer.features_digest))
     path = writable_cache_folder() / f"examination-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
     with alone(path):
         found = _read(path)
         if found is None:
-            with lane_arithmetic():  # what is kept must not depend on who computes it
+            with lane_arithmetic():  # what is cached must not depend on the settings of the process that computes it
                 found = _examined(scorer, extractor)
             keep(path, partial(_write, found))
     return found
@@ -74,7 +74,7 @@ def _scoring(scorer: Compared) -> Callable[[Tensor], dict[str, float]]:
 
 
 def _read(path: Path) -> Examination | None:
-    """What is kept, where it is what was written: it decides which features are used."""
+    """The cached examination, if its digest is right: it decides which features are used, so damage must be noticed."""
     try:
         digest, _, text = path.read_text().partition("\n")
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
-"""What images are compared with, in numbers: features of real images, kept between processes.
+"""The reference that generated images are compared with: features of real images, kept in the cache.
 
-R real images that scores compare with, T training images that copies are looked for among, D features.
+R real images, T training images among which copies are searched for, D features.
 """
 
 import hashlib
@@ -23,16 +23,17 @@ from gan_core.files.cache import alone, keep_tensors, kept_tensors, writable_cac
 from gan_core.lanes.axis import lane_arithmetic
 
 COPY_TRAIN_IMAGES = 60_000
-RECIPE = f"2:{COPY_TRAIN_IMAGES}:{NEIGHBOURS}:{LATENT_SEED}"  # a new number where what is kept is computed otherwise
+RECIPE = f"2:{COPY_TRAIN_IMAGES}:{NEIGHBOURS}:{LATENT_SEED}"  # increase the number if the computation changes
 
 
 @dataclass(frozen=True)
 class ImageReference:
     """The real side of an image scorer.
 
-    mean, covariance, factor: of the images compared with, float64 [D], [D, D], [D, D] (`covariance_factor`);
-    neighbours: of R of them; train: of T training images; held_out_distances: float64 [R], to the nearest of them;
-    precision_real, recall_real: what as many training images score as samples are drawn, or all there are.
+    mean, covariance, factor: float64 [D], [D, D] and [D, D], the moments of the reference images and the
+    `covariance_factor`; neighbours: R of the reference images; train: T training images; held_out_distances: float64
+    [R], from held-out images to the nearest of these; precision_real, recall_real: the scores of fresh real images, as
+    many as there are samples or, if there are fewer, all of them.
     """
 
     mean: Tensor
@@ -45,7 +46,7 @@ class ImageReference:
     recall_real: float
 
     def to(self, device: torch.device | str) -> "ImageReference":
-        """The same on another device; where it is there already, itself."""
+        """A copy on another device, or this object if it is there already."""
         if self.mean.device == torch.device(device):
             return self
         return ImageReference(
@@ -61,9 +62,11 @@ class ImageReference:
 
 
 def compared_with(dataset: Dataset) -> tuple[Tensor, Tensor | None]:
-    """The real images that samples are compared with, and their labels where there are any: the held-out split; where
-    that has fewer than FOR_A_CLAIM images, all there are, training ones included. So few say nothing of the k nearest,
-    and their covariance is of a rank so low that blurred images score better than real ones.
+    """The real images that samples are compared with, and their labels if any.
+
+    These are the held-out split, or all images, training ones included, if it has fewer than FOR_A_CLAIM. So few
+    images say nothing about nearest neighbours, and the rank of their covariance is so low that blurred images would
+    score better than real ones.
     """
     if len(dataset.held_out) >= FOR_A_CLAIM:
         return dataset.held_out, dataset.held_out_labels
@@ -76,16 +79,16 @@ def compared_with(dataset: Dataset) -> tuple[Tensor, Tensor | None]:
 def image_reference(
     dataset: Dataset, extractor: FeatureExtractor, cheap: FeatureExtractor, samples: int
 ) -> ImageReference:
-    """The reference for `samples` images a lane; extractor and cheap as `ImageScorer` has them.
+    """The reference for `samples` images per lane. extractor, cheap: as in `ImageScorer`.
 
-    Features and distances are read from the cache folder, by a hash of data, extractors, samples, recipe and torch's
-    version; what is missing, damaged or of another form is computed and kept.
+    Features and distances are cached under a hash of the data, the extractors, `samples`, the recipe and the version
+    of torch; a file that is missing, damaged or of another shape is computed again.
     """
     key = ":".join((RECIPE, torch.__version__, dataset.digest, extractor.name, cheap.name, str(samples)))
     key += f":{len(dataset.train_samples)}:{len(dataset.held_out)}:{extractor.weights}:{cheap.weights}"
     key += "" if len(dataset.held_out) >= FOR_A_CLAIM else ":all"
     path = writable_cache_folder() / f"reference-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
-    with lane_arithmetic():  # what is kept must not depend on who computes it
+    with lane_arithmetic():  # what is cached must not depend on the settings of the process that computes it
         kept = _kept(path, lambda: _computed(dataset, extractor, cheap, samples), _shapes(dataset, extractor, cheap))
         precision, recall = kept["precision_recall"].tolist()
         return ImageReference(
@@ -101,7 +104,7 @@ def image_reference(
 
 
 def _shapes(dataset: Dataset, extractor: FeatureExtractor, cheap: FeatureExtractor) -> dict[str, tuple[int, ...]]:
-    """Of what is kept: -1 where it depends on the samples, which the file's name holds."""
+    """The shapes in a cache file; -1 stands for a size that follows from `samples`, which the file's name covers."""
     size = extractor.features
     train = min(COPY_TRAIN_IMAGES, len(dataset.train_samples))
     shapes = {"mean": (size,), "covariance": (size, size), "real": (-1, size), "train": (train, cheap.features)}
@@ -115,7 +118,7 @@ def _computed(
     mean, covariance = moments(extract(extractor, compared)[0].unsqueeze(0))
     real = extract(extractor, chosen(compared, samples, 1))[0]
     fresh, around = dataset.train, real
-    if len(compared) > len(dataset.held_out):  # which has training images in it: held-out ones are the fresh ones
+    if len(compared) > len(dataset.held_out):  # it includes the training images, so the held-out ones are fresh
         fresh, around = dataset.held_out, extract(extractor, chosen(dataset.train, samples, 1))[0]
     shares = prdc(extract(extractor, chosen(fresh, samples, 3))[0].unsqueeze(0), real_neighbours(around))
     train = extract(cheap, chosen(dataset.train, COPY_TRAIN_IMAGES, 2))[0]
@@ -133,7 +136,7 @@ def _computed(
 def _kept(
     path: Path, compute: Callable[[], dict[str, Tensor]], shapes: dict[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
-    """What the file holds, or what is computed now and put there whole; one process computes, others wait."""
+    """Reads the cache file, or computes and writes it; one process computes while others wait."""
     with alone(path):
         tensors = _read(path, shapes)
         if tensors is None:
@@ -143,7 +146,7 @@ def _kept(
 
 
 def _read(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor] | None:
-    """A file's tensors, where it is whole and they have these names and shapes."""
+    """The tensors of a file, or None unless it is intact and they have these names and shapes."""
     tensors = kept_tensors(path, load_file)
     if tensors is None:
         return None

@@ -1,4 +1,4 @@
-"""What samples make of the modes of a mixture whose truth is known. L lanes, M samples, K modes, d numbers a sample."""
+"""How well samples cover the modes of a known mixture. L lanes, M samples, K modes, d numbers per sample."""
 
 import math
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ HIGH_QUALITY_DEVIATIONS = 3.0  # a sample farther than this from every mode belo
 
 @dataclass(frozen=True)
 class ModeScores:
-    """What samples make of a mixture's modes; each field [L], float64, NaN where a lane's samples are not finite.
+    """Scores of the modes of a mixture: each float64 [L], NaN for lanes whose samples are not finite.
 
-    modes_covered: modes with at least one high-quality sample, 0..K. high_quality_share: share of the samples within
-    3 deviations of their nearest mode, 0..1 (real 1-D samples: 0.9973; 2-D: 1 - exp(-4.5) = 0.9889). mode_jsd:
-    Jensen-Shannon divergence, in nats, of the high-quality samples' modes to uniform; ln 2, its bound, without any.
-    mode_jsd_error: its standard error, for as many high-quality samples.
+    modes_covered: the number of modes with a high-quality sample, 0..K. high_quality_share: the share of samples within
+    3 deviations of their nearest mode, 0..1 (exact samples: 0.9973 in 1-D, 1 - exp(-4.5) = 0.9889 in 2-D). mode_jsd:
+    the Jensen-Shannon divergence, in nats, between the modes of the high-quality samples and uniform; its bound ln 2 if
+    there are no such samples. mode_jsd_error: its standard error, given the number of high-quality samples.
     """
 
     modes_covered: Tensor
@@ -29,10 +29,11 @@ class ModeScores:
 
 
 def mode_scores(samples: Tensor, mixture: Mixture) -> ModeScores:
-    """Samples [L, M, d] against the modes of their truth, as PacGAN measures it (Lin et al. 2018, after VEEGAN).
+    """Compares samples [L, M, d] with the modes of their mixture, as PacGAN does (Lin et al. 2018, after VEEGAN).
 
-    Their code's convention: a sample belongs to the mode nearest in units of that mode's deviation; it is of high
-    quality within 3 of them; the histogram counts high-quality samples only, so a point far from all covers nothing.
+    As in their code, a sample belongs to the mode that is nearest in units of that mode's deviation, it is of high
+    quality within 3 of these units, and the histogram counts high-quality samples only, so a sample far from all modes
+    covers none.
     """
     counts = torch.stack([_high_quality_counts(lane.double(), mixture) for lane in samples])  # [L, K]
     finite = samples.isfinite().flatten(1).all(1)
@@ -48,8 +49,10 @@ def mode_scores(samples: Tensor, mixture: Mixture) -> ModeScores:
 
 
 def _high_quality_counts(samples: Tensor, mixture: Mixture) -> Tensor:
-    """Samples [M, d] -> high-quality samples of each mode [K]. One lane at a time: [M, K, d] fits where [L, ...] would
-    not, and differences, unlike a Gram matrix, keep deviations of 0.01 exact.
+    """The number of high-quality samples of each mode [K], for the samples [M, d] of one lane.
+
+    One lane at a time, because [L, M, K, d] may not fit into memory. Differences, unlike a Gram matrix, stay accurate
+    for deviations of 0.01.
     """
     means, deviations = mixture.means.to(samples.device), mixture.deviations.to(samples.device)
     distances = (samples[:, None] - means).square().sum(-1).sqrt() / deviations  # [M, K]

@@ -1,9 +1,9 @@
-"""Scores made of pairs of features: kernel distance, and precision to coverage.
+"""Scores from pairs of features: kernel inception distance, precision, recall, density and coverage.
 
-Pure functions, lane by lane; a lane that is not finite scores NaN and touches no other. Products of pairs are formed
-once, about the mean of the real features, in the features' own type: float64, or float32. In float32 the kernel
-distance is off by less than 1e-5 of the mean kernel, and a share by the few pairs that stand within 1e-5 of a ball's
-radius: both far below the scores' own errors, and a test bounds them against float64.
+All functions are pure and work lane by lane: a lane that is not finite scores NaN and affects no other. The products of
+all pairs are formed once, after the mean of the real features is subtracted, in the type of the features: float64 or
+float32. In float32 the kernel distance is off by less than 1e-5 of the mean kernel, and the other scores by the few
+pairs within 1e-5 of the radius of a ball. Both are far below the standard errors, and a test bounds them.
 L lanes, M samples, R real samples, D features, k neighbours.
 """
 
@@ -18,13 +18,14 @@ from gan_core.data.enough_images import NEIGHBOURS
 from gan_core.fidelity.discrepancy import Discrepancy, PairSums, discrepancy, each_lane, rows_at_once, working_type
 from gan_core.fidelity.pairs import PairReader, read_in_c
 
-COPY_ROUNDINGS = 16  # of a squared norm: two samples that are no farther apart are copies
+COPY_ROUNDINGS = 16  # rounding errors of a squared norm; two samples that are no farther apart count as copies
 
 
 @dataclass(frozen=True)
 class _Set:
-    """Features [n, D] less the real mean; their squared norms [n]; and terms [n] with which the kernel's base
-    x.y/D + 1 of uncentred features is the centred x.y/D + term_i + term_j.
+    """A set of features [n, D] minus the real mean, with their squared norms [n] and terms [n].
+
+    The kernel's base x.y/D + 1 of the uncentred features equals the centred x.y/D + term_i + term_j.
     """
 
     features: Tensor
@@ -33,27 +34,27 @@ class _Set:
 
     @property
     def size(self) -> int:
-        """D."""
+        """D, the number of features."""
         return self.features.shape[1]
 
 
 def _set(features: Tensor, middle: Tensor, kind: torch.dtype) -> _Set:
-    """Of features [n, D]; middle: float64 [D]."""
+    """The `_Set` of features [n, D]. middle: float64 [D], the mean of the real features."""
     centred = features.double() - middle
     terms = (centred @ middle + middle.square().sum() / 2) / features.shape[1] + 0.5
     return _Set(centred.to(kind), centred.square().sum(1).to(kind), terms.to(kind))
 
 
 class _Reader(Protocol):
-    """Reads the products of all pairs, a strip of rows at a time, in order."""
+    """Something that reads the products of all pairs, a strip of rows at a time, in order."""
 
     def read(self, start: int, products: Tensor) -> None:
-        """products: x.y of the rows from start on, [m, n]; it must stay as it is."""
+        """products: x.y of the m rows from start on, [m, n]. A reader must not modify it, for others read it too."""
         ...
 
 
 def _form_products(one: _Set, other: _Set, readers: list[_Reader]) -> None:
-    """Shows all readers the product of each pair of one's [M, D] and other's [n, D]."""
+    """Forms the product of each pair of `one` [M, D] and `other` [n, D] once and shows it to all readers."""
     buffer = _strip(one, other)
     for start in range(0, len(one.features), len(buffer)):
         part = one.features[start : start + len(buffer)]
@@ -63,13 +64,13 @@ def _form_products(one: _Set, other: _Set, readers: list[_Reader]) -> None:
 
 
 def _strip(one: _Set, other: _Set) -> Tensor:
-    """Room for as many rows as are formed at once."""
+    """A buffer for the rows that are formed at once."""
     count = len(other.features)
     return one.features.new_empty(min(rows_at_once(one.features, count), len(one.features)), count)
 
 
 class _KernelSums:
-    """Sums of the kernel (x.y/D + 1)^3; pairs of a sample with itself are left out where one is other."""
+    """Sums of the kernel (x.y/D + 1)^3 over all pairs, without those of a sample with itself."""
 
     def __init__(self, one: _Set, other: _Set) -> None:
         self._one, self._other, self._same = one, other, one is other
@@ -100,7 +101,7 @@ def _check_neighbours(own: _Set, k: int) -> None:
 
 
 class _Radii:
-    """The squared distance of each sample to its k-th nearest other one; the nearest of all is itself."""
+    """The squared distance of each sample to its k-th nearest neighbour within its own set."""
 
     def __init__(self, own: _Set, k: int) -> None:
         _check_neighbours(own, k)
@@ -117,8 +118,9 @@ class _Radii:
 
 
 def _kth_smallest(strip: Tensor, k: int, *, by_numpy: bool | None = None) -> Tensor:
-    """The (k + 1)-th smallest number of each row of [m, n]: [m]. The strip is lost. by_numpy: by its partition, as on
-    the CPU, in half the time of topk; None: as the strip's device has it.
+    """The (k + 1)-th smallest number of each row of [m, n]: [m]. The first is the distance to the sample itself.
+
+    by_numpy: use NumPy's partition, which reorders the strip and takes half the time of topk; None: only on the CPU.
     """
     if by_numpy is None:
         by_numpy = strip.device.type == "cpu"
@@ -130,9 +132,10 @@ def _kth_smallest(strip: Tensor, k: int, *, by_numpy: bool | None = None) -> Ten
 
 @dataclass(frozen=True)
 class RealNeighbours:
-    """Real features [R, D] with the squared radius [R] of each one's ball, which reaches to its k-th nearest other.
+    """Real features [R, D], and the squared radius [R] of the ball around each, which reaches to its k-th neighbour.
 
-    middle: their mean, float64 [D]; within: sums of the kernel over their pairs; float64, or float32 as they were.
+    middle: float64 [D], their mean; within: sums of the kernel over their pairs. The features and radii are in float64
+    or float32, as the features were given.
     """
 
     features: Tensor
@@ -142,7 +145,7 @@ class RealNeighbours:
     k: int
 
     def to(self, device: torch.device | str) -> "RealNeighbours":
-        """The same on another device; where they are there already, themselves."""
+        """A copy on another device, or this object if it is there already."""
         if self.features.device == torch.device(device):
             return self
         within = PairSums(*(part.to(device) for part in (self.within.rows, self.within.columns, self.within.squares)))
@@ -153,9 +156,9 @@ class RealNeighbours:
 def real_neighbours(real: Tensor, k: int = NEIGHBOURS) -> RealNeighbours:
     """The real side of `pair_scores`, computed once for all lanes and rungs. Raises ValueError unless 1 <= k < R.
 
-    Where k or more others are copies of a sample, the ball to its k-th nearest would be empty, and nothing could ever
-    cover it. It then reaches to the nearest that is no copy: the smallest ball that holds k others and has an inside.
-    All samples keep their weight, for the distribution does draw copies so often; every other ball is as it was.
+    If a sample has k or more copies, the ball to its k-th neighbour would have radius 0, and no sample could cover it.
+    Its ball then reaches to the nearest sample that is not a copy: the smallest ball that holds k others and has an
+    interior. Copies keep their weight, because the distribution does produce them that often.
     """
     middle = real.double().mean(0)
     own = _set(real, middle, working_type(real))
@@ -165,7 +168,7 @@ def real_neighbours(real: Tensor, k: int = NEIGHBOURS) -> RealNeighbours:
 
 
 def _beyond_copies(own: _Set, squared: Tensor) -> Tensor:
-    """Squared radii [n], where they are 0 up to rounding those to the nearest sample that is farther away than that."""
+    """Squared radii [n]; those that are 0 up to rounding are replaced by the distance to the nearest non-copy."""
     rounding = COPY_ROUNDINGS * torch.finfo(squared.dtype).eps * own.squares
     for rows in (squared <= rounding).nonzero().flatten().split(rows_at_once(own.features, len(own.features))):
         distances = own.squares + own.squares[rows, None] - 2 * own.features[rows] @ own.features.T
@@ -177,10 +180,10 @@ def _beyond_copies(own: _Set, squared: Tensor) -> Tensor:
 def kernel_distance(features: Tensor, real: Tensor) -> Discrepancy:
     """Kernel inception distance and its standard errors: unbiased MMD^2 with the kernel (x.y/D + 1)^3, each [L].
 
-    features [L, M, D], real [R, D] (Binkowski et al. 2018, equation 4). All samples make one U-statistic, no
-    subsets. Unbiased: its floor is 0 at any M and R, and it can be negative. The error is over fresh draws of both
-    sets; between lanes that are compared with the same real set the latent error counts. Raises ValueError with fewer
-    than 4 samples on a side.
+    features [L, M, D], real [R, D] (Binkowski et al. 2018, equation 4). All samples enter one U-statistic, without
+    subsets. It is unbiased, so its floor is 0 at any M and R, and it can be negative. Between lanes that are compared
+    with the same real set, the latent error of `Discrepancy` counts. Raises ValueError with fewer than 4 samples on a
+    side.
     """
     middle, kind = real.double().mean(0), working_type(features)
     other = _set(real, middle, kind)
@@ -198,22 +201,22 @@ def kernel_distance(features: Tensor, real: Tensor) -> Discrepancy:
 
 
 class _Balls:
-    """Which samples are in real balls, and which real samples are in a sample's ball; radii: of the samples, [M]."""
+    """Which samples are in balls of real samples, and which real samples in balls of samples; radii: [M], squared."""
 
     def __init__(self, one: _Set, radii: Tensor, other: _Set, real: RealNeighbours) -> None:
         self._one, self._other, self._radii = one, other, radii[:, None]
         self._real_radii, self._k = real.squared_radii.to(radii.dtype), real.k
         self._strips = _strip(one, other), _strip(one, other)
-        self._inside: list[Tensor] = []  # for each sample, how many real balls it is in
+        self._inside: list[Tensor] = []  # for each sample the number of real balls that it is in
         self._nearest = torch.full_like(other.squares, math.inf)
-        self._deepest = torch.full_like(other.squares, math.inf)  # how far outside all samples' balls
+        self._deepest = torch.full_like(other.squares, math.inf)  # negative for real samples in a ball of a sample
 
     def read(self, start: int, products: Tensor) -> None:
         rows = slice(start, start + len(products))
         squared, inside = (strip[: len(products)] for strip in self._strips)
         torch.add(self._other.squares, products, alpha=-2, out=squared)
         squared.add_(self._one.squares[rows, None]).clamp_min_(0)
-        # A comparison written as numbers and summed takes a sixth of the time of one that is counted.
+        # Writing a comparison as numbers and summing them takes a sixth of the time of counting booleans.
         self._inside.append(torch.lt(squared, self._real_radii, out=inside).sum(1))
         self._nearest = torch.minimum(self._nearest, squared.amin(0))
         self._deepest = torch.minimum(self._deepest, squared.sub_(self._radii[rows]).amin(0))
@@ -224,8 +227,10 @@ class _Balls:
 
 
 def _shares(inside: Tensor, covered: Tensor, depth: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Precision, recall, density and coverage. inside: for each sample, how many real balls it is in, float64; covered:
-    for each real one, whether its ball has a sample in it; depth: how far outside all samples' balls it is.
+    """Precision, recall, density and coverage.
+
+    inside: float64 [M], the number of real balls that each sample is in; covered: [R], whether a real sample's ball
+    holds a sample; depth: [R], negative if a real sample lies in a ball of a sample.
     """
     precision, recall = (inside > 0).double().mean(), (depth < 0).double().mean()
     return precision, recall, inside.mean() / k, covered.double().mean()
@@ -233,7 +238,7 @@ def _shares(inside: Tensor, covered: Tensor, depth: Tensor, k: int) -> tuple[Ten
 
 @dataclass(frozen=True)
 class NeighbourScores:
-    """What `prdc` returns, each [L]; 1 is as good as real for density, in [0, R/k], and the best for the rest."""
+    """The scores of `prdc`, each [L]. Density lies in [0, R/k] and is 1 for real samples; the rest lie in [0, 1]."""
 
     precision: Tensor
     recall: Tensor
@@ -244,10 +249,11 @@ class NeighbourScores:
 def prdc(features: Tensor, real: RealNeighbours) -> NeighbourScores:
     """Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020) of features [L, M, D].
 
-    A ball around each sample reaches to its k-th nearest other sample of its own set. Precision: the share of samples
-    inside any real ball; recall: of real samples inside any ball of a sample; density: real balls a sample is in,
-    over k; coverage: the share of real balls with a sample in them. Density and coverage of real samples are known
-    beforehand (1, and `coverage_null`); precision and recall have no such value. Raises ValueError unless k < M.
+    The ball around each sample reaches to its k-th nearest neighbour within its own set. Precision is the share of
+    samples inside any real ball; recall is the share of real samples inside any ball of a sample; density is the mean
+    number of real balls that a sample is in, over k; coverage is the share of real balls that hold a sample. Density
+    and coverage of real samples are known (1 and `coverage_null`); precision and recall have no such value. Raises
+    ValueError unless k < M.
     """
     kind = working_type(features)
     other = _set(real.features, real.middle, kind)
@@ -264,7 +270,7 @@ def prdc(features: Tensor, real: RealNeighbours) -> NeighbourScores:
 
 
 def pair_scores(features: Tensor, real: RealNeighbours) -> tuple[Discrepancy, NeighbourScores]:
-    """`kernel_distance` and `prdc`, of the same products: each [L].
+    """`kernel_distance` and `prdc` from the same products: each [L].
 
     features [L, M, D], on real's device. Raises ValueError unless k < M, and with fewer than 4 samples on a side.
     """
@@ -287,7 +293,7 @@ def pair_scores(features: Tensor, real: RealNeighbours) -> tuple[Discrepancy, Ne
 
 
 def _scores_in_c(one: _Set, other: _Set, real: RealNeighbours) -> tuple[Tensor, ...]:
-    """`pair_scores` of one lane, read in C."""
+    """The scores of `pair_scores` for one lane, computed in C from the products."""
     _check_neighbours(one, real.k)
     mine = {"terms": one.terms, "squares": one.squares}
     own = PairReader(real.k, one.size, {**mine, "other_terms": one.terms, "other_squares": one.squares}, own=True)
@@ -302,9 +308,10 @@ def _scores_in_c(one: _Set, other: _Set, real: RealNeighbours) -> tuple[Tensor, 
 
 
 def coverage_null(samples: int, real_samples: int, k: int = NEIGHBOURS) -> float:
-    """What coverage is expected to be when the samples are drawn from the real distribution itself.
+    """The expected coverage of samples that are drawn from the real distribution itself.
 
-    1 - prod_{j=1..k} (R - j)/(M + R - j), exactly: a ball stays empty when its centre's k nearest of the M samples and
-    R - 1 other real ones are all real (Naeem et al. 2020 derive the same). Tends to 1 - 2^-k where M = R.
+    Exactly 1 - prod_{j=1..k} (R - j)/(M + R - j): a ball stays empty if the k nearest neighbours of its centre, among
+    M samples and R - 1 other real ones, are all real (Naeem et al. 2020 derive the same). It tends to 1 - 2^-k if
+    M = R.
     """
     return 1 - math.prod((real_samples - j) / (samples + real_samples - j) for j in range(1, k + 1))

@@ -1,6 +1,4 @@
-"""Reading the products of pairs of features in C: what `gan_core.fidelity.neighbours` scores, in one pass over each
-strip.
-"""
+"""Computes the sums and distances that `gan_core.fidelity.neighbours` needs in C, in one pass over each strip."""
 
 import ctypes
 import math
@@ -13,7 +11,7 @@ from gan_core.native.compiler import header
 from gan_core.native.library import native_function
 from gan_core.native.toolchain import NoCompiler
 
-MOST_NEIGHBOURS = 63  # as in `pairs.h`, one less
+MOST_NEIGHBOURS = 63  # one less than MOST_NEAREST of `pairs.h`, which counts the sample itself
 POINTERS = (
     *("terms", "other_terms", "squares", "other_squares", "radii", "other_radii"),
     *("kernel_rows", "kernel_columns", "kernel_squares", "nearest", "inside", "closest", "depth", "memory"),
@@ -21,7 +19,7 @@ POINTERS = (
 
 
 class Pairs(ctypes.Structure):
-    """As in `pairs.h`."""
+    """The structure of the same name in `pairs.h`, field by field."""
 
     _fields_ = [  # noqa: RUF012
         *((name, ctypes.c_void_p) for name in POINTERS),
@@ -30,7 +28,7 @@ class Pairs(ctypes.Structure):
 
 
 def read_in_c(like: Tensor, k: int) -> bool:
-    """Whether products of features like these are read here: on the CPU, where there is a compiler."""
+    """Whether products of such features are read in C: on the CPU, for k <= MOST_NEIGHBOURS, if there is a compiler."""
     if like.device.type != "cpu" or k > MOST_NEIGHBOURS:
         return False
     try:
@@ -41,13 +39,14 @@ def read_in_c(like: Tensor, k: int) -> bool:
 
 
 class PairReader:
-    """Sums of the kernel, and what scores need of the distances, of all pairs of M samples [M, D] with each other or
-    with R real ones; products are shown a strip of rows at a time, in order.
+    """Kernel sums and distances of all pairs of M samples, with each other (own) or with R real samples.
+
+    It is shown the products a strip of rows at a time, in order.
     """
 
     def __init__(self, k: int, features: int, given: dict[str, Tensor], *, own: bool) -> None:
-        """given: terms and squares [M] of the samples and of the others; for pairs with real samples also radii [M] and
-        other_radii [R], squared.
+        """given: terms and squares [M] of the samples, other_terms and other_squares [R] of the others; for pairs with
+        real samples also the squared radii [M] and other_radii [R].
         """
         terms, columns = given["terms"], len(given["other_terms"])
         sums = {"kernel_rows": len(terms), "kernel_columns": columns, "kernel_squares": 1, "inside": len(terms)}
@@ -60,18 +59,20 @@ class PairReader:
         self._function, self._own = native_function(header("pairs.h"), terms.dtype), own
 
     def read(self, start: int, products: Tensor) -> None:
-        """products: x.y of the rows from start on, [m, n]."""
+        """products: x.y of the m rows from start on, [m, n]."""
         assert products.is_contiguous()
         rows, pointer = ctypes.c_long(len(products)), ctypes.c_void_p(products.data_ptr())
         self._function(int(self._own), ctypes.c_long(start), rows, pointer, ctypes.byref(self._pairs))
 
     def __getitem__(self, name: str) -> Tensor:
-        """What was read: `nearest` [M], of a set's own the k-th smallest squared distance less the sample's own norm;
-        `inside` float64 [M]; `closest` and `depth` [R].
+        """A result. Within a set: `nearest` [M], the squared distance to the k-th neighbour minus the squared norm.
+
+        Between sets: `inside` float64 [M], the number of real balls around each sample; `closest` [R], the squared
+        distance of each real sample to the nearest sample; `depth` [R], negative if it is in the ball of a sample.
         """
         return self._made[name]
 
     def sums(self) -> PairSums:
-        """Of the kernel; a sample's with itself are left out."""
+        """The sums of the kernel, without the pairs of a sample with itself."""
         rows, columns = self._made["kernel_rows"], self._made["kernel_columns"]
         return PairSums(rows, rows if self._own else columns, self._made["kernel_squares"][0])

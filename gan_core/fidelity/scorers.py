@@ -1,7 +1,4 @@
-"""The scores of images, and which scorer a data set has.
-
-L lanes, M samples, D features, K classes.
-"""
+"""The scorer of images, and the choice of a scorer for a data set. L lanes, M samples, K classes, S strata."""
 
 import math
 from dataclasses import asdict, replace
@@ -51,31 +48,31 @@ from gan_core.networks.latents import shared_choices
 from gan_core.training.lane_array import LaneArray
 
 IMAGE_SAMPLES = 2_000
-COPY_SAMPLES = 250  # looked up in the whole training split, at a sixth of a score's cost; the error is 0.02
-EXAMINED_IMAGES = IMAGE_SAMPLES  # of each damage
-EXAMINED_OF_MANY_FEATURES = 500  # where an extractor has more than
-MANY_FEATURES = 512  # features: one like Inception takes seconds for a thousand images
+COPY_SAMPLES = 250  # searched for in the whole training split, a sixth of the cost of scoring; the error is 0.02
+EXAMINED_IMAGES = IMAGE_SAMPLES  # for each kind of damage
+EXAMINED_OF_MANY_FEATURES = 500  # the same for an extractor with more than MANY_FEATURES
+MANY_FEATURES = 512  # such an extractor, Inception for example, takes seconds for a thousand images
 COVERED_SHARE = 0.01  # a class with a smaller share of the samples counts as missing
 
 
 class ImageScorer:
-    """Images in a feature space, against the held-out split. Each score has its noise floor or error beside it.
+    """Scores images in a feature space against real ones. Scores come with their noise floor or standard error.
 
-    `fidelity`, what a sweep minimises: `fid` less `fid_floor`, and far more where the classes or the coverage break
-    their limits, by `violation`. `kid` with `kid_error`; `precision`, `recall` (`_real`: what as many training images
-    score, or all there are); `density`; `coverage` (`coverage_floor`: what real samples are expected to have).
-    `memorisation`: the share of samples nearer to the training split than a held-out image is, 1/2 +-
-    `memorisation_error` without copying. Where there are labels: `class_kl` in nats and `classes_covered`; for
-    conditional models `class_accuracy`, overall and by class, and for categorical codes `code_agreement`. On triangles:
-    their own precision, recall and distance. What other latents would change (`gan_core.fidelity.standard_errors`):
-    `fidelity_error`, `fid_error`, `kid_latent_error`, `class_kl_error`, `triangle_distance_error`.
+    `fidelity`, which a sweep minimises, is `fid` minus `fid_floor`, and far larger if the class shares or the coverage
+    break their limits, by `violation`. `kid` has `kid_error`; `precision` and `recall` have `_real`, the values of
+    fresh real images; `coverage` has `coverage_floor`, its expectation for real images; `density` has neither.
+    `memorisation` is the probability that a sample is nearer to the training split than a held-out image is, 1/2
+    without copying, with `memorisation_error`. Labelled data add `class_kl` in nats and `classes_covered`, conditional
+    models `class_accuracy`, overall and by class, categorical codes `code_agreement`, and triangles their own
+    precision, recall and distance. The errors due to the choice of latents (`gan_core.fidelity.standard_errors`) are
+    `fidelity_error`, `fid_error`, `kid_latent_error`, `class_kl_error` and `triangle_distance_error`.
     """
 
     def __init__(
         self, dataset: Dataset, scoring: ScoringConfig, extractor: FeatureExtractor, cheap: FeatureExtractor
     ) -> None:
-        """extractor: of the features that are compared. cheap: the data set's own (`auto`): copies are looked for in
-        them, and classes come with them where there are labels.
+        """extractor: gives the features that are compared. cheap: the extractor `auto` of the data set, which gives the
+        features in which copies are searched for and, for labelled data, the class probabilities.
         """
         self.scoring, self.dataset, self.extractor, self._cheap = scoring, dataset, extractor, cheap
         self.samples = scoring.samples or IMAGE_SAMPLES
@@ -91,7 +88,7 @@ class ImageScorer:
         if labels is not None:
             self._shares = torch.bincount(labels, minlength=dataset.classes).double() / len(labels)
             labels = chosen(labels, self.samples, 1)
-            self.asked = labels[torch.arange(self.samples) % len(labels)]  # in the real images' own shares
+            self.asked = labels[torch.arange(self.samples) % len(labels)]  # with the class shares of the real images
         self.examination: Examination | None = None
         self._in_c: bool | None = None
         self._triangles = None
@@ -102,23 +99,23 @@ class ImageScorer:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What its examination found."""
+        """The faults that the examination of the extractor found."""
         return self.examination.faults if self.examination else ()
 
     @property
     def in_c(self) -> bool:
-        """Whether pairs of features are read in C; asked once, for a compiler that refuses is slow to say so."""
+        """Whether pairs of features are read in C. Asked once, because a compiler that fails takes long to do so."""
         if self._in_c is None:
             self._in_c = read_in_c(self._reference.neighbours.features, NEIGHBOURS)
         return self._in_c
 
     def _check_counts(self) -> None:
-        """Raises InputError where there are too few samples or held-out images for nearest neighbours."""
+        """Raises InputError if there are too few samples or held-out images for nearest neighbours."""
         check_samples(self.samples, NEIGHBOURS + 1)
         check_held_out(self.dataset.name, len(self.dataset.held_out))
 
     def _constants(self, compared: int) -> dict[str, float]:
-        """The floors: what real samples would score, of which so many are compared with."""
+        """The noise floors, and other values that are the same for all lanes; compared: the number of real images."""
         copied, held_out = min(COPY_SAMPLES, self.samples), min(self.samples, len(self.dataset.held_out))
         constants = {
             "fid_floor": frechet_floor(self._reference.covariance, self.samples, compared),
@@ -145,9 +142,9 @@ class ImageScorer:
         return reports(on_host(scores), self.constants, self, array.lanes)
 
     def compare(self, images: Tensor, strata: Tensor) -> tuple[Scores, Tensor | None]:
-        """The scores [L] that features and classes make of images [L, M, C, H, W] in [-1, 1], M being `samples`, and
-        where there are labels predicted classes [L, M]. strata: one-hot [M, S], as `_strata` has it, on the images'
-        device.
+        """The scores [L] of images [L, M, C, H, W] in [-1, 1], and their predicted classes [L, M] for labelled data.
+
+        M is `samples`. strata: one-hot [M, S], on the device of the images, the classes or codes of the samples.
         """
         with full_precision():
             scores, predicted = self._distances(images, strata)
@@ -166,7 +163,7 @@ class ImageScorer:
         return {"fidelity": fidelity, "fidelity_error": error, "violation": violation, **scores}, predicted
 
     def _strata(self, array: LaneArray) -> Tensor:
-        """Which samples are drawn of the same class or code, one-hot [M, S]; S of 1 where neither is asked for."""
+        """The class or code that each sample is drawn with, one-hot [M, S]; S = 1 for models that have neither."""
         choices = array.networks.choices
         if array.networks.conditional:
             asked = self.asked
@@ -175,8 +172,10 @@ class ImageScorer:
         return torch.nn.functional.one_hot(asked, max(choices, 1)).double()
 
     def _fidelity_error(self, scores: Scores) -> Tensor:
-        """That of `fid`, and of what breaks a limit. The coverage's is the binomial one, a bound: on trained lanes 1.2
-        to 5 times the spread over latents, for most balls are always covered or never.
+        """The standard error [L] of `fidelity`: that of `fid`, and that of the violation of the limits.
+
+        The binomial standard error of the coverage is an upper bound: on trained lanes it is 1.2 to 5 times the spread
+        over latents, because most balls are always covered or never.
         """
         coverage = scores["coverage"] / self.constants["coverage_floor"]
         spread = (scores["coverage"] * (1 - scores["coverage"]) / self._references).sqrt()
@@ -189,10 +188,11 @@ class ImageScorer:
         return (scores["fid_error"].square() + (self._scale * error).square()).sqrt()
 
     def _distances(self, images: Tensor, strata: Tensor) -> tuple[Scores, Tensor | None]:
-        """What the features of images [L, M, C, H, W] say, and where there are labels predicted classes [L, M]: on the
-        images' device, and nothing is copied to the host.
+        """The scores [L] of features, and the predicted classes [L, M] for labelled data, of images [L, M, C, H, W].
+
+        Both stay on the device of the images; nothing is copied to the host.
         """
-        self.extractor = self.extractor.to(images.device)  # and kept there: moving may be slow
+        self.extractor = self.extractor.to(images.device)  # kept there, because moving it may be slow
         self._cheap, self._reference = self._cheap.to(images.device), self._reference.to(images.device)
         real = self._reference
         features, probabilities = extract_lanes(self.extractor, images)
@@ -217,7 +217,7 @@ class ImageScorer:
         return scores, None if probabilities is None else probabilities.argmax(2)
 
     def _class_scores(self, predicted: Tensor, distances: Tensor, strata: Tensor) -> Scores:
-        """Of predicted classes [L, M]; NaN where the lane's samples are not finite, as its distance is."""
+        """The scores [L] of predicted classes [L, M]; NaN for lanes whose distances [L] are NaN."""
         classes = self.dataset.classes
         self._shares = self._shares.to(predicted.device)
         counts = torch.zeros(len(predicted), classes, dtype=torch.float64, device=predicted.device)
@@ -230,7 +230,7 @@ class ImageScorer:
         return _where_finite(scores, distances)
 
     def _asked_scores(self, predicted: Tensor, distances: Tensor, array: LaneArray) -> Scores:
-        """Whether classes [L, M] are those asked for, or follow the codes; NaN as in `_class_scores`."""
+        """How well classes [L, M] agree with the requested classes or codes: each [L], NaN as in `_class_scores`."""
         classes, choices = self.dataset.classes, array.networks.choices
         scores: Scores = {}
         if array.networks.conditional:
@@ -249,10 +249,10 @@ def _where_finite(scores: Scores, distances: Tensor) -> Scores:
 
 
 def build_scorer(dataset: Dataset, scoring: ScoringConfig) -> Scorer:
-    """The scorer of a data set; trains or loads the feature extractor where one is needed, and examines it.
+    """Builds the scorer of a data set; for images it trains or loads a feature extractor and examines it.
 
-    With features `auto` the first extractor of `kinds_in_turn` that passes its examination, or the one with the fewest
-    faults; its `examination` says what goes unseen. Raises InputError for features that cannot be had.
+    The scorer uses the first extractor of `kinds_in_turn` that passes its examination, or else the one with the fewest
+    faults, and its `examination` tells what was missed. Raises InputError for features that are not available.
     """
     if dataset.truth is not None:
         kind = ValueScorer if dataset.sample_shape == (1,) else PlaneScorer
@@ -267,7 +267,7 @@ def build_scorer(dataset: Dataset, scoring: ScoringConfig) -> Scorer:
 
 
 def kinds_in_turn(dataset: Dataset, scoring: ScoringConfig) -> tuple[str, ...]:
-    """Which features are examined until some pass: of `auto` the smallest first, else those asked for."""
+    """The features to be examined in turn until some pass: for `auto` several, the smallest first, else one."""
     if scoring.features != "auto" or scoring.inception_weights:
         return (scoring.features,)
     own = ("pca",) if dataset.train_labels is None else ("classifier", "classifier+pixels")
@@ -280,7 +280,7 @@ def _examined_scorer(dataset: Dataset, scoring: ScoringConfig, kind: str, cheap:
     extractor = cheap if same else load_extractor(dataset, kind, weights)
     scorer = ImageScorer(dataset, scoring, extractor, cheap)
     samples = EXAMINED_IMAGES if extractor.features <= MANY_FEATURES else EXAMINED_OF_MANY_FEATURES
-    same = scorer.samples == samples  # else the features would depend on how many samples are asked for
+    same = scorer.samples == samples  # otherwise the choice of features would depend on the number of samples
     looked_at = scorer if same else ImageScorer(dataset, replace(scoring, samples=samples), extractor, cheap)
     scorer.examination = examine(looked_at, kind)
     return scorer

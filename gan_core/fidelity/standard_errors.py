@@ -1,9 +1,9 @@
-"""Standard errors of scores: by how much a score would change with other latents, the model and the reference fixed.
+"""Standard errors of scores: how much a score would vary with other latents, the model and the reference being fixed.
 
-By the delta method (von Mises 1947): the deviation of a score's influence function over the samples, over sqrt(M).
-Near a score's least value the first order vanishes, and what is left of it is noise: `delta_error`.
-Pure functions, lane by lane, in float64; NaN where the score is NaN. L lanes, M samples, D features, K classes, S
-strata.
+They follow from the delta method (von Mises 1947): the deviation of the score's influence function over the samples,
+divided by sqrt(M). Near the minimum of a score the first order vanishes and its estimate is noise; see `delta_error`.
+All functions are pure and work lane by lane in float64; an error is NaN where the score is NaN.
+L lanes, M samples, D features, K classes, S strata.
 """
 
 import math
@@ -18,19 +18,20 @@ from gan_core.lanes.axis import alone
 def delta_error(first: Tensor, second: Tensor) -> Tensor:
     """sqrt(max(first - second, second)): the standard error of a smooth score, from the variances of two orders.
 
-    first: the influence function's variance over M, with gradients taken at the samples; second: the variance of the
-    score's quadratic term. The gradient's own noise puts twice the second into the first (for the Hessian H and the
-    covariance C of the moments it is tr HCHC, and the quadratic term's variance half of that), so first - second is
-    their sum without bias; where the first order vanishes, the second remains. Ours; tests simulate it.
+    first: the variance of the influence function over M, with gradients taken at the samples; second: the variance of
+    the quadratic term of the score. The noise of the gradient adds twice the second to the first (with the Hessian H
+    and the covariance C of the moments it adds tr HCHC, and the variance of the quadratic term is half of that), so
+    first - second estimates the sum of both without bias. If the first order vanishes, the second remains. This rule is
+    ours; tests check it by simulation.
     """
     return torch.maximum(first - second, second).clamp_min(0).sqrt()
 
 
 def spread_within(influence: Tensor, strata: Tensor) -> Tensor:
-    """The variance of influences [M] within strata, one-hot [M, S]: a number. S of 1 is the usual variance.
+    """The variance [] of influences [M] within strata, one-hot [M, S]. S = 1 gives the usual variance.
 
-    Of a conditional generator each class is drawn a set number of times: between classes nothing varies. 0 where each
-    sample is a stratum of its own.
+    Each class of a conditional generator is drawn a fixed number of times, so there is no variance between classes. The
+    result is 0 if each stratum holds one sample.
     """
     sizes = strata.sum(0)
     means = (strata.mT @ influence) / sizes.clamp_min(1)
@@ -44,11 +45,12 @@ def frechet_error(
     """The standard error of `frechet_distance` for samples [L, M, D] of this mean [L, D] and covariance [L, D, D]: [L].
 
     real_mean [D]; real_factor [D, D]: F with F F^T = S_r; strata: as in `spread_within`. With C = F^T S F the optimal
-    map between the two normals is T = F C^-1/2 F^T (Olkin & Pukelsheim 1982), a pseudo-inverse where the lane is flat,
-    and the influence of x is 2 (m - m_r).(x - m) + |x - m|^2 - (x - m)^T T (x - m) less its mean. The second order, of
-    normal features: [2 Tr S^2 + sum_i g_i^2/2 + sum_{i != j} (g_i g_j / (g_i + g_j))^2] / M^2, g the roots of C's
-    eigenvalues. Ours. T is fitted to the M samples: of a lane half as wide as the data the error is 2% too small at
-    M = 30 D, 8% at 10 D, a third at 1.6 D; with Inception's 2,048 features it is a lower bound.
+    transport map between the two normal distributions is T = F C^-1/2 F^T (Olkin & Pukelsheim 1982), with a
+    pseudo-inverse if C is singular, and the influence of x is 2 (m - m_r).(x - m) + |x - m|^2 - (x - m)^T T (x - m)
+    minus its mean. The second order, for normal features, is
+    [2 Tr S^2 + sum_i g_i^2/2 + sum_{i != j} (g_i g_j / (g_i + g_j))^2] / M^2, g the roots of the eigenvalues of C. Both
+    are our derivation. T is fitted to the M samples: for a lane with half the deviations of the data the error is 2%
+    too small at M = 30 D, 8% at 10 D and a third at 1.6 D. With Inception's 2,048 features it is a lower bound.
     """
     finite = mean.isfinite().all(1) & covariance.isfinite().flatten(1).all(1)
     unit = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
@@ -68,22 +70,23 @@ def frechet_error(
 
 
 def _frechet_influence(centred: Tensor, shift: Tensor, half_map: Tensor) -> Tensor:
-    """Of samples less their mean [M, D], shift [D], half_map [D, D] -> [M]."""
+    """The influence [M] of samples minus their mean [M, D]. shift: [D], m - m_r; half_map: [D, D], H with T = H H^T."""
     moved = centred @ half_map
     return 2 * centred @ shift + torch.linalg.vecdot(centred, centred) - torch.linalg.vecdot(moved, moved)
 
 
 def _frechet_second_order(roots: Tensor, covariance: Tensor) -> Tensor:
-    """The variance of the distance's quadratic term, times M^2: of g [D] and S [D, D]."""
+    """The variance of the quadratic term of the distance, times M^2. roots: [D], g; covariance: [D, D], S."""
     pairs = roots[:, None] * roots / (roots[:, None] + roots).clamp_min(torch.finfo(roots.dtype).tiny)
     return 2 * covariance.square().sum() + pairs.square().sum() + roots.square().sum() / 4  # pairs have g_i/2 for i = j
 
 
 def class_divergence_error(predicted: Tensor, real_shares: Tensor, strata: Tensor) -> Tensor:
-    """The standard error of `class_divergence` of the classes predicted [L, M] to [K]: [L]. 0 for one class only.
+    """The standard error of `class_divergence` between predicted classes [L, M] and real shares [K]: [L].
 
-    NaN where the divergence is infinite. strata: as in `spread_within`. The influence of a class is ln(p/p_real), the
-    Hessian 1/p; with one stratum the second order is (K - 1)/2M^2, K the classes drawn: that of Wilks 1938.
+    It is 0 if all samples are of one class and NaN if the divergence is infinite. strata: as in `spread_within`. The
+    influence of a class is ln(p/p_real) and the Hessian is 1/p; with one stratum the second order is (K - 1)/2M^2,
+    where K counts the classes drawn, as in Wilks 1938.
     """
     return torch.stack([_class_divergence_error(lane, real_shares, strata) for lane in predicted])
 
@@ -105,27 +108,26 @@ def violation_error(
     class_kl_limit: float,
     coverage_limit: float,
 ) -> Tensor:
-    """The standard error of `constrained_fidelity`'s violation, from each score and its own error: [L].
+    """The standard error [L] of the violation in `constrained_fidelity`, from the pairs (score, its standard error).
 
-    By its slopes where a limit is broken, as though the two were independent. That a lane near a limit may be found on
-    its other side is not in it.
+    It follows from the slopes where a limit is broken, and treats the two scores as independent. It does not include
+    that a lane near a limit might fall on the other side of it.
     """
     share, share_error = coverage
     squares = torch.where(share < coverage_limit, share_error / coverage_limit, 0.0).square()
     if class_kl is not None:
         divergence, error = class_kl
         slope = torch.where(divergence > class_kl_limit, class_kl_limit / divergence.square(), 0.0)
-        squares = (
-            squares + torch.where(slope > 0, slope * error, 0.0).square()
-        )  # where it is infinite there is no slope
+        squares = squares + torch.where(slope > 0, slope * error, 0.0).square()  # an infinite divergence has slope 0
     return squares.sqrt()
 
 
 def wasserstein_error(samples: Tensor, quantiles: Tensor) -> Tensor:
     """The standard error of `wasserstein_1d` for samples [L, M] against quantiles (i - 1/2)/M, [M]: [L].
 
-    The influence of x is the integral of sign(F_M - F) over what lies above x. Where F_M is F but for noise a sign may
-    be either: there the error is too large, at most by (1 - 2/pi)^-1/2 = 1.66, for normal numbers by 1.4 to 1.5.
+    The influence of x is the integral of sign(F_M - F) over all values above x. Where F_M and F differ by noise alone
+    the sign is random and the error is too large: by a factor of at most (1 - 2/pi)^-1/2 = 1.66, and of 1.4 to 1.5 for
+    normal samples.
     """
     return torch.stack([_wasserstein_error(lane, quantiles) for lane in samples.double()])
 
@@ -141,8 +143,10 @@ def _wasserstein_error(samples: Tensor, quantiles: Tensor) -> Tensor:
 
 
 def mean_and_deviation_errors(samples: Tensor) -> tuple[Tensor, Tensor]:
-    """The standard errors of the mean and of the deviation s of samples [L, M]: s/sqrt(M), and by the fourth moment
-    sqrt((m_4 - s^4) / 4 s^2 M): [L] and [L]. Of |mean - truth| too, up to 1.66 times too large where that is near 0.
+    """The standard errors of the mean and of the deviation s of samples [L, M]: [L] and [L].
+
+    They are s/sqrt(M) and, by the fourth moment, sqrt((m_4 - s^4) / 4 s^2 M). The first is also that of |mean - truth|,
+    up to 1.66 times too large if this is near 0.
     """
     errors = [_mean_and_deviation_errors(lane) for lane in samples.double()]
     return torch.stack([error[0] for error in errors]), torch.stack([error[1] for error in errors])
@@ -157,9 +161,9 @@ def _mean_and_deviation_errors(samples: Tensor) -> tuple[Tensor, Tensor]:
 def mode_divergence_error(counts: Tensor) -> Tensor:
     """The standard error of the Jensen-Shannon divergence of counts [L, K] to uniform: [L]. 0 for one mode or none.
 
-    With shares h of N counted samples, u = 1/K and m = (h + u)/2 the influence of a mode is ln(h/m)/2; the second
-    order, over modes that were drawn, is [sum a^2 (1 - 2h) + (sum a h)^2] / 2N^2, a = u/4m: (K - 1)/32N^2 where h = u.
-    Too small where many modes have a sample or two, or none by chance.
+    With shares h of the N counted samples, u = 1/K and m = (h + u)/2, the influence of a mode is ln(h/m)/2. The second
+    order, over the modes drawn, is [sum a^2 (1 - 2h) + (sum a h)^2] / 2N^2 with a = u/4m, or (K - 1)/32N^2 if h = u.
+    The error is too small if many modes have only a sample or two, or none by chance.
     """
     counted = counts.sum(1, keepdim=True).clamp_min(1)
     shares, present = counts / counted, counts > 0
@@ -174,10 +178,10 @@ def mode_divergence_error(counts: Tensor) -> Tensor:
 
 
 def median_error(values: Tensor) -> Tensor:
-    """The standard error of the median of values [M]: a number. With less than 4 a quarter of their range.
+    """The standard error [] of the median of values [M]; with fewer than 4 values it is a quarter of their range.
 
-    A quarter of the distance between the quantiles 1/2 -+ 1/sqrt(M), two binomial deviations on each side (McKean &
-    Schrader 1984): no density need be known.
+    It is a quarter of the distance between the quantiles 1/2 -+ 1/sqrt(M), two binomial deviations on each side (McKean
+    & Schrader 1984), so the density need not be known.
     """
     away = min(0.5, 1 / math.sqrt(len(values)))
     low, high = values.quantile(0.5 - away), values.quantile(0.5 + away)

@@ -1,7 +1,4 @@
-"""The scores of data sets of numbers, whose distribution is known: in one dimension, and in the plane.
-
-L lanes, M samples.
-"""
+"""Scorers of data sets of numbers, whose distribution is known, in one and two dimensions. L lanes, M samples."""
 
 import math
 from dataclasses import asdict
@@ -30,12 +27,12 @@ from gan_core.lanes.streams import Stream
 from gan_core.training.lane_array import LaneArray
 
 VALUE_SAMPLES = 10_000
-PLANE_SAMPLES = 2_500  # as PacGAN and VEEGAN score rings and grids; all pairs are formed
-FEWEST_SAMPLES = 4  # of which a discrepancy has an error
+PLANE_SAMPLES = 2_500  # as in PacGAN and VEEGAN; the cost grows with the square, for all pairs are formed
+FEWEST_SAMPLES = 4  # the fewest from which `discrepancy` can estimate its error
 
 
 def on_host(scores: Scores) -> Scores:
-    """Scores [L] from any devices -> float64 on the CPU, all in one copy."""
+    """Moves scores [L], on any devices, to the CPU as float64, all in one copy."""
     columns = list(scores.values())
     if columns[0].device.type == "cpu":
         return scores
@@ -44,16 +41,17 @@ def on_host(scores: Scores) -> Scores:
 
 
 class ValueScorer:
-    """Numbers [n, 1] against the distribution they should have, exactly known.
+    """Scores numbers [n, 1] against their exact distribution.
 
-    `fidelity`: `wasserstein`, the Wasserstein-1 distance to the exact quantiles, less `wasserstein_floor`, what exact
-    samples would have; of a mixture, far more where fewer modes are covered than the limit. `energy` with
-    `energy_error`; `mean_error`, `deviation_error`; of a mixture `modes_covered`, `high_quality_share`, `mode_jsd`.
-    Each of them that can be minimised has its `_error`: what other latents would change; `energy_latent_error` is that.
+    `fidelity` is `wasserstein`, the Wasserstein-1 distance to the exact quantiles, minus `wasserstein_floor`, its
+    expectation for exact samples; for a mixture it is far larger if fewer modes are covered than the limit asks. Other
+    scores are `energy`, `mean_error` and `deviation_error`, and for a mixture those of `ModeScores`. Each score that
+    can be minimised has an `_error`, its spread over latents; that of `energy` is `energy_latent_error`, while
+    `energy_error` includes the draw of the real samples.
     """
 
     in_c, features_digest = False, ""
-    examination: Examination | None = None  # numbers have no features that could miss something
+    examination: Examination | None = None  # numbers have no feature extractor to examine
 
     def __init__(self, dataset: Dataset, scoring: ScoringConfig, truth: Mixture) -> None:
         self.scoring, self.truth = scoring, truth
@@ -61,8 +59,8 @@ class ValueScorer:
         check_samples(self.samples, FEWEST_SAMPLES)
         self.data_digest = dataset.digest
         self.quantiles = truth.quantiles(self.samples)
-        # Quantiles are no draws: the unbiased energy would be off by its error at as many, and by a tenth of it at ten
-        # times as many.
+        # Quantiles do not vary as draws do. The unbiased energy would be off by its standard error with as many
+        # quantiles as samples, and is off by a tenth of it with ten times as many.
         self._fine = energy_reference(truth.quantiles(10 * self.samples).unsqueeze(1))
         spread = 9 * float(truth.deviations.max())
         grid = torch.linspace(float(truth.means.min()) - spread, float(truth.means.max()) + spread, 200_001).double()
@@ -71,12 +69,12 @@ class ValueScorer:
 
     def score(self, array: LaneArray) -> list[FidelityReport]:
         drawn = array.generate(array.shared_latents(Stream.SCORE_LATENTS, self.samples, LATENT_SEED))
-        self.quantiles, self._fine = self.quantiles.to(drawn.device), self._fine.to(drawn.device)  # and kept there
+        self.quantiles, self._fine = self.quantiles.to(drawn.device), self._fine.to(drawn.device)  # kept there
         values = drawn.flatten(1).double()  # [L, M]
         values = torch.where(values.isfinite().all(1, keepdim=True), values, math.nan)
         distance = wasserstein_1d(values, self.quantiles)
         energy = energy_distance(values.unsqueeze(2), self._fine)
-        deviations = torch.stack([lane.std() for lane in values])  # std(1) rounds by how many lanes there are
+        deviations = torch.stack([lane.std() for lane in values])  # the rounding of std(1) depends on the lane count
         distance_error = wasserstein_error(values, self.quantiles)
         mean_error, deviation_error = mean_and_deviation_errors(values)
         scores = {
@@ -104,15 +102,15 @@ class ValueScorer:
 
 
 class PlaneScorer:
-    """Points [n, 2] against held-out draws of a mixture.
+    """Scores points [n, 2] against held-out draws of a mixture.
 
-    `fidelity`: `energy`, the squared energy distance without bias (so its floor is 0; `energy_error` is its standard
-    error, and `energy_latent_error`, what other latents would change, is `fidelity_error`), and far more where fewer
-    modes are covered than the limit. `modes_covered`, `high_quality_share` and `mode_jsd` as in `gan_core.data.values`.
+    `fidelity` is `energy`, the unbiased squared energy distance, whose floor is 0; it is far larger if fewer modes are
+    covered than the limit asks. `energy_error` is its standard error, and `energy_latent_error`, its spread over
+    latents, is also `fidelity_error`. The other scores are those of `gan_core.fidelity.modes.ModeScores`.
     """
 
     in_c, features_digest = False, ""
-    examination: Examination | None = None  # numbers have no features that could miss something
+    examination: Examination | None = None  # numbers have no feature extractor to examine
 
     def __init__(self, dataset: Dataset, scoring: ScoringConfig, truth: Mixture) -> None:
         self.scoring, self.truth = scoring, truth
@@ -127,7 +125,7 @@ class PlaneScorer:
 
     def score(self, array: LaneArray) -> list[FidelityReport]:
         drawn = array.generate(array.shared_latents(Stream.SCORE_LATENTS, self.samples, LATENT_SEED))
-        self._real = self._real.to(drawn.device)  # and kept there
+        self._real = self._real.to(drawn.device)  # kept there
         energy = energy_distance(drawn, self._real)  # of [L, M, 2]
         found = mode_scores(drawn, self.truth)
         covered, limit = found.modes_covered / self.truth.modes, self.scoring.coverage_limit

@@ -1,5 +1,5 @@
-"""What a sweep and a final training use: arrays with their scores, one model trained to its end, estimates of memory.
+"""The interface for sweeps and final trainings: scored arrays, the training of one model, estimates of memory.
 
-Imports all packages before it. `workshop.Workshop` builds scored arrays, `one_model` trains a single model, `memory`
-says what an array needs before it is built.
+`workshop.Workshop` builds scored arrays, `one_model.train_model` trains a single model, and `memory.lane_memory`
+estimates what an array needs before it is built. This package may import every other package of `gan_core`.
 """

@@ -1,8 +1,9 @@
-"""What training takes of memory, found out by building a small array and counting what torch allocates for it.
+"""Estimates the memory of training, by building a small array and counting what torch allocates for it.
 
-A lane keeps weights, gradients, moments and what it is fed. The programs of a step need scratch memory beside, once for
-each size of call; building them takes more for a moment, which the C library seldom gives back to the system. A rung's
-samples are held by all lanes at once. All these grow in proportion to lanes, so two lanes tell of any number.
+A lane holds weights, gradients, moments and its inputs. The programs of a training step also need scratch memory, once
+for each number of lanes per call, and building them briefly takes more, which the C library seldom returns to the
+system. The samples scored at a rung are held for all lanes at once. All of this is proportional to the number of lanes,
+so two lanes are enough to measure.
 """
 
 import math
@@ -36,11 +37,11 @@ from gan_core.networks.latents import latent_numbers
 from gan_core.training.fastest import Work, fastest_execution
 from gan_core.training.lane_array import LaneArray
 
-# Resident beside lanes and data (torch 2.15, Linux, no Ray): 0.80 GB in a sweep of digits, 0.92 of MNIST.
+# Resident memory without lanes and data (torch 2.15, Linux, no Ray): 0.80 GB in a sweep of digits, 0.92 GB of MNIST.
 PROCESS_BYTES = 850_000_000
 MEASURED_LANES = 2
 FLOAT_BYTES = 4
-IMAGE_FORMS: Mapping[str, tuple[tuple[int, int, int], int, int]] = {  # shape, classes, images of both splits
+IMAGE_FORMS: Mapping[str, tuple[tuple[int, int, int], int, int]] = {  # shape, classes, images in both splits
     "digits": ((1, 8, 8), 10, 1_797),
     "polygons": ((1, 28, 28), 0, POLYGONS_TRAIN_IMAGES + POLYGONS_HELD_OUT_IMAGES),
     "mnist": ((1, 28, 28), 10, 70_000),
@@ -52,7 +53,7 @@ IMAGE_FORMS: Mapping[str, tuple[tuple[int, int, int], int, int]] = {  # shape, c
 
 @dataclass(frozen=True)
 class DataForm:
-    """A data set as its name tells of it, unread. bytes: of both splits in float32; 0 where only its files know."""
+    """What the name of a data set says about its samples. bytes: of both splits in float32; 0 if not known."""
 
     sample_shape: tuple[int, ...]
     classes: int
@@ -65,8 +66,9 @@ def sees_gpu() -> bool:
 
 
 def data_form(structure: StructureConfig) -> DataForm:
-    """The form of the samples that a structure is trained on. A folder of pictures is taken to have three channels and
-    ten classes. Raises InputError where it has no size.
+    """The form of the samples that a structure is trained on, without reading them.
+
+    A user's folder of images is assumed to have three channels and ten classes. Raises InputError if it has no size.
     """
     name = parse_dataset_name(structure.dataset)
     if name.is_values:
@@ -81,10 +83,12 @@ def data_form(structure: StructureConfig) -> DataForm:
 
 @dataclass(frozen=True)
 class LaneMemory:
-    """Bytes a lane. kept: as long as it trains. Of the lanes of one call: scratch, of its programs and
-    traces; building, more than that while they are made. scored: while its samples are compared. fed: of what is
-    kept, what is not weights and moments. in_turn: lanes are computed one by one, so that scratch and building are one
-    lane's, however many a call has, and are built before other calls are fed.
+    """The memory of one lane, in bytes.
+
+    kept: held as long as the lane is trained. scratch: held by programs and traces for each lane of a call. building:
+    held besides while these are made. scored: held while samples are compared. fed: the part of kept that is not
+    weights, gradients, moments and averages. in_turn: lanes are computed one after the other, so that scratch and
+    building are needed for a single lane, and programs are built before other calls get their inputs.
     """
 
     kept_bytes: int
@@ -95,7 +99,7 @@ class LaneMemory:
     in_turn: bool
 
     def array_bytes(self, lanes: int, sizes: Sequence[int]) -> int:
-        """The most that an array of so many lanes takes. sizes: of its calls; each size needs memory of its own."""
+        """The peak memory of an array. sizes: the lanes in each of its calls; each distinct size needs scratch."""
         if self.in_turn:
             unfed = self.fed_bytes * (lanes - sizes[0])
             for_a_time = max(self.building_bytes - unfed, self.scored_bytes * lanes)
@@ -105,12 +109,13 @@ class LaneMemory:
         return self.kept_bytes * lanes + self.scratch_bytes * called + for_a_time
 
     def cohort_bytes(self, lanes: int, largest_call: int) -> int:
-        """The same, where calls of 1, 2, 4, ... lanes up to the largest are tried (`gan_core.execution.pace`)."""
+        """The peak memory of an array that tries calls of 1, 2, 4, ... lanes up to the largest, as `Pace` does."""
         return self.array_bytes(lanes, Pace(largest=largest_call).parts(lanes))
 
 
 def row_bytes(config: GanConfig, averages: int = 1) -> int:
-    """What is kept of a lane's networks alone, by their shapes: weights, two gradients, two moments and G's averages.
+    """The bytes of a lane's networks alone: weights, two gradients, two moments, and the generator's moving averages.
+
     Raises InputError as `build_networks` does.
     """
     form = data_form(config.structure)
@@ -125,19 +130,20 @@ def row_bytes(config: GanConfig, averages: int = 1) -> int:
 def lane_memory(
     config: GanConfig, samples: int, execution: Execution = "auto", averages_images: Sequence[float] = ()
 ) -> LaneMemory:
-    """What a lane like this one takes on the CPU, in float32; samples: drawn at a rung; averages_images: as `LaneArray`
-    has it. Builds two arrays of two lanes on made data and trains one step of each: seconds. Raises InputError as
-    `LaneArray` does.
+    """Measures what such a lane takes on the CPU in float32, by two arrays of two lanes on artificial data.
+
+    Each is trained for one step, which takes seconds. samples: the number drawn per lane at a rung; averages_images: as
+    in `LaneArray`. Raises InputError as `LaneArray` does.
     """
     form = data_form(config.structure)
     dataset = made_data(config.structure, form)
-    if execution == "auto":  # found out here, where nothing is counted, which takes time
+    if execution == "auto":  # chosen before allocations are counted, because counting distorts the timing
         work = Work(config.structure, form.sample_shape, form.classes, "float32", torch.float32)
         execution = fastest_execution(work)
     with lane_arithmetic(), Allocations() as allocations:
         array = _trained(config, dataset, None, execution, averages_images)
         held, most = allocations.now_bytes, allocations.most_bytes
-        another = _trained(config, dataset, array.workplace, execution, averages_images)  # shares what is not its own
+        another = _trained(config, dataset, array.workplace, execution, averages_images)  # shares the programs
         kept = allocations.now_bytes - held
     assert another.workplace is array.workplace
     numbers = 2 * math.prod(form.sample_shape) + latent_numbers(config.structure, array.networks)
@@ -160,7 +166,7 @@ def _trained(
     execution: Execution,
     averages_images: Sequence[float],
 ) -> LaneArray:
-    """Lanes of one configuration after their first step, in one call."""
+    """An array of MEASURED_LANES lanes of this configuration after its first step, in one call."""
     lanes = [config] * MEASURED_LANES
     array = LaneArray(
         lanes,
@@ -175,15 +181,16 @@ def _trained(
 
 
 def made_data(structure: StructureConfig, form: DataForm) -> Dataset:
-    """A data set of this form, all zeros."""
+    """An artificial data set of this form, all zeros."""
     samples = torch.zeros(DIGITS_TRAIN_IMAGES, *form.sample_shape)
     labels = torch.zeros(len(samples), dtype=torch.int64) if form.classes else None
     return Dataset(structure.dataset, samples, labels, samples, labels, form.classes, "")
 
 
 class Allocations(TorchDispatchMode):
-    """Counts the memory of the tensors that are made within it, until they die: `now_bytes`, and `most_bytes` at any
-    moment. What an operator allocates and frees within itself is not seen.
+    """Counts the memory of the tensors created within it: `now_bytes` of those still alive, `most_bytes` at the peak.
+
+    Memory that an operator allocates and frees internally is not seen.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
-"""Training one configuration to a model: scored on the way, the best generator kept, resumable at any step.
+"""Trains one configuration to a model. It is scored on the way, the best generator is kept, and it can be resumed.
 
-A model's folder holds `generator.safetensors` (the best scored generator, by parameter name), `metrics.csv` (a line a
-scoring), `curves.jsonl` (a line a point of what was watched between them), `state.safetensors` (all that training needs
-to go on) and what the caller adds to it.
+The folder of a model holds `generator.safetensors` (the best generator so far, by parameter name), `metrics.csv` (a row
+per evaluation), `curves.jsonl` (a line per point of the training curves in between), `state.safetensors` (all that is
+needed to resume training) and what the caller adds.
 """
 
 import csv
@@ -36,12 +36,12 @@ from gan_core.workshop.scored_array import ScoredArray
 from gan_core.workshop.workshop import Workshop
 
 SAVE_EVERY_SECONDS = 30.0
-EVALUATIONS_PER_BUDGET = 4  # further scorings in each stretch as long as the last given point
-MOST_EVALUATIONS = 1000  # of these, in all
+EVALUATIONS_PER_BUDGET = 4  # after the given points, evaluations per as many images as the last given point
+MOST_EVALUATIONS = 1000  # the limit for these
 
 
 class ModelFolder:
-    """The names of a model's files."""
+    """The paths of the files of a model."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = home_path(path)
@@ -55,8 +55,10 @@ class ModelFolder:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a final training stands. report: of a scoring that was just made, else None. arithmetic: how it is trained;
-    from_images: since where it stood when this training was begun, or gone on with.
+    """The progress of a final training.
+
+    report: that of an evaluation that has just been made, else None; is_best: whether it is the best so far;
+    arithmetic: how training is computed; from_images: the images seen when this process started or resumed training.
     """
 
     images_seen: int
@@ -67,8 +69,10 @@ class Progress:
 
 
 def evaluation_points(given: tuple[int, ...], images: int) -> list[int]:
-    """Where a training of `images` images is scored: at the given points, then EVALUATIONS_PER_BUDGET times in each
-    further stretch as long as the last of them, but at most MOST_EVALUATIONS times so, and at the end.
+    """The images after which a training of `images` images is evaluated, ascending and without duplicates.
+
+    They are the given points, then EVALUATIONS_PER_BUDGET evenly spaced ones per as many images as the last of these,
+    but at most MOST_EVALUATIONS, and the end.
     """
     step = max(1, given[-1] // EVALUATIONS_PER_BUDGET, (images - given[-1]) // MOST_EVALUATIONS)
     points = [*given, *range(given[-1] + step, images, step), images]
@@ -84,13 +88,13 @@ def train_model(
     evaluate_at_images: tuple[int, ...],
     on_progress: Callable[[Progress], bool],
 ) -> None:
-    """Trains to `images` real images, or goes on where the folder's state stands.
+    """Trains a model to `images` real images, and resumes from the state in the folder if there is one.
 
-    on_progress is called after every step and after every scoring; when it answers True the state is saved and
-    KeyboardInterrupt is raised. It is also scored where the schedule changes, before it does. On the CPU it follows the
-    trial of a sweep with the same configuration, or a population's lane of this schedule, bit for bit; where learning
-    rates fall over a trial's budget, if the workshop's conditions have that budget. Raises
-    InputError when the folder's state has another structure, and when training diverges; and OutOfMemory.
+    The model is evaluated at the points of `evaluation_points` and before each change of the schedule. on_progress is
+    called after every step and every evaluation; if it returns True, the state is saved and KeyboardInterrupt raised.
+    On the CPU the training is bitwise identical to that of a sweep's trial with the same configuration, or of a lane of
+    a population with this schedule; if learning rates decay, the workshop must have the same budget_images. Raises
+    InputError if the folder's state has another structure or if training diverges, and OutOfMemory.
     """
     array = workshop.build([schedule.scored_at(_images_seen(folder))])
     objective = workshop.conditions.objective
@@ -105,7 +109,7 @@ def train_model(
             continue
         _follow(schedule, array, point)
         report = array.train_to(point, saver)[0]
-        if report.death is not None:  # nothing of it is kept: run again, training dies again
+        if report.death is not None:  # nothing is saved, so that a second run ends with the same message
             how = f"{report.death.outcome} at {report.images_seen:,} images: {report.death.reason}"
             raise InputError(f"training {how}; lower the rates")
         row = _metrics_row(report)
@@ -122,7 +126,7 @@ def train_model(
 
 
 def _images_seen(folder: ModelFolder) -> int:
-    """Where the folder's state stands; 0 where there is none, and for a file that is none: to load it will tell."""
+    """The images that the saved state has seen; 0 if there is none, or for another file, which loading will refuse."""
     with _said_with_what_helps(folder):
         counters = load_tensors(folder.state).get("counters") if folder.state.exists() else None
     if counters is None or counters.ndim != 1 or counters.is_floating_point():
@@ -131,20 +135,20 @@ def _images_seen(folder: ModelFolder) -> int:
 
 
 def _resume(array: ScoredArray, folder: ModelFolder, key: str) -> list[dict[str, float]]:
-    """Takes over the folder's state, where there is one: the scorings that it has behind it."""
+    """Loads the state in the folder, if there is one, and returns the evaluations that were made before it."""
     if not folder.state.exists():
         return []
     with _said_with_what_helps(folder):
         array.load(folder.state)
     state = array.array.state
-    # A scoring counts once the state after it is saved: losses have then been read, and none is summed up since.
+    # An evaluation at this point counts only if the state was saved after it, when it had read all summed losses.
     settled = state.images_seen - 1 if state.watch.unread else state.images_seen
     return [row for row in read_metrics(folder.metrics, key) if row["images_seen"] <= settled]
 
 
 @contextmanager
 def _said_with_what_helps(folder: ModelFolder) -> Iterator[None]:
-    """A state that cannot be gone on with is refused with what to do."""
+    """Adds to the error of a damaged state what the user can do."""
     try:
         yield
     except DamagedFile as error:
@@ -152,9 +156,7 @@ def _said_with_what_helps(folder: ModelFolder) -> Iterator[None]:
 
 
 def _follow(schedule: Schedule, array: ScoredArray, images: int) -> None:
-    """What is trained from here to so many images has the parameters that the schedule says; what stands is scored as
-    it is.
-    """
+    """Applies the parameters that the schedule sets from the current step on, unless nothing is left to train."""
     stands = array.array.state.images_seen
     due = schedule.at(stands)
     if array.array.images_at(images) > stands and array.array.configs != [due]:
@@ -162,7 +164,7 @@ def _follow(schedule: Schedule, array: ScoredArray, images: int) -> None:
 
 
 class _Saver:
-    """Called after each step: tells how far training is, and saves now and then, or when asked to stop."""
+    """A function called after each step: it reports progress, and saves every SAVE_EVERY_SECONDS and when stopped."""
 
     def __init__(
         self, array: ScoredArray, folder: ModelFolder, curve: "_Curve", on_progress: Callable[[Progress], bool]
@@ -183,8 +185,9 @@ class _Saver:
 
 
 class _Curve:
-    """A model's file of curves: written anew with each state, before it, so that a state never lacks its points; those
-    of a file that are later than the state are made again.
+    """The curves file of a model. It is written before each state, so that a saved state never lacks its points.
+
+    Points in the file that are later than the state are dropped when training resumes, which computes them again.
     """
 
     def __init__(self, array: ScoredArray, folder: ModelFolder) -> None:
@@ -192,7 +195,7 @@ class _Curve:
         self._lines = {images: line for images, line in _read_curve(folder.curves) if images <= stands}
 
     def write(self, points: Sequence[Mapping[str, float]]) -> None:
-        """Adds points, each in place of the one at as many images."""
+        """Adds points; each replaces the point at the same number of images, if there is one."""
         for point in points:
             self._lines[int(point["images_seen"])] = json.dumps(dict(point), separators=(",", ":"))
         with appearing_whole(self._path) as partial:
@@ -200,7 +203,7 @@ class _Curve:
 
 
 def _read_curve(path: Path) -> list[tuple[int, str]]:
-    """Images seen and line of each point of a file, if there is one. Raises InputError for a line that is no point."""
+    """The images seen and the line of each point in a file, if it exists. Raises InputError for any other line."""
     found = []
     for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
         try:
@@ -211,7 +214,7 @@ def _read_curve(path: Path) -> list[tuple[int, str]]:
 
 
 def _minimised(row: Mapping[str, float], objective: str) -> float:
-    """What a scoring is judged by. NaN where the score is missing."""
+    """The value of the objective that is minimised, from a row of metrics; NaN if the score is missing."""
     return minimised({name.removeprefix("fidelity."): value for name, value in row.items()}, objective)
 
 
@@ -221,7 +224,7 @@ def _metrics_row(report: LaneReport) -> dict[str, float]:
 
 
 def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
-    """The whole table of scorings, anew and atomically; NaN where a row lacks a column, as an older version's do."""
+    """Writes the table of evaluations atomically; cells that a row lacks, as rows of older versions do, become NaN."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), restval="nan")
     writer.writeheader()
@@ -231,8 +234,10 @@ def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
 
 
 def read_metrics(path: Path, needed: str = "images_seen") -> list[dict[str, float]]:
-    """What `write_metrics` wrote; nothing where there is no file. needed: a column that every row must have. Raises
-    InputError, with the line, where a row is not one of numbers, and for a file that cannot be read.
+    """Reads what `write_metrics` wrote; an empty list if there is no file. needed: a column that every row must have.
+
+    Raises InputError, with the number of the line, for a row that does not consist of numbers, and for a file that
+    cannot be read.
     """
     if not path.exists():
         return []
@@ -252,7 +257,7 @@ def read_metrics(path: Path, needed: str = "images_seen") -> list[dict[str, floa
 
 @dataclass(frozen=True)
 class SampleKind:
-    """What a generator draws, as its folder says: [C, H, W] or [d], and the classes of the data set."""
+    """The shape of a generator's samples, [C, H, W] or [d], and the number of classes of its data set."""
 
     shape: tuple[int, ...]
     classes: int
@@ -268,8 +273,9 @@ def sample_generator(
     *,
     precision: Precision = "float32",
 ) -> Tensor:
-    """Samples [count, *shape] of a saved generator; the same numbers as `LaneArray.sample` gives for it. precision: of
-    its training. Raises InputError as `sample_in_parts` does.
+    """Samples [count, *shape] of a saved generator, the same as `LaneArray.sample` draws from it.
+
+    precision: that of its training. Raises InputError as `sample_in_parts` does.
     """
     return torch.cat(list(sample_in_parts(config, kind, weights, count, seed, choice, precision=precision)))
 
@@ -284,10 +290,10 @@ def sample_in_parts(
     *,
     precision: Precision = "float32",
 ) -> Iterator[Tensor]:
-    """The samples of `sample_generator` one call of the generator after the other, [at most 1000, *shape] each.
+    """The samples of `sample_generator`, one call of the generator after the other: [at most 1000, *shape] each.
 
-    choice: of this class or categorical code. Raises InputError when the weights are not of this structure or not of
-    float32, and when there is no such class.
+    choice: the class or categorical code to draw; None: all in turn. Raises InputError if the weights do not fit the
+    structure or are not float32, and if there is no such class.
     """
     structure = config.structure
     networks = build_networks(structure, kind.shape, kind.classes)
@@ -298,13 +304,13 @@ def sample_in_parts(
     stacked = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
     call, rows = Call([config.lane.batch_norm_eps]), rows_at_once(structure)
     for latents in shared_latents(count, rows, structure, networks, Stream.SAMPLE_LATENTS, seed, choice):
-        with torch.no_grad(), matmul_precision(precision):  # and not while the caller works with the part
+        with torch.no_grad(), matmul_precision(precision):  # left before `yield`, so that it does not affect the caller
             samples = generator(stacked, latents, call)[0]
         yield samples
 
 
 def best_row(folder: ModelFolder, objective: str) -> dict[str, float]:
-    """The scoring that the kept generator is of. Raises InputError where the table of scorings does not say."""
+    """The row of metrics that belongs to the saved generator. Raises InputError if the table is empty or damaged."""
     rows = read_metrics(folder.metrics, f"fidelity.{objective.removeprefix('-')}")
     if not rows:
         raise InputError(f"{folder.metrics} holds no scoring; it was changed by hand")
@@ -312,5 +318,5 @@ def best_row(folder: ModelFolder, objective: str) -> dict[str, float]:
 
 
 def load_generator_weights(folder: ModelFolder) -> dict[str, Tensor]:
-    """The best generator's parameters by name. Raises InputError when the file is missing or damaged."""
+    """The parameters of the best generator by name. Raises InputError if the file is missing or damaged."""
     return load_tensors(folder.generator)

@@ -1,7 +1,4 @@
-"""An array with its scorer: what a sweep trains from rung to rung, and what a process needs to make one.
-
-L lanes.
-"""
+"""An array of lanes with its scorer, which a sweep trains from rung to rung."""
 
 import math
 import time
@@ -27,10 +24,11 @@ from gan_core.training.state import OF_ALL_LANES, TrainState
 def evaluate(
     array: LaneArray, scorer: Scorer, health: HealthConfig, started: float, objective: str = "fidelity"
 ) -> list[LaneReport]:
-    """One report a lane of what happened since it was last asked; started: the clock (time.monotonic) then. Where lanes
-    keep several averages, of the one with the lowest objective, which is the lane's `chosen` one from then on.
+    """One report per lane on what happened since the last evaluation. started: time.monotonic() of that moment.
 
-    Every lane must be alive; one whose weights or score are not finite dies here.
+    A lane with several moving averages of its weights is reported with the average that has the lowest objective, which
+    becomes `chosen` in the array. Every lane must be alive; one whose weights or score are not finite is reported as
+    diverged.
     """
     fidelity = score_averages(array, lambda: _scored(array, scorer), objective)
     curves, watched = array.state.watch.curves(array.state.images_seen), array.state.watch.read()
@@ -59,11 +57,11 @@ def evaluate(
 
 
 def score_averages(array: LaneArray, score: Callable[[], list[FidelityReport]], objective: str) -> list[FidelityReport]:
-    """One report a lane: of the average whose objective is lowest, the earlier one of equals, which is `chosen` then.
-    score: scores what is chosen.
+    """One report per lane, of the average with the lowest objective (the first among equals), which becomes `chosen`.
 
-    Training does not depend on the averages, so a lane of A half-lives is A configurations for one training: as the
-    lengths of Karras et al. 2024 ("EDM2", section 3) are, which are chosen when training is over.
+    score: scores the averages that are chosen. Training does not depend on the averages, so a lane with A half-lives
+    covers A configurations in one training, like the lengths that Karras et al. 2024 ("EDM2", section 3) choose after
+    training.
     """
     found: list[list[FidelityReport]] = []
     places = array.distinct_averages()
@@ -83,7 +81,7 @@ def _comparable(report: FidelityReport, objective: str) -> float:
 
 
 def _scored(array: LaneArray, scorer: Scorer) -> list[FidelityReport]:
-    """The scores of all lanes. Where memory runs out, once more without what only training needs."""
+    """Scores all lanes. If memory runs out, what only training needs is released and scoring is tried once more."""
     try:
         return scorer.score(array)
     except (RuntimeError, MemoryError) as error:
@@ -110,32 +108,34 @@ def _arithmetic(array: LaneArray, scorer: Scorer) -> Arithmetic:
 
 
 class ScoredArray:
-    """An array with its scorer. Lanes keep their numbers from one `keep` to the next: one that dies is trained no
-    further, and its neighbours do not notice.
+    """An array with its scorer. Lanes keep their numbers until the next `keep` or `take_over`.
+
+    A lane that dies is not trained any further, which does not affect the others.
     """
 
     def __init__(self, array: LaneArray, scorer: Scorer, health: HealthConfig, objective: str = "fidelity") -> None:
-        """objective: the score that decides which of several averages a lane is reported with."""
+        """objective: the score that selects the average with which a lane is reported."""
         self.array, self.scorer, self.health, self.objective = array, scorer, health, objective
-        self._living = list(range(array.lanes))  # the number of each lane of the array
+        self._living = list(range(array.lanes))  # the number of each lane in the array
         self._lanes = array.lanes
-        self._dead: dict[int, LaneReport] = {}  # the last word of each lane that left
-        self._pictured: dict[int, torch.Tensor] = {}  # how many samples -> their latents
-        self._began = time.monotonic()  # when training was last begun
+        self._dead: dict[int, LaneReport] = {}  # the last report of each lane that died
+        self._pictured: dict[int, torch.Tensor] = {}  # number of samples -> their latents
+        self._began = time.monotonic()  # when the training up to the next rung began
 
     @property
     def arithmetic(self) -> Arithmetic:
-        """How lanes are trained and scored here, once they were trained."""
+        """How the lanes are computed, in training and scoring; known once they have been trained."""
         return _arithmetic(self.array, self.scorer)
 
     @property
     def choices(self) -> int:
-        """How many classes or categorical codes lanes can be asked for; 0: none."""
+        """The number of classes or categorical codes that can be requested of the generators; 0 if none."""
         return self.array.networks.choices
 
     def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> list[LaneReport]:
-        """Trains every lane to `images` real images and scores it: one report a lane, also of those that died. Raises
-        OutOfMemory where a step of one lane, or a score, does not fit.
+        """Trains every lane to `images` real images and scores it: one report per lane, dead ones included.
+
+        Raises OutOfMemory if a step of a single lane, or a score, does not fit into memory.
         """
         with within_memory(len(self._living)):
             return self._train_to(images, on_step)
@@ -146,11 +146,11 @@ class ScoredArray:
             arithmetic = self.arithmetic
             share = (time.monotonic() - self._began) / len(self._living)
             self._dead |= self._bury(share, arithmetic)
-            self._began = time.monotonic() - share * len(self._living)  # as if the living had been alone
+            self._began = time.monotonic() - share * len(self._living)  # the time without the share of the dead
         return self._score()
 
     def score(self) -> list[LaneReport]:
-        """Scores every lane as it stands, where an on_step that raised has broken training off: as `train_to` does."""
+        """Scores every lane in its current state, after an on_step that raised has interrupted `train_to`."""
         with within_memory(len(self._living)):
             return self._score()
 
@@ -160,8 +160,9 @@ class ScoredArray:
         return [reports[lane] for lane in range(self._lanes)]
 
     def _bury(self, seconds: float, arithmetic: Arithmetic) -> dict[int, LaneReport]:
-        """Reports of the lanes that are dead now, which leave the array. seconds: each lane's share so far; arithmetic:
-        how they were trained.
+        """Removes the dead lanes from the array and returns their reports.
+
+        seconds: each lane's share of the time so far; arithmetic: how they were trained.
         """
         deaths, losses, scorer = self.array.dead(), self.array.state.watch.means(), self.scorer
         curves = self.array.state.watch.curves(self.array.state.images_seen)
@@ -178,20 +179,22 @@ class ScoredArray:
         return dead
 
     def _keep_living(self, numbers: list[int]) -> None:
-        """Goes on with these of the living lanes; where none is left the array stays as it is, and is not trained."""
+        """Keeps only these of the living lanes. If none is left, the array stays as it is and is not trained."""
         if numbers and numbers != self._living:
             self.array.keep([self._living.index(number) for number in numbers])
         self._living = numbers
 
     def keep(self, lanes: Sequence[int]) -> None:
-        """Goes on with these lanes alone, which must be alive; they are numbered anew in this order."""
+        """Keeps only these lanes, which must be alive, and numbers them anew in this order."""
         self._keep_living(list(lanes))
         self._lanes = len(self._living)
         self._living, self._dead = list(range(self._lanes)), {}
 
     def take_over(self, sources: Sequence[int], configs: Sequence[GanConfig]) -> None:
-        """Goes on with as many lanes as there are sources, each alive: lane i as `LaneArray.take_over` makes it of
-        sources[i]. Lanes that died may return so. Raises ValueError as that does, and OutOfMemory.
+        """Replaces lane i by a copy of the living lane sources[i], which goes on with the parameters of configs[i].
+
+        There are then as many lanes as sources, so a dead lane may be replaced too. Raises ValueError for a dead source
+        and as `LaneArray.take_over` does, and OutOfMemory.
         """
         places = [self._place(source) for source in sources]
         with within_memory(len(places)):
@@ -200,27 +203,27 @@ class ScoredArray:
         self._living, self._dead = list(range(self._lanes)), {}
 
     def _place(self, lane: int) -> int:
-        """Where a lane stands in the array. Raises ValueError when it died."""
+        """The index of a lane in the array. Raises ValueError if it is dead."""
         if lane not in self._living:
             raise ValueError(f"lane {lane} is not among those that live, {self._living}")
         return self._living.index(lane)
 
     def picture(self, lane: int, count: int) -> np.ndarray:
-        """Samples of the latents that a living lane is scored with, classes in turn: float32 [count, *sample_shape]."""
+        """Samples of a living lane from the latents of scoring, classes in turn: float32 [count, *sample_shape]."""
         place = self._place(lane)
-        if count not in self._pictured:  # the same of every lane
+        if count not in self._pictured:  # all lanes use the same latents
             latents = self.array.shared_latents(Stream.SCORE_LATENTS, self.scorer.samples, LATENT_SEED)
             self._pictured[count] = latents[:1, :count].clone()
         samples = self.array.generate(self._pictured[count], slice(place, place + 1))
         return samples[0].float().cpu().numpy()
 
     def save(self, path: Path) -> None:
-        """Writes all that training needs to go on, atomically; also with other lane parameters, by `load_lanes`."""
+        """Writes atomically all that is needed to resume, by `load`, or by `load_lanes` with other lane parameters."""
         self.array.settle_averages()
         _save(self.array.state, self._living, path)
 
     def load(self, path: Path) -> None:
-        """Takes over what `save` wrote for the same configurations. Raises InputError when it does not fit."""
+        """Loads what `save` wrote for the same configurations. Raises InputError if it does not fit."""
         tensors = load_tensors(path)
         if "living" in tensors:
             living = tensors.pop("living").tolist()
@@ -229,21 +232,20 @@ class ScoredArray:
             self._keep_living(living)
         if self._living:
             self.array.state.load(tensors)
-            if "marked" in tensors:  # which earlier versions did not write
+            if "marked" in tensors:  # earlier versions did not write it
                 self.array.state.watch.go_on_from(tensors["marked"])
 
     def save_lane(self, lane: int, path: Path) -> None:
-        """Writes all that a living lane needs to go on alone, atomically: as `save` of an array of that lane does."""
+        """Writes atomically all that one living lane needs to resume, like `save` of an array of that lane alone."""
         self.array.settle_averages()
         _save(self.array.state.take([self._place(lane)]), [0], path)
 
     def load_lanes(self, places: Sequence[tuple[Path, int]]) -> None:
-        """Takes over for each lane of an array that has lost none a lane of a file of `save` or `save_lane`, by its
-        number there. Where a configuration has other lane parameters than that lane was made with, the lane goes on as
-        if it had them from here on.
+        """Loads each lane, in an array without dead lanes, from a file of `save` or `save_lane` by its number there.
 
-        Raises DamagedFile when a file does not fit, or the lanes have not seen the same images; the array must then be
-        dropped.
+        If the lane parameters of a configuration differ from those of the file, the lane goes on with the former.
+        Raises ValueError unless there is one place per lane, and DamagedFile if a file does not fit or the lanes have
+        not seen the same number of images; the array must then be discarded.
         """
         if len(places) != self.array.lanes:
             raise ValueError(f"each of {self.array.lanes} lanes needs one place, got {len(places)}")
@@ -252,9 +254,7 @@ class ScoredArray:
         self.array.settle_averages()
 
     def save_generator(self, lane: int, path: Path) -> None:
-        """Writes the weights that a living lane is scored with, atomically: a model folder's `generator.safetensors`,
-        which its configuration samples from.
-        """
+        """Writes atomically the generator weights that a living lane is scored with, as `generator.safetensors`."""
         save_tensors(path, self.array.generator_tensors(self._place(lane)))
 
 
@@ -264,7 +264,7 @@ def _save(state: TrainState, living: Sequence[int], path: Path) -> None:
 
 
 def _one_lane(tensors: Mapping[str, torch.Tensor], path: Path, lane: int) -> dict[str, torch.Tensor]:
-    """What an array's file holds of one lane, by its number before others died."""
+    """The tensors of one lane in the file of an array; lane: its number, which counts lanes that have died."""
     living = tensors["living"].tolist() if "living" in tensors else []
     if lane not in living:
         raise DamagedFile(f"the checkpoint {path} holds no living lane {lane}; it is another run's")

@@ -1,6 +1,4 @@
-"""What a process needs to train any configuration of a sweep, loaded once: samples, their scorer, and where steps are
-carried out.
-"""
+"""Builds scored arrays. A process loads the samples and their scorer once, and compiles each structure once."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,8 +19,9 @@ from gan_core.workshop.scored_array import ScoredArray
 
 
 def load_data(conditions: Conditions, *, download: bool = False) -> Dataset:
-    """The samples that the conditions name. download: let torchvision fetch what is missing. Raises InputError as
-    `load_dataset` does, and where the objective needs labels that there are not.
+    """Loads the data set of the conditions. download: whether torchvision may fetch missing files.
+
+    Raises InputError as `load_dataset` does, and if the objective needs labels and the data set has none.
     """
     dataset = load_dataset(
         conditions.dataset,
@@ -36,10 +35,10 @@ def load_data(conditions: Conditions, *, download: bool = False) -> Dataset:
 
 
 class Workshop:
-    """What a process needs to train any configuration of a sweep: its samples and its scorer, loaded once.
+    """All that a process needs to train any configuration of a sweep: the samples and their scorer, loaded once.
 
-    device: `cpu`, `cuda`, or `auto` for a GPU where torch sees one. on_phase is told, in words, what is done next that
-    may take seconds and is no training of lanes. dataset: the samples of the conditions, where they were read before.
+    device: `cpu`, `cuda`, or `auto`, which means a GPU if torch sees one. on_phase: called with a description of each
+    task, other than training, that may take seconds. dataset: that of the conditions, if it has been loaded before.
     Raises InputError as `load_dataset`, `build_scorer` and `check_processor` do.
     """
 
@@ -62,13 +61,14 @@ class Workshop:
         minutes = training_seconds(self.dataset) / 60 if waits else 0.0
         long = f" (about {minutes:.0f} minutes, of images as large as these)" if minutes >= 1 else ""
         on_phase(f"{begin} the scores of {conditions.dataset}{long}")
-        with lane_arithmetic():  # the reference's own numbers must not depend on who asks for them
+        with lane_arithmetic():  # the reference must not depend on the settings of this process
             self.scorer = build_scorer(self.dataset, conditions.scoring)
         self._workplaces: dict[StructureConfig, Workplace] = {}
 
     def build(self, configs: Sequence[GanConfig], averages_images: Sequence[float] = ()) -> ScoredArray:
-        """An untrained array of these configurations, which share a structure. averages_images: as `LaneArray` has it.
-        Raises OutOfMemory where the rows of all do not fit.
+        """An untrained array of these configurations, which share a structure. averages_images: as in `LaneArray`.
+
+        Raises OutOfMemory if it does not fit into memory.
         """
         with within_memory(len(configs)):
             return self._build(configs, averages_images)
@@ -91,7 +91,7 @@ class Workshop:
         return ScoredArray(array, self.scorer, health, self.conditions.objective)
 
     def _workplace(self, structure: StructureConfig) -> Workplace:
-        """Where all arrays of a structure are trained: traced once, and on the CPU measured once."""
+        """The programs that all arrays of a structure share: traced once, and on the CPU timed once."""
         compiles = self.conditions.execution in ("auto", "compiled") and self.device != "cuda"
         self._on_phase(f"{'compiling' if compiles else 'preparing'} the steps of {structure.architecture}")
         lanes = self.conditions.lanes_per_call

@@ -1,4 +1,4 @@
-"""How arguments are read: what several commands take, and whole numbers within their range."""
+"""Types of command line arguments, and options that several commands share."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from gan_core.config.gan import LARGEST_SEED, InputError, home_path, shown
 
 
 def whole_number(low: int, high: int = LARGEST_SEED) -> Callable[[str], int]:
-    """A reader of whole numbers from low to high (`1000`, `1e3`), for argparse's `type`."""
+    """A parser of whole numbers from low to high (`1000`, `1e3`), for the `type` of argparse."""
 
     def parse(text: str) -> int:
         value = as_number(int, text)
@@ -23,7 +23,7 @@ def whole_number(low: int, high: int = LARGEST_SEED) -> Callable[[str], int]:
 
 
 def path_text(text: str) -> str:
-    """A path as a person types it, `~` and `~USER` put in full, for argparse's `type`; a `/` at its end stays."""
+    """A path with `~` and `~USER` expanded, for the `type` of argparse; a final `/` is kept."""
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"must name a file or a folder, got {text!r}")
     try:
@@ -34,13 +34,13 @@ def path_text(text: str) -> str:
 
 
 def path(text: str) -> Path:
-    """The same as a Path."""
+    """The result of `path_text` as a Path."""
     return Path(path_text(text))
 
 
 def add_data_options(part: argparse.ArgumentParser) -> None:
-    """Declares where data are found, and what is done with those that are missing or cannot be read."""
+    """Declares the options on where data are found, and on files that are missing or unreadable."""
     part.add_argument("--data-root", type=path, metavar="DIR", help="the folder that holds MNIST/raw and the like")
-    part.add_argument("--download", action="store_true", help="let torchvision fetch a missing data set")
-    skip = "leave out pictures of images:FOLDER that cannot be read, instead of refusing it"
+    part.add_argument("--download", action="store_true", help="let torchvision download a data set that is missing")
+    skip = "leave out images of images:FOLDER that cannot be read, instead of refusing the folder"
     part.add_argument("--skip-corrupt-images", action="store_true", help=skip)

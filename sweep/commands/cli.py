@@ -1,4 +1,4 @@
-"""The command line. Each command is a module of `sweep.commands`, which imports heavy packages only when it runs."""
+"""The command line. Each command is a module of this package, which imports heavy packages only when it runs."""
 
 import argparse
 import sys
@@ -22,9 +22,10 @@ COMMANDS = (run, results, export, train, verify, sample, spaces, data, dashboard
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0; 1 after one line about what of the machine stopped it, or where
-    it came to nothing, or standard output takes no more; 2 after one line about bad input; 130 after Ctrl-C, and after
-    the signals that end it likewise.
+    """Runs one command and returns its exit code.
+
+    0: success. 1: the machine stopped it, no trial has a score, a verification failed, or standard output cannot be
+    written. 2: bad input, explained in one line. 130: Ctrl-C, or a signal that is treated in the same way.
     """
     warnings.showwarning = _warn_in_one_line
     typed = list(sys.argv[1:] if arguments is None else arguments)
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StreamError as error:
         print(f"gan-sweep: {error}", file=sys.stderr)
         return FAILED
-    except BrokenPipeError:  # who read what `-o` writes went away, as `| head` does
+    except BrokenPipeError:  # the reader of what `-o` writes has gone, as with `| head`
         return 0
 
 
@@ -55,7 +56,7 @@ def _warn_in_one_line(
 
 
 class _Parser(argparse.ArgumentParser):
-    """Usage errors in one line."""
+    """A parser that reports usage errors in one line."""
 
     def error(self, message: str) -> NoReturn:
         brief = " ".join(map(shortened, message.split(" ")))
@@ -63,7 +64,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Version(argparse.Action):
-    """Prints which version this is, and ends."""
+    """Prints the version and exits."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         print(f"{parser.prog} {code_version()}")
@@ -72,9 +73,10 @@ class _Version(argparse.Action):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="gan-sweep", description="Hyperparameter sweeps for GANs: launch, look, export, train, sample."
+        prog="gan-sweep",
+        description="Hyperparameter sweeps for GANs: run a sweep, see its results, train the best model, sample it.",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version, with the digest of its core")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version, with a digest of the core")
     commands = parser.add_subparsers(dest="name_of_command", required=True, metavar="COMMAND")
     for module in COMMANDS:
         name = module.__name__.rpartition(".")[2]

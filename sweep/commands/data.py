@@ -18,28 +18,29 @@ if TYPE_CHECKING:
     from gan_core.data.facts import DataFacts
     from gan_core.data.published_images import ImageSplits
 
-ABOUT = "Say what is in a data set, draw some of it, and examine the scores that a sweep would use on it."
-FOLDER_SIZE_PIXELS = 32  # of pictures of a folder, which have none of their own
+ABOUT = "Describe a data set, draw some of it, and examine the scores that a sweep would use on it."
+FOLDER_SIZE_PIXELS = 32  # the default for images:FOLDER, which has no size
 LARGEST_SIZE_PIXELS = 512
 PREVIEWED, NAMED, CLASSES_NAMED = 64, 10, 40
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
-    """Declares what may follow `gan-sweep data`."""
+    """Declares the arguments of `gan-sweep data`."""
     part.add_argument("dataset", metavar="DATASET", help="as structure.dataset: mnist, images:FOLDER, ...")
-    part.add_argument("--preview", type=path, metavar="FILE", help="a .png of some training samples, classes in turn")
-    size = f"the side that images are resized to; default: their own, of images:FOLDER {FOLDER_SIZE_PIXELS}"
+    preview = "write a .png of some training samples, classes in turn"
+    part.add_argument("--preview", type=path, metavar="FILE", help=preview)
+    size = f"the side to which images are resized; default: the size of the set, {FOLDER_SIZE_PIXELS} for images:FOLDER"
     part.add_argument(
         "--image-size-pixels", type=whole_number(0, LARGEST_SIZE_PIXELS), default=0, metavar="S", help=size
     )
-    features = "whose scores are examined, as scoring.features; default: auto, what a sweep takes by itself"
+    features = "the features whose scores are examined, as scoring.features; default: auto, as in a sweep"
     part.add_argument("--features", default="auto", metavar="KIND", help=features)
     part.add_argument("--inception-weights", default="", metavar="FILE", help="as scoring.inception_weights")
     add_data_options(part)
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Prints what is known of the data, and draws some. Returns the exit code: 2 where a sweep would refuse them."""
+    """Describes the data and draws some of them. Returns the exit code: 2 if a sweep would refuse the data."""
     if options.preview is not None and options.preview.suffix != ".png":
         raise InputError(f"the preview must end in .png, got {options.preview}")
     name = parse_dataset_name(options.dataset)
@@ -66,9 +67,9 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _examine(options: argparse.Namespace, images: "ImageSplits") -> None:
-    """Shows how the scores of a sweep rank real images, fresh and damaged."""
+    """Prints how the scores of a sweep rank fresh and damaged real images."""
     from gan_core.config.conditions import Conditions, ScoringConfig
-    from gan_core.data.dataset import image_dataset  # torch from here on
+    from gan_core.data.dataset import image_dataset  # loads torch
     from gan_core.workshop.workshop import Workshop
 
     conditions = Conditions(
@@ -90,18 +91,18 @@ def _size_pixels(options: argparse.Namespace) -> int:
 
 
 def _images(options: argparse.Namespace) -> "ImageSplits":
-    """The images at the size that is asked for. What cannot be read is left out, to be listed."""
+    """The images at the requested size. Images that cannot be read are left out, and listed in the facts."""
     from gan_core.data.image_files import FILE_KINDS, Request, read_image_files
     from gan_core.data.published_images import ImageSplits
 
     name, size = parse_dataset_name(options.dataset), _size_pixels(options)
     if name.kind in FILE_KINDS:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is left out; the facts say it
+            warnings.simplefilter("ignore")  # about images that are left out, which the facts list
             images = read_image_files(Request(name, options.data_root, size, options.download, skip_corrupt=True))
         if size in (0, images.train.shape[-1]):
             return images
-    from gan_core.data.dataset import load_dataset  # torch, which draws or resizes
+    from gan_core.data.dataset import load_dataset  # loads torch, which draws or resizes the images
 
     dataset = load_dataset(options.dataset, options.data_root, image_size_pixels=size)
     labels = [None if part is None else part.numpy() for part in (dataset.train_labels, dataset.held_out_labels)]
@@ -120,7 +121,7 @@ def _describe_values(options: argparse.Namespace) -> None:
 
 
 def _draw(samples: "np.ndarray", path: Path) -> None:
-    """Of bytes, or of numbers in [-1, 1]."""
+    """Draws samples, in uint8 or in [-1, 1], to a .png file."""
     from results.plots import draw_samples
 
     try:
@@ -131,7 +132,7 @@ def _draw(samples: "np.ndarray", path: Path) -> None:
 
 
 def _text(facts: "DataFacts") -> str:
-    """A line a fact."""
+    """The facts as text, one line each."""
     from gan_core.data.picture_folder import counted
 
     channels, height, width = facts.shape
@@ -160,7 +161,7 @@ def _text(facts: "DataFacts") -> str:
 
 
 def _sizes(facts: "DataFacts") -> str:
-    """Of pictures as they lie in their folder."""
+    """The sizes of the images in a folder, before they are resized."""
     areas = sorted(facts.sizes, key=lambda size: (size[0] * size[1], size))
     (common, count), total = next(iter(facts.sizes.items())), sum(facts.sizes.values())
     if len(areas) == 1:

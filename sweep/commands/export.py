@@ -6,19 +6,19 @@ from pathlib import Path
 
 from sweep.commands.arguments import path, whole_number
 
-ABOUT = "Write a trial's configuration as a YAML file that trains."
+ABOUT = "Write the configuration of a trial to a YAML file that can be edited and trained."
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
-    """Declares what may follow `gan-sweep export`."""
-    part.add_argument("run", type=path, metavar="RUN", help="a run's folder")
-    part.add_argument("--trial", type=whole_number(0), metavar="N", help="this trial instead of the best")
-    where = "default: best.yaml; -: standard output"
+    """Declares the arguments of `gan-sweep export`."""
+    part.add_argument("run", type=path, metavar="RUN", help="the folder of a run")
+    part.add_argument("--trial", type=whole_number(0), metavar="N", help="export this trial instead of the best")
+    where = "the file to write; -: standard output; default: best.yaml"
     part.add_argument("-o", "--output", type=path, default=Path("best.yaml"), metavar="FILE", help=where)
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Writes the configuration, and says which trial it is. Returns the exit code."""
+    """Writes the configuration and prints which trial it is. Returns the exit code."""
     from results.export import export_trial, write_export
     from results.output import STANDARD_OUTPUT
 

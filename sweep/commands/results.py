@@ -9,18 +9,17 @@ from gan_core.config.input_error import InputError
 from sweep.commands.arguments import path, whole_number
 from sweep.commands.terminal import width
 
-ABOUT = "Print a run's trials, best first."
+ABOUT = "Print the trials of a run, the best first."
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
-    """Declares what may follow `gan-sweep results`."""
-    part.add_argument("run", type=path, metavar="RUN", help="a run's folder")
-    part.add_argument("--top", type=whole_number(1), metavar="N", help="only the best N trials")
-    rows = "write every row (each trial at each rung) to a file instead; -: to standard output"
+    """Declares the arguments of `gan-sweep results`."""
+    part.add_argument("run", type=path, metavar="RUN", help="the folder of a run")
+    part.add_argument("--top", type=whole_number(1), metavar="N", help="print only the best N trials")
+    rows = "write all rows (each trial at each rung) to a file instead; -: to standard output"
     part.add_argument("--csv", type=path, metavar="FILE", help=rows)
-    part.add_argument(
-        "--json", action="store_true", help="print the trials as JSON records, a finalist's with its confirmation"
-    )
+    records = "print the trials as JSON records, those of finalists with their confirmation"
+    part.add_argument("--json", action="store_true", help=records)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -53,9 +52,7 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _unfinished(folder: Any) -> str:
-    """How a run goes on that was broken off; nothing of one that has done what its spec asks for, or whose spec cannot
-    be read any more, which does not matter to its table.
-    """
+    """How to resume an interrupted run; "" if it is finished, and if its spec cannot be read (no error here)."""
     from results.store import ResultsError, is_held
     from sweep.run import is_finished
     from sweep.spec.sweep_spec import SweepSpec

@@ -9,25 +9,27 @@ from typing import Any
 from gan_core.config.input_error import InputError
 from sweep.commands.arguments import path, path_text, whole_number
 
-ABOUT = "Draw samples from a trained model, or from a trial whose generator a run has kept."
+ABOUT = "Draw samples from a trained model, or from a trial of a run whose generator was kept."
 FORMS = ("png", "npy")
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
-    """Declares what may follow `gan-sweep sample`."""
-    part.add_argument("model", type=path, metavar="MODEL", help="a model's folder, or a run's")
-    part.add_argument("--trial", type=whole_number(0), metavar="N", help="of a run: this trial instead of the best")
-    part.add_argument("-n", type=whole_number(1), default=64, metavar="N", help="how many; default: 64")
-    part.add_argument("--seed", type=whole_number(0), default=0, metavar="S", help="of the latents; default: 0")
-    asked = "of this class (cgan) or categorical code (infogan); without it they take turns, in a grid a row each"
+    """Declares the arguments of `gan-sweep sample`."""
+    part.add_argument("model", type=path, metavar="MODEL", help="the folder of a model or of a run")
+    trial = "for a run: draw from this trial instead of the best"
+    part.add_argument("--trial", type=whole_number(0), metavar="N", help=trial)
+    part.add_argument("-n", type=whole_number(1), default=64, metavar="N", help="the number of samples; default: 64")
+    part.add_argument("--seed", type=whole_number(0), default=0, metavar="S", help="seed of the latents; default: 0")
+    asked = "draw only this class (cgan) or categorical code (infogan); default: all in turn, with a grid row for each"
     part.add_argument("--class", type=whole_number(0), dest="choice", metavar="K", help=asked)
     form = (
-        ".png: a grid; .npy: the samples, [N, C, H, W] in [-1, 1], [N, 2] or [N]; a new folder (its name ends in /): a "
-        ".png each; -: standard output; default: grid.png"
+        "name.png: a grid; name.npy: an array [N, C, H, W] in [-1, 1], [N, 2] or [N]; name/: a new folder with a .png "
+        "for each sample; -: standard output; default: grid.png"
     )
     part.add_argument("-o", "--output", type=path_text, default="grid.png", metavar="FILE", help=form)
-    part.add_argument("--format", choices=FORMS, help="of what has no such name, as a pipe or -; default: png")
-    root = "of a run on images:FOLDER: where its data are now, instead of where they were"
+    named = "the format if the name of the output does not say it, as for a pipe or -; default: png"
+    part.add_argument("--format", choices=FORMS, help=named)
+    root = "for a run on images:FOLDER: the data root, if it differs from that of the run"
     part.add_argument("--data-root", type=path, metavar="DIR", help=root)
 
 
@@ -35,7 +37,7 @@ def execute(options: argparse.Namespace) -> int:
     """Writes the samples. Returns the exit code."""
     place = Path(options.output)
     form = _form(options.output, options.format)
-    from sweep.winner.sampling import write_numbers, write_picture, write_pictures  # torch from here on
+    from sweep.winner.sampling import write_numbers, write_picture, write_pictures  # loads torch
 
     write = {"png": write_picture, "npy": write_numbers, "folder": write_pictures}[form]
     write(_generator(options), options.n, options.seed, place, options.choice)
@@ -45,7 +47,7 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _form(output: str, asked: str | None) -> str:
-    """png, npy or folder, as the name of the output says, or where it says nothing as is asked for."""
+    """png, npy or folder, by the name of the output or, if that does not say it, as requested."""
     from gan_core.files.whole_files import is_written_through
     from results.output import STANDARD_OUTPUT
 

@@ -6,12 +6,12 @@ ABOUT = "List the search spaces that come with the package, or print one."
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
-    """Declares what may follow `gan-sweep spaces`."""
-    part.add_argument("name", nargs="?", metavar="NAME", help="a shipped space, or a space's YAML file")
+    """Declares the arguments of `gan-sweep spaces`."""
+    part.add_argument("name", nargs="?", metavar="NAME", help="a shipped space, or the YAML file of a space")
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Prints the names of all, or one space. Returns the exit code."""
+    """Prints the names of all shipped spaces, or one space. Returns the exit code."""
     from results.printable import printable_lines
     from search_spaces.describe import describe_space
     from search_spaces.space import SearchSpace, shipped_spaces

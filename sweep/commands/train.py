@@ -6,24 +6,24 @@ from pathlib import Path
 from gan_core.config.input_error import InputError
 from sweep.commands.arguments import add_data_options, path, whole_number
 
-ABOUT = "Train the final model from an exported configuration; run again to go on after Ctrl-C."
+ABOUT = "Train the final model from an exported configuration; after Ctrl-C the same command resumes it."
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
-    """Declares what may follow `gan-sweep train`."""
+    """Declares the arguments of `gan-sweep train`."""
     part.add_argument("config", type=path, metavar="CONFIG", help="a file written by `gan-sweep export`")
-    part.add_argument("-o", "--output", type=path, metavar="DIR", help="the model's folder; default: models/<CONFIG>")
-    part.add_argument(
-        "--images", type=whole_number(1, 10**15), metavar="N", help="real images shown to D; default: the file's"
-    )
-    part.add_argument("--seed", type=whole_number(0), metavar="S", help="another seed than the trial's own")
+    home = "the folder of the model; default: models/<CONFIG>"
+    part.add_argument("-o", "--output", type=path, metavar="DIR", help=home)
+    images = "the number of real images to train on; default: that of the file"
+    part.add_argument("--images", type=whole_number(1, 10**15), metavar="N", help=images)
+    part.add_argument("--seed", type=whole_number(0), metavar="S", help="a seed other than that of the trial")
     add_data_options(part)
-    other = "train on data that the configuration was not found on"
+    other = "allow data that differ from those of the sweep"
     part.add_argument("--other-data", action="store_true", help=other)
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Trains the model, or goes on with it. Returns the exit code."""
+    """Trains the model or resumes its training. Returns the exit code."""
     from gan_core.config.gan import GanConfig
     from results.export import ExportedConfiguration
 
@@ -31,7 +31,7 @@ def execute(options: argparse.Namespace) -> int:
     values = {**exported.configuration, **({} if options.seed is None else {"seed": options.seed})}
     config = GanConfig.unflatten(values)
     from sweep.run import check_files
-    from sweep.winner.final_training import conditions_of, train_final  # torch from here on
+    from sweep.winner.final_training import conditions_of, train_final  # loads torch
 
     home = options.output or Path("models") / Path(options.config).stem
     if str(home) == "-":

@@ -1,4 +1,4 @@
-"""What a sweep will take of memory, in words. Imports torch: loaded by `--dry-run` alone."""
+"""Estimates the memory of a sweep, as text. Imported only by `--dry-run`, because it loads torch."""
 
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import GanConfig
@@ -11,16 +11,16 @@ from gan_core.workshop.memory import PROCESS_BYTES, data_form, lane_memory, row_
 from search_spaces.space import SearchSpace
 from sweep.spec.sweep_spec import SweepSpec
 
-LARGEST_MEASURED_BYTES = 2**29  # of a lane's rows: what is larger is told from its shapes, not built
+LARGEST_MEASURED_BYTES = 2**29  # the networks of a larger lane are not built; only their shapes are counted
 
 
 def has_gpu(spec: SweepSpec) -> bool:
-    """Whether cohorts would train on a GPU of this machine."""
+    """Whether the cohorts would be trained on a GPU of this machine."""
     return spec.resources.gpus_per_cohort != 0 and sees_gpu()
 
 
 def largest_configuration(space: SearchSpace) -> GanConfig:
-    """The base with every number that is searched at the top of its range; names (a loss, a norm) stay the base's."""
+    """The base with every searched number at the top of its range; texts, such as the loss, keep their base values."""
     tops = {
         scope.parameter(name): max(scope.extremes)
         for name, scope in space.ranges.items()
@@ -30,8 +30,10 @@ def largest_configuration(space: SearchSpace) -> GanConfig:
 
 
 def memory_lines(spec: SweepSpec, lanes: int, processes: int) -> str:
-    """Memory of a lane and of a cohort of so many lanes, for the base and where it differs the largest structure; and
-    of so many processes in all. On the CPU; takes seconds. Warns where steps cannot be compiled.
+    """The memory of a lane, of a cohort and of all processes on the CPU, as text; takes seconds.
+
+    It covers the structure of the base and, if it differs, the largest structure. lanes: per cohort. Warns if training
+    steps cannot be compiled.
     """
     base, largest = spec.space.base, largest_configuration(spec.space)
     line, cohort_bytes = _line(spec, base, lanes)
@@ -54,7 +56,7 @@ def memory_lines(spec: SweepSpec, lanes: int, processes: int) -> str:
 
 
 def _line(spec: SweepSpec, config: GanConfig, lanes: int) -> tuple[str, int]:
-    """A structure in words, and the bytes of a cohort of it."""
+    """The memory of a lane and of a cohort of one structure, as text, and the bytes of the cohort."""
     averages = spec.space.averages_images
     rows = row_bytes(config, len(averages) or 1)
     if rows > LARGEST_MEASURED_BYTES:
@@ -68,13 +70,13 @@ def _line(spec: SweepSpec, config: GanConfig, lanes: int) -> tuple[str, int]:
 
 
 def _samples(config: GanConfig) -> int:
-    """How many are drawn at a rung where the spec does not say."""
+    """The default number of samples per lane at a rung."""
     value_size = parse_dataset_name(config.structure.dataset).value_size
     return (IMAGE_SAMPLES, VALUE_SAMPLES, PLANE_SAMPLES)[value_size]
 
 
 def in_words(count_bytes: int) -> str:
-    """Bytes in two or three digits: `950 kB`, `4.1 MB`, `1.3 GB`."""
+    """A number of bytes with two or three digits: `950 kB`, `4.1 MB`, `1.3 GB`."""
     for unit, size in (("GB", 10**9), ("MB", 10**6)):
         if count_bytes >= size:
             value = count_bytes / size

@@ -1,6 +1,6 @@
-"""How long a sweep will take, from the pace of a few steps here. Imports torch: loaded by `--dry-run` alone.
+"""Estimates how long a sweep will take, by timing a few steps. Imported only by `--dry-run`, because it loads torch.
 
-A slot is a place where a cohort trains; a draw, a configuration as a sampler that knows nothing would propose it.
+A slot trains one cohort at a time. A draw is a configuration drawn at random from the space.
 """
 
 import math
@@ -27,17 +27,19 @@ from sweep.planning.estimate import LARGEST_MEASURED_BYTES
 from sweep.spec.sweep_spec import SweepSpec
 
 DRAWS = 64
-MOST_STRUCTURES, MEASURING_SECONDS = 4, 5.0  # no other structure is begun after so many, or after so long
-MOST_LANES = 4  # of a measured array on a CPU, where lanes gain little from company
-LEAST_SECONDS = 0.2  # that steps are timed for
-QUICKLY_LOADED = ("digits",)  # of the data sets of images; where others are scored, that costs far less than training
+MOST_STRUCTURES, MEASURING_SECONDS = 4, 5.0  # no further structure is measured after this many, or after this long
+MOST_LANES = 4  # in an array measured on a CPU, where more lanes per array make little difference
+LEAST_SECONDS = 0.2  # the shortest time over which steps are timed
+QUICKLY_LOADED = ("digits",)  # image data sets whose scoring is timed; for others it costs far less than training
 
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """What a lane costs here. image_seconds: of training, a real image, of each structure that was measured; shares: of
-    the draws that have it; structures: that were drawn in all. score_seconds: of a lane's scores at a rung, or None
-    where that was not measured.
+    """What a lane costs on this machine.
+
+    image_seconds: the training time per real image and lane, for each structure that was measured; shares: the number
+    or fraction of draws with this structure; structures: the number of structures among all draws. score_seconds: the
+    time to score a lane at a rung; None if not measured.
     """
 
     image_seconds: tuple[float, ...]
@@ -47,14 +49,15 @@ class Costs:
 
     @property
     def mean_image_seconds(self) -> float:
-        """Over the draws."""
+        """The mean training time per real image and lane, over the draws."""
         return float(np.average(self.image_seconds, weights=self.shares))
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimeEstimate:
-    """Seconds of a sweep. low, high: were every trial of the fastest, or of the slowest structure; unpruned: were every
-    trial to climb the whole ladder.
+    """The duration of a sweep, in seconds.
+
+    low, high: if all trials had the fastest, or the slowest structure; unpruned: if no trial were pruned.
     """
 
     low: float
@@ -64,8 +67,9 @@ class TimeEstimate:
 
 
 def estimate(spec: SweepSpec, costs: Costs, slots: int, lanes: int) -> TimeEstimate:
-    """What the trials and confirmations of a spec take in so many slots that do not slow each other, in cohorts of so
-    many lanes. A budget of images or hours ends the search earlier.
+    """Estimates the time of the trials and confirmations of a spec. lanes: per cohort.
+
+    It assumes that the slots do not slow each other down. A budget of images or hours ends the search earlier.
     """
     used = min(slots, math.ceil(spec.trials / lanes))
     confirmed = spec.confirm.top * spec.confirm.seeds
@@ -87,7 +91,7 @@ def estimate(spec: SweepSpec, costs: Costs, slots: int, lanes: int) -> TimeEstim
 
 
 def time_lines(spec: SweepSpec, slots: int, lanes: int, device: str) -> str:
-    """What `estimate` says, in words, measured on this machine: takes seconds."""
+    """The result of `estimate` as text, by costs that are measured on this machine; takes seconds."""
     costs = measured_costs(spec, lanes, device)
     if costs is None:
         return "time: not told, for a lane is too large to be measured here"
@@ -104,7 +108,7 @@ def time_lines(spec: SweepSpec, slots: int, lanes: int, device: str) -> str:
 
 
 def measured_costs(spec: SweepSpec, lanes: int, device: str) -> Costs | None:
-    """The commonest structures of the space, or as many as there is time for; None where none fits."""
+    """Measures the most common structures of the space, as many as time allows; None if all are too large."""
     seconds, shares, began = list[float](), list[float](), time.monotonic()
     drawn = drawn_structures(spec.space)
     with lane_arithmetic():
@@ -121,14 +125,17 @@ def measured_costs(spec: SweepSpec, lanes: int, device: str) -> Costs | None:
 
 
 def drawn_structures(space: SearchSpace) -> list[tuple[list[GanConfig], float]]:
-    """The configurations of DRAWS draws and the base by structure, the commonest first, and the share of each."""
+    """The configurations of DRAWS draws and the base, grouped by structure, and the share of each structure.
+
+    The most common structure comes first.
+    """
     generator = np.random.default_rng(0)
     found: dict[StructureConfig, list[GanConfig]] = {space.base.structure: [space.base]}
     for _ in range(DRAWS):
         drawn = {scope.parameter(name): draw(scope, generator) for name, scope in sorted(space.ranges.items())}
         try:
             config = space.configuration(drawn, space.base.seed)
-        except InputError:  # pairs of ranges fit; three may not
+        except InputError:  # a space checks pairs of ranges only, so three of them may not fit together
             continue
         if not space.violations(config):
             found.setdefault(config.structure, []).append(config)
@@ -138,7 +145,7 @@ def drawn_structures(space: SearchSpace) -> list[tuple[list[GanConfig], float]]:
 
 
 def _image_seconds(spec: SweepSpec, configs: Sequence[GanConfig], lanes: int, device: str) -> float:
-    """Of a lane's training, a real image."""
+    """The training time of a lane per real image, in seconds."""
     structure, count = configs[0].structure, lanes if device == "cuda" else min(lanes, MOST_LANES)
     given = spec.lanes_per_call if isinstance(spec.lanes_per_call, int) else min(count, largest_call(structure))
     array = LaneArray(
@@ -149,7 +156,7 @@ def _image_seconds(spec: SweepSpec, configs: Sequence[GanConfig], lanes: int, de
         workplace=Workplace(spec.execution, Pace(count if device == "cuda" else given)),
         averages_images=spec.space.averages_images,
     )
-    array.train_to(structure.batch_size)  # which traces, and compiles
+    array.train_to(structure.batch_size)  # the first step traces and compiles
     images, taken, shown = 2 * structure.batch_size, 0.0, 0
     while taken < LEAST_SECONDS:
         before, start = array.state.images_seen, _clock(device)
@@ -157,13 +164,13 @@ def _image_seconds(spec: SweepSpec, configs: Sequence[GanConfig], lanes: int, de
         spent, seen = _clock(device) - start, array.state.images_seen - before
         if lives:
             images, taken, shown = 2 * images, spent, seen
-        else:  # a lane that died on made data ends it after every block: blocks add up
+        else:  # a lane that dies on artificial data stops training after every block, so blocks are added up
             taken, shown = taken + spent, shown + seen
     return taken / shown / count
 
 
 def _score_seconds(spec: SweepSpec, lanes: int, device: str) -> float | None:
-    """Of a lane's scores at a rung, where data set and scorer are made in no time."""
+    """The time to score a lane at a rung, in seconds; None if loading the data or the scorer would take long."""
     name = parse_dataset_name(spec.space.base.structure.dataset)
     if not name.is_values and name.kind not in QUICKLY_LOADED:
         return None
@@ -179,14 +186,15 @@ def _score_seconds(spec: SweepSpec, lanes: int, device: str) -> float | None:
 
 
 def _clock(device: str) -> float:
-    """Seconds: of a CPU this thread's own, whoever else works on it. What a GPU does is waited for by what is timed:
-    lanes are asked whether they are dead, and scores are numbers.
+    """A clock in seconds: this thread's CPU time, which other processes do not affect, or wall time for a GPU.
+
+    No synchronisation is needed, because what is timed waits for the GPU: it reads whether lanes are dead, and scores.
     """
     return time.monotonic() if device == "cuda" else time.thread_time()
 
 
 def in_words(seconds: float) -> str:
-    """A time in two digits or three: `40 seconds`, `25 minutes`, `3.2 hours`, `4.1 days`."""
+    """A time with two or three digits: `40 seconds`, `25 minutes`, `3.2 hours`, `4.1 days`."""
     for unit, size in (("days", 86_400.0), ("hours", 3_600.0), ("minutes", 60.0)):
         if seconds >= 2 * size:
             value = seconds / size

@@ -1,4 +1,4 @@
-"""`KEY=VALUE` as it is typed after `--set`, and mappings of a spec as YAML gives them."""
+"""Parses `KEY=VALUE`, the argument of `--set`, and the mappings of a spec."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ HYPERPARAMETER_GROUPS = {name.partition(".")[0] for name in HYPERPARAMETERS if "
 
 
 def parse_mapping(value: Any, known: tuple[str, ...], where: str) -> Mapping[str, Any]:
-    """A mapping with these keys and no others. Raises InputError, naming the nearest right key."""
+    """Checks that a value is a mapping with known keys. Raises InputError, with the most similar key."""
     if not isinstance(value, Mapping):
         raise InputError(f"{where} must map {', '.join(known)} to values, got {shown(value)}")
     check_keys(value, known, where)
@@ -20,10 +20,10 @@ def parse_mapping(value: Any, known: tuple[str, ...], where: str) -> Mapping[str
 
 
 def parse_assignment(assignment: str, is_text: Callable[[str], bool]) -> tuple[str, Any]:
-    """`lane.beta1=0.5` -> its key and its value. Raises InputError where it is none.
+    """The key and the value of an assignment such as `lane.beta1=0.5`. Raises InputError for anything else.
 
-    is_text: whether a key takes a text, which then is as it was typed (`--set name=007`, a folder with ` #` or `: ` in
-    its name), unless it is quoted, a list or a mapping. All else is read as YAML.
+    is_text: whether a key takes a text. Its value is taken literally (`--set name=007`, a folder with ` #` or `: ` in
+    its name), unless it is quoted, a list or a mapping. All other values are parsed as YAML.
     """
     key, equals, text = assignment.partition("=")
     key, text = key.strip(), text.strip()
@@ -35,8 +35,9 @@ def parse_assignment(assignment: str, is_text: Callable[[str], bool]) -> tuple[s
 
 
 def assign(values: dict[str, Any], key: str, value: Any) -> None:
-    """Sets a spec's key, or one inside a mapping of it (`ladder.keep_fraction`), in place. Raises InputError for a
-    hyperparameter that there is not, and where the first part is no mapping.
+    """Sets a key of a spec, or a key of one of its mappings (`ladder.keep_fraction`), in place.
+
+    Raises InputError for an unknown hyperparameter, and if the first part of the key is not a mapping.
     """
     head, dot, rest = key.partition(".")
     if head in HYPERPARAMETER_GROUPS:

@@ -1,4 +1,4 @@
-"""When a sweep stops by itself: what it may cost, and what is good enough."""
+"""The limits at which a sweep stops by itself: a cost, or a score that is good enough."""
 
 import math
 from dataclasses import dataclass
@@ -12,9 +12,11 @@ WhenSpent = Literal["finish", "cut"]
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a sweep has cost so far, and the best it has found. elapsed_seconds: wall time, pauses not counted;
-    device_seconds: of all lanes' training and scoring; images: real images shown to all discriminators; best_score: of
-    the objective as it is minimised, infinite where there is none.
+    """What a sweep has cost so far, and its best score.
+
+    elapsed_seconds: wall time without pauses; device_seconds: the time of training and scoring, over all lanes; images:
+    real images shown, over all discriminators; best_score: that of the objective as it is minimised, infinite if there
+    is none.
     """
 
     elapsed_seconds: float
@@ -26,8 +28,9 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Limits beside the number of trials; whichever comes first ends the search. Raises InputError when a value has the
-    wrong type or range.
+    """Limits besides the number of trials; the first to be reached ends the search.
+
+    Raises InputError if a value has the wrong type or is out of range.
     """
 
     hours: float = ranged(0.0, "of wall time, pauses not counted; 0: no limit", low=0.0, high=1e6)
@@ -40,7 +43,7 @@ class Budget:
         check_fields("budget", self)
 
     def spent(self, cost: Cost) -> str | None:
-        """Why the sweep ends now, or None."""
+        """The reason why the sweep must end now, or None."""
         if self.score != -math.inf and cost.best_score <= natural(cost.objective, self.score):
             best = natural(cost.objective, cost.best_score)
             return f"score {best:.4g} reaches budget.score {self.score:g}"
@@ -50,7 +53,7 @@ class Budget:
         return None
 
     def used(self, cost: Cost) -> str:
-        """What is used of each limit, in words: `0.35 of 2 hours`; empty where there is none."""
+        """How much of each limit is used, such as `0.35 of 2 hours`; "" if there are no limits."""
         words = {"hours": "hours", "device_hours": "device-hours", "images": "images"}
         return ", ".join(
             f"{_plain(used)} of {_plain(limit)} {words[name]}" for name, used, limit in self._limits(cost) if limit
@@ -65,7 +68,7 @@ class Budget:
 
 
 def _plain(number: float) -> str:
-    """With three digits at least, and never as a power of ten: `0.35`, `6,080`, `1,000,000`."""
+    """A number with up to three significant digits, or all digits if whole: `0.35`, `6,080`, `1,000,000`."""
     if number < 1e-3:
         return f"{number:.6f}".rstrip("0").rstrip(".")
     return f"{number:.3g}" if number < 100 else f"{number:,.0f}"

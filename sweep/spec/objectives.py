@@ -1,5 +1,6 @@
-"""What a sweep may minimise: the scores of its data set, and what a trial costs. A score of which more is better has a
-minus before its name, `-coverage`.
+"""The objectives that a sweep can minimise: the scores of its data set, and the cost of a trial.
+
+A score of which more is better has a minus before its name, such as `-coverage`.
 """
 
 from collections.abc import Sequence
@@ -8,14 +9,14 @@ from gan_core.config.dataset_name import LABELLED_KINDS, DatasetName, parse_data
 from gan_core.config.gan import InputError, nearest, shown
 from results.objectives import HIGHER, score_name
 
-COSTS = ("seconds",)  # what a trial's training and scoring take, in all
+COSTS = ("seconds",)  # the total time of training and scoring a trial
 MODES = ("-modes_covered", "-high_quality_share")
 
 
 def objectives(dataset: DatasetName) -> tuple[str, ...]:
-    """What a data set's trials can be judged by; `fidelity` first, and scores of which more is better last."""
+    """The objectives of a data set: `fidelity` first, and scores of which more is better last."""
     if dataset.value_size == 1:
-        of_modes = MODES if len(dataset.numbers) > 2 else ()  # a mean and a deviation each
+        of_modes = MODES if len(dataset.numbers) > 2 else ()  # each mode has two numbers, mean and deviation
         return ("fidelity", "wasserstein", "energy", "mean_error", "deviation_error", *of_modes)
     if dataset.value_size == 2:
         return ("fidelity", "energy", "mode_jsd", *MODES)
@@ -27,7 +28,7 @@ def objectives(dataset: DatasetName) -> tuple[str, ...]:
 
 
 def check_objectives(names: Sequence[str], dataset: str) -> None:
-    """Raises InputError for an objective that the data set has not, or that stands twice. The first must be a score."""
+    """Raises InputError for an objective that the data set lacks or that is named twice; the first must be a score."""
     known = objectives(parse_dataset_name(dataset))
     if not names:
         raise InputError(f"objective must name at least one score: {', '.join(known)}")
@@ -41,7 +42,7 @@ def check_objectives(names: Sequence[str], dataset: str) -> None:
 
 
 def _unknown(said: str, name: str, allowed: Sequence[str]) -> str:
-    """What is wrong with a name that is not allowed: perhaps its direction alone."""
+    """The message for a name that is not allowed, which says so if only its direction is wrong."""
     if f"{HIGHER}{name}" in allowed:
         return f"{said}: more of it is better; write {HIGHER}{name}, whose negative is minimised"
     if name.startswith(HIGHER) and score_name(name) in allowed:

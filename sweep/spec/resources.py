@@ -1,4 +1,4 @@
-"""Resources: what one cohort is given of a machine."""
+"""The resources of a machine that each cohort gets."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,9 @@ from gan_core.config.input_error import InputError, shown
 
 @dataclass(frozen=True)
 class Resources:
-    """What one cohort is given. gpus_per_cohort: `auto` (one GPU where there are any, else none) or a number, fractions
-    allowed (0.25: four cohorts share a GPU).
+    """The resources of one cohort.
+
+    gpus_per_cohort: `auto` (one GPU if there are any, else none), or a number; with 0.25, four cohorts share a GPU.
     """
 
     gpus_per_cohort: float | str = "auto"

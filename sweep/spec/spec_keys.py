@@ -1,4 +1,4 @@
-"""The keys of a spec as files and command lines give them: which take texts or whole numbers, which name files."""
+"""The keys of a spec in files and on the command line: their types, which of them name files, and their parsers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -15,11 +15,11 @@ from sweep.spec.assignments import assign, parse_assignment, parse_mapping
 from sweep.spec.budget import Budget
 from sweep.spec.confirmation import ConfirmConfig
 
-SECTIONS: Mapping[str, type] = {  # keys that are mappings, each read into a class
+SECTIONS: Mapping[str, type] = {  # keys whose values are mappings, and the class of each
     **{"scoring": ScoringConfig, "health": HealthConfig, "budget": Budget},
     "confirm": ConfirmConfig,
 }
-Assignment = str | tuple[str, Any]  # `KEY=VALUE` as it is typed after --set, or a key and its value
+Assignment = str | tuple[str, Any]  # `KEY=VALUE`, the argument of --set, or a key and its value
 WHOLE_KEYS = ("trials", "lanes_per_cohort", "lanes_per_call", "keep_checkpoints", "seed")
 LADDER_NUMBERS = {"keep_fraction": float, "grace_images": int, "patience_rungs": int}
 TEXT_KEYS = {
@@ -28,7 +28,7 @@ TEXT_KEYS = {
     *(name for name, known in HYPERPARAMETERS.items() if known.kind is str),
     *(f"{key}.{name}" for key, part in SECTIONS.items() for name, known in describe(part).items() if known.kind is str),
 }
-FILES_OF_SCORING = ("features", "inception_weights")  # the former may be a word instead, which has no suffix
+FILES_OF_SCORING = ("features", "inception_weights")  # features without a suffix are a kind and not a file
 
 
 def is_text(key: str) -> bool:
@@ -37,8 +37,9 @@ def is_text(key: str) -> bool:
 
 
 def located(values: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
-    """The keys of a spec file in this folder, with the files and folders found that they name, as `file_named_in` does.
-    What a space names is found as it is loaded.
+    """The keys of a spec file in this folder, with the paths in them resolved by `file_named_in`.
+
+    Paths in a space are resolved when it is loaded.
     """
     found = dict(values)
     if isinstance(root := values.get("data_root"), str):
@@ -52,8 +53,9 @@ def located(values: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
 def take_assignments(
     values: dict[str, Any], assignments: Sequence[Assignment]
 ) -> tuple[dict[str, Any], dict[str, Any], bool]:
-    """Sets what assignments say, in place. Returns what they say of hyperparameters instead (name -> value,
-    name -> range; the last of a name alone), and whether one of them names the space.
+    """Applies assignments to the keys of a spec, in place. Those of hyperparameters are returned instead.
+
+    Returns name -> value, name -> range (only the last assignment of a name counts), and whether one names the space.
     """
     fixed: dict[str, Any] = {}
     ranges: dict[str, Any] = {}
@@ -71,14 +73,14 @@ def take_assignments(
 
 
 def space_source(value: Any) -> str | Mapping[str, Any]:
-    """What stands under `space`. Raises InputError where it can be no space."""
+    """Checks the value of `space`. Raises InputError unless it is a text or a mapping."""
     if not isinstance(value, str | Mapping):
         raise InputError(f"space must be a name, a .yaml file or a mapping, got {shown(value)}")
     return value
 
 
 def parse_ladder(value: Any, default: Ladder) -> Ladder:
-    """What stands under `ladder`; what is not named is the default's. Raises InputError as `Ladder` does."""
+    """Parses the value of `ladder`; keys that are not given keep the default. Raises InputError as `Ladder` does."""
     part = parse_mapping(value, tuple(f.name for f in fields(Ladder)), "ladder")
     rungs = part.get("rungs_images", default.rungs_images)
     if not isinstance(rungs, list | tuple):
@@ -88,7 +90,7 @@ def parse_ladder(value: Any, default: Ladder) -> Ladder:
 
 
 def parse_points(value: Any) -> tuple[Mapping[str, Any], ...]:
-    """What stands under `enqueue`. Raises InputError where it is no list."""
+    """Checks the value of `enqueue`. Raises InputError unless it is a list."""
     if not isinstance(value, list | tuple):
         raise InputError(f"enqueue must list mappings of dotted names to values, got {shown(value)}")
     return tuple(value)

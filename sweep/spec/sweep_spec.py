@@ -1,4 +1,4 @@
-"""SweepSpec: one frozen description of a sweep, read from YAML; the only input of a run. Loads without torch or Ray."""
+"""The frozen description of a sweep, read from YAML. It is the only input of a run and loads neither torch nor Ray."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -41,36 +41,26 @@ from sweep.spec.tracking import Tracking, parse_tracking, plain_tracking
 DEFAULT_SPACE = "digits"
 LONGEST_NAME = 100
 LARGEST_AUTO_COHORT = 32
-# An automatic cohort leaves the sampler so many looks at what came out before the last is proposed. On processors lanes
-# gain little from company, and proposals from every look.
+# With `lanes_per_cohort: auto` each slot trains this many cohorts, one after the other, so that the sampler can learn
+# from earlier ones. On CPUs there are more of them, because lanes gain little from larger cohorts.
 COHORTS_PER_SLOT, COHORTS_PER_GPU_SLOT = 16, 4
 DATASET_KEY = "space.base.structure.dataset"
 WHERE_IT_RUNS = ("data_root", "lanes_per_call", "resources", "tracking")  # keys that may differ when a run is resumed
-EXTENDED = ("trials", "ladder.rungs_images", "budget", "confirm", "keep_checkpoints")  # and these with --extend
-PARTS = (
-    "space",
-    "ladder",
-    "resources",
-    "objective",
-    "sampler",
-    "enqueue",
-    "tracking",
-    "population",
-    *SECTIONS,
-)  # not taken as they are
+EXTENDED = ("trials", "ladder.rungs_images", "budget", "confirm", "keep_checkpoints")  # the same with --extend
+PARTS = (*("space", "ladder", "resources", "objective", "sampler", "enqueue", "tracking", "population"), *SECTIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSpec:
-    """A sweep. Defaults are those of `gan-sweep run` alone: 32 trials of the mlp family on the 8x8 digits.
+    """A sweep. The defaults are those of `gan-sweep run` without arguments: 32 trials of mlp on the 8x8 digits.
 
-    objectives: the scores that are minimised, and `seconds`, what a trial's training takes; the first is a score, and
-    decides which rung stands for a trial. `fidelity` is the data set's own, corrected by its floor, and far worse where
-    modes are missing. enqueue: known points, by dotted names (what is not named is the base's), tried after trial 0.
-    scoring: the protocol of the scores; health: thresholds of the signs of trouble; skip_corrupt_images, precision,
-    execution, lanes_per_call: see `gan_core.config.conditions`. keep_checkpoints: of how many ended trials the best
-    generator and the last state are kept. tracking: see `sweep.tracking.trackers`. seed: of the sampler and, with a
-    trial's number, of each trial. Raises InputError when a value does not fit.
+    objectives: what is minimised: scores, and `seconds`, the time of a trial. The first must be a score, and decides
+    which rung is a trial's best. `fidelity` is the main distance of the data set minus its noise floor, and far larger
+    if modes are missing. enqueue: points that are tried after trial 0, as dotted names; names that are missing take
+    their base value. scoring: how scores are computed; health: thresholds of the warning signs; skip_corrupt_images,
+    precision, execution, lanes_per_call: see `gan_core.config.conditions`. keep_checkpoints: the number of ended trials
+    of which the best generator and the last state are kept. tracking: see `sweep.spec.tracking`. seed: that of the
+    sampler and, with a trial's number, of each trial. Raises InputError for invalid values.
     """
 
     name: str = DEFAULT_SPACE
@@ -111,7 +101,7 @@ class SweepSpec:
         if self.data_root is not None and not isinstance(self.data_root, str):
             raise InputError(f"data_root must be a folder, got {shown(self.data_root)}")
         check_flag("skip_corrupt_images", self.skip_corrupt_images)
-        if self.population:  # whose lanes take over each other's averages
+        if self.population:  # its lanes copy one another, and so cannot keep averages for scoring alone
             object.__setattr__(self, "space", self.space.drawing_averages())
         check_objectives(self.objectives, self.space.base.structure.dataset)
         if self.population and (self.confirm.top or len(self.objectives) > 1):
@@ -119,17 +109,18 @@ class SweepSpec:
                 "a population has one objective and no confirm: its winner is a schedule; drop one of them"
             )
         check_sampler(self.sampler, self.space, self.trials, len(self.known_points), len(self.objectives))
-        self.conditions()  # which checks what is its own
+        self.conditions()  # checks its own values
 
     @property
     def objective(self) -> str:
-        """The first objective, a score: it decides which rung stands for a trial."""
+        """The first objective, a score, which decides which rung is a trial's best."""
         return self.objectives[0]
 
     @cached_property
     def known_points(self) -> list[dict[str, Any]]:
-        """What the first trials are, as a sampler would propose it: trial 0, the base, then `enqueue`. Raises
-        InputError where a point lies outside the space or breaks a constraint of it.
+        """The draws of the first trials: trial 0, which is the base, then `enqueue`.
+
+        Raises InputError if a point lies outside the space or breaks one of its constraints.
         """
         points = [self.space.parameters_of({})]
         for place, values in enumerate(self.enqueue):
@@ -148,7 +139,7 @@ class SweepSpec:
         return points[: self.trials]
 
     def conditions(self) -> Conditions:
-        """What a process must know to train any trial of this sweep."""
+        """The settings that all trials of this sweep share, which a process needs to train any of them."""
         structure = self.space.base.structure
         return Conditions(
             dataset=structure.dataset,
@@ -165,7 +156,7 @@ class SweepSpec:
         )
 
     def cohort_size(self, slots: int, *, on_gpu: bool = False) -> int:
-        """Trials asked for at once, where so many cohorts train at the same time; on_gpu: each on a share of a GPU."""
+        """The trials per cohort. slots: how many cohorts train at the same time; on_gpu: each on a share of a GPU."""
         if isinstance(self.lanes_per_cohort, int):
             return min(self.lanes_per_cohort, self.trials)
         cohorts = slots * (COHORTS_PER_GPU_SLOT if on_gpu else COHORTS_PER_SLOT)
@@ -173,10 +164,10 @@ class SweepSpec:
 
     @classmethod
     def from_yaml(cls, path: str | Path, assignments: Sequence[Assignment] = ()) -> "SweepSpec":
-        """A spec file (its name is the run's, unless it says another), then `KEY=VALUE` assignments.
+        """Reads a spec file and applies `KEY=VALUE` assignments. Unless it has a name, the run gets the file's name.
 
-        What the file names of files and folders is looked for beside it first, then in the working folder. Raises
-        InputError on anything that is not as documented.
+        Relative paths in the file are looked up in its folder first, then in the working directory. Raises InputError
+        for anything invalid.
         """
         path = home_path(path)
         return cls.from_mapping({"name": path.stem, **read_yaml(path)}, assignments, path.parent)
@@ -185,9 +176,11 @@ class SweepSpec:
     def from_mapping(
         cls, values: Mapping[str, Any], assignments: Sequence[Assignment] = (), folder: Path | None = None
     ) -> "SweepSpec":
-        """Spec keys as YAML gives them -> a checked spec. An assignment's key is a spec key (`trials`,
-        `ladder.keep_fraction`) or a hyperparameter's dotted name: a value fixes it for all trials, and a range (`{low,
-        high, log}`, `{choices}`) is what it is searched in. folder: of the file that the values come from.
+        """Makes a checked spec of keys and values as they are written in YAML, and applies assignments.
+
+        The key of an assignment is a spec key (`trials`, `ladder.keep_fraction`) or the dotted name of a
+        hyperparameter: a value fixes it for all trials, and a range (`{low, high, log}`, `{choices}`) replaces its own.
+        folder: that of the file from which the values come. Raises InputError for anything invalid.
         """
         values = located(values, folder)
         fixed, ranges, names_space = take_assignments(values, assignments)
@@ -220,7 +213,7 @@ class SweepSpec:
         return cls(**given)
 
     def plain(self) -> dict[str, Any]:
-        """The resolved spec as plain values, everything written out; `from_mapping` reads it back."""
+        """The complete spec as plain values, which `from_mapping` reads back."""
         return {
             "name": self.name,
             "space": self.space.plain(),
@@ -250,9 +243,7 @@ class SweepSpec:
         }
 
     def placed(self) -> "SweepSpec":
-        """The same, with every file and folder that it names written from the root: so it means the same wherever it is
-        read, as in a run's folder.
-        """
+        """The same spec with absolute paths, so that it means the same wherever it is read, as in the run's folder."""
         kind, _, pictures = self.space.base.structure.dataset.partition(":")
         space = self.space.fix({DATASET: f"{kind}:{_absolute(pictures)}"}) if kind == PICTURES else self.space
         written = {name: getattr(self.scoring, name) for name in FILES_OF_SCORING}
@@ -261,12 +252,13 @@ class SweepSpec:
         return replace(self, space=space, scoring=replace(self.scoring, **files), data_root=root)
 
     def to_yaml(self) -> str:
-        """`plain` as YAML."""
+        """The result of `plain` as YAML."""
         return yaml.safe_dump(self.plain(), sort_keys=False, width=100)
 
     def differences(self, other: "SweepSpec", *, extended: bool = False) -> list[str]:
-        """Dotted keys in which two specs differ, but for where they run: what forbids resuming one as the other.
-        extended: `other` may have more trials and further rungs, another budget and other confirmations.
+        """The dotted keys whose differences forbid resuming this spec as `other`; WHERE_IT_RUNS may differ.
+
+        extended: `other` may also have more trials, further rungs, another budget and other confirmations.
         """
         mine, theirs = _flat(self.plain()), _flat(other.plain())
         free = (*WHERE_IT_RUNS, *(EXTENDED if extended else ()))
@@ -285,7 +277,7 @@ class SweepSpec:
 
 
 def _moved(key: str, mine: Any, theirs: Any) -> bool:
-    """Whether a key names the data, and both values a folder of pictures: what is in it is compared by its digest."""
+    """Whether both values name folders of images, or the same data set; folders are compared by their digest."""
     return key == DATASET_KEY and same_name(str(mine), str(theirs))
 
 

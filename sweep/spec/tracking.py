@@ -1,4 +1,4 @@
-"""Which trackers a run is sent to, and their options. Imports none of their packages."""
+"""The trackers to which a run is logged, and their options. This module imports none of their packages."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -14,10 +14,10 @@ INSTALL = {"tensorboard": "tensorboard", "mlflow": '"gan-sweep[mlflow]"', "wandb
 
 
 def parse_tracking(values: Any) -> dict[str, dict[str, str]]:
-    """The spec's `tracking:` -> name -> options of each tracker that is to be used. None or {} is TensorBoard alone;
-    `{tensorboard: false}` switches it off.
+    """Parses the key `tracking` of a spec: name -> options of each tracker to be used.
 
-    Raises InputError for an unknown tracker or option, or a value that does not fit. Says nothing of what is installed.
+    None and {} mean TensorBoard alone, and `{tensorboard: false}` switches it off. Raises InputError for an unknown
+    tracker or option and for an invalid value. It does not check whether packages are installed.
     """
     if values is None:
         values = {}
@@ -37,13 +37,13 @@ def parse_tracking(values: Any) -> dict[str, dict[str, str]]:
 
 
 def plain_tracking(tracking: Tracking) -> dict[str, Any]:
-    """As plain values that `parse_tracking` reads back: a tracker of the defaults that is missing is false."""
+    """Plain values that `parse_tracking` reads back; a default tracker that is not used is false."""
     off = {name: False for name in BY_DEFAULT if name not in tracking}
     return {**off, **{name: dict(options) for name, options in tracking.items()}}
 
 
 def require_installed(tracking: Tracking) -> None:
-    """Raises InputError, with the command that helps, where a tracker's package is missing. Imports none."""
+    """Raises InputError, with the command to install it, if the package of a tracker is missing. Imports none."""
     for name in tracking:
         if find_spec(name) is None:
             raise InputError(
@@ -70,7 +70,7 @@ def _options(name: str, options: Any) -> dict[str, str]:
 
 
 def _check_uri(uri: str) -> None:
-    """MLflow (3.17) refuses folders; and a relative path means another place in another process."""
+    """Raises InputError for folders, which MLflow 3.17 refuses, and for relative paths, which depend on the process."""
     scheme, separator, rest = uri.partition("://")
     if uri != "databricks" and (not separator or scheme == "file"):
         raise InputError(

@@ -1,1 +1,5 @@
-"""What is done with a finished run: the final training, samples, and the check that the first rung comes out again."""
+"""What follows a sweep: training the final model, drawing samples, and verifying an exported configuration.
+
+`final_training.train_final`, `sampling.of_model` and `sampling.of_trial`, and `verify.verify_first_rung` do these. This
+package loads torch.
+"""

@@ -1,4 +1,4 @@
-"""`gan-sweep train`: a model's folder, with somebody watching."""
+"""Trains the final model for `gan-sweep train`, and reports its progress in the terminal."""
 
 import os
 import shlex
@@ -38,36 +38,35 @@ from sweep.winner.sampling import of_model, write_picture
 
 INTERRUPTED = 130
 PICTURED_SAMPLES = 64
-NAMED_AT_MOST = 5  # of what differs
-LIVE_SECONDS = 0.5  # between two lines of how far training is, in a terminal
-FIRST_SECONDS, LATER_SECONDS = 10.0, 60.0  # elsewhere: until the first, and between the others
+NAMED_AT_MOST = 5  # differences in a message
+LIVE_SECONDS = 0.5  # between two lines of progress in a terminal
+FIRST_SECONDS, LATER_SECONDS = 10.0, 60.0  # outside a terminal: before the first line, and between the others
 
 
 class _Reporter:
-    """Prints how a training goes, and asks it to stop when Ctrl-C was pressed."""
+    """Prints the progress of a training, and asks it to stop after Ctrl-C."""
 
     def __init__(self, schedule: Schedule, images: int, exported: ExportedConfiguration) -> None:
         self.images, self.objective, self.score = images, score_name(exported.objective), exported.score
         self.features_digest = exported.source.get("features_digest")
-        self.fell_over = (
-            exported.sweep_images if falls_over_budget(schedule) else images
-        )  # learning rates, in the sweep
+        # The images over which learning rates decayed in the sweep, if they decay over the budget.
+        self.fell_over = exported.sweep_images if falls_over_budget(schedule) else images
         self.stop = False
         self._live = sys.stdout.isatty()
         self._begin()
 
     def _begin(self) -> None:
-        """From here on speed is measured."""
+        """Starts to measure the speed."""
         self._started, self._first = time.monotonic(), 0
         self._due = self._started + (LIVE_SECONDS if self._live else FIRST_SECONDS)
 
     def phase(self, text: str) -> None:
-        """What is done next that may take long, and is no training."""
+        """Prints what is done next, other than training, that may take long."""
         self._begin()
         print(f"\r\x1b[K{text}" if self._live else text, end="" if self._live else "\n", flush=True)
 
     def interrupt(self, number: int, frame: Any) -> None:
-        """A signal handler: training ends after the step that is under way. A second signal ends it at once."""
+        """A signal handler: training ends after the current step. A second signal ends the process at once."""
         self.stop = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -112,8 +111,9 @@ class _Reporter:
 def conditions_of(
     config: GanConfig, exported: ExportedConfiguration, data_root: Path | None, skip_corrupt_images: bool
 ) -> Conditions:
-    """The conditions under which an exported configuration was found. data_root: in place of the file's own;
-    skip_corrupt_images: whatever the file says. Raises InputError where the file garbles them.
+    """The conditions of the sweep in which an exported configuration was found.
+
+    data_root, skip_corrupt_images: override the values of the file. Raises InputError if the file has invalid values.
     """
     structure = config.structure
     known = objectives(parse_dataset_name(structure.dataset))
@@ -142,8 +142,9 @@ def open_workshop(
     *,
     other_data: bool = False,
 ) -> Workshop:
-    """Where an exported configuration is trained. on_phase: as `Workshop` has it. Raises InputError where the data are
-    not those it was found on, unless other_data allows it.
+    """The workshop in which an exported configuration is trained. on_phase: as in `Workshop`.
+
+    Raises InputError if the data differ from those of the sweep, unless other_data allows it.
     """
     workshop = Workshop(conditions, device, on_phase)
     if not other_data and exported.data_digest and exported.data_digest != workshop.dataset.digest:
@@ -163,8 +164,10 @@ def train_final(
     *,
     other_data: bool = False,
 ) -> int:
-    """Trains a model, or goes on with one. other_data: also on data that the configuration was not found on. The exit
-    code: 0, or 130 when it was interrupted and can go on.
+    """Trains a model in the folder `home`, or resumes one; returns the exit code: 0, or 130 if it was interrupted.
+
+    other_data: allow data that differ from those of the sweep. Raises InputError for a folder of another model, for
+    other data and if training diverges or runs out of memory, and ResultsError if the folder cannot be written.
     """
     folder, schedule = ModelFolder(home), Schedule.read(config, exported.schedule)
     _refuse_folder(schedule, exported.precision, images, folder)
@@ -173,7 +176,7 @@ def train_final(
     workshop = open_workshop(exported, conditions, on_phase=reporter.phase, other_data=other_data)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        with exclusive(folder.path / ".lock"), lane_arithmetic():  # as a trial has: it can be followed bit for bit
+        with exclusive(folder.path / ".lock"), lane_arithmetic():  # as for trials, so that both are bitwise identical
             return _train_locked(schedule, exported, folder, reporter, workshop)
     except OutOfMemory as error:
         raise InputError(f"{error}; lower structure.batch_size or the widths") from error
@@ -211,17 +214,17 @@ def _train_locked(
 
 
 def falls_over_budget(schedule: Schedule) -> bool:
-    """Whether learning rates fall, at any time, over all the images that the model is trained for."""
+    """Whether learning rates decay, in any part of the schedule, over the whole budget of the training."""
     lanes = [schedule.config.lane, *(lane for _, lane in schedule.changes)]
     return any(lane.lr_schedule != "constant" and not lane.lr_schedule_images for lane in lanes)
 
 
 def _refuse_folder(schedule: Schedule, precision: str, images: int, folder: ModelFolder) -> None:
-    """Raises InputError for a folder that holds a model of another configuration, or no model and something else."""
+    """Raises InputError for a folder that holds a model of another configuration, or other files and no model."""
     if os.path.exists(folder.path) and not os.path.isdir(folder.path):
         raise InputError(f"{folder.path} is no folder; choose another -o")
-    if not os.path.exists(folder.config):  # which raises nothing; what cannot be made is said where it is made
-        own = (folder.config.name, folder.config.name + ".partial")  # so an earlier version named what it was writing
+    if not os.path.exists(folder.config):  # unlike Path.exists it never raises; errors are reported when writing
+        own = (folder.config.name, folder.config.name + ".partial")  # the latter is left by earlier versions
         if os.path.isdir(folder.path):
             others = sorted(p.name for p in folder.path.iterdir() if not p.name.startswith(".") and p.name not in own)
             if others:
@@ -248,9 +251,10 @@ def _refuse_folder(schedule: Schedule, precision: str, images: int, folder: Mode
 
 
 class _Record:
-    """Keeps a model's `config.yaml`: what `sample` needs and a person wants to know, beside the weights; it can be
-    trained again itself. Told of progress, for how it is computed is known when it is: under `model.made_by`, one entry
-    a stretch of images, since who goes on with a model may do so on another machine.
+    """Writes the `config.yaml` of a model, which `gan-sweep sample` needs and which can be trained again.
+
+    It is called with the progress of training, because how training is computed becomes known only then. Under
+    `model.made_by` there is one entry per stretch of images, since a training may be resumed on another machine.
     """
 
     def __init__(
@@ -261,7 +265,7 @@ class _Record:
         self._write()
 
     def __call__(self, progress: Progress) -> None:
-        """Writes anew where what comes now is computed by other means than what came before."""
+        """Rewrites the file if training is now computed in another way than before."""
         start = {"from_images": progress.from_images}
         entry = {**start, **progress.arithmetic.known()}
         if progress.arithmetic.execution and [{**last, **start} for last in self._made_by[-1:]] != [entry]:
@@ -298,7 +302,7 @@ class _Record:
 
 
 def _made_by(folder: ModelFolder) -> list[dict[str, Any]]:
-    """What a model's file says of how it was computed so far; of an earlier version's, by which code it last was."""
+    """How a model has been computed so far, by its file; files of earlier versions give only the last code version."""
     model = read_yaml(folder.config).get("model") if folder.config.exists() else None
     if not isinstance(model, dict):
         return []

@@ -1,4 +1,4 @@
-"""`gan-sweep sample`: what a trained generator draws, of a model's folder or of a run's trial, in parts."""
+"""Draws samples from a trained generator, of a model's folder or of a trial of a run, and writes them in parts."""
 
 import math
 import os
@@ -33,13 +33,13 @@ from search_spaces.space import read_yaml
 from sweep.spec.sweep_spec import SweepSpec
 
 FLOAT_BYTES = 4
-FILE_BLOCK_BYTES = 4096  # what the smallest file takes of a disk
-FEWEST_DIGITS = 5  # of a picture's number, so that the names of smaller folders sort as those of larger ones do
+FILE_BLOCK_BYTES = 4096  # the disk space of the smallest file
+FEWEST_DIGITS = 5  # of the number in the name of an image, so that the names of images sort by number
 
 
 @dataclass(frozen=True)
 class Generator:
-    """A generator with all that is needed to draw from it. choices: its classes or categorical codes, 0 for none."""
+    """A generator with all that is needed to draw from it."""
 
     config: GanConfig
     kind: SampleKind
@@ -48,16 +48,16 @@ class Generator:
 
     @property
     def choices(self) -> int:
-        """How many classes or categorical codes it can be asked for; 0: none."""
+        """The number of classes or categorical codes that can be requested; 0 if none."""
         structure = self.config.structure
         return self.kind.classes if structure.architecture == "cgan" else structure.categorical_codes
 
     def parts(self, count: int, seed: int, choice: int | None = None) -> Iterator[np.ndarray]:
-        """Samples, float32 [at most 1000, *shape] each. Raises InputError as `sample_in_parts` does."""
+        """Samples in parts, float32 [at most 1000, *shape] each. Raises InputError as `sample_in_parts` does."""
         given = self.config, self.kind, self.weights, count, seed, choice
         parts = sample_in_parts(*given, precision=self.precision)
         while True:
-            with lane_arithmetic():  # and not while the caller works with the part
+            with lane_arithmetic():  # left before `yield`, so that it does not affect the caller
                 part = next(parts, None)
             if part is None:
                 return
@@ -65,7 +65,7 @@ class Generator:
 
 
 def of_model(path: Path) -> Generator:
-    """The best generator of a model's folder. Raises InputError for a folder that holds none, or was changed."""
+    """The best generator in the folder of a model. Raises InputError for a folder without one, or a damaged one."""
     folder = ModelFolder(path)
     if not folder.config.is_file() or not folder.generator.is_file():
         raise InputError(f"{folder.path} holds no model; give a folder made by `gan-sweep train`, or a run's")
@@ -83,9 +83,10 @@ def of_model(path: Path) -> Generator:
 
 
 def of_trial(run: Path, trial: int | None, data_root: Path | None = None) -> Generator:
-    """The generator that a run kept of a trial, as it was at its best rung; without a number of the one that would be
-    exported. Pictures of a folder are read, for their channels and classes. Raises ResultsError as `chosen_row` does,
-    and InputError where nothing was kept of it.
+    """The generator of a trial at its best rung, which its run has kept. trial: its number; None: as in `chosen_row`.
+
+    The images of `images:FOLDER` are read, because their channels and classes are needed. Raises ResultsError as
+    `chosen_row` does, and InputError if no generator of the trial was kept.
     """
     folder = RunFolder(run).require()
     row = chosen_row(ResultsTable.load(folder.path, whole=True), trial)
@@ -109,7 +110,7 @@ def of_trial(run: Path, trial: int | None, data_root: Path | None = None) -> Gen
 
 
 def _config_of_best(config: GanConfig, exported: ExportedConfiguration, folder: ModelFolder) -> GanConfig:
-    """The parameters that the best generator was scored with: batch norm's eps is one of them."""
+    """The parameters with which the best generator was scored; the eps of batch norm is one of them."""
     best = best_row(folder, exported.objective)
     return Schedule.read(config, exported.schedule).scored_at(int(best["images_seen"]))
 
@@ -122,8 +123,9 @@ def _classes(made: Any) -> int:
 
 
 def write_numbers(generator: Generator, count: int, seed: int, path: Path, choice: int | None = None) -> None:
-    """The samples as .npy, float32 [count, C, H, W], [count, 2] or [count], one part after the other. Raises InputError
-    where they do not fit the disk, and as `Generator.parts` and `results.output.output` do.
+    """Writes samples to a .npy file, float32 [count, C, H, W], [count, 2] or [count], one part after the other.
+
+    Raises InputError if they do not fit on the disk, and as `Generator.parts` and `results.output.output` do.
     """
     shape = generator.kind.shape
     if path != STANDARD_OUTPUT and not is_written_through(path):
@@ -138,8 +140,9 @@ def write_numbers(generator: Generator, count: int, seed: int, path: Path, choic
 
 
 def write_picture(generator: Generator, count: int, seed: int, path: Path, choice: int | None = None) -> None:
-    """The samples as one PNG: a grid of images, a row a class where classes take turns; of numbers their density.
-    Raises InputError where the grid is too large, and as `write_numbers` does.
+    """Writes samples to a PNG: a grid of images, with a row per class if all classes are drawn; a density of numbers.
+
+    Raises InputError if the grid is too large, and as `write_numbers` does.
     """
     shape, classes = generator.kind.shape, generator.choices if choice is None else 0
     if len(shape) == 3:
@@ -151,10 +154,11 @@ def write_picture(generator: Generator, count: int, seed: int, path: Path, choic
 
 
 def write_pictures(generator: Generator, count: int, seed: int, folder: Path, choice: int | None = None) -> None:
-    """The samples as a new folder, which appears whole, of one PNG each: `00000.png` and on, of classes in turn
-    `00000-class-0.png`, with more digits where there are more than 100,000, so that names sort. Raises InputError for
-    numbers, for a folder that holds anything, and where they do not fit the disk; as `Generator.parts` does; and
-    ResultsError where the folder cannot be written.
+    """Writes each sample to a PNG in a new folder, which appears only when it is complete.
+
+    The files are named `00000.png` and so on, with classes `00000-class-0.png`, and have more digits if there are more
+    than 100,000. Raises InputError for numbers, for a folder that is not empty, if they do not fit on the disk, and as
+    `Generator.parts` does; and ResultsError if the folder cannot be written.
     """
     if len(generator.kind.shape) != 3:
         raise InputError(f"{folder} cannot hold pictures of numbers; write them to a .npy, or their density to a .png")
@@ -176,23 +180,23 @@ def write_pictures(generator: Generator, count: int, seed: int, folder: Path, ch
 
 @contextmanager
 def _appearing_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside the target that takes the place of none or of an empty one; after an error nothing stays."""
+    """A temporary folder that is renamed to the target, which may be an empty folder; after an error it is removed."""
     target = Path(os.path.realpath(folder))
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".samples-", dir=target.parent) as temporary:
-        partial = Path(temporary) / "pictures"  # made as other folders are, not for its owner alone
+        partial = Path(temporary) / "pictures"  # with the usual permissions, not readable by its owner alone
         partial.mkdir()
         yield partial
         os.rename(partial, target)
 
 
 def _begun(parts: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """The same parts, the first of them drawn: what is wrong is said before anything is written."""
+    """The same parts, of which the first has been drawn, so that errors are raised before anything is written."""
     return chain([next(parts)], parts)
 
 
 def _room(path: Path) -> tuple[int, int]:
-    """Bytes and files that the disk of a path, there or not, has room for."""
+    """The bytes and the number of files that fit on the disk of a path, which need not exist."""
     there = next(place for place in (path, *Path(os.path.abspath(path)).parents) if os.path.exists(place))
     disk = os.statvfs(there)
     free_bytes = disk.f_bavail * disk.f_frsize
@@ -201,7 +205,7 @@ def _room(path: Path) -> tuple[int, int]:
 
 
 def _largest_file_bytes() -> float:
-    """What this process may write into one file (`ulimit -f`)."""
+    """The size limit of this process for a file (`ulimit -f`)."""
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     return math.inf if limit == resource.RLIM_INFINITY else limit
 

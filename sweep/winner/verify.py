@@ -1,4 +1,4 @@
-"""`gan-sweep verify`: does an exported configuration still train to what the sweep measured at its first rung?"""
+"""Verifies that an exported configuration still reaches the scores that the sweep measured at its first rung."""
 
 import math
 from collections.abc import Mapping
@@ -21,21 +21,21 @@ from sweep.run import check_files
 from sweep.winner.final_training import conditions_of, open_workshop
 
 REPRODUCED, DIFFERS = 0, 1  # exit codes
-TOLERANCE = 1e-6  # relative: above what the order of sums makes in float32's 24 bits, below what another seed makes
+TOLERANCE = 1e-6  # relative; above the effect of the order of sums in float32, below that of another seed
 DECIDING_PACKAGES = ("gan-sweep", "torch", "numpy")
 UNKNOWN = "device, isa, compiler, versions and protocol are the same: was the file edited?"
-NAMES = {"code_version": "code", "features_digest": "classifier of the scores"}  # in words, where a column's are not
+NAMES = {"code_version": "code", "features_digest": "classifier of the scores"}  # readable names of some columns
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Numbers that were recorded, and what they are now: name -> number, NaN where it is not measured any more."""
+    """Recorded and new values by name; a new value is NaN if it is no longer measured."""
 
     recorded: Mapping[str, float]
     now: Mapping[str, float]
 
     def differences(self) -> dict[str, float]:
-        """Name -> relative difference: of the larger of the two; 0 where they are equal, infinite where one is NaN."""
+        """Name -> difference relative to the larger value: 0 if they are equal, infinite if one is not finite."""
         return {name: _relative(value, self.now[name]) for name, value in self.recorded.items()}
 
     @property
@@ -44,11 +44,11 @@ class Comparison:
 
     @property
     def reproduced(self) -> bool:
-        """Whether every number is the same, to TOLERANCE."""
+        """Whether all values agree to within TOLERANCE."""
         return self.largest <= TOLERANCE
 
     def table(self) -> str:
-        """A line for each number, to its last digit."""
+        """A table with one line per value, to its last digit."""
         rows = [
             (printable(name), repr(value), repr(self.now[name]), f"{difference:.1e}" if difference else "0")
             for (name, value), difference in zip(self.recorded.items(), self.differences().values(), strict=True)
@@ -56,7 +56,7 @@ class Comparison:
         return pd.DataFrame(rows, columns=["name", "recorded", "now", "difference"]).to_string(index=False)
 
     def verdict(self) -> str:
-        """`reproduced exactly`, `reproduced to N digits`, or that and where it differs."""
+        """`reproduced exactly`, `reproduced to N digits`, or a sentence on what differs."""
         if self.largest == 0:
             return "reproduced exactly"
         if self.reproduced:
@@ -70,11 +70,10 @@ class Comparison:
 def verify_first_rung(
     exported: ExportedConfiguration, data_root: Path | None, skip_corrupt_images: bool, download: bool
 ) -> int:
-    """Trains to the first rung as the sweep did, prints both, and answers the exit code: 0 where they are equal to
-    TOLERANCE, else 1. Of a schedule, with what was in force on the way there.
+    """Trains to the first rung as the sweep did, prints both results, and returns the exit code: 0 if they agree.
 
-    What was found on a CPU is trained on the CPU. Raises InputError where the file has no first rung or the data are
-    other ones.
+    A schedule is trained with the parameters that it has up to the first rung. If the sweep ran on a CPU, so does this.
+    Raises InputError if the file has no first rung or the data differ from those of the sweep.
     """
     recorded = {name: value for name, value in exported.first_rung.items() if name not in ("images_seen", HALF_LIFE)}
     if not recorded:
@@ -89,7 +88,7 @@ def verify_first_rung(
     conditions = replace(conditions, budget_images=exported.sweep_images)
     workshop = open_workshop(exported, conditions, "cpu" if on_cpu else "auto")
     print(f"training to {images:,} images")
-    with lane_arithmetic():  # as a trial has
+    with lane_arithmetic():  # as for trials
         report = workshop.build([config]).train_to(images)[0]
     measured = {**report.fidelity.values, "d_loss": report.d_loss, "g_loss": report.g_loss}
     compared = Comparison(recorded, {name: measured.get(name, math.nan) for name in recorded})
@@ -102,7 +101,7 @@ def verify_first_rung(
 
 
 def likely_reasons(exported: ExportedConfiguration, report: LaneReport) -> list[str]:
-    """Why numbers may differ from those of a file: one line each, `then` and `now`; empty where nothing is known."""
+    """Reasons why values may differ from those of a file, one line each; empty if none is known."""
     there = _then(exported)
     here = {**asdict(report.arithmetic), **installed_versions(), "device": hardware(report.device)}
     fidelity = report.fidelity
@@ -122,7 +121,7 @@ def likely_reasons(exported: ExportedConfiguration, report: LaneReport) -> list[
 
 
 def _then(exported: ExportedConfiguration) -> dict[str, Any]:
-    """What the first rung of a file was computed by, by name; None for what the file does not say."""
+    """What the first rung in a file was computed with, by name; None for what the file does not record."""
     source = {**exported.source, **exported.source.get("at_first_rung", {})}
     versions = {**exported.versions, **source.get("versions", {})}
     there = {name: versions.get(name) for name in DECIDING_PACKAGES}

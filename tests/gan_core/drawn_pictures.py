@@ -1,4 +1,4 @@
-"""Pictures made for tests: coloured shapes, and textures of several roughnesses, as data sets of a folder's form."""
+"""Images made for tests: coloured shapes, and textures of several roughnesses, as data sets like those of folders."""
 
 import hashlib
 
@@ -10,7 +10,7 @@ from gan_core.data.pictures import HELD_OUT_ONE_IN
 
 
 def coloured_shapes(count: int, side: int = 32, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Circles, squares and triangles of any colour on any colour: [n, 3, H, W] in [0, 255], and which they are [n]."""
+    """Circles, squares and triangles of any colour on any colour: [n, 3, H, W] in [0, 255], and their kinds [n]."""
     draw = np.random.default_rng(seed)
     rows, columns = np.mgrid[:side, :side]
     labels = np.arange(count) % 3
@@ -32,8 +32,8 @@ def circles(count: int, side: int = 32) -> tuple[np.ndarray, np.ndarray]:
 
 
 def textures(count: int, side: int = 32, seed: int = 0, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """Noise with the falling spectrum of photographs (Field 1987), of each class with its own slope, direction and
-    colours: as `coloured_shapes`.
+    """Noise with the power-law spectrum of photographs (Field 1987), whose slope, direction and colours depend on the
+    class; the results are as in `coloured_shapes`.
     """
     draw = np.random.default_rng(seed)
     frequency = np.fft.fftfreq(side)
@@ -54,7 +54,7 @@ def textures(count: int, side: int = 32, seed: int = 0, classes: int = 10) -> tu
 
 
 def as_dataset(name: str, drawn: tuple[np.ndarray, np.ndarray], labelled: bool = True) -> Dataset:
-    """Split as `images:` splits a folder: a sixth of each class held out."""
+    """The split of `images:FOLDER`: a sixth of each class is held out."""
     images, labels = torch.from_numpy(drawn[0] / 127.5 - 1).float(), torch.from_numpy(drawn[1]).long()
     of = labels if labelled else torch.zeros_like(labels)
     order = np.random.default_rng(1).permutation(len(images))

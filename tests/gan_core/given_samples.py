@@ -1,4 +1,4 @@
-"""Samples that were made beforehand, in the place of a generator's: real ones, spoilt ones and collapsed ones."""
+"""Prepared samples in place of those of a generator: real, damaged and collapsed ones."""
 
 from typing import NamedTuple, cast
 
@@ -12,7 +12,7 @@ from gan_core.training.lane_array import LaneArray
 
 
 class Asked(NamedTuple):
-    """What a scorer reads of `Networks`."""
+    """The part of `Networks` that a scorer reads."""
 
     choices: int = 0
     conditional: bool = False
@@ -22,7 +22,7 @@ NOTHING_ASKED = Asked()
 
 
 class GivenSamples:
-    """Stands where an array stands when it is scored: each lane answers with samples that were made beforehand."""
+    """Takes the place of an array in scoring; each lane returns prepared samples."""
 
     def __init__(self, lanes: list[Tensor], networks: Asked = NOTHING_ASKED) -> None:
         self.samples = torch.stack(lanes)
@@ -30,23 +30,23 @@ class GivenSamples:
         self.networks = networks
 
     def shared_latents(self, purpose: int, count: int, seed: int, choice: Tensor | None = None) -> Tensor:
-        """The count is all that matters of them; classes are asked for where the networks are conditional."""
+        """Latents of which only the number matters; classes are requested only if the networks are conditional."""
         assert (choice is not None) == self.networks.conditional
         return torch.empty(self.lanes, count, 0)
 
     def generate(self, latents: Tensor) -> Tensor:
-        """As many samples as there are latents."""
+        """The prepared samples, as many as there are latents."""
         assert self.samples.shape[1] >= latents.shape[1]
         return self.samples[:, : latents.shape[1]]
 
 
 def scores(scorer: Scorer, lanes: list[Tensor], networks: Asked = NOTHING_ASKED) -> list[dict[str, float]]:
-    """Score name -> number, for each lane."""
+    """The scores of each lane: name -> value."""
     return [report.values for report in scorer.score(cast(LaneArray, GivenSamples(lanes, networks)))]
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
-    """Standard normal numbers, float32."""
+    """Standard normal numbers in float32."""
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape)).float()
 
 
@@ -61,7 +61,7 @@ def chosen(samples: Tensor, count: int = IMAGE_SAMPLES, seed: int = 0) -> Tensor
 
 
 def of_classes(dataset: Dataset, classes: list[int], images_a_class: int = 10_000) -> Tensor:
-    """Training images of these classes, of each the most typical ones: nearest to its mean."""
+    """The most typical training images of these classes, which are those nearest to the mean of the class."""
     assert dataset.train_labels is not None
     kept = []
     for label in classes:
@@ -72,16 +72,16 @@ def of_classes(dataset: Dataset, classes: list[int], images_a_class: int = 10_00
 
 
 def repeated(images: Tensor, count: int = IMAGE_SAMPLES) -> Tensor:
-    """These images in turn."""
+    """`count` images, repeating these in turn."""
     return images[torch.arange(count) % len(images)]
 
 
 def blurred(images: Tensor, pixels: int = 3) -> Tensor:
-    """The mean of the square of pixels around each."""
+    """Replaces each pixel by the mean of the square of pixels around it."""
     half = pixels // 2
     return torch.nn.functional.avg_pool2d(images, pixels, stride=1, padding=half, count_include_pad=False)
 
 
 def noisy(images: Tensor, deviation: float, seed: int = 1) -> Tensor:
-    """With independent noise in every pixel, cut to [-1, 1]."""
+    """Adds independent noise to every pixel and clips to [-1, 1]."""
     return (images + deviation * drawn(*images.shape, seed=seed)).clamp(-1, 1)

@@ -1,4 +1,4 @@
-"""What finalists reach from other seeds, and how likely their order is chance."""
+"""The scores of finalists from other seeds, and the probability that their order is chance."""
 
 import itertools
 import math
@@ -118,7 +118,7 @@ def test_finalists_stand_by_median_then_failures_then_mean_then_number():
 
 
 def all_splits(first: list[float], second: list[float]) -> float:
-    """By the definition: every split of the scores, by its sum of ranks."""
+    """By definition: the sum of ranks of every split of the scores."""
     ranks = rankdata([*first, *second])
     sums = [sum(split) for split in itertools.combinations(ranks, len(first))]
     observed = sum(ranks[: len(first)])

@@ -1,4 +1,4 @@
-"""An exported configuration: a file that a person can read and edit, and that trains."""
+"""An exported configuration: a file that can be read, edited and trained."""
 
 import math
 from dataclasses import asdict
@@ -109,7 +109,7 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path):
 
 
 def exported_run(path: Path, rows: list[dict[str, Any]]) -> Path:
-    """A run's folder with these records, of whole configurations, on a ladder of 100 and 200 images."""
+    """The folder of a run with these records, which have complete configurations, on a ladder of 100 and 200 images."""
     whole = GanConfig().flatten()
     run = stored(path, [{**whole, **record} for record in rows])
     (run / "spec.yaml").write_text("name: x\nseed: 4\nladder: {rungs_images: [100, 200]}\nexecution: eager\n")
@@ -184,7 +184,7 @@ VERSIONS = {"gan-sweep": "0.1.0", "torch": "2.14.1", "numpy": "2.3.5"}
 
 
 def made_by(record: dict[str, Any], **otherwise: str) -> dict[str, Any]:
-    """The record of a row that MADE computed, but for what was otherwise."""
+    """The record of a row computed as in MADE, except for some values."""
     return {**record, **MADE, **otherwise}
 
 
@@ -202,7 +202,7 @@ def test_an_export_says_what_computed_its_trial_when_that_trained_and_not_what_i
     ("really", "exported_as"), [("replayed", "replayed"), ("compiled", "compiled"), ("cuda graph", "eager")]
 )
 def test_an_exports_execution_is_the_one_that_was_used_where_that_can_be_asked_for(tmp_path, really, exported_as):
-    """The run's own is eager; of a CUDA graph it says what was asked for."""
+    """The run is executed eagerly; for a CUDA graph, the export has the execution that was requested."""
     rows = [made_by(record, execution=really) for record in SEARCH]
     exported = read(export_trial(exported_run(tmp_path, rows)), tmp_path / "best.yaml")
     assert (exported.execution, exported.source["execution"]) == (exported_as, really)
@@ -236,7 +236,7 @@ def test_what_computed_a_first_rung_must_be_a_mapping(tmp_path, garbled):
 
 
 def test_a_member_of_a_population_is_exported_as_the_schedule_that_led_to_its_best_rung(tmp_path):
-    """Trial 3 is best at its last rung, which it reached from 7's state and seed, with another rate."""
+    """Trial 3 is best at its last rung, which it reached from the state and seed of trial 7, with another rate."""
     rate, seed = "lane.generator_lr", "seed"
     rows = [
         {**row(3, 0, 4.0), rate: 1e-3, seed: 33, "parent": 7},

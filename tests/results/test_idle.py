@@ -1,4 +1,4 @@
-"""A hyperparameter that changes nothing in a trial is missing in tables, and stands in exports."""
+"""A hyperparameter without effect in a trial is missing in tables and present in exports."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ LANE = {**{field.name: 0.25 for field in fields(LaneConfig)}, "discriminator_ste
 
 
 def shown(structure: StructureConfig, **lane: float | str) -> dict[str, bool]:
-    """Which lane parameters a table of this configuration has."""
+    """The lane parameters in the table of this configuration."""
     values = {**GanConfig(structure=structure).flatten(), **{f"lane.{name}": value for name, value in lane.items()}}
     found = without_idle(pd.DataFrame([values])).iloc[0]
     return {name.removeprefix("lane."): bool(pd.notna(found[name])) for name in values if name.startswith("lane.")}

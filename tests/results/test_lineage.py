@@ -1,4 +1,4 @@
-"""Whose training led to a rung of a population's member."""
+"""The trials whose training led to a rung of a member of a population."""
 
 from typing import Any
 
@@ -85,7 +85,7 @@ def test_each_segment_names_all_that_ever_changes():
 
 
 def test_null_is_a_value_that_a_schedule_tells(tmp_path):
-    """In a population a beta of D goes from null to a number, stays, and goes back."""
+    """In a population a beta of the discriminator changes from null to a number, stays, and changes back."""
     name = "lane.discriminator_beta1"
     betas = (None, 0.5, 0.5, None)
     table = ResultsTable.load(stored(tmp_path, [{**member(0, n, 1.0), name: beta} for n, beta in enumerate(betas)]))

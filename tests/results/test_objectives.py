@@ -1,4 +1,4 @@
-"""Scores of which more is better: negated once, and everything that follows agrees; people read the score as it is."""
+"""Scores of which more is better are negated once, everything that follows agrees, and people see the score itself."""
 
 import io
 import math
@@ -27,7 +27,7 @@ SETTINGS: dict[str, Any] = {"trials": 8, "sampler": "random", "confirm": {"top":
 
 
 class CoveringArray(CurveArray):
-    """Covers the less the higher its score is."""
+    """An array whose lanes have the lower a coverage the higher their fidelity is."""
 
     def _report(self, config: Any) -> LaneReport:
         report = super()._report(config)

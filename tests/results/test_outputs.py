@@ -1,4 +1,4 @@
-"""What `-o` names is written by one rule: files appear whole, devices and pipes are written to and stay."""
+"""The target of `-o` is written by one rule: a file appears when complete; devices and pipes are written directly."""
 
 import io
 import os
@@ -125,7 +125,7 @@ def test_a_full_standard_output_is_one_line_and_exit_1_and_a_reader_that_left_is
 
 @pytest.mark.parametrize(("place", "says"), [("/dev/full", "StreamError: cannot write"), ("closed", "BrokenPipeError")])
 def test_standard_output_that_takes_no_more_stops_what_is_written_to_it(place, says):
-    """Without end: of a hundred million samples, those that nobody takes are not drawn."""
+    """Of a hundred million samples, those that nobody reads are not drawn."""
     code = (
         "import os, sys\nfrom results.output import STANDARD_OUTPUT, output\n"
         "place = sys.argv[1]\n"

@@ -1,4 +1,4 @@
-"""Ranks where several numbers are to be low at once."""
+"""Pareto ranks."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def drawn(rows: int, columns: int, *, whole: bool = False) -> np.ndarray:
 
 
 def peeled(values: np.ndarray) -> np.ndarray:
-    """By the definition: fronts taken off one after another."""
+    """By definition: the fronts are removed one after the other."""
     ranks = np.zeros(len(values), int)
     left, rank = set(range(len(values))), 0
     while left:

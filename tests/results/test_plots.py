@@ -1,4 +1,4 @@
-"""Pictures of samples."""
+"""Plots of samples."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def density_plot(values: np.ndarray) -> np.ndarray:
 
 
 def unscaled(grid: np.ndarray, width: int) -> np.ndarray:
-    """A grid before it was enlarged to be `width` pixels times a whole factor wide."""
+    """A grid before it was enlarged by a whole factor; width: its original width in pixels."""
     factor = grid.shape[1] // width
     assert (grid == grid[::factor, ::factor].repeat(factor, 0).repeat(factor, 1)).all()
     return grid[::factor, ::factor]
@@ -76,7 +76,7 @@ def test_a_value_that_is_not_finite_is_black(value):
 
 
 def bar_tops(plot: np.ndarray) -> np.ndarray:
-    """How high each bar stands, as a share of the highest."""
+    """The height of each bar, as a fraction of the highest."""
     columns = (plot == BAR).sum(0)[PLOT_WIDTH // BARS // 2 :: PLOT_WIDTH // BARS]
     return columns / columns.max()
 

@@ -1,4 +1,4 @@
-"""Texts from files reach a terminal without what would move its cursor or change its colours."""
+"""Text from files is printed without characters that would move the cursor or change colours."""
 
 import json
 import shutil

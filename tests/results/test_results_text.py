@@ -1,4 +1,4 @@
-"""A table of results in words."""
+"""The table of results as text."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Rows, and the append-only files they are kept in."""
+"""Rows, and the append-only files in which they are stored."""
 
 import json
 import math
@@ -28,7 +28,7 @@ def lines(tmp_path) -> JsonLines:
 
 
 def hold(path: Path) -> subprocess.Popen[str]:
-    """A process that holds a folder's lock, and says so."""
+    """A process that holds the lock of a folder, after it has reported so."""
     code = (
         "import sys, time, pathlib; from results.store import exclusive\n"
         "with exclusive(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"

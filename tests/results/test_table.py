@@ -1,4 +1,4 @@
-"""ResultsTable: what a sweep found, and which trial is best."""
+"""The table of results, and which trial is best."""
 
 import json
 import math
@@ -137,7 +137,7 @@ def test_a_run_without_rows_says_so(tmp_path):
 
 
 def several(*vectors: tuple[int, float, float, float]) -> list[dict[str, Any]]:
-    """Rows (trial, fidelity, class_kl, seconds), each a trial that completed at rung 0."""
+    """Rows (trial, fidelity, class_kl, seconds), each of a trial that completed at rung 0."""
     rows = [
         row(trial, 0, score, Outcome.COMPLETED, **{"fidelity.class_kl": kl, "seconds": seconds})
         for trial, score, kl, seconds in vectors
@@ -173,7 +173,7 @@ def test_of_two_trials_with_the_same_first_objective_the_one_on_the_front_is_bes
 
 
 def test_seconds_are_an_objective_in_all_of_a_trials_rungs_and_scores_at_its_best(tmp_path):
-    """Trial 0's best rung is its first, with the worse class_kl; its seconds are those of both."""
+    """The best rung of trial 0 is its first, with the worse class_kl; its seconds are the sum over both rungs."""
     rows = several((0, 1.0, 0.5, 2.0), (1, 2.0, 0.6, 3.0))
     rows.append({**several((0, 5.0, 0.1, 2.0))[0], "rung": 1})
     trials = ResultsTable.load(stored(tmp_path, rows)).trials

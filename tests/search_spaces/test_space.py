@@ -160,7 +160,7 @@ def test_the_shipped_spaces_are_those_of_the_package():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_trial_0_of_a_familys_space_has_the_published_settings(name):
-    """What is not named here is the default of every family: binary cross-entropy, one step each, D first, no extra."""
+    """Values not listed are the defaults of all architectures: cross-entropy, one step each, D first, no penalty."""
     space = SearchSpace.load(name)
     common = {
         "structure.architecture": name,
@@ -246,7 +246,7 @@ def test_a_shipped_space_says_in_a_sentence_what_it_is_about(name):
 
 @pytest.mark.parametrize("name", shipped_spaces())
 def test_whatever_a_shipped_space_can_propose_makes_sense(name):
-    """Random proposals become configurations; an unfitting one would raise InputError in the middle of a sweep."""
+    """Random draws become configurations; an invalid one would raise InputError in the middle of a sweep."""
     space = SearchSpace.load(name)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     seen = {space.configuration(space.suggest(study.ask()), seed=0) for _ in range(100)}
@@ -466,7 +466,7 @@ UNFITTING_PAIRS: dict[str, tuple[dict[str, Any], tuple[str, str], str]] = {
 
 @pytest.mark.parametrize(("ranges", "names", "says"), UNFITTING_PAIRS.values(), ids=UNFITTING_PAIRS)
 def test_ranges_that_can_combine_into_nonsense_are_refused_when_the_space_is_made(ranges, names, says):
-    """Each range alone fits the base; the two that do not fit each other are named with the values and the fix."""
+    """Each range alone fits the base; two that do not fit each other are named, with the values and the fix."""
     for name, scope in ranges.items():
         assert set(inline(ranges={name: scope}).ranges) == {name}
     with pytest.raises(InputError) as refusal:
@@ -491,7 +491,7 @@ def test_fixing_nothing_is_the_same_space():
 
 
 def test_the_pairs_that_are_checked_are_of_all_names_that_combinations_looks_at():
-    """Read off its source: `structure.x`, `lane.x`, and the properties of a structure, which stand for fields."""
+    """Parsed from the source: `structure.x`, `lane.x`, and the properties of a structure, which stand for fields."""
     source = Path(combinations.__file__).read_text()
     stands_for = {"penalty": "gradient_penalty", "norm": "discriminator_norm", "has_batch_norm": "discriminator_norm"}
     looked_at = {

@@ -1,4 +1,4 @@
-"""Ranges that exist only under a condition: when they are drawn, what is checked of them, and what is refused."""
+"""Ranges that exist only under a condition: when they are drawn, how they are checked, and what is refused."""
 
 from itertools import product
 from typing import Any
@@ -122,7 +122,7 @@ def test_conditions_that_hold_alone_and_never_together_are_refused():
 
 
 def test_a_condition_sees_a_base_value_where_its_name_is_not_drawn():
-    """With hinge the penalty is not drawn and stays r1, so its weight is."""
+    """With hinge the penalty is not drawn and stays r1, so its weight is drawn."""
     ranges = {
         "structure.loss": {"choices": ["non_saturating", "hinge"]},
         "structure.gradient_penalty": {"choices": ["none", "r1"], "when": {"structure.loss": "non_saturating"}},
@@ -189,7 +189,7 @@ def test_a_condition_that_lets_smoothing_meet_such_a_loss_is_refused():
 
 
 def test_a_base_value_that_does_not_fit_where_its_range_does_not_exist_is_refused():
-    """With hinge, smoothing would keep its base value of 0.1."""
+    """With hinge, label smoothing would keep its base value of 0.1."""
     ranges = {
         "structure.loss": {"choices": ["non_saturating", "hinge"]},
         "lane.label_smoothing": {"low": 0.0, "high": 0.3, "when": {"structure.loss": "non_saturating"}},
@@ -198,7 +198,7 @@ def test_a_base_value_that_does_not_fit_where_its_range_does_not_exist_is_refuse
 
 
 def test_a_range_need_not_contain_the_base_value_where_it_does_not_exist_in_the_base():
-    """Batch norm is dcgan's own and stands in the base; where there is a penalty, one of two others is drawn."""
+    """The base has the batch norm of dcgan; if there is a penalty, one of two other norms is drawn."""
     ranges = {
         "structure.gradient_penalty": {"choices": ["none", "r1"]},
         "structure.discriminator_norm": {
@@ -219,7 +219,7 @@ def draw(space: SearchSpace, study: optuna.Study) -> GanConfig:
 
 
 def test_every_pair_that_conditions_allow_makes_a_configuration():
-    """Every combination of choices and ends that a trial can draw, by brute force over what FixedTrial is given."""
+    """All combinations of choices and ends that a trial can draw, by brute force with FixedTrial."""
     space = inline(ranges=CHAIN)
     tried = {
         tuple(sorted(drawn.items()))
@@ -327,7 +327,7 @@ POOL: dict[str, list[Any]] = {
 
 
 def random_space(generator: np.random.Generator) -> dict[str, Any]:
-    """Two to five ranges of choices, some under conditions on those before them, and some base values."""
+    """Two to five ranges of choices, some with conditions on earlier ones, and some base values."""
     chosen = [str(name) for name in generator.permutation(list(POOL))[: generator.integers(2, 6)]]
     ranges = {}
     for place, name in enumerate(chosen):
@@ -343,7 +343,7 @@ def random_part(values: list[Any], generator: np.random.Generator) -> list[Any]:
 
 
 def outcomes(written: dict[str, Any]) -> tuple[set[str], bool]:
-    """By brute force over all choices: the ranges that exist in any, and whether any makes no sense."""
+    """By brute force over all choices: the ranges that ever exist, and whether any configuration is invalid."""
     base = GanConfig.unflatten(written["base"]).flatten()
     ranges = ordered({name: parse_range(name, scope) for name, scope in written["ranges"].items()})
     existing: set[str] = set()

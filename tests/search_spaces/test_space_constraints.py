@@ -1,4 +1,4 @@
-"""Constraints: comparisons of hyperparameters, parsed without evaluating anything, and by how much they are broken."""
+"""Constraints: comparisons of hyperparameters that are parsed without evaluating anything, and their violations."""
 
 import math
 import operator
@@ -57,7 +57,7 @@ def test_a_constraint_holds_as_it_reads(text, holds):
 
 
 def test_constraints_agree_with_python_over_random_numbers():
-    """Python's own arithmetic is the oracle, in which dots are underlines; each comparison is found to hold and not."""
+    """Python's arithmetic is the oracle, with dots replaced by underscores; each comparison occurs true and false."""
     generator = np.random.default_rng(0)
     names = ("lane.beta1", "lane.beta2", "lane.penalty_weight", "structure.batch_size")
     terms = ("{0} + {1} * 2", "({0} - {1}) / 4", "-{0} * {1}", "{0}", "3.5", "{1} / ({0} + 0.5)")

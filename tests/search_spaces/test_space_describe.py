@@ -1,4 +1,4 @@
-"""A space as a table."""
+"""A search space as a table."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a trial draws, the configuration that it makes, and the way back; and full grids."""
+"""What a trial draws, the configuration that follows, and the inverse; and full grids."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is drawn as a ratio to another hyperparameter, or as a complement to 1."""
+"""Hyperparameters that are drawn as a ratio to another one, or as a complement to 1."""
 
 import math
 from typing import Any
@@ -41,7 +41,7 @@ def test_a_ratio_is_drawn_after_what_it_is_a_ratio_to():
 
 
 def test_what_was_drawn_comes_back_from_the_configuration_it_made():
-    """Values exactly, of every draw; and draws to the last digits."""
+    """Values are recovered exactly for every draw, and draws up to rounding."""
     space = inline(ranges=RANGES)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     ratios = []
@@ -71,7 +71,7 @@ def test_the_base_comes_back_exactly_and_its_ratio_and_complement_are_short(step
 
 @pytest.mark.parametrize("beta2", [0.9, 0.999, 0.99, 0.95, 0.97])
 def test_an_end_of_a_complement_is_reached_in_spite_of_rounding(beta2):
-    """1 - 0.9 is 0.09999999999999998, below the end of a range from 0.1 on."""
+    """1 - 0.9 is 0.09999999999999998, which is below a range that begins at 0.1."""
     scope = {"complement": True, "low": round(1 - beta2, 6), "high": 0.5}
     space = inline(base={"lane.beta2": beta2}, ranges={"lane.beta2": scope})
     assert space.parameters_of({}) == {"lane.beta2.complement": scope["low"]}
@@ -147,7 +147,7 @@ def test_products_that_do_not_fit_the_field_are_refused():
 
 
 def test_bounds_of_a_product_are_those_of_all_that_it_is_made_of():
-    """A ratio to a complement, to a ratio, and to what keeps its base value where it is not drawn."""
+    """A ratio to a complement, to a ratio, and to a hyperparameter that keeps its base value if it is not drawn."""
     beta2 = {"complement": True, "low": 0.2, "high": 0.5}
     ratio = {"ratio_to": "lane.beta2", "low": 0.5, "high": 1.2}
     base = {"lane.beta2": 0.7, "lane.beta1": 0.7}

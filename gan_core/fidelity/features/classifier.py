@@ -1,7 +1,7 @@
-"""A small classifier trained on a data set's training split: its hidden layer gives features, its head class shares.
+"""A small classifier, trained on the training split: its hidden layer gives features, its head class probabilities.
 
-Trained once for each data set and recipe, deterministically, on the CPU with one thread, and cached under a hash of
-both; several processes may want it at once. n images, C, H, W an image, D = FEATURES, K classes.
+It is trained once per data set and recipe, deterministically, on the CPU with one thread, and cached under a hash of
+both. Several processes may ask for it at once. n images, C, H, W an image, D = FEATURES, K classes.
 """
 
 import copy
@@ -24,23 +24,23 @@ from gan_core.lanes.streams import Stream, stream
 
 FEATURES = 64
 CHANNELS = 16  # of the first convolution; the second has twice as many
-SLOPE = 0.1  # of the leaky rectifiers: no unit dies, so every feature keeps a spread
+SLOPE = 0.1  # of the leaky rectifiers, so that no unit dies and every feature has a variance
 STEPS = 800
 BATCH = 128
-PEAK_LR = 6e-3  # of Adam: reached linearly in WARM_UP of the steps, then linearly to zero
+PEAK_LR = 6e-3  # of Adam; the rate rises linearly over the WARM_UP share of the steps, then falls linearly to zero
 WARM_UP = 0.2
 SMOOTHING = 0.1  # of the labels
-SHIFT_PIXELS = 1  # each training image is moved by up to this much along each axis
+SHIFT_PIXELS = 1  # each training image is shifted by up to this much along each axis
 SEED = 0
 SECONDS_A_PIXEL = 6 / 28**2
-SMALLEST_PIXELS = 4  # two strided convolutions leave one cell of it
+SMALLEST_PIXELS = 4  # the two strided convolutions leave a single cell of such an image
 RECIPE = f"2:{FEATURES}:{CHANNELS}:{SLOPE}:{STEPS}:{BATCH}:{PEAK_LR}:{WARM_UP}:{SMOOTHING}:{SHIFT_PIXELS}:{SEED}"
 
 
 class Classifier(nn.Module):
-    """Two strided convolutions, a linear layer to FEATURES, a linear layer to the classes.
+    """Two strided convolutions, a linear layer to FEATURES, and a linear layer to the classes.
 
-    For images of any size from SMALLEST_PIXELS on: every pixel is seen, whether or not the size is a multiple of 4.
+    It takes images of any size from SMALLEST_PIXELS on and sees every pixel, even if the size is no multiple of 4.
     """
 
     def __init__(self, channels: int, height_pixels: int, width_pixels: int, classes: int) -> None:
@@ -55,20 +55,21 @@ class Classifier(nn.Module):
             nn.Linear(2 * CHANNELS * cells, FEATURES),
         )
         self.head = nn.Sequential(nn.LeakyReLU(SLOPE), nn.Linear(FEATURES, classes))
-        self.feature_mean = nn.Buffer(torch.zeros(FEATURES))  # over the training split; and the deviation
+        self.feature_mean = nn.Buffer(torch.zeros(FEATURES))  # over the training split, like the deviation
         self.feature_deviation = nn.Buffer(torch.ones(FEATURES))
 
     def forward(self, images: Tensor) -> Tensor:
-        """[n, C, H, W] in [-1, 1] -> logits [n, classes]."""
+        """The logits [n, classes] of images [n, C, H, W] in [-1, 1]."""
         return self.head(self.trunk(images))
 
 
 @dataclass(frozen=True)
 class ClassifierExtractor:
-    """Images -> standardised features: mean 0 and deviation 1 over the training split fix a distance's scale.
+    """Gives standardised features, with mean 0 and deviation 1 over the training split, which fixes the scale.
 
-    name: with a hash of data and recipe, so that scores of different extractors never mix; weights: a hash of them, for
-    another machine's rounding trains others by the same recipe. mean, deviation: [D].
+    name: includes a hash of the data and the recipe, so that scores of different extractors are never compared;
+    weights: a hash of the weights, because another machine rounds otherwise and so trains other weights. mean,
+    deviation: [D].
     """
 
     name: str
@@ -80,13 +81,13 @@ class ClassifierExtractor:
     classifies: bool = True
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """[n, C, H, W] in [-1, 1] -> features [n, D] and class probabilities [n, K], on the images' own device."""
+        """Features [n, D] and class probabilities [n, K] of images [n, C, H, W] in [-1, 1], on the same device."""
         with torch.no_grad():
             raw = self.classifier.trunk(images)
             return (raw - self.mean) / self.deviation, self.classifier.head(raw).softmax(1)
 
     def to(self, device: torch.device | str) -> "ClassifierExtractor":
-        """The same extractor on another device; this one stays where it is."""
+        """A copy on another device, or this object if it is there already."""
         if self.mean.device == torch.device(device):
             return self
         moved = copy.deepcopy(self.classifier).to(device)
@@ -94,10 +95,10 @@ class ClassifierExtractor:
 
 
 def load_classifier(dataset: Dataset) -> ClassifierExtractor:
-    """The classifier of a labelled image data set, trained now if nobody has trained it yet. One process trains, others
-    wait; a cache file that cannot be read is made anew. Where the cache cannot be written, a temporary one serves.
+    """The classifier of a labelled image data set, which is trained now if it is not in the cache.
 
-    Raises InputError where there are no labels, or images of less than SMALLEST_PIXELS.
+    One process trains while others wait. An unreadable cache file is made again, and if the cache cannot be written, a
+    temporary folder is used. Raises InputError if there are no labels or the images are smaller than SMALLEST_PIXELS.
     """
     if dataset.train_labels is None:
         raise InputError(
@@ -128,12 +129,12 @@ def _digest(classifier: Classifier) -> str:
 
 
 def training_seconds(dataset: Dataset) -> float:
-    """About how long `train_classifier` takes on one core: 6 s of 28x28 pixels."""
+    """Roughly how long `train_classifier` takes on one core: 6 s for 28x28 pixels."""
     return SECONDS_A_PIXEL * math.prod(dataset.sample_shape[1:])
 
 
 def awaits_training(dataset: Dataset) -> bool:
-    """Whether `load_classifier` would train one now, which takes seconds; False where there are no labels."""
+    """Whether `load_classifier` would train a classifier now, which takes seconds; False if there are no labels."""
     return dataset.train_labels is not None and not _path(dataset).exists()
 
 
@@ -152,13 +153,13 @@ def _read(path: Path, dataset: Dataset) -> Classifier | None:
     classifier = _formed_classifier(dataset)
     try:
         classifier.load_state_dict(tensors, assign=True)
-    except RuntimeError:  # of another form
+    except RuntimeError:  # the names or the shapes differ
         return None
     return classifier
 
 
 def _formed_classifier(dataset: Dataset) -> Classifier:
-    """Shapes only: torch's own initial values would come from the global generator."""
+    """A classifier without values, because torch would draw initial values from the global random generator."""
     channels, height, width = dataset.sample_shape
     with torch.device("meta"):
         return Classifier(channels, height, width, dataset.classes)
@@ -179,9 +180,10 @@ def initial_classifier(dataset: Dataset) -> Classifier:
 
 
 def train_classifier(dataset: Dataset) -> Classifier:
-    """A classifier fitted to the training split. Same bits on every run of one machine: one thread, keyed randomness.
+    """Trains a classifier on the training split, bitwise reproducibly on one machine: one thread, keyed randomness.
 
-    Measured on the held-out split: digits 98.9%, MNIST 98.9%, in 2 and 6 seconds of one core.
+    Its accuracy on the held-out split is 98.9% for the digits and 98.9% for MNIST, after 2 and 6 seconds of one core.
+    Raises ValueError for a data set without labels.
     """
     if dataset.train_labels is None:
         raise ValueError(f"data set {dataset.name!r} has no labels to train a classifier with")
@@ -212,7 +214,7 @@ def _fit(classifier: Classifier, images: Tensor, labels: Tensor) -> Classifier:
 
 
 def _shifted(images: Tensor, source: np.random.Generator) -> Tensor:
-    """Each image moved by its own whole number of pixels, its edge repeated."""
+    """Shifts each image by a random whole number of pixels; edge pixels are repeated."""
     count, _, height, width = images.shape
     padded = F.pad(images, (SHIFT_PIXELS,) * 4, mode="replicate")
     down, right = torch.from_numpy(source.integers(0, 2 * SHIFT_PIXELS + 1, (2, count, 1, 1)))

@@ -1,4 +1,4 @@
-"""Images -> the features that fidelity is measured in: which extractor, and what every one of them promises.
+"""The contract of feature extractors, and how one is loaded by name.
 
 n images, C, H, W an image, D features, K classes.
 """
@@ -33,16 +33,16 @@ __all__ = [
 
 KINDS = ("auto", "classifier", "classifier+pixels", "pca", "pixels", "inception")
 JOINED = ("classifier+pixels", "pixels")
-IMAGES_AT_ONCE = 500  # of one call of an extractor: a small network's activations stay in the cache
+IMAGES_AT_ONCE = 500  # per call of an extractor, so that the activations of a small network stay in the cache
 DEVICE_IMAGES_AT_ONCE = 8_192  # the same on a GPU, over the samples of all lanes
 
 
 class FeatureExtractor(Protocol):
-    """What all extractors keep: an image's features depend on that image alone, and are NaN where it is not finite.
+    """Maps images to features. The features of an image depend on it alone, and are NaN if it is not finite.
 
-    name: the kind, D, and a hash of all that decides the features, so that scores of different ones never mix.
-    weights: a hash of those that a machine's own rounding had a part in, for they were trained there: of one name,
-    scores differ by percents with them. "" where the name says all. features: D. classifies: whether class
+    name: the kind, D and a hash of all that decides the features, so that scores of different extractors are never
+    compared. weights: a hash of weights that were trained on this machine and so depend on its rounding (scores of the
+    same name differ by some percent between machines), or "" if there are none. features: D. classifies: whether class
     probabilities come with the features.
     """
 
@@ -58,26 +58,28 @@ class FeatureExtractor(Protocol):
     def classifies(self) -> bool: ...
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """[n, C, H, W] in [-1, 1] -> features float32 [n, D] and probabilities [n, K] or None, where the images are."""
+        """Features float32 [n, D] and class probabilities [n, K], or None, of images [n, C, H, W] in [-1, 1].
+
+        Both are on the device of the images, which must be that of the extractor.
+        """
         ...
 
     def to(self, device: torch.device | str) -> "FeatureExtractor":
-        """The same extractor on another device. This one stays; keep what is returned, for moving may be slow."""
+        """The extractor on another device; this one does not move. Keep the result, because moving may be slow."""
         ...
 
 
 def load_extractor(dataset: Dataset, kind: str = "auto", weights: Path | None = None) -> FeatureExtractor:
-    """The extractor of a data set by the kind of its features.
+    """Loads the feature extractor of a data set by its kind.
 
-    `classifier`: 64, standardised, of a classifier trained on the training split. `pca`: at most 64 principal
-    components of its pixels. `classifier+pixels`, `pixels`: these and how rough images are at several scales
-    (`gan_core.fidelity.features.joined_features`). `auto`: the classifier where there are labels, else pca.
-    `inception`: the 2,048 of the usual FID, raw; weights: its file, where it is not in torch.hub's folder. A path to a
-    .pt, .ts or .pt2 file: the raw features of a person's own network, a program to be trusted like one
-    (gan_core.fidelity.features.own_network says why). Class probabilities come with the classifier alone;
-    `load_classifier` gives it beside any other features.
+    `classifier`: the 64 standardised features of a classifier trained on the training split. `pca`: at most 64
+    principal components of its pixels. `classifier+pixels` and `pixels`: these joined with texture features
+    (`gan_core.fidelity.features.joined_features`). `auto`: the classifier if there are labels, else pca. `inception`:
+    the 2,048 raw features of the usual FID; weights: their file, if it is not in the folder of torch.hub. A path to a
+    .pt, .ts or .pt2 file: the raw features of a user's network, which is a program and must be trusted like one
+    (`gan_core.fidelity.features.own_network` says why). Class probabilities come with the classifier, alone or joined.
 
-    Raises InputError for an unknown kind, for weights that kind has no use for, and as each kind's loader does.
+    Raises InputError for an unknown kind, for weights with another kind than `inception`, and as the loaders do.
     """
     if weights is not None and kind != "inception":
         raise InputError(f"weights go with features 'inception', got features {shown(kind)}; leave the weights out")
@@ -99,7 +101,7 @@ def load_extractor(dataset: Dataset, kind: str = "auto", weights: Path | None = 
 
 
 def extract(extractor: FeatureExtractor, images: Tensor, at_once: int = IMAGES_AT_ONCE) -> tuple[Tensor, Tensor | None]:
-    """Features [n, D] of images [n, C, H, W], at_once of them a call, and probabilities [n, K] where it classifies."""
+    """Features [n, D] of images [n, C, H, W], at_once per call, and class probabilities [n, K] if it classifies."""
     parts = [extractor(part) for part in images.split(at_once)]
     probabilities = [part[1] for part in parts if part[1] is not None]
     return torch.cat([part[0] for part in parts]), torch.cat(probabilities) if probabilities else None
@@ -108,10 +110,11 @@ def extract(extractor: FeatureExtractor, images: Tensor, at_once: int = IMAGES_A
 def extract_lanes(
     extractor: FeatureExtractor, images: Tensor, *, together: bool | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """Features [L, M, D] of images [L, M, C, H, W], and probabilities [L, M, K] where it classifies.
+    """Features [L, M, D] of images [L, M, C, H, W], and class probabilities [L, M, K] if it classifies.
 
-    together: all lanes' images in the same calls, as on a GPU, where few large calls cost least; else lane by lane, as
-    on the CPU, where so a lane's bits do not depend on its neighbours, at no cost. None: as the images' device has it.
+    together: the images of all lanes go into the same calls, because on a GPU few large calls cost least. Otherwise
+    each lane has its own calls, so that its bits do not depend on other lanes; on the CPU this costs nothing. None:
+    together, unless the images are on the CPU.
     """
     if together is None:
         together = images.device.type != "cpu"
@@ -126,8 +129,9 @@ def extract_lanes(
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """float32 products and convolutions in float32, never TF32 or bfloat16, whatever trials are trained in. What was
-    set before is set again at the end.
+    """Computes float32 products and convolutions in full precision, never TF32 or bfloat16, while the block runs.
+
+    Trials may be trained with less. The previous settings are restored at the end.
     """
     convolutions = torch.backends.cudnn.conv, torch.backends.mkldnn.conv  # pyright: ignore[reportAttributeAccessIssue]
     products = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]

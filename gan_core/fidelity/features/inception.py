@@ -1,7 +1,7 @@
-"""The network of the usual FID: Inception-v3 of 2015-12-05, the 2,048 values after its last pooling.
+"""The network of the usual FID: the 2,048 values after the last pooling of the Inception-v3 of 2015-12-05.
 
-The network is torch-fidelity's (Obukhov et al. 2020), which gives the features of the TensorFlow original (Heusel et
-al. 2017). Its weights are a file that a person provides: nothing is fetched from here. n images, D = FEATURES.
+The network is that of torch-fidelity (Obukhov et al. 2020), which gives the features of the TensorFlow original (Heusel
+et al. 2017). The user provides the file of its weights; nothing is downloaded here. n images, D = FEATURES.
 """
 
 import copy
@@ -19,19 +19,19 @@ from gan_core.config.input_error import InputError, home_path
 from gan_core.data.dataset import Dataset
 
 FEATURES = 2_048
-IMAGES_AT_ONCE = 50  # each is 299x299 pixels inside
-# One file under two names, pytorch-fid's and torch-fidelity's; the last part of a name is its SHA-256.
+IMAGES_AT_ONCE = 50  # the network enlarges each to 299x299 pixels
+# The same file under the names of pytorch-fid and torch-fidelity; a name ends with the beginning of its SHA-256.
 WEIGHTS_FILES = ("pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth")
 WEIGHTS_SOURCE = "https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights"
-PROMISED_HASH = re.compile(r"-([0-9a-f]{8,64})\.pth$")  # torch.hub's rule for names
+PROMISED_HASH = re.compile(r"-([0-9a-f]{8,64})\.pth$")  # the convention of torch.hub
 RECIPE = "1:uint8:2048"
 
 
 @dataclass(frozen=True)
 class InceptionExtractor:
-    """Images -> the 2,048 raw features of the usual FID: not standardised, so that its scale is the field's.
+    """Gives the 2,048 features of the usual FID. They are not standardised, so that scores compare with published ones.
 
-    name: with a hash of the weights' bytes and of how images are handed over.
+    name: includes a hash of the weights and of the way in which images are passed to the network.
     """
 
     name: str
@@ -41,8 +41,9 @@ class InceptionExtractor:
     weights: str = ""
 
     def __call__(self, images: Tensor) -> tuple[Tensor, None]:
-        """[n, 1 or 3, H, W] in [-1, 1] -> features [n, D], on the images' own device; NaN for an image that is not
-        finite, since bytes cannot say so.
+        """Features [n, D] of images [n, 1 or 3, H, W] in [-1, 1], on the same device.
+
+        They are set to NaN for an image that is not finite, because the network gets bytes, which cannot express it.
         """
         with torch.no_grad():
             found = torch.cat([self.network(to_bytes(part))[0] for part in images.split(IMAGES_AT_ONCE)])
@@ -50,25 +51,26 @@ class InceptionExtractor:
         return found.masked_fill(broken, torch.nan), None
 
     def to(self, device: torch.device | str) -> "InceptionExtractor":
-        """The same extractor on another device; this one stays where it is."""
+        """A copy on another device, or this object if it is there already."""
         if next(self.network.parameters()).device == torch.device(device):
             return self
         return InceptionExtractor(self.name, copy.deepcopy(self.network).to(device))
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """[n, 1 or 3, H, W] in [-1, 1] -> the nearest of 0..255, uint8 [n, 3, H, W]; grey in all three channels."""
+    """Rounds images [n, 1 or 3, H, W] in [-1, 1] to uint8 [n, 3, H, W]; greyscale is repeated in three channels."""
     nearest = (images.clamp(-1, 1) * 127.5 + 127.5).round().nan_to_num().to(torch.uint8)
     return nearest.expand(-1, 3, -1, -1)
 
 
 def load_inception(dataset: Dataset, weights: Path | None = None) -> InceptionExtractor:
-    """The extractor with the weights of a file: the one given, or the usual one where torch.hub keeps its files
-    ($TORCH_HOME/hub/checkpoints, by default under ~/.cache/torch). A file whose name promises a SHA-256 must keep it.
+    """Loads the extractor with the weights of a file.
 
-    The file is unpickled by torch with weights_only: tensors, and nothing that runs.
-    Raises InputError when the data has no images of 1 or 3 channels, when torch-fidelity is not installed, and when the
-    weights are missing, not what their name says, or not of this network.
+    weights: the file; by default the published one in the folder of torch.hub ($TORCH_HOME/hub/checkpoints, usually
+    under ~/.cache/torch). If the name holds a SHA-256, the content must match it. torch unpickles the file with
+    weights_only, so it can contain tensors but run nothing. Raises InputError if the data are not images of 1 or 3
+    channels, if torch-fidelity is not installed, and if the weights are missing, do not match their name, or belong to
+    another network.
     """
     shape = dataset.sample_shape
     if len(shape) != 3 or shape[0] not in (1, 3):
@@ -106,8 +108,10 @@ def _weights_path(weights: Path | None) -> Path:
 
 
 def _network(path: Path, content: bytes) -> nn.Module:
-    """Torch-fidelity's network with this state. It reads a file itself, trusting it, or fetches one: so it is handed a
-    copy that holds the checked tensors alone.
+    """The network of torch-fidelity with these weights.
+
+    Its constructor trusts the file that it reads, and downloads one if none is given. So it is given a copy that holds
+    the checked tensors alone.
     """
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import (  # pyright: ignore[reportMissingImports]
@@ -126,7 +130,7 @@ def _network(path: Path, content: bytes) -> nn.Module:
     torch.save(state, checked)
     checked.seek(0)
     try:
-        with torch.random.fork_rng(devices=[]):  # initial values, drawn to be overwritten, leave the generator alone
+        with torch.random.fork_rng(devices=[]):  # drawing the initial values must not advance the global generator
             return FeatureExtractorInceptionV3("inception", [str(FEATURES)], feature_extractor_weights_path=checked)
     except (RuntimeError, TypeError) as error:
         raise InputError(f"{path} holds no weights of the FID's Inception-v3; give {WEIGHTS_FILES[0]}") from error

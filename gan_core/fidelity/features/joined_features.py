@@ -1,6 +1,6 @@
-"""Several extractors' features side by side, each with a set share of the real images' variance.
+"""Joins the features of several extractors, each part scaled to a fixed variance over the real images.
 
-n images, C, H, W an image, P parts, D features, K classes.
+n images, C, H, W an image, D features, K classes.
 """
 
 import hashlib
@@ -21,20 +21,19 @@ if TYPE_CHECKING:
     from gan_core.fidelity.features.extractors import FeatureExtractor
 
 MOST_IMAGES = 10_000  # of the training split, evenly spaced, for means and variances
-CLASSIFIER_VARIANCE = 64.0  # what the classifier has alone: one for each feature
-PIXELS_VARIANCE = 64.0  # and principal components alone
-PIXELS_BESIDE_CLASSIFIER, PIXELS_BESIDE_VARIANCE = 16, 16.0  # the first components say which colours are where
-TEXTURES_VARIANCE = 64.0  # with half of it faint noise stays within the nearest real images of coloured circles
+CLASSIFIER_VARIANCE = 64.0  # as without the other parts: one for each feature
+PIXELS_VARIANCE = 64.0  # as for principal components without the other parts
+PIXELS_BESIDE_CLASSIFIER, PIXELS_BESIDE_VARIANCE = 16, 16.0  # the first components describe the layout of colours
+TEXTURES_VARIANCE = 64.0  # with half of it, images with faint noise stay in the balls of real ones (coloured circles)
 RECIPE = f"1:{MOST_IMAGES}:{CLASSIFIER_VARIANCE}:{PIXELS_VARIANCE}:{PIXELS_BESIDE_CLASSIFIER}"
 RECIPE += f":{PIXELS_BESIDE_VARIANCE}:{TEXTURES_VARIANCE}"
 
 
 @dataclass(frozen=True)
 class JoinedFeatures:
-    """Images -> the first `sizes` features of each part, less `mean`, times `scale`: D features, and class
-    probabilities where a part has them.
+    """The first features of each part, as many as `sizes` says, minus `mean`, times `scale`: D features.
 
-    One number scales a whole part, so that its features keep their weights among each other. mean, scale: [D].
+    A part is scaled by a single number, so its features keep their relative weights. mean, scale: [D].
     """
 
     name: str
@@ -46,7 +45,7 @@ class JoinedFeatures:
 
     @property
     def features(self) -> int:
-        """D."""
+        """D, the number of features."""
         return len(self.mean)
 
     @property
@@ -55,19 +54,18 @@ class JoinedFeatures:
         return any(part.classifies for part in self.parts)
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """[n, C, H, W] in [-1, 1] -> features [n, D] and class probabilities [n, K] or None, where the images are."""
+        """Features [n, D] of images [n, C, H, W] in [-1, 1], and the class probabilities [n, K] of a part, or None."""
         raw, probabilities = _raw(self.parts, self.sizes, images)
         return (raw - self.mean) * self.scale, probabilities
 
     def to(self, device: torch.device | str) -> "JoinedFeatures":
-        """The same features on another device; these stay where they are."""
+        """A copy on another device."""
         parts = tuple(part.to(device) for part in self.parts)
         return replace(self, parts=parts, mean=self.mean.to(device), scale=self.scale.to(device))
 
 
 def join_features(dataset: Dataset, kind: str) -> JoinedFeatures:
-    """`classifier+pixels`, of a labelled set, or `pixels`: with the textures of `gan_core.fidelity.features.textures`
-    in both.
+    """The extractor `pixels` (principal components and textures) or `classifier+pixels` (and the classifier).
 
     Raises InputError as `load_classifier`, `fit_principal_components` and `fit_textures` do.
     """
@@ -89,7 +87,7 @@ def _scaled(
     sizes: tuple[int, ...],
     variances: Sequence[float],
 ) -> JoinedFeatures:
-    """With each part's variance over the training split made the given one."""
+    """Joins the parts and scales each to the given total variance over the training split."""
     count = min(MOST_IMAGES, len(dataset.train_samples))
     chosen = torch.arange(count) * len(dataset.train_samples) // count
     with lane_arithmetic():

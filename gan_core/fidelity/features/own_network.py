@@ -1,8 +1,8 @@
-"""A person's own feature network, from a file: TorchScript (.pt, .ts) or a torch.export program (.pt2).
+"""A user's feature network, from a file: TorchScript (.pt, .ts) or a torch.export program (.pt2).
 
-**Such a file is a program, to be trusted like one.** TorchScript can read and write files. torch.export.load (of
-torch 2.15) unpickles with weights_only=False where the archive says so, loads shared libraries from it, and evaluates
-expressions of its JSON as Python: no check of ours could make a stranger's file safe. A pickled eager module is
+**Such a file is a program and must be trusted like one.** TorchScript can read and write files. torch.export.load (of
+torch 2.14 and 2.15) unpickles with weights_only=False if the archive says so, loads shared libraries from it, and
+evaluates expressions in its JSON as Python. No check here could make a stranger's file safe. A pickled module is
 refused.
 n images, C, H, W an image, D features.
 """
@@ -22,14 +22,14 @@ from gan_core.config.input_error import InputError
 from gan_core.data.dataset import Dataset
 
 Network = Callable[[Tensor], Tensor]
-TOLERANCE = 1e-3  # of the largest feature: convolutions of another batch size round differently
+TOLERANCE = 1e-3  # relative to the largest feature, because rounding depends on the batch size
 
 
 @dataclass(frozen=True)
 class OwnExtractor:
-    """Images -> the raw features of a person's own network: not standardised, since the network may know better.
+    """Gives the features of a user's network as they are, because its author may have chosen their scale.
 
-    name: with the first 12 hex digits of the file's SHA-256. place: makes the network on a device.
+    name: includes the first 12 hexadecimal digits of the file's SHA-256. place: loads the network on a device.
     """
 
     name: str
@@ -41,16 +41,14 @@ class OwnExtractor:
     weights: str = ""
 
     def __call__(self, images: Tensor) -> tuple[Tensor, None]:
-        """[n, C, H, W] in [-1, 1] -> features float32 [n, D], on the images' own device; NaN for an image that is not
-        finite, whatever the network makes of it.
-        """
+        """Features float32 [n, D] of images [n, C, H, W] in [-1, 1], on the same device; NaN if not finite."""
         with torch.no_grad():
             found = self.network(images).float()
         broken = ~images.isfinite().flatten(1).all(1, keepdim=True)
         return found.masked_fill(broken, torch.nan), None
 
     def to(self, device: torch.device | str) -> "OwnExtractor":
-        """The same network made anew on another device: constants inside a program move only when it is loaded."""
+        """The network, loaded again on another device, because constants in a program move only when it is loaded."""
         device = torch.device(device)
         if device == self.device:
             return self
@@ -58,10 +56,10 @@ class OwnExtractor:
 
 
 def load_own_network(path: Path, dataset: Dataset) -> OwnExtractor:
-    """The extractor of a file whose suffix is one of LOADERS, tried out on training images of the data set.
+    """Loads the extractor from a file whose suffix is one of LOADERS, and tries it on training images of the data set.
 
-    Raises InputError when the file is missing or not what its suffix says, and when the network does not give finite
-    features [n, D] for any number of images, those of an image whatever the others are.
+    Raises InputError if the file is missing or not what its suffix says, and if the network does not give finite
+    features [n, D] for any number of images, or those of one image depend on the others.
     """
     if not path.is_file():
         raise InputError(f"no features file {path}; give a {', '.join(LOADERS)} file that is there")
@@ -102,7 +100,7 @@ def _program(path: Path, content: bytes, device: torch.device) -> Network:
             f"{path} must take any number of images, and was exported for {batch[0]}; export it with "
             "dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)"
         )
-    from torch.export.passes import move_to_device_pass  # imported here: it is slow, and only programs need it
+    from torch.export.passes import move_to_device_pass  # imported here because it is slow and only programs need it
 
     return move_to_device_pass(program, str(device)).module()
 
@@ -118,7 +116,7 @@ def _is_pt2(content: bytes) -> bool:
 
 
 def _tried_out(path: Path, network: Network, images: Tensor) -> int:
-    """D, after two and after three images have been given to the network."""
+    """D, after a check that the network gives two and three images the same features."""
     two, three = _answer(path, network, images[:2]), _answer(path, network, images)
     if three.shape[1] != two.shape[1]:
         raise InputError(f"{path} must give each image as many features, got {list(two.shape)} and {list(three.shape)}")
@@ -151,5 +149,5 @@ def _kind(answer: object) -> str:
 
 
 def _last_line(error: Exception) -> str:
-    """Of a message of torch's that may have many: the last says what went wrong."""
+    """The last line of an error of torch, which can have many; it says what went wrong."""
     return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)

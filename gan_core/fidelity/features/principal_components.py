@@ -1,4 +1,4 @@
-"""The principal components of a data set's training pixels: features where there are no labels to train with.
+"""The principal components of the training pixels, which serve as features if there are no labels to train with.
 
 n images, C, H, W an image, P values of a pooled image, D components.
 """
@@ -16,18 +16,18 @@ from gan_core.data.dataset import Dataset
 from gan_core.lanes.axis import lane_arithmetic
 
 MOST_COMPONENTS = 64
-MOST_IMAGES = 10_000  # of the training split, evenly spaced: 64 components need no more
-MOST_VALUES = 1_024  # larger images are averaged over squares of pixels first: the components are smooth anyway
-SMALLEST_VARIANCE = 1e-10  # of the largest: below it a direction is rounding, and another machine's is another one
+MOST_IMAGES = 10_000  # of the training split, evenly spaced; 64 components need no more
+MOST_VALUES = 1_024  # larger images are first averaged over squares of pixels, for the components are smooth anyway
+SMALLEST_VARIANCE = 1e-10  # of the largest; a direction with less is rounding error, which differs between machines
 RECIPE = f"1:{MOST_COMPONENTS}:{MOST_IMAGES}:{MOST_VALUES}:{SMALLEST_VARIANCE}"
 
 
 @dataclass(frozen=True)
 class PrincipalComponents:
-    """Images -> their first D principal components, all scaled by one number: the mean variance of the features is 1.
+    """Gives the first D principal components, scaled by a single number so that their mean variance is 1.
 
-    Not whitened: that would give the noise of the last component the weight of the first. mean: [P];
-    directions: [P, D], orthogonal columns of one length; pool_pixels: the side of the squares that are averaged.
+    They are not whitened, because that would give the noise of the last component the weight of the first. mean: [P];
+    directions: [P, D], orthogonal columns of equal length; pool_pixels: the side of the squares that are averaged.
     """
 
     name: str
@@ -39,24 +39,24 @@ class PrincipalComponents:
 
     @property
     def features(self) -> int:
-        """D, how many components there are."""
+        """D, the number of components."""
         return self.directions.shape[1]
 
     def __call__(self, images: Tensor) -> tuple[Tensor, None]:
-        """[n, C, H, W] in [-1, 1] (or [n, 1]) -> features [n, D], on the images' own device."""
+        """Features [n, D] of images [n, C, H, W] in [-1, 1] (or of numbers [n, 1]), on the same device."""
         return (_values(images, self.pool_pixels) - self.mean) @ self.directions, None
 
     def to(self, device: torch.device | str) -> "PrincipalComponents":
-        """The same components on another device; these stay where they are."""
+        """A copy on another device."""
         return replace(self, mean=self.mean.to(device), directions=self.directions.to(device))
 
 
 def fit_principal_components(dataset: Dataset) -> PrincipalComponents:
     """The components of the training split, by eigh of the pixels' covariance in float64 (Jolliffe 2002, section 1.1).
 
-    D is MOST_COMPONENTS, or the rank of the covariance where that is less. Of each direction the entry of largest
-    magnitude is positive. Measured on one core, 10,000 images: 0.3 to 0.5 s at 28x28, 1.4 s at 3x64x64.
-    Raises InputError where all training images are the same.
+    D is MOST_COMPONENTS, or the rank of the covariance if that is smaller. The entry of largest magnitude in each
+    direction is positive. 10,000 images take 0.3 to 0.5 s at 28x28 and 1.4 s at 3x64x64 on one core.
+    Raises InputError if all training images are the same.
     """
     pool = _pool_pixels(dataset.sample_shape)
     count = min(MOST_IMAGES, len(dataset.train))
@@ -77,7 +77,7 @@ def fit_principal_components(dataset: Dataset) -> PrincipalComponents:
 
 
 def _pool_pixels(shape: tuple[int, ...]) -> int:
-    """The least side of the squares over which an image of `shape` is averaged to at most MOST_VALUES values."""
+    """The smallest side of squares over which an image of `shape` is averaged to at most MOST_VALUES values."""
     if len(shape) == 1:
         return 1
     channels, height, width = shape
@@ -87,7 +87,7 @@ def _pool_pixels(shape: tuple[int, ...]) -> int:
 
 
 def _values(images: Tensor, pool_pixels: int) -> Tensor:
-    """[n, C, H, W] -> [n, P]; squares at the lower and right edge hold what is left of the image."""
+    """Pools and flattens images [n, C, H, W] to [n, P]; the squares at the lower and right edges may be incomplete."""
     if pool_pixels > 1:
         images = F.avg_pool2d(images, pool_pixels, ceil_mode=True)
     return images.flatten(1)

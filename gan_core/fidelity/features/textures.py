@@ -1,4 +1,4 @@
-"""How rough images are at several scales: features that see pixel noise and blur, which a small classifier does not.
+"""Texture features: the roughness of images at several scales, which shows the noise and blur that a classifier misses.
 
 n images, C, H, W an image, S scales, D = S * FILTERS features.
 """
@@ -19,22 +19,23 @@ from gan_core.lanes.streams import Stream, stream
 FILTERS = 8  # at each scale
 SIDE_PIXELS = 3  # of a filter
 SMALLEST_PIXELS = 4
-MOST_SCALES = 4  # each half as large as the one before
-MOST_IMAGES = 2_000  # of the training split, evenly spaced, for the floors
-FLOOR = 0.5  # of the mean energy of real images: what lies far below it does not count as a difference
+MOST_SCALES = 4  # the image is halved from one to the next
+MOST_IMAGES = 2_000  # of the training split, evenly spaced, to fit the floors
+FLOOR = 0.5  # of the mean energy of real images; differences between energies far below it do not count
 SEED = 0
 RECIPE = f"1:{FILTERS}:{SIDE_PIXELS}:{MOST_SCALES}:{MOST_IMAGES}:{FLOOR}:{SEED}"
 
 
 @dataclass(frozen=True)
 class Textures:
-    """Images -> ln(energy + floor) / 2 of fixed random filters, at each scale: D features.
+    """Gives ln(energy + floor) / 2 of fixed random filters at each scale: D features.
 
-    The energy is the mean over an image of a filter's squared response. Filters have a mean of zero in each channel, so
-    flat areas of any colour have none; white noise raises the finest scale most, blur lowers it, and in a logarithm
-    both show in proportion. Random filters serve such statistics as well as trained ones (Ustyuzhaninov et al. 2017,
-    "What does it take to generate natural textures?"). The floor keeps a few still images from weighing more than all
-    others. name: with a hash of data and recipe; filters: one [FILTERS, C, 3, 3] a scale; floors: [D].
+    The energy is the mean over the image of the squared response of a filter. Filters have zero mean in each channel,
+    so flat areas of any colour have no energy. White noise raises the energy at the finest scale most and blur lowers
+    it; the logarithm shows both in proportion. Random filters serve such statistics as well as trained ones
+    (Ustyuzhaninov et al. 2017, "What does it take to generate natural textures?"). The floor keeps a few nearly flat
+    images from dominating. name: includes a hash of the data and the recipe; filters: [FILTERS, C, 3, 3] for each
+    scale; floors: [D].
     """
 
     name: str
@@ -45,23 +46,23 @@ class Textures:
 
     @property
     def features(self) -> int:
-        """D."""
+        """D, the number of features."""
         return len(self.floors)
 
     def __call__(self, images: Tensor) -> tuple[Tensor, None]:
-        """[n, C, H, W] in [-1, 1] -> features [n, D], on the images' own device."""
+        """Features [n, D] of images [n, C, H, W] in [-1, 1], on the same device."""
         return (_energies(images, self.filters) + self.floors).log() / 2, None
 
     def to(self, device: torch.device | str) -> "Textures":
-        """The same features on another device; these stay where they are."""
+        """A copy on another device."""
         filters = tuple(part.to(device) for part in self.filters)
         return replace(self, filters=filters, floors=self.floors.to(device))
 
 
 def fit_textures(dataset: Dataset) -> Textures:
-    """The texture features of an image data set: what is fitted are the floors alone, to the training split.
+    """The texture features of an image data set. Only their floors are fitted to the training split.
 
-    Raises InputError where images are smaller than SMALLEST_PIXELS.
+    Raises InputError if the images are smaller than SMALLEST_PIXELS.
     """
     channels, *sides = dataset.sample_shape
     if min(sides) < SMALLEST_PIXELS:
@@ -83,7 +84,7 @@ def fit_textures(dataset: Dataset) -> Textures:
 
 
 def _filters(channels: int, scale: int) -> Tensor:
-    """[FILTERS, C, 3, 3] from a keyed stream, each of norm 1 and without a mean in any channel."""
+    """Filters [FILTERS, C, 3, 3] from a keyed stream, each with norm 1 and with zero mean in every channel."""
     shape = (FILTERS, channels, SIDE_PIXELS, SIDE_PIXELS)
     drawn = stream(SEED, Stream.FEATURE_WEIGHTS, 100 + scale).standard_normal(shape, dtype=np.float32)
     drawn -= drawn.mean((2, 3), keepdims=True)
@@ -91,7 +92,7 @@ def _filters(channels: int, scale: int) -> Tensor:
 
 
 def _energies(images: Tensor, filters: tuple[Tensor, ...]) -> Tensor:
-    """[n, C, H, W] -> mean squared responses [n, D], the finest scale first."""
+    """The mean squared responses [n, D] of images [n, C, H, W], the finest scale first."""
     found = []
     for scale, weights in enumerate(filters):
         if scale:

@@ -1,4 +1,4 @@
-"""Data sets from memory, their sizes and digests, and an order that is a function of (data seed, images seen)."""
+"""Data sets in memory, their sizes and digests, and the order of samples as a function of (data seed, images seen)."""
 
 import math
 from dataclasses import replace
@@ -73,7 +73,7 @@ def test_digits_carry_the_labels_of_their_images(digits):
 
 
 def test_every_class_has_the_same_share_of_both_parts_of_digits(digits):
-    """Within one image of a class: a share of 1/170 or so."""
+    """Up to one image of a class, a share of about 1/170."""
     train, held_out = np.bincount(digits.train_labels), np.bincount(digits.held_out_labels)
     assert digits.classes == len(train) == len(held_out) == 10
     assert np.abs(train - (train + held_out) * 1000 / 1797).max() < 1
@@ -88,7 +88,7 @@ def test_images_are_float32_in_minus_1_to_1(digits):
 
 
 def byte_images(count: int = 40) -> Dataset:
-    """Images [n, 1, 8, 8] of every byte, under the digits' name."""
+    """Images [n, 1, 8, 8] that contain every byte, under the name of the digits."""
     pixels = torch.arange(count * 64).remainder(256).view(count, 1, 8, 8).byte()
     labels = torch.arange(count) % 10
     return Dataset("digits", pixels, labels, scale_bytes(pixels.float()), labels, 10, "bytes")
@@ -108,7 +108,7 @@ def test_images_whose_numbers_are_bytes_are_shown_from_their_bytes_bit_for_bit(d
 
 
 def test_training_on_bytes_has_the_bits_of_training_on_their_numbers():
-    """In blocks of C, which read the bytes themselves, and step by step."""
+    """Both in compiled blocks, which read the bytes directly, and step by step."""
     structure = StructureConfig(generator_width=8, discriminator_width=9, latent_size=5, batch_size=13)
     configs = [GanConfig(structure=structure, seed=seed) for seed in range(2)]
     results = []
@@ -146,7 +146,7 @@ def test_the_gaussians_held_out_split_is_its_quantiles(gaussian):
 
 @pytest.mark.parametrize(("name", "digest"), [("gaussian", "cd4075e91a759b1a"), ("digits", "aeafb0a9751c3ea5")])
 def test_digests_are_those_of_the_first_release(name, digest):
-    """Scores kept from then name them; MNIST's and Fashion-MNIST's are held in test_published_images."""
+    """Recorded scores name these digests, so they must not change; test_published_images checks the others."""
     assert load_dataset(name).digest == digest
 
 
@@ -185,7 +185,7 @@ def test_only_sets_of_numbers_have_a_truth(digits, gaussian):
 
 
 def test_polygons_train_on_the_first_60000_hold_out_the_next_10000_and_keep_the_rest_apart(monkeypatch):
-    """The images themselves have tests of their own; here each of 80,000 is known by its first three pixels."""
+    """Other tests check the images; here each of the 80,000 is identified by its first three pixels."""
     images = np.zeros((80_000, 28, 28), np.uint8)
     images[:, 0, :3] = np.stack(np.unravel_index(np.arange(80_000), (2, 256, 256)), 1)
     monkeypatch.setattr("gan_core.data.polygons.polygon_images", lambda: images)
@@ -199,7 +199,7 @@ def test_polygons_train_on_the_first_60000_hold_out_the_next_10000_and_keep_the_
 
 @pytest.mark.parametrize("size_pixels", [4, 6, 8, 16, 28, 32])
 def test_resized_images_are_pillows_antialiased_bilinear_ones(digits, size_pixels):
-    """An independent implementation, to 1e-5 of a range of 2."""
+    """Compares with an independent implementation, to 1e-5 in a range of 2."""
     found = resized(digits.held_out[:20], size_pixels)
     expected = [
         np.asarray(Image.fromarray(image[0].numpy()).resize((size_pixels, size_pixels), Image.Resampling.BILINEAR))

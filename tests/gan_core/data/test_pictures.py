@@ -1,4 +1,4 @@
-"""Folders of pictures: what is read, what is refused, what is cached and how it is split."""
+"""Folders of images: what is read, refused and cached, and how it is split."""
 
 import io
 import os
@@ -48,7 +48,7 @@ def write(path: Path, picture: Image.Image, **options: object) -> Path:
 
 
 def levels(folder: Path, **options: bool) -> list[int]:
-    """The level of each picture of one grey level, in the order of their names."""
+    """The grey level of each uniform image, in the order of their names."""
     images = load_pictures(str(folder), SIZE, **options).images
     assert images.min((1, 2, 3)).tolist() == images.max((1, 2, 3)).tolist()
     return images[:, 0, 0, 0].tolist()
@@ -84,7 +84,7 @@ def test_pixels_of_the_right_size_are_kept_as_they_are(folder):
 
 
 def test_the_middle_square_is_resized_once(folder):
-    """A wide and a tall picture, whose outer parts are of another colour and must leave no trace."""
+    """A wide and a tall image, whose outer parts have another colour and must not affect the result."""
     wide = np.full((32, 96, 3), (255, 0, 0), np.uint8)
     wide[:, 32:64] = np.random.default_rng(0).integers(0, 256, (32, 32, 3))
     write(folder / "a.png", Image.fromarray(wide))
@@ -238,7 +238,7 @@ def test_a_class_of_a_split_without_a_readable_picture_is_refused(folder):
 
 
 def exif_jpeg(*fields: tuple[int, int, int, bytes]) -> bytes:
-    """Of 20x30 pixels, with these fields of EXIF as they are: tag, type, count and four bytes."""
+    """An image of 20x30 pixels with these raw EXIF fields: tag, type, count and four bytes."""
     pixels, buffer = np.random.default_rng(0).integers(0, 256, (30, 20, 3), dtype=np.uint8), io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG")
     entries = b"".join(struct.pack("<HHI", tag, kind, count) + value for tag, kind, count, value in fields)
@@ -397,7 +397,7 @@ def test_whatever_byte_of_a_picture_is_lost_it_is_either_read_or_named(folder, s
 
 
 def white_png(side_pixels: int) -> bytes:
-    """A whole one-bit PNG, small in bytes whatever its side."""
+    """A valid one-bit PNG, which has few bytes whatever its side."""
     row = b"\0" + b"\xff" * (side_pixels // 8)
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", side_pixels, side_pixels, 1, 0, 0, 0, 0)),
@@ -411,7 +411,7 @@ def white_png(side_pixels: int) -> bytes:
 
 @pytest.mark.parametrize("side_pixels", [10_000, 20_000])
 def test_a_picture_of_too_many_pixels_is_corrupt(folder, side_pixels):
-    """100 and 400 million pixels in a small file: Pillow warns of the first and refuses the second."""
+    """100 and 400 million pixels in small files: Pillow warns about the first and refuses the second."""
     (folder / "a.png").write_bytes(white_png(16))
     (folder / "b.png").write_bytes(white_png(1000))
     assert levels(folder) == [255, 255]
@@ -421,7 +421,7 @@ def test_a_picture_of_too_many_pixels_is_corrupt(folder, side_pixels):
 
 
 def rewrite_unseen(path: Path, picture: Image.Image) -> None:
-    """Another picture of the same size in bytes and the same time."""
+    """A different image with the same size in bytes and the same modification time."""
     before = path.stat()
     write(path, picture)
     assert path.stat().st_size == before.st_size
@@ -537,7 +537,7 @@ def dataset(folder: Path) -> Dataset:
 
 
 def check_labels(dataset: Dataset) -> None:
-    """Class b's pictures are those of a level from 100 on."""
+    """The images of class b are those with levels from 100 on."""
     for part, labels in ((dataset.train, dataset.train_labels), (dataset.held_out, dataset.held_out_labels)):
         shown = ((part[:, 0, 0, 0] + 1) * 127.5).round()
         assert labels is not None

@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST and CIFAR-10 from tiny files laid out as the real ones are."""
+"""MNIST, Fashion-MNIST and CIFAR-10, read from tiny files in the layout of the real ones."""
 
 import gzip
 import hashlib
@@ -45,7 +45,7 @@ def images_and_labels(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    """Twelve and eleven fake images of MNIST, plain, as torchvision lays them out."""
+    """Twelve training and eleven test images in the layout of MNIST, not compressed."""
     folder = tmp_path / "MNIST" / "raw"
     folder.mkdir(parents=True)
     for part, count in (("train", 12), ("t10k", 11)):
@@ -74,7 +74,7 @@ def test_an_idx_file_that_would_fill_the_memory_is_refused_before_it_is_unpacked
 
 
 def test_no_more_of_an_idx_file_is_unpacked_than_it_declares(tmp_path):
-    """300 MB of zeros behind ten labels, in 300 kB."""
+    """A gzip file of 300 kB that holds ten labels and then 300 MB of zeros."""
     with gzip.GzipFile(tmp_path / "labels.gz", "wb", compresslevel=1) as file:
         file.write(idx_bytes(np.arange(10)))
         for _ in range(300):
@@ -238,7 +238,7 @@ def test_a_download_that_cannot_be_written_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("name", "digest"), [("mnist", "85411d31198e9166"), ("fashion_mnist", "afe6c67dec104313")])
 def test_digests_are_those_of_the_first_release(raw, tmp_path, name, digest):
-    """Scores kept from then name them."""
+    """Recorded scores name these digests, so they must not change."""
     raw.parent.rename(tmp_path / FOLDERS[name])
     assert load_dataset(name, tmp_path).digest == digest
 
@@ -261,7 +261,7 @@ def cifar_part(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_binary_cifar(root: Path) -> Path:
-    """The binary version with four images a file."""
+    """The binary version, with four images per file."""
     folder = root / "cifar-10-batches-bin"
     folder.mkdir()
     for seed, name in enumerate([*TRAIN_FILES, "test_batch"]):
@@ -272,7 +272,7 @@ def write_binary_cifar(root: Path) -> Path:
 
 
 def python_2_pickle(images: np.ndarray, labels: list[int]) -> bytes:
-    """A batch as Python 2 and an old numpy pickled it, byte strings and all: the form of the published files."""
+    """A batch pickled as by Python 2 and an old NumPy, with byte strings, which is the form of the published files."""
     rows = images.reshape(len(images), -1)
     shape = b"".join(b"J" + struct.pack("<i", size) for size in rows.shape)
     listed = b"".join(b"K" + bytes([label]) for label in labels)
@@ -349,7 +349,7 @@ def test_a_pickled_batch_with_the_right_md5_gives_its_images_and_labels(tmp_path
 
 
 class Trap:
-    """Makes a file when it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

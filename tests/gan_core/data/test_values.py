@@ -1,4 +1,4 @@
-"""Mixtures against closed forms, scipy and mpmath; mode scores against a plain loop."""
+"""Tests mixtures against closed forms, scipy and mpmath, and mode scores against a plain loop."""
 
 import math
 
@@ -69,7 +69,7 @@ def test_the_median_in_a_gap_where_the_distribution_is_flat_to_1e23_is_still_exa
 
 
 def test_a_quantile_in_a_gap_that_float64_cannot_fill_lies_at_its_left_end():
-    """A tail of a normal is 0 in float64 from about 38 deviations on."""
+    """The tail of a normal distribution is 0 in float64 beyond about 38 deviations."""
     assert 37 < float(mixture("mixture:0,1;1000,1").quantiles(3)[1]) < 40
 
 
@@ -147,7 +147,7 @@ def test_images_are_no_mixture():
 
 
 def scores_by_loop(samples: np.ndarray, truth: Mixture) -> tuple[int, float, float]:
-    """One lane's scores [M, d], a sample at a time."""
+    """The scores of one lane [M, d], computed sample by sample."""
     counts = np.zeros(truth.modes)
     for sample in samples:
         scaled = [
@@ -178,7 +178,7 @@ def test_mode_scores_equal_a_plain_loop(text):
 
 @pytest.mark.parametrize("text", ["ring", "grid"])
 def test_real_samples_score_as_the_closed_forms_say(text):
-    """The share within 3 deviations in the plane; a histogram's divergence from its own truth, about (K - 1)/8M."""
+    """The share within 3 deviations in 2-D; the divergence of a histogram from its true one is about (K - 1)/8M."""
     truth, count = mixture(text), 20_000
     found = mode_scores(truth.draw(count, stream(3, Stream.DATA_SAMPLES))[None], truth)
     share = 1 - math.exp(-4.5)

@@ -1,4 +1,4 @@
-"""Scores are examined on each data set before they are used, and what examines them tells good ones from bad ones."""
+"""Scores are examined on each data set before they are used, and the examination tells good scores from bad ones."""
 
 from dataclasses import replace
 

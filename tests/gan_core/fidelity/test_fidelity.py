@@ -1,4 +1,4 @@
-"""Distances against scipy, closed forms and simulations."""
+"""Tests distances against scipy, closed forms and simulations."""
 
 import itertools
 import math
@@ -56,7 +56,7 @@ def test_the_frechet_distance_is_heusels_formula_with_scipys_matrix_root(size):
 
 
 def test_the_frechet_distance_of_two_gaussians_with_common_axes_is_a_sum_over_the_axes():
-    """|m1 - m2|^2 + sum (s1 - s2)^2, also where one of them is flat along an axis."""
+    """|m1 - m2|^2 + sum (s1 - s2)^2, also if one of them has no variance along an axis."""
     deviations = torch.tensor([[1.0, 2.0, 3.0], [0.0, 2.5, 1e-3]], dtype=torch.float64)
     real_deviation = torch.tensor([2.0, 0.0, 1.0], dtype=torch.float64)
     mean, real_mean = torch.tensor([[0.0, 1, 2], [3, 4, 5]], dtype=torch.float64), torch.ones(3, dtype=torch.float64)
@@ -102,7 +102,7 @@ def test_the_frechet_floor_is_the_mean_distance_of_two_samples_of_one_gaussian()
 
 
 def test_the_frechet_floor_in_one_dimension_is_that_of_a_mean_and_a_deviation():
-    """s^2/M of the mean and s^2/2M of the deviation, for each of the two samples."""
+    """s^2/M from the mean and s^2/2M from the deviation, for each of the two samples."""
     floor = frechet_floor(torch.tensor([[4.0]]), 100, 50)
     assert floor == pytest.approx((4 + 2) / 100 + (4 + 2) / 50, rel=1e-12)
 
@@ -142,7 +142,7 @@ def test_the_wasserstein_floor_of_a_normal_is_the_closed_integral_to_1e_4():
 
 @pytest.mark.parametrize("apart", [0.5, 3.0])
 def test_the_wasserstein_floor_of_any_cdf_is_the_mean_distance_of_a_sample_to_its_distribution(apart):
-    """Two normals at -apart and apart: where they are far from each other, their shares make most of the floor."""
+    """Two normal distributions at -apart and apart; if they are far apart, their shares make most of the floor."""
     grid = np.linspace(-12, 12, 20_001)
     cdf = scipy.stats.norm.cdf(np.stack((grid - apart, grid + apart))).mean(0)
     count, repetitions = 1000, 400
@@ -222,7 +222,7 @@ def test_where_the_limits_hold_the_constrained_fidelity_is_the_distance_above_it
 
 
 def test_a_broken_limit_costs_the_scale_and_the_relative_excesses():
-    """KL 0.2 and 0.4 break 0.1 by 1/2 and 3/4; coverage 0.4 and 0 break 0.5 by 1/5 and 1."""
+    """KL 0.2 and 0.4 break the limit 0.1 by 1/2 and 3/4; coverage 0.4 and 0 break the limit 0.5 by 1/5 and 1."""
     value, violation = constrained_fidelity(
         lanes_of(5, 5, 5, 5), 1.0, lanes_of(0.2, 0.01, 0.4, math.inf), lanes_of(1, 0.4, 0.4, 0), scale=100
     )

@@ -1,4 +1,4 @@
-"""Our scores against other people's code: torchmetrics, torch-fidelity, prdc, scipy. Tolerances stand in the names."""
+"""Tests scores against torchmetrics, torch-fidelity, prdc and scipy. The names of the tests state the tolerances."""
 
 import numpy as np
 import prdc as naver
@@ -23,7 +23,7 @@ MIXING = np.linspace(0.2, 1.5, FEATURES)  # so that no two features have one var
 
 
 def features(samples: int, seed: int = 0) -> Tensor:
-    """[L, M, D]: each lane farther from the real features than the one before."""
+    """Features [L, M, D]; each lane is farther from the real ones than the lane before."""
     drawn = np.random.default_rng(seed).standard_normal((LANES, samples, FEATURES)) * MIXING
     steps = np.arange(LANES)[:, None, None]
     return torch.from_numpy(drawn * (1 + 0.2 * steps) + 0.3 * steps)
@@ -40,7 +40,7 @@ def agrees(found: Tensor, expected: list[float], relative: float) -> bool:
 
 
 class Passing(nn.Module):
-    """A feature extractor for torchmetrics that takes features for images."""
+    """A feature extractor for torchmetrics that is given features in place of images."""
 
     num_features = FEATURES
 
@@ -96,7 +96,7 @@ def test_the_kernel_distance_is_torchmetrics_and_torch_fidelitys_on_one_whole_su
 
 
 def unbiased(within: np.ndarray, between: np.ndarray, within_real: np.ndarray) -> float:
-    """Of kernel matrices [M, M], [M, R], [R, R]: the U-statistic, written out."""
+    """The U-statistic of kernel matrices [M, M], [M, R] and [R, R], written out."""
     means = [matrix[~np.eye(len(matrix), dtype=bool)].mean() for matrix in (within, within_real)]
     return float(sum(means) - 2 * between.mean())
 
@@ -122,7 +122,7 @@ def test_the_energy_distance_is_the_sum_over_all_pairs_written_out_to_1e_11(size
 
 
 def test_the_energy_distance_with_each_sample_paired_with_itself_too_is_scipys_squared_to_1e_10():
-    """scipy's is the V-statistic, and the root: the mean |x - x'| counts the zeros of the diagonal."""
+    """scipy computes the root of the V-statistic, whose mean |x - x'| includes the zeros of the diagonal."""
     lanes, real = features(40)[:, :, :1], real_features()[:, :1]
     found, _, _ = energy_distance(lanes, real)
     ours, theirs = [], []
@@ -146,7 +146,7 @@ def test_precision_recall_density_and_coverage_are_the_prdc_packages_exactly(sam
 
 @pytest.mark.parametrize("decimals", [15, 1])
 def test_data_copying_is_scipys_mann_whitney_statistic_over_its_range_to_1e_14(decimals):
-    """With one decimal most values are tied."""
+    """With one decimal, most values are tied."""
     source = np.random.default_rng(0)
     to_train = np.abs(source.standard_normal((LANES, 40))).round(decimals) * np.array([[1.0], [0.7], [2.0]])
     held_out = np.abs(source.standard_normal(30)).round(decimals)

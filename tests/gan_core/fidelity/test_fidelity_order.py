@@ -1,4 +1,4 @@
-"""What the scores prefer: whatever is wrong with samples makes its own score worse, and no collapse wins a sweep."""
+"""The order of scores: each defect of the samples worsens the score meant for it, and no collapse wins a sweep."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,12 +31,12 @@ COLLAPSED = (
 
 
 def merged(images: Tensor) -> Tensor:
-    """The mean of each image and the next one."""
+    """The mean of each image and the next."""
     return (images + images.roll(1, 0)) / 2
 
 
 def spoilt(data: Dataset) -> dict[str, Tensor]:
-    """Name -> IMAGE_SAMPLES images, made of training images; the collapsed ones are perfect images each."""
+    """Name -> IMAGE_SAMPLES images made of training images; each image of a collapsed set is perfect."""
     real = chosen(data.train)
     return {
         "real": real,
@@ -60,7 +60,7 @@ def spoilt(data: Dataset) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module", params=[8, 28])
 def data(request: pytest.FixtureRequest, digits: Dataset) -> Dataset:
-    """The digits as they install, and enlarged to the size of MNIST."""
+    """The digits in their own size, and enlarged to the size of MNIST."""
     size = request.param
     if size == 8:
         return digits
@@ -75,7 +75,7 @@ def scorer(data: Dataset) -> Scorer:
 
 @pytest.fixture(scope="module")
 def found(data: Dataset, scorer: Scorer) -> dict[str, dict[str, float]]:
-    """Name of the planted generator -> its scores."""
+    """The name of a planted generator -> its scores."""
     planted = spoilt(data)
     return dict(zip(planted, scores(scorer, list(planted.values())), strict=True))
 
@@ -175,7 +175,7 @@ def test_the_ladder_lets_decent_generators_go_on_and_no_collapse(found):
 
 
 class PlantedArray:
-    """A `TrainableArray` of planted generators, chosen by beta1; at the second rung they are no other."""
+    """A `TrainableArray` of planted generators, chosen by beta1, which are the same at the second rung."""
 
     choices = 0
 
@@ -217,7 +217,7 @@ class PlantedArray:
 
 
 def study(found: dict[str, dict[str, float]], scorer: Scorer, path: Path) -> tuple[list[str], Any]:
-    """A whole sweep over planted generators, the base a collapsed one: their names by beta1, and its table."""
+    """A complete sweep over planted generators with a collapsed base: their names by beta1, and the table."""
     names = ["an image a class", "noisy", *(name for name in COLLAPSED if name != "an image a class")]
     space = {
         "name": "planted",
@@ -247,7 +247,7 @@ def test_the_best_of_a_whole_study_is_the_decent_generator_and_the_most_precise_
 
 
 def test_scores_of_more_samples_do_not_change_the_order(data, found):
-    """Half as many samples: each distance keeps its place, its floor grows."""
+    """With half as many samples each distance keeps its rank and its floor grows."""
     names = ["real", "a little noise", "noisy", "four classes", "one class"]
     planted = spoilt(data)
     fewer = scores(build_scorer(data, ScoringConfig(samples=IMAGE_SAMPLES // 2)), [planted[name] for name in names])

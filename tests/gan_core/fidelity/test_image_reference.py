@@ -1,4 +1,4 @@
-"""The real side of the scores of images: kept between processes, and never believed when it is damaged or another's."""
+"""The reference of image scores: it is cached, and a file that is damaged or of another data set is never used."""
 
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_other_data_samples_and_sizes_have_files_of_their_own(cache):
 
 
 def spread_features(seed: int, lanes: int = 2) -> Tensor:
-    """[L, 200, 64], of which the second lane is farther from N(0, 1)."""
+    """Features [L, 200, 64]; the second lane is farther from N(0, 1) than the first."""
     return drawn(lanes, 200, 64, seed=seed) * torch.tensor([1.05, 1.2])[:lanes, None, None] + 0.1
 
 
@@ -97,7 +97,7 @@ def test_in_float32_the_scores_of_pairs_are_those_of_float64_far_within_their_er
 
 
 def test_features_far_from_the_origin_keep_their_neighbours_in_float32():
-    """About the real mean; products of the features as they are would lose every digit of a distance."""
+    """The real mean is subtracted first; products of the original features would lose all digits of a distance."""
     lanes, real = spread_features(0).float() + 1000, drawn(300, 64, seed=9).float() + 1000
     exact = prdc(lanes.double(), real_neighbours(real.double()))
     for one, other in zip(astuple(prdc(lanes, real_neighbours(real))), astuple(exact), strict=True):
@@ -115,7 +115,7 @@ def test_the_energy_distance_of_points_in_float32_is_off_by_less_than_1e_6_of_th
 
 
 def test_scores_of_the_same_products_are_those_of_each_alone_bit_for_bit(monkeypatch):
-    """Where torch reads them; test_neighbours holds C to it."""
+    """This is about reading with torch; test_neighbours compares C with it."""
     monkeypatch.setattr("gan_core.fidelity.neighbours.read_in_c", lambda *_: False)
     lanes, real = spread_features(1), drawn(90, 64, seed=9)
     kernel, shares = pair_scores(lanes, real_neighbours(real))
@@ -125,7 +125,7 @@ def test_scores_of_the_same_products_are_those_of_each_alone_bit_for_bit(monkeyp
 
 @pytest.mark.parametrize("rows", [1, 7, 10_000])
 def test_however_many_rows_are_formed_at_once_the_scores_are_the_same_to_1e_9(monkeypatch, rows):
-    """All at once, as on a GPU."""
+    """Forms all rows at once, as on a GPU."""
     lanes, real = spread_features(2), drawn(90, 64, seed=9)
 
     def found() -> Tensor:

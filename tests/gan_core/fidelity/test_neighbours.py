@@ -1,4 +1,4 @@
-"""Laws of the scores made of pairs: no bias, errors and nulls that simulations confirm, lanes that do not mix."""
+"""Laws of the scores from pairs: they are unbiased, simulations confirm errors and nulls, and lanes do not mix."""
 
 import math
 from collections.abc import Callable
@@ -81,7 +81,7 @@ def test_where_k_others_are_copies_a_ball_reaches_to_the_nearest_that_is_none_an
 
 
 def test_a_set_of_which_half_are_copies_is_covered_by_fresh_draws_of_its_own_distribution():
-    """Without room in the balls of copies, half of the set could never be covered."""
+    """If the balls of copies had radius 0, half of the set could never be covered."""
     source = np.random.default_rng(5)
     copy = source.standard_normal(4)
 
@@ -106,7 +106,7 @@ def test_a_set_that_is_one_sample_over_and_over_has_balls_without_room():
 def repeated(
     distance: Distance, sizes: tuple[int, int, int], shift: float, spread: float, repetitions: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values and standard errors of fresh draws: N(shift, spread^2) against N(0, 1), sizes M, R, D."""
+    """Values and standard errors of new draws of N(shift, spread^2) against N(0, 1), of sizes M, R, D."""
     source = np.random.default_rng(1)
     values, errors = np.empty(repetitions), np.empty(repetitions)
     m, r, d = sizes
@@ -120,7 +120,7 @@ def repeated(
 @pytest.mark.parametrize("distance", [kernel_distance, energy_distance])
 @pytest.mark.parametrize("size", [1, 4])
 def test_a_distance_between_draws_of_one_distribution_is_zero_on_average_however_few(distance, size):
-    """With 6 and 9 samples the biased statistics are some five standard deviations of the mean away."""
+    """With 6 and 9 samples, biased statistics would be about five standard deviations of the mean away."""
     values, _ = repeated(distance, (6, 9, size), shift=0, spread=1, repetitions=1000)
     assert abs(values.mean()) < 3.5 * values.std() / math.sqrt(len(values))
     assert 0.2 < (values < 0).mean() < 0.8
@@ -166,7 +166,7 @@ def test_between_draws_of_one_distribution_in_few_dimensions_the_error_is_up_to_
 
 @pytest.mark.parametrize(("samples", "real"), [(60, 60), (200, 40)])
 def test_between_normal_draws_the_usual_error_is_that_of_the_second_order_in_closed_form(samples, real):
-    """Most draws show no first order. E h^2 is 4/3 - 4(sqrt(3) - 1)/pi (Szekely et al. 2007, theorem 7)."""
+    """Most draws have no first order. E h^2 is 4/3 - 4(sqrt(3) - 1)/pi (Szekely et al. 2007, theorem 7)."""
     _, errors = repeated(energy_distance, (samples, real, 1), shift=0, spread=1, repetitions=400)
     pairs = 2 / (samples * (samples - 1)) + 2 / (real * (real - 1)) + 4 / (samples * real)
     expected = math.sqrt((4 / 3 - 4 * (math.sqrt(3) - 1) / math.pi) * pairs)
@@ -174,7 +174,7 @@ def test_between_normal_draws_the_usual_error_is_that_of_the_second_order_in_clo
 
 
 def test_the_energy_distance_of_values_is_that_of_points_on_a_line_and_so_is_its_error():
-    """The sorted sums of 1-D against all pairs in 2-D; far from zero, where sums of squares would lose digits."""
+    """Compares the sorted sums in 1-D with all pairs in 2-D, far from zero, where sums of squares would lose digits."""
     samples, real = drawn(2, 41, 1) * torch.tensor([1.0, 2.0])[:, None, None] + 1e4, drawn(60, 1, seed=1) + 1e4
     sorted_sums = energy_distance(samples, real)
     all_pairs = energy_distance(torch.nn.functional.pad(samples, (0, 1)), torch.nn.functional.pad(real, (0, 1)))
@@ -220,7 +220,7 @@ def test_the_coverage_null_of_many_samples_is_that_of_a_fair_coin():
 
 
 def test_precision_to_coverage_of_a_collapse_a_copy_and_an_escape():
-    """Real: two clusters. Lanes: one cluster alone; the real samples again; far from everything."""
+    """The real samples are two clusters. The lanes are one of them, the real samples again, and distant samples."""
     source = np.random.default_rng(3)
     clusters = source.standard_normal((80, 2)) + np.repeat([[0.0], [100.0]], 40, axis=0)
     real = real_neighbours(torch.from_numpy(clusters))
@@ -264,7 +264,7 @@ def test_a_copy_of_a_reference_is_at_distance_zero_exactly_and_wherever_it_stand
 
 
 def test_without_memory_half_the_samples_lie_closer_to_the_training_set_than_held_out_ones_do():
-    """Through real distances to one training set: mean 1/2 and the standard error of the closed form."""
+    """With real distances to one training set, the mean is 1/2 and the standard error that of the closed form."""
     source, samples, held_out = np.random.default_rng(4), 50, 30
     train = torch.from_numpy(source.standard_normal((100, 3)))
     lanes = torch.from_numpy(source.standard_normal((800, samples, 3)))
@@ -291,7 +291,7 @@ def test_copies_score_one_poor_samples_zero_and_a_half_of_copies_between():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize(("samples", "real", "k"), [(7, 6, 5), (40, 77, 1), (533, 130, 5), (100, 301, 40)])
 def test_pairs_read_in_c_score_as_those_read_by_torch(samples, real, k, dtype, monkeypatch):
-    """Also where samples repeat, so that neighbours are at the same distance, and where one is a real one."""
+    """Also if samples repeat, so that neighbours are at the same distance, and if one equals a real sample."""
     features = drawn(3, samples, 5).to(dtype)
     features[1, samples // 2 :] = features[1, : samples - samples // 2].clone()
     reference = (1 + drawn(real, 5, seed=1)).to(dtype)

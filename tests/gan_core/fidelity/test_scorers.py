@@ -1,4 +1,4 @@
-"""Each kind of data set by its scorer: real samples reach their floors, what is missing is named, lanes do not mix."""
+"""The scorers of all kinds of data: real samples reach the floors, defects are named, and lanes do not mix."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ MIXTURE = "mixture:0,1;6,0.5;20,1"
 
 
 def blobs(count: int, seed: int, size: int = 5) -> Tensor:
-    """Unlabelled images of a known kind, of which any number can be drawn: [count, 1, size, size]."""
+    """Unlabelled images from a known distribution: [count, 1, size, size]."""
     paint = torch.linspace(-1, 1, 3 * size * size).view(3, -1).mul(7).sin() / 4
     return (drawn(count, 3, seed=seed) @ paint + 0.1 * drawn(count, size * size, seed=seed + 1000)).view(
         -1, 1, size, size
@@ -53,7 +53,7 @@ def digits_scorer(digits: Dataset) -> Scorer:
 
 @pytest.fixture(scope="module")
 def cases(digits: Dataset, gaussian: Dataset) -> dict[str, tuple[Dataset, Callable[[int], Tensor]]]:
-    """Name -> a data set and 53 samples by seed that are nearly real."""
+    """Name -> a data set, and a function from a seed to 53 samples that are nearly real."""
 
     def some(samples: Tensor, spread: float) -> Callable[[int], Tensor]:
         return lambda seed: chosen(samples, 53, seed) + spread * drawn(53, *samples.shape[1:], seed=seed)
@@ -92,7 +92,7 @@ def test_a_lane_scores_the_same_bits_alone_in_any_place_and_beside_lanes_of_nan(
 
 
 def test_fresh_images_of_the_real_distribution_score_what_the_floors_say():
-    """Held-out images are fresh ones too: the floors are of both."""
+    """Held-out images are fresh samples too, so the floors include the noise of both sides."""
     found = []
     for seed in range(10, 34, 2):
         dataset = replace(blob_set(digest=f"blobs {seed}"), held_out=blobs(600, seed))
@@ -144,7 +144,7 @@ def test_with_other_features_classes_and_copies_are_still_those_of_the_cheap_cla
 
 
 def held_out_of(digits: Dataset, asked: Tensor) -> Tensor:
-    """A held-out image of each class asked for, the next one each time."""
+    """For each requested class the next held-out image of it."""
     assert digits.held_out_labels is not None
     places = [(digits.held_out_labels == label).nonzero()[:, 0] for label in range(10)]
     rows = [places[label][i % len(places[label])] for i, label in enumerate(asked.tolist())]
@@ -170,7 +170,7 @@ def test_a_conditional_generator_is_scored_by_whether_it_draws_what_was_asked(di
 
 
 def test_classes_are_asked_for_in_the_shares_of_the_held_out_split(digits, digits_scorer):
-    """So that a conditional generator of a data set with rare classes is not blamed for being asked for them often."""
+    """Otherwise a conditional generator would be penalised for rare classes that are requested too often."""
     few = replace(digits, held_out_labels=(digits.held_out_labels > 0).long(), classes=2)
     rare = float((few.held_out_labels == 0).double().mean())
     assert rare < 0.12
@@ -192,7 +192,7 @@ def test_categorical_codes_are_scored_under_any_renaming(digits, digits_scorer):
 
 
 def test_what_is_asked_for_is_no_noise_in_the_errors_of_conditional_and_coded_generators(digits, digits_scorer):
-    """Of a generator that mostly draws what it is asked: other latents hardly change its classes."""
+    """A generator that mostly draws the requested class, so that other latents hardly change its classes."""
     codes = shared_choices(IMAGE_SAMPLES, 10)
     for asked, networks in ((digits_scorer.asked, Asked(10, conditional=True)), (codes, Asked(10))):
         lane = noisy(held_out_of(digits, asked), 0.4)
@@ -315,7 +315,7 @@ ERRORS = {
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_each_score_that_can_be_minimised_has_the_error_that_other_draws_of_the_same_model_show(name, cases):
-    """A model that is off: draws of a part of the data, more of its beginning, spoilt by noise. No limit is near."""
+    """An imperfect model: noisy draws from a part of the data, more from its beginning. It is far from all limits."""
     dataset = cases[name][0]
     pool = dataset.train[dataset.train[:, 0] < 4.5] if name == "gaussian" else dataset.train[:80]
     count, models = (53, 36) if name == "polygons" else (150, 60)  # a fit for each triangle
@@ -334,7 +334,7 @@ def test_each_score_that_can_be_minimised_has_the_error_that_other_draws_of_the_
 
 
 def test_where_a_limit_is_broken_the_error_of_fidelity_is_that_of_what_breaks_it_too(digits, digits_scorer):
-    """Some classes only, of which the shares vary: more than the distance's own error; by the coverage's a bound."""
+    """A few classes with varying shares: the error exceeds that of the distance; with the coverage it is a bound."""
     few = digits.train[digits.train_labels < 4]
     broken = scores(digits_scorer, [chosen(few, seed=seed) for seed in range(12)])
     (whole,) = scores(digits_scorer, [chosen(digits.train)])

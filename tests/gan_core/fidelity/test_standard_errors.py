@@ -1,4 +1,4 @@
-"""Standard errors against simulations with a fixed reference, closed forms and numerical derivatives."""
+"""Tests standard errors against simulations with a fixed reference, closed forms and numerical derivatives."""
 
 import math
 
@@ -29,7 +29,7 @@ from gan_core.fidelity.standard_errors import (
 
 
 def ratio(errors: Tensor, values: Tensor) -> float:
-    """Of the errors' root mean square to the deviation of the values over lanes, each a repetition."""
+    """The root mean square of the errors over the deviation of the values; the lanes are repetitions."""
     return float(errors.square().mean().sqrt() / values.std())
 
 
@@ -55,7 +55,7 @@ def frechet(samples: Tensor, real: tuple[Tensor, Tensor], strata: Tensor | None 
 
 
 def reference(size: int, samples: int) -> tuple[Tensor, Tensor]:
-    """Moments of as many real samples; of 0, the exact ones."""
+    """The moments of this many real samples; for 0, the exact ones."""
     covariance = covariance_of(size, 7)
     if not samples:
         return torch.zeros(size, dtype=torch.float64), covariance
@@ -88,8 +88,8 @@ def test_the_frechet_error_is_the_spread_over_draws_against_one_and_the_same_ref
 
 @pytest.mark.parametrize("size", [4, 16])
 def test_where_the_first_order_vanishes_the_frechet_error_is_the_closed_form_of_the_second(size):
-    """The exact reference: the distance's deviation over draws is the quadratic term's; the error is up to a third
-    above it, for of what the gradient's noise makes of it only the excess is taken.
+    """With the exact reference, the deviation of the distance over draws is that of the quadratic term. The error is up
+    to a third larger, because only the excess of the first order over the second is counted.
     """
     samples = 400
     values, errors = frechet(fresh(size, samples, 1.0, 0.0, lanes=800), reference(size, 0))
@@ -112,7 +112,7 @@ def test_a_lane_of_the_references_own_moments_has_exactly_the_error_of_the_secon
 
 
 def test_the_first_order_of_the_frechet_error_is_the_jackknifes():
-    """Far from the reference; the distances without one sample each, by scipy's root of a matrix."""
+    """Far from the reference, compares with the distances that leave out one sample each, by scipy's matrix root."""
     samples, (real_mean, real_covariance) = 2 + drawn(80, 3, seed=3) @ drawn(3, 3, seed=4), reference(3, 50)
 
     def distance(some: np.ndarray) -> float:
@@ -128,7 +128,7 @@ def test_the_first_order_of_the_frechet_error_is_the_jackknifes():
 
 
 def collapsed_lanes() -> Tensor:
-    """A point, a line, a plane, two points, a line far out, and noise: [6, 40, 5]."""
+    """A point, a line, a plane, two points, a distant line, and noise: [6, 40, 5]."""
     lines = drawn(40, 1, seed=5) @ drawn(1, 5, seed=6)
     planes, points = drawn(40, 2, seed=5) @ drawn(2, 5, seed=6), (torch.arange(40) % 2)[:, None] * drawn(5, seed=2)
     return torch.stack((torch.ones(40, 5).double(), lines, planes, points, 1e30 * lines, drawn(40, 5, seed=11)))
@@ -144,7 +144,7 @@ def test_collapsed_lanes_and_a_flat_reference_have_finite_errors_and_a_lane_of_o
 
 
 def test_on_a_flat_lane_the_frechet_error_is_that_of_the_directions_it_has():
-    """One direction, along an axis: (m - 0)^2 + (s - r)^2 in 1-D, and a constant."""
+    """Along a single axis the distance is (m - 0)^2 + (s - r)^2, as in 1-D, plus a constant."""
     values = drawn(300, 60, seed=1) * 0.5 + 1
     lanes = torch.nn.functional.pad(values[..., None], (0, 2))
     covariance = torch.diag(torch.tensor([2.0, 1.0, 4.0]).double())
@@ -169,7 +169,7 @@ def test_a_lane_of_nan_has_an_error_of_nan_and_the_others_keep_their_bits_alone_
 
 
 def test_samples_drawn_class_by_class_vary_within_their_classes_alone():
-    """Five classes far apart, each drawn as often as it should be: their means are no noise."""
+    """Five distant classes, each drawn a fixed number of times, so that their means do not vary."""
     samples, classes = 400, in_turn(400, 5)
     lanes = fresh(6, samples, 0.5, 0.2) + classes @ (3 * drawn(5, 6, seed=12))
     values, errors = frechet(lanes, reference(6, 300), classes)
@@ -188,7 +188,7 @@ def test_the_spread_within_one_stratum_is_the_variance_and_within_strata_of_one_
 
 
 def test_the_error_of_a_quadratic_score_is_right_on_average_near_and_far_from_its_least_value():
-    """|m|^2 of M normal numbers in D axes of mean c varies by 4 c^2 D/M + 2 D/M^2, of which the last is second."""
+    """|m|^2 of M normal samples in D axes of mean c has variance 4 c^2 D/M + 2 D/M^2, the latter of second order."""
     size, samples = 20, 50
     for shift, most in ((0.0, 1.25), (0.1, 1.1), (1.0, 1.05)):
         means = shift + drawn(4000, size, seed=1) / math.sqrt(samples)
@@ -203,7 +203,7 @@ SHARES = {"balanced": [0.25] * 4, "uneven": [0.4, 0.3, 0.2, 0.1], "two missing":
 @pytest.mark.parametrize("name", SHARES)
 @pytest.mark.parametrize("samples", [60, 2000])
 def test_the_error_of_the_class_divergence_is_the_spread_over_draws(name, samples):
-    """Near balance, for few samples, up to half too large, as only the excess over the second order is taken."""
+    """Near balance and with few samples it is up to half too large: only the excess over the second order counts."""
     source, real = np.random.default_rng(3), torch.full((4,), 0.25).double()
     predicted = torch.from_numpy(source.choice(4, (2000, samples), p=SHARES[name]))
     shares = torch.nn.functional.one_hot(predicted, 4).double().mean(1)
@@ -222,7 +222,7 @@ def test_the_error_of_the_class_divergence_has_the_multinomials_first_order_and_
 
 
 def test_classes_that_were_asked_for_and_drawn_leave_the_class_divergence_no_error():
-    """Of a generator that draws what is asked; one that takes half of a class for the next varies by these alone."""
+    """A generator that draws what is requested; if half of a class is taken for the next, only these samples vary."""
     asked, real = in_turn(200, 4), torch.full((4,), 0.25).double()
     right = torch.arange(200).remainder(4)
     assert class_divergence_error(right[None], real, asked).tolist() == [0]
@@ -252,7 +252,7 @@ def test_the_error_of_the_wasserstein_distance_is_the_spread_over_draws_and_too_
 
 
 def test_the_influence_on_the_wasserstein_distance_is_the_integral_of_the_sign_of_what_is_above():
-    """Piece by piece between all samples and quantiles, of which each sample passes those above it."""
+    """Piece by piece between all samples and quantiles; each sample has influence on the pieces above it."""
     samples, quantiles = drawn(7, seed=3).numpy() + 0.2, mixture("gaussian:0,1").quantiles(7).numpy()
     ends = np.sort(np.concatenate((samples, quantiles)))
     middles = (ends[1:] + ends[:-1]) / 2
@@ -316,7 +316,7 @@ def test_the_error_of_the_mode_divergence_in_balance_is_the_closed_form_and_none
 
 
 def test_the_error_of_the_mode_divergence_is_the_deviation_of_its_derivative():
-    """Far from balance: the derivative by a share is taken from differences of scipy's distance."""
+    """Far from balance, the derivative by a share is taken from differences of scipy's distance."""
     shares, count = np.array([0.6, 0.25, 0.1, 0.05]), 10**6
 
     def divergence(at: np.ndarray) -> float:
@@ -344,7 +344,7 @@ def test_the_error_of_a_median_of_very_few_is_a_quarter_of_their_range():
 
 
 def test_the_violation_moves_with_the_scores_that_break_their_limits_and_with_no_other():
-    """max(0, 1 - 0.1/kl) + max(0, 1 - coverage/0.5), by their slopes 0.1/kl^2 and 1/0.5."""
+    """The error of max(0, 1 - 0.1/kl) + max(0, 1 - coverage/0.5) by the slopes 0.1/kl^2 and 1/0.5."""
     divergence = lanes_of(0.2, 0.05, 0.2, 0.05, math.inf), lanes_of(0.01, 0.01, 0.01, 0.01, math.nan)
     coverage = lanes_of(0.9, 0.4, 0.4, 0.9, 0.9), lanes_of(0.02, 0.02, 0.02, 0.02, 0.02)
     found = violation_error(divergence, coverage, 0.1, 0.5)

@@ -1,4 +1,4 @@
-"""Triangles whose truth is known: drawn as published, found again in images, told from all that is not one."""
+"""Triangles with a known distribution: drawn as published, recovered from images, and told from other shapes."""
 
 import hashlib
 import math
@@ -42,7 +42,7 @@ SAMPLES = 1000
 
 
 def as_samples(images: np.ndarray) -> Tensor:
-    """uint8 [n, 28, 28] -> float64 [n, 1, 28, 28] in [-1, 1], as training sees them."""
+    """Converts uint8 [n, 28, 28] to float64 [n, 1, 28, 28] in [-1, 1], as in training."""
     return torch.from_numpy(images).double().unsqueeze(1) / 127.5 - 1
 
 
@@ -51,7 +51,7 @@ def drawn(count: int, seed: int) -> Tensor:
 
 
 def angles_of(vertices: np.ndarray) -> np.ndarray:
-    """The corners' angles on the circle, in [0, 2 pi), by its centre: the point at the same distance of all three."""
+    """The angles of the corners, in [0, 2 pi), on the circle through them, whose centre is equally far from all."""
     edges = vertices[:, 1:] - vertices[:, :1]
     from_first = np.linalg.solve(2 * edges, (edges**2).sum(2)[..., None])[:, None, :, 0]
     spokes = vertices - vertices[:, :1] - from_first
@@ -60,7 +60,7 @@ def angles_of(vertices: np.ndarray) -> np.ndarray:
 
 
 def regular(corners: int, radii: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    """Regular polygons around the image's centre: [n, corners, 2]."""
+    """Regular polygons around the centre of the image: [n, corners, 2]."""
     angles = turns[:, None] + 2 * np.pi * np.arange(corners) / corners
     return 14 + radii[:, None, None] * np.stack((np.cos(angles), np.sin(angles)), -1)
 
@@ -145,7 +145,7 @@ def test_no_polygons_make_no_images():
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch) -> Path:
-    """A cache folder of this test's own, and a data set of 50 triangles."""
+    """A cache folder for this test alone, and a data set of 50 triangles."""
     folder = tmp_path / "cache" / "below"
     monkeypatch.setenv("GAN_SWEEP_CACHE", str(folder))
     monkeypatch.setattr(polygons, "POLYGONS", 50)

@@ -1,4 +1,4 @@
-"""Training one configuration to a model: stopped anywhere and run again equals not stopping; files are whole or not."""
+"""Training a model: one that is stopped anywhere and resumed equals an uninterrupted one, and files are complete."""
 
 import csv
 import math
@@ -58,7 +58,7 @@ IMAGE_CONFIG = GanConfig(
 
 @pytest.fixture(autouse=True, scope="module")
 def _blocks_of_one_step() -> Iterator[None]:
-    """So that a training can be stopped after every step; latents are drawn for many at once as ever."""
+    """Makes blocks of one step, so that training can be stopped after each; latents are still drawn for many steps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gan_core.training.lane_array.BLOCK_STEPS", 1)
         yield
@@ -75,7 +75,7 @@ def workshop() -> Workshop:
 
 
 class Calls:
-    """Answers True at one call of on_progress, or at none, and keeps what it was told."""
+    """An on_progress that returns True at one call, or never, and records its arguments."""
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.stop_at = stop_at
@@ -95,14 +95,14 @@ def run(workshop: Workshop, folder: ModelFolder, calls: Callable[[Progress], boo
 
 
 def outcome(folder: ModelFolder) -> list[object]:
-    """Generator, state and curve as bits, the metrics as exact numbers (and NaN as itself)."""
+    """The bytes of generator, state and curve, and the exact numbers of the metrics, in which NaN equals NaN."""
     files = (folder.generator, folder.state, folder.curves)
     return [*(path.read_bytes() for path in files), repr(read_metrics(folder.metrics))]
 
 
 @pytest.fixture(scope="module")
 def whole(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelFolder, Calls]:
-    """A training that nobody stopped."""
+    """An uninterrupted training."""
     folder, calls = ModelFolder(tmp_path_factory.mktemp("model")), Calls()
     run(workshop, folder, calls)
     assert len(calls.told) == len(EVERY_CALL)
@@ -164,7 +164,7 @@ def test_the_generator_kept_is_the_one_of_the_best_scoring(workshop, whole):
 
 
 def test_a_worse_scoring_leaves_the_best_generator_in_place(workshop, whole, tmp_path):
-    """Stopped at the third scoring, which is worse than the first."""
+    """The training is stopped at the third evaluation, which is worse than the first."""
     _, calls = whole
     at = 1 + calls.told.index(calls.scorings()[2])
     assert [progress.is_best for progress in calls.scorings()[:3]] == [True, False, False]
@@ -200,7 +200,7 @@ def test_the_metrics_file_of_a_training_that_was_stopped_is_the_same_text(worksh
 
 @pytest.mark.parametrize("at", EVERY_CALL)
 def test_killed_at_any_call_and_run_again_equals_not_stopping(workshop, whole, tmp_path, at):
-    """The process dies without a word: what was saved last is gone on from."""
+    """The process is killed, and training resumes from the last saved state."""
     told = []
 
     def die(progress: Progress) -> bool:
@@ -256,7 +256,7 @@ def test_a_finished_training_run_again_does_nothing(workshop, whole, tmp_path):
 
 
 def test_a_model_of_images_follows_the_trial_of_a_sweep_bit_for_bit(digits, tmp_path):
-    """The same configuration as one lane of three, scored at the same points; then its samples."""
+    """The same configuration as one of three lanes, evaluated at the same points; then its samples are compared."""
     images = Workshop(Conditions(dataset="digits", scoring=ScoringConfig(samples=100)), device="cpu")
     folder, calls = ModelFolder(tmp_path), Calls()
     run(images, folder, calls, IMAGE_CONFIG)
@@ -333,8 +333,8 @@ STILL_HEALTH = HealthConfig(collapsed_deviation=1e6, collapsed_images=600)
 @pytest.mark.usefixtures("_blocks_as_ever")
 @pytest.mark.parametrize("objective", ["fidelity", "wasserstein", "mean_error"])
 def test_a_training_that_died_is_refused_again_when_it_is_run_again_and_keeps_what_it_had(tmp_path, objective):
-    """Scored alive at 130 images, dead at 832 (64 steps of 13, two looks): whatever score decides, its files stay
-    readable, and its best generator stays.
+    """The model is alive at 130 images and dead at 832 (64 steps of 13, two checks). Whatever the objective, its files
+    stay readable, and its best generator is kept.
     """
     conditions = Conditions(dataset="gaussian", objective=objective, health=STILL_HEALTH)
     workshop, folder = Workshop(conditions, device="cpu"), ModelFolder(tmp_path)
@@ -486,7 +486,7 @@ def family(name: str) -> GanConfig:
 
 @pytest.fixture(scope="module")
 def killed(digits, tmp_path_factory) -> Path:
-    """A folder for each family whose training was killed by SIGKILL at a random moment."""
+    """A folder for each architecture, whose training was killed by SIGKILL at a random moment."""
     home = tmp_path_factory.mktemp("killed")
     job = {
         "home": str(home),

@@ -1,4 +1,4 @@
-"""What a lane takes of memory: against torch's own allocator, closed forms, and the data sets themselves."""
+"""Tests estimates of memory against torch's allocator, closed forms and the data sets themselves."""
 
 import gc
 import math
@@ -30,7 +30,7 @@ def made_data(structure: StructureConfig) -> Dataset:
 
 
 def allocator_bytes(function: Callable[[], object]) -> tuple[int, int]:
-    """What torch's allocator says of a function: bytes that what it returns holds, and the most at any moment."""
+    """By torch's allocator, the bytes that the result of a function holds, and the peak while it runs."""
     gc.collect()  # what earlier tests left in cycles must not be freed meanwhile
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         kept = function()
@@ -82,7 +82,7 @@ def test_the_same_configuration_takes_the_same_memory_again():
 
 @pytest.mark.parametrize(("execution", "steps"), [("compiled", 1), ("replayed", 1 + BLOCK_STEPS)])
 def test_a_dense_lane_keeps_its_rows_and_what_it_is_fed(execution: Execution, steps: int):
-    """C draws the latents of a step as it is due, and no block's are kept."""
+    """The compiled code draws the latents of each step when they are needed, and keeps none for a whole block."""
     structure = StructureConfig(generator_width=128, discriminator_width=64, latent_size=20, batch_size=32)
     config, pixels = GanConfig(structure=structure), 64
     generator = 20 * 128 + 128 + 128 * 128 + 128 + 128 * pixels + pixels

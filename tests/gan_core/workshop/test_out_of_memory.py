@@ -1,4 +1,4 @@
-"""Where memory runs out even for one lane a call, an array says so by one exception, and by how much."""
+"""If memory does not even suffice for one lane per call, an array raises one exception, which says by how much."""
 
 import weakref
 from dataclasses import asdict
@@ -157,8 +157,8 @@ def test_a_function_that_runs_out_of_memory_while_it_is_traced_leaves_its_tensor
 def test_an_array_that_ran_out_of_memory_once_its_buffers_had_moved_trains_as_one_that_did_not(
     case: str, program: str, execution: Execution, few: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    """Batch norm's running moments and spectral norm's vectors are written while a step is traced; the retry must begin
-    from those before.
+    """Tracing a step overwrites the running moments of batch norm and the vectors of spectral norm; the retry must
+    start from those before the step.
     """
     configs, dataset = configs_of(case)[:2], few(structure_of(case).dataset)
     expected = LaneArray(configs, dataset, execution=execution, lanes_per_call=1)

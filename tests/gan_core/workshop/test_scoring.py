@@ -1,4 +1,4 @@
-"""Arrays with their scorers: what a report holds, how lanes die and leave, what a process is made from."""
+"""Scored arrays: the content of a report, how lanes die and are removed, and how a workshop is made."""
 
 import math
 import shutil
@@ -34,7 +34,7 @@ STRUCTURE = StructureConfig(**{**GAUSSIAN, "discriminator_width": 7, "latent_siz
 
 
 def configs(lanes: int = 3) -> list[GanConfig]:
-    """Lanes that differ; the second has a turn of G after 10,000 steps only."""
+    """Lanes that differ; in the second, the generator is first trained after 10,000 steps."""
     known = [LaneConfig(), LaneConfig(discriminator_steps=1000), *(LaneConfig(generator_lr=i / 100) for i in (1, 2, 3))]
     return [GanConfig(structure=STRUCTURE, lane=lane, seed=seed) for seed, lane in enumerate(known[:lanes])]
 
@@ -45,14 +45,14 @@ def scorer(gaussian: Dataset) -> Scorer:
 
 
 def scored(gaussian: Dataset, scorer: Scorer, chosen: Sequence[int] = (0, 1, 2)) -> ScoredArray:
-    """An array of some of five lanes."""
+    """An array of some of the five lanes."""
     known = configs(5)
     array = LaneArray([known[i] for i in chosen], gaussian, health=HEALTH, execution="eager")
     return ScoredArray(array, scorer, HEALTH)
 
 
 def poison(array: ScoredArray, lane: int) -> None:
-    """From the next step on the lane's D answers NaN."""
+    """From the next step on, the discriminator of the lane returns NaN."""
     array.array.state.discriminator.flat[lane] = math.nan
 
 
@@ -98,7 +98,7 @@ def test_training_that_is_broken_off_is_scored_where_it_stands(gaussian, scorer)
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("no memory"), RuntimeError("something else")], ids=str)
 def test_where_memory_runs_out_a_rung_is_scored_without_what_training_needs(gaussian, scorer, error):
     class Short:
-        """Scores where no step's memory is held."""
+        """Scores only if no memory of training steps is held."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(scorer, name)
@@ -321,7 +321,7 @@ def test_two_conditions_that_score_differently_never_share_a_protocol():
 
 
 def tensors_in(value: object, name: str = "") -> dict[str, torch.Tensor]:
-    """All tensors that an object holds, by their path; those of a network aside."""
+    """All tensors that an object holds, by their path, except those of networks."""
     if isinstance(value, torch.Tensor):
         return {name: value}
     inside = vars(value) if is_dataclass(value) or isinstance(value, (ImageScorer, PlaneScorer, ValueScorer)) else {}

@@ -1,4 +1,4 @@
-"""The command line: what each command prints, writes and answers."""
+"""The command line: what each command prints, writes and returns."""
 
 import csv
 import itertools
@@ -65,7 +65,7 @@ def run(digits_run, tmp_path) -> Path:
 
 @pytest.fixture(scope="module")
 def model(digits_run, tmp_path_factory) -> Path:
-    """A trained model, by way of `export` and `train`."""
+    """A model trained by `export` and `train`."""
     from sweep.commands.cli import main
 
     home = tmp_path_factory.mktemp("model")
@@ -375,7 +375,7 @@ def test_the_objective_stands_in_the_table_whatever_it_is(gan_sweep, tmp_path):
 
 
 def test_a_sweep_without_a_winner_ends_with_1_and_its_commonest_reason(gan_sweep, tmp_path):
-    """A G that does not move is collapsed by any threshold above what its first weights make."""
+    """A generator that does not change is collapsed if the threshold is above the spread of its initial samples."""
     still = ("lane.generator_lr=0", "health.collapsed_deviation=1e6", "health.collapsed_images=100")
     sizes = ("space=ring", "trials=2", "lanes_per_cohort=2", "ladder.rungs_images=[4000]", "scoring.samples=50")
     answer = gan_sweep("run", "--local", "--out", tmp_path / "dead", *settings(*sizes, *still))
@@ -453,7 +453,7 @@ def test_a_models_folder_holds_all_that_a_model_needs(model):
 
 
 def test_a_model_says_what_computed_it_and_from_where_on(gan_sweep, model, tmp_path):
-    """Somebody goes on with it where there is no compiler, and then where there is one again."""
+    """The training is resumed without a compiler, and then with one again."""
     home, config = shutil.copytree(model, tmp_path / "on"), model.parent / "best.yaml"
     source = yaml.safe_load(config.read_text())["source"]
     known = ("execution", "isa", "compiler", "processor", "code_version")
@@ -561,7 +561,7 @@ def test_other_data_train_where_a_person_says_so_and_the_model_names_them(gan_sw
 
 
 def test_an_export_says_how_its_data_are_read_and_training_asks_for_no_more(gan_sweep, tmp_path):
-    """A folder of pictures, one of them broken, in a space of one network."""
+    """A folder of images, one of them damaged, and a space with a single network."""
     for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (40, 8, 8)).astype(np.uint8)):
         Path("pictures").mkdir(exist_ok=True)
         Image.fromarray(pixels).save(f"pictures/{number}.png")
@@ -586,7 +586,7 @@ def test_training_says_what_it_does_before_the_first_scoring(gan_sweep, model):
 
 
 def test_the_best_scoring_generator_is_kept_and_not_the_last(gan_sweep, model):
-    """Rates at which the score rises and falls: the kept generator is that of a training which ended at the best."""
+    """With these rates the score rises and falls; the kept generator is that of a training that ends at the best."""
     values = yaml.safe_load((model.parent / "best.yaml").read_text())
     values["configuration"].update({"lane.generator_lr": 0.05, "lane.discriminator_lr": 0.05})
     Path("wild.yaml").write_text(yaml.safe_dump(values))
@@ -600,7 +600,7 @@ def test_the_best_scoring_generator_is_kept_and_not_the_last(gan_sweep, model):
 
 
 def interrupt(command: list[str], cwd: Path, ready) -> tuple[int, str]:
-    """Starts a command, sends SIGINT when `ready` answers true: its exit code and its stderr."""
+    """Starts a command, sends SIGINT when `ready` returns true, and returns its exit code and stderr."""
     child = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not ready(child.pid) and child.poll() is None and time.monotonic() < deadline:
@@ -625,7 +625,7 @@ def test_an_interrupted_training_is_saved_and_the_same_command_ends_it(gan_sweep
 
 
 def has_read_the_digits(pid: int) -> bool:
-    """Whether a process has loaded what reads the cache, and had a while to read the digits."""
+    """Whether a process has loaded the code that reads the cache, and had time to read the digits."""
     try:
         ready = "_safetensors_rust" in Path(f"/proc/{pid}/maps").read_text()
     except OSError:
@@ -637,7 +637,7 @@ def has_read_the_digits(pid: int) -> bool:
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads Linux's /proc")
 @pytest.mark.parametrize("command", ["train", "run"])
 def test_ctrl_c_before_training_has_begun_is_130_without_a_traceback(tmp_path, model, command):
-    """Another process holds the classifier's cache, so both commands wait there for as long as it takes to press it."""
+    """Another process holds the lock of the classifier's cache, so both commands wait there until Ctrl-C is pressed."""
     cache = Path(os.environ["GAN_SWEEP_CACHE"])
     arguments = {"train": ["train", model.parent / "best.yaml", "-o", "it"], "run": ["run", "--local", "--out", "it"]}
     with ExitStack() as held:
@@ -656,7 +656,7 @@ def test_ctrl_c_before_training_has_begun_is_130_without_a_traceback(tmp_path, m
 def test_ctrl_c_in_the_middle_of_a_write_is_130_and_the_run_resumes_to_the_undisturbed_table(
     gan_sweep, digits_run, monkeypatch, call
 ):
-    """Python runs Ctrl-C's handler between any two steps, those of Optuna's journal and its lock among them."""
+    """Python runs the handler of Ctrl-C between any two bytecodes, also within Optuna's journal and its lock."""
     real, calls, pressed = getattr(os, call), itertools.count(1), []
 
     def interrupted(*arguments, **named):
@@ -724,7 +724,7 @@ def test_samples_of_one_dimension_are_a_row_of_numbers(gan_sweep):
 
 @pytest.fixture(scope="module")
 def class_model(tmp_path_factory, digits_run) -> Path:
-    """A conditional model of the digits, trained a little."""
+    """A conditional model of the digits after a short training."""
     from sweep.commands.cli import main
 
     home = tmp_path_factory.mktemp("classes")
@@ -746,7 +746,7 @@ def class_model(tmp_path_factory, digits_run) -> Path:
 
 
 def test_without_a_class_a_conditional_model_draws_them_in_turn(gan_sweep, class_model):
-    """The latents' noise is the same, so the i-th sample without a class is the i-th of class i modulo 10."""
+    """The noise of the latents is the same, so the i-th sample without a class is the i-th one of class i modulo 10."""
     assert gan_sweep("sample", class_model, "-n", "23", "-o", "all.npy").code == 0
     everything = np.load("all.npy")
     for label in range(10):
@@ -765,7 +765,7 @@ def test_a_class_that_there_is_not_is_refused_in_one_line(gan_sweep, class_model
 
 
 def test_a_training_that_dies_is_one_line_again_and_again(gan_sweep):
-    """Scored once alive; the rows of that scoring stay readable when it is run again, by any objective."""
+    """The model is scored once before it dies; the rows of that evaluation stay readable in a second run."""
     values = {
         "configuration": {
             "structure.architecture": "gaussian",

@@ -1,4 +1,4 @@
-"""`gan-sweep data`: what it says of data sets, what it draws, and what it says a sweep would refuse."""
+"""`gan-sweep data`: what it prints about data sets, what it draws, and what a sweep would refuse."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from gan_core.data.published_images import ImageSplits
 
 
 def class_folders(folder: Path, count: int = 36) -> None:
-    """Pictures of two classes, 8x6 and one of 12x9, each of pixels of its own."""
+    """Images of two classes, of 8x6 pixels and one of 12x9, all different."""
     for number, label in enumerate(("cat", "dog")):
         (folder / label).mkdir(parents=True)
         for place in range(count):

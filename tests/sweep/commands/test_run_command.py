@@ -1,4 +1,4 @@
-"""What `gan-sweep run` is given: a file, a shipped space, options; and the version."""
+"""The arguments of `gan-sweep run`: a file, a shipped space and options; and `--version`."""
 
 from pathlib import Path
 

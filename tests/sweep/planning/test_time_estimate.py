@@ -1,4 +1,4 @@
-"""How long a sweep will take: arithmetic over given costs, and what a dry run says of it."""
+"""Time estimates: the arithmetic for given costs, and what a dry run prints."""
 
 import re
 from typing import Any

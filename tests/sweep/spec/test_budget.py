@@ -1,4 +1,4 @@
-"""Budget: when a sweep stops by itself."""
+"""The budget at which a sweep stops by itself."""
 
 import math
 from dataclasses import replace

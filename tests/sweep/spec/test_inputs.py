@@ -1,4 +1,4 @@
-"""Every key of a spec, in a file and after `--set`: numbers, texts, ranges, and what is refused."""
+"""All keys of a spec, in a file and with `--set`: numbers, texts, ranges, and what is refused."""
 
 import random
 from dataclasses import fields
@@ -37,7 +37,7 @@ VALUES = [
 
 
 def said(key: str, value: str) -> str:
-    """What a value is refused with, or nothing."""
+    """The message with which a value is refused, or ""."""
     try:
         SweepSpec.from_mapping({}, [f"{key}={value}"]).to_yaml()
     except InputError as refused:
@@ -186,7 +186,7 @@ CHAINED = ("lane.discriminator_steps", "lane.generator_steps", "structure.latent
 
 
 def chain(values_of: list[int]) -> dict:
-    """Ranges of 999 choices, each under conditions on all before it."""
+    """Ranges of 999 choices, each with conditions on all earlier ones."""
     return {
         name: {"choices": MANY, **({"when": {above: values_of for above in CHAINED[:place]}} if place else {})}
         for place, name in enumerate(CHAINED)
@@ -227,7 +227,7 @@ def test_a_space_of_more_than_a_person_writes_is_refused_with_the_number(space, 
 
 @pytest.mark.parametrize("name", sorted(name for name in COMBINED if HYPERPARAMETERS[name].kind is not str))
 def test_of_a_number_combinations_ask_whether_it_is_0_or_1_or_its_default(name):
-    """What lets `dependencies.telling` take one value for all others."""
+    """The assumption by which `dependencies.telling` represents many values by one."""
     known = HYPERPARAMETERS[name]
     values = [
         known.kind(value) for value in (2, 3, 7, 0.3, 0.05) if known.low <= known.kind(value) <= min(known.high, 1e9)

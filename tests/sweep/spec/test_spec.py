@@ -1,4 +1,4 @@
-"""SweepSpec: the one description of a sweep, what it refuses, and what forbids resuming."""
+"""The description of a sweep: what it refuses, and what forbids resuming."""
 
 import math
 from dataclasses import replace
@@ -416,7 +416,7 @@ def test_the_objective_is_asked_of_the_data_set_that_is_set():
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_assigned_hyperparameters_are_fixed_together(order):
-    """Each alone makes no sense on the digits."""
+    """Each of them alone is invalid for the digits."""
     pair = ("structure.architecture=gaussian", "structure.dataset=gaussian")
     spec = SweepSpec.from_mapping({}, [pair[i] for i in order])
     assert (spec.space.base.structure.architecture, spec.space.base.structure.dataset) == ("gaussian", "gaussian")

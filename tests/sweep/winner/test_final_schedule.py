@@ -1,4 +1,4 @@
-"""A file with a schedule: read, trained, gone on with, and sampled from."""
+"""An exported file with a schedule: it is read, trained, resumed and sampled from."""
 
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_model_with_a_schedule_is_sampled_as_it_was_scored(model, tmp_path):
-    """Its best generator is one from after the change, of another batch norm than the file's first parameters say."""
+    """The best generator is from after the change, with another batch norm than that of the file's first parameters."""
     exported = ExportedConfiguration.read(model.parent / "best.yaml")
     schedule = Schedule.read(GanConfig.unflatten(SMALL), exported.schedule)
     assert best_row(ModelFolder(model), "fidelity")["images_seen"] > 416

@@ -1,4 +1,4 @@
-"""`gan-sweep sample`: the same numbers in parts, as many as fit, of models and of a run's trials, in every form."""
+"""`gan-sweep sample`: the same samples in parts, as many as fit, from models and from trials, in every format."""
 
 import math
 import os
@@ -31,7 +31,7 @@ CLASSES = {**SMALL, "structure.architecture": "cgan"}
 
 
 def generator(values: Mapping[str, object] = SMALL, shape: tuple[int, ...] = (1, 8, 8)) -> Generator:
-    """An untrained one, whose weights are drawn."""
+    """An untrained generator with random weights."""
     config = GanConfig.unflatten(values)
     network = build_networks(config.structure, shape, 10).generator
     source = np.random.default_rng(0)
@@ -109,7 +109,7 @@ def test_any_number_of_numbers_has_a_density(tmp_path):
 
 @pytest.mark.parametrize("count", [10, 23, 30])
 def test_a_grid_of_classes_in_turn_has_a_row_for_each(count):
-    """Every image is as bright as its class."""
+    """A generator of images whose brightness is their class."""
     samples = np.zeros((count, 1, 50, 50), np.float32) + (np.arange(count) % 10 / 10).reshape(-1, 1, 1, 1)
     grid = np.asarray(picture_of([samples], count, samples.shape[1:], classes=10))
     columns = math.ceil(count / 10)

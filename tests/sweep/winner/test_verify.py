@@ -30,7 +30,7 @@ def best(gan_sweep, digits_run) -> Path:
 
 
 def edited(path: Path, part: str, **changes: Any) -> Path:
-    """The file with some of a part's values changed."""
+    """The exported file, with some values of one part changed."""
     values = yaml.safe_load(path.read_text())
     values[part].update(changes)
     path.write_text(yaml.safe_dump(values))
@@ -86,7 +86,7 @@ def test_the_table_has_a_line_for_each_number_to_its_last_digit():
 
 
 def test_a_trial_of_a_cohort_is_reproduced_exactly_alone(gan_sweep, best):
-    """Two lanes an array in the sweep, one here: bit for bit the same."""
+    """The sweep had two lanes per array and this has one; the result is bitwise the same."""
     answer = gan_sweep("verify", best)
     assert (answer.code, answer.err) == (REPRODUCED, "")
     lines = answer.out.splitlines()
@@ -268,9 +268,9 @@ def test_an_execution_that_there_is_not_is_refused_in_one_line(gan_sweep, best):
 
 
 def population_run(path: Path) -> list[list[LaneReport]]:
-    """A run's folder of two members on three rungs, each of whom takes over the other once, and what they reported.
+    """The folder of a population of two members on three rungs, who copy each other once, and their reports.
 
-    Their scores are made up, so that the last rung is each one's best.
+    The scores are made up, so that the last rung is the best of each member.
     """
     spec = SweepSpec.from_mapping({"population": {}}, [*TINY, "ladder.rungs_images=[256, 512, 768]"])
     members = [replace(spec.space.base, seed=seed) for seed in (11, 22)]
@@ -301,7 +301,7 @@ def population_run(path: Path) -> list[list[LaneReport]]:
 
 @pytest.mark.parametrize(("trial", "led"), [(0, [1, 0, 0]), (1, [1, 0, 1])])
 def test_a_member_of_a_population_trains_from_its_export_to_what_its_lineage_measured(gan_sweep, tmp_path, trial, led):
-    """The states it went through were first 1's, then 0's: all that counts is on the way to its last rung."""
+    """Its state came first from trial 1, then from trial 0; what counts is the way to its last rung."""
     with lane_arithmetic():
         reports = population_run(tmp_path / "run")
     assert gan_sweep("export", tmp_path / "run", "--trial", str(trial)).code == 0

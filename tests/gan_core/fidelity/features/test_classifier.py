@@ -1,4 +1,4 @@
-"""The classifier behind the features: good, the same bits whoever trains it, and cached once for all."""
+"""The classifier behind the features: it is accurate, bitwise reproducible, and trained and cached once."""
 
 import random
 import shutil
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[4]
 
 
 def small_dataset() -> Dataset:
-    """Images of 4x4 pixels in three classes that differ in brightness: trained in a second."""
+    """Images of 4x4 pixels in three classes that differ in brightness, on which training takes a second."""
     source = np.random.default_rng(0)
     labels = torch.from_numpy(source.integers(0, 3, 90))
     noise = torch.from_numpy(source.standard_normal((90, 1, 4, 4)).astype(np.float32))
@@ -49,7 +49,7 @@ def files(folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The one file that loading the small extractor leaves in an empty cache."""
+    """The single file that loading the small extractor writes to an empty cache."""
     folder = tmp_path_factory.mktemp("stored")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GAN_SWEEP_CACHE", str(folder))
@@ -60,7 +60,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch) -> Path:
-    """A cache folder of this test's own that is not there yet."""
+    """A cache folder for this test alone, which does not exist yet."""
     folder = tmp_path / "cache" / "below"
     monkeypatch.setenv("GAN_SWEEP_CACHE", str(folder))
     return folder
@@ -68,7 +68,7 @@ def cache(tmp_path: Path, monkeypatch) -> Path:
 
 @pytest.fixture
 def filled(cache: Path, stored: Path) -> Path:
-    """The file of a cache in which the small classifier lies."""
+    """The file of the small classifier in a cache."""
     cache.mkdir(parents=True)
     return Path(shutil.copy(stored, cache / stored.name))
 

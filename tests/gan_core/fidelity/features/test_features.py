@@ -1,4 +1,4 @@
-"""What every extractor promises, whatever its kind; and how a kind is chosen."""
+"""The contract of all feature extractors, and the choice of one."""
 
 import re
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""The network of the usual FID, with random weights: how images reach it, where its file is looked for.
+"""The network of the usual FID, with random weights: how images are passed to it, and where its file is searched for.
 
-Whether real weights give the published features is not tested here: it needs their file.
+Whether the real weights give the published features is not tested here, because that needs their file.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ def unreachable(*arguments: object, **settings: object) -> dict[str, torch.Tenso
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of random weights for torch-fidelity's own network, of a variance that keeps features near 1."""
+    """A file of random weights for the network of torch-fidelity, with a variance that keeps features near 1."""
     module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -47,7 +47,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def extractor(weights: Path) -> InceptionExtractor:
-    """The extractor with these weights, loaded where nothing can be fetched; the global generator is left alone."""
+    """The extractor with these weights, loaded without access to downloads; the global generator is not advanced."""
     before = torch.get_rng_state()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", unreachable)
@@ -59,7 +59,7 @@ def extractor(weights: Path) -> InceptionExtractor:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The empty folder in which torch.hub keeps its files."""
+    """An empty folder in which torch.hub looks for files."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
@@ -67,7 +67,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def refusal(weights: Path | None, shape: tuple[int, ...] = (1, 8, 8)) -> str:
-    """The one line that the weights are refused with."""
+    """The one-line message with which the weights are refused."""
     with pytest.raises(InputError) as caught:
         load_inception(data(*shape), weights)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""A person's own feature network from a file: TorchScript and torch.export, and what is refused."""
+"""A user's feature network, from TorchScript or torch.export files, and what is refused."""
 
 import hashlib
 import warnings
@@ -20,7 +20,7 @@ DYNAMIC = ({0: torch.export.Dim.DYNAMIC},)
 
 
 class Network(nn.Module):
-    """Means over the quarters of an image, less a constant that lies in the program itself, through `after`."""
+    """The means over the quarters of an image minus a constant inside the program, passed through `after`."""
 
     def __init__(self, after: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def save(path: Path, network: nn.Module) -> Path:
 
 
 def refusal(path: Path) -> str:
-    """The one line that a file is refused with."""
+    """The one-line message with which a file is refused."""
     with pytest.raises(InputError) as caught:
         load_own_network(path, data())
     assert "\n" not in str(caught.value)

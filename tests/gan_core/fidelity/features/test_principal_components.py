@@ -1,4 +1,4 @@
-"""Principal components of pixels against scikit-learn's, closed forms, and the rule for large images."""
+"""Tests principal components against scikit-learn and closed forms, and the rule for large images."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def unlabelled(images: torch.Tensor, digest: str = "d") -> Dataset:
 
 
 def drawn(count: int, *shape: int, seed: int = 0) -> torch.Tensor:
-    """Images whose pixels have different variances, so that every component is its own."""
+    """Images whose pixels have different variances, so that all components are distinct."""
     source = np.random.default_rng(seed)
     pixels = int(np.prod(shape))
     mixed = (
