@@ -71,13 +71,13 @@ def world_of(
 def worlds(names: Sequence[str], ranges: Mapping[str, Range]) -> Iterator[dict[str, Any]]:
     """All worlds of the hyperparameters on which these ranges depend, without those that no condition tells apart."""
     above = [name for name in _above(names, ranges) if name not in names]
-    for draws in product(*(telling(name, ranges) for name in above)):
+    for draws in product(*(typical_draws(name, ranges) for name in above)):
         yield dict(zip(above, draws, strict=True))
 
 
 def check_worlds(looked_at: Iterable[Sequence[str]], ranges: Mapping[str, Range]) -> None:
     """Raises InputError if the worlds of these groups of names, times their own draws, exceed MOST_WORLDS."""
-    draws = {name: len(telling(name, ranges)) for name in ranges}
+    draws = {name: len(typical_draws(name, ranges)) for name in ranges}
     counts = {
         " and ".join(names): math.prod(draws[one] for one in {*_above(names, ranges), *names}) for names in looked_at
     }
@@ -101,7 +101,7 @@ def possible_values(name: str, ranges: Mapping[str, Range], base: Mapping[str, A
     found = (
         world_of(base, ranges, {**world, name: one})[0][name]
         for world in worlds([name], ranges)
-        for one in telling(name, ranges)
+        for one in typical_draws(name, ranges)
     )
     return list(dict.fromkeys(found))
 
@@ -142,8 +142,8 @@ def _above(names: Sequence[str], ranges: Mapping[str, Range]) -> list[str]:
     return [name for name in ranges if name in found]
 
 
-def telling(name: str, ranges: Mapping[str, Range]) -> list[Any]:
-    """The draws of a range that must be told apart.
+def typical_draws(name: str, ranges: Mapping[str, Range]) -> list[Any]:
+    """One draw of a range for each kind of draw that must be told apart.
 
     Of the draws that conditions and the rules of `gan_core.config.combinations` treat alike, only the first is listed:
     these rules may treat each value of a text differently, but of a number they only ask whether it is 0, 1 or the

@@ -5,7 +5,7 @@ from itertools import combinations, product
 from typing import Any
 
 from gan_core.config.gan import GanConfig, InputError, parse_value, shown
-from search_spaces.dependencies import bounds, can_exist, check_worlds, possible_values, telling, world_of, worlds
+from search_spaces.dependencies import bounds, can_exist, check_worlds, possible_values, typical_draws, world_of, worlds
 from search_spaces.ranges import Range
 
 NEVER_SEARCHED = {
@@ -91,7 +91,7 @@ def _check_ratio(space: str, name: str, base: Mapping[str, Any], ranges: Mapping
 
 def _check_alone(name: str, base: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
     """Raises InputError unless every draw of a range is valid, with the base values, in all worlds where it exists."""
-    for world, extreme in product(worlds([name], ranges), telling(name, ranges)):
+    for world, extreme in product(worlds([name], ranges), typical_draws(name, ranges)):
         values, existing = world_of(base, ranges, {**world, name: extreme})
         if name in existing:
             GanConfig.unflatten(values)
@@ -100,7 +100,7 @@ def _check_alone(name: str, base: Mapping[str, Any], ranges: Mapping[str, Range]
 def _check_pair(space: str, names: tuple[str, str], base: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
     """Raises InputError unless all pairs of draws of two ranges are valid together in all worlds where both exist."""
     one, other = names
-    for world, *pair in product(worlds(names, ranges), telling(one, ranges), telling(other, ranges)):
+    for world, *pair in product(worlds(names, ranges), typical_draws(one, ranges), typical_draws(other, ranges)):
         values, existing = world_of(base, ranges, {**world, one: pair[0], other: pair[1]})
         if not existing.issuperset(names):
             continue

@@ -10,7 +10,7 @@ from gan_core.data.pictures import HELD_OUT_ONE_IN, PictureFacts
 from gan_core.data.published_images import ImageSplits
 
 NEIGHBOURS = 5  # k of Naeem et al. 2020
-FOR_A_CLAIM = 10 * NEIGHBOURS  # the fewest held-out images whose nearest neighbours give a meaningful score
+ENOUGH_HELD_OUT = 10 * NEIGHBOURS  # the fewest held-out images whose nearest neighbours give a meaningful score
 COPIES_NAMED = 3
 
 
@@ -45,18 +45,18 @@ def check_images(name: str, images: ImageSplits) -> None:
 def notices(name: str, images: ImageSplits) -> list[str]:
     """Warnings about images, one line each, that a user should see before training starts."""
     told = [] if images.facts is None else _of_a_folder(images.facts)
-    return [*told, *filter(None, [too_few_for_a_claim(name, len(images.held_out))])]
+    return [*told, *filter(None, [held_out_warning(name, len(images.held_out))])]
 
 
-def too_few_for_a_claim(name: str, held_out: int) -> str:
+def held_out_warning(name: str, held_out: int) -> str:
     """Why scores against this few held-out images say little, and what to do; "" if there are enough."""
-    if held_out >= FOR_A_CLAIM:
+    if held_out >= ENOUGH_HELD_OUT:
         return ""
     return (
         f"{name} has {held_out} held-out pictures, fewer than ten times the {NEIGHBOURS} neighbours that are scored "
         f"with: all pictures are compared with, training ones too, and trials will differ by luck as much as by merit; "
-        f"hold out {FOR_A_CLAIM} or more, which are one in "
-        f"{HELD_OUT_ONE_IN} of {FOR_A_CLAIM * HELD_OUT_ONE_IN} pictures, or all of a folder val/ beside train/"
+        f"hold out {ENOUGH_HELD_OUT} or more, which are one in "
+        f"{HELD_OUT_ONE_IN} of {ENOUGH_HELD_OUT * HELD_OUT_ONE_IN} pictures, or all of a folder val/ beside train/"
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.input_error import InputError
 from gan_core.data.digest import data_digest
-from gan_core.data.enough_images import check_images, copies_told, too_few_for_a_claim
+from gan_core.data.enough_images import check_images, copies_told, held_out_warning
 from gan_core.data.pictures import first_equal
 from gan_core.data.published_images import ImageSplits
 
@@ -63,7 +63,7 @@ def image_facts(name: str, images: ImageSplits) -> DataFacts:
         unused={} if facts is None else dict(facts.unused),
         digest=data_digest(parse_dataset_name(name).kind, images.train, images.held_out, *labels),
         refused=_refused(name, images),
-        too_few=too_few_for_a_claim(name, len(images.held_out)),
+        too_few=held_out_warning(name, len(images.held_out)),
     )
 
 

@@ -74,7 +74,7 @@ class Picture:
     brightest: int
 
 
-class Room:
+class SharedLimit:
     """A limit on a resource that threads share: a thread waits until enough of it is free.
 
     A thread that asks for more than the whole gets the whole, and so runs alone.
@@ -84,7 +84,7 @@ class Room:
         self._size, self._left, self._changed = size, size, threading.Condition()
 
     @contextmanager
-    def taken(self, wanted: int) -> Iterator[None]:
+    def reserved(self, wanted: int) -> Iterator[None]:
         """Reserves `wanted` units while the block runs."""
         part = min(wanted, self._size)
         with self._changed:
@@ -99,7 +99,7 @@ class Room:
 
 
 @contextmanager
-def libtiff_unheard(paths: Iterable[Path]) -> Iterator[None]:
+def silenced_libtiff(paths: Iterable[Path]) -> Iterator[None]:
     """Discards standard error while the block runs, if there is a TIFF file among the paths.
 
     libtiff writes there what is wrong with a file, and Pillow offers no way to turn this off.
@@ -121,7 +121,7 @@ def libtiff_unheard(paths: Iterable[Path]) -> Iterator[None]:
         os.close(heard)
 
 
-def read_picture(path: Path, size_pixels: int, room: Room, grey_bits: int = 16) -> Picture | Fate:
+def read_picture(path: Path, size_pixels: int, room: SharedLimit, grey_bits: int = 16) -> Picture | Fate:
     """Reads an image file and resizes its central square once to S = size_pixels (Lanczos); or says why it cannot.
 
     The image is turned upright as its EXIF orientation says, and transparent parts become white. Only the first frame
@@ -144,10 +144,10 @@ def read_picture(path: Path, size_pixels: int, room: Room, grey_bits: int = 16) 
 
 
 def _read(
-    file: Path | io.BytesIO, formats: tuple[str, ...], size_pixels: int, room: Room, grey_bits: int
+    file: Path | io.BytesIO, formats: tuple[str, ...], size_pixels: int, room: SharedLimit, grey_bits: int
 ) -> Picture | Fate:
     picture = Image.open(file, formats=formats)
-    with room.taken(picture.width * picture.height):
+    with room.reserved(picture.width * picture.height):
         with picture:
             picture.load()
         if picture.mode in ("I", "F"):

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from gan_core.config.input_error import InputError
-from gan_core.data.picture_files import PIXELS_AT_ONCE, Fate, Picture, Room, libtiff_unheard, read_picture
+from gan_core.data.picture_files import PIXELS_AT_ONCE, Fate, Picture, SharedLimit, read_picture, silenced_libtiff
 from gan_core.data.picture_folder import FolderListing, list_folder
 from gan_core.files.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.lanes.streams import Stream, stream
@@ -208,8 +208,8 @@ def _read_all(root: Path, names: Sequence[str], size_pixels: int) -> _Read:
 
 def _read_some(paths: Sequence[Path], size_pixels: int, grey_bits: int) -> Iterable[Picture | Fate]:
     """Reads the files in parallel and yields their images in order."""
-    room = Room(PIXELS_AT_ONCE)
-    with libtiff_unheard(paths), warnings.catch_warnings(), ThreadPoolExecutor(READERS) as readers:
+    room = SharedLimit(PIXELS_AT_ONCE)
+    with silenced_libtiff(paths), warnings.catch_warnings(), ThreadPoolExecutor(READERS) as readers:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         # Threads run in parallel here because Pillow releases Python's global lock while it decodes.

@@ -16,7 +16,7 @@ REFERENCES_AT_ONCE = 1_024  # training samples per matrix product, a multiple of
 
 
 @dataclass(frozen=True)
-class TrainingPlaces:
+class TrainingIndex:
     """Training features, laid out so that matrix products find the nearest one. They are made once for all lanes.
 
     features: [T, D]; middle: float32 [D], their mean; blocks: float32 [B, D + 1, n], the centred features with their
@@ -27,15 +27,15 @@ class TrainingPlaces:
     middle: Tensor
     blocks: Tensor
 
-    def to(self, device: torch.device | str) -> "TrainingPlaces":
+    def to(self, device: torch.device | str) -> "TrainingIndex":
         """A copy on another device, or this object if it is there already."""
         if self.features.device == torch.device(device):
             return self
-        return TrainingPlaces(self.features.to(device), self.middle.to(device), self.blocks.to(device))
+        return TrainingIndex(self.features.to(device), self.middle.to(device), self.blocks.to(device))
 
 
-def training_places(reference: Tensor) -> TrainingPlaces:
-    """The `TrainingPlaces` of features [T, D]. They are centred, because a common offset would cost digits."""
+def training_index(reference: Tensor) -> TrainingIndex:
+    """The `TrainingIndex` of features [T, D]. They are centred, because a common offset would cost digits."""
     count, size = reference.shape
     middle = reference.float().mean(0)
     width = min(REFERENCES_AT_ONCE, -(-count // GROUP) * GROUP)
@@ -43,40 +43,40 @@ def training_places(reference: Tensor) -> TrainingPlaces:
     torch.sub(reference.float(), middle, out=rows[:count, :size])
     rows[:count, size] = rows[:count, :size].square().sum(1)
     rows[count:, size] = math.inf
-    return TrainingPlaces(reference, middle, rows.view(-1, width, size + 1).mT.contiguous())
+    return TrainingIndex(reference, middle, rows.view(-1, width, size + 1).mT.contiguous())
 
 
-def nearest_distance(features: Tensor, reference: Tensor | TrainingPlaces) -> Tensor:
+def nearest_distance(features: Tensor, reference: Tensor | TrainingIndex) -> Tensor:
     """The distance of each sample [L, M, D] to its nearest neighbour in reference [T, D]: [L, M], float64.
 
     The nearest group of GROUP samples is found in float32. Distances within it are computed from differences in
     float64, so that of a copy is exactly 0. All distances of a lane that is not finite are NaN.
     """
-    places = (training_places(reference) if isinstance(reference, Tensor) else reference).to(features.device)
+    index = (training_index(reference) if isinstance(reference, Tensor) else reference).to(features.device)
     finite = features.isfinite().flatten(1).all(1)
     safe = torch.where(finite[:, None, None], features, 0.0)
-    found = torch.stack([torch.cat([_nearest(part, places) for part in _parts(lane, places)]) for lane in safe])
+    found = torch.stack([torch.cat([_nearest(part, index) for part in _parts(lane, index)]) for lane in safe])
     return torch.where(finite[:, None], found, math.nan)
 
 
-def _parts(lane: Tensor, places: TrainingPlaces) -> tuple[Tensor, ...]:
+def _parts(lane: Tensor, index: TrainingIndex) -> tuple[Tensor, ...]:
     """Splits a lane [M, D] into parts small enough for the candidates of all their samples to fit into memory."""
-    return lane.split(max(1, PAIRS_AT_ONCE // (places.blocks.shape[2] * places.blocks.shape[1])))
+    return lane.split(max(1, PAIRS_AT_ONCE // (index.blocks.shape[2] * index.blocks.shape[1])))
 
 
-def _nearest(samples: Tensor, places: TrainingPlaces) -> Tensor:
+def _nearest(samples: Tensor, index: TrainingIndex) -> Tensor:
     """The distance of each of [m, D] to the nearest training sample: float64 [m]."""
-    width = places.blocks.shape[2]
+    width = index.blocks.shape[2]
     groups = width // GROUP
-    centred = samples.float() - places.middle
+    centred = samples.float() - index.middle
     factors = torch.cat((-2 * centred, centred.new_ones(len(centred), 1)), 1)
     # The samples of a group are `groups` apart, so that its least distance is an elementwise minimum of long rows.
     buffer = centred.new_empty(len(centred), width)
-    least = [torch.mm(factors, block, out=buffer).view(-1, GROUP, groups).amin(1) for block in places.blocks]
+    least = [torch.mm(factors, block, out=buffer).view(-1, GROUP, groups).amin(1) for block in index.blocks]
     group = torch.cat(least, 1).argmin(1, keepdim=True)  # [m, 1]
     first = group // groups * width + group % groups
     members = first + groups * torch.arange(GROUP, device=samples.device)  # [m, GROUP]
-    candidates = places.features[members.clamp_max(len(places.features) - 1)].double()
+    candidates = index.features[members.clamp_max(len(index.features) - 1)].double()
     return candidates.sub_(samples.double().unsqueeze(1)).square_().sum(2).amin(1).sqrt()
 
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gan_core.data.dataset import Dataset
-from gan_core.data.enough_images import FOR_A_CLAIM
-from gan_core.fidelity.copying import TrainingPlaces, nearest_distance, training_places
+from gan_core.data.enough_images import ENOUGH_HELD_OUT
+from gan_core.fidelity.copying import TrainingIndex, nearest_distance, training_index
 from gan_core.fidelity.distances import covariance_factor, moments
 from gan_core.fidelity.features.extractors import FeatureExtractor, extract
 from gan_core.fidelity.neighbours import NEIGHBOURS, RealNeighbours, prdc, real_neighbours
@@ -40,7 +40,7 @@ class ImageReference:
     covariance: Tensor
     factor: Tensor
     neighbours: RealNeighbours
-    train: TrainingPlaces
+    train: TrainingIndex
     held_out_distances: Tensor
     precision_real: float
     recall_real: float
@@ -64,11 +64,11 @@ class ImageReference:
 def compared_with(dataset: Dataset) -> tuple[Tensor, Tensor | None]:
     """The real images that samples are compared with, and their labels if any.
 
-    These are the held-out split, or all images, training ones included, if it has fewer than FOR_A_CLAIM. So few
+    These are the held-out split, or all images, training ones included, if it has fewer than ENOUGH_HELD_OUT. So few
     images say nothing about nearest neighbours, and the rank of their covariance is so low that blurred images would
     score better than real ones.
     """
-    if len(dataset.held_out) >= FOR_A_CLAIM:
+    if len(dataset.held_out) >= ENOUGH_HELD_OUT:
         return dataset.held_out, dataset.held_out_labels
     images = torch.cat((dataset.train, dataset.held_out))
     if dataset.train_labels is None or dataset.held_out_labels is None:
@@ -86,7 +86,7 @@ def image_reference(
     """
     key = ":".join((RECIPE, torch.__version__, dataset.digest, extractor.name, cheap.name, str(samples)))
     key += f":{len(dataset.train_samples)}:{len(dataset.held_out)}:{extractor.weights}:{cheap.weights}"
-    key += "" if len(dataset.held_out) >= FOR_A_CLAIM else ":all"
+    key += "" if len(dataset.held_out) >= ENOUGH_HELD_OUT else ":all"
     path = writable_cache_folder() / f"reference-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
     with lane_arithmetic():  # what is cached must not depend on the settings of the process that computes it
         kept = _kept(path, lambda: _computed(dataset, extractor, cheap, samples), _shapes(dataset, extractor, cheap))
@@ -96,7 +96,7 @@ def image_reference(
             kept["covariance"],
             covariance_factor(kept["covariance"]),
             real_neighbours(kept["real"]),
-            training_places(kept["train"]),
+            training_index(kept["train"]),
             kept["held_out_distances"],
             precision,
             recall,

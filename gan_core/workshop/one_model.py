@@ -127,7 +127,7 @@ def train_model(
 
 def _images_seen(folder: ModelFolder) -> int:
     """The images that the saved state has seen; 0 if there is none, or for another file, which loading will refuse."""
-    with _said_with_what_helps(folder):
+    with _with_advice(folder):
         counters = load_tensors(folder.state).get("counters") if folder.state.exists() else None
     if counters is None or counters.ndim != 1 or counters.is_floating_point():
         return 0
@@ -138,7 +138,7 @@ def _resume(array: ScoredArray, folder: ModelFolder, key: str) -> list[dict[str,
     """Loads the state in the folder, if there is one, and returns the evaluations that were made before it."""
     if not folder.state.exists():
         return []
-    with _said_with_what_helps(folder):
+    with _with_advice(folder):
         array.load(folder.state)
     state = array.array.state
     # An evaluation at this point counts only if the state was saved after it, when it had read all summed losses.
@@ -147,7 +147,7 @@ def _resume(array: ScoredArray, folder: ModelFolder, key: str) -> list[dict[str,
 
 
 @contextmanager
-def _said_with_what_helps(folder: ModelFolder) -> Iterator[None]:
+def _with_advice(folder: ModelFolder) -> Iterator[None]:
     """Adds to the error of a damaged state what the user can do."""
     try:
         yield

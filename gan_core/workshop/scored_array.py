@@ -119,7 +119,7 @@ class ScoredArray:
         self._living = list(range(array.lanes))  # the number of each lane in the array
         self._lanes = array.lanes
         self._dead: dict[int, LaneReport] = {}  # the last report of each lane that died
-        self._pictured: dict[int, torch.Tensor] = {}  # number of samples -> their latents
+        self._picture_latents: dict[int, torch.Tensor] = {}  # number of samples -> their latents
         self._began = time.monotonic()  # when the training up to the next rung began
 
     @property
@@ -145,7 +145,7 @@ class ScoredArray:
         while self._living and not self.array.train_to(images, on_step):
             arithmetic = self.arithmetic
             share = (time.monotonic() - self._began) / len(self._living)
-            self._dead |= self._bury(share, arithmetic)
+            self._dead |= self._remove_dead(share, arithmetic)
             self._began = time.monotonic() - share * len(self._living)  # the time without the share of the dead
         return self._score()
 
@@ -159,7 +159,7 @@ class ScoredArray:
         reports = {**self._dead, **dict(zip(self._living, scored, strict=True))}
         return [reports[lane] for lane in range(self._lanes)]
 
-    def _bury(self, seconds: float, arithmetic: Arithmetic) -> dict[int, LaneReport]:
+    def _remove_dead(self, seconds: float, arithmetic: Arithmetic) -> dict[int, LaneReport]:
         """Removes the dead lanes from the array and returns their reports.
 
         seconds: each lane's share of the time so far; arithmetic: how they were trained.
@@ -211,10 +211,10 @@ class ScoredArray:
     def picture(self, lane: int, count: int) -> np.ndarray:
         """Samples of a living lane from the latents of scoring, classes in turn: float32 [count, *sample_shape]."""
         place = self._place(lane)
-        if count not in self._pictured:  # all lanes use the same latents
+        if count not in self._picture_latents:  # all lanes use the same latents
             latents = self.array.shared_latents(Stream.SCORE_LATENTS, self.scorer.samples, LATENT_SEED)
-            self._pictured[count] = latents[:1, :count].clone()
-        samples = self.array.generate(self._pictured[count], slice(place, place + 1))
+            self._picture_latents[count] = latents[:1, :count].clone()
+        samples = self.array.generate(self._picture_latents[count], slice(place, place + 1))
         return samples[0].float().cpu().numpy()
 
     def save(self, path: Path) -> None:

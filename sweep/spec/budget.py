@@ -33,11 +33,11 @@ class Budget:
     Raises InputError if a value has the wrong type or is out of range.
     """
 
-    hours: float = ranged(0.0, "of wall time, pauses not counted; 0: no limit", low=0.0, high=1e6)
-    device_hours: float = ranged(0.0, "of training and scoring, on all devices; 0: no limit", low=0.0, high=1e9)
+    hours: float = ranged(0.0, "wall time in hours, without pauses; 0: no limit", low=0.0, high=1e6)
+    device_hours: float = ranged(0.0, "hours of training and scoring on all devices; 0: no limit", low=0.0, high=1e9)
     images: float = ranged(0.0, "real images shown to all discriminators; 0: no limit", low=0.0, high=1e18)
-    score: float = ranged(-math.inf, "of the first objective (of -coverage: a coverage), good enough; -.inf: none")
-    when_spent: WhenSpent = ranged("finish", "cut: lanes in training end, scored as they stand, finish: they climb on")
+    score: float = ranged(-math.inf, "a value of the first objective's score that is good enough; -.inf: no limit")
+    when_spent: WhenSpent = ranged("finish", "cut: lanes in training stop and are scored; finish: they end as planned")
 
     def __post_init__(self) -> None:
         check_fields("budget", self)

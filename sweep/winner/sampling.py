@@ -132,7 +132,7 @@ def write_numbers(generator: Generator, count: int, seed: int, path: Path, choic
         room_bytes = min(_room(path)[0], _largest_file_bytes())
         _check_fits(count, room_bytes // (FLOAT_BYTES * math.prod(shape)), f"the disk of {path}")
     header = {"descr": "<f4", "fortran_order": False, "shape": (count, *(() if shape == (1,) else shape))}
-    parts = _begun(generator.parts(count, seed, choice))
+    parts = _with_first_drawn(generator.parts(count, seed, choice))
     with output(path) as file:
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:
@@ -148,7 +148,7 @@ def write_picture(generator: Generator, count: int, seed: int, path: Path, choic
     if len(shape) == 3:
         classes = classes if classes <= most_in_grid(shape) else 0
         _check_fits(count, most_in_grid(shape, classes), "a grid that viewers open (-o x.npy or a folder takes more)")
-    picture = picture_of(_begun(generator.parts(count, seed, choice)), count, shape, classes)
+    picture = picture_of(_with_first_drawn(generator.parts(count, seed, choice)), count, shape, classes)
     with output(path) as file:
         write_png(picture, file)
 
@@ -167,7 +167,7 @@ def write_pictures(generator: Generator, count: int, seed: int, folder: Path, ch
             raise InputError(f"{folder} holds other files; give a new folder, or an empty one")
         room_bytes, room_files = _room(folder)
         _check_fits(count, min(room_bytes // FILE_BLOCK_BYTES, room_files), f"the disk of {folder}")
-        parts = _begun(generator.parts(count, seed, choice))
+        parts = _with_first_drawn(generator.parts(count, seed, choice))
         digits = max(FEWEST_DIGITS, len(str(count - 1)))
         with _appearing_folder(folder) as partial:
             for place, image in enumerate(image for part in parts for image in to_bytes(part)):
@@ -190,7 +190,7 @@ def _appearing_folder(folder: Path) -> Iterator[Path]:
         os.rename(partial, target)
 
 
-def _begun(parts: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _with_first_drawn(parts: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     """The same parts, of which the first has been drawn, so that errors are raised before anything is written."""
     return chain([next(parts)], parts)
 

@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin
 
 from gan_core.config.input_error import InputError
 from gan_core.data.dataset import Dataset, load_dataset
-from gan_core.data.picture_files import Fate, Room, read_picture
+from gan_core.data.picture_files import Fate, SharedLimit, read_picture
 from gan_core.data.picture_folder import counted
 from gan_core.data.pictures import load_pictures, split_pictures
 
@@ -320,10 +320,10 @@ def test_pictures_of_equal_pixels_are_found_whatever_their_files(folder):
 
 
 def test_readers_hold_no_more_at_once_than_there_is_room_for_and_what_is_larger_is_held_alone():
-    room, held, most, lock = Room(10), [], [], threading.Lock()
+    room, held, most, lock = SharedLimit(10), [], [], threading.Lock()
 
     def hold(wanted: int) -> None:
-        with room.taken(wanted):
+        with room.reserved(wanted):
             with lock:
                 held.append(wanted)
                 most.append(list(held))
@@ -339,7 +339,7 @@ def test_readers_hold_no_more_at_once_than_there_is_room_for_and_what_is_larger_
 
 def test_a_picture_in_a_room_that_is_too_small_is_read(folder):
     path = write(folder / "a.png", grey(9))
-    found = read_picture(path, SIZE, Room(1))
+    found = read_picture(path, SIZE, SharedLimit(1))
     assert not isinstance(found, Fate)
     assert found.pixels.tolist() == np.full((SIZE, SIZE, 3), 9).tolist()
 

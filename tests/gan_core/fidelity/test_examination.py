@@ -8,7 +8,7 @@ from drawn_pictures import as_dataset, circles, coloured_shapes, textures
 
 from gan_core.config.conditions import FEATURES_OF_AUTO, ScoringConfig, as_scored_before
 from gan_core.data.dataset import Dataset
-from gan_core.data.enough_images import FOR_A_CLAIM
+from gan_core.data.enough_images import ENOUGH_HELD_OUT
 from gan_core.fidelity.damages import blurred, damages, fresh_images
 from gan_core.fidelity.examination import PASSED, Examination, Finding, judged
 from gan_core.fidelity.examine import examine
@@ -224,7 +224,7 @@ def test_each_part_of_joined_features_has_its_share_of_the_real_variance(shapes)
 
 def test_a_held_out_split_that_says_little_is_joined_by_the_training_pictures():
     few = as_dataset("few", coloured_shapes(100, SIDE))
-    assert len(few.held_out) < FOR_A_CLAIM
+    assert len(few.held_out) < ENOUGH_HELD_OUT
     images, labels = compared_with(few)
     assert labels is not None
     assert len(images) == len(labels) == 100

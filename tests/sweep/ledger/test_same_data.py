@@ -21,7 +21,7 @@ from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.reports import LaneReport
 from gan_core.data.dataset import load_dataset, scale_bytes
 from gan_core.data.digest import data_digest
-from gan_core.data.enough_images import too_few_for_a_claim
+from gan_core.data.enough_images import held_out_warning
 from gan_core.data.image_files import Request, read_image_files
 from results.store import JsonLines, ResultsError, RunFolder
 from sweep.ledger.same_data import check_same_data
@@ -115,8 +115,8 @@ def test_what_a_person_should_know_of_a_folder_is_said_before_a_sweep_starts(tmp
         "50 or more, which are one in 6 of 300 pictures, or all of a folder val/ beside train/",
     ]
     assert not Path("run").exists()
-    assert too_few_for_a_claim("mnist", 49) != ""
-    assert too_few_for_a_claim("mnist", 50) == ""
+    assert held_out_warning("mnist", 49) != ""
+    assert held_out_warning("mnist", 50) == ""
 
 
 def test_another_data_set_is_another_spec_and_another_folder_is_not():

@@ -227,7 +227,7 @@ def test_a_space_of_more_than_a_person_writes_is_refused_with_the_number(space, 
 
 @pytest.mark.parametrize("name", sorted(name for name in COMBINED if HYPERPARAMETERS[name].kind is not str))
 def test_of_a_number_combinations_ask_whether_it_is_0_or_1_or_its_default(name):
-    """The assumption by which `dependencies.telling` represents many values by one."""
+    """The assumption by which `dependencies.typical_draws` represents many values by one."""
     known = HYPERPARAMETERS[name]
     values = [
         known.kind(value) for value in (2, 3, 7, 0.3, 0.05) if known.low <= known.kind(value) <= min(known.high, 1e9)
