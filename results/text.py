@@ -57,7 +57,7 @@ def noise_text(table: ResultsTable) -> str:
     if known is None or len(contenders) < FEWEST_TRIALS:
         return ""
     low, high = contenders["score"].quantile([0.25, 0.75])
-    error, spread = contenders[known].median(), high - low
+    error, spread = contenders[known].dropna().median(), high - low  # pandas 2 warns of a median of NaN alone
     if not error > spread / 2:
         return ""
     return (

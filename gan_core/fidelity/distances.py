@@ -77,12 +77,6 @@ def wasserstein_1d(samples: Tensor, quantiles: Tensor) -> Tensor:
     return (rising(samples.double()) - quantiles).abs().mean(1)
 
 
-def wasserstein_floor(deviation: float, samples: int) -> float:
-    """The expected `wasserstein_1d` of `samples` exact samples of a normal distribution with this deviation."""
-    x = torch.linspace(-9, 9, 20_001, dtype=torch.float64)
-    return deviation * wasserstein_floor_of_cdf(x, 0.5 * (1 + torch.erf(x / math.sqrt(2))), samples)
-
-
 def wasserstein_floor_of_cdf(grid: Tensor, below: Tensor, samples: int) -> float:
     """The expected `wasserstein_1d` of `samples` exact samples of any 1-D distribution, in the unit of its values.
 

@@ -177,29 +177,6 @@ def _beyond_copies(own: _Set, squared: Tensor) -> Tensor:
     return squared
 
 
-def kernel_distance(features: Tensor, real: Tensor) -> Discrepancy:
-    """Kernel inception distance and its standard errors: unbiased MMD^2 with the kernel (x.y/D + 1)^3, each [L].
-
-    features [L, M, D], real [R, D] (Binkowski et al. 2018, equation 4). All samples enter one U-statistic, without
-    subsets. It is unbiased, so its floor is 0 at any M and R, and it can be negative. Between lanes that are compared
-    with the same real set, the latent error of `Discrepancy` counts. Raises ValueError with fewer than 4 samples on a
-    side.
-    """
-    middle, kind = real.double().mean(0), working_type(features)
-    other = _set(real, middle, kind)
-    within = _KernelSums(other, other)
-    _form_products(other, other, [within])
-
-    def score(lane: Tensor) -> Discrepancy:
-        one = _set(lane, middle, kind)
-        own, cross = _KernelSums(one, one), _KernelSums(one, other)
-        _form_products(one, one, [own])
-        _form_products(one, other, [cross])
-        return discrepancy(own.sums(), cross.sums(), within.sums())
-
-    return Discrepancy(*each_lane(score, features))
-
-
 class _Balls:
     """Which samples are in balls of real samples, and which real samples in balls of samples; radii: [M], squared."""
 
@@ -270,9 +247,12 @@ def prdc(features: Tensor, real: RealNeighbours) -> NeighbourScores:
 
 
 def pair_scores(features: Tensor, real: RealNeighbours) -> tuple[Discrepancy, NeighbourScores]:
-    """`kernel_distance` and `prdc` from the same products: each [L].
+    """The kernel inception distance with its standard errors, and `prdc`, from the same products: each [L].
 
-    features [L, M, D], on real's device. Raises ValueError unless k < M, and with fewer than 4 samples on a side.
+    features [L, M, D], on real's device. The distance is the unbiased MMD^2 with the kernel (x.y/D + 1)^3 (Binkowski et
+    al. 2018, equation 4). All samples enter one U-statistic, without subsets. It is unbiased, so its floor is 0 at any
+    M and R, and it can be negative. Between lanes that are compared with the same real set, the latent error of
+    `Discrepancy` counts. Raises ValueError unless k < M, and with fewer than 4 samples on a side.
     """
     kind = working_type(features)
     other = _set(real.features, real.middle, kind)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from gan_core.data.dataset import Dataset
+from gan_core.fidelity.discrepancy import Discrepancy
+from gan_core.fidelity.neighbours import pair_scores, real_neighbours
 from gan_core.fidelity.scorers import IMAGE_SAMPLES, Scorer
 from gan_core.training.lane_array import LaneArray
 
@@ -53,6 +55,11 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 def lanes_of(*values: float) -> Tensor:
     """One number for each lane, float64 [L]."""
     return torch.tensor(values, dtype=torch.float64)
+
+
+def kernel_distance(features: Tensor, real: Tensor) -> Discrepancy:
+    """The kernel distance of features [L, M, D] from real [R, D]: each [L]."""
+    return pair_scores(features, real_neighbours(real, k=1))[0]
 
 
 def chosen(samples: Tensor, count: int = IMAGE_SAMPLES, seed: int = 0) -> Tensor:

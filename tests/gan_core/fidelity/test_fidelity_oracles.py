@@ -6,6 +6,7 @@ import pytest
 import scipy.linalg
 import scipy.stats
 import torch
+from given_samples import kernel_distance
 from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
@@ -16,7 +17,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from gan_core.fidelity.copying import data_copying
 from gan_core.fidelity.discrepancy import energy_distance
 from gan_core.fidelity.distances import frechet_distance, moments
-from gan_core.fidelity.neighbours import kernel_distance, prdc, real_neighbours
+from gan_core.fidelity.neighbours import prdc, real_neighbours
 
 LANES, REAL, FEATURES = 3, 150, 7
 MIXING = np.linspace(0.2, 1.5, FEATURES)  # so that no two features have one variance
