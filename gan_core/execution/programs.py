@@ -30,7 +30,7 @@ Function = Callable[[dict[str, Tensor]], None]
 WARM_UP_CALLS = 3  # before a capture: libraries allocate, kernels are built
 
 
-class Workplace:
+class ProgramMaker:
     """Makes programs of functions for the chunks of arrays of one structure, which run one at a time and share traces,
     memory, and what was found out about their pace. execution: what was asked for, and from the first step on what is
     done.

@@ -17,6 +17,7 @@ K lanes, N batch, R decisions, F features. The tensors, by name:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 from torch import Tensor
@@ -28,10 +29,42 @@ from gan_core.networks.build import Network, Networks
 from gan_core.networks.call import Call
 
 Tensors = dict[str, Tensor]
-CallOf = Callable[[str], Call]  # a fresh pass of one of PASSES
-# The passes of a step, and how they are numbered in what dropout is keyed by; G's j-th step counts on by PASS_NUMBERS.
-PASSES = {"fakes": 0, "judging": 1, "penalty": 2, "making": 0, "judged": 1}
-PASS_NUMBERS = 4
+PASS_NUMBERS = 4  # what the numbers of passes of two updates of G in one step differ by
+
+
+class Pass(Enum):
+    """One pass through a network within a step. Dropout draws its masks anew for each pass."""
+
+    FAKES = "fakes"  # G makes fakes for D alone
+    JUDGING = "judging"  # D judges real samples and fakes
+    PENALTY = "penalty"  # D where its gradient is penalised
+    MAKING = "making"  # G makes the fakes of its own update
+    JUDGED = "judged"  # D judges these
+
+    @property
+    def through_generator(self) -> bool:
+        """Whether the pass goes through G; else it goes through D."""
+        return self in (Pass.FAKES, Pass.MAKING)
+
+    def number(self, update: int) -> int:
+        """The number of the pass within its step, which is part of the key of dropout's random stream. update: which of
+        G's updates in the step it belongs to, from 0.
+        """
+        in_step = {Pass.FAKES: 0, Pass.JUDGING: 1, Pass.PENALTY: 2}
+        in_update = {Pass.MAKING: 0, Pass.JUDGED: 1}
+        return in_step[self] if self in in_step else in_update[self] + PASS_NUMBERS * (update + 1)
+
+
+class StepPart(Enum):
+    """A part of a step that becomes one program. Its value is the name of its function in C."""
+
+    FAKES = "fakes"  # G makes the fakes that D is shown
+    DISCRIMINATOR = "discriminator"  # the gradients of D
+    GENERATOR = "generator"  # the gradients of G
+    GENERATOR_AND_FAKES = "generator_and_fakes"  # the same, and the fakes of this update are shown to D
+
+
+CallOf = Callable[[Pass], Call]  # starts a pass
 
 
 @dataclass(frozen=True)
@@ -56,9 +89,30 @@ class Game:
         return self.decisions if self.structure.loss_reduction == "sum" else 1
 
 
+def passes_of(part: StepPart, structure: StructureConfig) -> tuple[Pass, ...]:
+    """The passes through the networks that a part of a step makes."""
+    if part is StepPart.FAKES:
+        return (_fakes_pass(structure),)
+    return (Pass.JUDGING, Pass.PENALTY) if part is StepPart.DISCRIMINATOR else (Pass.MAKING, Pass.JUDGED)
+
+
+def carry_out(part: StepPart, game: Game, call_of: CallOf, tensors: Tensors) -> None:
+    """Computes a part of a step: reads its inputs from `tensors` and writes its results into them."""
+    if part is StepPart.FAKES:
+        make_fakes(game, call_of, tensors)
+    elif part is StepPart.DISCRIMINATOR:
+        discriminator_gradients(game, call_of, tensors)
+    else:
+        generator_gradients(game, call_of, tensors, keep_fakes=part is StepPart.GENERATOR_AND_FAKES)
+
+
+def _fakes_pass(structure: StructureConfig) -> Pass:
+    return Pass.MAKING if structure.update_order == "generator_first" else Pass.FAKES
+
+
 def make_fakes(game: Game, call_of: CallOf, tensors: Tensors) -> None:
     """Fakes for D, from latents of their own; or G's own, at a step that is no G's turn."""
-    call = call_of("making" if game.structure.update_order == "generator_first" else "fakes")
+    call = call_of(_fakes_pass(game.structure))
     with torch.no_grad():
         weights = _weights(tensors, "generator", game.networks.generator)
         tensors["fake"].copy_(game.networks.generator(weights, tensors["latents"], call))
@@ -68,7 +122,7 @@ def discriminator_gradients(game: Game, call_of: CallOf, tensors: Tensors) -> No
     """Of every D's loss on `both`."""
     weights, leaves = _leaves(tensors, "discriminator", game.networks.discriminator)
     both = tensors["both"] + tensors["noise"] if "noise" in tensors else tensors["both"]
-    answers = _answers(game, weights, both, tensors.get("condition"), call_of("judging"))
+    answers = _answers(game, weights, both, tensors.get("condition"), call_of(Pass.JUDGING))
     real, fake = (_logits(answer) for answer in answers)
     total = game.loss.discriminator(real, fake, tensors["smoothing"])
     penalty = _penalty(game, call_of, weights, both, tensors)
@@ -88,13 +142,13 @@ def generator_gradients(game: Game, call_of: CallOf, tensors: Tensors, *, keep_f
     """Of every G's loss, on latents of its own; or where D sees the fakes too, on `latents`."""
     networks, latents = game.networks, tensors["latents" if keep_fakes else "generator_latents"]
     weights, leaves = _leaves(tensors, "generator", networks.generator)
-    fake = networks.generator(weights, latents, call_of("making"))
+    fake = networks.generator(weights, latents, call_of(Pass.MAKING))
     if keep_fakes:
         tensors["fake"].copy_(fake.detach())
     if "generator_noise" in tensors:
         fake = fake + tensors["generator_noise"]
     judge = _weights(tensors, "discriminator", networks.discriminator)
-    answers = networks.discriminator(judge, networks.view(fake, tensors.get("condition")), call_of("judged"))
+    answers = networks.discriminator(judge, networks.view(fake, tensors.get("condition")), call_of(Pass.JUDGED))
     logits, information = _logits(answers), _information(game, answers, latents, tensors)
     total = game.loss.generator(logits)
     if information is not None:
@@ -156,7 +210,7 @@ def _penalty(game: Game, call_of: CallOf, weights: Tensors, both: Tensor, tensor
     real, fake = both.split(game.structure.batch_size, 1)
 
     def logits_of(samples: Tensor) -> Tensor:
-        return _logits(networks.discriminator(weights, networks.view(samples, condition), call_of("penalty")))
+        return _logits(networks.discriminator(weights, networks.view(samples, condition), call_of(Pass.PENALTY)))
 
     return PENALTIES[game.structure.penalty](logits_of, real, fake, tensors["mix"])
 

@@ -27,7 +27,7 @@ BLOCK_STEPS = 32  # D steps between two looks at whether a lane is dead; latents
 AVERAGED_SHARE = 0.1  # of the images seen: the longest half-life of an average
 
 
-class Samples:
+class ShownSamples:
     """A data set's training split as rows [n, F] where they are trained on, and the orders they are shown in.
 
     on_host: they stay in host memory, and batches go to the device one by one. Images whose numbers are bytes are kept
@@ -89,7 +89,7 @@ def takes_turn(config: GanConfig, step: int) -> bool:
 class Draws:
     """The inputs of K lanes, written into `tensors` (see `gan_core.game.step`) step by step."""
 
-    def __init__(self, configs: Sequence[GanConfig], networks: Networks, samples: Samples, like: Tensor) -> None:
+    def __init__(self, configs: Sequence[GanConfig], networks: Networks, samples: ShownSamples, like: Tensor) -> None:
         self.configs, self.networks, self.samples, self._like = list(configs), networks, samples, like
         self.structure = configs[0].structure
         self._seeds = [config.seed for config in configs]

@@ -22,7 +22,7 @@ from gan_core.config.conditions import Execution, Precision
 from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.data.dataset import Dataset
 from gan_core.execution.pace import Pace, is_out_of_memory, largest_call
-from gan_core.execution.programs import Workplace
+from gan_core.execution.programs import ProgramMaker
 from gan_core.files.cache import alone, keep, writable_cache_folder
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.native.arithmetic import code_here, processor_name
@@ -104,9 +104,9 @@ def measure(work: Work) -> Seconds | None:
             for way, count in lanes.items():
                 ways[way] = _array(work, way, count)
                 _advance(ways[way], 1)  # which traces, and compiles
-                if ways[way].workplace.lost_compiler:
+                if ways[way].programs.lost_compiler:
                     return None
-                if ways[way].workplace.execution != way:
+                if ways[way].programs.execution != way:
                     return {"compiled": math.inf, "replayed": 0.0}
             return race({way: (partial(_advance, array), array.lanes) for way, array in ways.items()}, time.thread_time)
     except (RuntimeError, MemoryError) as error:
@@ -154,8 +154,8 @@ def _array(work: Work, way: Execution, lanes: int) -> LaneArray:
     labels = torch.arange(MADE_SAMPLES) % work.classes if work.classes else None
     dataset = Dataset(work.structure.dataset, samples, labels, samples, labels, work.classes, "")
     configs = [GanConfig(structure=work.structure, seed=seed) for seed in range(lanes)]
-    workplace = Workplace(way, Pace(lanes))
-    return LaneArray(configs, dataset, dtype=work.dtype, precision=work.precision, workplace=workplace)
+    programs = ProgramMaker(way, Pace(lanes))
+    return LaneArray(configs, dataset, dtype=work.dtype, precision=work.precision, programs=programs)
 
 
 def _advance(array: LaneArray, steps: int) -> None:

@@ -26,7 +26,7 @@ from gan_core.config.input_error import InputError
 from gan_core.config.reports import Death
 from gan_core.data.dataset import Dataset, host_or_device
 from gan_core.execution.pace import Pace, until_it_fits
-from gan_core.execution.programs import Workplace
+from gan_core.execution.programs import ProgramMaker
 from gan_core.game.step import Game
 from gan_core.lanes.axis import lane_empty, matmul_precision
 from gan_core.lanes.streams import Stream
@@ -35,10 +35,11 @@ from gan_core.networks.architectures import build_networks
 from gan_core.networks.call import Call
 from gan_core.networks.latents import Choice, fill_shared_latents, latent_numbers
 from gan_core.training.chunk import Chunk
-from gan_core.training.course import fall_images
-from gan_core.training.draws import BLOCK_STEPS, Samples, effective_half_life
+from gan_core.training.course import Course, fall_images
+from gan_core.training.draws import BLOCK_STEPS, Draws, ShownSamples, effective_half_life
 from gan_core.training.optim import Adam, Rows
 from gan_core.training.state import TrainState
+from gan_core.training.steps import CalledSteps, Steps, compiled_steps
 from gan_core.training.watch import Watch, is_marked
 
 SAMPLES_AT_ONCE = 1000  # rows of one generator call when many samples are drawn: bounds memory
@@ -67,12 +68,12 @@ class LaneArray:
         precision: Precision = "float32",
         execution: Execution = "auto",
         lanes_per_call: int | None = None,
-        workplace: Workplace | None = None,
+        programs: ProgramMaker | None = None,
         averages_images: Sequence[float] = (),
         budget_images: int = 0,
     ) -> None:
         """precision: see `matmul_precision`. execution: how a step is carried out, see `gan_core.execution.programs`.
-        lanes_per_call: how many lanes a kernel is called for; None: all. workplace: shared by the arrays of one
+        lanes_per_call: how many lanes a kernel is called for; None: all. programs: shared by the arrays of one
         structure in a process, which then are traced and measured once; it says both. averages_images: half-lives of A
         averages that every lane keeps side by side; without any, each lane keeps one, of its own half-life.
         budget_images: that lanes are trained for, over which learning rates fall whose lanes do not say otherwise.
@@ -98,10 +99,10 @@ class LaneArray:
         self.chosen = [0] * len(configs)  # which of its averages each lane is sampled from: [L]
         self.game = Game(self.structure, self.networks)
         self._like = torch.empty(0, dtype=dtype, device=device)
-        self.samples = Samples(dataset, self._like, on_host=self._stays_on_host(dataset))
-        self.workplace = workplace or Workplace(execution, Pace(lanes_per_call or len(configs)))
+        self.samples = ShownSamples(dataset, self._like, on_host=self._stays_on_host(dataset))
+        self.programs = programs or ProgramMaker(execution, Pace(lanes_per_call or len(configs)))
         self.state = self._initial_state()
-        self._chunks: list[Chunk] = []
+        self._steps: list[Steps] = []
         self.carried_out: Carried = ""  # how steps were, since programs were last made
 
     def _stays_on_host(self, dataset: Dataset) -> bool:
@@ -160,7 +161,7 @@ class LaneArray:
     @property
     def lanes_per_call(self) -> int:
         """How many lanes a kernel is called for, at most."""
-        return max(self.workplace.pace.parts(self.lanes))
+        return max(self.programs.pace.parts(self.lanes))
 
     def arithmetic(self, *, scored_in_c: bool = False) -> Arithmetic:
         """How the lanes' numbers are computed: their latest steps, and in C their scores where they are."""
@@ -199,45 +200,74 @@ class LaneArray:
 
     def _train_block(self, first: int, count: int) -> None:
         """So many D steps from the first on, chunk after chunk: what a chunk works on stays in the caches."""
-        pace, seconds, updates = self.workplace.pace, defaultdict[int, float](float), defaultdict[int, float](float)
-        if not self._chunks:
+        pace, seconds, updates = self.programs.pace, defaultdict[int, float](float), defaultdict[int, float](float)
+        if not self._steps:
             self._settle_execution()
-            until_it_fits(lambda: self._make_chunks(first), pace, lambda: max(pace.parts(self.lanes)))
-        for chunk in self._chunks:
+            until_it_fits(lambda: self._prepare(first), pace, lambda: max(pace.parts(self.lanes)))
+        for steps in self._steps:
             started = time.thread_time()
-            chunk.train(first, count)
-            seconds[chunk.lanes] += time.thread_time() - started
-            updates[chunk.lanes] += chunk.updates_per_step
+            steps.train(first, count)
+            seconds[steps.chunk.lanes] += time.thread_time() - started
+            updates[steps.chunk.lanes] += steps.chunk.updates_per_step
         if count == BLOCK_STEPS and pace.note({k: seconds[k] / updates[k] for k in seconds}, self.lanes):
-            self._chunks = []
+            self._steps = []
 
     def _settle_execution(self) -> None:
-        """Decides how steps are carried out, where that was left open, for all arrays of the workplace."""
-        if self.workplace.execution != "auto":
+        """Decides how steps are carried out, where that was left open, for all arrays that share `programs`."""
+        if self.programs.execution != "auto":
             return
         if self._like.device.type != "cpu":
-            self.workplace.execution = "replayed"  # there is one way: a CUDA graph
+            self.programs.execution = "replayed"  # there is one way: a CUDA graph
             return
         from gan_core.training.fastest import Work, fastest_execution  # which makes arrays
 
         shape, classes = self.dataset.sample_shape, self.dataset.classes
         work = Work(self.structure, shape, classes, self.precision, self._like.dtype)
-        self.workplace.execution = fastest_execution(work)
+        self.programs.execution = fastest_execution(work)
 
-    def _make_chunks(self, step: int) -> None:
-        """Ready for this step: whatever needs memory has it, and the state is as it was."""
-        self._chunks, start, wanted = [], 0, self.workplace.execution
-        for size in self.workplace.pace.parts(self.lanes):
-            self._chunks.append(Chunk(self, start, start + size))
-            self._chunks[-1].prepare(step)
+    def _prepare(self, step: int) -> None:
+        """Makes ready for this step: takes all memory that steps need, and leaves the state as it was. All chunks are
+        carried out in one way: where one of them cannot be compiled, all are replayed.
+        """
+        if self.programs.execution == "compiled" and self._like.device.type == "cpu":
+            if self._prepared(compiled_steps, step):
+                self.carried_out = "compiled"
+                return
+            self.programs.execution = "replayed"
+        self._prepared(CalledSteps, step)
+        self.carried_out = self.programs.uncompiled(self._like)
+
+    def _prepared(self, way: Callable[[Chunk, ProgramMaker], Steps], step: int) -> bool:
+        """Makes the steps of every chunk in this way. False, and no steps, where one cannot be carried out so."""
+        self._steps, start = [], 0
+        for size in self.programs.pace.parts(self.lanes):
+            self._steps.append(way(self._chunk(start, start + size), self.programs))
+            if not self._steps[-1].prepare(step):
+                self._steps = []
+                return False
             start += size
-        if self.workplace.execution != wanted and len({chunk.execution for chunk in self._chunks}) > 1:
-            self._make_chunks(step)  # the compiler was lost on the way, and lanes are computed alike
-        self.carried_out = self._chunks[0].execution
+        return True
+
+    def _chunk(self, start: int, stop: int) -> Chunk:
+        """The lanes from start to stop, in the memory of the whole array's state."""
+        state, configs = self.state, self.configs[start:stop]
+        generator, discriminator = state.generator.part(start, stop), state.discriminator.part(start, stop)
+        return Chunk(
+            configs,
+            self.game,
+            generator=generator,
+            discriminator=discriminator,
+            generator_adam=state.generator_adam.part(start, stop, generator),
+            discriminator_adam=state.discriminator_adam.part(start, stop, discriminator),
+            average=state.average[start:stop] if self.averages else None,  # all are scored by one, or none
+            watch=Watch(state.watch.sums[start:stop], state.watch.health),
+            course=Course(configs, self.half_lives_images[start:stop], self.budget_images),
+            draws=Draws(configs, self.networks, self.samples, self._like),
+        )
 
     def release(self) -> None:
         """Gives back the memory that steps alone need, which they take again when training goes on."""
-        self._chunks = []
+        self._steps = []
         if self._like.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -285,7 +315,7 @@ class LaneArray:
     def keep(self, lanes: Sequence[int]) -> None:
         """Goes on with these lanes alone, in this order; their results do not change by it."""
         self.state = self.state.take(lanes)
-        self.configs, self._chunks = [self.configs[i] for i in lanes], []
+        self.configs, self._steps = [self.configs[i] for i in lanes], []
         self.chosen = [self.chosen[i] for i in lanes]
 
     def take_over(self, sources: Sequence[int], configs: Sequence[GanConfig]) -> None:
@@ -302,7 +332,7 @@ class LaneArray:
                 raise ValueError(f"what copies lane {source} must have its structure, seed {donor.seed} and data_seed")
             fall_images(config.lane, self.budget_images)
         self.settle_averages()
-        self._chunks = []
+        self._steps = []
         self.configs, self.state = list(configs), self.state.take(sources)
         self.chosen = [self.chosen[source] for source in sources]
         self.state.generator_adam.set([config.lane.generator_adam for config in configs])

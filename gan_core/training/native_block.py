@@ -9,20 +9,18 @@ from typing import Any
 
 from torch import Tensor
 
-from gan_core.game.step import Game
+from gan_core.game.step import StepPart
 from gan_core.lanes.normals import SPANS, numbers_in_c
 from gan_core.lanes.streams import Stream
 from gan_core.native.compiler import header
 from gan_core.native.library import Given, LaneMemory, native_function
 from gan_core.native.native_source import NativeSource, text_of
 from gan_core.native.toolchain import NoCompiler
-from gan_core.training.draws import Draws
+from gan_core.training.chunk import Chunk
 from gan_core.training.native_adam import NativeAdam, Optimizer
 from gan_core.training.native_watching import Watched, memory_numbers, watched, watching_text
-from gan_core.training.optim import Adam, Rows
-from gan_core.training.watch import Watch
+from gan_core.training.optim import Adam
 
-PROGRAMS = ("fakes", "discriminator", "generator", "generator_and_fakes")
 OPTIMIZERS = ("generator", "discriminator")
 POINTERS = (
     *("samples", "orders", "real", "latents", "generator_latents", "bank", "generator_banks"),
@@ -41,8 +39,8 @@ class Block(ctypes.Structure):
     """As in `block.h`."""
 
     _fields_ = [  # noqa: RUF012
-        ("given", ctypes.c_void_p * len(PROGRAMS)),
-        ("pitch", ctypes.c_void_p * len(PROGRAMS)),
+        ("given", ctypes.c_void_p * len(StepPart)),
+        ("pitch", ctypes.c_void_p * len(StepPart)),
         ("memory", ctypes.c_void_p),
         *((name, ctypes.POINTER(Optimizer)) for name in OPTIMIZERS),
         ("watched", ctypes.POINTER(Watched)),
@@ -55,33 +53,20 @@ class Block(ctypes.Structure):
 class NativeBlock:
     """The steps of K lanes in C. Lanes are fed by `draws`, and what is to be watched goes straight to `watch`."""
 
-    def __init__(
-        self,
-        sources: Mapping[str, NativeSource],
-        tensors: Mapping[str, Tensor],
-        draws: Draws,
-        watch: Watch,
-        game: Game,
-        adams: tuple[Adam, Adam],
-        averaged: tuple[Tensor, Rows] | None,
-        memory: LaneMemory,
-    ) -> None:
-        """sources: of PROGRAMS, the last where G goes first; tensors: their placeholders'. adams: of G and D. averaged:
-        the averages [K, A, P + B], and what they are of. Raises NoCompiler.
-        """
-        like, placeholders = draws.tensors["both"], list(tensors.values())
-        numbers = max(memory_numbers(tensors), *(source.numbers for source in sources.values()))
+    def __init__(self, sources: Mapping[StepPart, NativeSource], chunk: Chunk, memory: LaneMemory) -> None:
+        """sources: of all parts of a step, GENERATOR_AND_FAKES only where G is updated first. Raises NoCompiler."""
+        like, placeholders = chunk.tensors["both"], list(chunk.tensors.values())
+        self._chunk, self._draws, self._memory = chunk, chunk.draws, memory
+        numbers = max(memory_numbers(chunk.tensors), *(source.numbers for source in sources.values()))
         memory.reserve(numbers * like.element_size())
-        first = "#define GENERATOR_FIRST\n" if PROGRAMS[-1] in sources else ""
-        block = header("block.h")
-        text = text_of(sources[name] for name in PROGRAMS if name in sources) + watching_text(game.structure.loss)
-        self._function = native_function(text + first + block, like.dtype)
-        self._draws, self._memory, self._averaged = draws, memory, averaged
-        self._keeps, self._watched = (watch, tensors), watched(watch, tensors, game)
-        self._optimizers = [_optimizer(adam) for adam in adams]
-        self._given = [Given(sources[name], placeholders) for name in PROGRAMS if name in sources]
-        self._adams = adams
-        self._draws_latents = draws.networks.choices == draws.networks.continuous == 0  # codes are numpy's to draw
+        order = "#define GENERATOR_FIRST\n" if chunk.generator_first else ""
+        text = text_of(sources.values()) + watching_text(chunk.game.structure.loss) + order + header("block.h")
+        self._function = native_function(text, like.dtype)
+        self._watched = watched(chunk.watch, chunk.tensors, chunk.game)
+        self._optimizers = [_optimizer(adam) for adam in (chunk.generator_adam, chunk.discriminator_adam)]
+        self._given = [Given(source, placeholders) for source in sources.values()]
+        networks = chunk.draws.networks
+        self._draws_latents = networks.choices == networks.continuous == 0  # codes are drawn by numpy
         self._fixed = self._fixed_values()
 
     def _fixed_values(self) -> dict[str, Any]:
@@ -89,8 +74,8 @@ class NativeBlock:
         draws, inputs = self._draws, self._draws.tensors
         samples = draws.samples
         values: dict[str, Any] = {
-            "given": (ctypes.c_void_p * len(PROGRAMS))(*(ctypes.addressof(x.pointers) for x in self._given)),
-            "pitch": (ctypes.c_void_p * len(PROGRAMS))(*(ctypes.addressof(x.pitches) for x in self._given)),
+            "given": (ctypes.c_void_p * len(StepPart))(*(ctypes.addressof(x.pointers) for x in self._given)),
+            "pitch": (ctypes.c_void_p * len(StepPart))(*(ctypes.addressof(x.pitches) for x in self._given)),
             **{name: ctypes.pointer(x) for name, x in zip(OPTIMIZERS, self._optimizers, strict=True)},
             **{"samples": samples.rows.data_ptr(), "bytes": samples.are_bytes, "features": samples.rows.shape[1]},
             **{"lanes": len(inputs["real"]), "batch": inputs["real"].shape[1]},
@@ -100,8 +85,8 @@ class NativeBlock:
         for name in ("real", "latents", "generator_latents"):
             values |= {name: inputs[name].data_ptr(), f"{name}_pitch": inputs[name].stride(0)}
         values |= self._latents_in_c() if self._draws_latents else self._latents_in_banks()
-        if self._averaged is not None:
-            average, rows = self._averaged
+        if (average := self._chunk.average) is not None:
+            rows = self._chunk.generator
             values |= {"average": average.data_ptr(), "average_pitch": average.stride(0), "averaged": average.shape[2]}
             values["averages"] = average.shape[1]
             values |= {"weights": rows.flat.data_ptr(), "weights_pitch": rows.flat.stride(0)}

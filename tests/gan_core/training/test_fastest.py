@@ -139,7 +139,7 @@ def test_slow_c_is_replayed_which_is_said_once(cache, monkeypatch, few):
         arrays = [trained(configs_of(CASE), few("gaussian"), torch.float32, 3, execution="auto") for _ in range(2)]
     (line,) = (str(warning.message) for warning in warned)
     assert line.endswith("makes of some structures is far slower than torch's calls; their steps are replayed")
-    assert [array.workplace.execution for array in arrays] == ["replayed", "replayed"]
+    assert [array.programs.execution for array in arrays] == ["replayed", "replayed"]
     expected = trained(configs_of(CASE), few("gaussian"), torch.float32, 3, execution="eager")
     assert_all_same(arrays[0], lane_results(expected))
 
@@ -258,9 +258,9 @@ def test_sweeps_arrays_and_estimates_leave_it_open_unless_they_are_told(cache, m
     configs = configs_of(CASE)[:1]
     assert Conditions(dataset="gaussian").execution == "auto"
     array = Workshop(Conditions(dataset="gaussian"), "cpu").build(configs).array
-    assert array.workplace.execution == "auto"
+    assert array.programs.execution == "auto"
     array.train_to(1)
-    assert array.workplace.execution == "compiled"
+    assert array.programs.execution == "compiled"
     LaneArray(configs, gaussian).train_to(1)
     lane_memory(configs[0], samples=1)
     assert len(measured) == 1  # of one structure
