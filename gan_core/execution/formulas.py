@@ -38,6 +38,13 @@ def _power(x: str, exponent: str) -> str:
     return "(" + " * ".join([x] * int(times)) + ")"
 
 
+def _softplus(x: str, beta: str = number(1), threshold: str = "") -> str:
+    """Torch takes softplus for its argument above the threshold, 20, where the two differ by less than 2.1e-9."""
+    if beta != number(1):
+        raise NotInC(f"softplus with a factor of {beta}")
+    return f"softplus_of({x})"
+
+
 # Elementwise calls -> C, of their arguments in C.
 FORMULAS: dict[Any, Callable[..., str]] = {
     aten.add.Tensor: "({} + {})".format,
@@ -68,6 +75,7 @@ FORMULAS: dict[Any, Callable[..., str]] = {
     aten.elu_backward.default: _elu_backward,
     aten.sigmoid_backward.default: "({0} * ((1 - {1}) * {1}))".format,
     aten.tanh_backward.default: "({0} * (1 - {1} * {1}))".format,
+    aten.softplus.default: _softplus,
     aten.softplus_backward.default: "({1} * {2} > {3} ? {0} : {0} * sigmoid_of({1} * {2}))".format,
     aten.gt.Scalar: "({} > {})".format,
     aten.gt.Tensor: "({} > {})".format,

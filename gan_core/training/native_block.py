@@ -60,8 +60,8 @@ class NativeBlock:
         numbers = max(memory_numbers(chunk.tensors), *(source.numbers for source in sources.values()))
         memory.reserve(numbers * like.element_size())
         order = "#define GENERATOR_FIRST\n" if chunk.generator_first else ""
-        text = text_of(sources.values()) + watching_text(chunk.game.structure.loss) + order + header("block.h")
-        self._function = native_function(text, like.dtype)
+        text = text_of(sources.values()) + watching_text(chunk.game) + order + header("block.h")
+        self._function = native_function(text, like.dtype, Block, Optimizer, Watched)
         self._watched = watched(chunk.watch, chunk.tensors, chunk.game)
         self._optimizers = [_optimizer(adam) for adam in (chunk.generator_adam, chunk.discriminator_adam)]
         self._given = [Given(source, placeholders) for source in sources.values()]

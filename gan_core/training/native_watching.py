@@ -1,32 +1,22 @@
 """Watching a lane in C: what `gan_core.training.watch.Watch` adds up, without leaving the block."""
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from gan_core.config.gan import LossName
-from gan_core.game.losses import CLAMPED_LOGIT
+from gan_core.execution.means import means_in_c
+from gan_core.execution.trace import trace
+from gan_core.game.losses import Loss
 from gan_core.game.step import Game
+from gan_core.lanes.axis import plain_calls
 from gan_core.native.compiler import header
 from gan_core.native.library import LaneMemory, native_function
 from gan_core.training.watch import SUMS, Watch
 
-# The games of gan_core.game.losses, whose losses are means: of D's logit of a real sample, of D's of a fake one, of
-# G's.
-LOSSES_IN_C: dict[LossName, tuple[str, str, str]] = {
-    "non_saturating": ("softplus_of(-(x)) + smoothing * (x)", "softplus_of(x)", "softplus_of(-(x))"),
-    "minimax": ("softplus_of(-(x)) + smoothing * (x)", "softplus_of(x)", "-softplus_of(x)"),
-    "minimax_clamped": (
-        "softplus_of(-clamped(x)) + smoothing * clamped(x)",
-        "softplus_of(clamped(x))",
-        "-softplus_of(clamped(x))",
-    ),
-    "least_squares": ("((x) - 1) * ((x) - 1) / 2", "(x) * (x) / 2", "((x) - 1) * ((x) - 1) / 2"),
-    "hinge": ("maximum_of(1 - (x), 0)", "maximum_of(1 + (x), 0)", "-(x)"),
-    "wasserstein_gp": ("-(x)", "(x)", "-(x)"),
-}
 POINTERS = ("sums", "d_row", "g_row", "smoothing", "real", "fake", "memory")
 PITCHES = ("sums", "d_row", "g_row", "smoothing", "real", "fake")
 ENTRY = """
@@ -52,16 +42,43 @@ class Watched(ctypes.Structure):
     ]
 
 
-def watching_text(loss: LossName) -> str:
-    """The C of `watch_discriminator`, `watch_generator` and `look`."""
-    games = zip(("REAL_LOSS", "FAKE_LOSS", "GENERATOR_LOSS"), LOSSES_IN_C[loss], strict=True)
-    parts = [
-        f"enum {{ {', '.join(SUMS)} }};",
-        f"#define CLAMPED_LOGIT ((T){CLAMPED_LOGIT!r})",
-        *(f"#define {name}(x) ({text})" for name, text in games),
-        header("watch.h"),
+def watching_text(game: Game) -> str:
+    """The C of `watch_discriminator`, `watch_generator` and `look`. Raises NotInC where the loss is not known in C."""
+    return f"enum {{ {', '.join(SUMS)} }};\n{_losses_text(game.loss, game.decisions)}{header('watch.h')}"
+
+
+@cache
+def _losses_text(loss: Loss, decisions: int) -> str:
+    of_d = _loss_text("discriminator_loss", loss.discriminator, decisions, ("real", "fake"), ("smoothing",))
+    return of_d + _loss_text("generator_loss", loss.generator, decisions, ("fake",))
+
+
+def _loss_text(
+    name: str, loss: Callable[..., Tensor], decisions: int, rows: Sequence[str], numbers: Sequence[str] = ()
+) -> str:
+    """A function in C of this name, generated from a trace of a loss. It takes pointers to rows of logits, numbers of
+    the lane, and how many decisions there are. Raises NotInC.
+    """
+    tensors = {row: torch.zeros(1, decisions) for row in rows} | {n: torch.zeros(1) for n in (*numbers, "loss")}
+
+    def written(given: dict[str, Tensor]) -> None:
+        given["loss"].copy_(loss(*(given[each] for each in (*rows, *numbers))))
+
+    with plain_calls():
+        formulas = means_in_c(trace(written, tensors)).values()
+    sums = {f"sum{place}": formula for place, formula in enumerate(formulas)}
+    given = [*(f"const T *{row}" for row in rows), *(f"T {number}" for number in numbers), "long n"]
+    lines = [
+        f"static T {name}({', '.join(given)}) {{",
+        f"T {', '.join(f'{each} = 0' for each in sums)};",
+        f"#pragma omp simd reduction(+ : {', '.join(sums)})",
+        "for (long i = 0; i < n; i++) {",
+        *(f"{each} += {formula};" for each, formula in sums.items()),
+        "}",
+        f"return {' + '.join(f'{each} / n' for each in sums)};",
+        "}",
     ]
-    return "\n".join(parts) + "\n"
+    return "\n".join([*lines, ""])
 
 
 def watched(watch: Watch, tensors: Mapping[str, Tensor], game: Game) -> Watched:
@@ -96,7 +113,7 @@ class NativeWatch:
         memory.reserve(memory_numbers(tensors) * like.element_size())
         self._keeps, self._memory, self._lanes = (watch, tensors), memory, len(like)
         self._watched = watched(watch, tensors, game)
-        self._function = native_function(watching_text(game.structure.loss) + ENTRY, like.dtype)
+        self._function = native_function(watching_text(game) + ENTRY, like.dtype, Watched)
 
     def discriminator(self) -> None:
         """D's step is done."""

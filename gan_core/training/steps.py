@@ -11,6 +11,7 @@ from typing import Protocol
 
 import torch
 
+from gan_core.execution.formulas import NotInC
 from gan_core.execution.programs import Program, ProgramMaker
 from gan_core.game.step import StepPart
 from gan_core.lanes.axis import host_pairs, in_full_precision
@@ -174,6 +175,8 @@ def _compiled(
         chunk.generator_adam.compile()
         chunk.discriminator_adam.compile()
         take(sources)
+    except NotInC:  # the loss is not
+        return False
     except NoCompiler as error:
         tell_replayed(error)
         maker.lost_compiler = True
