@@ -99,4 +99,3 @@ ZEROS = (aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default)
 COPIES = (aten.clone.default, aten._to_copy.default)  # whose further arguments say nothing about numbers
 # The gradient of a part -> the part.
 PARTS = {aten.slice_backward.default: aten.slice.Tensor, aten.select_backward.default: aten.select.int}
-SOFTMAX = {aten._log_softmax.default: "log_softmax", aten._log_softmax_backward_data.default: "log_softmax_back"}

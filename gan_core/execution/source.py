@@ -19,12 +19,11 @@ from torch.utils._pytree import tree_map_only
 
 from gan_core.execution.assembly import assembled
 from gan_core.execution.c_text import Loop, Operation, Place, Reduction, in_order, loop_text, number
-from gan_core.execution.formulas import ALLOCATIONS, COPIES, FORMULAS, PARTS, REDUCTIONS, SOFTMAX, ZEROS, NotInC
-from gan_core.execution.multiplying_calls import CONVOLUTIONS, convolution_text, geometry_of, product_of
+from gan_core.execution.formulas import ALLOCATIONS, COPIES, FORMULAS, PARTS, REDUCTIONS, ZEROS, NotInC
+from gan_core.execution.function_calls import CONVOLUTIONS, SOFTMAX, Call, convolution_call, product_call, softmax_call
 from gan_core.execution.trace import form_of, is_view, owners
-from gan_core.native.compiler import PRODUCT, target
+from gan_core.native.compiler import target
 from gan_core.native.native_source import NativeSource
-from gan_core.native.products import packed_numbers
 
 aten = torch.ops.aten
 
@@ -284,43 +283,17 @@ class _Writer:
     def _product(self, node: fx.Node) -> None:
         values = self._in_memory(node)
         a, b = (self._forms[value] for value in values)
-        rows, inner, columns = *a.shape[1:], b.shape[2]
-        called = product_of(rows, inner, columns, rounded=self._rounded)
-        packed = packed_numbers(rows, inner, columns, self._isa, rounded=called != PRODUCT)
-        self._packed = max(self._packed, packed)
-        down, across = ([form.stride(axis) for form in (a, b)] for axis in (1, 2))
-
-        def text(x: str, y: str, made: str) -> str:
-            factors = f"{x}, {down[0]}, {across[0]}, {y}, {down[1]}, {across[1]}"
-            return f"{called}({rows}, {columns}, {inner}, {factors}, {made}, packed);"
-
-        self._call(node, values, text)
+        self._call(node, values, product_call(a, b, self._isa, rounded=self._rounded))
 
     def _softmax(self, node: fx.Node) -> None:
-        """The logarithm of it over the last axis, or the way back."""
-        target: Any = node.target
         values = self._in_memory(node)
-        first, *others = (self._forms[value] for value in values)
-        if node.args[len(values)] not in (-1, first.ndim - 1) or first.ndim != 3 or not all(map(in_order, others)):
-            raise NotInC(f"{target} of {tuple(first.shape[1:])}")
-        (rows, columns), strides = first.shape[1:], f"{first.stride(1)}, {first.stride(2)}"
-
-        def text(x: str, *further: str) -> str:
-            return f"{SOFTMAX[target]}({rows}, {columns}, {', '.join((x, strides, *further))});"
-
-        self._call(node, values, text)
+        axis = node.args[len(values)]
+        self._call(node, values, softmax_call(node.target, [self._forms[value] for value in values], axis))
 
     def _convolution(self, node: fx.Node) -> None:
-        """One of three maps, of which two are given and the third is made."""
         values = self._in_memory(node)
         forms = [self._forms[value] for value in (*values, node)]
-        shapes = [form.shape for form in forms]
-        name, geometry = geometry_of(node.target, shapes, node.args[2:], self._isa, rounded=self._rounded)
-        if not all(map(in_order, forms)):
-            raise NotInC(f"{name} of what is not laid out in order")
-        self._packed = max(self._packed, geometry.memory_numbers(self._isa))
-        sizes = geometry.text(self._isa)
-        self._call(node, values, lambda *pointers: convolution_text(name, sizes, pointers))
+        self._call(node, values, convolution_call(node.target, forms, node.args[2:], self._isa, rounded=self._rounded))
 
     def _in_memory(self, node: fx.Node) -> list[fx.Node]:
         """The values that a function in C is given, all of them written; what it makes is laid out in order."""
@@ -332,12 +305,13 @@ class _Writer:
             raise NotInC(f"{node.target} that is not laid out in order")
         return values
 
-    def _call(self, node: fx.Node, values: list[fx.Node], text: Callable[..., str]) -> None:
-        """A function in C. text: of its call, given pointers to the values and to what it makes."""
+    def _call(self, node: fx.Node, values: list[fx.Node], call: Call) -> None:
+        """A call of a function in C on the values, which makes this node."""
         places = [Place(self._owners[v], int(self._forms[v].storage_offset()), ()) for v in values]
+        self._packed = max(self._packed, call.packed)
 
         def written(at: Callable[[Place], str]) -> str:
-            return text(*(f"&{at(place)}" for place in (*places, Place(node, 0, ()))))
+            return call.text(*(f"&{at(place)}" for place in (*places, Place(node, 0, ()))))
 
         self._operations.append(Operation([place.owner for place in places], [node], written))
 

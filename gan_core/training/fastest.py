@@ -12,16 +12,14 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gan_core.config.conditions import Execution, Precision
-from gan_core.config.gan import GanConfig, StructureConfig
-from gan_core.data.dataset import Dataset
-from gan_core.execution.pace import Pace, is_out_of_memory, largest_call
+from gan_core.config.gan import StructureConfig
+from gan_core.execution.pace import is_out_of_memory, largest_call
 from gan_core.execution.programs import ProgramMaker
 from gan_core.files.cache import alone, keep, writable_cache_folder
 from gan_core.lanes.axis import lane_arithmetic
@@ -31,7 +29,6 @@ from gan_core.native.isa import this_isa
 from gan_core.native.toolchain import NoCompiler, tell
 from gan_core.networks.architectures import build_networks
 from gan_core.training.draws import BLOCK_STEPS
-from gan_core.training.lane_array import LaneArray
 
 # C is kept unless it takes longer by more than this: nearer to a tie noise would decide, and two machines of one kind
 # would come to other bits.
@@ -39,10 +36,9 @@ SLOWER = 1.1
 AHEAD = 2.0  # where one way is so many times as fast, nothing more is measured
 TURNS, TURN_SECONDS, LONGEST_SECONDS = 5, 0.002, 1.0  # timed turns of each way, the least that one takes, all of them
 CALLED_BYTES = 2**24  # of weights, gradients and moments in a replayed call: of more, little is left in the caches
-MADE_SAMPLES = 1_000
 
 Seconds = Mapping[Execution, float]  # of a step of one lane
-Advance = Callable[[int], object]  # makes so many steps
+Advance = Callable[[int], object]  # trains an array by so many steps
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,10 @@ class Work:
     dtype: torch.dtype
 
 
-def fastest_execution(work: Work) -> Execution:
+Make = Callable[[Work, Execution, int], tuple[ProgramMaker, Advance]]  # an array of so many lanes, in one way
+
+
+def fastest_execution(work: Work, make: Make) -> Execution:
     """`compiled` or `replayed`: what is faster on this machine's CPU, as it was found the first time. That takes what
     compiling and tracing takes, and beside it LONGEST_SECONDS, or a turn of each way where that is longer.
 
@@ -75,7 +74,7 @@ def fastest_execution(work: Work) -> Execution:
     with alone(path):
         seconds = _read(path)
         if seconds is None:
-            seconds = measure(work)
+            seconds = measure(work, make)
             if seconds is None:
                 return "compiled"
             text = json.dumps({"seconds": dict(seconds), **decided}, indent=1)
@@ -92,7 +91,7 @@ def faster(seconds: Seconds) -> Execution:
     return "replayed" if seconds["compiled"] > SLOWER * seconds["replayed"] else "compiled"
 
 
-def measure(work: Work) -> Seconds | None:
+def measure(work: Work, make: Make) -> Seconds | None:
     """What a step of one lane takes in each way, in arrays that are made for it: compiled of one lane, for lanes share
     nothing there, and replayed of as many as suit a call. What is not known in C takes for ever there. None where the
     arrays do not fit the memory, or the compiler fails.
@@ -100,15 +99,16 @@ def measure(work: Work) -> Seconds | None:
     lanes: dict[Execution, int] = {"compiled": 1, "replayed": called_lanes(work)}
     try:
         with lane_arithmetic():
-            ways: dict[Execution, LaneArray] = {}
+            ways: dict[Execution, tuple[Advance, int]] = {}
             for way, count in lanes.items():
-                ways[way] = _array(work, way, count)
-                _advance(ways[way], 1)  # which traces, and compiles
-                if ways[way].programs.lost_compiler:
+                programs, advance = make(work, way, count)
+                ways[way] = advance, count
+                advance(1)  # which traces, and compiles
+                if programs.lost_compiler:
                     return None
-                if ways[way].programs.execution != way:
+                if programs.execution != way:
                     return {"compiled": math.inf, "replayed": 0.0}
-            return race({way: (partial(_advance, array), array.lanes) for way, array in ways.items()}, time.thread_time)
+            return race(ways, time.thread_time)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -145,23 +145,6 @@ def called_lanes(work: Work) -> int:
     while 2 * lanes <= largest_call(work.structure) and 2 * lanes * 4 * numbers * work.dtype.itemsize <= CALLED_BYTES:
         lanes *= 2
     return lanes
-
-
-def _array(work: Work, way: Execution, lanes: int) -> LaneArray:
-    """Lanes of this structure's default settings on uniform noise."""
-    generator = torch.Generator().manual_seed(0)
-    samples = torch.rand(MADE_SAMPLES, *work.sample_shape, generator=generator).mul_(2).sub_(1)
-    labels = torch.arange(MADE_SAMPLES) % work.classes if work.classes else None
-    dataset = Dataset(work.structure.dataset, samples, labels, samples, labels, work.classes, "")
-    configs = [GanConfig(structure=work.structure, seed=seed) for seed in range(lanes)]
-    programs = ProgramMaker(way, Pace(lanes))
-    return LaneArray(configs, dataset, dtype=work.dtype, precision=work.precision, programs=programs)
-
-
-def _advance(array: LaneArray, steps: int) -> None:
-    end = array.state.images_seen + steps * array.structure.batch_size
-    while array.state.images_seen < end:  # it stops where a lane may be dead
-        array.train_to(end)
 
 
 def _machine() -> dict[str, str]:

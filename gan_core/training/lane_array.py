@@ -37,13 +37,14 @@ from gan_core.networks.latents import Choice, fill_shared_latents, latent_number
 from gan_core.training.chunk import Chunk
 from gan_core.training.course import Course, fall_images
 from gan_core.training.draws import BLOCK_STEPS, Draws, ShownSamples, effective_half_life
-from gan_core.training.optim import Adam, Rows
-from gan_core.training.state import TrainState
-from gan_core.training.steps import CalledSteps, Steps, compiled_steps
+from gan_core.training.fastest import Advance, Work, fastest_execution
+from gan_core.training.state import initial_state
+from gan_core.training.steps import Steps, prepare_steps
 from gan_core.training.watch import Watch, is_marked
 
 SAMPLES_AT_ONCE = 1000  # rows of one generator call when many samples are drawn: bounds memory
 IMAGES_AT_ONCE = 100  # the same where there are convolutions
+MEASURED_SAMPLES = 1_000  # of the data set that is made to measure how fast steps are
 
 
 def rows_at_once(structure: StructureConfig) -> int:
@@ -101,7 +102,7 @@ class LaneArray:
         self._like = torch.empty(0, dtype=dtype, device=device)
         self.samples = ShownSamples(dataset, self._like, on_host=self._stays_on_host(dataset))
         self.programs = programs or ProgramMaker(execution, Pace(lanes_per_call or len(configs)))
-        self.state = self._initial_state()
+        self.state = initial_state(configs, self.networks, self._like, self.health, averages=len(averages_images) or 1)
         self._steps: list[Steps] = []
         self.carried_out: Carried = ""  # how steps were, since programs were last made
 
@@ -127,31 +128,6 @@ class LaneArray:
         """
         effective = [effective_half_life(each, self.state.images_seen) for each in self.averages_images]
         return [place for place, each in enumerate(effective) if each not in effective[:place]] or [0]
-
-    def _initial_state(self) -> TrainState:
-        lane = [config.lane for config in self.configs]
-        generator, discriminator = (
-            Rows.stack(
-                network.shapes(),
-                network.buffers(),
-                [network.keyed_initial(config.seed, purpose) for config in self.configs],
-                self._like,
-            )
-            for network, purpose in (
-                (self.networks.generator, Stream.GENERATOR_WEIGHTS),
-                (self.networks.discriminator, Stream.DISCRIMINATOR_WEIGHTS),
-            )
-        )
-        return TrainState(
-            generator=generator,
-            discriminator=discriminator,
-            generator_adam=Adam(generator, [x.generator_adam for x in lane]),
-            discriminator_adam=Adam(discriminator, [x.discriminator_adam for x in lane]),
-            average=generator.flat.unsqueeze(1).repeat(1, len(self.averages_images) or 1, 1),
-            watch=Watch.begin(len(lane), self._like, self.health),
-            images_seen=0,
-            discriminator_steps=0,
-        )
 
     @property
     def lanes(self) -> int:
@@ -202,7 +178,8 @@ class LaneArray:
         """So many D steps from the first on, chunk after chunk: what a chunk works on stays in the caches."""
         pace, seconds, updates = self.programs.pace, defaultdict[int, float](float), defaultdict[int, float](float)
         if not self._steps:
-            self._settle_execution()
+            if self.programs.execution == "auto":
+                self.programs.execution = self._fastest_execution()
             until_it_fits(lambda: self._prepare(first), pace, lambda: max(pace.parts(self.lanes)))
         for steps in self._steps:
             started = time.thread_time()
@@ -212,41 +189,17 @@ class LaneArray:
         if count == BLOCK_STEPS and pace.note({k: seconds[k] / updates[k] for k in seconds}, self.lanes):
             self._steps = []
 
-    def _settle_execution(self) -> None:
-        """Decides how steps are carried out, where that was left open, for all arrays that share `programs`."""
-        if self.programs.execution != "auto":
-            return
+    def _fastest_execution(self) -> Execution:
         if self._like.device.type != "cpu":
-            self.programs.execution = "replayed"  # there is one way: a CUDA graph
-            return
-        from gan_core.training.fastest import Work, fastest_execution  # which makes arrays
-
+            return "replayed"  # there is one way: a CUDA graph
         shape, classes = self.dataset.sample_shape, self.dataset.classes
         work = Work(self.structure, shape, classes, self.precision, self._like.dtype)
-        self.programs.execution = fastest_execution(work)
+        return fastest_execution(work, measured_array)
 
     def _prepare(self, step: int) -> None:
-        """Makes ready for this step: takes all memory that steps need, and leaves the state as it was. All chunks are
-        carried out in one way: where one of them cannot be compiled, all are replayed.
-        """
-        if self.programs.execution == "compiled" and self._like.device.type == "cpu":
-            if self._prepared(compiled_steps, step):
-                self.carried_out = "compiled"
-                return
-            self.programs.execution = "replayed"
-        self._prepared(CalledSteps, step)
-        self.carried_out = self.programs.uncompiled(self._like)
-
-    def _prepared(self, way: Callable[[Chunk, ProgramMaker], Steps], step: int) -> bool:
-        """Makes the steps of every chunk in this way. False, and no steps, where one cannot be carried out so."""
-        self._steps, start = [], 0
-        for size in self.programs.pace.parts(self.lanes):
-            self._steps.append(way(self._chunk(start, start + size), self.programs))
-            if not self._steps[-1].prepare(step):
-                self._steps = []
-                return False
-            start += size
-        return True
+        """Makes ready for this step: takes all memory that steps need, and leaves the state as it was."""
+        self._steps = []  # gives their memory back first
+        self._steps, self.carried_out = prepare_steps(self._chunk, self.lanes, self.programs, self._like, step)
 
     def _chunk(self, start: int, stop: int) -> Chunk:
         """The lanes from start to stop, in the memory of the whole array's state."""
@@ -352,3 +305,23 @@ class LaneArray:
         """One lane's scored generator by weight name, without the lane axis: what `models/x` holds."""
         weights = self._scored_weights()
         return {name: tensor[lane].detach().clone().contiguous() for name, tensor in weights.items()}
+
+
+def measured_array(work: Work, way: Execution, lanes: int) -> tuple[ProgramMaker, Advance]:
+    """An array to measure how fast one way of carrying out steps is: lanes of the structure's default settings on
+    uniform noise. Its programs, and what trains it by a number of steps.
+    """
+    generator = torch.Generator().manual_seed(0)
+    samples = torch.rand(MEASURED_SAMPLES, *work.sample_shape, generator=generator).mul_(2).sub_(1)
+    labels = torch.arange(MEASURED_SAMPLES) % work.classes if work.classes else None
+    dataset = Dataset(work.structure.dataset, samples, labels, samples, labels, work.classes, "")
+    configs = [GanConfig(structure=work.structure, seed=seed) for seed in range(lanes)]
+    programs = ProgramMaker(way, Pace(lanes))
+    array = LaneArray(configs, dataset, dtype=work.dtype, precision=work.precision, programs=programs)
+
+    def advance(steps: int) -> None:
+        end = array.state.images_seen + steps * work.structure.batch_size
+        while array.state.images_seen < end:  # training stops where a lane may be dead
+            array.train_to(end)
+
+    return programs, advance

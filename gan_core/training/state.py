@@ -6,7 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gan_core.config.gan import GanConfig
+from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import DamagedFile
+from gan_core.lanes.streams import Stream
+from gan_core.networks.build import Networks
 from gan_core.training.optim import Adam, Rows
 from gan_core.training.watch import Watch
 
@@ -95,3 +99,34 @@ class TrainState:
             images_seen=self.images_seen,
             discriminator_steps=self.discriminator_steps,
         )
+
+
+def initial_state(
+    configs: Sequence[GanConfig], networks: Networks, like: Tensor, health: HealthConfig, *, averages: int
+) -> TrainState:
+    """The state before the first step, in like's type and on its device: weights drawn from each lane's own seed, and
+    so many averages a lane, which begin as these weights.
+    """
+    lane = [config.lane for config in configs]
+    generator, discriminator = (
+        Rows.stack(
+            network.shapes(),
+            network.buffers(),
+            [network.keyed_initial(config.seed, purpose) for config in configs],
+            like,
+        )
+        for network, purpose in (
+            (networks.generator, Stream.GENERATOR_WEIGHTS),
+            (networks.discriminator, Stream.DISCRIMINATOR_WEIGHTS),
+        )
+    )
+    return TrainState(
+        generator=generator,
+        discriminator=discriminator,
+        generator_adam=Adam(generator, [x.generator_adam for x in lane]),
+        discriminator_adam=Adam(discriminator, [x.discriminator_adam for x in lane]),
+        average=generator.flat.unsqueeze(1).repeat(1, averages, 1),
+        watch=Watch.begin(len(lane), like, health),
+        images_seen=0,
+        discriminator_steps=0,
+    )

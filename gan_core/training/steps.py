@@ -10,7 +10,9 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
+from gan_core.config.arithmetic import Carried
 from gan_core.execution.formulas import NotInC
 from gan_core.execution.programs import Program, ProgramMaker
 from gan_core.game.step import StepPart
@@ -145,6 +147,37 @@ class CompiledBlocks:
 
     def _take(self, sources: Mapping[StepPart, NativeSource]) -> None:
         self.block = NativeBlock(sources, self.chunk, self._maker.lane_memory)
+
+
+def prepare_steps(
+    chunk_of: Callable[[int, int], Chunk], lanes: int, maker: ProgramMaker, like: Tensor, step: int
+) -> tuple[list[Steps], Carried]:
+    """The steps of an array, chunk by chunk, ready for the step of this number, and how they are carried out. That is
+    one way for all chunks: where one cannot be compiled, all are replayed. chunk_of: makes the chunk of the lanes from
+    a first one up to another.
+    """
+    if maker.execution == "compiled" and like.device.type == "cpu":
+        if steps := _prepared(compiled_steps, chunk_of, lanes, maker, step):
+            return steps, "compiled"
+        maker.execution = "replayed"
+    return _prepared(CalledSteps, chunk_of, lanes, maker, step), maker.uncompiled(like)
+
+
+def _prepared(
+    way: Callable[[Chunk, ProgramMaker], Steps],
+    chunk_of: Callable[[int, int], Chunk],
+    lanes: int,
+    maker: ProgramMaker,
+    step: int,
+) -> list[Steps]:
+    """The steps of every chunk in this way; none where one chunk cannot be carried out so."""
+    made, start = list[Steps](), 0
+    for size in maker.pace.parts(lanes):
+        made.append(way(chunk_of(start, start + size), maker))
+        if not made[-1].prepare(step):
+            return []
+        start += size
+    return made
 
 
 def compiled_steps(chunk: Chunk, maker: ProgramMaker) -> Steps:

@@ -35,7 +35,7 @@ from gan_core.lanes.axis import lane_arithmetic
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.latents import latent_numbers
 from gan_core.training.fastest import Work, fastest_execution
-from gan_core.training.lane_array import LaneArray
+from gan_core.training.lane_array import LaneArray, measured_array
 
 # Resident memory without lanes and data (torch 2.15, Linux, no Ray): 0.80 GB in a sweep of digits, 0.92 GB of MNIST.
 PROCESS_BYTES = 850_000_000
@@ -139,7 +139,7 @@ def lane_memory(
     dataset = made_data(config.structure, form)
     if execution == "auto":  # chosen before allocations are counted, because counting distorts the timing
         work = Work(config.structure, form.sample_shape, form.classes, "float32", torch.float32)
-        execution = fastest_execution(work)
+        execution = fastest_execution(work, measured_array)
     with lane_arithmetic(), Allocations() as allocations:
         array = _trained(config, dataset, None, execution, averages_images)
         held, most = allocations.now_bytes, allocations.most_bytes

@@ -138,7 +138,7 @@ def test_poison_in_a_lane_reaches_no_other_and_the_kept_go_on_unchanged(case: st
 @pytest.mark.parametrize("case", ["mlp spectral r1 sum", "mlp_bn generator_first"])
 def test_a_structure_with_one_call_that_is_not_known_in_c_is_replayed_whole(case: str, few: Few, monkeypatch):
     expected = lane_results(made(case, few, 3, execution="replayed"))
-    monkeypatch.setattr("gan_core.execution.multiplying_calls.LARGEST_PRODUCT", 5 * 9 * 32)  # D's larger ones are above
+    monkeypatch.setattr("gan_core.execution.function_calls.LARGEST_PRODUCT", 5 * 9 * 32)  # D's larger ones are above
     array = made(case, few, 3)
     assert {type(steps) for steps in array._steps} == {CalledSteps}
     assert_all_same(array, expected)
