@@ -18,7 +18,8 @@ from gan_core.native.isa import Isa
 from gan_core.native.products import LARGEST_PRODUCT, packed_numbers
 from gan_core.networks.convolutions import FEW_CHANNELS
 
-# Calls -> their name in C, and which of their two tensors and the result are the large map, the small one, the weights.
+# Calls -> the name of their function in C, and which of the two tensors and the result are the large map, the small map
+# and the weights.
 _CALLS = torch.ops.gan_sweep
 CONVOLUTIONS: dict[Any, tuple[str, tuple[int, int, int]]] = {
     _CALLS.convolve.default: ("convolve", (0, 2, 1)),
@@ -32,10 +33,12 @@ SOFTMAX = {
 
 
 def product_of(rows: int, inner: int, columns: int, *, rounded: bool) -> str:
-    """The function's name. rounded: to bfloat16, unless the product is small or a vector's. Raises NotInC."""
+    """The name of the function in C for a product. rounded: factors are rounded to bfloat16, unless the product is
+    small or one with a vector. Raises NotInC where a matrix library is faster.
+    """
     size = rows * inner * columns
     if rounded and size > SMALL_PRODUCTS and 1 not in (rows, columns):
-        return ROUNDED[PRODUCT]  # however large: libraries are no faster
+        return ROUNDED[PRODUCT]  # of any size: libraries are not faster
     if size > LARGEST_PRODUCT:
         raise NotInC(f"a product of {rows} x {inner} x {columns}")
     return PRODUCT
@@ -44,8 +47,9 @@ def product_of(rows: int, inner: int, columns: int, *, rounded: bool) -> str:
 def geometry_of(
     target: Any, shapes: Sequence[tuple[int, ...]], numbers: Sequence[Any], isa: Isa, *, rounded: bool
 ) -> tuple[str, Geometry]:
-    """The function's name and the sizes of a call of CONVOLUTIONS, on tensors of these shapes [1, ...], the last its
-    result. numbers: its further arguments; rounded: to bfloat16, unless there are few channels. Raises NotInC.
+    """The name of the function in C and the sizes for a call of CONVOLUTIONS on tensors of these shapes [1, ...], the
+    last of which is the result. numbers: its further arguments; rounded: factors are rounded to bfloat16, unless there
+    are few channels. Raises NotInC where a library is faster.
     """
     name, order = CONVOLUTIONS[target]
     (_, images, channels, height, width), small, weight = (shapes[i] for i in order)

@@ -1,11 +1,11 @@
-"""A traced function in C, a lane after the other: all of a step for one lane before any of the next.
+"""Translates a traced function to C that computes one lane after the other.
 
-A lane of a small GAN fits a core's cache and a whole array does not; and between two operations C spends nothing, where
-torch takes microseconds. The text that is compiled knows one lane and not how many there are: no lane's bits can depend
-on its neighbours, and arrays of any number of lanes share one library.
+A lane of a small GAN fits the cache of a core and a whole array does not, and C spends no time between two operations,
+where torch takes microseconds. The text that is compiled is about one lane and does not depend on how many there are:
+so no lane's bits can depend on other lanes, and arrays of any number of lanes share one library.
 
-Elementwise calls that follow each other on one shape become one loop. Products are tiles of registers
-(`gan_core.native.products`). What a lane computes lies in memory of that lane, which the next one uses again.
+Consecutive elementwise calls on one shape become one loop. Products are computed in tiles that fit the registers
+(`gan_core.native.products`). Intermediate results lie in memory for one lane, which the next lane uses again.
 """
 
 import operator
@@ -29,8 +29,8 @@ aten = torch.ops.aten
 
 
 def native_source(graph: fx.Graph, name: str, *, rounded: bool = False) -> NativeSource:
-    """The C of a graph that was traced on one lane, by this name. rounded: in bfloat16, where large. Raises NotInC, and
-    NoCompiler where no kernels are written for the processor.
+    """A graph that was traced on one lane, translated to a function in C of this name. rounded: whether factors of
+    large products are rounded to bfloat16. Raises NotInC, and NoCompiler where there are no kernels for this processor.
     """
     return _Writer(graph, rounded).source(name)
 
@@ -42,7 +42,7 @@ class _Writer:
         self._isa = target()
         self._rounded = rounded and self._dtype == torch.float32
         self._owners = owners(graph)
-        self._forms: dict[fx.Node, Any] = {}  # on the meta device, at their place in their owner's memory
+        self._forms: dict[fx.Node, Any] = {}  # on the meta device, with their offset in their owner's memory
         self._literals: dict[fx.Node, str] = {}
         self._readers: dict[fx.Node, set[fx.Node]] = {}
         for node in graph.nodes:
@@ -120,7 +120,7 @@ class _Writer:
         return any(self._owners[other] is node for other in self._graph.nodes if other.target is aten.copy_.default)
 
     def _place(self, node: fx.Node, shape: Sequence[int] | None = None) -> Place:
-        """Where a value of a lane lies; shape: what it is broadcast to. Axes of one number are left out."""
+        """Where a value of a lane lies. shape: the shape that it is broadcast to. Axes of one number are left out."""
         form: Tensor = self._forms[node]
         if shape is not None and form.ndim:
             form = form.expand(form.shape[0], *shape)
@@ -153,7 +153,7 @@ class _Writer:
         loop.inside.add(node)
 
     def _compute(self, formula: Callable[..., str], values: Sequence[Any], shape: tuple[int, ...]) -> tuple[Loop, str]:
-        """Adds a line to the loop over this shape of a lane; the loop, and the line's variable."""
+        """Adds a line to the loop over this shape of a lane. Returns the loop, and the variable that the line sets."""
         walked = tuple(n for n in shape if n != 1)
         if self._loop is not None and self._loop.shape != walked:
             self._close()
@@ -168,7 +168,7 @@ class _Writer:
         return self._loop, f"v{len(self._loop.lines) - 1}"
 
     def _operand(self, value: Any, shape: tuple[int, ...]) -> Place | str:
-        """A number, a variable of the open loop, or a place in memory."""
+        """How a formula refers to a value: as a number, a variable of the open loop, or a place in memory."""
         if value is None:
             return None  # pyright: ignore[reportReturnType]
         if not isinstance(value, fx.Node):
@@ -184,7 +184,7 @@ class _Writer:
         return place
 
     def _close(self) -> None:
-        """Ends the open loop; what is read outside of it is stored."""
+        """Ends the open loop. Those of its values that are read outside of it are stored."""
         loop, self._loop = self._loop, None
         if loop is None:
             return
@@ -195,7 +195,7 @@ class _Writer:
         self._operations.append(Operation(reads, writes, lambda at: loop_text(loop, at)))
 
     def _copy(self, node: fx.Node) -> None:
-        """At the end of the loop that computes the source, or in one of its own."""
+        """A copy is made at the end of the loop that computes its source, or in a separate loop."""
         destination, source = node.args[:2]
         assert isinstance(destination, fx.Node)
         assert isinstance(source, fx.Node)
@@ -209,8 +209,8 @@ class _Writer:
         self._close()
 
     def _may_meet(self, read: Place, written: Place) -> bool:
-        """Whether a place is perhaps read after it was written in another turn of the same loop. What is given may lie
-        in the same memory under two names.
+        """Whether one iteration of a loop may read what another one has written. Two tensors that the program is given
+        may lie in the same memory.
         """
         given = read.owner in self._given and written.owner in self._given
         return read != written and (given or read.owner is written.owner)
@@ -233,14 +233,14 @@ class _Writer:
             begin += length
 
     def _embed(self, node: fx.Node) -> None:
-        """A part's gradient: zero elsewhere."""
+        """The gradient with respect to a tensor of which only a part was used: zero elsewhere."""
         form, part = self._forms[node], node.args[0]
         self._close()
         self._fill(node, form, lambda: number(0.0), [])
         self._fill(node, PARTS[node.target](form, *node.args[2:]), "{}".format, [part])  # pyright: ignore[reportArgumentType]
 
     def _fill(self, node: fx.Node, within: Tensor, formula: Callable[..., str], values: Sequence[Any]) -> None:
-        """A part of a value, or all of it, in a loop of its own."""
+        """Computes a part of a value, or all of it, in a separate loop."""
         loop, variable = self._compute(formula, values, tuple(within.shape[1:]))
         strides = tuple(s for n, s in zip(within.shape[1:], within.stride()[1:], strict=True) if n != 1)
         loop.stored.append((Place(node, int(within.storage_offset()), strides), variable))
@@ -296,7 +296,9 @@ class _Writer:
         self._call(node, values, convolution_call(node.target, forms, node.args[2:], self._isa, rounded=self._rounded))
 
     def _in_memory(self, node: fx.Node) -> list[fx.Node]:
-        """The values that a function in C is given, all of them written; what it makes is laid out in order."""
+        """The values that a function in C is given, all of them in memory. Raises NotInC where its result would not be
+        contiguous.
+        """
         self._close()
         values = [value for value in node.args if isinstance(value, fx.Node)]
         for value in values:
@@ -316,7 +318,7 @@ class _Writer:
         self._operations.append(Operation([place.owner for place in places], [node], written))
 
     def _write_out(self, value: fx.Node) -> None:
-        """A constant's memory is filled, for what reads memory alone."""
+        """Stores a constant, for functions that read their values from memory."""
         owner = self._owners[value]
         literal = self._literals.pop(owner, None)
         if literal is not None:

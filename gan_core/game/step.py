@@ -1,17 +1,17 @@
-"""The arithmetic of a training step, an update of every D and one of every G, as functions of named tensors.
+"""The arithmetic of a training step, in which every D and every G is updated, as functions of named tensors.
 
-D is updated first, on fakes made for it, and G follows on fresh latents (Goodfellow et al. 2014, algorithm 1); or,
-where the structure says `generator_first`, G is updated and D follows on the fakes G learnt from. Each function reads
-and writes its tensors and nothing else, so it can be traced, replayed or captured (`gan_core.execution.programs`).
+D is updated first, on fakes that are made for it, and then G, on fresh latents (Goodfellow et al. 2014, algorithm 1).
+With the update order `generator_first`, G is updated first and D then on the same fakes. Each function reads and writes
+its tensors and nothing else, so that it can be traced, replayed or captured (`gan_core.execution.programs`).
 
 K lanes, N batch, R decisions, F features. The tensors, by name:
 
     generator.<w>, discriminator.<w>    weights and buffers [K, ...];  <network>_gradient.<w> and <network>_gradient
     both [K, 2N, ...]                   real samples, then fakes;  real, fake: its halves
-    latents, generator_latents          [K, N, Z] of the fakes that D sees, and of G's own step
-    condition [K, N, C]                 one-hot classes, where D is told
-    noise [K, 2N, ...], generator_noise where there is instance noise;  mix [K, N] of a gradient penalty
-    smoothing, penalty_weight, ...      a number a lane [K]
+    latents, generator_latents          [K, N, Z] of the fakes that D is shown, and of those that G learns from
+    condition [K, N, C]                 one-hot classes, where D is conditional
+    noise [K, 2N, ...], generator_noise instance noise, where there is any;  mix [K, N] of a gradient penalty
+    smoothing, penalty_weight, ...      one number for each lane [K]
     d_real, d_fake, d_norm, g_fake, ... what a step leaves to be watched (`gan_core.training.record`)
 """
 
@@ -69,7 +69,7 @@ CallOf = Callable[[Pass], Call]  # starts a pass
 
 @dataclass(frozen=True)
 class Game:
-    """What all steps of a structure share."""
+    """What is the same in all steps of a structure."""
 
     structure: StructureConfig
     networks: Networks
@@ -80,12 +80,12 @@ class Game:
 
     @property
     def decisions(self) -> int:
-        """R."""
+        """How many decisions D makes on N samples, R: one on each of them, or one on the minibatch."""
         return self.structure.batch_size if self.networks.sees_samples else 1
 
     @property
     def scale(self) -> int:
-        """By what the loss, a mean over decisions, is multiplied before it is descended, with all that is added."""
+        """The factor of the total loss that is differentiated: R where losses are summed over decisions, else 1."""
         return self.decisions if self.structure.loss_reduction == "sum" else 1
 
 
@@ -111,7 +111,9 @@ def _fakes_pass(structure: StructureConfig) -> Pass:
 
 
 def make_fakes(game: Game, call_of: CallOf, tensors: Tensors) -> None:
-    """Fakes for D, from latents of their own; or G's own, at a step that is no G's turn."""
+    """Makes the fakes that D is shown from `latents`, without gradients. Where G is updated first, this is for the
+    lanes without an update of G in the step, which would make them.
+    """
     call = call_of(_fakes_pass(game.structure))
     with torch.no_grad():
         weights = _weights(tensors, "generator", game.networks.generator)
@@ -119,7 +121,7 @@ def make_fakes(game: Game, call_of: CallOf, tensors: Tensors) -> None:
 
 
 def discriminator_gradients(game: Game, call_of: CallOf, tensors: Tensors) -> None:
-    """Of every D's loss on `both`."""
+    """The gradients of every D's total loss on the samples `both`."""
     weights, leaves = _leaves(tensors, "discriminator", game.networks.discriminator)
     both = tensors["both"] + tensors["noise"] if "noise" in tensors else tensors["both"]
     answers = _answers(game, weights, both, tensors.get("condition"), call_of(Pass.JUDGING))
@@ -139,7 +141,9 @@ def discriminator_gradients(game: Game, call_of: CallOf, tensors: Tensors) -> No
 
 
 def generator_gradients(game: Game, call_of: CallOf, tensors: Tensors, *, keep_fakes: bool) -> None:
-    """Of every G's loss, on latents of its own; or where D sees the fakes too, on `latents`."""
+    """The gradients of every G's total loss, on `generator_latents`. keep_fakes: on `latents` instead, and the fakes
+    are kept for D.
+    """
     networks, latents = game.networks, tensors["latents" if keep_fakes else "generator_latents"]
     weights, leaves = _leaves(tensors, "generator", networks.generator)
     fake = networks.generator(weights, latents, call_of(Pass.MAKING))
@@ -158,7 +162,7 @@ def generator_gradients(game: Game, call_of: CallOf, tensors: Tensors, *, keep_f
 
 
 def _logits(answers: Tensor) -> Tensor:
-    """[K, R, H] -> [K, R]; by a view where there are no heads, which costs no call in the pass back."""
+    """[K, R, H] -> [K, R]. Where there is one head it is a view, which costs no call in the backward pass."""
     return answers.squeeze(2) if answers.shape[2] == 1 else answers[:, :, 0]
 
 
@@ -172,14 +176,18 @@ def _weights(tensors: Tensors, role: str, network: Network) -> Tensors:
 
 
 def _leaves(tensors: Tensors, role: str, network: Network) -> tuple[Tensors, Tensors]:
-    """All weights of a pass that is differentiated; and of these the parameters, which require gradients."""
+    """The weights and buffers of a network for a pass that is differentiated, and of these the parameters, which
+    require gradients.
+    """
     weights = _weights(tensors, role, network)
     leaves = {name: weights[name].detach().requires_grad_() for name in network.shapes()}
     return {**weights, **leaves}, leaves
 
 
 def _descend(tensors: Tensors, role: str, leaves: Tensors, total: Tensor) -> Tensor:
-    """Stores the gradient of each lane's total [K], which depends on that lane alone. Its Euclidean norm [K]."""
+    """Stores the gradient of each lane's total loss [K], which depends on that lane alone. Returns its Euclidean norm
+    [K].
+    """
     gradients = torch.autograd.grad(total.sum(), list(leaves.values()))
     for name, gradient in zip(leaves, gradients, strict=True):
         tensors[f"{role}_gradient.{name}"].copy_(gradient)
@@ -192,7 +200,7 @@ def _answers(
     """D's answers to the real and to the fake samples, [K, R, H] each."""
     networks = game.networks
     real, fake = both.split(game.structure.batch_size, 1)
-    if game.structure.norm == "batch":  # each batch is normalised by its own moments
+    if game.structure.norm == "batch":  # real and fake batches are each normalised by their moments
         return [networks.discriminator(weights, networks.view(part, condition), call) for part in (real, fake)]
     if networks.sees_samples:
         view = networks.view(both, None if condition is None else torch.cat((condition, condition), 1))
@@ -203,7 +211,7 @@ def _answers(
 
 
 def _penalty(game: Game, call_of: CallOf, weights: Tensors, both: Tensor, tensors: Tensors) -> Tensor | None:
-    """[K], before its weight; None where the structure has none."""
+    """The gradient penalty [K] before it is weighted; None where the structure has none."""
     if game.structure.penalty == "none":
         return None
     networks, condition = game.networks, tensors.get("condition")
@@ -216,7 +224,9 @@ def _penalty(game: Game, call_of: CallOf, weights: Tensors, both: Tensor, tensor
 
 
 def _information(game: Game, answers: Tensor, latents: Tensor, tensors: Tensors) -> Tensor | None:
-    """[K], before its weight; None where D has no heads. answers [K, N, 1 + heads] to the fakes of these latents."""
+    """InfoGAN's information loss [K] before it is weighted; None where D predicts no codes. answers: to the fakes made
+    of these latents [K, N, 1 + heads].
+    """
     if answers.shape[2] == 1:
         return None
     codes = latents[:, :, game.structure.latent_size :]

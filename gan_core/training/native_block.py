@@ -1,6 +1,6 @@
-"""A block of steps as one call of C: lane after lane, and of each lane step after step.
+"""A block of steps as one call of C: lane after lane, and for each lane step after step.
 
-What a lane works on then stays in a core's cache for a whole block, and between two steps there is nothing else.
+The numbers of a lane then stay in the cache of a core for a whole block, and there is no overhead between two steps.
 """
 
 import ctypes
@@ -36,7 +36,7 @@ NUMBERS = (
 
 
 class Block(ctypes.Structure):
-    """As in `block.h`."""
+    """The arguments of a block; mirrors the structure in `block.h`, with which it is compared when C is loaded."""
 
     _fields_ = [  # noqa: RUF012
         ("given", ctypes.c_void_p * len(StepPart)),
@@ -51,7 +51,7 @@ class Block(ctypes.Structure):
 
 
 class NativeBlock:
-    """The steps of K lanes in C. Lanes are fed by `draws`, and what is to be watched goes straight to `watch`."""
+    """The steps of the K lanes of a chunk in C, which also draws latents, watches, and runs Adam and the averages."""
 
     def __init__(self, sources: Mapping[StepPart, NativeSource], chunk: Chunk, memory: LaneMemory) -> None:
         """sources: of all parts of a step, GENERATOR_AND_FAKES only where G is updated first. Raises NoCompiler."""
@@ -70,7 +70,7 @@ class NativeBlock:
         self._fixed = self._fixed_values()
 
     def _fixed_values(self) -> dict[str, Any]:
-        """All that is the same for every block."""
+        """The arguments that are the same for every block."""
         draws, inputs = self._draws, self._draws.tensors
         samples = draws.samples
         values: dict[str, Any] = {
@@ -118,10 +118,11 @@ class NativeBlock:
         lr_shares: Tensor | None,
         look_images: int,
     ) -> None:
-        """Steps from this number on, all of one block. updates: of G in each step, the lanes that take part;
-        since_last: images shown to D from one turn of a lane to the next; average_weights [steps, K, A];
-        lr_shares: of learning rates, float64 [steps, K], where any fall; look_images: shown since the last look at the
-        samples, where there is one at the end, or 0.
+        """Carries out steps of one block from the number `first` on. updates: for each step and each update of G in it,
+        the lanes that take part; since_last: images shown to D from one turn of a lane's G to the next [K];
+        average_weights: how much weights count in the moving averages [steps, K, A], None where there are none;
+        lr_shares: factors of the learning rates, float64 [steps, K], None where all are 1; look_images: images since
+        the last look at how much samples vary, if there is another at the end, else 0.
         """
         place = self._draws.begin_block(first, banks=not self._draws_latents)
         orders = [self._draws.indices[config.data_seed] for config in self._draws.configs]

@@ -1,4 +1,7 @@
-"""Watching a lane in C: what `gan_core.training.watch.Watch` adds up, without leaving the block."""
+"""Watches lanes in C: adds to the sums of `gan_core.training.watch.Watch` within a compiled block.
+
+The C of a loss is generated from a trace of its functions in `gan_core.game.losses`.
+"""
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +35,7 @@ void program(int what, long lanes, const unsigned char *goes, const long *images
 
 
 class Watched(ctypes.Structure):
-    """As in `watch.h`."""
+    """What is watched; mirrors the structure in `watch.h`, with which it is compared when C is loaded."""
 
     _fields_ = [  # noqa: RUF012
         *((name, ctypes.c_void_p) for name in POINTERS),
@@ -82,8 +85,8 @@ def _loss_text(
 
 
 def watched(watch: Watch, tensors: Mapping[str, Tensor], game: Game) -> Watched:
-    """What is watched. tensors: of a chunk. Who keeps the answer keeps them and the watch too, and gives it `memory` of
-    at least `memory_numbers`.
+    """The structure for the tensors of a chunk. It holds pointers: its owner must keep the tensors and the watch alive,
+    and set `memory` to memory for at least `memory_numbers` numbers.
     """
     rows = {"sums": watch.sums, **{name: tensors[name] for name in PITCHES[1:]}}
     values: dict[str, Any] = {name: rows[name].data_ptr() for name in PITCHES}
@@ -100,12 +103,12 @@ def watched(watch: Watch, tensors: Mapping[str, Tensor], game: Game) -> Watched:
 
 
 def memory_numbers(tensors: Mapping[str, Tensor]) -> int:
-    """How much memory a look needs."""
+    """How many numbers of memory are needed to look at how much samples vary."""
     return 2 * tensors["real"][0, 0].numel()
 
 
 class NativeWatch:
-    """Watches single steps of K lanes as a block is watched, bit for bit; in the place of a `StepRecord`."""
+    """Watches single compiled steps of K lanes, bitwise as within a block. It has the methods of `StepRecord`."""
 
     def __init__(self, watch: Watch, tensors: Mapping[str, Tensor], game: Game, memory: LaneMemory) -> None:
         """Raises NoCompiler."""
@@ -116,19 +119,19 @@ class NativeWatch:
         self._function = native_function(watching_text(game) + ENTRY, like.dtype, Watched)
 
     def discriminator(self) -> None:
-        """D's step is done."""
+        """Watches a step of D."""
         self._call(0, [True] * self._lanes, [0] * self._lanes)
 
     def generator(self, active: Sequence[bool], images: Sequence[int]) -> None:
-        """An update of G is done in the active lanes; images: that D was shown since the lane's last turn [K]."""
+        """Watches an update of G in the active lanes. images: shown to D since a lane's last turn [K]."""
         self._call(1, active, images)
 
     def look(self, images: int) -> None:
-        """A look at the last step's samples; images: shown to D since the last look."""
+        """Watches how much the last step's samples vary. images: shown to D since the last look."""
         self._call(2, [True] * self._lanes, [images] * self._lanes)
 
     def settle(self) -> None:
-        """Nothing: all is added."""
+        """Does nothing: everything has been added already."""
 
     def _call(self, what: int, goes: Sequence[bool], images: Sequence[int]) -> None:
         self._watched.memory = self._memory.pointer
