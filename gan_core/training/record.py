@@ -57,7 +57,7 @@ class StepRecord:
         self._d_count += 1
 
     def generator(self, active: Sequence[bool], images: Sequence[int]) -> None:
-        """Keeps what an update of G in the active lanes has written. images: shown to D since a lane's last turn [K]."""
+        """Keeps what an update of G in the active lanes wrote. images: shown to D since a lane's last turn [K]."""
         self._g_kept[len(self._turns)].copy_(self._g_row)
         self._turns.append((active, images))
 

@@ -58,7 +58,7 @@ class TrainState:
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Copies the values that `tensors` returned. Raises DamagedFile when their shapes are those of another state."""
+        """The state as named tensors, which a checkpoint holds. But for OF_ALL_LANES their first axis is L."""
         self._copy(self.tensors(), tensors)
 
     def load_lanes(self, parts: Sequence[Mapping[str, Tensor]]) -> None:

@@ -170,7 +170,7 @@ class Watch:
 
     @property
     def last_mark(self) -> Tensor:
-        """The sums at the last mark, which a checkpoint must hold beside `sums`: the next point is computed from both."""
+        """The sums at the last mark, which a checkpoint must hold too: the next point is computed from them."""
         return self._marks[-1][1] if self._marks else self._before
 
     def go_on_from(self, mark: Tensor) -> None:
