@@ -215,9 +215,7 @@ class LaneArray:
             discriminator=discriminator,
             generator_adam=state.generator_adam.part(start, stop, generator),
             discriminator_adam=state.discriminator_adam.part(start, stop, discriminator),
-            average=state.average[start:stop]
-            if self.averages
-            else None,  # if any lane is scored by an average, all are
+            average=state.average[start:stop] if self.averages else None,  # all lanes are scored by one, or none
             watch=Watch(state.watch.sums[start:stop], state.watch.health),
             course=Course(configs, self.half_lives_images[start:stop], self.budget_images),
             draws=Draws(configs, self.networks, self.samples, self._like),

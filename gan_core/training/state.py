@@ -58,7 +58,7 @@ class TrainState:
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """The state as named tensors, which a checkpoint holds. But for OF_ALL_LANES their first axis is L."""
+        """Copies the values that `tensors` returned. Raises DamagedFile when they have the shapes of another state."""
         self._copy(self.tensors(), tensors)
 
     def load_lanes(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
