@@ -83,15 +83,7 @@ class LaneArray:
         learning rates fall over unless a lane's configuration says otherwise. Raises InputError where learning rates
         fall and neither is given.
         """
-        structures = {config.structure for config in configs}
-        if len(structures) != 1:
-            raise InputError(f"an array needs lanes of one structure, got {len(structures)} in {len(configs)} lanes")
-        self.structure = structures.pop()
-        if not same_name(self.structure.dataset, dataset.name):
-            raise InputError(f"the configuration is for data set {self.structure.dataset!r}, got {dataset.name!r}")
-        size, side = self.structure.image_size_pixels, dataset.sample_shape[-1]
-        if size not in (0, side):
-            raise InputError(f"structure.image_size_pixels is {size}, got images of {side}; load them at {size}")
+        self.structure = _structure(configs, dataset)
         self.dataset, self.configs = dataset, list(configs)
         self.precision: Precision = precision
         self.networks = build_networks(self.structure, dataset.sample_shape, dataset.classes)
@@ -308,6 +300,20 @@ class LaneArray:
         """The weights of one lane's scored generator by name, without the lane axis: what `models/` keeps."""
         weights = self._scored_weights()
         return {name: tensor[lane].detach().clone().contiguous() for name, tensor in weights.items()}
+
+
+def _structure(configs: Sequence[GanConfig], dataset: Dataset) -> StructureConfig:
+    """The structure that all configurations share. Raises InputError where they differ or do not fit the data set."""
+    structures = {config.structure for config in configs}
+    if len(structures) != 1:
+        raise InputError(f"an array needs lanes of one structure, got {len(structures)} in {len(configs)} lanes")
+    structure = structures.pop()
+    if not same_name(structure.dataset, dataset.name):
+        raise InputError(f"the configuration is for data set {structure.dataset!r}, got {dataset.name!r}")
+    size, side = structure.image_size_pixels, dataset.sample_shape[-1]
+    if size not in (0, side):
+        raise InputError(f"structure.image_size_pixels is {size}, got images of {side}; load them at {size}")
+    return structure
 
 
 def measured_array(work: Work, way: Execution, lanes: int) -> tuple[ProgramMaker, Advance]:

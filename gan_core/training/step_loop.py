@@ -3,7 +3,7 @@
 K lanes.
 """
 
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,13 +14,9 @@ from gan_core.training.native_watching import NativeWatch
 from gan_core.training.record import StepRecord
 from gan_core.training.step_functions import Active
 
-
-class RunPart(Protocol):
-    """Computes a part of a step for all lanes; an update of G at least for the active ones. update: which of G's
-    updates in the step it belongs to, from 0.
-    """
-
-    def __call__(self, part: StepPart, step: int, update: int = 0, active: Active = None) -> None: ...
+# Computes a part of the step of this number for all lanes, and an update of G at least for the active ones. The third
+# argument is which of G's updates in the step it belongs to, from 0.
+RunPart = Callable[[StepPart, int, int, Active], None]
 
 
 class StepLoop:
@@ -49,8 +45,8 @@ class StepLoop:
         if chunk.generator_first:
             self._update_generator(step)
         else:
-            self._run(StepPart.FAKES, step)
-        self._run(StepPart.DISCRIMINATOR, step)
+            self._run(StepPart.FAKES, step, 0, None)
+        self._run(StepPart.DISCRIMINATOR, step, 0, None)
         self._watching.discriminator()
         chunk.discriminator_adam.step()
         if not chunk.generator_first:
@@ -63,7 +59,7 @@ class StepLoop:
         chunk = self._chunk
         updates = chunk.course.updates(step)
         if chunk.generator_first and not updates:
-            self._run(StepPart.FAKES, step)
+            self._run(StepPart.FAKES, step, 0, None)
         for update, active in enumerate(updates):
             chunk.draws.begin_turn(step, update)
             shows_fakes = chunk.generator_first and update == 0

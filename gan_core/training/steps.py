@@ -74,7 +74,7 @@ class CalledSteps:
         """As in `Steps`."""
         self._loop.train(first, count)
 
-    def _run(self, part: StepPart, step: int, update: int = 0, active: Active = None) -> None:
+    def _run(self, part: StepPart, step: int, update: int, active: Active) -> None:
         program = self._program(part, step, update, active)
         self._functions.fill_masks(part, step, update)
         program()
@@ -117,7 +117,7 @@ class CompiledSteps:
             tensors = self._functions.tensors(part, chunk.lanes)
             self._programs[part] = NativeProgram(source, part.value, list(tensors.values()), memory)
 
-    def _run(self, part: StepPart, step: int, update: int = 0, active: Active = None) -> None:
+    def _run(self, part: StepPart, step: int, update: int, active: Active) -> None:
         self._functions.fill_masks(part, step, update)
         self._programs[part](active)
         if part is StepPart.GENERATOR_AND_FAKES and active is not None and not all(active):
@@ -208,7 +208,7 @@ def _compiled(
         chunk.generator_adam.compile()
         chunk.discriminator_adam.compile()
         take(sources)
-    except NotInC:  # the loss is not
+    except NotInC:  # raised where the value of the loss, which is watched, cannot be computed in C
         return False
     except NoCompiler as error:
         tell_replayed(error)
