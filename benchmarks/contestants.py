@@ -19,7 +19,7 @@ from gan_core.config.conditions import Execution, Precision
 from gan_core.config.gan import GanConfig
 from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.execution.pace import WHOLE_ARRAY, Pace, is_out_of_memory, largest_call
-from gan_core.execution.programs import Workplace
+from gan_core.execution.programs import ProgramMaker
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.training.lane_array import LaneArray
 from search_spaces.space import SearchSpace
@@ -159,8 +159,8 @@ def array_racer(model: Model, setting: Setting, lanes: int, first: int) -> Racer
     """
     configs = [config_of(model.name, first + i) for i in range(lanes)]
     pace = Pace(WHOLE_ARRAY) if setting.device == "cuda" else Pace(largest=model.lanes[1])
-    workplace = Workplace(setting.execution, pace)
-    array = LaneArray(configs, model.dataset, device=setting.device, precision=setting.precision, workplace=workplace)
+    programs = ProgramMaker(setting.execution, pace)
+    array = LaneArray(configs, model.dataset, device=setting.device, precision=setting.precision, programs=programs)
     batch = array.structure.batch_size
 
     def advance(steps: int) -> None:

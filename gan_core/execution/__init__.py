@@ -1,5 +1,7 @@
-"""How a function of tensors is carried out: traced, replayed in planned memory, made into C, or captured on a GPU.
+"""Ways of carrying out a function of tensors: traced and replayed in planned memory, translated to C, or captured as a
+CUDA graph.
 
-Imports `native`, `lanes` and what is below them; of GANs it knows nothing. `trace` records a function, `replay`
-repeats what was recorded, `source` writes it as C, `programs` chooses among them.
+It imports `native`, `lanes`, `networks` (the operators of its convolutions) and the packages before them, and knows
+nothing of training. `trace` records the calls of a function, `replay` repeats them, `source` translates them to C,
+`means` translates a sum of means, `programs` chooses, and `pace` measures how many lanes to compute in a call.
 """

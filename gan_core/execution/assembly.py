@@ -1,4 +1,4 @@
-"""Operations of a lane -> a program in C: where each value lies in a lane's memory, and what is called."""
+"""Puts the operations of a lane together to a program in C, and gives each value its place in memory."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +18,8 @@ def assembled(
     forms: Mapping[fx.Node, Tensor],
     packed: int,
 ) -> NativeSource:
-    """The program of this name. given: values that it does not make; packed: numbers that functions of `products.h` and
-    `convolutions.h` need beside. Raises NotInC.
+    """The program of this name. given: the values that it does not compute itself; packed: how many numbers of memory
+    the functions of `products.h` and `convolutions.h` need. Raises NotInC.
     """
     last = {owner: i for i, operation in enumerate(operations) for owner in operation.owners}
     memory = Memory()
@@ -48,7 +48,7 @@ def assembled(
         f"static __attribute__((noinline)) void {name}(long lane, T *const *given, const long *pitch, T *memory) {{"
     ]
     for i, (owner, pointer) in enumerate(pointers.items()):
-        of_lane = f" + lane * pitch[{i}]" if owner.op == "placeholder" else ""  # a constant is of all lanes
+        of_lane = f" + lane * pitch[{i}]" if owner.op == "placeholder" else ""  # constants are the same for all lanes
         lines.append(f"T *const {pointer} = given[{i}]{of_lane};")
     lines += [f"T *const m{offset} = memory + {offset};" for offset in sorted(set(offsets.values()))]
     text = "\n".join([*lines, *body, "}", ""])
@@ -56,7 +56,9 @@ def assembled(
 
 
 def _call(operation: Operation, base: Callable[[fx.Node], str], functions: dict[str, str]) -> str:
-    """The call of a function that does it, wherever its values lie: what is done twice is compiled once."""
+    """The call of a function that does the operation and is told where its values lie, so that equal operations are
+    compiled once.
+    """
     names: dict[tuple[str, int], str] = {}
 
     def at(place: Place, indices: Sequence[str] = ()) -> str:

@@ -1,4 +1,4 @@
-"""Loops in C over the numbers of one lane, and where in memory its values lie."""
+"""The text of loops in C over the numbers of one lane, and where in memory its values lie."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -6,26 +6,28 @@ from typing import Any
 
 from torch import Tensor, fx
 
-PIECE = 16  # numbers that values in a lane's memory are rounded up to: a cache line of float32, which no vector exceeds
+PIECE = 16  # values in a lane's memory take a multiple of so many numbers: a cache line of float32, the longest vector
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where numbers lie in a lane: in the memory of `owner`, from an offset on; a stride for each axis walked."""
+    """Where numbers of a lane lie: in the memory of `owner`, from an offset on, with a stride for each axis of the
+    loop.
+    """
 
     owner: fx.Node
     offset: int
     strides: tuple[int, ...]
 
     def at(self, indices: Sequence[str]) -> str:
-        """Where in its owner's memory, in C, an index for each axis lies."""
+        """The index into its owner's memory in C, given an index for each axis."""
         terms = [f"{i} * {s}" if s != 1 else i for i, s in zip(indices, self.strides, strict=True) if s]
         return " + ".join([*terms, *([str(self.offset)] if self.offset or not terms else [])])
 
 
 @dataclass
 class Operation:
-    """A piece of a program: what it reads and writes, and its text, given the names of the memory of each owner."""
+    """A piece of a program: the values that it reads and writes, and its text, given how each place is written."""
 
     reads: list[fx.Node]
     writes: list[fx.Node]
@@ -33,13 +35,15 @@ class Operation:
 
     @property
     def owners(self) -> list[fx.Node]:
-        """Of all that is read or written, each once; in an order that is the same in every run, as is the text."""
+        """The owners of all that is read or written, each once. Their order is the same in every run, so that the text
+        is, by which libraries are kept.
+        """
         return list(dict.fromkeys((*self.reads, *self.writes)))
 
 
 @dataclass
 class Loop:
-    """An open loop: elementwise calls of one shape, each in a variable."""
+    """A loop that further elementwise calls of the same shape may still join. Each call sets one variable."""
 
     shape: tuple[int, ...]
     lines: list[tuple[str, list[Place | str]]] = field(default_factory=list)
@@ -50,29 +54,29 @@ class Loop:
 
 
 def number(value: Any) -> str:
-    """A number of a trace in C."""
+    """A number of a trace, written in C."""
     return f"(T){float(value)!r}".replace("inf", "INFINITY") if not isinstance(value, bool) else str(int(value))
 
 
 def span(form: Tensor) -> int:
-    """Numbers from a lane's first to its last."""
+    """How many numbers of memory a lane extends over, from its first number to its last."""
     return 1 + sum((n - 1) * s for n, s in zip(form.shape[1:], form.stride()[1:], strict=True))
 
 
 def in_order(form: Tensor) -> bool:
-    """Whether a lane's numbers lie one after the other."""
+    """Whether a lane's numbers lie one after the other without gaps."""
     return form[0].is_contiguous() if form.ndim else True
 
 
 class Memory:
-    """Offsets into a lane's memory; what is given back is taken again."""
+    """Offsets into a lane's memory. Memory that is given back is used again."""
 
     def __init__(self) -> None:
         self.size = 0
         self._free: list[tuple[int, int]] = []
 
     def take(self, numbers: int) -> int:
-        """The offset of so many numbers that nobody else has."""
+        """The offset of so many numbers that are not in use."""
         numbers = -(-numbers // PIECE) * PIECE
         for i, (offset, size) in enumerate(self._free):
             if size >= numbers:
@@ -82,7 +86,7 @@ class Memory:
         return self.size - numbers
 
     def give(self, offset: int, numbers: int) -> None:
-        """They are read no more."""
+        """These numbers are not read any more."""
         numbers = -(-numbers // PIECE) * PIECE
         merged: list[tuple[int, int]] = []
         for start, size in sorted([*self._free, (offset, numbers)]):
@@ -94,7 +98,7 @@ class Memory:
 
 
 def _merged(shape: tuple[int, ...], places: Sequence[Place]) -> tuple[tuple[int, ...], list[Place]]:
-    """The same walk by as few axes as it takes."""
+    """The same loop over as few axes as possible: neighbouring axes are joined where all places allow it."""
     sizes, walks = list(shape), [list(p.strides) for p in places]
     for axis in reversed(range(len(sizes) - 1)):
         if all(w[axis] == w[axis + 1] * sizes[axis + 1] for w in walks):
@@ -105,7 +109,7 @@ def _merged(shape: tuple[int, ...], places: Sequence[Place]) -> tuple[tuple[int,
 
 
 def _nested(sizes: Sequence[int], lines: Sequence[str], *, vectors: bool = True) -> str:
-    """Lines within loops over i0, i1, ...; the innermost in vectors."""
+    """Lines within loops over i0, i1, ...; the innermost loop uses vector instructions."""
     text = []
     for axis, size in enumerate(sizes):
         if vectors and axis == len(sizes) - 1:
@@ -115,7 +119,7 @@ def _nested(sizes: Sequence[int], lines: Sequence[str], *, vectors: bool = True)
 
 
 def loop_text(loop: Loop, at: Callable[..., str]) -> str:
-    """An elementwise loop. at: the text of a place, at indices."""
+    """The text of an elementwise loop. at: the text of a place, given an index for each axis."""
     stored = [place for place, _ in loop.stored]
     sizes, places = _merged(loop.shape, [*loop.places, *stored])
     indices = [f"i{axis}" for axis in range(len(sizes))]
@@ -132,7 +136,9 @@ def loop_text(loop: Loop, at: Callable[..., str]) -> str:
 
 @dataclass(frozen=True)
 class Reduction:
-    """Sums over some axes of a place."""
+    """Sums over some axes of a place. before: the formula of what is added; after: the formula of the result, given the
+    sum; results: how many sums there are.
+    """
 
     shape: tuple[int, ...]
     source: Place

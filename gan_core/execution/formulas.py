@@ -1,4 +1,6 @@
-"""What calls of a trace are in C. One that is not here, nor a product or a convolution, is not compiled."""
+"""How single calls of a trace are written in C. A function with a call that is neither here nor in `function_calls` is
+not compiled.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +13,7 @@ aten = torch.ops.aten
 
 
 class NotInC(Exception):
-    """A call that is not known here."""
+    """A trace has a call that cannot be translated to C, so it is replayed instead."""
 
 
 def _clamp(x: str, low: str | None = None, high: str | None = None) -> str:
@@ -38,7 +40,14 @@ def _power(x: str, exponent: str) -> str:
     return "(" + " * ".join([x] * int(times)) + ")"
 
 
-# Elementwise calls -> C, of their arguments in C.
+def _softplus(x: str, beta: str = number(1), threshold: str = "") -> str:
+    """Torch returns the argument itself above the threshold of 20, where the two differ by less than 2.1e-9."""
+    if beta != number(1):
+        raise NotInC(f"softplus with a factor of {beta}")
+    return f"softplus_of({x})"
+
+
+# Elementwise calls -> their formula in C, given the formulas of their arguments.
 FORMULAS: dict[Any, Callable[..., str]] = {
     aten.add.Tensor: "({} + {})".format,
     aten.add.Scalar: "({} + {})".format,
@@ -68,6 +77,7 @@ FORMULAS: dict[Any, Callable[..., str]] = {
     aten.elu_backward.default: _elu_backward,
     aten.sigmoid_backward.default: "({0} * ((1 - {1}) * {1}))".format,
     aten.tanh_backward.default: "({0} * (1 - {1} * {1}))".format,
+    aten.softplus.default: _softplus,
     aten.softplus_backward.default: "({1} * {2} > {3} ? {0} : {0} * sigmoid_of({1} * {2}))".format,
     aten.gt.Scalar: "({} > {})".format,
     aten.gt.Tensor: "({} > {})".format,
@@ -79,7 +89,7 @@ FORMULAS: dict[Any, Callable[..., str]] = {
     aten.where.self: "({} ? {} : {})".format,
 }
 
-# Sums -> what is added, of a number, and what becomes of the total of `count` numbers.
+# Sums -> the formula of what is added for each number, and that of the result, given the total of `count` numbers.
 REDUCTIONS = {
     aten.sum.dim_IntList: ("{}", "{}"),
     aten.mean.dim: ("{}", "{} / {count}"),
@@ -88,7 +98,6 @@ REDUCTIONS = {
 
 ALLOCATIONS = (aten.new_empty.default, aten.empty_like.default)
 ZEROS = (aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default)
-COPIES = (aten.clone.default, aten._to_copy.default)  # whose further arguments say nothing about numbers
+COPIES = (aten.clone.default, aten._to_copy.default)  # whose keyword arguments do not change the numbers
 # The gradient of a part -> the part.
 PARTS = {aten.slice_backward.default: aten.slice.Tensor, aten.select_backward.default: aten.select.int}
-SOFTMAX = {aten._log_softmax.default: "log_softmax", aten._log_softmax_backward_data.default: "log_softmax_back"}

@@ -1,11 +1,12 @@
-"""How many lanes a kernel is called for: found out while training, once for each structure of a process.
+"""How many lanes to compute in one call: measured while training, once for each structure in a process.
 
-More lanes a call share its overhead, fewer stay in the caches; which wins depends on the model and the machine. So the
-first blocks of an array are trained in calls of 1, 2, 4, ... lanes side by side, and the second is timed; where the
-largest was the best, twice as many are tried in two blocks more, by a later array where this one has too few lanes.
-From then on all are trained in calls of the size that took the least time an update (of D or of G: lanes of larger k
-have fewer). Nothing is trained for the measurement alone, and one lane a call is among what is measured, so that no
-model is slower than by itself. On the CPU a lane's bits do not depend on the choice.
+More lanes in a call share its overhead, fewer stay in the caches; which is faster depends on the model and the machine.
+So the first two blocks of an array are trained in calls of 1, 2, 4, ... lanes, and the second block is timed. Where the
+largest call was the fastest, one twice as large is tried in two further blocks, or by a later array if this one has too
+few lanes. From then on all arrays are trained in calls of the size that took the least time per update. (An update is
+one of D or of G: lanes whose D takes more steps between two turns of G have fewer of them in a block.) Nothing is
+trained for the measurement alone, and calls of one lane are always measured, so that no model is slower than it would
+be alone. On the CPU the choice changes no bit of any lane.
 """
 
 import re
@@ -19,19 +20,19 @@ from gan_core.config.gan import StructureConfig
 from gan_core.config.reports import OutOfMemory
 
 LARGEST_CALL = 32
-LARGEST_CONVOLUTIONAL_CALL = 1  # convolutions are called lane by lane: more lanes a call were never faster
+LARGEST_CONVOLUTIONAL_CALL = 1  # convolutions are computed lane by lane: larger calls were never faster
 WHOLE_ARRAY = 2**20
 CONVOLUTIONAL = ("dcgan", "infogan")
-NO_MEMORY = ("allocate memory", "out of memory", "STATUS_ALLOC_FAILED")  # in what torch, CUDA and its libraries say
+NO_MEMORY = ("allocate memory", "out of memory", "STATUS_ALLOC_FAILED")  # parts of messages of torch and CUDA
 
 
 def largest_call(structure: StructureConfig) -> int:
-    """How many lanes a call is tried with on the CPU."""
+    """The largest number of lanes in a call that is tried on the CPU."""
     return LARGEST_CONVOLUTIONAL_CALL if structure.architecture in CONVOLUTIONAL else LARGEST_CALL
 
 
 class Pace:
-    """The size of a call for arrays of one structure. given: fixes it. largest: of those that are tried."""
+    """The number of lanes in a call for arrays of one structure. given: fixes it; largest: the most that are tried."""
 
     def __init__(self, given: int | None = None, largest: int = LARGEST_CALL) -> None:
         self._given, self._largest = given, largest
@@ -40,14 +41,14 @@ class Pace:
 
     @property
     def size(self) -> int | None:
-        """Lanes a call: what is given, or else the best so far; None until one is known."""
+        """Lanes in a call: the given number, or else the fastest so far; None before any was measured."""
         if self._given is not None or not self._seconds:
             return self._given
         return min(self._seconds, key=lambda size: (self._seconds[size], -size))
 
     def tries(self, lanes: int) -> int | None:
-        """The size that is tried next with an array of so many lanes, once one is known: twice the best, if it has not
-        been. An array of more lanes than those before may have more to try.
+        """The size that is tried next with an array of so many lanes: twice the fastest, unless that was measured or is
+        too large; None where there is nothing to try, or nothing was measured yet.
         """
         best = self.size
         if self._given is not None or best is None:
@@ -55,7 +56,7 @@ class Pace:
         return 2 * best if 2 * best <= min(self._largest, lanes) and 2 * best not in self._seconds else None
 
     def parts(self, lanes: int) -> list[int]:
-        """Sizes of the chunks that so many lanes are trained in now."""
+        """The sizes of the calls that so many lanes are divided into now. Their sum is `lanes`."""
         size = self.tries(lanes) or self.size
         if size is not None:
             whole, rest = divmod(lanes, size)
@@ -67,21 +68,21 @@ class Pace:
         return sorted(parts)
 
     def note(self, seconds: dict[int, float], lanes: int) -> bool:
-        """Told the seconds that a lane's update took in a block, by size of a call, of an array of so many lanes;
-        answers whether `parts` is another now.
+        """Takes the seconds per update of a lane in a block, by size of a call, of an array of so many lanes. True
+        where `parts` has changed by it.
         """
         if lanes == 1 or (self.size is not None and self.tries(lanes) is None):
             return False
         self._blocks += 1
-        if self._blocks < 2:  # the first block also traces and plans
+        if self._blocks < 2:  # in the first block programs are made too
             return False
         self._blocks = 0
         self._seconds |= seconds
         return True
 
     def halve(self, tried: int) -> None:
-        """Told that calls of `tried` lanes do not fit the memory: from now on at most half as many. Raises ValueError
-        where that is less than one.
+        """After calls of `tried` lanes did not fit the memory: from now on at most half as many. Raises ValueError for
+        one lane, which cannot be halved.
         """
         if tried < 2:
             raise ValueError("one lane a call is the least")
@@ -89,21 +90,21 @@ class Pace:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch says that a device, or this machine, has no memory left."""
+    """Whether an exception means that a device, or this machine, has no memory left."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(said in str(error) for said in NO_MEMORY)
 
 
 @contextmanager
 def within_memory(lanes: int) -> Iterator[None]:
-    """Within, what runs out of memory raises OutOfMemory, which says how many bytes were asked for where torch says so.
-    lanes: of the array that is made or trained.
+    """Turns exceptions that mean that memory ran out into OutOfMemory, which says how many bytes were asked for where
+    torch does. lanes: how many the array has that is made or trained.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        traceback.clear_frames(error.__traceback__)  # what they hold is what whoever drops the array is short of
+        traceback.clear_frames(error.__traceback__)  # frees the tensors that they hold: memory is short
         asked = re.search(r"allocate (\d[\d.]* ?\w+)", str(error))
         what = f"{asked[1]} more could not be allocated" if asked else "memory ran out"
         array = "one lane does" if lanes == 1 else f"{lanes} lanes do"
@@ -111,7 +112,9 @@ def within_memory(lanes: int) -> Iterator[None]:
 
 
 def until_it_fits(build: Callable[[], None], pace: Pace, tried: Callable[[], int]) -> None:
-    """Calls `build` again with half as many lanes a call, as long as memory runs out and there are two or more."""
+    """Calls `build`, and while memory runs out and a call has two lanes or more, again with half as many. tried: the
+    number of lanes in the largest call.
+    """
     while True:
         try:
             return build()

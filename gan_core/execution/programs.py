@@ -1,10 +1,11 @@
-"""How the functions of a step are carried out.
+"""Makes programs of the functions of a training step.
 
-eager: as they stand. replayed: traced, and their calls repeated in planned memory; the same bits. compiled: traced, and
-made into C, a lane after the other; other bits, the same in every array. What is not compiled is replayed: a step with
-a product that a matrix library makes faster, bfloat16 where a processor has AMX, and all where no C compiler works.
-auto: compiled or replayed, whichever is faster on this machine (`gan_core.training.fastest`). On a GPU these three are
-one, a CUDA graph.
+eager: the function is called as it is. replayed: it is traced once, and its calls are repeated in planned memory, with
+bitwise the same results. compiled: it is traced and translated to C, which computes one lane after the other; results
+differ from eager ones in their last bits, and a lane's do not depend on the array that it is in. Steps that cannot be
+compiled are replayed: those with a product that a matrix library computes faster, those in bfloat16 on a processor with
+AMX, and all where no C compiler works. auto: compiled or replayed, whichever is faster on this machine
+(`gan_core.training.fastest`). On a GPU all but eager are the same, a CUDA graph.
 """
 
 from collections.abc import Callable, Hashable
@@ -27,18 +28,18 @@ from gan_core.native.native_source import NativeSource
 
 Program = Callable[[], None]
 Function = Callable[[dict[str, Tensor]], None]
-WARM_UP_CALLS = 3  # before a capture: libraries allocate, kernels are built
+WARM_UP_CALLS = 3  # before a capture, in which libraries allocate memory and kernels are built
 
 
-class Workplace:
-    """Makes programs of functions for the chunks of arrays of one structure, which run one at a time and share traces,
-    memory, and what was found out about their pace. execution: what was asked for, and from the first step on what is
-    done.
+class ProgramMaker:
+    """Makes programs for all arrays of one structure in a process. Their programs run one at a time, so they share
+    traces and memory, and the measured number of lanes a call (`pace`). execution: the way that was asked for; from the
+    first step on, the way that is used.
     """
 
     def __init__(self, execution: Execution, pace: Pace) -> None:
         self.execution: Execution = execution
-        self.lost_compiler = False  # whether steps are replayed for want of one, and not since they are not known in C
+        self.lost_compiler = False  # whether steps are replayed because no compiler works
         self.pace = pace
         self._traces: dict[Hashable, fx.Graph] = {}
         self._sources: dict[Hashable, NativeSource | None] = {}
@@ -47,18 +48,19 @@ class Workplace:
 
     @property
     def memory_bytes(self) -> int:
-        """What programs need beside their tensors."""
+        """Bytes of memory that programs need beside the tensors that they are given."""
         return self._pool.bytes + self.lane_memory.bytes
 
     def uncompiled(self, like: Tensor) -> Carried:
-        """How programs on like's device are carried out that are not compiled."""
+        """How programs that are not compiled are carried out on like's device."""
         if self.execution == "eager":
             return "eager"
         return "cuda graph" if like.device.type == "cuda" else "replayed"
 
     def build(self, function: Function, tensors: dict[str, Tensor], baked: Hashable) -> Program:
-        """`function(tensors)` as a program. baked: all that the function's Python depends on; functions with an equal
-        one, of tensors of equal names and shapes, are traced once.
+        """A program that computes `function(tensors)`: eager, replayed, or as a CUDA graph. baked: a key of everything
+        that the Python code of the function depends on. Functions with equal keys, of tensors with equal names and
+        shapes, are traced once.
         """
         if self.execution == "eager":
             return partial(function, tensors)
@@ -70,7 +72,9 @@ class Workplace:
         return Replay(self._traces[key], tensors, self._pool)
 
     def source(self, function: Function, tensors: dict[str, Tensor], baked: Hashable, name: str) -> NativeSource | None:
-        """The function in C, by this name; None where there is no C of it. tensors: of one lane, which tells of all."""
+        """The function translated to C under this name, or None where that is not possible. tensors: of one lane, which
+        is enough because C computes lanes one by one.
+        """
         rounded = not in_full_precision()
         key = (baked, tuple(tensors), rounded)
         if key not in self._sources:
@@ -80,12 +84,12 @@ class Workplace:
                 self._sources[key] = native_source(graph, name, rounded=rounded)
             except NotInC:
                 self._sources[key] = None
-            for node in graph.nodes:  # a ring of references, which is found at some time: its constants go now
+            for node in graph.nodes:  # a graph is a cycle of references, which would keep its constants alive
                 node.meta.clear()
         return self._sources[key]
 
     def _captured(self, function: Function, tensors: dict[str, Tensor]) -> Program:
-        """A CUDA graph of `function(tensors)`, autograd included: one launch, whatever it is made of."""
+        """A CUDA graph of `function(tensors)`, autograd included: one launch for all of its kernels."""
         stream = torch.cuda.Stream()
         with unchanged(tensors):  # which copies on the current stream: each waits for the other
             stream.wait_stream(torch.cuda.current_stream())

@@ -1,11 +1,13 @@
-"""A function of tensors, traced once and replayed: its arithmetic without autograd, without allocating, without views.
+"""Replays a traced function of tensors: its arithmetic without autograd, without allocating memory, without views.
 
-`torch.autograd` is a fine way to write a training step and a slow way to repeat one: at the sizes of small GANs most of
-a step's time goes into building a graph that is the same every time. So the step is written once, with autograd;
-traced into the flat list of ATen calls that it makes; planned into memory that is used again within a call and from
-call to call; and replayed. The same kernels meet the same numbers: a replay equals the function bit for bit.
+`torch.autograd` is a good way to write a training step and a slow way to repeat one: at the sizes of small GANs most of
+a step's time goes into building a graph that is the same every time. So the step is written once, with autograd; it is
+traced into the flat list of ATen calls that it makes; these are given memory that is reused within a replay and from
+one replay to the next; and they are repeated. The same kernels compute the same numbers, so a replay is bitwise equal
+to the function.
 
-What the function reads and writes must be in the tensors it is given, and its Python must not look at their values.
+All that the function reads and writes must be in the tensors that it is given, and its Python code must not depend on
+their values.
 """
 
 import operator
@@ -32,23 +34,25 @@ RESHAPES = (
     torch.ops.aten.unsqueeze.default,
 )
 
-# Operators whose own `out` form copies -> one that computes the same bits, and its further arguments.
+# Operators whose `out` form copies its result -> an operator with the same results, and its further arguments.
 SAME_WITH_OUT = {torch.ops.aten.relu.default: (torch.ops.aten.clamp_min.default, (0,))}
 
 
 class Pool:
-    """Buffers that are taken and given back while plans are made. Plans that never run at the same time share one."""
+    """Buffers that are taken and given back while memory is planned. Replays that never run at the same time share a
+    pool.
+    """
 
     def __init__(self) -> None:
         self._free: list[Tensor] = []
         self.bytes = 0
 
     def take(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Memory of like's size, strides and type; and the buffer it lies in, to be given back."""
+        """Memory with like's size, strides and type, and the buffer that it lies in, which is to be given back."""
         numel = like.untyped_storage().nbytes() // like.element_size()
         fitting = [b for b in self._free if b.dtype == like.dtype and numel <= b.numel() <= 2 * numel]
         if fitting:
-            buffer = min(reversed(fitting), key=Tensor.numel)  # of equal ones the last: it is in the cache
+            buffer = min(reversed(fitting), key=Tensor.numel)  # of equal ones the last, which is in the cache
             self._free = [b for b in self._free if b is not buffer]
         else:
             buffer = torch.empty(numel, dtype=like.dtype, device=like.device)
@@ -56,14 +60,14 @@ class Pool:
         return buffer.as_strided(like.shape, like.stride()), buffer
 
     def give(self, buffer: Tensor) -> None:
-        """Its numbers are read no more."""
+        """The numbers in the buffer are not read any more."""
         self._free.append(buffer)
 
 
 class Replay:
-    """A traced function on these very tensors, again and again; its results are what it writes into them.
+    """Repeats a traced function on these tensors, into which it writes its results.
 
-    graph: of `trace`, on tensors of the same names, shapes and strides.
+    graph: as `trace` returns it, traced on tensors with the same names, shapes and strides.
     """
 
     def __init__(self, graph: fx.Graph, tensors: Tensors, pool: Pool) -> None:
@@ -77,7 +81,7 @@ class Replay:
 
 
 class _Plan:
-    """The calls of a graph, on planned memory: a buffer is free again after the last call that reads it."""
+    """The calls of a graph with planned memory: a buffer is free again after the last call that reads it."""
 
     def __init__(self, graph: fx.Graph, inputs: list[Tensor], pool: Pool) -> None:
         self.pool = pool
@@ -114,7 +118,7 @@ class _Plan:
                 self.pool.give(buffer)
 
     def _may_overwrite(self, node: fx.Node, owner: fx.Node, buffers: list[Tensor]) -> bool:
-        """Whether an elementwise call may write its result over an input that nothing reads after it."""
+        """Whether an elementwise call may write its result over an input that no later call reads."""
         if len(buffers) != 1 or not isinstance(node.target, OpOverload) or torch.Tag.pointwise not in node.target.tags:
             return False
         made, read = node.meta["val"], [self._values[n] for n in node.all_input_nodes if self._owners[n] is owner]
@@ -124,7 +128,7 @@ class _Plan:
         )
 
     def _place(self, node: fx.Node) -> list[Tensor]:
-        """Gives a node its value and its calls; answers the buffers that were taken for it."""
+        """Gives a node its value and its calls. Returns the buffers that were taken for it."""
         target = node.target
         args, kwargs = tree_map_only(fx.Node, self._values.__getitem__, (node.args, node.kwargs))
         if target is operator.getitem:
@@ -139,7 +143,7 @@ class _Plan:
             return []
         if target._schema.is_mutable:
             self.calls.append(_lightest(target, args, kwargs))
-            self.calls[-1]()  # so that what follows meets the numbers it will meet
+            self.calls[-1]()  # so that later constants are computed from the numbers of a replay
             self._values[node] = self._values[written_values(node)[0]]
             return []
         result = target(*args, **kwargs)
@@ -150,7 +154,7 @@ class _Plan:
         return self._place_result(node, target, result, args, kwargs)
 
     def _is_constant(self, node: fx.Node) -> bool:
-        """Whether its value is the same in every call: where it is made of nothing that changes."""
+        """Whether a node has the same value in every replay, because it is computed from constants alone."""
         read = () if node.target in FILLED else node.all_input_nodes
         known = {self._owners[used] for used in read} <= self._constants
         return known and node.target not in ALLOCATIONS and node not in self._written
@@ -158,7 +162,7 @@ class _Plan:
     def _place_result(
         self, node: fx.Node, target: OpOverload, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> list[Tensor]:
-        """Memory for what a call gives, and the call that writes it there."""
+        """Takes memory for the results of a call, and adds the call that writes them. Returns the buffers taken."""
         several = isinstance(result, tuple | list)
         taken: list[Tensor] = []
         places: list[Tensor | None] = []
@@ -182,9 +186,8 @@ class _Plan:
 
 
 def _elided(graph: fx.Graph, owner_of: dict[fx.Node, fx.Node]) -> dict[fx.Node, fx.Node]:
-    """Value -> the `copy_` that is all that becomes of it, into an input that nothing else uses: it is computed there.
-
-    Between the two stand reshapes alone, and writes into the value as a whole.
+    """For each value that is only copied into an input which no other call uses, its `copy_`: the value can be computed
+    in that input, without the copy. Between the two stand only reshapes, and writes into the value as a whole.
     """
     elided = {}
     for copy in graph.find_nodes(op="call_function", target=torch.ops.aten.copy_.default):
@@ -198,7 +201,7 @@ def _elided(graph: fx.Graph, owner_of: dict[fx.Node, fx.Node]) -> dict[fx.Node, 
         apart = destination.op == "placeholder" and len(destination.users) == 1
         shape = source.meta["val"].shape
         same = tuple(destination.meta["val"].shape) == tuple(shape)
-        same = same and shape[-1] > 1  # one column is computed by its strides, a product or a sum
+        same = same and shape[-1] > 1  # kernels of products and sums treat one column by its strides
         made = owner.meta["val"] if owner.op == "call_function" else None
         whole = isinstance(made, Tensor) and made.numel() == shape.numel()
         if apart and reshaped and same and whole and owner not in elided:
@@ -209,7 +212,7 @@ def _elided(graph: fx.Graph, owner_of: dict[fx.Node, fx.Node]) -> dict[fx.Node, 
 def _undisturbed(
     graph: fx.Graph, owner_of: dict[fx.Node, fx.Node], given: dict[fx.Node, Tensor], made: fx.Node, copy: fx.Node
 ) -> bool:
-    """Whether no call from `made` up to `copy` meets the copy's destination under another name."""
+    """Whether no call from `made` up to `copy` uses the memory of the copy's destination by another tensor."""
     nodes = list(graph.nodes)
     between = nodes[nodes.index(made) : nodes.index(copy)]
     met = {owner_of[used] for node in between for used in node.all_input_nodes}
@@ -218,7 +221,7 @@ def _undisturbed(
 
 
 def _overlap(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors may share memory; where their lanes lie equally far apart, the first ones tell."""
+    """Whether two tensors may share memory. If their lanes lie equally far apart, the first lanes decide."""
     if one.untyped_storage().data_ptr() != other.untyped_storage().data_ptr():
         return False
     if one.stride()[:1] == other.stride()[:1]:
@@ -231,7 +234,7 @@ def _overlap(one: Tensor, other: Tensor) -> bool:
 def _call_into(
     target: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], places: list[Tensor | None]
 ) -> Callable[[], Any]:
-    """The call with its results in these places: by the operator's own `out` form, or else by copying."""
+    """A call that writes its results to these places: by the operator's `out` form, or else by copying."""
     target, args = SAME_WITH_OUT.get(target, (target, ()))[0], (*args, *SAME_WITH_OUT.get(target, (target, ()))[1])
     form = _out_form(target, len(places))
     if form is None or None in places:
@@ -241,7 +244,7 @@ def _call_into(
 
 
 def _lightest(target: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any]:
-    """The call through torch's own binding, where there is one: it takes a microsecond less."""
+    """The call by torch's Python binding where there is one, which takes a microsecond less than the operator."""
     function = getattr(torch, target.overloadpacket.__name__, None)
     if "out" in kwargs and isinstance(function, BuiltinFunctionType):
         call = partial(function, *args, **kwargs)
@@ -259,7 +262,7 @@ def _copied(call: Callable[[], Any], places: list[Tensor | None]) -> None:
 
 
 def _out_form(target: OpOverload, results: int) -> OpOverload | None:
-    """The overload that takes the same arguments and writes its results where it is told."""
+    """The overload that takes the same arguments and writes its results to given tensors; None where there is none."""
     wanted = [(argument.name, str(argument.type)) for argument in target._schema.arguments]
     packet = target.overloadpacket
     for name in packet.overloads():

@@ -1,11 +1,11 @@
-"""A traced function in C, a lane after the other: all of a step for one lane before any of the next.
+"""Translates a traced function to C that computes one lane after the other.
 
-A lane of a small GAN fits a core's cache and a whole array does not; and between two operations C spends nothing, where
-torch takes microseconds. The text that is compiled knows one lane and not how many there are: no lane's bits can depend
-on its neighbours, and arrays of any number of lanes share one library.
+A lane of a small GAN fits the cache of a core and a whole array does not, and C spends no time between two operations,
+where torch takes microseconds. The text that is compiled is about one lane and does not depend on how many there are:
+so no lane's bits can depend on other lanes, and arrays of any number of lanes share one library.
 
-Elementwise calls that follow each other on one shape become one loop. Products are tiles of registers
-(`gan_core.native.products`). What a lane computes lies in memory of that lane, which the next one uses again.
+Consecutive elementwise calls on one shape become one loop. Products are computed in tiles that fit the registers
+(`gan_core.native.products`). Intermediate results lie in memory for one lane, which the next lane uses again.
 """
 
 import operator
@@ -19,19 +19,18 @@ from torch.utils._pytree import tree_map_only
 
 from gan_core.execution.assembly import assembled
 from gan_core.execution.c_text import Loop, Operation, Place, Reduction, in_order, loop_text, number
-from gan_core.execution.formulas import ALLOCATIONS, COPIES, FORMULAS, PARTS, REDUCTIONS, SOFTMAX, ZEROS, NotInC
-from gan_core.execution.multiplying_calls import CONVOLUTIONS, convolution_text, geometry_of, product_of
+from gan_core.execution.formulas import ALLOCATIONS, COPIES, FORMULAS, PARTS, REDUCTIONS, ZEROS, NotInC
+from gan_core.execution.function_calls import CONVOLUTIONS, SOFTMAX, Call, convolution_call, product_call, softmax_call
 from gan_core.execution.trace import form_of, is_view, owners
-from gan_core.native.compiler import PRODUCT, target
+from gan_core.native.compiler import target
 from gan_core.native.native_source import NativeSource
-from gan_core.native.products import packed_numbers
 
 aten = torch.ops.aten
 
 
 def native_source(graph: fx.Graph, name: str, *, rounded: bool = False) -> NativeSource:
-    """The C of a graph that was traced on one lane, by this name. rounded: in bfloat16, where large. Raises NotInC, and
-    NoCompiler where no kernels are written for the processor.
+    """A graph that was traced on one lane, translated to a function in C of this name. rounded: whether factors of
+    large products are rounded to bfloat16. Raises NotInC, and NoCompiler where there are no kernels for this processor.
     """
     return _Writer(graph, rounded).source(name)
 
@@ -43,7 +42,7 @@ class _Writer:
         self._isa = target()
         self._rounded = rounded and self._dtype == torch.float32
         self._owners = owners(graph)
-        self._forms: dict[fx.Node, Any] = {}  # on the meta device, at their place in their owner's memory
+        self._forms: dict[fx.Node, Any] = {}  # on the meta device, with their offset in their owner's memory
         self._literals: dict[fx.Node, str] = {}
         self._readers: dict[fx.Node, set[fx.Node]] = {}
         for node in graph.nodes:
@@ -121,7 +120,7 @@ class _Writer:
         return any(self._owners[other] is node for other in self._graph.nodes if other.target is aten.copy_.default)
 
     def _place(self, node: fx.Node, shape: Sequence[int] | None = None) -> Place:
-        """Where a value of a lane lies; shape: what it is broadcast to. Axes of one number are left out."""
+        """Where a value of a lane lies. shape: the shape that it is broadcast to. Axes of one number are left out."""
         form: Tensor = self._forms[node]
         if shape is not None and form.ndim:
             form = form.expand(form.shape[0], *shape)
@@ -154,7 +153,7 @@ class _Writer:
         loop.inside.add(node)
 
     def _compute(self, formula: Callable[..., str], values: Sequence[Any], shape: tuple[int, ...]) -> tuple[Loop, str]:
-        """Adds a line to the loop over this shape of a lane; the loop, and the line's variable."""
+        """Adds a line to the loop over this shape of a lane. Returns the loop, and the variable that the line sets."""
         walked = tuple(n for n in shape if n != 1)
         if self._loop is not None and self._loop.shape != walked:
             self._close()
@@ -169,7 +168,7 @@ class _Writer:
         return self._loop, f"v{len(self._loop.lines) - 1}"
 
     def _operand(self, value: Any, shape: tuple[int, ...]) -> Place | str:
-        """A number, a variable of the open loop, or a place in memory."""
+        """How a formula refers to a value: as a number, a variable of the open loop, or a place in memory."""
         if value is None:
             return None  # pyright: ignore[reportReturnType]
         if not isinstance(value, fx.Node):
@@ -185,7 +184,7 @@ class _Writer:
         return place
 
     def _close(self) -> None:
-        """Ends the open loop; what is read outside of it is stored."""
+        """Ends the open loop. Those of its values that are read outside of it are stored."""
         loop, self._loop = self._loop, None
         if loop is None:
             return
@@ -196,7 +195,7 @@ class _Writer:
         self._operations.append(Operation(reads, writes, lambda at: loop_text(loop, at)))
 
     def _copy(self, node: fx.Node) -> None:
-        """At the end of the loop that computes the source, or in one of its own."""
+        """A copy is made at the end of the loop that computes its source, or in a separate loop."""
         destination, source = node.args[:2]
         assert isinstance(destination, fx.Node)
         assert isinstance(source, fx.Node)
@@ -210,8 +209,8 @@ class _Writer:
         self._close()
 
     def _may_meet(self, read: Place, written: Place) -> bool:
-        """Whether a place is perhaps read after it was written in another turn of the same loop. What is given may lie
-        in the same memory under two names.
+        """Whether one iteration of a loop may read what another one has written. Two tensors that the program is given
+        may lie in the same memory.
         """
         given = read.owner in self._given and written.owner in self._given
         return read != written and (given or read.owner is written.owner)
@@ -234,14 +233,14 @@ class _Writer:
             begin += length
 
     def _embed(self, node: fx.Node) -> None:
-        """A part's gradient: zero elsewhere."""
+        """The gradient with respect to a tensor of which only a part was used: zero elsewhere."""
         form, part = self._forms[node], node.args[0]
         self._close()
         self._fill(node, form, lambda: number(0.0), [])
         self._fill(node, PARTS[node.target](form, *node.args[2:]), "{}".format, [part])  # pyright: ignore[reportArgumentType]
 
     def _fill(self, node: fx.Node, within: Tensor, formula: Callable[..., str], values: Sequence[Any]) -> None:
-        """A part of a value, or all of it, in a loop of its own."""
+        """Computes a part of a value, or all of it, in a separate loop."""
         loop, variable = self._compute(formula, values, tuple(within.shape[1:]))
         strides = tuple(s for n, s in zip(within.shape[1:], within.stride()[1:], strict=True) if n != 1)
         loop.stored.append((Place(node, int(within.storage_offset()), strides), variable))
@@ -284,46 +283,22 @@ class _Writer:
     def _product(self, node: fx.Node) -> None:
         values = self._in_memory(node)
         a, b = (self._forms[value] for value in values)
-        rows, inner, columns = *a.shape[1:], b.shape[2]
-        called = product_of(rows, inner, columns, rounded=self._rounded)
-        packed = packed_numbers(rows, inner, columns, self._isa, rounded=called != PRODUCT)
-        self._packed = max(self._packed, packed)
-        down, across = ([form.stride(axis) for form in (a, b)] for axis in (1, 2))
-
-        def text(x: str, y: str, made: str) -> str:
-            factors = f"{x}, {down[0]}, {across[0]}, {y}, {down[1]}, {across[1]}"
-            return f"{called}({rows}, {columns}, {inner}, {factors}, {made}, packed);"
-
-        self._call(node, values, text)
+        self._call(node, values, product_call(a, b, self._isa, rounded=self._rounded))
 
     def _softmax(self, node: fx.Node) -> None:
-        """The logarithm of it over the last axis, or the way back."""
-        target: Any = node.target
         values = self._in_memory(node)
-        first, *others = (self._forms[value] for value in values)
-        if node.args[len(values)] not in (-1, first.ndim - 1) or first.ndim != 3 or not all(map(in_order, others)):
-            raise NotInC(f"{target} of {tuple(first.shape[1:])}")
-        (rows, columns), strides = first.shape[1:], f"{first.stride(1)}, {first.stride(2)}"
-
-        def text(x: str, *further: str) -> str:
-            return f"{SOFTMAX[target]}({rows}, {columns}, {', '.join((x, strides, *further))});"
-
-        self._call(node, values, text)
+        axis = node.args[len(values)]
+        self._call(node, values, softmax_call(node.target, [self._forms[value] for value in values], axis))
 
     def _convolution(self, node: fx.Node) -> None:
-        """One of three maps, of which two are given and the third is made."""
         values = self._in_memory(node)
         forms = [self._forms[value] for value in (*values, node)]
-        shapes = [form.shape for form in forms]
-        name, geometry = geometry_of(node.target, shapes, node.args[2:], self._isa, rounded=self._rounded)
-        if not all(map(in_order, forms)):
-            raise NotInC(f"{name} of what is not laid out in order")
-        self._packed = max(self._packed, geometry.memory_numbers(self._isa))
-        sizes = geometry.text(self._isa)
-        self._call(node, values, lambda *pointers: convolution_text(name, sizes, pointers))
+        self._call(node, values, convolution_call(node.target, forms, node.args[2:], self._isa, rounded=self._rounded))
 
     def _in_memory(self, node: fx.Node) -> list[fx.Node]:
-        """The values that a function in C is given, all of them written; what it makes is laid out in order."""
+        """The values that a function in C is given, all of them in memory. Raises NotInC where its result would not be
+        contiguous.
+        """
         self._close()
         values = [value for value in node.args if isinstance(value, fx.Node)]
         for value in values:
@@ -332,17 +307,18 @@ class _Writer:
             raise NotInC(f"{node.target} that is not laid out in order")
         return values
 
-    def _call(self, node: fx.Node, values: list[fx.Node], text: Callable[..., str]) -> None:
-        """A function in C. text: of its call, given pointers to the values and to what it makes."""
+    def _call(self, node: fx.Node, values: list[fx.Node], call: Call) -> None:
+        """A call of a function in C on the values, which makes this node."""
         places = [Place(self._owners[v], int(self._forms[v].storage_offset()), ()) for v in values]
+        self._packed = max(self._packed, call.packed)
 
         def written(at: Callable[[Place], str]) -> str:
-            return text(*(f"&{at(place)}" for place in (*places, Place(node, 0, ()))))
+            return call.text(*(f"&{at(place)}" for place in (*places, Place(node, 0, ()))))
 
         self._operations.append(Operation([place.owner for place in places], [node], written))
 
     def _write_out(self, value: fx.Node) -> None:
-        """A constant's memory is filled, for what reads memory alone."""
+        """Stores a constant, for functions that read their values from memory."""
         owner = self._owners[value]
         literal = self._literals.pop(owner, None)
         if literal is not None:

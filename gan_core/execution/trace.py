@@ -1,8 +1,8 @@
-"""The ATen calls that a function of tensors makes, as a graph.
+"""Records the ATen calls that a function of tensors makes, as a graph.
 
-A dispatch mode sees every call below autograd, those of the backward pass too. `make_fx` sees the same and takes
-longer, for symbols that shapes known beforehand do not need. A value is known by where it lies: two tensors of equal
-memory, shape and strides are one value.
+A dispatch mode sees every call below autograd, those of the backward pass included. `make_fx` records the same and
+takes longer, because it supports symbolic shapes, which are not needed where shapes are known. A value is identified by
+where it lies: two tensors with equal memory, shape and strides are one value.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,8 +21,9 @@ Function = Callable[[dict[str, Tensor]], None]
 
 
 def trace(function: Function, tensors: Tensors) -> fx.Graph:
-    """The calls that `function` makes of these tensors, a placeholder each; `meta["val"]` of a node is its value on
-    the meta device, of a constant its value. The tensors end with the values they had, also where the function raises.
+    """The calls that `function` makes on these tensors, each of which is a placeholder. `meta["val"]` of a node is its
+    value on the meta device, and for a constant its value. The tensors have their former values at the end, also where
+    the function raises.
     """
     with unchanged(tensors):
         recorder = _Recorder(tensors)
@@ -32,15 +33,15 @@ def trace(function: Function, tensors: Tensors) -> fx.Graph:
     _fix_ones(recorder.graph)
     nodes = list(recorder.graph.nodes)
     recorder.graph.eliminate_dead_code()
-    for node in nodes:  # the dead ones too: they lie in a ring of references, and hold their values until it is found
+    for node in nodes:  # dead ones too: they are part of a cycle of references, and would hold their values for long
         if node.op != "get_attr" and "val" in node.meta:
             node.meta["val"] = tree_map_only(Tensor, form_of, node.meta["val"])
     return recorder.graph
 
 
 def _fix_ones(graph: fx.Graph) -> None:
-    """Makes constants of the ones that a pass back begins with: they are made in the form of the loss, and all that
-    computes a loss is dead where nothing else reads it.
+    """Replaces the ones that a backward pass begins with by constants. They are made with `ones_like` of the loss, so
+    the whole computation of the loss would be kept, though often nothing else reads it.
     """
     written = {_memory(v.meta["val"]) for node in graph.nodes for v in written_values(node)}
     for node in graph.find_nodes(op="call_function", target=torch.ops.aten.ones_like.default):
@@ -67,7 +68,7 @@ def written_values(node: fx.Node) -> list[fx.Node]:
 
 
 def is_view(target: Any) -> bool:
-    """Whether a call gives other names to the memory it is given."""
+    """Whether a call returns views of the memory that it is given."""
     if not isinstance(target, OpOverload):
         return False
     aliases = [argument.alias_info for argument in target._schema.arguments]
@@ -75,7 +76,7 @@ def is_view(target: Any) -> bool:
 
 
 def owners(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
-    """Value -> the value whose memory it lies in."""
+    """For each value the one whose memory it lies in: itself, unless it is a view or made by an in-place call."""
     found: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
         names = node.target is getitem or is_view(node.target)
@@ -89,14 +90,14 @@ def _memory(tensor: Tensor) -> int:
 
 
 def form_of(tensor: Tensor) -> Tensor:
-    """Shape, strides and type without the numbers: a graph outlives what it was traced on."""
+    """A tensor's shape, strides and type without its numbers, which a graph must not keep alive."""
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
 @contextmanager
 def unchanged(tensors: Tensors) -> Iterator[None]:
-    """Gives the tensors back the values they had, also where memory runs out on the way: who tries again with fewer
-    lanes a call must begin from running moments that have not moved.
+    """Gives the tensors their former values back at the end, also after an exception: where memory ran out, the next
+    attempt with fewer lanes in a call must begin from running moments that have not moved.
     """
     before = {name: tensor.clone() for name, tensor in tensors.items()}
     try:
@@ -107,11 +108,11 @@ def unchanged(tensors: Tensors) -> Iterator[None]:
 
 
 class _Recorder(TorchDispatchMode):
-    """Writes down every call. Values stay alive in their nodes, so that no memory is used for two."""
+    """Records every call. Values stay alive in their nodes, so that no memory is used for two of them."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """False: nothing here is compiled, and torch would import its compiler for a second to leave it out."""
+        """False, because nothing here is compiled by Dynamo; for True torch would import it, which takes a second."""
         return False
 
     def __init__(self, tensors: Tensors) -> None:
@@ -140,7 +141,7 @@ class _Recorder(TorchDispatchMode):
         self._nodes[_place(tensor)] = node
 
     def _node(self, tensor: Tensor) -> fx.Node:
-        """The newest value there; one that nothing made under our eyes is a constant."""
+        """The newest value there. A value that no recorded call has made is a constant."""
         if _place(tensor) not in self._nodes:
             self._know(self.graph.create_node("get_attr", f"constant_{len(self._nodes)}"), tensor)
         return self._nodes[_place(tensor)]

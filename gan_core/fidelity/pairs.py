@@ -32,7 +32,7 @@ def read_in_c(like: Tensor, k: int) -> bool:
     if like.device.type != "cpu" or k > MOST_NEIGHBOURS:
         return False
     try:
-        native_function(header("pairs.h"), like.dtype)
+        native_function(header("pairs.h"), like.dtype, Pairs)
     except NoCompiler:
         return False
     return True
@@ -56,7 +56,7 @@ class PairReader:
         self._keeps = {name: tensor.contiguous() for name, tensor in (given | self._made).items()}
         pointers = {name: tensor.data_ptr() for name, tensor in self._keeps.items()}
         self._pairs = Pairs(**pointers, columns=columns, features=features, k=k)
-        self._function, self._own = native_function(header("pairs.h"), terms.dtype), own
+        self._function, self._own = native_function(header("pairs.h"), terms.dtype, Pairs), own
 
     def read(self, start: int, products: Tensor) -> None:
         """products: x.y of the m rows from start on, [m, n]."""

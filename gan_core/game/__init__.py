@@ -1,4 +1,5 @@
-"""The game of two networks: losses, penalties, and the arithmetic of one step, equation beside function.
+"""The game between generator and discriminator: losses, penalties, and the arithmetic of one training step.
 
-Imports `config`, `lanes` and `networks`. `losses` and `penalties` are functions by name, `step` puts them together.
+It imports `config`, `lanes` and `networks`. `losses` and `penalties` are functions by name, each with the equation that
+it implements; `step` puts them together.
 """

@@ -1,7 +1,9 @@
-"""The games. Logits [L, R] of R decisions -> loss [L], the mean over decisions; lanes are never mixed.
+"""The losses. Logits [L, R] of R decisions -> loss [L], the mean over decisions; lanes are never mixed.
 
-D's loss is the sum of its two parts everywhere (2 ln 2 = 1.386 at the equilibrium of the cross-entropy games), so that
-families compare. A new loss is a pair of functions and a line in LOSSES.
+D's loss is always the sum of its part on real samples and its part on fakes (2 ln 2 = 1.386 at the equilibrium of the
+cross-entropy losses), so that structures can be compared. A new loss is a pair of functions, a line in LOSSES, and its
+name in `config.gan.LossName`. It is compiled, and its value watched, by its trace: where C knows its calls and it is a
+sum of means over decisions (`execution.means`); else its steps are replayed.
 """
 
 import math
@@ -22,7 +24,7 @@ CLAMPED_LOGIT = math.log((1 - 1e-5) / 1e-5)  # where a probability reaches 1 - 1
 class Loss:
     """discriminator(real_logits, fake_logits, smoothing) and generator(fake_logits), [L, R] -> [L].
 
-    smoothing [L]: real samples are labelled 1 - smoothing; games without labels take no notice.
+    smoothing [L]: real samples are labelled 1 - smoothing; losses without labels ignore it.
     """
 
     discriminator: Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -41,7 +43,7 @@ def _cross_entropy(real: Tensor, fake: Tensor, smoothing: Tensor) -> Tensor:
 
 
 def _clamped(logits: Tensor) -> Tensor:
-    """Logits whose probabilities lie in [1e-5, 1 - 1e-5]; beyond, there is no gradient."""
+    """Logits clamped to probabilities in [1e-5, 1 - 1e-5]; outside of that range the gradient is 0."""
     return logits.clamp(-CLAMPED_LOGIT, CLAMPED_LOGIT)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from gan_core.native.convolutions import MAP, convolutions_text
 from gan_core.native.isa import Isa, this_isa
 from gan_core.native.kept import load
+from gan_core.native.mirrored import layouts_text
 from gan_core.native.products import products_text, rounded_products_text
 from gan_core.native.toolchain import NoCompiler, Toolchain, tell, working_toolchain
 from gan_core.native.winograd import winograd_text
@@ -52,8 +53,11 @@ def multiplying_text(name: str) -> tuple[str, list[str]]:
 
 
 def over_lane_header(text: str) -> str:
-    """A text that is written with what `lane.h` defines, whole but for its number type."""
-    return MAP + header("lane.h") + text
+    """A text that is written with what `lane.h` defines, whole but for its number type. It exports the layouts of its
+    structures (`gan_core.native.mirrored`).
+    """
+    whole = MAP + header("lane.h") + text
+    return whole + layouts_text(whole)
 
 
 def make_common_libraries(*, convolutions: bool, rounded: bool) -> None:

@@ -108,7 +108,21 @@ INLINE float elu_of(float x) {
     const float below = near_expm1_of(x < -50.0f ? -50.0f : x);
     return x > 0 ? x : below;
 }
+
+/* log(1 + x) for x in [0, 1]: twice the series of artanh(x / (2 + x)) */
+INLINE float log1p_of(float x) {
+    const float y = x / (2.0f + x), z = y * y;
+    float p = 1.0f / 15;
+    p = fma_of(p, z, 1.0f / 13);
+    p = fma_of(p, z, 1.0f / 11);
+    p = fma_of(p, z, 1.0f / 9);
+    p = fma_of(p, z, 1.0f / 7);
+    p = fma_of(p, z, 1.0f / 5);
+    p = fma_of(p, z, 1.0f / 3);
+    return fma_of(p * z, 2.0f * y, 2.0f * y);
+}
 #else
+#define log1p_of log1p
 #define rint_of rint
 #define sqrt_of sqrt
 #define log_of log
@@ -117,6 +131,8 @@ INLINE float elu_of(float x) {
 INLINE double sigmoid_of(double x) { return 1 / (1 + exp(-x)); }
 INLINE double elu_of(double x) { return x > 0 ? x : exp(x) - 1; }
 #endif
+
+INLINE T softplus_of(T x) { return maximum_of(x, 0) + log1p_of(exp_of(x < 0 ? x : -x)); }
 
 /* x [rows, columns] with these strides -> the logarithm of each row's softmax, by rows. */
 INLINE void log_softmax(long rows, long columns, const T *x, long down, long across, T *out) {

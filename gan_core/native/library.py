@@ -21,6 +21,7 @@ from gan_core.native.compiler import (
     target,
 )
 from gan_core.native.isa import Isa
+from gan_core.native.mirrored import Structure, check_layout
 from gan_core.native.native_source import NativeSource, text_of
 
 TYPES = {torch.float32: SINGLE, torch.float64: DOUBLE}
@@ -81,14 +82,19 @@ class NativeProgram:
         self._function(ctypes.c_long(self._lanes), goes, *given, self._memory.pointer)
 
 
-def native_function(text: str, dtype: torch.dtype) -> "ctypes._NamedFuncPointer":
-    """The function `program` of a text over `lane.h`, with T for numbers of this type. Raises NoCompiler."""
-    return _native_function(text, dtype, target())
+def native_function(text: str, dtype: torch.dtype, *mirrored: Structure) -> "ctypes._NamedFuncPointer":
+    """The function `program` of a text over `lane.h`, with T for numbers of this type. mirrored: structures that are
+    also in the text, by their names. Raises NoCompiler, and WrongLayout where the text lays one of them out otherwise.
+    """
+    return _native_function(text, dtype, target(), *mirrored)
 
 
 @cache
-def _native_function(text: str, dtype: torch.dtype, isa: Isa) -> "ctypes._NamedFuncPointer":
-    library = _library(over_lane_header(text), dtype, isa)
+def _native_function(text: str, dtype: torch.dtype, isa: Isa, *mirrored: Structure) -> "ctypes._NamedFuncPointer":
+    whole = over_lane_header(text)
+    library = _library(whole, dtype, isa)
+    for structure in mirrored:
+        check_layout(structure, whole, library)
     for name in MULTIPLYING:
         if re.search(rf"\b{name}\(", text):
             ctypes.c_void_p.in_dll(library, name).value = _multiplying(name, dtype, isa)

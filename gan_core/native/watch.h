@@ -1,5 +1,5 @@
-/* What gan_core/training/watch.py sums, of one lane and in the same order. Before stand: the places of the sums, and the game as
-   REAL_LOSS, FAKE_LOSS and GENERATOR_LOSS of a logit, whose means are its losses. */
+/* What gan_core/training/watch.py sums, of one lane and in the same order. Before it stand the places of the sums, and the
+   game as discriminator_loss and generator_loss, which are generated (gan_core/training/native_watching.py). */
 
 typedef struct {
     double *sums;
@@ -7,43 +7,19 @@ typedef struct {
     const T *real, *fake;                     /* the last step's samples [lanes, samples, numbers] */
     T *memory;                                /* of twice these numbers */
     double vanished_gradient, collapsed_deviation;
-    long sums_pitch, d_pitch, g_pitch, smoothing_pitch, real_pitch, fake_pitch;
+    long sums_pitch, d_row_pitch, g_row_pitch, smoothing_pitch, real_pitch, fake_pitch;
     long decisions, samples, numbers, scale;
 } Watched;
-
-#ifdef SINGLE
-/* log(1 + x) for x in [0, 1]: twice the series of artanh(x / (2 + x)) */
-INLINE float log1p_of(float x) {
-    const float y = x / (2.0f + x), z = y * y;
-    float p = 1.0f / 15;
-    p = fma_of(p, z, 1.0f / 13);
-    p = fma_of(p, z, 1.0f / 11);
-    p = fma_of(p, z, 1.0f / 9);
-    p = fma_of(p, z, 1.0f / 7);
-    p = fma_of(p, z, 1.0f / 5);
-    p = fma_of(p, z, 1.0f / 3);
-    return fma_of(p * z, 2.0f * y, 2.0f * y);
-}
-#else
-#define log1p_of log1p
-#endif
-
-INLINE T softplus_of(T x) { return maximum_of(x, 0) + log1p_of(exp_of(x < 0 ? x : -x)); }
-INLINE T clamped(T x) { return x < -CLAMPED_LOGIT ? -CLAMPED_LOGIT : x > CLAMPED_LOGIT ? CLAMPED_LOGIT : x; }
 
 /* D's step */
 static void watch_discriminator(const Watched *x, long lane) {
     const long n = x->decisions;
-    const T *real = x->d_row + lane * x->d_pitch, *fake = real + n, *rest = fake + n;
+    const T *real = x->d_row + lane * x->d_row_pitch, *fake = real + n, *rest = fake + n;
     const T smoothing = x->smoothing[lane * x->smoothing_pitch];
-    T of_real = 0, of_fake = 0, above = 0;
-#pragma omp simd reduction(+ : of_real, of_fake, above)
-    for (long i = 0; i < n; i++) {
-        of_real += REAL_LOSS(real[i]);
-        of_fake += FAKE_LOSS(fake[i]);
-        above += real[i] > fake[i] ? (T)1 : (T)0;
-    }
-    const double loss = of_real / n + of_fake / n;
+    const double loss = discriminator_loss(real, fake, smoothing, n);
+    T above = 0;
+#pragma omp simd reduction(+ : above)
+    for (long i = 0; i < n; i++) above += real[i] > fake[i] ? (T)1 : (T)0;
     double *sums = x->sums + lane * x->sums_pitch;
     sums[d_steps] += 1;
     sums[d_loss] += loss;
@@ -57,13 +33,10 @@ static void watch_discriminator(const Watched *x, long lane) {
 /* An update of G. images: shown to D since the one before. */
 static void watch_generator(const Watched *x, long lane, long images) {
     const long n = x->decisions;
-    const T *fake = x->g_row + lane * x->g_pitch, norm = fake[n] / (T)x->scale;
-    T loss = 0;
-#pragma omp simd reduction(+ : loss)
-    for (long i = 0; i < n; i++) loss += GENERATOR_LOSS(fake[i]);
+    const T *fake = x->g_row + lane * x->g_row_pitch, norm = fake[n] / (T)x->scale;
     double *sums = x->sums + lane * x->sums_pitch;
     sums[g_steps] += 1;
-    sums[g_loss] += loss / n;
+    sums[g_loss] += generator_loss(fake, n);
     sums[g_gradient] += norm;
     sums[quiet_images] = norm < x->vanished_gradient ? sums[quiet_images] + images : 0;
 }

@@ -1,5 +1,5 @@
-"""An array of GANs in training: its state, what lanes are fed, Adam, what is watched, and the steps themselves.
+"""Trains an array of GANs: its state, what lanes are fed, the ways of carrying out steps, Adam, and what is watched.
 
-Imports all packages before it, but not `fidelity`. `lane_array.LaneArray` is what others use; `checkpoint` is how it
-is kept.
+It may import all packages before it. `lane_array.LaneArray` is what others use, and `checkpoint` keeps its state in
+files. `steps` has one class for each way of carrying out the steps of a `chunk`.
 """

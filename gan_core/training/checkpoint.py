@@ -1,6 +1,4 @@
-"""Tensors on disk: safetensors files that appear whole or not at all, and say when they were changed since. No pickle
-is written or read.
-"""
+"""Tensors in safetensors files, which appear whole or not at all and hold a checksum. No pickle is written or read."""
 
 import hashlib
 import os
@@ -16,16 +14,16 @@ from torch import Tensor
 from gan_core.config.input_error import DamagedFile, InputError
 from gan_core.files.whole_files import appearing_whole
 
-DIGEST = "sha256"  # of names, types, shapes and values: in a file's metadata, for safetensors itself checks none of it
+DIGEST = "sha256"  # key in a file's metadata of a checksum of names, types, shapes and values: safetensors has none
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Writes a file that appears whole, as `appearing_whole` says, and raises as that does."""
+    """Writes a file that appears whole or not at all; raises as `appearing_whole` does."""
     with appearing_whole(path) as partial:
         try:
             plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
             save_file(plain, partial, {DIGEST: _digest(plain)})
-        except SafetensorError as error:  # tells the system's error in words
+        except SafetensorError as error:  # it gives the number of the system's error only in its message
             number = re.search(r"os error (\d+)", str(error))
             if number is None:
                 raise
@@ -33,11 +31,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, on the CPU. Raises DamagedFile when it is missing, not a whole safetensors file, or holds
-    other values than `save_tensors` wrote; InputError when it may not be read.
+    """The tensors of a file, on the CPU. Raises DamagedFile when the file is missing, is no complete safetensors file,
+    or holds other values than `save_tensors` wrote; InputError when it may not be read.
     """
     try:
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # a pipe would block
             raise DamagedFile(f"cannot read the tensors in {path}: there is no such file")
         with safe_open(path, "pt") as file:
             names, written = file.keys(), file.metadata() or {}
@@ -52,7 +50,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Of tensors on the CPU, contiguous ones."""
+    """The checksum of contiguous tensors on the CPU."""
     found = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

@@ -1,7 +1,7 @@
-"""What a step's number decides in the lanes of a chunk: whose G is updated, what weights weigh in averages, and what
-share of its learning rates a lane has left. All are functions of a configuration and the images seen.
+"""What depends on the number of a step: which lanes update G, how much the weights count in the moving averages, and
+how far learning rates have fallen. All are functions of a configuration and the images seen.
 
-K lanes, A averages a lane.
+K lanes, A averages of a lane.
 """
 
 import math
@@ -11,7 +11,7 @@ from gan_core.config.gan import GanConfig, LaneConfig, LrSchedule
 from gan_core.config.input_error import InputError
 from gan_core.training.draws import average_weight, takes_turn
 
-# The share of a learning rate that is left, given the share of its fall that is behind, from 0 to 1.
+# The factor of a learning rate, given how much of its schedule has passed, from 0 to 1.
 LR_SCHEDULES: Mapping[LrSchedule, Callable[[float], float]] = {
     "constant": lambda behind: 1.0,
     "linear": lambda behind: 1.0 - behind,  # torch's LinearLR, from 1 to 0
@@ -20,8 +20,8 @@ LR_SCHEDULES: Mapping[LrSchedule, Callable[[float], float]] = {
 
 
 def fall_images(lane: LaneConfig, budget_images: int) -> float:
-    """Over how many images a lane's learning rates fall, where it is trained for budget_images, 0 where nobody knows.
-    Raises InputError where rates fall that must know it.
+    """The number of images over which a lane's learning rates fall. budget_images: how many it is trained for, 0 where
+    that is not known. Raises InputError where learning rates fall and the number is not known.
     """
     images = lane.lr_schedule_images or budget_images
     if not images and lane.lr_schedule != "constant":
@@ -33,15 +33,15 @@ def fall_images(lane: LaneConfig, budget_images: int) -> float:
 
 
 def lr_share(lane: LaneConfig, images_seen: int, budget_images: int) -> float:
-    """The share of its learning rates that a lane has in the step after so many images: 0 once they have fallen."""
+    """The factor of a lane's learning rates in the step after so many images, from 1 down to 0."""
     if lane.lr_schedule == "constant":
         return 1.0
     return LR_SCHEDULES[lane.lr_schedule](min(1.0, images_seen / fall_images(lane, budget_images)))
 
 
 class Course:
-    """Of K lanes that share a batch size. half_lives_images: of their averages, [K][A]; budget_images: for how many
-    images they are trained, 0 where nobody knows.
+    """The course of training of K lanes with one batch size. half_lives_images: of their averages, [K][A];
+    budget_images: how many images they are trained for, 0 where that is not known.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class Course:
         self._lengths = {each for of_lane in half_lives_images for each in of_lane}
         periods = [config.lane.discriminator_steps for config in configs]
         places = [next(s for s in range(p) if takes_turn(c, s)) for p, c in zip(periods, configs, strict=True)]
-        self._turns = list(zip(periods, places, strict=True))  # G's turns, in D steps
+        self._turns = list(zip(periods, places, strict=True))  # when G has its turns, in steps of D
         self.since_last_images = [self._batch * period for period in periods]
         self._patterns: dict[tuple[bool, ...], list[tuple[bool, ...]]] = {}
         self.rates_fall = any(config.lane.lr_schedule != "constant" for config in configs)
 
     def updates(self, step: int) -> list[tuple[bool, ...]]:
-        """Which lanes take part in each of G's updates in a step; looked up, once the same lanes had their turn."""
+        """For each update of G in a step, the lanes that take part in it, [updates][K]."""
         turn = tuple(step % period == place for period, place in self._turns)
         if turn not in self._patterns:
             steps = [c.lane.generator_steps if goes else 0 for c, goes in zip(self._configs, turn, strict=True)]
@@ -66,11 +66,11 @@ class Course:
         return self._patterns[turn]
 
     def average_weights(self, step: int) -> list[list[float]]:
-        """What G's weights weigh in the averages after a step, [K, A]."""
+        """How much G's weights count in the moving averages after a step, [K][A]."""
         seen = (step + 1) * self._batch
         weights = {each: average_weight(each, self._batch, seen) for each in self._lengths}
         return [[weights[each] for each in of_lane] for of_lane in self._half_lives]
 
     def lr_shares(self, step: int) -> list[float]:
-        """What share of its learning rates each lane has in a step, [K]."""
+        """The factor of each lane's learning rates in a step, [K]."""
         return [lr_share(config.lane, step * self._batch, self._budget) for config in self._configs]

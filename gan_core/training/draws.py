@@ -1,7 +1,8 @@
-"""What the lanes of a chunk are fed: real samples, latents, noise, masks; for a block of steps at once.
+"""What the lanes of a chunk are fed: real samples, latents, and noise.
 
-Everything is a pure function of (seed, purpose, what was seen). Latents are keyed by the block they are for, so that
-many are drawn in one go; what is drawn for a step alone, by the images seen before it.
+All random numbers are a pure function of (seed, purpose, images seen). Latents are keyed by the block of steps that
+they are for, so that many are drawn at once; what is drawn for a single step is keyed by the images seen before that
+step.
 
 K lanes, S steps of a block, N batch, Z numbers in a latent.
 """
@@ -23,15 +24,15 @@ from gan_core.networks.build import Networks
 from gan_core.networks.call import BATCH_NORM
 from gan_core.networks.latents import fill_step_latents, latent_numbers
 
-BLOCK_STEPS = 32  # D steps between two looks at whether a lane is dead; latents are drawn for so many
-AVERAGED_SHARE = 0.1  # of the images seen: the longest half-life of an average
+BLOCK_STEPS = 32  # steps of D between two checks for dead lanes; latents are drawn for so many steps
+AVERAGED_SHARE = 0.1  # the longest half-life of a moving average, as a share of the images seen
 
 
-class Samples:
-    """A data set's training split as rows [n, F] where they are trained on, and the orders they are shown in.
+class ShownSamples:
+    """The training split of a data set as rows [n, F] on the device of training, and the orders in which it is shown.
 
-    on_host: they stay in host memory, and batches go to the device one by one. Images whose numbers are bytes are kept
-    as bytes: a batch, which lies all over the memory, is read from a quarter of it.
+    on_host: the rows stay in host memory, and each batch is sent to the device. Images whose numbers are bytes are kept
+    as bytes: a batch lies scattered over the memory, of which a quarter is read then.
     """
 
     def __init__(self, dataset: Dataset, like: Tensor, *, on_host: bool) -> None:
@@ -44,7 +45,7 @@ class Samples:
         self._orders: dict[int, DataOrder] = {}
 
     def show(self, index: Tensor, out: Tensor) -> None:
-        """The samples of index [N] into out [N, ...]."""
+        """Writes the samples with the indices [N] into out [N, ...]."""
         chosen = self.rows.index_select(0, index).view(out.shape)
         if self.are_bytes and out.dtype == torch.float32:
             scale_bytes(out.copy_(chosen))
@@ -54,54 +55,56 @@ class Samples:
             out.copy_(chosen)
 
     def index(self, data_seed: int, images_seen: int, count: int) -> Tensor:
-        """Which samples [count] are shown after so many images."""
+        """The indices [count] of the samples that are shown after so many images."""
         order = self._orders.setdefault(data_seed, DataOrder(data_seed, len(self.rows)))
         return torch.from_numpy(order.indices(images_seen, count)).to(self.rows.device)
 
 
 def instance_noise(config: GanConfig, images_seen: int) -> float:
-    """The deviation of a lane's instance noise after so many images (Sonderby et al. 2017, section 4)."""
+    """The standard deviation of a lane's instance noise after so many images (Sonderby et al. 2017, section 4)."""
     lasts = config.lane.instance_noise_images
     return config.lane.instance_noise * (max(0.0, 1 - images_seen / lasts) if lasts else 1.0)
 
 
 def effective_half_life(half_life_images: float, images_seen: int) -> float:
-    """The half-life that an average has after so many images: at most AVERAGED_SHARE of them, so that the average of a
-    young generator is not that of its beginnings, and is worth scoring at an early rung (Karras et al. 2020, "ADA":
-    `ema_rampup`). Averages that have the same one now have had it all along: they are one.
+    """The half-life of a moving average after so many images: at most AVERAGED_SHARE of them. Otherwise the average
+    would be dominated by the first weights for long, and not be worth scoring at an early rung (Karras et al. 2020,
+    "ADA": `ema_rampup`). Averages with equal effective half-lives have always had equal ones, so they are equal.
     """
     return min(half_life_images, AVERAGED_SHARE * images_seen)
 
 
 def average_weight(half_life_images: float, batch_size: int, images_seen: int) -> float:
-    """What the weights after so many images weigh in an average: 1 where its half-life is 0."""
+    """How much the weights after so many images count in a moving average: 1 where its half-life is 0."""
     half_life = effective_half_life(half_life_images, images_seen)
     return 1 - 0.5 ** (batch_size / half_life) if half_life else 1.0
 
 
 def takes_turn(config: GanConfig, step: int) -> bool:
-    """Whether G is updated in the D step of this number, counted from 0: after its k-th, or before it."""
+    """Whether G is updated in the step of this number, from 0: after each k-th step of D, or with `generator_first`
+    before the first of each k.
+    """
     if config.structure.update_order == "generator_first":
         return step % config.lane.discriminator_steps == 0
     return (step + 1) % config.lane.discriminator_steps == 0
 
 
 class Draws:
-    """The inputs of K lanes, written into `tensors` (see `gan_core.game.step`) step by step."""
+    """Writes the inputs of K lanes into `tensors` (see `gan_core.game.step`), step by step."""
 
-    def __init__(self, configs: Sequence[GanConfig], networks: Networks, samples: Samples, like: Tensor) -> None:
+    def __init__(self, configs: Sequence[GanConfig], networks: Networks, samples: ShownSamples, like: Tensor) -> None:
         self.configs, self.networks, self.samples, self._like = list(configs), networks, samples, like
         self.structure = configs[0].structure
         self._seeds = [config.seed for config in configs]
         self._batch = self.structure.batch_size
         lanes, numbers = len(configs), latent_numbers(self.structure, networks)
         self.turns_of_a_step = max(config.lane.generator_steps for config in configs)
-        # A GPU trains faster than one core draws. Numbers are the lane's own, whichever thread draws them.
+        # A GPU trains faster than one core draws. A lane's numbers do not depend on the thread that draws them.
         self._thread_count = os.cpu_count() or 1
         self._threads = ThreadPoolExecutor(self._thread_count) if like.device.type == "cuda" else None
-        self._banked, self._ordered = -1, -1  # which block the banks are of, and the indices
-        self.indices: dict[int, Tensor] = {}  # data seed -> which samples [S N] the block shows in its order
-        self._same_order: dict[int, list[int]] = {}  # data seed -> the lanes that are shown samples in its order
+        self._banked, self._ordered = -1, -1  # the blocks that `banks` and `indices` are for
+        self.indices: dict[int, Tensor] = {}  # data seed -> the samples [S N] that the block shows
+        self._same_order: dict[int, list[int]] = {}  # data seed -> the lanes that have it
         for lane, config in enumerate(self.configs):
             self._same_order.setdefault(config.data_seed, []).append(lane)
         self.tensors = self._inputs(lanes, numbers)
@@ -126,7 +129,7 @@ class Draws:
 
     @cached_property
     def banks(self) -> dict[tuple[Stream, int], Tensor]:
-        """The latents of a block's steps [K, S N, Z], by what they are for and their turn in a step."""
+        """The latents of all steps of a block [K, S N, Z], by their purpose and by the update of a step."""
         shape = BLOCK_STEPS * self._batch, latent_numbers(self.structure, self.networks)
         purposes = (Stream.DISCRIMINATOR_LATENTS, 1), (Stream.GENERATOR_LATENTS, self.turns_of_a_step)
         return {
@@ -137,29 +140,29 @@ class Draws:
 
     @property
     def bank(self) -> Tensor:
-        """The latents that D's fakes are made of."""
+        """The latents of the fakes that D is shown."""
         return self.banks[self.of_fakes, 0]
 
     @property
     def generator_banks(self) -> list[Tensor]:
-        """Those of G's updates, by their turn in a step."""
+        """The latents of G's updates, a tensor for each update in a step."""
         return [bank for (purpose, _), bank in self.banks.items() if purpose == Stream.GENERATOR_LATENTS]
 
     @property
     def of_fakes(self) -> Stream:
-        """The stream of the latents that D's fakes are made of."""
+        """The random stream of the latents of the fakes that D is shown."""
         first = self.structure.update_order == "generator_first"
         return Stream.GENERATOR_LATENTS if first else Stream.DISCRIMINATOR_LATENTS
 
     @property
     def in_blocks(self) -> bool:
-        """Whether samples and latents are all that lanes are fed: drawn for a block of steps, nothing for each."""
+        """Whether lanes are fed samples and latents alone, which are drawn for whole blocks of steps."""
         dropout = any(c.lane.generator_dropout or c.lane.discriminator_dropout for c in self.configs)
         return not dropout and not self.tensors.keys() & {"noise", "mix", "condition"}
 
     def begin_block(self, step: int, *, banks: bool = True) -> int:
-        """Draws what the block of this step needs, if it has not been; answers the step's place in it. banks: its
-        latents too, which C can draw where they are needed.
+        """Draws what the block of this step needs, unless it has been drawn. Returns the step's place in the block.
+        banks: whether to draw latents too, which compiled blocks draw themselves.
         """
         block, place = divmod(step, BLOCK_STEPS)
         images, count = block * BLOCK_STEPS * self._batch, BLOCK_STEPS * self._batch
@@ -172,7 +175,7 @@ class Draws:
         return place
 
     def begin_step(self, step: int) -> None:
-        """Everything that D's step of this number needs; G's latents are left to `begin_turn`."""
+        """Draws all that the step of this number needs but for the updates of G, which `begin_turn` draws for."""
         place = self.begin_block(step)
         images_seen = step * self._batch
         self._show(place)
@@ -185,7 +188,7 @@ class Draws:
             fill_latents(self.tensors["mix"], "uniform", self._seeds, Stream.PENALTY_MIX, images_seen)
 
     def begin_turn(self, step: int, j: int) -> None:
-        """What G's j-th update in this step needs."""
+        """Draws what the j-th update of G in this step needs, from 0."""
         self._feed(Stream.GENERATOR_LATENTS, j, "generator_latents", step % BLOCK_STEPS)
         if "generator_noise" in self.tensors:
             self._add_noise(self.tensors["generator_noise"], step * self._batch, 2 + j)
@@ -206,7 +209,7 @@ class Draws:
                 fill_step_latents(bank[first : last + 1], self.structure, self.networks, seeds, purpose, seen)
 
     def _show(self, place: int) -> None:
-        """The next N real samples of each lane; lanes of one order share them."""
+        """The real samples of a step for each lane. Lanes with the same data seed are shown the same ones."""
         real, condition = self.tensors["real"], self.tensors.get("condition")
         for data_seed, lanes in self._same_order.items():
             index = self.indices[data_seed][place * self._batch : (place + 1) * self._batch]
@@ -224,7 +227,7 @@ class Draws:
                         tensor[lane].copy_(tensor[first])
 
     def _feed(self, purpose: Stream, j: int, name: str, place: int) -> None:
-        """The latents at a place of the block's."""
+        """Copies the latents of one step from those of its block."""
         latents = self.tensors[name]
         latents.copy_(self.banks[purpose, j][:, place * self._batch : (place + 1) * self._batch])
         if self.networks.conditional:

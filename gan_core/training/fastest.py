@@ -1,9 +1,10 @@
-"""Which way a structure's steps are carried out fastest on this machine: compiled to C, or replayed as torch's calls.
+"""Measures whether a structure's steps are faster on this machine compiled to C or replayed as torch's calls.
 
-C leaves nothing between two calls; torch's libraries multiply large matrices better than what some compilers make of
-ours. Which weighs more depends on the processor, the compiler and the structure, so it is measured when a structure is
-first trained on a machine, and kept in the cache folder: the two ways differ in their last bits, and a configuration is
-to have the same bits the next time. The lanes at hand take no part in it, for a lane's bits must not depend on company.
+C has no overhead between two calls; torch's libraries multiply large matrices faster than what some compilers make of
+our kernels. Which matters more depends on the processor, the compiler and the structure, so it is measured when a
+structure is first trained on a machine. The decision is kept in the cache folder, because the two ways differ in their
+last bits and a configuration must be bitwise reproducible. It is measured with lanes that are made for this, since a
+lane's bits must not depend on the other lanes of its array.
 """
 
 import hashlib
@@ -12,17 +13,15 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gan_core.config.conditions import Execution, Precision
-from gan_core.config.gan import GanConfig, StructureConfig
-from gan_core.data.dataset import Dataset
-from gan_core.execution.pace import Pace, is_out_of_memory, largest_call
-from gan_core.execution.programs import Workplace
+from gan_core.config.gan import StructureConfig
+from gan_core.execution.pace import is_out_of_memory, largest_call
+from gan_core.execution.programs import ProgramMaker
 from gan_core.files.cache import alone, keep, writable_cache_folder
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.native.arithmetic import code_here, processor_name
@@ -31,24 +30,22 @@ from gan_core.native.isa import this_isa
 from gan_core.native.toolchain import NoCompiler, tell
 from gan_core.networks.architectures import build_networks
 from gan_core.training.draws import BLOCK_STEPS
-from gan_core.training.lane_array import LaneArray
 
-# C is kept unless it takes longer by more than this: nearer to a tie noise would decide, and two machines of one kind
-# would come to other bits.
+# Steps are compiled unless that takes longer by more than this factor. Nearer to a tie noise would decide, and two
+# equal machines would get different bits.
 SLOWER = 1.1
-AHEAD = 2.0  # where one way is so many times as fast, nothing more is measured
-TURNS, TURN_SECONDS, LONGEST_SECONDS = 5, 0.002, 1.0  # timed turns of each way, the least that one takes, all of them
-CALLED_BYTES = 2**24  # of weights, gradients and moments in a replayed call: of more, little is left in the caches
-MADE_SAMPLES = 1_000
+AHEAD = 2.0  # where one way is so many times as fast, measuring ends
+TURNS, TURN_SECONDS, LONGEST_SECONDS = 5, 0.002, 1.0  # timed turns of each way; the least duration of one; that of all
+CALLED_BYTES = 2**24  # of weights, gradients and moments in a replayed call, beyond which they leave the caches
 
-Seconds = Mapping[Execution, float]  # of a step of one lane
-Advance = Callable[[int], object]  # makes so many steps
+Seconds = Mapping[Execution, float]  # for a step of one lane
+Advance = Callable[[int], object]  # trains an array by so many steps
 
 
 @dataclass(frozen=True)
 class Work:
-    """All that decides which way is faster on a machine: a structure, on samples of this shape and so many classes, in
-    a precision and a number type.
+    """Everything but the machine that decides which way is faster: a structure, the shape of samples and their number
+    of classes, the precision of products and the number type.
     """
 
     structure: StructureConfig
@@ -58,12 +55,15 @@ class Work:
     dtype: torch.dtype
 
 
-def fastest_execution(work: Work) -> Execution:
-    """`compiled` or `replayed`: what is faster on this machine's CPU, as it was found the first time. That takes what
-    compiling and tracing takes, and beside it LONGEST_SECONDS, or a turn of each way where that is longer.
+Make = Callable[[Work, Execution, int], tuple[ProgramMaker, Advance]]  # makes an array of so many lanes
 
-    Where no compiler works, or there is no memory to measure in, `compiled`, which is not kept: a step that cannot be
-    compiled says so, and is replayed.
+
+def fastest_execution(work: Work, make: Make) -> Execution:
+    """`compiled` or `replayed`, whichever is faster on this machine's CPU, as it was measured the first time. Measuring
+    takes the time of compiling and tracing, and LONGEST_SECONDS, or one turn of each way where that is longer.
+
+    Returns `compiled`, which is not kept, where no compiler works or memory does not suffice to measure: steps that
+    cannot be compiled are then replayed, with a warning.
     """
     try:
         machine = _machine()
@@ -75,40 +75,41 @@ def fastest_execution(work: Work) -> Execution:
     with alone(path):
         seconds = _read(path)
         if seconds is None:
-            seconds = measure(work)
+            seconds = measure(work, make)
             if seconds is None:
                 return "compiled"
             text = json.dumps({"seconds": dict(seconds), **decided}, indent=1)
             keep(path, lambda partial: partial.write_text(text))
     if (
         AHEAD * seconds["replayed"] < seconds["compiled"] < math.inf
-    ):  # by so much that another compiler may be worth a try
+    ):  # so much slower that another compiler may be worth trying
         tell(f"what {compiler()} makes of some structures is far slower than torch's calls; their steps are replayed")
     return faster(seconds)
 
 
 def faster(seconds: Seconds) -> Execution:
-    """The way that is taken where a step takes so long in each."""
+    """The way that is chosen, given how long a step takes in each."""
     return "replayed" if seconds["compiled"] > SLOWER * seconds["replayed"] else "compiled"
 
 
-def measure(work: Work) -> Seconds | None:
-    """What a step of one lane takes in each way, in arrays that are made for it: compiled of one lane, for lanes share
-    nothing there, and replayed of as many as suit a call. What is not known in C takes for ever there. None where the
-    arrays do not fit the memory, or the compiler fails.
+def measure(work: Work, make: Make) -> Seconds | None:
+    """Seconds for a step of one lane in each way, in arrays that are made for it: compiled with one lane, because C
+    computes lanes one by one, and replayed with as many as suit a call. Infinite for a structure that cannot be
+    compiled. None where the arrays do not fit the memory, or the compiler fails.
     """
     lanes: dict[Execution, int] = {"compiled": 1, "replayed": called_lanes(work)}
     try:
         with lane_arithmetic():
-            ways: dict[Execution, LaneArray] = {}
+            ways: dict[Execution, tuple[Advance, int]] = {}
             for way, count in lanes.items():
-                ways[way] = _array(work, way, count)
-                _advance(ways[way], 1)  # which traces, and compiles
-                if ways[way].workplace.lost_compiler:
+                programs, advance = make(work, way, count)
+                ways[way] = advance, count
+                advance(1)  # which traces, and compiles
+                if programs.lost_compiler:
                     return None
-                if ways[way].workplace.execution != way:
+                if programs.execution != way:
                     return {"compiled": math.inf, "replayed": 0.0}
-            return race({way: (partial(_advance, array), array.lanes) for way, array in ways.items()}, time.thread_time)
+            return race(ways, time.thread_time)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -116,9 +117,9 @@ def measure(work: Work) -> Seconds | None:
 
 
 def race(ways: Mapping[Execution, tuple[Advance, int]], clock: Callable[[], float]) -> dict[Execution, float]:
-    """Seconds a step of a lane in each way, the least of turns that they take one after the other. ways: what makes
-    steps, of so many lanes. Turns begin short, and end where C is far ahead even so, to which short ones are less kind:
-    its calls are of many steps.
+    """Seconds for a step of a lane in each way, the least over several turns that the ways take alternately. ways: what
+    trains an array, and its number of lanes. The first turns are short. They suffice if C is far ahead in them, because
+    short turns are a disadvantage for it: its calls take many steps.
     """
     best, steps, turns, begun = dict.fromkeys(ways, math.inf), 1, 0, clock()
     while turns < TURNS and clock() - begun < LONGEST_SECONDS:
@@ -138,7 +139,7 @@ def race(ways: Mapping[Execution, tuple[Advance, int]], clock: Callable[[], floa
 
 
 def called_lanes(work: Work) -> int:
-    """How many lanes a replayed call is measured with: what `Pace` mostly comes to."""
+    """How many lanes a replayed call is measured with: about what `Pace` chooses."""
     networks = build_networks(work.structure, work.sample_shape, work.classes)
     numbers = networks.generator.parameter_count() + networks.discriminator.parameter_count()
     lanes = 1
@@ -147,25 +148,8 @@ def called_lanes(work: Work) -> int:
     return lanes
 
 
-def _array(work: Work, way: Execution, lanes: int) -> LaneArray:
-    """Lanes of this structure's default settings on uniform noise."""
-    generator = torch.Generator().manual_seed(0)
-    samples = torch.rand(MADE_SAMPLES, *work.sample_shape, generator=generator).mul_(2).sub_(1)
-    labels = torch.arange(MADE_SAMPLES) % work.classes if work.classes else None
-    dataset = Dataset(work.structure.dataset, samples, labels, samples, labels, work.classes, "")
-    configs = [GanConfig(structure=work.structure, seed=seed) for seed in range(lanes)]
-    workplace = Workplace(way, Pace(lanes))
-    return LaneArray(configs, dataset, dtype=work.dtype, precision=work.precision, workplace=workplace)
-
-
-def _advance(array: LaneArray, steps: int) -> None:
-    end = array.state.images_seen + steps * array.structure.batch_size
-    while array.state.images_seen < end:  # it stops where a lane may be dead
-        array.train_to(end)
-
-
 def _machine() -> dict[str, str]:
-    """All of this machine that decides how fast either way is. Raises NoCompiler."""
+    """All properties of this machine that decide how fast the ways are. Raises NoCompiler."""
     found, isa = compiler(), this_isa()
     return {
         "processor": processor_name(),
@@ -181,7 +165,7 @@ def _plain(work: Work) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Seconds | None:
-    """What was measured before; None where there is nothing, or something else."""
+    """What was measured before; None where there is no such file, or not one of ours."""
     try:
         found = json.loads(path.read_text())["seconds"]
         return {"compiled": float(found["compiled"]), "replayed": float(found["replayed"])}

@@ -5,7 +5,9 @@
     array.train_to(images=64_000)
     samples = array.sample(count=64, seed=0)  # [L, 64, 1, 8, 8]
 
-One configuration is an array of one lane; there is no other code path. L lanes, N batch, C, H, W an image.
+One configuration is an array of one lane; there is no other code path.
+
+L lanes, A averages of a lane, M samples, Z numbers of a latent.
 """
 
 import math
@@ -26,7 +28,7 @@ from gan_core.config.input_error import InputError
 from gan_core.config.reports import Death
 from gan_core.data.dataset import Dataset, host_or_device
 from gan_core.execution.pace import Pace, until_it_fits
-from gan_core.execution.programs import Workplace
+from gan_core.execution.programs import ProgramMaker
 from gan_core.game.step import Game
 from gan_core.lanes.axis import lane_empty, matmul_precision
 from gan_core.lanes.streams import Stream
@@ -35,25 +37,27 @@ from gan_core.networks.architectures import build_networks
 from gan_core.networks.call import Call
 from gan_core.networks.latents import Choice, fill_shared_latents, latent_numbers
 from gan_core.training.chunk import Chunk
-from gan_core.training.course import fall_images
-from gan_core.training.draws import BLOCK_STEPS, Samples, effective_half_life
-from gan_core.training.optim import Adam, Rows
-from gan_core.training.state import TrainState
+from gan_core.training.course import Course, fall_images
+from gan_core.training.draws import BLOCK_STEPS, Draws, ShownSamples, effective_half_life
+from gan_core.training.fastest import Advance, Work, fastest_execution
+from gan_core.training.state import initial_state
+from gan_core.training.steps import Steps, prepare_steps
 from gan_core.training.watch import Watch, is_marked
 
-SAMPLES_AT_ONCE = 1000  # rows of one generator call when many samples are drawn: bounds memory
-IMAGES_AT_ONCE = 100  # the same where there are convolutions
+SAMPLES_AT_ONCE = 1000  # in one call of the generator when many are drawn, to bound memory
+IMAGES_AT_ONCE = 100  # the same for convolutional generators
+MEASURED_SAMPLES = 1_000  # of the data set that is made to measure how fast steps are
 
 
 def rows_at_once(structure: StructureConfig) -> int:
-    """How many samples one call of the generator makes where many are drawn."""
+    """How many samples the generator makes in one call when many are drawn."""
     return IMAGES_AT_ONCE if structure.architecture in ("dcgan", "infogan") else SAMPLES_AT_ONCE
 
 
 class LaneArray:
-    """L configurations of equal structure, trained in lockstep: after any call all lanes have seen the same images.
+    """L configurations of equal structure, trained in lockstep: after any call all lanes have seen equally many images.
 
-    Raises InputError when the structures differ, or a configuration is for another data set or size of its images.
+    Raises InputError when the structures differ, or a configuration is for another data set or another image size.
     """
 
     def __init__(
@@ -67,26 +71,19 @@ class LaneArray:
         precision: Precision = "float32",
         execution: Execution = "auto",
         lanes_per_call: int | None = None,
-        workplace: Workplace | None = None,
+        programs: ProgramMaker | None = None,
         averages_images: Sequence[float] = (),
         budget_images: int = 0,
     ) -> None:
-        """precision: see `matmul_precision`. execution: how a step is carried out, see `gan_core.execution.programs`.
-        lanes_per_call: how many lanes a kernel is called for; None: all. workplace: shared by the arrays of one
-        structure in a process, which then are traced and measured once; it says both. averages_images: half-lives of A
-        averages that every lane keeps side by side; without any, each lane keeps one, of its own half-life.
-        budget_images: that lanes are trained for, over which learning rates fall whose lanes do not say otherwise.
-        Raises InputError where rates fall and neither says over how many.
+        """precision: see `matmul_precision`. execution: how steps are carried out, see `gan_core.execution.programs`.
+        lanes_per_call: how many lanes are computed in one call; None: all. programs: shared by all arrays of one
+        structure in a process, so that it is traced and measured once; replaces execution and lanes_per_call.
+        averages_images: half-lives of A moving averages of the weights that every lane keeps; without any, each lane
+        keeps one with the half-life of its configuration. budget_images: how many images lanes are trained for, which
+        learning rates fall over unless a lane's configuration says otherwise. Raises InputError where learning rates
+        fall and neither is given.
         """
-        structures = {config.structure for config in configs}
-        if len(structures) != 1:
-            raise InputError(f"an array needs lanes of one structure, got {len(structures)} in {len(configs)} lanes")
-        self.structure = structures.pop()
-        if not same_name(self.structure.dataset, dataset.name):
-            raise InputError(f"the configuration is for data set {self.structure.dataset!r}, got {dataset.name!r}")
-        size, side = self.structure.image_size_pixels, dataset.sample_shape[-1]
-        if size not in (0, side):
-            raise InputError(f"structure.image_size_pixels is {size}, got images of {side}; load them at {size}")
+        self.structure = _structure(configs, dataset)
         self.dataset, self.configs = dataset, list(configs)
         self.precision: Precision = precision
         self.networks = build_networks(self.structure, dataset.sample_shape, dataset.classes)
@@ -95,24 +92,24 @@ class LaneArray:
         self.budget_images = budget_images
         for config in self.configs:
             fall_images(config.lane, budget_images)
-        self.chosen = [0] * len(configs)  # which of its averages each lane is sampled from: [L]
+        self.chosen = [0] * len(configs)  # the place of the average that each lane is sampled from: [L]
         self.game = Game(self.structure, self.networks)
         self._like = torch.empty(0, dtype=dtype, device=device)
-        self.samples = Samples(dataset, self._like, on_host=self._stays_on_host(dataset))
-        self.workplace = workplace or Workplace(execution, Pace(lanes_per_call or len(configs)))
-        self.state = self._initial_state()
-        self._chunks: list[Chunk] = []
-        self.carried_out: Carried = ""  # how steps were, since programs were last made
+        self.samples = ShownSamples(dataset, self._like, on_host=self._stays_on_host(dataset))
+        self.programs = programs or ProgramMaker(execution, Pace(lanes_per_call or len(configs)))
+        self.state = initial_state(configs, self.networks, self._like, self.health, averages=len(averages_images) or 1)
+        self._steps: list[Steps] = []
+        self.carried_out: Carried = ""  # how the latest steps were carried out
 
     def _stays_on_host(self, dataset: Dataset) -> bool:
-        """Whether the samples would take more than half of the device's memory."""
+        """Whether the samples stay in host memory because they would take more than half of the device's."""
         device = self._like.device
         memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
         return memory is not None and host_or_device(dataset.train_samples.nbytes, memory) == "host"
 
     @property
     def half_lives_images(self) -> list[tuple[float, ...]]:
-        """Of each lane's averages, [L][A]; 0: no average, but the weights themselves."""
+        """The half-lives of each lane's averages, [L][A]; 0: no average, but the weights themselves."""
         return [self.averages_images or (config.lane.ema_half_life_images,) for config in self.configs]
 
     @property
@@ -121,49 +118,24 @@ class LaneArray:
         return any(map(any, self.half_lives_images))
 
     def distinct_averages(self) -> list[int]:
-        """Which of the averages that all lanes keep differ by now, the first of those that are still one; [0] where
-        each lane has its own.
+        """The places of the averages that differ by now: of several that are still equal, the first. [0] where each
+        lane keeps one average.
         """
         effective = [effective_half_life(each, self.state.images_seen) for each in self.averages_images]
         return [place for place, each in enumerate(effective) if each not in effective[:place]] or [0]
 
-    def _initial_state(self) -> TrainState:
-        lane = [config.lane for config in self.configs]
-        generator, discriminator = (
-            Rows.stack(
-                network.shapes(),
-                network.buffers(),
-                [network.keyed_initial(config.seed, purpose) for config in self.configs],
-                self._like,
-            )
-            for network, purpose in (
-                (self.networks.generator, Stream.GENERATOR_WEIGHTS),
-                (self.networks.discriminator, Stream.DISCRIMINATOR_WEIGHTS),
-            )
-        )
-        return TrainState(
-            generator=generator,
-            discriminator=discriminator,
-            generator_adam=Adam(generator, [x.generator_adam for x in lane]),
-            discriminator_adam=Adam(discriminator, [x.discriminator_adam for x in lane]),
-            average=generator.flat.unsqueeze(1).repeat(1, len(self.averages_images) or 1, 1),
-            watch=Watch.begin(len(lane), self._like, self.health),
-            images_seen=0,
-            discriminator_steps=0,
-        )
-
     @property
     def lanes(self) -> int:
-        """L."""
+        """The number of lanes, L."""
         return len(self.configs)
 
     @property
     def lanes_per_call(self) -> int:
-        """How many lanes a kernel is called for, at most."""
-        return max(self.workplace.pace.parts(self.lanes))
+        """How many lanes are computed in one call, at most."""
+        return max(self.programs.pace.parts(self.lanes))
 
     def arithmetic(self, *, scored_in_c: bool = False) -> Arithmetic:
-        """How the lanes' numbers are computed: their latest steps, and in C their scores where they are."""
+        """How the numbers of the lanes are computed. scored_in_c: whether their scores are computed in C."""
         if self._like.device.type == "cuda":
             processor = torch.cuda.get_device_name(self._like.device)
         else:
@@ -171,13 +143,13 @@ class LaneArray:
         return arithmetic_here(self.carried_out, processor, in_c=scored_in_c or self.carried_out == "compiled")
 
     def images_at(self, images: int) -> int:
-        """The first whole batch at or after this many images: where `train_to(images)` stops."""
+        """The images of the first whole batches that are at least so many: where `train_to(images)` stops."""
         return math.ceil(images / self.structure.batch_size) * self.structure.batch_size
 
     def train_to(self, images: int, on_block: Callable[[int], None] | None = None) -> bool:
-        """Trains until every lane's D has been shown at least `images` real images (whole batches). on_block is given
-        the images seen after each block of at most BLOCK_STEPS steps. Stops early, and answers False, where a lane may
-        be dead: asked after every whole block, `dead` says which.
+        """Trains until every lane's D has been shown at least `images` real images, in whole batches. on_block is
+        called with the images seen after each block of at most BLOCK_STEPS steps. Stops early and returns False where a
+        lane may be dead, which is checked after every whole block; `dead` says which.
         """
         state, batch = self.state, self.structure.batch_size
         last = math.ceil(images / batch)
@@ -198,51 +170,57 @@ class LaneArray:
         return not any(self.dead())
 
     def _train_block(self, first: int, count: int) -> None:
-        """So many D steps from the first on, chunk after chunk: what a chunk works on stays in the caches."""
-        pace, seconds, updates = self.workplace.pace, defaultdict[int, float](float), defaultdict[int, float](float)
-        if not self._chunks:
-            self._settle_execution()
-            until_it_fits(lambda: self._make_chunks(first), pace, lambda: max(pace.parts(self.lanes)))
-        for chunk in self._chunks:
+        """Trains `count` steps from the first on, chunk after chunk, so that a chunk's numbers stay in the caches."""
+        pace, seconds, updates = self.programs.pace, defaultdict[int, float](float), defaultdict[int, float](float)
+        if not self._steps:
+            if self.programs.execution == "auto":
+                self.programs.execution = self._fastest_execution()
+            until_it_fits(lambda: self._prepare(first), pace, lambda: max(pace.parts(self.lanes)))
+        for steps in self._steps:
             started = time.thread_time()
-            chunk.train(first, count)
-            seconds[chunk.lanes] += time.thread_time() - started
-            updates[chunk.lanes] += chunk.updates_per_step
+            steps.train(first, count)
+            seconds[steps.chunk.lanes] += time.thread_time() - started
+            updates[steps.chunk.lanes] += steps.chunk.updates_per_step
         if count == BLOCK_STEPS and pace.note({k: seconds[k] / updates[k] for k in seconds}, self.lanes):
-            self._chunks = []
+            self._steps = []
 
-    def _settle_execution(self) -> None:
-        """Decides how steps are carried out, where that was left open, for all arrays of the workplace."""
-        if self.workplace.execution != "auto":
-            return
+    def _fastest_execution(self) -> Execution:
         if self._like.device.type != "cpu":
-            self.workplace.execution = "replayed"  # there is one way: a CUDA graph
-            return
-        from gan_core.training.fastest import Work, fastest_execution  # which makes arrays
-
+            return "replayed"  # there is one way: a CUDA graph
         shape, classes = self.dataset.sample_shape, self.dataset.classes
         work = Work(self.structure, shape, classes, self.precision, self._like.dtype)
-        self.workplace.execution = fastest_execution(work)
+        return fastest_execution(work, measured_array)
 
-    def _make_chunks(self, step: int) -> None:
-        """Ready for this step: whatever needs memory has it, and the state is as it was."""
-        self._chunks, start, wanted = [], 0, self.workplace.execution
-        for size in self.workplace.pace.parts(self.lanes):
-            self._chunks.append(Chunk(self, start, start + size))
-            self._chunks[-1].prepare(step)
-            start += size
-        if self.workplace.execution != wanted and len({chunk.execution for chunk in self._chunks}) > 1:
-            self._make_chunks(step)  # the compiler was lost on the way, and lanes are computed alike
-        self.carried_out = self._chunks[0].execution
+    def _prepare(self, step: int) -> None:
+        """Prepares the steps of all chunks, and takes all memory that they need. The state does not change."""
+        self._steps = []  # gives their memory back first
+        self._steps, self.carried_out = prepare_steps(self._chunk, self.lanes, self.programs, self._like, step)
+
+    def _chunk(self, start: int, stop: int) -> Chunk:
+        """The lanes from start to stop, in the memory of the whole array's state."""
+        state, configs = self.state, self.configs[start:stop]
+        generator, discriminator = state.generator.part(start, stop), state.discriminator.part(start, stop)
+        return Chunk(
+            configs,
+            self.game,
+            generator=generator,
+            discriminator=discriminator,
+            generator_adam=state.generator_adam.part(start, stop, generator),
+            discriminator_adam=state.discriminator_adam.part(start, stop, discriminator),
+            average=state.average[start:stop] if self.averages else None,  # all lanes are scored by one, or none
+            watch=Watch(state.watch.sums[start:stop], state.watch.health),
+            course=Course(configs, self.half_lives_images[start:stop], self.budget_images),
+            draws=Draws(configs, self.networks, self.samples, self._like),
+        )
 
     def release(self) -> None:
-        """Gives back the memory that steps alone need, which they take again when training goes on."""
-        self._chunks = []
+        """Frees the memory that only training needs; it is taken again when training goes on."""
+        self._steps = []
         if self._like.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def dead(self) -> list[Death | None]:
-        """Why each lane cannot go on, or None: [L]."""
+        """For each lane why it cannot go on, or None: [L]."""
         return self.state.watch.dead()
 
     @property
@@ -250,9 +228,9 @@ class LaneArray:
         return latent_numbers(self.structure, self.networks)
 
     def generate(self, latents: Tensor, lanes: slice = slice(None)) -> Tensor:
-        """Latents [L, M, Z] of these lanes -> samples [L, M, *sample_shape] of the scored generator: the averaged
-        weights where a lane has an average (of several the `chosen` one), its plain weights where it has none; running
-        moments, and nothing dropped.
+        """Latents [L, M, Z] for these lanes -> samples [L, M, *sample_shape] of the scored generator: with the averaged
+        weights where a lane has an average (the `chosen` one of several), else with its weights; with running moments
+        and without dropout.
         """
         call = Call([config.lane.batch_norm_eps for config in self.configs[lanes]])
         weights = {name: of_lanes[lanes] for name, of_lanes in self._scored_weights().items()}
@@ -264,37 +242,37 @@ class LaneArray:
         return torch.cat(parts, 1)
 
     def _scored_weights(self) -> dict[str, Tensor]:
-        """G's weights by name, [L, *shape], that are sampled from."""
+        """The weights of G that samples are made with, by name, [L, *shape]."""
         state = self.state
         if not self.averages:
             return state.generator.views
         return state.generator.with_flat(state.average[range(self.lanes), self.chosen])
 
     def sample(self, count: int, seed: int, choice: int | None = None) -> Tensor:
-        """[L, count, *sample_shape]; the same `count` latents for every lane, drawn from `seed`. choice: of this class
-        or categorical code; without it they take turns.
+        """Samples [L, count, *sample_shape], from the same latents for every lane, which are drawn from `seed`. choice:
+        the class or categorical code of all samples; without it the classes take turns.
         """
         return self.generate(self.shared_latents(Stream.SAMPLE_LATENTS, count, seed, choice))
 
     def shared_latents(self, purpose: Stream, count: int, seed: int, choice: Choice = None) -> Tensor:
-        """[L, count, Z], the same in every lane: a pure function of (seed, purpose, choice)."""
+        """Latents [L, count, Z], the same in every lane: a pure function of (seed, purpose, choice)."""
         one = lane_empty(1, (count, self._latent_numbers), self._like)
         fill_shared_latents(one, self.structure, self.networks, purpose, seed, choice)
         return lane_empty(self.lanes, one.shape[1:], self._like).copy_(one.expand(self.lanes, -1, -1))
 
     def keep(self, lanes: Sequence[int]) -> None:
-        """Goes on with these lanes alone, in this order; their results do not change by it."""
+        """Drops all but these lanes, which go on in this order. Their results do not change by it."""
         self.state = self.state.take(lanes)
-        self.configs, self._chunks = [self.configs[i] for i in lanes], []
+        self.configs, self._steps = [self.configs[i] for i in lanes], []
         self.chosen = [self.chosen[i] for i in lanes]
 
     def take_over(self, sources: Sequence[int], configs: Sequence[GanConfig]) -> None:
-        """Lane i becomes a copy of lane sources[i] as it stands, and goes on as that one would if it had the lane
-        parameters of configs[i] from here on. A lane that copies itself and keeps its parameters does not change.
+        """Lane i becomes a copy of the present lane sources[i], and goes on as that one would with the lane parameters
+        of configs[i]. A lane that copies itself and keeps its parameters does not change.
 
         Exploit and explore of population-based training (Jaderberg et al. 2017, section 4). Raises ValueError where
-        configs[i] has not the structure and the seeds of its source, which its random numbers go on from, and
-        InputError as the array itself does.
+        configs[i] has another structure or other seeds than its source, whose random numbers it goes on with, and
+        InputError as the constructor does.
         """
         for source, config in zip(sources, configs, strict=True):
             donor = self.configs[source]
@@ -302,7 +280,7 @@ class LaneArray:
                 raise ValueError(f"what copies lane {source} must have its structure, seed {donor.seed} and data_seed")
             fall_images(config.lane, self.budget_images)
         self.settle_averages()
-        self._chunks = []
+        self._steps = []
         self.configs, self.state = list(configs), self.state.take(sources)
         self.chosen = [self.chosen[source] for source in sources]
         self.state.generator_adam.set([config.lane.generator_adam for config in configs])
@@ -310,8 +288,8 @@ class LaneArray:
         self.settle_averages()
 
     def settle_averages(self) -> None:
-        """Where a lane has no average of its own, what stands for it becomes its weights: what an average begins from.
-        Steps keep it so where another lane has an average, and leave it behind where none has.
+        """Sets the averages of lanes that have none to their weights, which an average begins from. Steps do so too
+        where another lane has an average; where no lane has one, they do not touch the averages.
         """
         for lane, half_lives in enumerate(self.half_lives_images):
             for average, half_life in zip(self.state.average[lane], half_lives, strict=True):
@@ -319,6 +297,40 @@ class LaneArray:
                     average.copy_(self.state.generator.flat[lane])
 
     def generator_tensors(self, lane: int) -> dict[str, Tensor]:
-        """One lane's scored generator by weight name, without the lane axis: what `models/x` holds."""
+        """The weights of one lane's scored generator by name, without the lane axis: what `models/` keeps."""
         weights = self._scored_weights()
         return {name: tensor[lane].detach().clone().contiguous() for name, tensor in weights.items()}
+
+
+def _structure(configs: Sequence[GanConfig], dataset: Dataset) -> StructureConfig:
+    """The structure that all configurations share. Raises InputError where they differ or do not fit the data set."""
+    structures = {config.structure for config in configs}
+    if len(structures) != 1:
+        raise InputError(f"an array needs lanes of one structure, got {len(structures)} in {len(configs)} lanes")
+    structure = structures.pop()
+    if not same_name(structure.dataset, dataset.name):
+        raise InputError(f"the configuration is for data set {structure.dataset!r}, got {dataset.name!r}")
+    size, side = structure.image_size_pixels, dataset.sample_shape[-1]
+    if size not in (0, side):
+        raise InputError(f"structure.image_size_pixels is {size}, got images of {side}; load them at {size}")
+    return structure
+
+
+def measured_array(work: Work, way: Execution, lanes: int) -> tuple[ProgramMaker, Advance]:
+    """An array to measure how fast one way of carrying out steps is: lanes of the structure's default settings on
+    uniform noise. Its programs, and what trains it by a number of steps.
+    """
+    generator = torch.Generator().manual_seed(0)
+    samples = torch.rand(MEASURED_SAMPLES, *work.sample_shape, generator=generator).mul_(2).sub_(1)
+    labels = torch.arange(MEASURED_SAMPLES) % work.classes if work.classes else None
+    dataset = Dataset(work.structure.dataset, samples, labels, samples, labels, work.classes, "")
+    configs = [GanConfig(structure=work.structure, seed=seed) for seed in range(lanes)]
+    programs = ProgramMaker(way, Pace(lanes))
+    array = LaneArray(configs, dataset, dtype=work.dtype, precision=work.precision, programs=programs)
+
+    def advance(steps: int) -> None:
+        end = array.state.images_seen + steps * work.structure.batch_size
+        while array.state.images_seen < end:  # training stops where a lane may be dead
+            array.train_to(end)
+
+    return programs, advance

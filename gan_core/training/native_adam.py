@@ -42,7 +42,7 @@ class NativeAdam:
         for name, tensor in zip((*ROWS, *NUMBERS), (*rows, steps, *coefficients), strict=True):
             values[name] = tensor.data_ptr()
         self.optimizer = Optimizer(numbers=rows[0].shape[1], eps=eps, **values)
-        self._function = native_function(TEXT, rows[0].dtype)
+        self._function = native_function(TEXT, rows[0].dtype, Optimizer)
         self._lanes = ctypes.c_long(len(steps))
 
     def __call__(self, goes: Tensor) -> None:

@@ -1,6 +1,6 @@
-"""A block of steps as one call of C: lane after lane, and of each lane step after step.
+"""A block of steps as one call of C: lane after lane, and for each lane step after step.
 
-What a lane works on then stays in a core's cache for a whole block, and between two steps there is nothing else.
+The numbers of a lane then stay in the cache of a core for a whole block, and there is no overhead between two steps.
 """
 
 import ctypes
@@ -9,20 +9,18 @@ from typing import Any
 
 from torch import Tensor
 
-from gan_core.game.step import Game
+from gan_core.game.step import StepPart
 from gan_core.lanes.normals import SPANS, numbers_in_c
 from gan_core.lanes.streams import Stream
 from gan_core.native.compiler import header
 from gan_core.native.library import Given, LaneMemory, native_function
 from gan_core.native.native_source import NativeSource, text_of
 from gan_core.native.toolchain import NoCompiler
-from gan_core.training.draws import Draws
+from gan_core.training.chunk import Chunk
 from gan_core.training.native_adam import NativeAdam, Optimizer
 from gan_core.training.native_watching import Watched, memory_numbers, watched, watching_text
-from gan_core.training.optim import Adam, Rows
-from gan_core.training.watch import Watch
+from gan_core.training.optim import Adam
 
-PROGRAMS = ("fakes", "discriminator", "generator", "generator_and_fakes")
 OPTIMIZERS = ("generator", "discriminator")
 POINTERS = (
     *("samples", "orders", "real", "latents", "generator_latents", "bank", "generator_banks"),
@@ -38,11 +36,11 @@ NUMBERS = (
 
 
 class Block(ctypes.Structure):
-    """As in `block.h`."""
+    """The arguments of a block; mirrors the structure in `block.h`, with which it is compared when C is loaded."""
 
     _fields_ = [  # noqa: RUF012
-        ("given", ctypes.c_void_p * len(PROGRAMS)),
-        ("pitch", ctypes.c_void_p * len(PROGRAMS)),
+        ("given", ctypes.c_void_p * len(StepPart)),
+        ("pitch", ctypes.c_void_p * len(StepPart)),
         ("memory", ctypes.c_void_p),
         *((name, ctypes.POINTER(Optimizer)) for name in OPTIMIZERS),
         ("watched", ctypes.POINTER(Watched)),
@@ -53,44 +51,31 @@ class Block(ctypes.Structure):
 
 
 class NativeBlock:
-    """The steps of K lanes in C. Lanes are fed by `draws`, and what is to be watched goes straight to `watch`."""
+    """The steps of the K lanes of a chunk in C, which also draws latents, watches, and runs Adam and the averages."""
 
-    def __init__(
-        self,
-        sources: Mapping[str, NativeSource],
-        tensors: Mapping[str, Tensor],
-        draws: Draws,
-        watch: Watch,
-        game: Game,
-        adams: tuple[Adam, Adam],
-        averaged: tuple[Tensor, Rows] | None,
-        memory: LaneMemory,
-    ) -> None:
-        """sources: of PROGRAMS, the last where G goes first; tensors: their placeholders'. adams: of G and D. averaged:
-        the averages [K, A, P + B], and what they are of. Raises NoCompiler.
-        """
-        like, placeholders = draws.tensors["both"], list(tensors.values())
-        numbers = max(memory_numbers(tensors), *(source.numbers for source in sources.values()))
+    def __init__(self, sources: Mapping[StepPart, NativeSource], chunk: Chunk, memory: LaneMemory) -> None:
+        """sources: of all parts of a step, GENERATOR_AND_FAKES only where G is updated first. Raises NoCompiler."""
+        like, placeholders = chunk.tensors["both"], list(chunk.tensors.values())
+        self._chunk, self._draws, self._memory = chunk, chunk.draws, memory
+        numbers = max(memory_numbers(chunk.tensors), *(source.numbers for source in sources.values()))
         memory.reserve(numbers * like.element_size())
-        first = "#define GENERATOR_FIRST\n" if PROGRAMS[-1] in sources else ""
-        block = header("block.h")
-        text = text_of(sources[name] for name in PROGRAMS if name in sources) + watching_text(game.structure.loss)
-        self._function = native_function(text + first + block, like.dtype)
-        self._draws, self._memory, self._averaged = draws, memory, averaged
-        self._keeps, self._watched = (watch, tensors), watched(watch, tensors, game)
-        self._optimizers = [_optimizer(adam) for adam in adams]
-        self._given = [Given(sources[name], placeholders) for name in PROGRAMS if name in sources]
-        self._adams = adams
-        self._draws_latents = draws.networks.choices == draws.networks.continuous == 0  # codes are numpy's to draw
+        order = "#define GENERATOR_FIRST\n" if chunk.generator_first else ""
+        text = text_of(sources.values()) + watching_text(chunk.game) + order + header("block.h")
+        self._function = native_function(text, like.dtype, Block, Optimizer, Watched)
+        self._watched = watched(chunk.watch, chunk.tensors, chunk.game)
+        self._optimizers = [_optimizer(adam) for adam in (chunk.generator_adam, chunk.discriminator_adam)]
+        self._given = [Given(source, placeholders) for source in sources.values()]
+        networks = chunk.draws.networks
+        self._draws_latents = networks.choices == networks.continuous == 0  # codes are drawn by numpy
         self._fixed = self._fixed_values()
 
     def _fixed_values(self) -> dict[str, Any]:
-        """All that is the same for every block."""
+        """The arguments that are the same for every block."""
         draws, inputs = self._draws, self._draws.tensors
         samples = draws.samples
         values: dict[str, Any] = {
-            "given": (ctypes.c_void_p * len(PROGRAMS))(*(ctypes.addressof(x.pointers) for x in self._given)),
-            "pitch": (ctypes.c_void_p * len(PROGRAMS))(*(ctypes.addressof(x.pitches) for x in self._given)),
+            "given": (ctypes.c_void_p * len(StepPart))(*(ctypes.addressof(x.pointers) for x in self._given)),
+            "pitch": (ctypes.c_void_p * len(StepPart))(*(ctypes.addressof(x.pitches) for x in self._given)),
             **{name: ctypes.pointer(x) for name, x in zip(OPTIMIZERS, self._optimizers, strict=True)},
             **{"samples": samples.rows.data_ptr(), "bytes": samples.are_bytes, "features": samples.rows.shape[1]},
             **{"lanes": len(inputs["real"]), "batch": inputs["real"].shape[1]},
@@ -100,8 +85,8 @@ class NativeBlock:
         for name in ("real", "latents", "generator_latents"):
             values |= {name: inputs[name].data_ptr(), f"{name}_pitch": inputs[name].stride(0)}
         values |= self._latents_in_c() if self._draws_latents else self._latents_in_banks()
-        if self._averaged is not None:
-            average, rows = self._averaged
+        if (average := self._chunk.average) is not None:
+            rows = self._chunk.generator
             values |= {"average": average.data_ptr(), "average_pitch": average.stride(0), "averaged": average.shape[2]}
             values["averages"] = average.shape[1]
             values |= {"weights": rows.flat.data_ptr(), "weights_pitch": rows.flat.stride(0)}
@@ -133,10 +118,11 @@ class NativeBlock:
         lr_shares: Tensor | None,
         look_images: int,
     ) -> None:
-        """Steps from this number on, all of one block. updates: of G in each step, the lanes that take part;
-        since_last: images shown to D from one turn of a lane to the next; average_weights [steps, K, A];
-        lr_shares: of learning rates, float64 [steps, K], where any fall; look_images: shown since the last look at the
-        samples, where there is one at the end, or 0.
+        """Carries out steps of one block from the number `first` on. updates: for each step and each update of G in it,
+        the lanes that take part; since_last: images shown to D from one turn of a lane's G to the next [K];
+        average_weights: how much weights count in the moving averages [steps, K, A], None where there are none;
+        lr_shares: factors of the learning rates, float64 [steps, K], None where all are 1; look_images: images since
+        the last look at how much samples vary, if there is another at the end, else 0.
         """
         place = self._draws.begin_block(first, banks=not self._draws_latents)
         orders = [self._draws.indices[config.data_seed] for config in self._draws.configs]

@@ -1,32 +1,25 @@
-"""Watching a lane in C: what `gan_core.training.watch.Watch` adds up, without leaving the block."""
+"""Watches lanes in C: adds to the sums of `gan_core.training.watch.Watch` within a compiled block.
+
+The C of a loss is generated from a trace of its functions in `gan_core.game.losses`.
+"""
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from gan_core.config.gan import LossName
-from gan_core.game.losses import CLAMPED_LOGIT
+from gan_core.execution.means import means_in_c
+from gan_core.execution.trace import trace
+from gan_core.game.losses import Loss
 from gan_core.game.step import Game
+from gan_core.lanes.axis import plain_calls
 from gan_core.native.compiler import header
 from gan_core.native.library import LaneMemory, native_function
 from gan_core.training.watch import SUMS, Watch
 
-# The games of gan_core.game.losses, whose losses are means: of D's logit of a real sample, of D's of a fake one, of
-# G's.
-LOSSES_IN_C: dict[LossName, tuple[str, str, str]] = {
-    "non_saturating": ("softplus_of(-(x)) + smoothing * (x)", "softplus_of(x)", "softplus_of(-(x))"),
-    "minimax": ("softplus_of(-(x)) + smoothing * (x)", "softplus_of(x)", "-softplus_of(x)"),
-    "minimax_clamped": (
-        "softplus_of(-clamped(x)) + smoothing * clamped(x)",
-        "softplus_of(clamped(x))",
-        "-softplus_of(clamped(x))",
-    ),
-    "least_squares": ("((x) - 1) * ((x) - 1) / 2", "(x) * (x) / 2", "((x) - 1) * ((x) - 1) / 2"),
-    "hinge": ("maximum_of(1 - (x), 0)", "maximum_of(1 + (x), 0)", "-(x)"),
-    "wasserstein_gp": ("-(x)", "(x)", "-(x)"),
-}
 POINTERS = ("sums", "d_row", "g_row", "smoothing", "real", "fake", "memory")
 PITCHES = ("sums", "d_row", "g_row", "smoothing", "real", "fake")
 ENTRY = """
@@ -42,7 +35,7 @@ void program(int what, long lanes, const unsigned char *goes, const long *images
 
 
 class Watched(ctypes.Structure):
-    """As in `watch.h`."""
+    """What is watched; mirrors the structure in `watch.h`, with which it is compared when C is loaded."""
 
     _fields_ = [  # noqa: RUF012
         *((name, ctypes.c_void_p) for name in POINTERS),
@@ -52,21 +45,48 @@ class Watched(ctypes.Structure):
     ]
 
 
-def watching_text(loss: LossName) -> str:
-    """The C of `watch_discriminator`, `watch_generator` and `look`."""
-    games = zip(("REAL_LOSS", "FAKE_LOSS", "GENERATOR_LOSS"), LOSSES_IN_C[loss], strict=True)
-    parts = [
-        f"enum {{ {', '.join(SUMS)} }};",
-        f"#define CLAMPED_LOGIT ((T){CLAMPED_LOGIT!r})",
-        *(f"#define {name}(x) ({text})" for name, text in games),
-        header("watch.h"),
+def watching_text(game: Game) -> str:
+    """The C of `watch_discriminator`, `watch_generator` and `look`. Raises NotInC where the loss is not known in C."""
+    return f"enum {{ {', '.join(SUMS)} }};\n{_losses_text(game.loss, game.decisions)}{header('watch.h')}"
+
+
+@cache
+def _losses_text(loss: Loss, decisions: int) -> str:
+    of_d = _loss_text("discriminator_loss", loss.discriminator, decisions, ("real", "fake"), ("smoothing",))
+    return of_d + _loss_text("generator_loss", loss.generator, decisions, ("fake",))
+
+
+def _loss_text(
+    name: str, loss: Callable[..., Tensor], decisions: int, rows: Sequence[str], numbers: Sequence[str] = ()
+) -> str:
+    """A function in C of this name, generated from a trace of a loss. It takes pointers to rows of logits, numbers of
+    the lane, and how many decisions there are. Raises NotInC.
+    """
+    tensors = {row: torch.zeros(1, decisions) for row in rows} | {n: torch.zeros(1) for n in (*numbers, "loss")}
+
+    def written(given: dict[str, Tensor]) -> None:
+        given["loss"].copy_(loss(*(given[each] for each in (*rows, *numbers))))
+
+    with plain_calls():
+        formulas = means_in_c(trace(written, tensors)).values()
+    sums = {f"sum{place}": formula for place, formula in enumerate(formulas)}
+    given = [*(f"const T *{row}" for row in rows), *(f"T {number}" for number in numbers), "long n"]
+    lines = [
+        f"static T {name}({', '.join(given)}) {{",
+        f"T {', '.join(f'{each} = 0' for each in sums)};",
+        f"#pragma omp simd reduction(+ : {', '.join(sums)})",
+        "for (long i = 0; i < n; i++) {",
+        *(f"{each} += {formula};" for each, formula in sums.items()),
+        "}",
+        f"return {' + '.join(f'{each} / n' for each in sums)};",
+        "}",
     ]
-    return "\n".join(parts) + "\n"
+    return "\n".join([*lines, ""])
 
 
 def watched(watch: Watch, tensors: Mapping[str, Tensor], game: Game) -> Watched:
-    """What is watched. tensors: of a chunk. Who keeps the answer keeps them and the watch too, and gives it `memory` of
-    at least `memory_numbers`.
+    """The structure for the tensors of a chunk. It holds pointers: its owner must keep the tensors and the watch alive,
+    and set `memory` to memory for at least `memory_numbers` numbers.
     """
     rows = {"sums": watch.sums, **{name: tensors[name] for name in PITCHES[1:]}}
     values: dict[str, Any] = {name: rows[name].data_ptr() for name in PITCHES}
@@ -83,12 +103,12 @@ def watched(watch: Watch, tensors: Mapping[str, Tensor], game: Game) -> Watched:
 
 
 def memory_numbers(tensors: Mapping[str, Tensor]) -> int:
-    """How much memory a look needs."""
+    """How many numbers of memory are needed to look at how much samples vary."""
     return 2 * tensors["real"][0, 0].numel()
 
 
 class NativeWatch:
-    """Watches single steps of K lanes as a block is watched, bit for bit; in the place of a `StepRecord`."""
+    """Watches single compiled steps of K lanes, bitwise as within a block. It has the methods of `StepRecord`."""
 
     def __init__(self, watch: Watch, tensors: Mapping[str, Tensor], game: Game, memory: LaneMemory) -> None:
         """Raises NoCompiler."""
@@ -96,22 +116,22 @@ class NativeWatch:
         memory.reserve(memory_numbers(tensors) * like.element_size())
         self._keeps, self._memory, self._lanes = (watch, tensors), memory, len(like)
         self._watched = watched(watch, tensors, game)
-        self._function = native_function(watching_text(game.structure.loss) + ENTRY, like.dtype)
+        self._function = native_function(watching_text(game) + ENTRY, like.dtype, Watched)
 
     def discriminator(self) -> None:
-        """D's step is done."""
+        """Watches a step of D."""
         self._call(0, [True] * self._lanes, [0] * self._lanes)
 
     def generator(self, active: Sequence[bool], images: Sequence[int]) -> None:
-        """An update of G is done in the active lanes; images: that D was shown since the lane's last turn [K]."""
+        """Watches an update of G in the active lanes. images: shown to D since a lane's last turn [K]."""
         self._call(1, active, images)
 
     def look(self, images: int) -> None:
-        """A look at the last step's samples; images: shown to D since the last look."""
+        """Watches how much the last step's samples vary. images: shown to D since the last look."""
         self._call(2, [True] * self._lanes, [images] * self._lanes)
 
     def settle(self) -> None:
-        """Nothing: all is added."""
+        """Does nothing: everything has been added already."""
 
     def _call(self, what: int, goes: Sequence[bool], images: Sequence[int]) -> None:
         self._watched.memory = self._memory.pointer

@@ -1,8 +1,8 @@
-"""What steps leave to be watched: logits and norms, kept as they are until the end of their block.
+"""Keeps what the steps of a block leave to be watched, logits and norms, until the end of the block.
 
-A step's own programs only write them down. Losses, accuracies and sums are computed from them for all steps of a block
-at once, by a few calls on tensors of some size in place of dozens on tiny ones in every step. Steps in C are
-watched in C, which needs no record (`gan_core.training.native_watching`); of them only the rows serve.
+The programs of a step only write them into rows. Losses, accuracies and sums are computed from the kept rows of all
+steps of a block at once, by a few calls on larger tensors instead of dozens on tiny ones in every step. Compiled steps
+write the same rows, and are watched in C (`gan_core.training.native_watching`).
 
 K lanes, N batch, R decisions, S D steps of a block, T updates of G in it.
 """
@@ -17,10 +17,10 @@ from gan_core.training.watch import Watch
 
 
 class StepRecord:
-    """Rows that a step writes, and those of the steps before it in their block, until `settle` adds them to a watch."""
+    """The rows that a step writes, and copies of those of the steps before it, until `settle` adds them to a watch."""
 
     def __init__(self, watch: Watch, game: Game, inputs: Mapping[str, Tensor], steps: int, updates: int) -> None:
-        """inputs: what lanes are fed, by name; steps, updates: S, and T at most."""
+        """inputs: what lanes are fed, by name; steps, updates: the largest S and T."""
         self._watch, self._game, self._inputs, self._decisions = watch, game, inputs, game.decisions
         like, decisions = inputs["real"], game.decisions
         lanes = len(like)
@@ -37,8 +37,8 @@ class StepRecord:
         self._turns: list[tuple[Sequence[bool], Sequence[int]]] = []
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a step writes, by name: logits [K, R], the rest [K], and both rows. A norm is of the gradient of what is
-        descended. What a structure lacks stays 0.
+        """What a step writes, by name: logits [K, R], everything else [K], and both rows. Norms are of the gradients
+        that Adam is given. What a structure does not have stays 0.
         """
         real, fake, penalty, information, norm = self._discriminator_parts(self._d_row)
         return {
@@ -52,21 +52,21 @@ class StepRecord:
         return *rows[..., :logits].chunk(2, -1), *rows[..., logits:].unbind(-1)
 
     def discriminator(self) -> None:
-        """D's step is done."""
+        """Keeps what a step of D has written."""
         self._d_kept[self._d_count].copy_(self._d_row)
         self._d_count += 1
 
     def generator(self, active: Sequence[bool], images: Sequence[int]) -> None:
-        """An update of G is done in the active lanes; images: that D was shown since the lane's last turn [K]."""
+        """Keeps what an update of G in the active lanes wrote. images: shown to D since a lane's last turn [K]."""
         self._g_kept[len(self._turns)].copy_(self._g_row)
         self._turns.append((active, images))
 
     def look(self, images: int) -> None:
-        """A look at the last step's samples; images: shown to D since the last look."""
+        """Watches how much the last step's samples vary. images: shown to D since the last look."""
         self._watch.see_samples(self._inputs["real"], self._inputs["fake"], images)
 
     def settle(self) -> None:
-        """Adds all that is kept to what is watched, and forgets it."""
+        """Adds all that is kept to the watch, and forgets it."""
         loss, smoothing, scale = self._game.loss, self._inputs["smoothing"], self._game.scale
         if self._d_count:
             kept = self._d_kept[: self._d_count]
@@ -81,5 +81,5 @@ class StepRecord:
 
 
 def _per_step(function: Callable[..., Tensor], *logits: Tensor) -> Tensor:
-    """Logits [S, K, R] -> [S, K], by a function of [L, R]."""
+    """Applies a loss of logits [L, R] -> [L] to logits [S, K, R] -> [S, K]."""
     return function(*(part.flatten(0, 1) for part in logits)).view(logits[0].shape[:2])

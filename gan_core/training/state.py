@@ -1,4 +1,4 @@
-"""TrainState: everything that training changes, in one place."""
+"""The state of an array: everything that training changes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,17 +6,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gan_core.config.gan import GanConfig
+from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import DamagedFile
+from gan_core.lanes.streams import Stream
+from gan_core.networks.build import Networks
 from gan_core.training.optim import Adam, Rows
 from gan_core.training.watch import Watch
 
-OF_ALL_LANES = ("layout", "counters")  # the tensors of a state that have no lane axis
+OF_ALL_LANES = ("layout", "counters")  # the tensors of a state without a lane axis
 
 
 @dataclass
 class TrainState:
-    """Everything that training changes. `average` is [L, A, P + B]: A averages of G's weights a lane, running moments
-    included (torch.optim.swa_utils.AveragedModel with use_buffers=True).
+    """Everything that training changes. `average` [L, A, P + B] are A moving averages of each lane's G, of its P
+    numbers of weights and B of running moments (as torch.optim.swa_utils.AveragedModel with use_buffers=True).
     """
 
     generator: Rows
@@ -29,7 +33,9 @@ class TrainState:
     discriminator_steps: int
 
     def tensors(self) -> dict[str, Tensor]:
-        """The state as named tensors, lanes first where there are lanes: what a checkpoint holds."""
+        """The state as named tensors with the lane axis first, which is what a checkpoint holds. OF_ALL_LANES have
+        none.
+        """
         shapes = [
             shape
             for rows in (self.generator, self.discriminator)
@@ -52,12 +58,12 @@ class TrainState:
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes over what `tensors` gave, in place. Raises DamagedFile when the shapes are another state's."""
+        """Copies the values that `tensors` returned. Raises DamagedFile when they have the shapes of another state."""
         self._copy(self.tensors(), tensors)
 
     def load_lanes(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
-        """Takes over lane after lane what `tensors` gave of states of one lane. Raises DamagedFile when the shapes are
-        another state's, or the lanes have not seen the same.
+        """Copies the values that `tensors` returned for states of one lane each, lane after lane. Raises DamagedFile
+        when their shapes are those of another state, or the lanes have not seen equally many images.
         """
         mine = self.tensors()
         stood = [part["counters"].tolist() for part in parts if "counters" in part]
@@ -82,7 +88,7 @@ class TrainState:
         self.images_seen, self.discriminator_steps = tensors["counters"].tolist()
 
     def take(self, lanes: Sequence[int]) -> "TrainState":
-        """The state of these lanes, in this order."""
+        """A copy of the state of these lanes, in this order."""
         index = list(lanes)
         generator, discriminator = self.generator.take(index), self.discriminator.take(index)
         return TrainState(
@@ -95,3 +101,34 @@ class TrainState:
             images_seen=self.images_seen,
             discriminator_steps=self.discriminator_steps,
         )
+
+
+def initial_state(
+    configs: Sequence[GanConfig], networks: Networks, like: Tensor, health: HealthConfig, *, averages: int
+) -> TrainState:
+    """The state before the first step, in like's type and on its device: weights drawn from each lane's own seed, and
+    so many averages a lane, which begin as these weights.
+    """
+    lane = [config.lane for config in configs]
+    generator, discriminator = (
+        Rows.stack(
+            network.shapes(),
+            network.buffers(),
+            [network.keyed_initial(config.seed, purpose) for config in configs],
+            like,
+        )
+        for network, purpose in (
+            (networks.generator, Stream.GENERATOR_WEIGHTS),
+            (networks.discriminator, Stream.DISCRIMINATOR_WEIGHTS),
+        )
+    )
+    return TrainState(
+        generator=generator,
+        discriminator=discriminator,
+        generator_adam=Adam(generator, [x.generator_adam for x in lane]),
+        discriminator_adam=Adam(discriminator, [x.discriminator_adam for x in lane]),
+        average=generator.flat.unsqueeze(1).repeat(1, averages, 1),
+        watch=Watch.begin(len(lane), like, health),
+        images_seen=0,
+        discriminator_steps=0,
+    )

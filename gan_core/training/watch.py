@@ -1,6 +1,7 @@
-"""What is watched in every lane while it trains: sums since they were last read; and marks on the way, for curves.
+"""What is watched in every lane during training: sums since they were last read, and copies of them on the way, from
+which the points of curves are computed.
 
-L lanes, R decisions.
+L lanes, R decisions, S steps of D, T updates of G.
 """
 
 import math
@@ -31,35 +32,37 @@ SUMS = (
     "quiet_images",
     "still_images",
 )
-KEPT = ("quiet_images", "still_images")  # counts on when the others are read and begin anew
+KEPT = ("quiet_images", "still_images")  # not set to zero when the sums are read
 MARKS_PER_DOUBLING = 8
-CURVE_DIGITS = 6  # significant ones of a curve's numbers: more than a picture shows, in half of the bytes
+CURVE_DIGITS = 6  # significant digits in curves: more than a plot shows, in half of the bytes
 
 
 def is_marked(blocks: int) -> bool:
     """Whether curves have a point after so many blocks of steps: after each of the first 16, then 8 times in each
-    doubling. A function of a lane's own steps alone: the same points whatever the rungs are, however often it is
-    stopped, and 16 + 8 log2(blocks / 16) of them in all.
+    doubling, which are 16 + 8 log2(blocks / 16) in all. Because it depends on the number of steps alone, the points do
+    not change with the rungs or with how often training stops.
     """
     spacing = 1 << max(0, blocks.bit_length() - MARKS_PER_DOUBLING.bit_length())
     return blocks % spacing == 0
 
 
 class Watch:
-    """Sums [L, len(SUMS)] in float64, a column a name. A lane adds to its own row, and only at its own steps.
+    """Sums [L, len(SUMS)] in float64, with a column for each name of SUMS. A lane adds to its row only in steps in
+    which it takes part.
 
-    quiet_images: real images shown since G's gradient last had a norm of at least health.vanished_gradient;
-    still_images: since G's samples last varied by at least health.collapsed_deviation of what real ones do.
+    quiet_images: real images shown since the norm of G's gradient was last at least health.vanished_gradient;
+    still_images: those shown since G's samples last varied by at least the share health.collapsed_deviation of what
+    real samples do.
     """
 
     def __init__(self, sums: Tensor, health: HealthConfig) -> None:
         self.sums, self.health = sums, health
-        self._before = torch.zeros_like(sums, device="cpu")  # the sums where the first stretch of curves begins
+        self._before = torch.zeros_like(sums, device="cpu")  # the sums before the first point of the curves
         self._marks: list[tuple[int, Tensor]] = []  # images seen, and the sums then
 
     @classmethod
     def begin(cls, lanes: int, like: Tensor, health: HealthConfig) -> "Watch":
-        """Nothing seen yet."""
+        """A watch that has seen nothing yet."""
         return cls(like.new_zeros(lanes, len(SUMS), dtype=torch.float64), health)
 
     def _column(self, name: str) -> Tensor:
@@ -68,10 +71,11 @@ class Watch:
     def add_discriminator_steps(
         self, loss: Tensor, real: Tensor, fake: Tensor, penalty: Tensor, information: Tensor, gradient: Tensor
     ) -> None:
-        """Adds S steps of every D: the game's loss [S, L], logits [S, L, R], what was added to the loss [S, L], the
-        norm of the gradient of the mean loss [S, L].
+        """Adds S steps of every D: the loss [S, L], logits [S, L, R], what was added to the loss [S, L], and the norm
+        of the gradient of the mean loss [S, L].
 
-        Accuracy is the share of real decisions that D puts above the fake one beside them: 1/2 is chance, in any game.
+        Accuracy is the share of pairs of a real and a fake decision in which the real one has the larger logit: 1/2 is
+        chance, for any loss.
         """
         loss = loss.double()
         accuracy = (real > fake).double().mean(2)
@@ -81,8 +85,8 @@ class Watch:
     def add_generator_steps(
         self, loss: Tensor, gradient: Tensor, active: Sequence[Sequence[bool]], images: Sequence[Sequence[int]]
     ) -> None:
-        """Adds T updates of G in the active lanes, [T, L]: the game's loss and the norm of its gradient [T, L].
-        images [T, L]: shown to D since the one before; they are quiet where the norm is below `vanished_gradient`.
+        """Adds T updates of G in the active lanes, [T, L]: the loss and the norm of its gradient [T, L]. images [T, L]:
+        shown to D since the update before; they count as quiet where the norm is below `vanished_gradient`.
         """
         seen, quiet = torch.stack((torch.ones_like(loss), loss, gradient), 2), gradient < self.health.vanished_gradient
         if all(map(all, active)):
@@ -94,7 +98,7 @@ class Watch:
         self._add_quiet(quiet, goes, images)
 
     def _add_quiet(self, quiet: Tensor, goes: Tensor, images: Sequence[Sequence[int]]) -> None:
-        """Counts the images since a lane's last update that was not quiet."""
+        """Counts the images since the last update of a lane that was not quiet."""
         counted = self._column("quiet_images")
         if bool((goes & ~quiet).any(0).all()) and not bool(quiet.any()):
             counted.zero_()
@@ -104,15 +108,18 @@ class Watch:
         counted.copy_(torch.where(since_loud[0], counted, 0) + shown.sum(0))
 
     def _add(self, first: str, seen: Tensor) -> None:
-        """Adds [S, L, n] to the n columns from the first on, step after step: how they are grouped changes no bit."""
+        """Adds [S, L, n] to n columns from the first on, one step after another, so that the bits of the sums do not
+        depend on how steps are grouped into calls.
+        """
         columns = self.sums[:, SUMS.index(first) :][:, : seen.shape[2]]
         columns.copy_(torch.cat((columns.unsqueeze(0), seen.double())).cumsum(0)[-1])
 
     def see_samples(self, real: Tensor, fake: Tensor, images: int) -> None:
-        """A look at a real and a generated batch [L, N, ...]; images: shown to D since the last look.
+        """Adds a look at a batch of real and one of generated samples [L, N, ...]. images: shown to D since the last
+        look.
 
-        Sample deviation is the mean over pixels of the deviation over the batch, as a share of the real batch's; 1
-        where the real samples are alike (one sample is), which tells nothing.
+        The sample deviation is the mean over pixels of the standard deviation over the batch, divided by that of the
+        real batch; it is 1 where all real samples are alike (such as a single one), and nothing can be said.
         """
         fakes, reals = _deviations(torch.cat((fake, real))).chunk(2)
         share = torch.where(reals > 0, fakes / reals, 1.0)
@@ -122,13 +129,13 @@ class Watch:
         still.copy_(torch.where(share < self.health.collapsed_deviation, still + images, 0))
 
     def dead(self) -> list[Death | None]:
-        """Why each lane cannot go on, or None: [L]."""
+        """For each lane why it cannot go on, or None: [L]."""
         if not self._suspicious():
             return [None] * len(self.sums)
         return [death(dict(zip(SUMS, row, strict=True)), self.health) for row in self.sums.tolist()]
 
     def _suspicious(self) -> bool:
-        """Whether a lane may be dead, asked of all at once; by numpy, at a quarter of torch's time."""
+        """Whether any lane may be dead. With numpy this takes a quarter of the time that torch takes."""
         sums, health = self.sums.cpu().numpy(), self.health
         quiet = sums[:, SUMS.index("quiet_images")].max(initial=0) >= health.vanished_images
         still = sums[:, SUMS.index("still_images")].max(initial=0) >= health.collapsed_images
@@ -136,22 +143,23 @@ class Watch:
 
     @property
     def unread(self) -> bool:
-        """Whether anything was seen since the last reading."""
+        """Whether anything was added since the sums were last read."""
         return bool(self._column("d_steps").any())
 
     def means(self) -> list[dict[str, float]]:
-        """Mean of each sum over its steps since the last reading, a dict a lane; NaN where there was no step. D's loss
-        also as a deviation over its steps, `d_loss_deviation`.
+        """For each lane the means over the steps since the sums were last read, by name; NaN where there was no step.
+        `d_loss_deviation` is the standard deviation of D's loss over steps.
         """
         return [_means(dict(zip(SUMS, row, strict=True))) for row in self.sums.tolist()]
 
     def mark(self, images: int) -> None:
-        """A point of every lane's curve, after so many images in all. What is summed up does not change by it."""
+        """Marks a point in the curves of all lanes, after so many images. The sums do not change."""
         self._marks.append((images, self.sums.cpu().clone()))
 
     def curves(self, images: int | None = None) -> list[tuple[dict[str, float], ...]]:
-        """Of each lane the points that were marked since the last reading: `images_seen`, and the means since the point
-        before under a row's names, to CURVE_DIGITS. images: one more point is here, after so many images.
+        """For each lane the points that were marked since the sums were last read: `images_seen`, and the means since
+        the point before under the names that rows of results have, rounded to CURVE_DIGITS. images: adds the present
+        sums as a last point, after so many images.
         """
         marks = self._marks if images is None else [*self._marks, (images, self.sums.cpu())]
         if not marks:
@@ -162,17 +170,17 @@ class Watch:
 
     @property
     def last_mark(self) -> Tensor:
-        """The sums at the last mark: what a checkpoint needs beside `sums`, so that the next point follows on it."""
+        """The sums at the last mark, which a checkpoint must hold too: the next point is computed from them."""
         return self._marks[-1][1] if self._marks else self._before
 
     def go_on_from(self, mark: Tensor) -> None:
-        """Takes over `last_mark` of a checkpoint, as its sums were. Raises InputError where it does not fit."""
+        """Sets `last_mark` to that of a checkpoint. Raises InputError where its shape or type is another."""
         if (mark.shape, mark.dtype) != (self._before.shape, self._before.dtype):
             raise InputError("the checkpoint's 'marked' does not fit this configuration; it is another run's")
         self._before, self._marks = mark, []
 
     def read(self) -> list[dict[str, float]]:
-        """`means`, and all but what is KEPT begins anew."""
+        """Returns `means`, and sets all sums but those of KEPT to zero."""
         means = self.means()
         self._before, self._marks = torch.zeros_like(self._before), []
         kept = {name: self._column(name).clone() for name in KEPT}
@@ -182,7 +190,7 @@ class Watch:
         return means
 
     def take(self, lanes: Sequence[int]) -> "Watch":
-        """The rows of these lanes, in this order."""
+        """A watch with copies of the rows of these lanes, in this order."""
         index = list(lanes)
         taken = Watch(self.sums[index], self.health)
         taken._before, taken._marks = self._before[index], [(images, sums[index]) for images, sums in self._marks]
@@ -190,7 +198,9 @@ class Watch:
 
 
 def _deviations(samples: Tensor) -> Tensor:
-    """[L, N, ...] -> [L]. Sums are products with ones: a lane's are then the same bits whatever L is."""
+    """The mean over numbers of the standard deviation over samples, [L, N, ...] -> [L]. Sums are computed as products
+    with ones, by which a lane's bits do not depend on L.
+    """
     rows = samples.flatten(2)
     over_samples, over_numbers = rows.new_ones(len(rows), 1, rows.shape[1]), rows.new_ones(len(rows), rows.shape[2], 1)
     centred = rows - lane_matmul(over_samples, rows) / rows.shape[1]
@@ -199,8 +209,8 @@ def _deviations(samples: Tensor) -> Tensor:
 
 
 def _curve(images: Sequence[int], steps: Sequence[Sequence[float]]) -> tuple[dict[str, float], ...]:
-    """A lane's points from what each of its stretches added to the sums. A stretch without steps is none, and a mean
-    that is not finite is left out.
+    """The points of a lane's curves, from what was added to the sums before each point. There is no point without
+    steps, and means that are not finite are left out.
     """
     points = []
     for seen, row in zip(images, steps, strict=True):
@@ -219,4 +229,4 @@ def _means(sums: dict[str, float]) -> dict[str, float]:
     named = [name for name in SUMS if name not in (*KEPT, "d_steps", "g_steps", "looks")]
     means = {name: sums[name] / (sums[counts.get(name, "d_steps")] or math.nan) for name in named}
     spread = means.pop("d_loss_square") - means["d_loss"] ** 2
-    return {**means, "d_loss_deviation": math.sqrt(max(spread, 0.0))}  # rounding may leave it below 0; NaN stays NaN
+    return {**means, "d_loss_deviation": math.sqrt(max(spread, 0.0))}  # rounding may make it negative; NaN stays NaN

@@ -30,12 +30,12 @@ from gan_core.data.dataset import (
     Dataset,
 )
 from gan_core.execution.pace import Pace
-from gan_core.execution.programs import Workplace
+from gan_core.execution.programs import ProgramMaker
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.latents import latent_numbers
 from gan_core.training.fastest import Work, fastest_execution
-from gan_core.training.lane_array import LaneArray
+from gan_core.training.lane_array import LaneArray, measured_array
 
 # Resident memory without lanes and data (torch 2.15, Linux, no Ray): 0.80 GB in a sweep of digits, 0.92 GB of MNIST.
 PROCESS_BYTES = 850_000_000
@@ -139,15 +139,15 @@ def lane_memory(
     dataset = made_data(config.structure, form)
     if execution == "auto":  # chosen before allocations are counted, because counting distorts the timing
         work = Work(config.structure, form.sample_shape, form.classes, "float32", torch.float32)
-        execution = fastest_execution(work)
+        execution = fastest_execution(work, measured_array)
     with lane_arithmetic(), Allocations() as allocations:
         array = _trained(config, dataset, None, execution, averages_images)
         held, most = allocations.now_bytes, allocations.most_bytes
-        another = _trained(config, dataset, array.workplace, execution, averages_images)  # shares the programs
+        another = _trained(config, dataset, array.programs, execution, averages_images)  # shares the programs
         kept = allocations.now_bytes - held
-    assert another.workplace is array.workplace
+    assert another.programs is array.programs
     numbers = 2 * math.prod(form.sample_shape) + latent_numbers(config.structure, array.networks)
-    in_turn = array.workplace.lane_memory.bytes > 0
+    in_turn = array.programs.lane_memory.bytes > 0
     called = 1 if in_turn else MEASURED_LANES
     return LaneMemory(
         kept_bytes=kept // MEASURED_LANES,
@@ -162,7 +162,7 @@ def lane_memory(
 def _trained(
     config: GanConfig,
     dataset: Dataset,
-    workplace: Workplace | None,
+    programs: ProgramMaker | None,
     execution: Execution,
     averages_images: Sequence[float],
 ) -> LaneArray:
@@ -171,7 +171,7 @@ def _trained(
     array = LaneArray(
         lanes,
         dataset,
-        workplace=workplace,
+        programs=programs,
         execution=execution,
         averages_images=averages_images,
         budget_images=config.structure.batch_size,

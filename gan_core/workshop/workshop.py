@@ -10,7 +10,7 @@ from gan_core.config.conditions import Conditions
 from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.execution.pace import WHOLE_ARRAY, Pace, largest_call, within_memory
-from gan_core.execution.programs import Workplace
+from gan_core.execution.programs import ProgramMaker
 from gan_core.fidelity.features.classifier import awaits_training, training_seconds
 from gan_core.fidelity.scorers import build_scorer
 from gan_core.lanes.axis import check_processor, lane_arithmetic
@@ -63,7 +63,7 @@ class Workshop:
         on_phase(f"{begin} the scores of {conditions.dataset}{long}")
         with lane_arithmetic():  # the reference must not depend on the settings of this process
             self.scorer = build_scorer(self.dataset, conditions.scoring)
-        self._workplaces: dict[StructureConfig, Workplace] = {}
+        self._makers: dict[StructureConfig, ProgramMaker] = {}
 
     def build(self, configs: Sequence[GanConfig], averages_images: Sequence[float] = ()) -> ScoredArray:
         """An untrained array of these configurations, which share a structure. averages_images: as in `LaneArray`.
@@ -75,26 +75,26 @@ class Workshop:
 
     def _build(self, configs: Sequence[GanConfig], averages_images: Sequence[float]) -> ScoredArray:
         health, precision, structure = self.conditions.health, self.conditions.precision, configs[0].structure
-        if structure not in self._workplaces:
-            self._workplaces[structure] = self._workplace(structure)
-        workplace = self._workplaces[structure]
+        if structure not in self._makers:
+            self._makers[structure] = self._maker(structure)
+        programs = self._makers[structure]
         array = LaneArray(
             configs,
             self.dataset,
             device=self.device,
             health=health,
             precision=precision,
-            workplace=workplace,
+            programs=programs,
             averages_images=averages_images,
             budget_images=self.conditions.budget_images,
         )
         return ScoredArray(array, self.scorer, health, self.conditions.objective)
 
-    def _workplace(self, structure: StructureConfig) -> Workplace:
-        """The programs that all arrays of a structure share: traced once, and on the CPU timed once."""
+    def _maker(self, structure: StructureConfig) -> ProgramMaker:
+        """Makes the programs that all arrays of a structure share: traced once, and on the CPU timed once."""
         compiles = self.conditions.execution in ("auto", "compiled") and self.device != "cuda"
         self._on_phase(f"{'compiling' if compiles else 'preparing'} the steps of {structure.architecture}")
         lanes = self.conditions.lanes_per_call
         automatic = WHOLE_ARRAY if self.device == "cuda" else None
         pace = Pace(automatic if lanes == "auto" else lanes, largest_call(structure))
-        return Workplace(self.conditions.execution, pace)
+        return ProgramMaker(self.conditions.execution, pace)

@@ -13,7 +13,7 @@ import numpy as np
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import GanConfig, InputError, StructureConfig
 from gan_core.execution.pace import Pace, largest_call
-from gan_core.execution.programs import Workplace
+from gan_core.execution.programs import ProgramMaker
 from gan_core.fidelity.features.classifier import awaits_training
 from gan_core.fidelity.scorers import build_scorer
 from gan_core.lanes.axis import lane_arithmetic
@@ -153,7 +153,7 @@ def _image_seconds(spec: SweepSpec, configs: Sequence[GanConfig], lanes: int, de
         made_data(structure, data_form(structure)),
         device=device,
         precision=spec.precision,
-        workplace=Workplace(spec.execution, Pace(count if device == "cuda" else given)),
+        programs=ProgramMaker(spec.execution, Pace(count if device == "cuda" else given)),
         averages_images=spec.space.averages_images,
     )
     array.train_to(structure.batch_size)  # the first step traces and compiles

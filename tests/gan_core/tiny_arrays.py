@@ -146,7 +146,7 @@ def trained(
     execution: Execution = "eager",
     lanes_per_call: int | None = None,
 ) -> LaneArray:
-    """Eager, which is quick to begin and gives the bits of a replay (`test_chunk.py`)."""
+    """Eager, which is quick to begin and gives the bits of a replay (`test_steps.py`)."""
     array = LaneArray(configs, dataset, dtype=dtype, execution=execution, lanes_per_call=lanes_per_call)
     train(array, steps)
     return array

@@ -14,7 +14,7 @@ from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.config.input_error import InputError
 from gan_core.data.dataset import DATASETS, DataOrder, Dataset, host_or_device, load_dataset, resized, scale_bytes
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.training.draws import Samples
+from gan_core.training.draws import ShownSamples
 from gan_core.training.lane_array import LaneArray
 
 SIZES = pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_images_whose_numbers_are_bytes_are_shown_from_their_bytes_bit_for_bit(d
     index = torch.tensor([3, 3, 39, 0])
     for dtype in (torch.float32, torch.float64):
         shown = torch.zeros(4, 1, 8, 8, dtype=dtype)
-        Samples(dataset, shown, on_host=False).show(index, shown)
+        ShownSamples(dataset, shown, on_host=False).show(index, shown)
         assert torch.equal(shown, dataset.train[index].to(dtype))
     assert digits.train is digits.train_samples  # sixteenths
 

@@ -23,6 +23,7 @@ from gan_core.native.library import NativeProgram
 from gan_core.native.toolchain import NoCompiler, told
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.training.native_block import NativeBlock
+from gan_core.training.steps import CalledSteps, CompiledBlocks, CompiledSteps
 
 # Batch norm takes a bias away that stands before it: its gradient is 0 but for rounding, which Adam divides by itself.
 TOLERANCES = {"mlp batch": 1e-6, "dcgan": 1e-6}
@@ -71,10 +72,10 @@ def test_the_number_of_lanes_in_a_call_changes_no_bit(case: str, few: Few, toget
 )
 def test_blocks_are_one_call_and_have_the_bits_of_single_steps(case: str, few: Few, monkeypatch):
     whole = made(case, few, ACROSS)
-    assert all(isinstance(chunk._block, NativeBlock) for chunk in whole._chunks)
+    assert {type(steps) for steps in whole._steps} == {CompiledBlocks}
     monkeypatch.setattr("gan_core.training.draws.Draws.in_blocks", False)
     single = made(case, few, ACROSS)
-    assert [chunk._block for chunk in single._chunks] == [None]
+    assert [type(steps) for steps in single._steps] == [CompiledSteps]
     assert_all_same(single, lane_results(whole))
 
 
@@ -117,7 +118,7 @@ def test_on_a_processor_without_kernels_all_is_replayed_which_is_said_once(few: 
     assert line.endswith("(riscv64), or it is not known; steps are replayed instead, more slowly")
     expected = lane_results(made(case, few, execution="replayed"))
     for array in arrays:
-        assert array.workplace.execution == "replayed"
+        assert array.programs.execution == "replayed"
         assert_all_same(array, expected)
 
 
@@ -137,9 +138,9 @@ def test_poison_in_a_lane_reaches_no_other_and_the_kept_go_on_unchanged(case: st
 @pytest.mark.parametrize("case", ["mlp spectral r1 sum", "mlp_bn generator_first"])
 def test_a_structure_with_one_call_that_is_not_known_in_c_is_replayed_whole(case: str, few: Few, monkeypatch):
     expected = lane_results(made(case, few, 3, execution="replayed"))
-    monkeypatch.setattr("gan_core.execution.multiplying_calls.LARGEST_PRODUCT", 5 * 9 * 32)  # D's larger ones are above
+    monkeypatch.setattr("gan_core.execution.function_calls.LARGEST_PRODUCT", 5 * 9 * 32)  # D's larger ones are above
     array = made(case, few, 3)
-    assert not any(chunk._compiled for chunk in array._chunks)
+    assert {type(steps) for steps in array._steps} == {CalledSteps}
     assert_all_same(array, expected)
 
 

@@ -1,4 +1,4 @@
-"""A workplace makes a function into a program: as it stands, or replayed, with a trace that equal functions share."""
+"""A function becomes a program: as it stands, or replayed, with a trace that equal functions share."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import Tensor
 from gan_core.config.conditions import Execution
 from gan_core.execution import programs
 from gan_core.execution.pace import Pace
-from gan_core.execution.programs import Workplace
+from gan_core.execution.programs import ProgramMaker
 
 Tensors = dict[str, Tensor]
 
@@ -26,7 +26,7 @@ def given(seed: int = 0, numbers: int = 40) -> Tensors:
 @pytest.mark.parametrize("execution", ["eager", "replayed"])
 def test_a_program_does_what_its_function_does_each_time_it_is_called(execution: Execution):
     tensors, start = given(), given()["x"]
-    program = Workplace(execution, Pace(2)).build(descend, tensors, "descend")
+    program = ProgramMaker(execution, Pace(2)).build(descend, tensors, "descend")
     assert torch.equal(tensors["x"], start)  # it is made without a step
     for _ in range(3):
         program()
@@ -43,8 +43,8 @@ def test_functions_of_one_kind_are_traced_once_and_each_has_tensors_of_its_own(m
 
     programs_trace = programs.trace
     monkeypatch.setattr(programs, "trace", trace)
-    workplace, chunks = Workplace("replayed", Pace(2)), [given(seed) for seed in range(3)]
-    made = [workplace.build(descend, tensors, ("descend", 1)) for tensors in chunks]
+    maker, chunks = ProgramMaker("replayed", Pace(2)), [given(seed) for seed in range(3)]
+    made = [maker.build(descend, tensors, ("descend", 1)) for tensors in chunks]
     assert traced == [["x"]]
     for program in (made[1], made[0], made[1]):
         program()
@@ -53,12 +53,12 @@ def test_functions_of_one_kind_are_traced_once_and_each_has_tensors_of_its_own(m
         for _ in range(times):
             descend(expected)
         assert torch.equal(tensors["x"], expected["x"])
-    workplace.build(descend, given(), ("descend", 2))
+    maker.build(descend, given(), ("descend", 2))
     assert len(traced) == 2  # its Python depends on something else
 
 
-def test_programs_of_one_workplace_share_the_memory_they_need():
-    one, three = Workplace("replayed", Pace(2)), Workplace("replayed", Pace(2))
+def test_programs_of_one_maker_share_the_memory_they_need():
+    one, three = ProgramMaker("replayed", Pace(2)), ProgramMaker("replayed", Pace(2))
     assert one.memory_bytes == 0
     one.build(descend, given(), 0)
     for kind in range(3):
@@ -66,6 +66,6 @@ def test_programs_of_one_workplace_share_the_memory_they_need():
     assert one.memory_bytes == three.memory_bytes > 0
     three.build(descend, given(numbers=10_000), 3)
     assert three.memory_bytes >= one.memory_bytes + 2 * 10_000 * 8
-    eager = Workplace("eager", Pace(2))
+    eager = ProgramMaker("eager", Pace(2))
     eager.build(descend, given(), 0)()
     assert eager.memory_bytes == 0

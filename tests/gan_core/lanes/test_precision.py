@@ -205,7 +205,7 @@ def test_what_is_compiled_rounds_what_the_step_as_it_stands_rounds(case, few):
     for precision, execution in ways:
         array = LaneArray(configs, dataset, execution=execution, precision=precision)
         train(array, 3)
-        assert all(chunk._compiled == (execution == "compiled") for chunk in array._chunks)
+        assert array.carried_out == execution
         weights[precision, execution] = torch.cat((array.state.generator.flat, array.state.discriminator.flat), 1)
     eager = weights["bfloat16", "eager"]
     rounding = (eager - weights["float32", "eager"]).norm()
@@ -216,7 +216,7 @@ def test_what_is_compiled_rounds_what_the_step_as_it_stands_rounds(case, few):
 def test_convolutional_networks_are_compiled_in_bfloat16_too(few):
     configs = configs_of("dcgan")[:1]
     array = after_steps(configs, few(configs[0].structure.dataset), "compiled")
-    assert all(chunk._compiled for chunk in array._chunks)
+    assert array.carried_out == "compiled"
 
 
 @rounds_here
@@ -258,9 +258,9 @@ def test_a_workshop_builds_arrays_as_its_conditions_say():
         GanConfig(structure=StructureConfig(architecture="gaussian", dataset="gaussian"), seed=i) for i in (1, 2)
     ]
     array = Workshop(conditions, "cpu").build(gaussian).array
-    assert (array.precision, array.workplace.execution, array.workplace.pace.size) == ("bfloat16", "eager", 2)
+    assert (array.precision, array.programs.execution, array.programs.pace.size) == ("bfloat16", "eager", 2)
     array = Workshop(Conditions(dataset="gaussian"), "cpu").build(gaussian).array
-    assert (array.precision, array.workplace.execution, array.workplace.pace.size) == ("float32", "auto", None)
+    assert (array.precision, array.programs.execution, array.programs.pace.size) == ("float32", "auto", None)
 
 
 def test_a_processor_that_does_not_multiply_in_bfloat16_is_refused(monkeypatch):

@@ -85,7 +85,7 @@ def test_a_report_of_images_names_the_weights_of_their_classifier_and_one_of_num
 
 def test_what_is_not_known_in_c_was_replayed_whatever_was_asked_for(few: Callable[[str], Dataset], monkeypatch):
     case = "mlp spectral r1 sum"
-    monkeypatch.setattr("gan_core.execution.multiplying_calls.LARGEST_PRODUCT", 5 * 9 * 32)
+    monkeypatch.setattr("gan_core.execution.function_calls.LARGEST_PRODUCT", 5 * 9 * 32)
     array = trained(configs_of(case)[:1], few(structure_of(case).dataset), torch.float32, 1, execution="compiled")
     made = array.arithmetic()
     assert (made.execution, made.isa, made.compiler) == ("replayed", "", "")

@@ -110,9 +110,9 @@ def test_with_a_broken_compiler_alone_steps_are_replayed_and_one_line_says_why(
     (line,) = (str(warning.message) for warning in warned)
     assert reason in line
     assert line.count("\n") == 0
-    assert array.workplace.execution == "replayed"
+    assert array.programs.execution == "replayed"
     assert_all_same(array, replayed)
-    assert made(few, execution="compiled").workplace.execution == "replayed"  # and nothing more is said
+    assert made(few, execution="compiled").programs.execution == "replayed"  # and nothing more is said
 
 
 def test_a_compiler_that_hangs_is_given_up(fresh, monkeypatch):
@@ -164,7 +164,7 @@ def test_a_program_that_is_refused_is_replayed_and_the_same_words_are_said_once(
 def test_a_block_is_not_compiled_where_numbers_are_not_drawn_in_c(few: Few, monkeypatch):
     monkeypatch.setattr(block, "numbers_in_c", lambda: None)
     with pytest.warns(UserWarning, match="numbers are not drawn in C; steps are replayed"):
-        assert made(few).workplace.execution == "replayed"
+        assert made(few).programs.execution == "replayed"
 
 
 def test_libraries_are_kept_between_runs_and_made_once(few: Few, monkeypatch):

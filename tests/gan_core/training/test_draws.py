@@ -18,8 +18,9 @@ from gan_core.lanes.normals import PAIRS, fill_normals, fill_numbers, normals_in
 from gan_core.lanes.streams import Stream
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.latents import fill_step_latents
-from gan_core.training.draws import BLOCK_STEPS, Draws, Samples, takes_turn
+from gan_core.training.draws import BLOCK_STEPS, Draws, ShownSamples, takes_turn
 from gan_core.training.lane_array import LaneArray
+from gan_core.training.steps import CompiledBlocks
 
 BATCH = 13
 LIKE = torch.empty(0)
@@ -29,7 +30,7 @@ Fed = dict[str, Tensor]
 def made(case: str, dataset: Dataset, lanes: slice = slice(None)) -> Draws:
     configs = configs_of(case)[lanes]
     networks = build_networks(configs[0].structure, dataset.sample_shape, dataset.classes)
-    return Draws(configs, networks, Samples(dataset, LIKE, on_host=False), LIKE)
+    return Draws(configs, networks, ShownSamples(dataset, LIKE, on_host=False), LIKE)
 
 
 def fed(draws: Draws, step: int, j: int = 0) -> Fed:
@@ -76,7 +77,7 @@ def test_a_steps_latents_are_its_place_of_what_is_drawn_for_the_block(few, order
     configs = [replace(c, structure=replace(c.structure, update_order=order)) for c in configs_of("infogan")]
     dataset = few("digits")
     networks, structure = build_networks(configs[0].structure, (1, 8, 8), 10), configs[0].structure
-    draws = Draws(configs, networks, Samples(dataset, LIKE, on_host=False), LIKE)
+    draws = Draws(configs, networks, ShownSamples(dataset, LIKE, on_host=False), LIKE)
     batch, step = structure.batch_size, BLOCK_STEPS + 5
     tensors = fed(draws, step, 1)
     bank = torch.empty(4, BLOCK_STEPS * batch, tensors["latents"].shape[2])
@@ -219,8 +220,9 @@ def test_c_draws_a_steps_latents_as_they_are_in_the_whole_blocks(few, distributi
     for in_c in (True, False):
         array = LaneArray(configs, few("gaussian"), dtype=dtype, execution="compiled")
         array.train_to(structure.batch_size)
-        block = array._chunks[0]._block
-        assert block is not None
+        (steps,) = array._steps
+        assert isinstance(steps, CompiledBlocks)
+        block = steps.block
         assert block._draws_latents
         if not in_c:
             block._draws_latents = False

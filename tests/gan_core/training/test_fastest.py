@@ -17,8 +17,8 @@ from gan_core.native import toolchain
 from gan_core.native.isa import ISAS
 from gan_core.native.toolchain import NoCompiler
 from gan_core.training import fastest
-from gan_core.training.fastest import Work, called_lanes, faster, fastest_execution, measure, race
-from gan_core.training.lane_array import LaneArray
+from gan_core.training.fastest import Make, Work, called_lanes, faster, fastest_execution, measure, race
+from gan_core.training.lane_array import LaneArray, measured_array
 from gan_core.workshop.memory import lane_memory
 from gan_core.workshop.workshop import Workshop
 
@@ -46,7 +46,7 @@ def answered(monkeypatch: pytest.MonkeyPatch, *seconds: dict[str, float] | None)
     """From now on measuring comes to these, in turn; the works that were measured."""
     measured, left = [], list(seconds)
 
-    def instead(work: Work) -> dict[str, float] | None:
+    def instead(work: Work, make: Make) -> dict[str, float] | None:
         measured.append(work)
         return left.pop(0)
 
@@ -63,7 +63,7 @@ def test_c_is_kept_unless_replays_are_faster_by_a_tenth(compiled, replayed, take
 
 def test_what_was_found_first_is_kept_for_every_process(cache, monkeypatch):
     measured = answered(monkeypatch, C_IS_FASTER, C_IS_SLOWER)
-    assert [fastest_execution(work_of(CASE)) for _ in range(2)] == ["compiled", "compiled"]
+    assert [fastest_execution(work_of(CASE), measured_array) for _ in range(2)] == ["compiled", "compiled"]
     assert measured == [work_of(CASE)]
     (file,) = cache.glob("*.json")
     kept = json.loads(file.read_text())
@@ -82,45 +82,45 @@ def test_what_is_kept_is_of_all_that_decides(cache, monkeypatch):
     ]
     measured = answered(monkeypatch, *[C_IS_FASTER] * (len(works) + 6))
     for work in works:
-        fastest_execution(work)
+        fastest_execution(work, measured_array)
     for name in ("processor_name", "code_here"):
         monkeypatch.setattr(fastest, name, lambda: "another")
-        fastest_execution(works[0])
+        fastest_execution(works[0], measured_array)
     monkeypatch.setattr(fastest.torch, "__version__", "0")
-    fastest_execution(works[0])
+    fastest_execution(works[0], measured_array)
     monkeypatch.setattr(fastest.torch.backends.cpu, "get_cpu_capability", lambda: "another")
-    fastest_execution(works[0])
+    fastest_execution(works[0], measured_array)
     monkeypatch.setattr(fastest, "this_isa", lambda: ISAS["neon"])
-    fastest_execution(works[0])
+    fastest_execution(works[0], measured_array)
     monkeypatch.setattr(fastest, "compiler", lambda: toolchain.Toolchain(("cc",), "another", cache))
-    fastest_execution(works[0])
+    fastest_execution(works[0], measured_array)
     assert measured == [*works, *[works[0]] * 6]
 
 
 @pytest.mark.parametrize("damage", ["", "{}", "[1]", '{"seconds": {"compiled": "fast"}}', "\xff"])
 def test_a_decision_that_cannot_be_read_is_made_anew(damage: str, cache, monkeypatch):
     answered(monkeypatch, C_IS_FASTER, C_IS_FASTER)
-    fastest_execution(work_of(CASE))
+    fastest_execution(work_of(CASE), measured_array)
     (file,) = cache.glob("*.json")
     whole = file.read_text()
     file.write_text(damage, encoding="latin-1")
-    assert fastest_execution(work_of(CASE)) == "compiled"
+    assert fastest_execution(work_of(CASE), measured_array) == "compiled"
     assert file.read_text() == whole
 
 
 def test_of_two_that_meet_a_structure_at_once_the_first_measures_for_both(cache, monkeypatch):
     begun, seen = threading.Event(), []
 
-    def slow(work: Work) -> dict[str, float]:
+    def slow(work: Work, make: Make) -> dict[str, float]:
         seen.append(work)
         begun.set()
         second.start()
         second.join(0.2)
         return C_IS_FASTER
 
-    second = threading.Thread(target=lambda: begun.wait() and fastest_execution(work_of(CASE)))
+    second = threading.Thread(target=lambda: begun.wait() and fastest_execution(work_of(CASE), measured_array))
     monkeypatch.setattr(fastest, "measure", slow)
-    fastest_execution(work_of(CASE))
+    fastest_execution(work_of(CASE), measured_array)
     second.join()
     assert len(seen) == 1
 
@@ -129,7 +129,7 @@ def test_where_nothing_can_be_kept_each_decides_for_itself(cache, monkeypatch):
     monkeypatch.setattr(fastest, "writable_cache_folder", lambda: Path("/proc/nothing"))
     measured = answered(monkeypatch, C_IS_FASTER, C_IS_FASTER)
     with pytest.warns(UserWarning, match="cannot keep"):
-        assert [fastest_execution(work_of(CASE)) for _ in range(2)] == ["compiled", "compiled"]
+        assert [fastest_execution(work_of(CASE), measured_array) for _ in range(2)] == ["compiled", "compiled"]
     assert len(measured) == 2
 
 
@@ -139,7 +139,7 @@ def test_slow_c_is_replayed_which_is_said_once(cache, monkeypatch, few):
         arrays = [trained(configs_of(CASE), few("gaussian"), torch.float32, 3, execution="auto") for _ in range(2)]
     (line,) = (str(warning.message) for warning in warned)
     assert line.endswith("makes of some structures is far slower than torch's calls; their steps are replayed")
-    assert [array.workplace.execution for array in arrays] == ["replayed", "replayed"]
+    assert [array.programs.execution for array in arrays] == ["replayed", "replayed"]
     expected = trained(configs_of(CASE), few("gaussian"), torch.float32, 3, execution="eager")
     assert_all_same(arrays[0], lane_results(expected))
 
@@ -148,7 +148,7 @@ def test_of_c_that_is_a_little_slower_nothing_is_said(cache, monkeypatch):
     answered(monkeypatch, {"compiled": 1.9, "replayed": 1.0})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert fastest_execution(work_of(CASE)) == "replayed"
+        assert fastest_execution(work_of(CASE), measured_array) == "replayed"
 
 
 def test_the_decision_is_one_for_arrays_of_any_lanes(cache, monkeypatch, few):
@@ -162,20 +162,20 @@ def test_the_decision_is_one_for_arrays_of_any_lanes(cache, monkeypatch, few):
 
 def test_what_cannot_be_measured_is_left_to_who_compiles_and_is_not_kept(cache, monkeypatch):
     measured = answered(monkeypatch, None, None)
-    assert [fastest_execution(work_of(CASE)) for _ in range(2)] == ["compiled", "compiled"]
+    assert [fastest_execution(work_of(CASE), measured_array) for _ in range(2)] == ["compiled", "compiled"]
     assert (len(measured), list(cache.glob("*.json"))) == (2, [])
 
     def none() -> None:
         raise NoCompiler("none")
 
     monkeypatch.setattr(fastest, "compiler", none)
-    assert fastest_execution(work_of(CASE)) == "compiled"
+    assert fastest_execution(work_of(CASE), measured_array) == "compiled"
     assert len(measured) == 2
 
 
 def test_a_step_that_is_not_known_in_c_is_replayed_without_being_timed(monkeypatch):
-    monkeypatch.setattr("gan_core.execution.multiplying_calls.LARGEST_PRODUCT", 1)
-    seconds = measure(work_of(CASE))
+    monkeypatch.setattr("gan_core.execution.function_calls.LARGEST_PRODUCT", 1)
+    seconds = measure(work_of(CASE), measured_array)
     assert seconds is not None
     assert seconds == {"compiled": math.inf, "replayed": 0.0}
     assert faster(seconds) == "replayed"
@@ -187,15 +187,15 @@ def test_where_memory_runs_out_nothing_is_measured(monkeypatch, error):
         raise error
 
     monkeypatch.setattr(fastest, "race", fail)
-    assert measure(work_of(CASE)) is None
+    assert measure(work_of(CASE), measured_array) is None
     monkeypatch.setattr(fastest, "is_out_of_memory", lambda error: False)
     with pytest.raises(type(error)):
-        measure(work_of(CASE))
+        measure(work_of(CASE), measured_array)
 
 
 @pytest.mark.parametrize("case", [CASE, "dcgan spectral wasserstein_gp"])
 def test_measuring_knows_both_ways_of_a_structure(case: str):
-    seconds = measure(work_of(case))
+    seconds = measure(work_of(case), measured_array)
     assert seconds is not None
     assert all(0 < each < 60 for each in seconds.values())
     assert list(seconds) == ["compiled", "replayed"]
@@ -258,9 +258,9 @@ def test_sweeps_arrays_and_estimates_leave_it_open_unless_they_are_told(cache, m
     configs = configs_of(CASE)[:1]
     assert Conditions(dataset="gaussian").execution == "auto"
     array = Workshop(Conditions(dataset="gaussian"), "cpu").build(configs).array
-    assert array.workplace.execution == "auto"
+    assert array.programs.execution == "auto"
     array.train_to(1)
-    assert array.workplace.execution == "compiled"
+    assert array.programs.execution == "compiled"
     LaneArray(configs, gaussian).train_to(1)
     lane_memory(configs[0], samples=1)
     assert len(measured) == 1  # of one structure

@@ -13,7 +13,7 @@ from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConf
 from gan_core.data.dataset import Dataset
 from gan_core.lanes.streams import Stream
 from gan_core.networks.call import Call
-from gan_core.training.draws import BLOCK_STEPS, Draws, Samples, instance_noise
+from gan_core.training.draws import BLOCK_STEPS, Draws, ShownSamples, instance_noise
 from gan_core.training.lane_array import LaneArray
 
 SINGLE = structure_of("gaussian")
@@ -23,7 +23,7 @@ def draws_of(case: str, dataset: Dataset, step: int) -> dict[str, Tensor]:
     """What the lanes of a case are fed at D's step of this number."""
     array = LaneArray(configs_of(case), dataset)
     like = torch.empty(0)
-    draws = Draws(array.configs, array.networks, Samples(dataset, like, on_host=False), like)
+    draws = Draws(array.configs, array.networks, ShownSamples(dataset, like, on_host=False), like)
     draws.begin_step(step)
     return draws.tensors
 

@@ -9,15 +9,15 @@ import torch
 from tiny_arrays import GAUSSIAN, assert_all_same, configs_of, lane_results, structure_of, train
 from torch import Tensor
 
-import gan_core.training.chunk
+import gan_core.game.step
 import gan_core.training.optim
 from gan_core.config.conditions import Conditions, Execution, ScoringConfig
 from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.config.reports import Death, LaneReport, OutOfMemory
 from gan_core.execution.pace import is_out_of_memory, within_memory
 from gan_core.execution.trace import trace
-from gan_core.training.chunk import Chunk
 from gan_core.training.lane_array import LaneArray
+from gan_core.training.steps import CalledSteps
 from gan_core.workshop.workshop import Workshop
 
 CONFIGS = [GanConfig(structure=StructureConfig(**GAUSSIAN), seed=seed) for seed in range(3)]
@@ -75,12 +75,12 @@ def test_rows_that_cannot_be_allocated_are_told_when_the_array_is_built(workshop
 def test_a_step_is_tried_with_fewer_lanes_a_call_before_training_gives_up(workshop, monkeypatch):
     sizes: list[int] = []
 
-    def prepare(self: Chunk, step: int) -> None:
-        sizes.append(self.lanes)
+    def prepare(self: CalledSteps, step: int) -> None:
+        sizes.append(self.chunk.lanes)
         raise torch.OutOfMemoryError(CARD)
 
     array = workshop.build(CONFIGS)
-    monkeypatch.setattr(Chunk, "prepare", prepare)
+    monkeypatch.setattr(CalledSteps, "prepare", prepare)
     with pytest.raises(OutOfMemory, match="^3 lanes do not fit the memory: 20.00 MiB"):
         array.train_to(13)
     assert sizes == [3, 1]
@@ -90,7 +90,7 @@ def test_memory_that_runs_out_while_steps_are_made_or_scored_is_told(workshop, m
     def fails(*given: object) -> None:
         raise RuntimeError(HOST)
 
-    for owner, name in ((Chunk, "train"), (LaneArray, "generate")):
+    for owner, name in ((CalledSteps, "train"), (LaneArray, "generate")):
         array = workshop.build(CONFIGS[:1])
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, fails)
@@ -163,7 +163,7 @@ def test_an_array_that_ran_out_of_memory_once_its_buffers_had_moved_trains_as_on
     configs, dataset = configs_of(case)[:2], few(structure_of(case).dataset)
     expected = LaneArray(configs, dataset, execution=execution, lanes_per_call=1)
     train(expected, 3)
-    whole, moved = getattr(gan_core.training.chunk, program), list[bool]()
+    whole, moved = getattr(gan_core.game.step, program), list[bool]()
 
     def short(game: Any, call_of: Any, tensors: dict[str, Tensor], **options: Any) -> None:
         buffers = {**game.networks.generator.buffers(), **game.networks.discriminator.buffers()}
@@ -173,7 +173,7 @@ def test_an_array_that_ran_out_of_memory_once_its_buffers_had_moved_trains_as_on
             moved.append(any(not torch.equal(tensor, tensors[name]) for name, tensor in before.items()))
             raise RuntimeError(HOST)
 
-    monkeypatch.setattr(gan_core.training.chunk, program, short)
+    monkeypatch.setattr(gan_core.game.step, program, short)
     array = LaneArray(configs, dataset, execution=execution)
     train(array, 3)
     assert moved == [True]

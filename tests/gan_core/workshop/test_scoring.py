@@ -104,7 +104,7 @@ def test_where_memory_runs_out_a_rung_is_scored_without_what_training_needs(gaus
             return getattr(scorer, name)
 
         def score(self, array: LaneArray) -> list[FidelityReport]:
-            if array._chunks:
+            if array._steps:
                 raise error
             return scorer.score(array)
 

@@ -8,7 +8,7 @@ from tiny_arrays import assert_all_same, assert_same, configs_of, lane_results, 
 
 from gan_core.data.dataset import Dataset
 from gan_core.execution.pace import Pace
-from gan_core.execution.programs import Workplace
+from gan_core.execution.programs import ProgramMaker
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.training.lane_array import LaneArray
 from gan_core.training.watch import SUMS
@@ -33,7 +33,7 @@ def test_a_replayed_training_has_the_bits_of_an_eager_one(case: str, eager: list
     """Two lanes, of k = 2 and 3: to trace and plan costs a second or more for each set of lanes that takes a turn."""
     dataset = few(structure_of(case).dataset)
     array = trained(configs_of(case)[1:3], dataset, torch.float32, STEPS, execution="replayed")
-    assert array.workplace.memory_bytes > 0
+    assert array.programs.memory_bytes > 0
     assert_all_same(array, eager[1:3])
     assert len({result["generator"] for result in eager}) == 4
 
@@ -55,11 +55,11 @@ def test_replays_of_few_lanes_have_the_bits_of_all_at_once(case: str, few: Few, 
 def test_lanes_whose_calls_change_size_while_it_is_found_out_have_the_bits_of_all_at_once(few: Few):
     case = "gaussian minibatch r1"
     expected = lane_results(made(case, few, 5 * BLOCK_STEPS))
-    workplace = Workplace("eager", Pace())
-    array = LaneArray(configs_of(case), few("gaussian"), workplace=workplace)
-    assert workplace.pace.parts(4) == [1, 1, 2]
+    programs = ProgramMaker("eager", Pace())
+    array = LaneArray(configs_of(case), few("gaussian"), programs=programs)
+    assert programs.pace.parts(4) == [1, 1, 2]
     train(array, 5 * BLOCK_STEPS)
-    assert workplace.pace.size in (1, 2, 4)
+    assert programs.pace.size in (1, 2, 4)
     assert_all_same(array, expected)
     assert array.state.watch.sums[:, SUMS.index("looks")].tolist() == [5] * 4
 
