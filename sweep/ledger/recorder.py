@@ -28,14 +28,17 @@ from sweep.tracking.trackers import Trackers
 
 class Recorder:
     """Records cohorts and rows: on the disk first, then in memory, then with Optuna and the trackers, which catch up
-    after a crash. Raises ResultsError when the file of curves was changed.
+    after a crash.
     """
 
-    def __init__(self, standings: Standings, roster: Roster, proposals: Proposals, trackers: Trackers) -> None:
-        self._standings, self._roster, self._proposals, self._trackers = standings, roster, proposals, trackers
+    def __init__(
+        self, standings: Standings, roster: Roster, proposals: Proposals, curves: Curves, trackers: Trackers
+    ) -> None:
+        self._standings, self._roster, self._proposals = standings, roster, proposals
+        self._curves, self._trackers = curves, trackers
         folder, spec = standings.folder, standings.spec
         self._rows_file, self._cohorts_file = JsonLines(folder.rows), JsonLines(folder.cohorts)
-        self._curves, self._kept = Curves(folder), KeptFiles(standings, folder, spec.keep_checkpoints)
+        self._kept = KeptFiles(standings, folder, spec.keep_checkpoints)
 
     def record_cohort(self, record: CohortRecord) -> None:
         """Records a cohort that is handed out, and the proposals that were refused on the way to it."""

@@ -13,6 +13,7 @@ from sweep.ladder.between_rungs import BetweenRungs
 from sweep.ladder.ladder import Verdict
 from sweep.ledger.agenda import is_finished
 from sweep.ledger.cohort_record import Cohort, read_cohorts
+from sweep.ledger.curves import Curves
 from sweep.ledger.deaths import Deaths, refuse_cramped
 from sweep.ledger.new_rows import NewRows
 from sweep.ledger.openings import Openings
@@ -46,8 +47,8 @@ class LaneStudy:
             self._between = BetweenRungs(self._standings.rows)
             self._deaths = Deaths(lambda cohort, reason: self._end(cohort, Outcome.FAILED, reason))
             self._handed_out: set[int] = set()
-            self._trackers = open_trackers(spec.tracking, folder, spec.plain())
-            self._recorder = Recorder(self._standings, self._roster, self._proposals, self._trackers)
+            curves, self._trackers = Curves(folder), open_trackers(spec.tracking, folder, spec.plain())
+            self._recorder = Recorder(self._standings, self._roster, self._proposals, curves, self._trackers)
             self._recorder.catch_up(records)
             self._before_seconds, self._began = self._standings.elapsed_seconds, time.monotonic()
             self._open = opening.pop_all()
