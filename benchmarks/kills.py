@@ -27,8 +27,9 @@ from safetensors import SafetensorError, safe_open
 
 from benchmarks.first_sweep import family_of
 from results.rows import Outcome
-from results.store import SEEDS_APART, JsonLines, RunFolder
+from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
+from results.trial_run import TrialRun
 from sweep.runners.ray.runner import RESTARTS
 
 ROOT = Path(__file__).absolute().parent.parent
@@ -115,7 +116,7 @@ def moment(run: RunFolder) -> str:
     if not cohorts:
         return "starting"
     begun = any(run.checkpoint(cohorts[-1]["cohort"]).glob("rung-*.partial"))
-    phase = "confirmation" if cohorts[-1]["trials"][0] >= SEEDS_APART else "search"
+    phase = "confirmation" if TrialRun.read(cohorts[-1]["trials"][0]).replicate else "search"
     return f"{phase}, {'training' if begun else 'between two rungs'}"
 
 

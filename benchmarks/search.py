@@ -35,6 +35,7 @@ from gan_core.training.checkpoint import load_tensors
 from gan_core.workshop.one_model import SampleKind, sample_generator
 from results.store import RunFolder
 from results.table import ResultsTable
+from results.trial_run import TrialRun
 
 ROOT = Path(__file__).absolute().parent.parent
 SAMPLES = 10_000
@@ -69,7 +70,7 @@ def search_ours(case: Case, seed: int, folder: Path) -> tuple[np.ndarray, dict[s
     table, run = ResultsTable.load(folder / "run", whole=True), RunFolder(folder / "run")
     best: Any = table.best()
     config = GanConfig.unflatten({name: _plain(best[name]) for name in GanConfig().flatten()})
-    weights = load_tensors(run.best_generator(int(best["trial"])))
+    weights = load_tensors(run.best_generator(TrialRun(int(best["trial"]))))
     with lane_arithmetic():
         images = sample_generator(config, SampleKind((1, 28, 28), 10), weights, SAMPLES, seed).numpy()
     return images, {"seconds": took, "trials": len(table.trials), "score": float(best["score"])}

@@ -1,6 +1,6 @@
-"""How much of a finalist's rank is luck: what it reaches from other seeds. numpy and pandas.
+"""What finalists reach from other seeds, and so how much of their rank in the search was luck. Uses numpy and pandas.
 
-A finalist is a trial of the search that was run again; a replicate, one such run, from 1.
+A finalist is a trial of the search that is trained again; a replicate is one such training, numbered from 1.
 """
 
 from collections import Counter
@@ -16,9 +16,9 @@ READ = ("trial", "replicate", "rung", "score", "outcome")
 
 
 def replicate_scores(frame: pd.DataFrame) -> dict[int, np.ndarray]:
-    """Trial -> the scores [seeds] of its replicates: each the lowest of its rungs; +inf where it died or has none.
+    """Trial -> the scores of its replicates, [seeds]: the lowest score of each, +inf if it died or has none.
 
-    Only trials all of whose replicates have ended, as many as any trial has.
+    Only for trials whose replicates have all ended and are as many as those of any other trial.
     """
     runs: dict[int, dict[int, dict[int, tuple[float, str]]]] = {}  # trial -> replicate -> rung
     for trial, replicate, rung, score, outcome in frame[list(READ)].itertuples(index=False):
@@ -34,17 +34,18 @@ def replicate_scores(frame: pd.DataFrame) -> dict[int, np.ndarray]:
 
 
 def _score(rungs: Mapping[int, tuple[float, str]]) -> float:
-    """Rung -> (score, outcome): the lowest score, or +inf."""
+    """The lowest score of a replicate, or +inf. rungs: rung -> (score, outcome)."""
     scores = [score for score, _ in rungs.values() if np.isfinite(score)]
     return np.inf if rungs[max(rungs)][1] in DEAD else min(scores, default=np.inf)
 
 
 def confirmations(scores: Mapping[int, np.ndarray], search_scores: Mapping[int, float]) -> pd.DataFrame:
-    """A row for each finalist, the winner first: by median, then by `failed`, then by mean, then by number.
+    """A row for each finalist, the winner first, sorted by median, then `failed`, then mean, then the number.
 
-    scores: as `replicate_scores`; search_scores: trial -> its score in the search. median, q25 and q75 take a failed
-    replicate for the worst of all, so with most of them failed they are infinite; mean and deviation (of a sample,
-    n - 1) are of those that did not fail, NaN where these are too few. seeds: the replicates, `failed` ones included.
+    scores: as `replicate_scores` returns them; search_scores: trial -> its score in the search. median, q25 and q75
+    count a failed replicate as worse than all others, so they are infinite if most have failed. mean and deviation
+    (with n - 1) are those of the replicates that did not fail, NaN if these are too few. seeds: how many replicates
+    there are, `failed` ones included.
     """
     rows = []
     for trial, found in scores.items():
@@ -65,20 +66,20 @@ def confirmations(scores: Mapping[int, np.ndarray], search_scores: Mapping[int, 
 
 
 def chance_of_order(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> float:
-    """How likely two equally good finalists are to come out, whichever way, at least so clearly apart: in [0, 1].
+    """The probability, in [0, 1], that two equally good finalists differ at least as clearly as these scores do.
 
-    The exact permutation test of the sum of ranks (Mann and Whitney 1947), over all splits of the scores into groups of
-    these sizes. Equal scores, +inf among them, share their mean rank. Two-sided, for the first is called so because it
-    came out lower: twice the share of splits in which its ranks sum to no more, and at most 1, as it is where the ranks
-    favour the second. 5 scores against 5 have 252 splits, and no less than 2/252. Raises ValueError for an empty group
-    and for NaN.
+    It is the p value of the exact rank sum test (Mann and Whitney 1947), over all splits of the scores into groups of
+    these sizes. Equal scores, also several +inf, share their mean rank. The test is two-sided, because the first is
+    called so only after it came out lower: the value is twice the share of splits in which the ranks of the first group
+    sum to no more than here, and at most 1, which it is if the ranks favour the second. 5 scores against 5 have 252
+    splits, so the value is at least 2/252. Raises ValueError for an empty group and for NaN.
     """
     together = np.concatenate([first, second]).astype(float)
     if not len(first) or not len(second) or np.isnan(together).any():
         raise ValueError(f"two groups of scores without NaN are needed, got {list(first)} and {list(second)}")
     doubled = [
         int((together < x).sum() * 2 + (together == x).sum() + 1) for x in together
-    ]  # twice the mean rank: whole
+    ]  # twice the mean rank, which is whole
     ways: list[Counter[int]] = [Counter({0: 1}), *(Counter() for _ in first)]  # size -> sum of ranks -> subsets
     for rank in doubled:
         for size in range(len(first), 0, -1):
@@ -90,7 +91,7 @@ def chance_of_order(first: Sequence[float] | np.ndarray, second: Sequence[float]
 
 
 def _quantile(scores: np.ndarray, share: float) -> float:
-    """Linear between neighbours, as numpy's, but infinite between a number and infinity, where numpy's is NaN."""
+    """The quantile, linear between neighbours as numpy has it, but +inf between a number and +inf, not NaN."""
     ordered = np.sort(scores)
     place = share * (len(ordered) - 1)
     low = int(place)

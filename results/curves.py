@@ -1,4 +1,4 @@
-"""Curves: what was watched of a trial between its rungs, point by point. Needs no pandas but to make a frame."""
+"""Curves: what was watched of a trial between its rungs, point by point. pandas is loaded only to make a frame."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,11 @@ WHOLE_NUMBER, NUMBER_OR_NONE = whole(), ANY_NUMBER.or_none()
 
 
 def load_curves(folder: str | Path) -> "pd.DataFrame":
-    """The curves of a run, or of a model made by `gan-sweep train`: a row a point, in the order they were recorded.
+    """The curves of a run, or of a model made by `gan-sweep train`: one row for each point, in the order of the file.
 
-    trial and replicate (0: the search; a model has neither); images_seen: real images shown to D until then; d_loss,
-    g_loss and `health.…`: means since the point before, named as in rows, NaN where there is none.
-    Raises ResultsError where there are none, or the file was changed.
+    Columns: trial and replicate (0 is the search; a model has neither); images_seen, the real images shown to the
+    discriminator until then; d_loss, g_loss and `health.…`, means since the point before, named as in the rows, NaN if
+    there is none. Raises ResultsError if there are no points, or the file was changed.
     """
     import pandas as pd
 
@@ -30,8 +30,8 @@ def load_curves(folder: str | Path) -> "pd.DataFrame":
 
 
 def read_points(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file of curves; none where there is no file. Raises ResultsError, with the line, for one that was
-    changed.
+    """The points in a file of curves; none if there is no file. Raises ResultsError, which names the line, for one that
+    was changed.
     """
     points = JsonLines(path).read()
     for number, point in enumerate(points, 1):

@@ -1,4 +1,4 @@
-"""Whose training led to a rung: the lanes of a population take over each other's states."""
+"""Lineage: which rows led to the state of a trial, where the lanes of a population take over each other's states."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,10 +12,11 @@ LANE_PREFIX = "lane."
 
 
 def lineage(frame: pd.DataFrame, trial: int, rung: int) -> list[dict[str, Any]]:
-    """The rows of the search, from rung 0 to this one, whose training one after another led to the trial's state there.
+    """The rows of the search, from rung 0 to this one, whose training one after another led to the state of the trial.
 
-    A row holds the parameters that were in force on the way to its rung, and in `parent` whose state the trial went on
-    from after it, so the row below is the trial's own or its parent's. Raises ResultsError when one is missing.
+    A row holds the parameters that were in force on the way to its rung, and in `parent` the trial whose state this one
+    took over after it. So the row of the rung before is that of the trial itself or of its parent. Raises ResultsError
+    when a row is missing.
     """
     search = frame.loc[frame["replicate"] == 0].to_dict("records")
     rows = {(record["trial"], record["rung"]): {str(k): v for k, v in record.items()} for record in search}
@@ -33,8 +34,8 @@ def lineage(frame: pd.DataFrame, trial: int, rung: int) -> list[dict[str, Any]]:
 
 
 def schedule_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A lineage -> its segments, `{from_images, lane.*}`: the lane parameters that ever change, and after how many
-    images they took these values, None for null. Empty where none changes: then it is one configuration.
+    """The segments `{from_images, lane.*}` of a lineage: all lane parameters that ever change, with their values (None
+    for null) and the number of images from which on they hold. Empty if none changes.
     """
     configurations = [configuration_of(row) for row in rows]
     names = [name for name in configurations[-1] if name.startswith(LANE_PREFIX)]

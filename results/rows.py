@@ -1,4 +1,4 @@
-"""ResultRow: what is kept of one trial at one rung."""
+"""ResultRow: the result of one trial at one rung."""
 
 import math
 from collections.abc import Mapping
@@ -9,13 +9,15 @@ from sys import intern
 from typing import Any
 
 from results.schema import AMOUNT, NUMBER, SCALAR, TEXT, Kind, fault, one_of, whole
-from results.store import SEEDS_APART
+from results.trial_run import MOST_TRIALS, TrialRun
 
-GROUPS = ("fidelity", "health")  # numbers, in columns that carry their group's name before a dot
-NAMED_GROUPS = (*GROUPS, "proposed")  # all such columns
+GROUPS = ("fidelity", "health")  # of numbers: a column is named by the group, a dot, and the name in the group
+NAMED_GROUPS = (*GROUPS, "proposed")  # all groups with such columns
+NO_COLUMNS = (*NAMED_GROUPS, "hyperparameters", "overruled")  # fields without a column of the same name
+OVERRULED = "baseline, never pruned"  # in files, the reason of a row begins so where `overruled` is true
 NUMBERS = ("d_loss", "g_loss", "score", "best_score", "seconds", "elapsed_seconds")
 OBJECTIVES_JOINED_BY = ", "
-MAY_BE_NULL = {  # hyperparameters that then follow another
+MAY_BE_NULL = {  # hyperparameter -> the one whose value it takes when it is null
     "lane.discriminator_beta1": "lane.beta1",
     "lane.discriminator_beta2": "lane.beta2",
 }
@@ -26,7 +28,7 @@ MADE_BY = (
 
 
 class Outcome(StrEnum):
-    """How a trial stands after a rung. RUNNING goes on to the next one; the others are how a trial ended."""
+    """How a trial stands after a rung: RUNNING if it goes on to the next rung, otherwise how it ended."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -37,30 +39,38 @@ class Outcome(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
 
 
-DEAD = (Outcome.DIVERGED, Outcome.COLLAPSED, Outcome.FAILED, Outcome.OUT_OF_MEMORY)  # never best
+DEAD = (
+    Outcome.DIVERGED,
+    Outcome.COLLAPSED,
+    Outcome.FAILED,
+    Outcome.OUT_OF_MEMORY,
+)  # such a trial is never the best one
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultRow:
-    """One trial at one rung: enough to be understood alone.
+    """One trial at one rung. A row can be understood without other files.
 
-    rung: 0 is the first; images_seen: real images shown to D; losses: means since the rung before (NaN where there were
-    none). score: what is minimised at this rung, the objective, or of one named `-coverage` minus the coverage;
-    best_score: the lowest so far, both NaN where the lane had none; where objective holds several, joined by ", ", of
-    the first. fidelity: score name -> number; health: what was watched, likewise; signs: the troubles they show,
-    between spaces. seconds: the lane's share of training and scoring since the rung before; elapsed_seconds: wall time
-    since the sweep began, pauses not counted.
+    rung: 0 is the first. images_seen: real images shown to the discriminator. d_loss, g_loss: means since the rung
+    before, NaN where there are none. score: the objective at this rung as it is minimised (for an objective `-coverage`
+    the negative coverage); best_score: the lowest score so far. Both are NaN where the lane had no score, and of the
+    first objective where `objective` names several, joined by ", ". fidelity: name of a score -> number; health: name
+    of what was watched during training -> number; signs: the signs of trouble in these, separated by spaces. seconds:
+    the lane's share of the time for training and scoring since the rung before. elapsed_seconds: wall time since the
+    sweep began, without the time during which it was stopped.
 
-    device: where, how steps were carried out, and how many lanes a kernel was called for. execution: of steps, as it
-    really was (compiled, replayed, eager, cuda graph). isa, compiler: of what was computed in C, steps or scores; ""
-    where nothing was. processor: a GPU's name, or the CPU's and the instruction set of torch's own kernels.
-    code_version, versions: of the training core and of packages, where it was trained. features_digest: of the weights
-    of the classifier that images were compared in. examination: whether their features see what is wrong with images of
-    this data set (`passed`, or `failed: ` and what they miss).
+    device: where the lane was trained, how steps were carried out, and for how many lanes a kernel was called.
+    execution: how steps were really carried out (compiled, replayed, eager, cuda graph). isa, compiler: of the steps or
+    scores that were computed in C; "" if none were. processor: the name of the GPU, or of the CPU and the instruction
+    set that the kernels of torch use. code_version, versions: of the training core and of packages, where the lane was
+    trained. features_digest: of the weights of the classifier in whose features images were compared. examination:
+    whether these features reveal known damages to images of this data set (`passed`, or `failed: ` and what they miss).
 
-    hyperparameters: in force on the way to this rung. proposed: what the sampler proposed where that is no
-    hyperparameter itself. parent: in a population, the trial whose state this lane took over after this rung; None: it
-    kept its own. replicate: 0 in the search; from 1, the same trial run again from another seed.
+    hyperparameters: those in force on the way to this rung. proposed: what the sampler proposed, where that is no
+    hyperparameter itself. parent: in a population, the trial whose state this lane took over after this rung; None if
+    it kept its state. replicate: 0 in the search; from 1, the same trial trained again from another seed. overruled:
+    whether the rule would have pruned the trial, which went on as the baseline. It has no column: in files the reason
+    tells it, see OVERRULED.
     """
 
     trial: int
@@ -95,37 +105,42 @@ class ResultRow:
     health: Mapping[str, float] = field(default_factory=dict)
     proposed: Mapping[str, Any] = field(default_factory=dict)
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    overruled: bool = False
+
+    @property
+    def run(self) -> TrialRun:
+        """Which training of the trial it is of."""
+        return TrialRun(self.trial, self.replicate)
 
     def flat(self) -> dict[str, Any]:
-        """Column -> value: `fidelity.*`, `health.*`, `proposed.*`, and each hyperparameter (and the seeds) under its
-        dotted name.
+        """Column -> value. Groups have the columns `fidelity.*`, `health.*` and `proposed.*`; hyperparameters and seeds
+        have their dotted names.
         """
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*NAMED_GROUPS, "hyperparameters")}
+        own = {f.name: getattr(self, f.name) for f in FIELDS}
         grouped = {f"{group}.{name}": v for group in NAMED_GROUPS for name, v in getattr(self, group).items()}
         return {**own, "outcome": str(self.outcome), **grouped, **self.hyperparameters}
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> "ResultRow":
-        """The inverse of `flat`; what an earlier version did not write has its default. Raises KeyError or ValueError
-        when `values` is not a row.
+        """The inverse of `flat`. Columns that an earlier version did not write have their defaults. Raises KeyError or
+        ValueError when `values` is no row.
         """
-        own = [f for f in fields(cls) if f.name not in (*NAMED_GROUPS, "hyperparameters")]
-        names = {f.name for f in own}
         groups: dict[str, dict[str, Any]] = {group: {} for group in NAMED_GROUPS}
         rest: dict[str, Any] = {}
         for name, value in values.items():
             group, _, key = name.partition(".")
             if group in groups:
                 groups[group][key] = value
-            elif name not in names:
+            elif name not in OWN:
                 rest[intern(name)] = value
-        plain = {f.name: values[f.name] for f in own if f.default is MISSING or f.name in values}
+        plain = {f.name: values[f.name] for f in FIELDS if f.default is MISSING or f.name in values}
         plain |= {name: intern(plain[name]) for name in MADE_BY if isinstance(plain.get(name), str)}
-        return cls(**{**plain, **groups, "outcome": Outcome(values["outcome"]), "hyperparameters": rest})
+        outcome, overruled = Outcome(values["outcome"]), str(values["reason"]).startswith(OVERRULED)
+        return cls(**{**plain, **groups, "outcome": outcome, "hyperparameters": rest, "overruled": overruled})
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "ResultRow":
-        """A row as its JSON line gives it, where a number that is not finite is null. Raises as `from_flat`."""
+        """The row of a line of JSON, in which numbers that are not finite are null. Raises as `from_flat` does."""
         return cls.from_flat(
             {
                 name: math.nan if value is None and (name in NUMBERS or name.partition(".")[0] in GROUPS) else value
@@ -141,23 +156,23 @@ KINDS: Mapping[Any, Kind] = {
     float: NUMBER.or_none(),
     Outcome: one_of(Outcome),
 }
-FIELDS = [f for f in fields(ResultRow) if f.name not in (*NAMED_GROUPS, "hyperparameters")]
+FIELDS = [f for f in fields(ResultRow) if f.name not in NO_COLUMNS]
 OWN = {
     **{f.name: KINDS[f.type] for f in FIELDS},
     **dict.fromkeys(("seconds", "elapsed_seconds"), AMOUNT),
-    "trial": whole(high=SEEDS_APART - 1),
+    "trial": whole(high=MOST_TRIALS - 1),
 }
 REQUIRED = tuple(f.name for f in FIELDS if f.default is MISSING)
 
 
 def row_fault(record: Mapping[str, Any]) -> str | None:
-    """What is wrong with a row as its JSON line gives it, or None. A number that is not finite is null there; what an
-    earlier version did not write may be missing.
+    """In words what is wrong with the record of a line of JSON that should be a row, or None. Numbers that are not
+    finite are null there, and columns that an earlier version did not write may be missing.
     """
     return fault(record, OWN, REQUIRED, _other)
 
 
 @cache
 def _other(name: str) -> Kind | None:
-    """The kind of a column that is no field: scores and what was watched, and hyperparameters under dotted names."""
+    """The kind of a column that is no field: a score, something that was watched, or a hyperparameter."""
     return NUMBER.or_none() if name.partition(".")[0] in GROUPS or name in MAY_BE_NULL else SCALAR

@@ -1,4 +1,4 @@
-"""What a line of a run's files may hold: kinds of values, and what is said of a record that does not keep to them."""
+"""What a record in the files of a run may hold: kinds of values, and in words what is wrong with another record."""
 
 import math
 import re
@@ -9,45 +9,45 @@ from typing import Any
 from gan_core.config.input_error import shown
 from results.printable import printable
 
-LARGEST_WHOLE = 2**53  # what a float64 holds exactly, and so every reader of JSON
-SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character, which JSON can spell and no file can hold
+LARGEST_WHOLE = 2**53  # up to it a float64, and so every reader of JSON, holds whole numbers exactly
+SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character: JSON can write it, but a UTF-8 file cannot hold it
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Of values, as JSON gives them. says: what a value must be, in words; fits: whether it is."""
+    """A kind of values of JSON. says: in words, what a value must be; fits: whether a value is that."""
 
     says: str
     fits: Callable[[Any], bool]
 
     def or_none(self) -> "Kind":
-        """The same, or null."""
+        """The kind that also allows null."""
         return Kind(f"{self.says} or null", lambda value: value is None or self.fits(value))
 
 
 def whole(low: int = 0, high: int = LARGEST_WHOLE) -> Kind:
-    """Whole numbers, `low` and `high` included."""
+    """Whole numbers from `low` to `high`, both included."""
     most = "" if high == LARGEST_WHOLE else f" and at most {high}"
     return Kind(f"a whole number of at least {low}{most}", lambda value: type(value) is int and low <= value <= high)
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number; a whole one no larger than a float holds exactly."""
+    """Whether a value is a finite number, and if it is a whole one, at most LARGEST_WHOLE."""
     return abs(value) <= LARGEST_WHOLE if type(value) is int else type(value) is float and math.isfinite(value)
 
 
 def is_text(value: Any) -> bool:
-    """Whether a value is a text that can be written to a file."""
+    """Whether a value is text that can be written to a file."""
     return isinstance(value, str) and (value.isascii() or SURROGATE.search(value) is None)
 
 
 def list_of(kind: Kind) -> Kind:
-    """Lists of one kind."""
+    """Lists whose items are all of one kind."""
     return Kind(f"a list, each of it {kind.says}", lambda value: isinstance(value, list) and all(map(kind.fits, value)))
 
 
 def mapping_of(kind: Kind) -> Kind:
-    """Mappings from text to one kind."""
+    """Mappings from text to values of one kind."""
     return Kind(
         f"a mapping, each value {kind.says}",
         lambda value: isinstance(value, dict) and all(map(is_text, value)) and all(map(kind.fits, value.values())),
@@ -74,8 +74,8 @@ ANYTHING = Kind("anything", lambda value: True)
 def fault(
     record: Mapping[str, Any], kinds: Mapping[str, Kind], required: Collection[str], other: Callable[[str], Kind | None]
 ) -> str | None:
-    """What is wrong with a record, or None. kinds: of its keys; other: of keys that are not among them, or None where
-    there may be no such key.
+    """In words what is wrong with a record, or None. kinds: of the known keys; other: returns the kind of another key,
+    or None if there must be no such key.
     """
     for name in required:
         if name not in record:

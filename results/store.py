@@ -1,4 +1,4 @@
-"""A run's folder: where its files are, and JSON lines that are appended durably and read back."""
+"""The folder of a run: where its files are, how lines of JSON are appended durably, and how a folder is locked."""
 
 import fcntl
 import json
@@ -13,25 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from gan_core.files.whole_files import appearing_whole, clear_abandoned, naming
+from results.trial_run import TrialRun
 
-SEEDS_APART = 1_000_000  # the number of a trial's confirmation r is r times this, and the trial's own
-CURVES = "curves.jsonl"  # in the folder of a run, and of a model
-OLD_OWNER_SECONDS = 15.0  # how long the study of a killed driver may still hold `study_lock`
+CURVES = "curves.jsonl"  # in the folder of a run and in the folder of a model
+OLD_OWNER_SECONDS = 15.0  # for so long the study of a driver that was killed may still hold `study_lock`
 RESTORE = "the file was changed by hand: restore it"
 
 
 class ResultsError(ValueError):
-    """A folder or file of results is not what it should be. The message is one line: the rule, the value, the fix."""
-
-
-def run_name(run: int) -> str:
-    """How files name a trial, or one of its confirmations."""
-    trial, replicate = run % SEEDS_APART, run // SEEDS_APART
-    return f"trial-{trial:04d}" + (f"-seed-{replicate}" if replicate else "")
+    """A folder or a file of results is not as it should be. The message is one line: the rule, the value, the fix."""
 
 
 class RunFolder:
-    """The names of everything a run writes."""
+    """The paths of all files that a run writes."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
@@ -55,23 +49,23 @@ class RunFolder:
     def checkpoint(self, cohort: int) -> Path:
         return self.checkpoints / f"cohort-{cohort:04d}"
 
-    def trial_samples(self, run: int) -> Path:
-        return self.samples / f"{run_name(run)}.png"
+    def trial_samples(self, run: TrialRun) -> Path:
+        return self.samples / f"{run.name}.png"
 
-    def trial_checkpoint(self, run: int) -> Path:
-        """The folder of what is kept of a trial, or of one of its confirmations."""
-        return self.checkpoints / run_name(run)
+    def trial_checkpoint(self, run: TrialRun) -> Path:
+        """The folder with the weights that are kept of one training of a trial."""
+        return self.checkpoints / run.name
 
-    def best_generator(self, run: int) -> Path:
-        """G as it was scored at the best rung."""
+    def best_generator(self, run: TrialRun) -> Path:
+        """The weights of the generator that were scored at the rung with the best score."""
         return self.trial_checkpoint(run) / "generator.safetensors"
 
-    def last_state(self, run: int) -> Path:
-        """All that training needs to go on from the last rung."""
+    def last_state(self, run: TrialRun) -> Path:
+        """The whole state of training after the last rung, from which training can go on."""
         return self.trial_checkpoint(run) / "last.safetensors"
 
     def holds_run(self) -> bool:
-        """Whether a run was begun here. Raises ResultsError when the folder cannot be looked into."""
+        """Whether a run was begun here. Raises ResultsError when the folder cannot be read."""
         try:
             return self.spec.is_file()
         except OSError as error:
@@ -89,41 +83,42 @@ class RunFolder:
         return self
 
     def repair(self) -> None:
-        """Cuts off what a killed writer left half written, with a warning. For the owner of `study_lock` alone."""
+        """Cuts off, with a warning, what a killed process left half written. Only for the owner of `study_lock`."""
         for path in (self.journal, self.cohorts, self.rows, self.curves):
             JsonLines(path).repair()
         for folder in (self.path, self.samples, *self.checkpoints.glob("*")):
             clear_abandoned(folder)
 
     def require(self) -> "RunFolder":
-        """Raises ResultsError when there is no run here."""
+        """Returns this folder. Raises ResultsError when no run was begun here."""
         if not self.holds_run():
             raise ResultsError(f"{self.path} is no run folder: it has no spec.yaml; give the folder of a run")
         return self
 
 
 class JsonLines:
-    """An append-only file of JSON objects, one a line. A number that is not finite is written as null.
+    """A file of JSON objects, one on each line, that only ever grows. Numbers that are not finite are written as null.
 
-    An append is one write, synced to disk before it returns. A torn last line (the writer was killed in the middle of
-    it) is cut off by `repair`, with a warning, and passed over by `read`: a reader may come while a line is written.
+    `append` is one write, and it returns when the disk has it. When a writer is killed during a write, the last line is
+    incomplete: `repair` cuts it off with a warning. `read` skips it, because a line may just be being written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Adds the records: all, none after an error (OSError, with the file's name), and where the process is killed a
-        first part of them.
+        """Appends all records, or after an OSError (which names the file) none. If the process is killed, the first
+        part of them may have been written.
         """
         append_whole(
             self.path, "".join(json.dumps(_finite(record), separators=(",", ":")) + "\n" for record in records)
         )
 
     def read(self, fault: Callable[[dict[str, Any]], str | None] | None = None) -> list[dict[str, Any]]:
-        """All whole records, of which the first is line 1. fault: what is wrong with one, in words, or None.
+        """All complete records, in the order of their lines. fault: returns in words what is wrong with a record, or
+        None.
 
-        Raises ResultsError, with the file and the line, when a line before the last one is no JSON object or has a
+        Raises ResultsError, which names the file and the line (from 1), when a complete line is no JSON object or has a
         fault, and as `read_whole` does.
         """
         records = []
@@ -140,7 +135,7 @@ class JsonLines:
         return records
 
     def repair(self) -> None:
-        """Cuts off a torn last line, with a warning, so that the next append starts on a line of its own."""
+        """Cuts off an incomplete last line, with a warning, so that the next append starts on a new line."""
         content = read_whole(self.path) or b""
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
@@ -154,8 +149,8 @@ class JsonLines:
 
 
 def read_whole(path: Path) -> bytes | None:
-    """What a file of a run holds; None where there is none. Raises ResultsError when it cannot be read: without
-    permission, or where something else is in its place. A pipe there is not waited for.
+    """The content of a file of a run, or None if there is no such file. Raises ResultsError when it cannot be read:
+    permission is missing, or it is no regular file. A pipe is refused at once instead of waiting for its writer.
     """
     try:
         with open(path, "rb", opener=_without_waiting) as file:
@@ -173,8 +168,8 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def append_whole(path: Path, text: str, *, sync: bool = True) -> None:
-    """Adds a text to the end of a file, synced to disk unless told otherwise. After an error (OSError, with the file's
-    name) the file is as it was: who writes next, once there is space again, writes after a whole line.
+    """Appends a text to a file, and waits for the disk if `sync`. After an OSError, which names the file, the file is
+    as it was before, so that a later append, when there is space again, starts on a new line.
     """
     with naming(path), path.open("ab", buffering=0) as file:
         before, left = file.seek(0, os.SEEK_END), memoryview(text.encode())
@@ -191,10 +186,11 @@ def append_whole(path: Path, text: str, *, sync: bool = True) -> None:
 
 @contextmanager
 def exclusive(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
-    """Holds a file's lock, which the system frees when the process ends however it ends. Raises ResultsError when
-    another process holds it for longer than wait_seconds, and where the file system has no locks.
+    """Holds the lock of a file. The operating system releases it however the process ends. Raises ResultsError when
+    another process still holds it after wait_seconds, and when the file system has no locks.
     """
-    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "wb") as file:  # waits for no pipe's reader
+    # O_RDWR, because opening a pipe for writing alone would wait for a reader
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "wb") as file:
         deadline = time.monotonic() + wait_seconds
         while True:
             try:
@@ -215,7 +211,7 @@ def exclusive(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds a file's lock by `exclusive`; False where nobody may look."""
+    """Whether a process holds the lock of a file by `exclusive`; False if the file cannot be opened."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -231,7 +227,7 @@ def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_atomically(path: Path, content: str) -> None:
-    """Writes beside the target and renames, so that nobody reads half a file. OSError names the file."""
+    """Replaces a file by renaming a complete one, so that nobody reads half of it. Raises OSError, which names it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with appearing_whole(path) as partial:
         partial.write_text(content)

@@ -17,6 +17,8 @@ from gan_core.data.published_images import ImageSplits
 from gan_core.files.whole_files import appearing_whole
 from gan_core.native.isa import this_isa
 from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
+from results.trial_run import TrialRun
+from sweep.ledger import agenda
 from sweep.ledger.callbacks import Callback, RowFeed, check_callbacks
 from sweep.ledger.cohort_record import read_rows
 from sweep.ledger.endings import plain_endings
@@ -99,9 +101,10 @@ def _run_in(
     table = ResultsTable.load(folder.path)
     finalists = table.confirmed["trial"].tolist() if table.winner() is not None else []
     for trial in (finalists or table.contenders["trial"].tolist())[:1]:
-        if folder.trial_samples(trial).is_file():
+        picture = folder.trial_samples(TrialRun(trial))
+        if picture.is_file():
             with appearing_whole(folder.best_samples, synced=False) as partial_picture:
-                shutil.copyfile(folder.trial_samples(trial), partial_picture)
+                shutil.copyfile(picture, partial_picture)
     return table
 
 
@@ -120,7 +123,7 @@ def is_finished(spec: SweepSpec, folder: RunFolder) -> bool:
     """Whether a run has done all that a spec asks for: not where the spec is no extension of the run's own."""
     if not folder.rows.exists() or SweepSpec.from_yaml(folder.spec).differences(spec, extended=True):
         return False
-    return Standings.load(spec, folder).finished
+    return agenda.is_finished(Standings.load(spec, folder))
 
 
 def _run(spec: SweepSpec, folder: RunFolder, local: bool, address: str | None, watch: Watch, feed: RowFeed) -> None:

@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
-from gan_core.config.gan import GanConfig
+from gan_core.config.gan import GanConfig, StructureConfig
 from gan_core.config.input_error import DamagedFile
 from gan_core.config.reports import Death, FidelityReport, LaneReport
 from results.store import JsonLines, RunFolder
+from results.trial_run import TrialRun
+from sweep.cohorts.best_rungs import BestRungs
 from sweep.cohorts.cohort import CohortRun
 from sweep.cohorts.contracts import Build
+from sweep.ledger.cohort_record import Cohort
 from sweep.ledger.study import LaneStudy
+from sweep.proposals.proposals import STUDY_NAME
 from sweep.spec.sweep_spec import SweepSpec
 
 CURVE_SPACE: Mapping[str, Any] = {
@@ -164,11 +171,29 @@ def opened(spec: SweepSpec, folder: RunFolder) -> Iterator[LaneStudy]:
         study.close()
 
 
+def climbing(
+    cohort: Cohort, study: LaneStudy, build: Build = CurveArray, limits: dict[StructureConfig, int] | None = None
+) -> CohortRun:
+    """A cohort in training, as a runner has it."""
+    best = BestRungs(study.folder, study.objective)
+    return CohortRun(cohort, study.spec.ladder, best, build, study, study.folder, limits)
+
+
+def runs(*trials: int) -> list[TrialRun]:
+    """These trials in the search."""
+    return [TrialRun(trial) for trial in trials]
+
+
+def optunas_study(folder: RunFolder) -> optuna.Study:
+    """The study of a run, as any program that uses Optuna reads it from the journal."""
+    return optuna.load_study(study_name=STUDY_NAME, storage=JournalStorage(JournalFileBackend(str(folder.journal))))
+
+
 def run_cohorts(spec: SweepSpec, folder: RunFolder, build: Build = CurveArray) -> None:
     """One cohort after another in this process, as `sweep.runners.local.runner` does, without torch."""
     with opened(spec, folder) as study:
         while (cohort := study.open_cohort(spec.cohort_size(1))) is not None:
-            run = CohortRun(cohort, spec.ladder, study.objective, build, study, folder)
+            run = climbing(cohort, study, build)
             while not run.done:
                 run.advance()
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from curve_array import CurveArray, opened, run_cohorts, run_folder
+from curve_array import CurveArray, opened, optunas_study, run_cohorts, run_folder
 
-import sweep.cohorts.cohort
-import sweep.cohorts.rung_note
+import sweep.cohorts.best_rungs
+import sweep.cohorts.checkpoints
 from results.store import JsonLines, RunFolder
-from sweep.cohorts.cohort import CohortRun
+from sweep.cohorts.best_rungs import BestRungs
+from sweep.cohorts.checkpoints import Checkpoints
 from sweep.cohorts.contracts import Build
+from sweep.ledger.recorder import Recorder
 from sweep.ledger.study import LaneStudy
 from sweep.proposals.journal import Journal
 from sweep.spec.sweep_spec import SweepSpec
@@ -42,8 +44,8 @@ def facts(folder: RunFolder, spec: SweepSpec, killed: str = "", warned: list[str
     """Reads a finished run; proves on the way that nothing is left to do in it."""
     paths = {str(path.relative_to(folder.path)) for path in folder.path.rglob("*")}
     with opened(spec, folder) as study:
-        trials = {t._trial_id: t for t in study._proposals._study.get_trials()}
-        mine = {number: trials[identity] for number, identity in study._identities.items()}
+        trials = {t._trial_id: t for t in optunas_study(folder).get_trials()}
+        mine = {number: trials[identity] for number, identity in study.identities.items()}
         assert study.open_cohort(99) is None
     return Facts(
         killed,
@@ -88,15 +90,15 @@ BOUNDARIES = (
     (Journal, "append_logs"),
     (LaneStudy, "open_cohort"),
     (LaneStudy, "judge"),
-    (LaneStudy, "_tell"),
-    (CohortRun, "_finish"),
-    (CohortRun, "_draw"),
+    (Recorder, "_tell"),
+    (Checkpoints, "finish"),
+    (BestRungs, "keep_best"),
     (CurveArray, "save"),
     (CurveArray, "save_lane"),
     (CurveArray, "save_generator"),
     (CurveArray, "keep"),
-    (sweep.cohorts.rung_note, "write_atomically"),
-    (sweep.cohorts.cohort, "draw_samples"),
+    (sweep.cohorts.checkpoints, "write_atomically"),
+    (sweep.cohorts.best_rungs, "draw_samples"),
     (shutil, "rmtree"),
     (Path, "rename"),
 )

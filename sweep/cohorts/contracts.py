@@ -8,15 +8,17 @@ import numpy as np
 
 from gan_core.config.gan import GanConfig
 from gan_core.config.reports import LaneReport
+from results.trial_run import TrialRun
 from sweep.ladder.ladder import Verdict
 
 
 class TrainableArray(Protocol):
-    """What a cohort asks of the lanes of one structure; `gan_core.workshop.scored_array.ScoredArray` is one, tests
-    have another.
+    """The lanes of one structure; `gan_core.workshop.scored_array.ScoredArray` has all of this, and so has the array of
+    the tests.
 
-    train_to and score: a report a lane, also of those that died. Where on_step raises, training is broken off, and
-    `score` reports the lanes as they stand. choices: classes or categorical codes, which take turns in a picture.
+    train_to and score return one report for each lane, also for those that died. If on_step raises, training stops, and
+    `score` reports the lanes as they stand. choices: the number of classes or categorical codes; the samples of a
+    picture go through them in turn.
     """
 
     @property
@@ -32,17 +34,20 @@ class TrainableArray(Protocol):
     def load_lanes(self, places: Sequence[tuple[Path, int]]) -> None: ...
 
 
-Build = Callable[[Sequence[GanConfig], Sequence[float]], TrainableArray]  # of configs, and Cohort.averages_images
+# makes an untrained array of configurations of one structure; the second argument is Cohort.averages_images
+Build = Callable[[Sequence[GanConfig], Sequence[float]], TrainableArray]
 
 
-class Judge(Protocol):
-    """Who decides: the study, here or in another process. One report and one verdict a lane, in the lanes' order.
-    note_phase: what a cohort's process does until the next note of images or verdict, for those who watch;
-    note_warning: a line that they are to see, and that stays.
+class CohortStudy(Protocol):
+    """The study as a cohort sees it, in this process or in another. judge: one verdict for each report, in their order.
+    note_images: whether the runs may go on. note_phase: in words, what the cohort does besides training, until it tells
+    of images again or is judged. note_warning: a line to be shown. cut: ends the cohort because the budget is spent.
     """
 
-    def judge(self, cohort: int, rung: int, trials: list[int], reports: list[LaneReport]) -> list[Verdict]: ...
-    def note_images(self, trials: list[int], images: int) -> bool: ...
+    def judge(
+        self, cohort: int, rung: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]
+    ) -> list[Verdict]: ...
+    def note_images(self, runs: Sequence[TrialRun], images: int) -> bool: ...
     def note_phase(self, cohort: int, phase: str) -> None: ...
     def note_warning(self, line: str) -> None: ...
-    def cut(self, cohort: int, trials: list[int], reports: list[LaneReport]) -> None: ...
+    def cut(self, cohort: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> None: ...

@@ -1,4 +1,4 @@
-"""How the scores of a run were examined, beside its rows."""
+"""The examination of the scores of a run: kept beside its rows, and told to a person where it found faults."""
 
 import json
 import shlex
@@ -8,12 +8,12 @@ from results.store import RunFolder, write_atomically
 
 
 def keep_examination(folder: RunFolder, examination: Examination) -> None:
-    """Writes it into the run's folder, whole, in place of an earlier one. Raises OSError where that cannot be."""
+    """Writes an examination into the folder of a run, in place of an earlier one. Raises OSError if it cannot."""
     write_atomically(folder.examination, json.dumps(examination.plain(), indent=1) + "\n")
 
 
 def unseen(dataset: str, examination: Examination) -> str | None:
-    """What a person is told where the scores do not see everything that is wrong with images of a data set."""
+    """The line for a person if the scores miss some known damages to images of a data set; None if they miss none."""
     if not examination.faults:
         return None
     return f"{dataset}: {examination.line}; see them all: gan-sweep data {shlex.quote(dataset)}"

@@ -1,44 +1,53 @@
-"""What cohorts tell of themselves between two rungs: for the budget and for those who watch, never recorded."""
+"""What cohorts report between two rungs: for the budget and for those who watch. It is never recorded."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from results.rows import ResultRow
+from results.trial_run import TrialRun
 
 
 class BetweenRungs:
-    """How far runs have come, and what cohorts do that is no training. rows: run -> its rows so far, which grow."""
+    """How many images runs have seen since their last row, what cohorts do besides training, and what they warned of.
 
-    def __init__(self, rows: Mapping[int, Sequence[ResultRow]]) -> None:
+    rows: run -> its rows so far; the owner of the rows adds to it.
+    """
+
+    def __init__(self, rows: Mapping[TrialRun, Sequence[ResultRow]]) -> None:
         self._rows = rows
-        self._images: dict[int, int] = {}  # run -> images seen
+        self._images: dict[TrialRun, int] = {}  # images seen
         self._phases: dict[int, str] = {}  # cohort -> what its process does
-        self.warnings: dict[str, None] = {}  # of the processes that train, each once, in the order they came
+        self._warnings: dict[str, None] = {}
 
-    def note_images(self, cohort: int, runs: Iterable[int], images: int) -> None:
-        """Runs of a cohort have seen so many images: it trains."""
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Each warning once, in the order in which they came."""
+        return tuple(self._warnings)
+
+    def note_images(self, cohort: int, runs: Iterable[TrialRun], images: int) -> None:
+        """Notes that runs of a cohort have seen so many images. It trains, so its phase has ended."""
         self._images.update(dict.fromkeys(runs, images))
         self.end_phase(cohort)
 
     def note_phase(self, cohort: int, phase: str) -> None:
-        """A cohort's process does this, in words, until it trains or is judged."""
+        """Notes in words what a cohort does, until it trains again or is judged."""
         self._phases[cohort] = phase
 
     def end_phase(self, cohort: int) -> None:
         self._phases.pop(cohort, None)
 
     def note_warning(self, line: str) -> None:
-        """A process that trains warns of something."""
-        self.warnings[line] = None
+        """Notes what a process that trains has warned of."""
+        self._warnings[line] = None
 
-    def images(self, run: int) -> int:
-        """That a run was last known to have seen; 0 where it told of none."""
+    def images(self, run: TrialRun) -> int:
+        """The images that a run had seen when it was last noted; 0 if it never was."""
         return self._images.get(run, 0)
 
     def new_images(self) -> int:
-        """Images shown since the last row of each run, all together."""
+        """The images that all runs together have been shown since their last rows."""
         last = {run: rows[-1].images_seen if (rows := self._rows[run]) else 0 for run in self._images}
         return sum(max(0, seen - last[run]) for run, seen in self._images.items())
 
     def phases(self, cohorts: Iterable[int]) -> str:
-        """What these cohorts do, each thing once, or nothing."""
+        """The phases of these cohorts, each once, joined by commas."""
         return ", ".join(dict.fromkeys(self._phases[number] for number in cohorts if number in self._phases))

@@ -1,4 +1,4 @@
-"""The rungs, and the rule that prunes. Pure logic: plain numbers in, a verdict with its reason out."""
+"""The rungs, and the rule that prunes: from plain numbers to a verdict with its reason. No files, no torch."""
 
 import math
 from bisect import bisect_left, insort
@@ -11,27 +11,32 @@ from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError, nearest, shown
 from results.pareto import pareto_ranks
 from results.rows import Outcome
+from results.trial_run import TrialRun
 
 Rule = Literal["asha", "hyperband", "none"]
 RULES: tuple[Rule, ...] = get_args(Rule)
-STANDARD_ERRORS = 2.0  # a difference smaller than so many of them prunes nobody
+STANDARD_ERRORS = 2.0  # a difference of fewer standard errors prunes nobody
 
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of a lane of a population: a copy of the trial `source` as it stands, going on with `config`."""
+    """What becomes of a lane of a population: it takes over the state of the run `source` and goes on with `config`."""
 
-    source: int
+    source: TrialRun
     config: GanConfig
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the study answers for a lane at a rung. RUNNING: it goes on, as it is or with a change."""
+    """What the study answers for a lane at a rung. outcome: RUNNING if the lane goes on. change: in a population, what
+    becomes of the lane, None if it goes on as it is. overruled: whether the rule would have pruned the lane, which goes
+    on because it is the baseline.
+    """
 
     outcome: Outcome
     reason: str
     change: Change | None = None
+    overruled: bool = False
 
     @property
     def goes_on(self) -> bool:
@@ -40,8 +45,8 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a lane stands when it reached a rung: its best so far, a number for each objective, lower is better; errors:
-    their standard errors, 0 where there are none.
+    """How a lane stands at a rung. best: the best value so far of each objective, lower is better. errors: their
+    standard errors, 0 where they are not known.
     """
 
     best: tuple[float, ...]
@@ -53,25 +58,26 @@ class Standing:
 
     @property
     def hopeful(self) -> tuple[float, ...]:
-        """The best so far, were it better by STANDARD_ERRORS of its standard errors."""
+        """The best values so far, lowered by STANDARD_ERRORS standard errors."""
         return tuple(b - STANDARD_ERRORS * e for b, e in zip(self.best, self.errors, strict=True))
 
 
 @dataclass
 class Reached:
-    """All that have reached one rung of one bracket alive: their best so far at that rung."""
+    """The best values so far of all lanes of one bracket that have reached one rung alive, sorted."""
 
     values: list[tuple[float, ...]] = field(default_factory=list)
 
     def add(self, standings: Sequence[Standing]) -> None:
-        """Takes in lanes that reached the rung together. Those whose score is not a number count for nothing."""
+        """Takes in lanes that reached the rung together. Those whose score is not a number are left out."""
         for standing in standings:
             if standing.known:
                 insort(self.values, standing.best)
 
     def rank(self, best: tuple[float, ...]) -> int:
-        """1 + how many are better. With several objectives: fewer fronts below it, and on the same front a lower first
-        objective, as multi-objective ASHA sorts (Schmucker et al. 2021, section 3), which breaks ties by spread.
+        """1 + how many are better. With several objectives, better is who is on an earlier Pareto front, or on the same
+        front with a lower first objective. Multi-objective ASHA (Schmucker et al. 2021, section 3) sorts by fronts too,
+        and breaks ties by how far apart solutions are.
         """
         if len(best) == 1:
             return 1 + bisect_left(self.values, best)
@@ -85,11 +91,13 @@ class Reached:
 
 @dataclass(frozen=True)
 class Ladder:
-    """rungs_images: the budgets, in real images shown to D, at which lanes are judged, rising.
-    keep_fraction: the share of the lanes that have reached a rung which may go on, in (0, 1]; 1 prunes nobody.
-    rule: `asha`, rank among all that reached the rung; `hyperband`, the same in brackets, of which each begins to prune
-    a rung later; `none`. grace_images: nobody is pruned before so many. patience_rungs: a lane that has not improved
-    for so many rungs ends; 0: never.
+    """At which budgets lanes are judged, and by which rule. Raises InputError for a value that is out of range.
+
+    rungs_images: the budgets, in real images shown to the discriminator, rising. keep_fraction: the share, in (0, 1],
+    of the lanes that have reached a rung which go on; 1 prunes nobody. rule: `asha` ranks a lane among all that reached
+    the rung; `hyperband` does the same in brackets, each of which begins to prune one rung later; `none` prunes nobody.
+    grace_images: nobody is pruned before so many images. patience_rungs: a lane ends if it has not improved for so many
+    rungs; 0: never.
     """
 
     rungs_images: tuple[int, ...]
@@ -116,9 +124,10 @@ class Ladder:
         return len(self.rungs_images)
 
     def bracket(self, draw: float) -> int:
-        """The bracket of a trial, from a draw in [0, 1): lanes of bracket b are first judged at rung b, and with others
-        of their bracket alone. Always 0 but for Hyperband, whose bracket b has a share of about keep^b / (top - b + 1)
-        of the trials, top the last rung's number (Li et al. 2018, algorithm 1: each bracket costs the same).
+        """The bracket of a trial, from a random number in [0, 1). Lanes of bracket b are pruned from rung b on, by
+        their rank within the bracket. Without Hyperband it is always 0. With it, bracket b gets a share of the trials
+        in proportion to keep_fraction^b / (top - b + 1), where top is the number of the last rung, so that all brackets
+        cost about the same (Li et al. 2018, algorithm 1).
         """
         if self.rule != "hyperband":
             return 0
@@ -132,12 +141,12 @@ class Ladder:
         return top
 
     def judge(self, rung: int, bracket: int, standing: Standing, reached: Reached) -> Verdict:
-        """A lane among all of its bracket that reached the rung, itself included, better ones first.
+        """The verdict on a lane by its rank in `reached`, all of its bracket that reached the rung, itself included.
 
-        The best max(1, floor(keep_fraction * count)) go on, ties included: asynchronous successive halving (Li et al.
-        2020, algorithm 2), with at least one survivor so that a first small cohort is not lost. So does one that is
-        worse than them by less than STANDARD_ERRORS of its score's standard error. All lanes that reach a rung together
-        must be in `reached` before the first is judged; then their order is nothing.
+        The best max(1, floor(keep_fraction * count)) go on, ties included, by asynchronous successive halving (Li et
+        al. 2020, algorithm 2); at least one goes on, so that a small first cohort is not lost. A lane also goes on if
+        it is worse than these by less than STANDARD_ERRORS standard errors of its score. All lanes that reach a rung
+        together must be in `reached` before the first is judged, so that their order decides nothing.
         """
         if not standing.known:
             return Verdict(Outcome.PRUNED, "its score is not a number")
@@ -156,8 +165,8 @@ class Ladder:
         return Verdict(Outcome.PRUNED, f"rank {rank} of {count} at rung {rung}, the best {places} go on")
 
     def is_plateau(self, course: Sequence[Standing]) -> bool:
-        """Whether a lane, by its standings rung by rung, has not improved for `patience_rungs` rungs by more than
-        STANDARD_ERRORS of its standard error, in the first objective.
+        """Whether the first objective of a lane has not improved over the last `patience_rungs` rungs by more than
+        STANDARD_ERRORS of its standard errors. course: the standings of the lane, rung by rung.
         """
         patience = self.patience_rungs
         if not patience or len(course) <= patience:
@@ -166,7 +175,7 @@ class Ladder:
         return now.best[0] >= before.best[0] - STANDARD_ERRORS * before.errors[0]
 
     def expected_lanes(self, trials: int) -> list[float]:
-        """How many trials reach each rung, if exactly keep_fraction, and at least one, go on where any are pruned."""
+        """How many of so many trials reach each rung, if exactly keep_fraction of them, at least one, always go on."""
         lanes, alive = [], float(trials)
         for images in self.rungs_images:
             lanes.append(alive)
@@ -175,6 +184,6 @@ class Ladder:
         return lanes
 
     def expected_images(self, trials: int) -> int:
-        """Images shown in all, of so many trials at each rung."""
+        """The real images shown to so many trials together, if as many reach each rung as `expected_lanes` says."""
         stretches = [after - before for before, after in zip((0, *self.rungs_images), self.rungs_images, strict=False)]
         return round(sum(lanes * images for lanes, images in zip(self.expected_lanes(trials), stretches, strict=True)))

@@ -1,7 +1,8 @@
-"""Population-based training: which members copy which at a rung, and how copies explore. Plain logic, no torch.
+"""Population-based training: which members copy which at a rung, and how copies explore. Pure logic, no torch.
 
-Truncation selection, perturbing and resampling are of Jaderberg et al. 2017, section 4. Ours: a difference that may be
-noise makes nobody copy, the dead always copy, and what is perturbed is what the space draws (a ratio, a complement).
+Truncation selection, perturbation and resampling are those of Jaderberg et al. 2017, section 4. Three things are ours:
+a difference that may be noise makes nobody copy, the dead always copy, and what is perturbed is the parameter that the
+space draws, which may be the ratio of two rates or 1 minus a decay.
 """
 
 import math
@@ -14,13 +15,13 @@ import numpy as np
 from gan_core.config.fields import check_fields, describe, fitted, ranged
 from gan_core.config.gan import GanConfig, InputError, StructureConfig, as_number, nearest, shown
 
-CERTAIN_ERRORS = 2.0  # standard errors of the worse score by which a difference counts
-EXPLORATIONS = 20  # tries to find a change that keeps the constraints
+CERTAIN_ERRORS = 2.0  # a difference counts from so many standard errors of the worse score on
+EXPLORATIONS = 20  # attempts to find a change that keeps the constraints
 PERTURB = "population.perturb"
 
 
 class Scope(Protocol):
-    """What the population asks of a range; `search_spaces.ranges.Range` is one."""
+    """What the population needs of a range; `search_spaces.ranges.Range` has it."""
 
     @property
     def choices(self) -> tuple[Any, ...]: ...
@@ -36,7 +37,9 @@ class Scope(Protocol):
 
 
 class Space(Protocol):
-    """What the population asks of a space; `search_spaces.space.SearchSpace` is one. A parameter is what is drawn."""
+    """What the population needs of a space; `search_spaces.space.SearchSpace` has it. A parameter is what is drawn,
+    from which the values of a configuration follow.
+    """
 
     @property
     def ranges(self) -> Mapping[str, Any]: ...
@@ -47,8 +50,8 @@ class Space(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PopulationConfig:
-    """How a population exploits and explores. perturb: the two factors, one below 1 and one above, that a parameter is
-    multiplied by with equal chance. Raises InputError when a value has the wrong type or range.
+    """How a population exploits and explores. perturb: two factors, one below 1 and one above; a parameter is
+    multiplied by either with equal probability. Raises InputError for a value of the wrong type or out of range.
     """
 
     exploit_fraction: float = ranged(0.25, "share of members that copy, and that are copied", low=0.01, high=0.5)
@@ -63,7 +66,7 @@ class PopulationConfig:
 
     @classmethod
     def read(cls, values: Any) -> "PopulationConfig":
-        """A mapping of a file; what is not named keeps its default. Raises InputError for an unknown key too."""
+        """From a mapping of a file; what it does not name has its default. Raises InputError also for unknown keys."""
         known = describe(cls)
         if not isinstance(values, Mapping):
             raise InputError(f"population must map {', '.join([*known, 'perturb'])} to values, got {shown(values)}")
@@ -87,8 +90,8 @@ def _factors(value: Any) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Member:
-    """A trial of a population at a rung. score: there, lower is better; not finite where the trial is dead. error: the
-    score's standard error, 0 or NaN where it is not known.
+    """A trial of a population at a rung. score: its score there, lower is better; not finite if the trial is dead.
+    error: the standard error of the score, 0 or NaN if it is not known.
     """
 
     trial: int
@@ -103,8 +106,8 @@ class Member:
 
 @dataclass(frozen=True)
 class Move:
-    """What a member does after a rung: it goes on from the state of trial `source`, which may be itself, with this
-    configuration, which has the source's structure and seeds; and why.
+    """What a member does after a rung, and why: it goes on from the state of trial `source`, which may be itself, with
+    `config`, which has the structure and the seeds of the source.
     """
 
     trial: int
@@ -114,8 +117,8 @@ class Move:
 
 
 def plan(members: Sequence[Member], space: Space, settings: PopulationConfig, rung: int, seed: int) -> tuple[Move, ...]:
-    """One move a member, in their order, which decides nothing: a move is a function of the members and of (seed, rung,
-    trial). Members copy inside their structure only, and the best of each always stay.
+    """One move for each member. Their order decides nothing: a move depends on the set of members and on (seed, rung,
+    trial) alone. Members copy only others of equal structure, and the best of each structure always stay as they are.
     """
     groups: dict[StructureConfig, list[Member]] = {}
     for member in members:
@@ -137,7 +140,7 @@ def plan(members: Sequence[Member], space: Space, settings: PopulationConfig, ru
 def _donor(
     rank: int, ranked: Sequence[Member], settings: PopulationConfig, generator: np.random.Generator
 ) -> tuple[Member | None, str]:
-    """Whom the member of this rank copies, or None; and why. ranked: the members of its structure, best first."""
+    """Which member the one of this rank copies, or None; and why. ranked: all members of its structure, best first."""
     member, living = ranked[rank], [member for member in ranked if member.lives]
     many = max(1, math.floor(settings.exploit_fraction * len(ranked))) if len(ranked) > 1 else 0
     if member.lives and rank < len(ranked) - many:
@@ -156,9 +159,9 @@ def _donor(
 def explore(
     config: GanConfig, space: Space, settings: PopulationConfig, generator: np.random.Generator
 ) -> tuple[GanConfig, tuple[str, ...]]:
-    """A configuration with every searched lane parameter perturbed or drawn anew, inside its range and within the
-    constraints; and what was changed, in words. Structure and seeds stay. What comes to be searched by what is changed
-    has its base value, or the nearest in its range.
+    """A configuration in which every lane parameter that is searched is perturbed or drawn anew, within its range and
+    the constraints; and the changes in words. Structure and seeds stay. A parameter that is searched only because of a
+    change begins at its base value, or at the nearest value in its range.
     """
     parameters = space.parameters_of(config.flatten(), nearest=True)
     for _ in range(EXPLORATIONS):
@@ -177,7 +180,7 @@ def explore(
 
 
 def _moved(scope: Scope, value: Any, settings: PopulationConfig, generator: np.random.Generator) -> tuple[Any, str]:
-    """Another value in a range, and how it came about."""
+    """Another value in a range, and in words how it was found."""
     if generator.random() < settings.resample_probability:
         anew = draw(scope, generator)
         return anew, f"drawn anew: {_text(anew)}"
@@ -193,8 +196,9 @@ def _moved(scope: Scope, value: Any, settings: PopulationConfig, generator: np.r
 
 
 def perturbed(scope: Scope, value: float, factor: float) -> float:
-    """A number times a factor, clipped to its range. On a grid of steps the nearest point, but another one than value
-    where there is one in that direction. A float that is 0 stays so: only a draw anew leaves it.
+    """A number times a factor, clipped to its range. On a grid it is the nearest point, or if that is the point of the
+    number itself, the next point in that direction if there is one. A float of 0 stays 0; only drawing it anew can
+    change it.
     """
     step = _grid_step(scope)
     if step is None:
@@ -206,7 +210,7 @@ def perturbed(scope: Scope, value: float, factor: float) -> float:
 
 
 def draw(scope: Scope, generator: np.random.Generator) -> Any:
-    """A value of a range, as a sampler that knows nothing draws it: evenly, or evenly in its logarithm."""
+    """A random value of a range, uniform or, for a logarithmic range, uniform in the logarithm."""
     if scope.choices:
         return scope.choices[int(generator.integers(len(scope.choices)))]
     step = _grid_step(scope)
@@ -214,24 +218,24 @@ def draw(scope: Scope, generator: np.random.Generator) -> Any:
         if step is None:
             return float(generator.uniform(scope.low, scope.high))
         return _point(scope, int(generator.integers(_last_point(scope, step) + 1)), step)
-    margin = 0.0 if step is None else 0.5  # so that whole numbers at the ends have their share
+    margin = 0.0 if step is None else 0.5  # so that the whole numbers at both ends are drawn as often as others
     found = math.exp(generator.uniform(math.log(scope.low - margin), math.log(scope.high + margin)))
     return min(max(found if step is None else round(found), scope.low), scope.high)
 
 
 def _grid_step(scope: Scope) -> float | None:
-    """The step of a range's grid: of whole numbers 1 where none is given; None where it has no grid."""
+    """The step of the grid of a range: for whole numbers 1 unless another is given; None if there is no grid."""
     whole = isinstance(scope.low, int) and isinstance(scope.high, int)
     return int(scope.step or 1) if whole else scope.step
 
 
 def _last_point(scope: Scope, step: float) -> int:
-    """The number of the highest point of a grid, from 0 on."""
+    """The number of the highest point of a grid, counted from 0."""
     return math.floor((scope.high - scope.low) / step + 1e-8)
 
 
 def _point(scope: Scope, number: int, step: float) -> float:
-    """A point of a grid, or its highest; never above the range by rounding."""
+    """The point of a grid with this number, or the highest point. Rounding never takes it above the range."""
     return min(scope.low + min(number, _last_point(scope, step)) * step, scope.high)
 
 

@@ -1,4 +1,4 @@
-"""Callbacks: a person's own code, called in the driver's process with what a sweep has recorded."""
+"""Callbacks: code of the user that is called in the process of the driver with what a sweep has recorded."""
 
 import json
 from collections.abc import Sequence
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 
 class Callback(Protocol):
-    """What `run_sweep(callbacks=[...])` calls, in its own process and thread, locally and with Ray.
+    """What `run_sweep(callbacks=[...])` calls, in the process and thread that called it, with Ray and without.
 
-    An error that is raised here is not caught: it ends the sweep like Ctrl-C, with its own traceback (one of the system
-    or of an import as the cause of a PlaceError). What was recorded stays, and the same call goes on.
+    An error that a callback raises ends the sweep as Ctrl-C does, with its own traceback (an OSError or ImportError as
+    the cause of a PlaceError). What was recorded stays, and the same call goes on with the sweep.
     """
 
     def row(self, row: ResultRow) -> None:
-        """Told each row (a trial at a rung) that this call adds to the run, once and in the order of the file, after it
-        is on disk. Training goes on beside it with Ray, and waits for it locally.
+        """Called once for each row (a trial at a rung) that this sweep adds to the run, in the order of the file, after
+        the row is on the disk. With Ray, training goes on meanwhile; without Ray, it waits.
         """
         ...
 
     def end(self, table: "ResultsTable") -> None:
-        """Told the table when the sweep has ended by itself, or was found finished."""
+        """Called with the table when the sweep has ended by itself, or was already finished."""
         ...
 
 
 def check_callbacks(callbacks: Sequence[Callback]) -> None:
-    """Raises InputError for what is no sequence of callbacks, before anything is trained."""
+    """Raises InputError if it is no sequence of callbacks. Called before anything is trained."""
     if not isinstance(callbacks, Sequence):
         raise InputError(f"callbacks must be a list of objects with `row` and `end`, got {shown(callbacks)}")
     for callback in callbacks:
@@ -42,7 +42,7 @@ def check_callbacks(callbacks: Sequence[Callback]) -> None:
 
 
 class RowFeed:
-    """Hands new rows of a run to callbacks: those that are written after it is made."""
+    """Hands the rows that are written after it was made to callbacks. False if there are no callbacks."""
 
     def __init__(self, callbacks: Sequence[Callback], folder: RunFolder) -> None:
         self._callbacks, self._path = callbacks, folder.rows
@@ -53,7 +53,7 @@ class RowFeed:
         return bool(self._callbacks)
 
     def look(self) -> None:
-        """Calls them with what is new, if anything is. Raises what they raise, and passes no row twice."""
+        """Calls the callbacks with all new rows. Raises what they raise, and passes no row twice."""
         for line in self._new_lines():
             self._read_bytes += len(line)
             row = ResultRow.from_record(json.loads(line))
@@ -61,7 +61,7 @@ class RowFeed:
                 callback.row(row)
 
     def _new_lines(self) -> list[bytes]:
-        """Whole lines; the last may be half written."""
+        """The complete new lines; the last line of the file may be half written."""
         if not self._callbacks or not self._path.exists():
             return []
         with self._path.open("rb") as file:

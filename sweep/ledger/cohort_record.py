@@ -1,4 +1,4 @@
-"""What a run's files say of its cohorts and rows, read back and checked line by line."""
+"""The cohorts and rows in the files of a run: how they are written, and how each line is checked when it is read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,10 +8,13 @@ from gan_core.config.gan import GanConfig, InputError
 from results.rows import ResultRow, row_fault
 from results.schema import AMOUNT, ANY_NUMBER, NUMBER, SCALAR, Kind, fault, list_of, mapping_of, whole
 from results.store import RESTORE, JsonLines, ResultsError, RunFolder
-from sweep.spec.confirmation import trial_and_replicate
+from results.trial_run import WRITTEN, TrialRun
 
-NUMBERS, IDENTITY, BROKEN = list_of(whole()), whole(), mapping_of(ANY_NUMBER)
-SCORES = mapping_of(NUMBER)
+IDENTITY, BROKEN, SCORES = whole(), mapping_of(ANY_NUMBER), mapping_of(NUMBER)
+
+
+def _is_run(value: Any) -> bool:
+    return IDENTITY.fits(value) or (isinstance(value, str) and WRITTEN.fullmatch(value) is not None)
 
 
 def _is_refusal(value: Any) -> bool:
@@ -20,13 +23,13 @@ def _is_refusal(value: Any) -> bool:
 
 KINDS: Mapping[str, Kind] = {
     "cohort": whole(),
-    "trials": NUMBERS,
+    "trials": list_of(Kind("a whole number of at least 0 or such as '3-seed-1'", _is_run)),
     "configs": list_of(mapping_of(SCALAR.or_none())),
     "derived": list_of(mapping_of(SCALAR)),
     "from_rung": whole(),
-    "best": Kind("a mapping of trials to numbers", lambda v: SCORES.fits(v) and all(map(str.isdecimal, v))),
+    "best": Kind("a mapping of trials to numbers", lambda value: SCORES.fits(value) and all(map(_is_run, value))),
     "averages_images": list_of(AMOUNT),
-    "optuna": NUMBERS,
+    "optuna": list_of(IDENTITY),
     "refused": list_of(Kind("an id and what it broke by how much", _is_refusal)),
     "elapsed_seconds": AMOUNT,
 }
@@ -35,29 +38,30 @@ REQUIRED = ("cohort", "trials", "configs", "optuna")
 
 @dataclass(frozen=True)
 class Cohort:
-    """The trials that are trained together. trials: their numbers (`sweep.spec.confirmation.run_number`); configs: one
-    for each, in the same order; derived: what was proposed for each beside its hyperparameters, or nothing. from_rung:
-    the rung that is climbed first, above 0 where they go on from their own checkpoints; best: trial -> its lowest score
-    until then. averages_images: the half-lives of the averages that each keeps side by side; none: its own one.
+    """The runs of trials that one process trains together. configs: one for each of `runs`, in the same order. derived:
+    for each, what the sampler proposed that is no hyperparameter itself; empty if there is nothing. from_rung: the
+    first rung to train to, above 0 if the runs go on from their own checkpoints; best: run -> its lowest score until
+    then. averages_images: half-lives of the moving averages of the weights that each lane keeps side by side; empty if
+    each keeps only the one of its configuration.
     """
 
     number: int
-    trials: tuple[int, ...]
+    runs: tuple[TrialRun, ...]
     configs: tuple[GanConfig, ...]
     derived: tuple[Mapping[str, Any], ...] = ()
     from_rung: int = 0
-    best: Mapping[int, float] = field(default_factory=dict)
+    best: Mapping[TrialRun, float] = field(default_factory=dict)
     averages_images: tuple[float, ...] = ()
 
     def plain(self) -> dict[str, Any]:
-        """As plain values: what is journalled, and what crosses to another process."""
+        """The cohort as plain values for JSON."""
         return {
             "cohort": self.number,
-            "trials": list(self.trials),
+            "trials": [run.plain() for run in self.runs],
             "configs": [c.flatten() for c in self.configs],
             "derived": [dict(values) for values in self.derived],
             "from_rung": self.from_rung,
-            "best": {str(trial): score for trial, score in self.best.items()},
+            "best": {str(run): score for run, score in self.best.items()},
             "averages_images": list(self.averages_images),
         }
 
@@ -66,17 +70,18 @@ class Cohort:
         """The inverse of `plain`."""
         configs = tuple(GanConfig.unflatten(config) for config in values["configs"])
         derived = tuple(values.get("derived", ()))
-        best = {int(trial): score for trial, score in values.get("best", {}).items()}
+        best = {TrialRun.read(run): score for run, score in values.get("best", {}).items()}
         averages = tuple(values.get("averages_images", ()))
         from_rung = values.get("from_rung", 0)
-        return cls(values["cohort"], tuple(values["trials"]), configs, derived, from_rung, best, averages)
+        runs = tuple(map(TrialRun.read, values["trials"]))
+        return cls(values["cohort"], runs, configs, derived, from_rung, best, averages)
 
 
 @dataclass(frozen=True)
 class CohortRecord:
-    """A cohort as its line in `cohorts.jsonl` has it. identities: its trials' ids in Optuna's storage, none where they
-    were proposed before; refused: the ids of the proposals that broke a constraint on the way, with what they broke;
-    elapsed_seconds: of the sweep, when it was handed out.
+    """A cohort with the rest of its line in `cohorts.jsonl`. identities: the ids of its trials in the storage of
+    Optuna, empty if they were proposed for an earlier cohort. refused: the id of each proposal that broke a constraint,
+    with constraint -> amount. elapsed_seconds: how long the sweep had gone on when the cohort was handed out.
     """
 
     cohort: Cohort
@@ -96,8 +101,8 @@ class CohortRecord:
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> "CohortRecord":
-        """The inverse of `plain`; what an earlier version did not write has its default. Raises InputError where a
-        configuration is none.
+        """The inverse of `plain`. Keys that an earlier version did not write have their defaults. Raises InputError for
+        a mapping that is no configuration.
         """
         refused = tuple((identity, broken) for identity, broken in values.get("refused", ()))
         elapsed = values.get("elapsed_seconds", 0.0)
@@ -105,13 +110,13 @@ class CohortRecord:
 
     @property
     def asked(self) -> set[int]:
-        """The ids of all proposals that it stands for, refused ones too."""
+        """The ids of all proposals that were asked for on the way to this cohort, refused ones included."""
         return {*self.identities, *(identity for identity, _ in self.refused)}
 
 
 def read_cohorts(folder: RunFolder) -> list[CohortRecord]:
-    """The cohorts of a run, in the order of their numbers. Raises ResultsError, with the line, where one is none, or
-    does not follow from those before it.
+    """The cohorts of a run, in the order of their numbers. Raises ResultsError, which names the line, for a record that
+    is no cohort or does not follow from those before it.
     """
     found, handed_out = list[CohortRecord](), _HandedOut()
     for line, values in enumerate(JsonLines(folder.cohorts).read(_fault), 1):
@@ -126,16 +131,15 @@ def read_cohorts(folder: RunFolder) -> list[CohortRecord]:
 
 
 def read_rows(folder: RunFolder) -> list[ResultRow]:
-    """The rows of a run, in the order of their lines. Raises ResultsError, with the line, where one is none, or its
-    hyperparameters are no configuration.
+    """The rows of a run, in the order of their lines. Raises ResultsError, which names the line, for a record that is
+    no row or whose hyperparameters are no configuration.
     """
     rows: list[ResultRow] = []
-    known: dict[tuple[int, int], Mapping[str, Any]] = {}
+    known: dict[TrialRun, Mapping[str, Any]] = {}
     for line, record in enumerate(JsonLines(folder.rows).read(row_fault), 1):
         row = ResultRow.from_record(record)
-        run = row.trial, row.replicate
-        if known.get(run) != row.hyperparameters:  # which are the same at each rung, but in a population
-            known[run] = row.hyperparameters
+        if known.get(row.run) != row.hyperparameters:  # they change between rungs only in a population
+            known[row.run] = row.hyperparameters
             try:
                 GanConfig.unflatten(row.hyperparameters)
             except InputError as error:
@@ -156,19 +160,20 @@ def _fault(values: Mapping[str, Any]) -> str | None:
 
 
 class _HandedOut:
-    """What earlier cohorts of a run stand for. Trials are handed out in the order of their numbers, once each; from
-    then on only as confirmations, or from a later rung.
+    """What the earlier cohorts of a run stand for. Trials are handed out once each, in the order of their numbers;
+    after that they can appear again only as replicates, or to go on from a later rung.
     """
 
     def __init__(self) -> None:
         self._cohorts, self._trials = 0, 0
-        self._runs: set[int] = set()
+        self._runs: set[TrialRun] = set()
         self._asked: set[int] = set()
 
     def take(self, record: CohortRecord) -> str | None:
-        """Takes in the next cohort, and answers what is wrong with it, or None."""
+        """Takes in the next cohort. Returns in words what is wrong with it, or None."""
         cohort = record.cohort
-        runs, new = set(cohort.trials), set(range(self._trials, self._trials + len(cohort.trials)))
+        runs = set(cohort.runs)
+        new = {TrialRun(trial) for trial in range(self._trials, self._trials + len(cohort.runs))}
         if cohort.number != self._cohorts:
             return f"cohort must be {self._cohorts}, got {cohort.number}"
         if record.asked & self._asked:
@@ -183,5 +188,5 @@ class _HandedOut:
         self._trials += len(record.identities)
         return None
 
-    def _confirms(self, runs: set[int]) -> bool:
-        return all(replicate and trial < self._trials for trial, replicate in map(trial_and_replicate, runs))
+    def _confirms(self, runs: set[TrialRun]) -> bool:
+        return all(run.replicate and run.trial < self._trials for run in runs)

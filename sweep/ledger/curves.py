@@ -1,4 +1,4 @@
-"""The points of curves as they come from cohorts: kept in a file, each once, and handed on to those who show them."""
+"""The points of training curves, which reports bring along: written to a file, and handed on once to the trackers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,48 +7,47 @@ from gan_core.config.reports import LaneReport
 from results.curves import read_points
 from results.rows import ResultRow
 from results.store import JsonLines, ResultsError, RunFolder
-from sweep.spec.confirmation import run_number, trial_and_replicate
+from results.trial_run import TrialRun
 
 Point = Mapping[str, Any]
 
 
 class Curves:
-    """The points of a run's lanes, which reports bring along: between rungs nothing is sent for them.
+    """The curves of all lanes of a run. Their points arrive with the report of a rung, none between rungs.
 
-    They are written before the rows of their reports. A killed owner may have written points without rows: what it is
-    told again is passed over, since a run's points rise in images. No row and no verdict depends on them.
+    They are written before the rows of the same reports, so an owner that was killed may have written points without
+    rows. When these are reported again they are skipped, because the images of the points of a run only rise. No row
+    and no verdict depends on a point.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         """Raises ResultsError when the file was changed."""
         self._file = JsonLines(folder.curves)
-        self._last_images: dict[int, int] = {}  # run -> of its last point
-        self._waiting: dict[int, list[Point]] = {}  # run -> points whose row nobody has been shown
+        self._last_images: dict[TrialRun, int] = {}  # images_seen of the last point of a run
+        self._waiting: dict[TrialRun, list[Point]] = {}  # points that `before` has not returned yet
         for number, point in enumerate(read_points(folder.curves), 1):
             if "trial" not in point or "replicate" not in point:
                 raise ResultsError(f"{folder.curves}, line {number} is of no trial; the file was changed by hand")
-            self._take_in(run_number(point["trial"], point["replicate"]), point)
+            self._take_in(TrialRun(point["trial"], point["replicate"]), point)
 
-    def add(self, runs: Sequence[int], reports: Sequence[LaneReport]) -> None:
-        """Writes the points of these runs' reports that are new."""
+    def add(self, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> None:
+        """Writes those points of the reports that are new. runs: one for each report."""
         new = []
         for run, report in zip(runs, reports, strict=True):
-            trial, replicate = trial_and_replicate(run)
             for point in report.curve:
                 if point["images_seen"] > self._last_images.get(run, 0):
-                    new.append({"trial": trial, "replicate": replicate, **point})
+                    new.append({**run._asdict(), **point})
                     self._take_in(run, new[-1])
         if new:
             self._file.append(new)
 
-    def _take_in(self, run: int, point: Point) -> None:
+    def _take_in(self, run: TrialRun, point: Point) -> None:
         self._last_images[run] = point["images_seen"]
         self._waiting.setdefault(run, []).append(point)
 
     def before(self, row: ResultRow) -> list[Point]:
-        """The points on the way to a row that nobody asked for yet, once."""
-        run = run_number(row.trial, row.replicate)
-        waiting = self._waiting.pop(run, [])
+        """The points up to a row that an earlier call has not returned."""
+        waiting = self._waiting.pop(row.run, [])
         if later := [point for point in waiting if point["images_seen"] > row.images_seen]:
-            self._waiting[run] = later
+            self._waiting[row.run] = later
         return waiting[: len(waiting) - len(later)]

@@ -1,5 +1,5 @@
-"""What ends a sweep from outside, in the one line that a person is told: a disk that is full, gone or read-only, and
-whatever else of the machine keeps every configuration from being trained.
+"""Errors that end a sweep without being the fault of a configuration, as one line for a person: a disk that is full,
+missing or read-only, and whatever else about the machine would keep every configuration from being trained.
 """
 
 import errno
@@ -12,21 +12,21 @@ from results.store import ResultsError, RunFolder
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FAILING = {errno.EROFS, errno.EIO}
-LONGEST_REASON = 200  # characters of an error's text that a row or a line keeps
-OF_THE_PLACE = (OSError, ImportError)  # what no configuration makes training raise
+LONGEST_REASON = 200  # characters of the text of an error that a row or a line keeps
+OF_THE_PLACE = (OSError, ImportError)  # errors in training that no configuration can cause
 MEMORY_LIMITS = {"ulimit -v": resource.RLIMIT_AS, "ulimit -d": resource.RLIMIT_DATA}
 FILE_LIMITS = {"ulimit -f": resource.RLIMIT_FSIZE}
 SHELL_LIMITS = {**MEMORY_LIMITS, **FILE_LIMITS}
 
 
 class PlaceError(Exception):
-    """A sweep was ended by the place where it runs: by what would have hit any configuration. The message is one line:
-    what happened, and how to go on. No trial has a row for it.
+    """A sweep was ended by the machine it runs on, by something that would have hit any configuration. The message is
+    one line: what happened, and how to go on. No trial has a row about it.
     """
 
     @classmethod
     def because(cls, why: str) -> "PlaceError":
-        """why: what happened, in words. Beside it the shell's limits are named, where there are any."""
+        """why: what happened, in words. The limits that the shell sets are named beside it."""
         limits = f" ({found})" if (found := limits_in_force(SHELL_LIMITS)) else ""
         return cls(
             f"{why}{limits}; no configuration is at fault, so no trial is recorded for it: mend it, and the same "
@@ -35,31 +35,31 @@ class PlaceError(Exception):
 
     @classmethod
     def of(cls, error: BaseException) -> "PlaceError":
-        """What an error of the system, of a library or of memory says."""
+        """From an error of the operating system, of a library, or of memory."""
         return cls.because(described(error))
 
 
 def described(error: BaseException) -> str:
-    """Its kind and its words, in one line."""
+    """The class and the text of an error, in one line."""
     return f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
 
 
 def one_line(text: str) -> str:
-    """Its first characters, without breaks."""
+    """The first LONGEST_REASON characters of a text, without line breaks."""
     return " ".join(text.split())[:LONGEST_REASON]
 
 
 def limits_in_force(kinds: Mapping[str, int]) -> str:
-    """What the shell allows this process, as it was told that: `ulimit -v 2000000`, in units of 1,024 bytes; nothing
-    where that is as much as there is.
+    """The limits that the shell sets for this process, as they are set there: `ulimit -v 2000000`, in units of 1,024
+    bytes; "" if there are none. kinds: the command of a limit -> its number in `resource`.
     """
     soft = {name: resource.getrlimit(kind)[0] for name, kind in kinds.items()}
     return ", ".join(f"{name} {limit // 1024}" for name, limit in soft.items() if limit != resource.RLIM_INFINITY)
 
 
 def disk_ending(error: BaseException, folder: RunFolder) -> ResultsError | None:
-    """What a person is told of an error of the system: one about a file of this run, or of a disk that is full, failing
-    or read-only, wherever the file. None for all others.
+    """The line for a person about an error of the operating system that concerns a file of this run, or a disk that is
+    full, failing or read-only, wherever the file is. None for all other errors.
     """
     if not isinstance(error, OSError):
         return None
@@ -78,9 +78,9 @@ def disk_ending(error: BaseException, folder: RunFolder) -> ResultsError | None:
 
 @contextmanager
 def plain_endings(folder: RunFolder) -> Iterator[None]:
-    """Raises ResultsError, one line, for the errors that `disk_ending` knows, and PlaceError for others of the system,
-    for packages that do not load, and for memory that ran out where no lane was trained. Where the reader of our output
-    went away, that passes through.
+    """Raises ResultsError for the errors that `disk_ending` knows. Raises PlaceError for other errors of the operating
+    system, for packages that do not load, and for memory that ran out outside the training of lanes. BrokenPipeError,
+    from a reader of our output that is gone, passes through.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Which checkpoints of a run are kept: those of what is in training, and of the best that have ended."""
+"""Which checkpoints of a run are kept: those of what is in training, and those of the best trials that have ended."""
 
 import math
 import shutil
@@ -6,32 +6,32 @@ from collections.abc import Mapping, Sequence
 
 from results.rows import DEAD
 from results.store import RunFolder
+from results.trial_run import TrialRun
 from sweep.ledger.standings import Standings
-from sweep.spec.confirmation import trial_and_replicate
 
 
 class KeptFiles:
-    """Removes checkpoints as they are overtaken, so that a run's disk is bounded: one rung of each cohort in training,
-    and the best generator and the last state of the best `most` trials that have ended, and of confirmations.
+    """Removes checkpoints that are no longer needed, so that a run takes a bounded space on the disk: one rung of each
+    cohort in training; the best generator and the last state of the best `most` trials that have ended, and of all
+    replicates.
     """
 
     def __init__(self, standings: Standings, folder: RunFolder, most: int) -> None:
         self._standings, self._folder, self._most = standings, folder, most
-        self._ended: set[int] = set()  # trials of which something may be there
+        self._ended: set[TrialRun] = set()  # runs of the search that have ended, and whose files may be there
 
-    def settle(self, cohorts: Mapping[int, Sequence[int]]) -> None:
-        """Removes what is no longer needed, after rows of these cohorts (number -> runs) were recorded."""
+    def settle(self, cohorts: Mapping[int, Sequence[TrialRun]]) -> None:
+        """Removes what is no longer needed after rows of these cohorts (number -> runs) were recorded."""
         for number, runs in cohorts.items():
             if all(map(self._standings.ended, runs)):
                 shutil.rmtree(self._folder.checkpoint(number), ignore_errors=True)
-            trials = (run for run in runs if trial_and_replicate(run)[1] == 0)
-            self._ended |= {trial for trial in trials if self._standings.ended(trial)}
+            self._ended |= {run for run in runs if not run.replicate and self._standings.ended(run)}
         self._ended = set(filter(self._standings.ended, self._ended))  # a longer ladder lets some go on
-        for trial in sorted(self._ended, key=self._place)[self._most :]:
-            shutil.rmtree(self._folder.trial_checkpoint(trial), ignore_errors=True)
-            self._ended.discard(trial)
+        for run in sorted(self._ended, key=self._place)[self._most :]:
+            shutil.rmtree(self._folder.trial_checkpoint(run), ignore_errors=True)
+            self._ended.discard(run)
 
-    def _place(self, trial: int) -> tuple[bool, float, int]:
-        last = self._standings.rows[trial][-1]
+    def _place(self, run: TrialRun) -> tuple[bool, float, TrialRun]:
+        last = self._standings.rows[run][-1]
         useless = last.outcome in DEAD or math.isnan(last.best_score)
-        return useless, math.inf if useless else last.best_score, trial
+        return useless, math.inf if useless else last.best_score, run

@@ -1,4 +1,4 @@
-"""Whether a run that goes on is scored on the data, and in the features, that it was scored on before."""
+"""Whether a run that goes on is scored on the same data, and in the same features, as before."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,18 +15,18 @@ MEND = "bring back what was there, or begin another run (--out)"
 
 
 class SharedData:
-    """What all rows of a run share: the digest of their data, and their protocol; each "" before a row has it."""
+    """The digest of the data and the protocol of the scores that all rows share, each "" until a row has it."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder, self.digest, self.protocol = folder, "", ""
 
     def note(self, row: ResultRow) -> None:
-        """Takes in a row that is recorded."""
+        """Takes in a row of the run."""
         self.digest, self.protocol = self.digest or row.data_digest, self.protocol or row.protocol
 
     def check(self, report: LaneReport) -> LaneReport:
-        """The report. Raises ResultsError where it is of other data, or by another protocol, than the rows before: it
-        must not be recorded, for no table could hold both.
+        """Returns the report. Raises ResultsError if it is of other data, or by another protocol, than the rows before:
+        no table could hold both, so it must not be recorded.
         """
         digest, protocol = report.fidelity.data_digest, report.fidelity.protocol
         if digest and self.digest and digest != self.digest:
@@ -42,11 +42,11 @@ class SharedData:
 def check_same_data(
     folder: RunFolder, rows: Iterable[ResultRow], conditions: Conditions, images: ImageSplits | None, features: str
 ) -> None:
-    """Raises ResultsError where a run's rows were scored on other data than are there now, or in the features of
-    another file, before anything of it goes on.
+    """Raises ResultsError if the rows of a run were scored on other data than there are now, or in the features of
+    another file. It is called before the run goes on.
 
-    images: of the conditions, as they were read from files; None: there are none. features: the name of the extractor
-    that a person provides, or "".
+    images: those of the conditions, if they were read from files, or None. features: the name of the extractor that a
+    person provides, or "".
     """
     shared = SharedData(folder)
     for row in rows:
@@ -72,7 +72,7 @@ def _file(conditions: Conditions) -> Path | str:
 
 
 def _digest(conditions: Conditions, images: ImageSplits) -> str:
-    """Of the images at the size that they are trained at."""
+    """The digest of the images at the size at which they are trained."""
     if conditions.image_size_pixels in (0, images.train.shape[-1]):
         labels = [part for part in (images.train_labels, images.held_out_labels) if part is not None]
         return data_digest(parse_dataset_name(conditions.dataset).kind, images.train, images.held_out, *labels)

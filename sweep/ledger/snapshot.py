@@ -1,17 +1,26 @@
-"""Where a sweep stands, as those who watch it are told."""
+"""Snapshot: where a sweep stands, for those who watch it."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
+
+from results.objectives import natural
+from results.rows import DEAD, Outcome
+from results.trial_run import TrialRun
+from sweep.ledger.agenda import search_ended, wanted_replicates
+from sweep.ledger.standings import Standings, best_row
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Where a sweep stands. images: real images shown to all lanes so far; best: of the best trial, or None.
+    """Where a sweep stands. done, running: trials that have ended, and runs in training. outcomes: of the trials that
+    have ended, outcome -> count. images: real images shown to all lanes so far. best_trial, best_score, best_config: of
+    the best trial, None, NaN and empty if there is none. baseline_score: of trial 0.
 
-    device_seconds: all lanes' shares of training and scoring, together; budget_used: of the limits that a person set,
-    in words, or nothing; confirmations: that are asked for, confirmed: of these that have ended; notes: what went wrong
-    beside the trials, each a line that stays; phase: what those that train do beside training ("compiling ..."), or
-    nothing.
+    device_seconds: the time for training and scoring, over all lanes. budget_used: in words, how much of the budget is
+    used; "" without a budget. confirmations, confirmed: replicates that are asked for, and that have ended. notes:
+    lines about what went wrong outside the trials. phase: what the processes that train do besides training
+    ("compiling ..."), or "".
     """
 
     trials: int
@@ -29,3 +38,32 @@ class Snapshot:
     confirmed: int = 0
     notes: tuple[str, ...] = ()
     phase: str = ""
+
+
+def snapshot_of(
+    standings: Standings, elapsed_seconds: float, images: int, running: int, notes: tuple[str, ...], phase: str
+) -> Snapshot:
+    """Where a sweep stands. images: shown since the last rows; running: runs in training."""
+    spec, runs, best = standings.spec, standings.searched, standings.best
+    ends = [standings.rows[run][-1].outcome for run in runs if standings.ended(run)]
+    cost, over = standings.cost(elapsed_seconds, images), search_ended(standings)
+    row = None if best is None else best_row(standings.rows[TrialRun(best)])
+    baseline = standings.rows[TrialRun(0)][-1] if standings.rows.get(TrialRun(0)) else None
+    living = baseline is not None and baseline.outcome not in DEAD
+    return Snapshot(
+        trials=len(runs) if over else spec.trials,
+        done=len(ends),
+        running=running,
+        outcomes={str(outcome): ends.count(outcome) for outcome in Outcome if outcome is not Outcome.RUNNING},
+        images=cost.images,
+        best_trial=best,
+        best_score=natural(spec.objective, row.best_score) if row else math.nan,
+        best_config=dict(row.hyperparameters) if row else {},
+        baseline_score=natural(spec.objective, baseline.best_score) if baseline and living else math.nan,
+        device_seconds=cost.device_seconds,
+        budget_used=spec.budget.used(cost),
+        confirmations=len(wanted_replicates(standings)) if over else spec.confirm.top * spec.confirm.seeds,
+        confirmed=sum(standings.ended(run) for run in standings.rows if run.replicate),
+        notes=notes,
+        phase=phase,
+    )

@@ -1,15 +1,14 @@
-"""Confirmation: the finalists run again as lanes that differ only in their seed, at the full budget, unpruned."""
+"""Confirmation: how many finalists are trained again from other seeds, to the last rung and without pruning."""
 
 from dataclasses import dataclass
 
 from gan_core.config.fields import check_fields, ranged
-from results.store import SEEDS_APART
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfirmConfig:
-    """How many finalists run again, each with how many new seeds. Raises InputError when a value has the wrong type or
-    range.
+    """How many finalists are trained again, and from how many seeds each. Raises InputError for a value of the wrong
+    type or out of range.
     """
 
     top: int = ranged(0, "finalists that run again once the search has ended; 0: none", low=0, high=1000)
@@ -17,13 +16,3 @@ class ConfirmConfig:
 
     def __post_init__(self) -> None:
         check_fields("confirm", self)
-
-
-def run_number(trial: int, replicate: int) -> int:
-    """One number for a trial (replicate 0) or one of its confirmations, as cohorts and checkpoints name them."""
-    return replicate * SEEDS_APART + trial
-
-
-def trial_and_replicate(run: int) -> tuple[int, int]:
-    """The inverse of `run_number`."""
-    return run % SEEDS_APART, run // SEEDS_APART

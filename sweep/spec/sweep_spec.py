@@ -15,7 +15,7 @@ from gan_core.config.fields import as_number, check_flag, check_whole, is_whole
 from gan_core.config.gan import LARGEST_SEED, InputError, home_path, shown
 from gan_core.config.health import HealthConfig
 from gan_core.files.plain_yaml import check_keys, read_yaml
-from results.store import SEEDS_APART
+from results.trial_run import MOST_TRIALS
 from search_spaces.space import DATASET, PICTURES, SearchSpace
 from sweep.ladder.ladder import Ladder
 from sweep.ladder.population import PopulationConfig
@@ -90,7 +90,7 @@ class SweepSpec:
         name = self.name
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or "/" in name or name in (".", ".."):
             raise InputError(f"name must be a folder's name of up to {LONGEST_NAME} characters, got {shown(name)}")
-        for key, low, high in (("trials", 1, SEEDS_APART - 1), ("keep_checkpoints", 0, SEEDS_APART)):
+        for key, low, high in (("trials", 1, MOST_TRIALS - 1), ("keep_checkpoints", 0, MOST_TRIALS)):
             value = getattr(self, key)
             if not is_whole(value, low, high):
                 bound = f"at most {high}" if is_whole(value, low) else f"at least {low}"

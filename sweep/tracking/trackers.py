@@ -90,7 +90,7 @@ class Trackers:
         """Queues one recorded row, and the points of its curve, for every tracker, without waiting for them. A tracker
         that lags behind may see the picture of a later rung.
         """
-        picture = self._folder.trial_samples(row.trial)
+        picture = self._folder.trial_samples(row.run)
         seen = picture if is_best_so_far(row) and picture.is_file() else None
         for feed in self._feeds:
             feed.put((row, seen, curve))

@@ -29,6 +29,7 @@ from results.output import STANDARD_OUTPUT, output
 from results.plots import image_of, most_in_grid, picture_of, to_bytes, write_png
 from results.store import ResultsError, RunFolder
 from results.table import ResultsTable, configuration_of
+from results.trial_run import TrialRun
 from search_spaces.space import read_yaml
 from sweep.spec.sweep_spec import SweepSpec
 
@@ -90,7 +91,7 @@ def of_trial(run: Path, trial: int | None, data_root: Path | None = None) -> Gen
     """
     folder = RunFolder(run).require()
     row = chosen_row(ResultsTable.load(folder.path, whole=True), trial)
-    file = folder.best_generator(int(row["trial"]))
+    file = folder.best_generator(TrialRun(int(row["trial"])))
     if not file.is_file():
         kept = sorted(int(path.parent.name.split("-")[1]) for path in folder.checkpoints.glob("trial-????/gen*"))
         known = f"kept: {', '.join(map(str, kept))}" if kept else "nothing is kept"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from curve_array import run_folder
+from curve_array import climbing, run_folder
 
 from benchmarks.first_impression import COLUMNS, Watched, cells, impression, line, watch_command
 from benchmarks.formulas import SPACE, FormulaArray
@@ -18,7 +18,6 @@ from benchmarks.search_case import search_spec
 from gan_core.config.gan import GanConfig
 from results.store import JsonLines
 from results.table import ResultsTable
-from sweep.cohorts.cohort import CohortRun
 from sweep.ledger.study import LaneStudy
 from sweep.spec.sweep_spec import SweepSpec
 
@@ -58,7 +57,7 @@ def test_a_sweep_over_formulas_finds_the_minimum_with_the_study_as_it_is(tmp_pat
     folder = run_folder(spec, tmp_path)
     study = LaneStudy(spec, folder)
     while (cohort := study.open_cohort(16)) is not None:
-        run = CohortRun(cohort, spec.ladder, "fidelity", FormulaArray, study, folder)
+        run = climbing(cohort, study, FormulaArray)
         while not run.done:
             run.advance()
     study.close()

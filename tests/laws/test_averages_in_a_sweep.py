@@ -16,7 +16,6 @@ from results.export import ExportedConfiguration, export_trial
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from sweep.cohorts.cohort import Cohort
-from sweep.spec.confirmation import trial_and_replicate
 from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")
@@ -111,7 +110,7 @@ def test_survivors_and_replicates_go_on_with_the_averages_that_they_had(tmp_path
     run_cohorts(longer, folder, averaged)
     cohorts = [Cohort.from_plain(record) for record in JsonLines(folder.cohorts).read()]
     continued = [cohort for cohort in cohorts if cohort.from_rung == 2]
-    kinds = [{trial_and_replicate(run)[1] == 0 for run in cohort.trials} for cohort in continued]
+    kinds = [{run.replicate == 0 for run in cohort.runs} for cohort in continued]
     assert {True} in kinds
     assert {False} in kinds
     assert [{bool(cohort.averages_images)} for cohort in continued] == kinds

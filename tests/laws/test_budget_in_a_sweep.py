@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 import yaml
-from curve_array import CurveArray, curve_rows, curve_score, curve_spec, opened, rows_of, run_cohorts, run_folder
+from curve_array import (
+    CurveArray,
+    climbing,
+    curve_rows,
+    curve_score,
+    curve_spec,
+    opened,
+    optunas_study,
+    rows_of,
+    run_cohorts,
+    run_folder,
+)
 from sabotage import Facts, Saboteur, facts, killed_and_resumed
 
 from gan_core.config.gan import GanConfig
@@ -17,9 +28,9 @@ from gan_core.config.reports import LaneReport, OutOfMemory
 from results.export import export_trial
 from results.store import RunFolder
 from results.table import ResultsTable
-from sweep.cohorts.cohort import CohortRun
+from results.trial_run import TrialRun
+from sweep.ledger.standings import Standings
 from sweep.run import is_finished
-from sweep.spec.confirmation import run_number
 from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")
@@ -161,10 +172,9 @@ def test_what_was_cut_is_told_as_pruned_and_may_be_best_where_it_stood(tmp_path,
     best: Any = ResultsTable.load(folder.path).best()
     assert best["outcome"] == "pruned"
     assert best["images_seen"] not in (0, 128, 320, 960)
-    weights = json.loads(folder.best_generator(best["trial"]).read_text())
+    weights = json.loads(folder.best_generator(TrialRun(best["trial"])).read_text())
     assert weights == [best["images_seen"], best["seed"]]
-    with opened(spec, folder) as study:
-        states = [t.state.name for t in study._proposals._study.get_trials()]
+    states = [trial.state.name for trial in optunas_study(folder).get_trials()]
     assert set(states) == {"PRUNED"}
 
 
@@ -217,8 +227,8 @@ def test_an_array_that_had_come_to_the_rung_when_another_was_cut_is_judged_there
     run_cohorts(spec, folder, clock.build)
     rows = rows_of(folder)
     with opened(spec, folder) as study:
-        structures = [config.structure for config in study._cohorts[0].configs]
-        reached = study._standings._reached[0, 0].values
+        structures = [config.structure for config in study.cohorts[0].configs]
+    reached = Standings.load(spec, folder).reached(0, 0).values
     first = structures.count(structures[0])
     assert 0 < first < 4
     assert [(row["outcome"], row["images_seen"]) for row in rows] == [("completed", 640)] * first + [
@@ -226,7 +236,8 @@ def test_an_array_that_had_come_to_the_rung_when_another_was_cut_is_judged_there
     ] * (4 - first)
     assert reached == sorted((row["score"],) for row in rows[:first])
     assert all(row["score"] is not None for row in rows[first:])
-    assert [folder.last_state(row["trial"]).exists() for row in rows] == [True] * first + [False] * (4 - first)
+    kept = [folder.last_state(TrialRun(row["trial"])).exists() for row in rows]
+    assert kept == [True] * first + [False] * (4 - first)
 
 
 def test_a_lane_that_is_dead_where_it_is_cut_is_dead_in_the_table(tmp_path):
@@ -270,7 +281,7 @@ def test_hours_go_on_after_a_restart_and_pauses_do_not_count(tmp_path, clock):
             cohort = study.open_cohort(4)
             if cohort is None:
                 break
-            CohortRun(cohort, spec.ladder, study.objective, clock.build, study, folder).advance()
+            climbing(cohort, study, clock.build).advance()
     assert rows_of(folder) == rows_of(whole)
     elapsed = [row["elapsed_seconds"] for row in rows_of(folder)]
     assert elapsed == sorted(elapsed)
@@ -288,7 +299,7 @@ def test_the_elapsed_time_of_a_row_is_that_of_the_clock(tmp_path, clock):
 
 
 def kept_trials(folder: RunFolder) -> set[int]:
-    return {trial for trial in range(40) if folder.trial_checkpoint(trial).exists()}
+    return {trial for trial in range(40) if folder.trial_checkpoint(TrialRun(trial)).exists()}
 
 
 @pytest.mark.parametrize("most", [0, 1, 4, 99])
@@ -299,9 +310,9 @@ def test_so_many_ended_trials_keep_their_checkpoints_the_best_ones_and_no_cohort
     ends = last_rows(rows_of(folder))
     best = sorted(ends, key=lambda trial: (ends[trial]["best_score"], trial))
     assert kept_trials(folder) == set(best[:most])
-    assert all(folder.best_generator(trial).exists() for trial in kept_trials(folder))
+    assert all(folder.best_generator(TrialRun(trial)).exists() for trial in kept_trials(folder))
     completed = {trial for trial in best[:most] if ends[trial]["outcome"] == "completed"}
-    assert {trial for trial in range(16) if folder.last_state(trial).exists()} == completed
+    assert {trial for trial in range(16) if folder.last_state(TrialRun(trial)).exists()} == completed
     assert not list(folder.checkpoints.glob("cohort-*"))
     assert len(list(folder.samples.iterdir())) == 16  # pictures are small, and all stay
 
@@ -312,14 +323,14 @@ def test_at_no_rung_are_there_more_checkpoints_than_those_kept_and_those_in_trai
     folder, counts = run_folder(spec, tmp_path), []
     with opened(spec, folder) as study:
         while (cohort := study.open_cohort(4)) is not None:
-            run = CohortRun(cohort, spec.ladder, study.objective, CurveArray, study, folder)
+            run = climbing(cohort, study, CurveArray)
             while not run.done:
                 run.advance()
                 ended = {trial for trial, row in last_rows(rows_of(folder)).items() if row["outcome"] != "running"}
                 counts.append(len(kept_trials(folder) & ended))
-                assert kept_trials(folder) - ended == set(run.trials)
+                assert kept_trials(folder) - ended == {one.trial for one in run.runs}
                 if most:
-                    assert folder.best_generator(study.snapshot().best_trial or 0).exists()
+                    assert folder.best_generator(TrialRun(study.snapshot().best_trial or 0)).exists()
     assert max(counts) == most
     assert len(counts) >= 8
 
@@ -334,7 +345,7 @@ def test_confirmations_and_the_dead_are_not_counted_among_the_kept(tmp_path):
     assert len(kept_trials(folder)) == 2
     assert not kept_trials(folder) & dead
     finalist = ResultsTable.load(folder.path).confirmed["trial"].tolist()[0]
-    assert [folder.last_state(run_number(finalist, replicate)).exists() for replicate in (1, 2)] == [True, True]
+    assert [folder.last_state(TrialRun(finalist, replicate)).exists() for replicate in (1, 2)] == [True, True]
 
 
 # ---- populations
@@ -446,7 +457,7 @@ def tear_rows(spec: SweepSpec, folder: RunFolder, build: Any, rung: int, lines: 
     with opened(spec, folder) as study:
         cohort = study.open_cohort(8)
         assert cohort is not None
-        run = CohortRun(cohort, spec.ladder, study.objective, build, study, folder)
+        run = climbing(cohort, study, build)
         for _ in range(rung):
             run.advance()
         journal, before = folder.journal.read_bytes(), len(rows_of(folder))
@@ -455,7 +466,7 @@ def tear_rows(spec: SweepSpec, folder: RunFolder, build: Any, rung: int, lines: 
             with pytest.raises(InterruptedError):
                 run.advance()
         reports = run_reports(folder, cohort.number, rung)
-        study.judge(cohort.number, rung, run.trials, reports)
+        study.judge(cohort.number, rung, run.runs, reports)
     whole = folder.rows.read_bytes().splitlines(keepends=True)
     folder.rows.write_bytes(b"".join(whole[: before + lines]))
     folder.journal.write_bytes(journal)

@@ -1,5 +1,6 @@
 """Confirmation inside a sweep: the finalists run again from other seeds, whatever happens on the way."""
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,16 +9,26 @@ from typing import Any
 
 import pytest
 import yaml
-from curve_array import CurveArray, curve_rows, curve_spec, opened, run_cohorts, run_folder
-from sabotage import Facts, Saboteur, facts, killed_and_resumed
+from curve_array import (
+    CurveArray,
+    climbing,
+    curve_rows,
+    curve_spec,
+    opened,
+    optunas_study,
+    run_cohorts,
+    run_folder,
+    runs,
+)
+from sabotage import Facts, Killed, Saboteur, facts, killed_and_resumed
 
 from gan_core.config.gan import HYPERPARAMETERS, InputError
 from gan_core.config.reports import Death, FidelityReport, LaneReport
 from results.export import export_trial
-from results.store import SEEDS_APART, JsonLines, RunFolder
+from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
-from sweep.cohorts.cohort import CohortRun
-from sweep.spec.confirmation import run_number, trial_and_replicate
+from results.trial_run import TrialRun
+from sweep.cohorts.checkpoints import Checkpoints, RungNote
 from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")
@@ -67,12 +78,6 @@ def best_scores(rows: list[dict[str, Any]]) -> dict[int, float]:
     return dict(sorted(found.items(), key=lambda pair: pair[1]))
 
 
-def test_a_run_number_holds_trial_and_replicate():
-    pairs = [(0, 0), (7, 0), (0, 1), (7, 3), (SEEDS_APART - 1, 1000)]
-    assert [trial_and_replicate(run_number(*pair)) for pair in pairs] == pairs
-    assert len({run_number(t, r) for t in range(50) for r in range(20)}) == 1000
-
-
 def test_without_confirm_nothing_runs_again(tmp_path):
     assert {row["replicate"] for row in curve_rows(curve_spec(), tmp_path)} == {0}
 
@@ -113,8 +118,8 @@ def test_replicates_climb_to_the_last_rung_whatever_their_rank(rows):
 
 def test_optuna_hears_nothing_of_replicates(folder):
     with opened(SPEC, folder) as study:
-        found = study._proposals._study.get_trials()
-        assert [t._trial_id for t in found] == [study._identities[number] for number in range(8)]
+        found = optunas_study(folder).get_trials()
+        assert [t._trial_id for t in found] == [study.identities[number] for number in range(8)]
 
 
 def test_the_median_of_other_seeds_decides_who_wins(folder, rows):
@@ -181,17 +186,17 @@ def test_while_the_last_trials_train_there_is_nothing_to_do_yet_and_then_the_con
         first, last = study.open_cohort(3), study.open_cohort(3)
         assert first is not None
         assert last is not None
-        study.judge(0, 0, [0, 1, 2], [report(3.0), report(1.0), report(2.0)])
-        study.judge(0, 1, [0, 1], [report(3.0, 320), report(1.0, 320)])
+        study.judge(0, 0, runs(0, 1, 2), [report(3.0), report(1.0), report(2.0)])
+        study.judge(0, 1, runs(0, 1), [report(3.0, 320), report(1.0, 320)])
         assert (study.open_cohort(3), study.is_waiting(), study.finished) == (None, True, False)
-        study.judge(1, 0, [3], [report(1.5)])
+        study.judge(1, 0, runs(3), [report(1.5)])
         assert (study.open_cohort(3), study.is_waiting(), study.finished) == (None, True, False)
-        study.judge(1, 1, [3], [report(1.25, 320)])
+        study.judge(1, 1, runs(3), [report(1.25, 320)])
         assert (study.is_waiting(), study.finished) == (False, False)
         found = [study.open_cohort(3), study.open_cohort(3), study.open_cohort(3)]
-        assert [None if c is None else c.trials for c in found] == [
-            tuple(run_number(trial, replicate) for trial, replicate in ((1, 1), (1, 2), (3, 1))),
-            (run_number(3, 2),),
+        assert [None if c is None else c.runs for c in found] == [
+            tuple(TrialRun(trial, replicate) for trial, replicate in ((1, 1), (1, 2), (3, 1))),
+            (TrialRun(3, 2),),
             None,
         ]
         assert (study.is_waiting(), study.finished) == (True, False)  # they train, and may die
@@ -205,14 +210,14 @@ def test_a_search_that_its_budget_ended_is_confirmed_and_nobody_waits_for_ever(t
     monkeypatch.setattr("sweep.ledger.study.time.monotonic", lambda: clock[0])
     with opened(spec, run_folder(spec, tmp_path)) as study:
         study.open_cohort(3)
-        study.judge(0, 0, [0, 1, 2], [report(4.0), report(3.0), report(5.0)])
-        study.judge(0, 1, [0, 1], [report(2.0, 320), report(3.0, 320)])
+        study.judge(0, 0, runs(0, 1, 2), [report(4.0), report(3.0), report(5.0)])
+        study.judge(0, 1, runs(0, 1), [report(2.0, 320), report(3.0, 320)])
         clock[0] = 3601.0
         cohort = study.open_cohort(3)
         assert cohort is not None
-        assert cohort.trials == (run_number(0, 1), run_number(0, 2))
-        study.judge(cohort.number, 0, list(cohort.trials), [report(4.0), report(3.0)])
-        study.judge(cohort.number, 1, list(cohort.trials), [report(4.0, 320), report(3.0, 320)])
+        assert cohort.runs == (TrialRun(0, 1), TrialRun(0, 2))
+        study.judge(cohort.number, 0, list(cohort.runs), [report(4.0), report(3.0)])
+        study.judge(cohort.number, 1, list(cohort.runs), [report(4.0, 320), report(3.0, 320)])
         assert (study.open_cohort(3), study.is_waiting()) == (None, False)
 
 
@@ -254,13 +259,60 @@ def test_reopening_the_study_before_every_rung_changes_nothing(tmp_path, rows):
             cohort = study.open_cohort(4)
             if cohort is None:
                 break
-            CohortRun(cohort, SPEC.ladder, study.objective, CurveArray, study, folder).advance()
+            climbing(cohort, study, CurveArray).advance()
     assert JsonLines(folder.rows).read() == rows
+
+
+def written_as_before(folder: RunFolder) -> None:
+    """Rewrites a run as versions wrote it that had one whole number for a replicate."""
+
+    def number(written: int | str) -> int:
+        return TrialRun.read(written).number
+
+    records = JsonLines(folder.cohorts).read()
+    for record in records:
+        record["trials"] = [number(run) for run in record["trials"]]
+        record["best"] = {str(number(run)): score for run, score in record["best"].items()}
+    folder.cohorts.write_text("".join(json.dumps(record) + "\n" for record in records))
+    for note in folder.checkpoints.glob("cohort-*/rung-*/reports.json"):
+        values = json.loads(note.read_text())
+        del values["sha256"]
+        values["groups"] = [[number(run) for run in runs] for runs in values["groups"]]
+        values |= {name: {str(number(run)): v for run, v in values[name].items()} for name in ("configs", "best")}
+        note.write_text(json.dumps(values))
+    for path in folder.checkpoints.glob("cohort-*/rung-*/trial-*"):
+        path.rename(path.with_name(f"trial-{number(path.stem)}.safetensors"))
+
+
+@pytest.mark.parametrize("rung", [0, 1])
+def test_a_run_of_an_earlier_version_that_was_killed_while_it_confirmed_goes_on_to_the_same_rows(tmp_path, rung):
+    """Also with further rungs afterwards, for which replicates go on from their own last states."""
+    longer = replace(SMALL, ladder=replace(SMALL.ladder, rungs_images=(100, 300, 900)))
+    whole, old = run_folder(SMALL, tmp_path / "whole"), run_folder(SMALL, tmp_path / "old")
+    finish = Checkpoints.finish
+
+    def finishing(self: Checkpoints, note: RungNote, partial: Path) -> None:
+        finish(self, note, partial)
+        if partial.parent == old.checkpoint(2) and note.rung == rung:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Checkpoints, "finish", finishing)
+        run_cohorts(SMALL, old)
+    written_as_before(old)
+    assert "1000001" in old.cohorts.read_text()
+    for spec in (SMALL, longer):
+        for folder in (whole, old):
+            run_cohorts(spec, folder)
+        assert JsonLines(old.rows).read() == JsonLines(whole.rows).read()
+        assert {path.name for path in old.samples.iterdir()} == {path.name for path in whole.samples.iterdir()}
+        written_as_before(old)
+    assert sum(row["replicate"] > 0 and row["rung"] == 2 for row in JsonLines(whole.rows).read()) >= 2
 
 
 def test_a_replicate_has_a_picture_and_a_generator_of_its_own(folder, rows):
     for row in replicated(rows):
-        run = run_number(row["trial"], row["replicate"])
+        run = TrialRun(row["trial"], row["replicate"])
         assert folder.trial_samples(run).name == f"trial-{row['trial']:04d}-seed-{row['replicate']}.png"
         assert folder.trial_samples(run).exists()
         assert folder.best_generator(run).exists()

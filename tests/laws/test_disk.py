@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from curve_array import CurveArray, curve_spec, opened, run_cohorts, run_folder
+from curve_array import CurveArray, climbing, curve_spec, opened, run_cohorts, run_folder
 from full_disks import full_disk
 from sabotage import facts
 from tiny_runs import TINY, settings
@@ -23,7 +23,6 @@ from gan_core.files.cache import keep
 from gan_core.training.checkpoint import load_tensors, save_tensors
 from results.plots import draw_samples
 from results.store import JsonLines, append_whole, write_atomically
-from sweep.cohorts.cohort import CohortRun
 from sweep.proposals.journal import Journal
 
 ROOT = Path(__file__).absolute().parents[2]
@@ -117,7 +116,7 @@ def two_at_once(spec, folder) -> None:
         running, ending = [], False
         while True:
             while len(running) < 2 and not ending and (cohort := study.open_cohort(spec.cohort_size(2))) is not None:
-                running.append(CohortRun(cohort, spec.ladder, study.objective, CurveArray, study, folder))
+                running.append(climbing(cohort, study, CurveArray))
             if not running:
                 return
             run, met = running.pop(0), ending

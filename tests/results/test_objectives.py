@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from curve_array import CurveArray, curve_spec, opened, run_cohorts, run_folder
+from curve_array import CurveArray, curve_spec, opened, optunas_study, run_cohorts, run_folder
 
 from gan_core.config.reports import LaneReport, minimised
 from gan_core.workshop.scored_array import score_averages
@@ -81,8 +81,8 @@ def test_the_same_trials_are_pruned_ranked_and_confirmed_as_by_the_score_that_fa
 def test_optuna_minimises_the_negative_and_is_told_it(higher):
     spec, folder, table = higher
     with opened(spec, folder) as study:
-        told = {t.number: t for t in study._proposals._study.get_trials()}
-        values = {number: told[identity].value for number, identity in study._identities.items()}
+        told = {t.number: t for t in optunas_study(folder).get_trials()}
+        values = {number: told[identity].value for number, identity in study.identities.items()}
         snapshot = study.snapshot()
     rows = [row for row in JsonLines(folder.rows).read() if row["replicate"] == 0]
     ends = {row["trial"]: row["best_score"] for row in rows if row["outcome"] == "completed" and row["trial"]}

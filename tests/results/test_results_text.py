@@ -9,6 +9,7 @@ from results.rows import Outcome
 from results.store import RunFolder
 from results.table import ResultsTable
 from results.text import confirmation_text, disk_text, noise_text, order_text, trials_text
+from results.trial_run import TrialRun
 
 SEARCH = [row(trial, 0, score, Outcome.COMPLETED) for trial, score in ((0, 3.0), (3, 2.0), (7, 2.5))]
 FIVE = (2.3, 2.41, 2.5, 2.2, 2.55)
@@ -94,8 +95,8 @@ def test_a_narrow_terminal_gets_narrow_lines(tmp_path, width):
 def test_what_a_run_takes_of_the_disk_is_said_with_its_checkpoints(tmp_path):
     folder = RunFolder(tmp_path)
     for trial, size in ((0, 300_000), (7, 900_000)):
-        folder.trial_checkpoint(trial).mkdir(parents=True)
-        folder.best_generator(trial).write_bytes(bytes(size))
+        folder.trial_checkpoint(TrialRun(trial)).mkdir(parents=True)
+        folder.best_generator(TrialRun(trial)).write_bytes(bytes(size))
     folder.rows.write_bytes(bytes(800_000))
     assert disk_text(folder) == f"2.0 MB in {tmp_path}, 1.2 MB of it checkpoints of 2 trials"
 

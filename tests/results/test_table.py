@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from curve_array import CurveArray, curve_spec, opened, run_cohorts, run_folder
+from curve_array import CurveArray, curve_spec, opened, optunas_study, run_cohorts, run_folder
 from table_rows import replicates, row, stored
 
 from results.export import export_trial
@@ -306,8 +306,8 @@ def test_the_table_the_export_the_sampler_and_the_final_line_agree_on_the_best(c
     best = ResultsTable.load(curve_run.path).best()
     with opened(spec, curve_run) as study:
         snapshot = study.snapshot()
-        told = study._proposals._study.best_trial
-        assert study._identities[snapshot.best_trial or 0] == told._trial_id
+        told = optunas_study(curve_run).best_trial
+        assert study.identities[snapshot.best_trial or 0] == told._trial_id
     exported = yaml.safe_load(export_trial(curve_run.path))
     scores = [best["score"], snapshot.best_score, told.value, exported["score"]["fidelity"]]
     assert scores == [best["score"]] * 4

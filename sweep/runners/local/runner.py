@@ -1,6 +1,6 @@
 """Runs the cohorts one after another in this process: the reference behaviour, and the debugger's friend."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -8,6 +8,8 @@ from gan_core.config.gan import InputError, StructureConfig
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.workshop.workshop import Workshop
 from results.store import RunFolder
+from results.trial_run import TrialRun
+from sweep.cohorts.best_rungs import BestRungs
 from sweep.cohorts.cohort import CohortRun
 from sweep.cohorts.contracts import Build
 from sweep.cohorts.examined import keep_examination, unseen
@@ -29,8 +31,8 @@ class _WatchedStudy:
     def note_phase(self, cohort: int, phase: str) -> None:
         self._watch.now(phase)
 
-    def note_images(self, trials: list[int], images: int) -> bool:
-        goes_on = self._study.note_images(trials, images)
+    def note_images(self, runs: Sequence[TrialRun], images: int) -> bool:
+        goes_on = self._study.note_images(runs, images)
         if self._watch.due():
             self._watch.show(self._study.snapshot())
         return goes_on
@@ -65,9 +67,9 @@ def run_local(
                         study.note_warning(line)
                 build = workshop.build
             limits: dict[StructureConfig, int] = {}
-            judge = _WatchedStudy(study, watch)
+            watched, best = _WatchedStudy(study, watch), BestRungs(folder, study.objective)
             while (cohort := study.open_cohort(size)) is not None:
-                run = CohortRun(cohort, spec.ladder, study.objective, build, judge, folder, limits)
+                run = CohortRun(cohort, spec.ladder, best, build, watched, folder, limits)
                 while not run.done:
                     run.advance()
                     watch.show(study.snapshot())

@@ -3,6 +3,7 @@
 import importlib
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from gan_core.config.gan import InputError
@@ -10,6 +11,7 @@ from gan_core.config.reports import LaneReport
 from gan_core.fidelity.examination import Examination
 from gan_core.native.toolchain import told
 from results.store import ResultsError, RunFolder
+from results.trial_run import TrialRun
 from sweep.cohorts.cohort import Cohort
 from sweep.cohorts.examined import keep_examination, unseen
 from sweep.ladder.ladder import Verdict
@@ -56,7 +58,7 @@ def _study_class() -> Any:
 
         def cohort(self, number: int) -> Cohort:
             """One that was handed out."""
-            return self._cohorts[number]
+            return self.cohorts[number]
 
         def note_examination(self, examination: Examination) -> None:
             """Told how the scores were examined that a process uses."""
@@ -90,10 +92,10 @@ class RemoteStudy:
     def cohort(self, number: int) -> Cohort:
         return self._get(self._study.cohort.remote(number))
 
-    def judge(self, cohort: int, rung: int, trials: list[int], reports: list[LaneReport]) -> list[Verdict]:
+    def judge(self, cohort: int, rung: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> list[Verdict]:
         self._tell()
         self.trains = True
-        return self._get(self._study.judge.remote(cohort, rung, trials, reports))
+        return self._get(self._study.judge.remote(cohort, rung, runs, reports))
 
     def note_examination(self, examination: Examination) -> None:
         self._get(self._study.note_examination.remote(examination))
@@ -101,10 +103,10 @@ class RemoteStudy:
     def note_failure(self, cohort: int, reason: str) -> None:
         self._get(self._study.note_failure.remote(cohort, reason))
 
-    def cut(self, cohort: int, trials: list[int], reports: list[LaneReport]) -> None:
-        self._get(self._study.cut.remote(cohort, trials, reports))
+    def cut(self, cohort: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> None:
+        self._get(self._study.cut.remote(cohort, runs, reports))
 
-    def note_images(self, trials: list[int], images: int) -> bool:
+    def note_images(self, runs: Sequence[TrialRun], images: int) -> bool:
         """Whether to go on, as the study answered the note before this one: training waits for no answer. A study that
         ends nothing is told as often as people look; each is told of the first step at once.
         """
@@ -115,7 +117,7 @@ class RemoteStudy:
             return True
         self._noted_images, self._noted_seconds = images, now
         self._tell()
-        before, self._answer = self._answer, self._study.note_images.remote(trials, images)
+        before, self._answer = self._answer, self._study.note_images.remote(runs, images)
         return before is None or bool(self._get(before))
 
     def note_phase(self, cohort: int, phase: str) -> None:

@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 from results.store import RunFolder
+from sweep.cohorts.best_rungs import BestRungs
 from sweep.cohorts.cohort import Cohort, CohortRun
 from sweep.cohorts.contracts import Build
 from sweep.ledger.endings import PlaceError
@@ -78,15 +79,15 @@ def trainable_class() -> Any:
                 self._number = cohort.number
                 self._run = self._begin(cohort)
             run = self._run
-            rung, trials = run.rung, run.trials
+            rung, runs = run.rung, run.runs
             reports = [] if run.done else run.advance()
             return {
                 "done": run.done,
                 "cohort": run.cohort.number,
                 "rung": rung,
                 "lanes": [  # of what has a name of its own Tune would keep a history
-                    {"trial": trial, "d_loss": r.d_loss, "g_loss": r.g_loss, **r.fidelity.values}
-                    for trial, r in zip(trials, reports, strict=False)
+                    {**one._asdict(), "d_loss": r.d_loss, "g_loss": r.g_loss, **r.fidelity.values}
+                    for one, r in zip(runs, reports, strict=False)
                 ],
             }
 
@@ -106,8 +107,8 @@ def trainable_class() -> Any:
                     self._study.note_examination(workshop.scorer.examination)
                 self._build = workshop.build
             self._equipped = True
-            spec, folder = self._spec, self._folder
-            return CohortRun(cohort, spec.ladder, spec.objective, self._build, self._study, folder, self._limits)
+            ladder, folder, best = self._spec.ladder, self._folder, BestRungs(self._folder, self._spec.objective)
+            return CohortRun(cohort, ladder, best, self._build, self._study, folder, self._limits)
 
         def _note_phase(self, phase: str) -> None:
             if self._number is not None:

@@ -12,6 +12,7 @@ from gan_core.files.whole_files import ABANDONED_SECONDS, PARTIAL, appearing_who
 from gan_core.training.checkpoint import save_tensors
 from results.output import output
 from results.store import RunFolder, write_atomically
+from results.trial_run import TrialRun
 
 LEFT = ".rows.json.0123456789abcdef.gan-sweep.partial"
 
@@ -101,7 +102,7 @@ def test_a_folder_that_is_not_there_has_nothing_to_clear(tmp_path):
 
 def test_a_run_that_goes_on_clears_what_was_left_in_all_its_folders(tmp_path):
     folder = RunFolder(tmp_path / "run").create()
-    places = [folder.path, folder.samples, folder.trial_checkpoint(3), folder.checkpoint(0)]
+    places = [folder.path, folder.samples, folder.trial_checkpoint(TrialRun(3)), folder.checkpoint(0)]
     for place in places:
         left(place)
     folder.repair()

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from curve_array import CurveArray, curve_level, curve_spec, opened, run_cohorts, run_folder
+from curve_array import CurveArray, climbing, curve_level, curve_spec, opened, run_cohorts, run_folder, runs
 from PIL import Image
 from sabotage import BOUNDARIES, Facts, Killed, Saboteur, facts, killed_and_resumed
 
 from gan_core.config.reports import Death
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
+from results.trial_run import TrialRun
 from sweep.cohorts.cohort import Cohort, CohortRun
 from sweep.proposals.journal import Journal
 
@@ -235,7 +236,7 @@ def test_a_cohort_crosses_to_another_process_as_plain_values(tmp_path):
         cohort = study.open_cohort(3)
     assert cohort is not None
     assert Cohort.from_plain(cohort.plain()) == cohort
-    assert cohort.trials == (0, 1, 2)
+    assert cohort.runs == tuple(runs(0, 1, 2))
 
 
 @pytest.fixture
@@ -252,12 +253,12 @@ def watched_run(tmp_path) -> Iterator[tuple[CohortRun, list[CurveArray]]]:
     with opened(spec, folder) as study:
         cohort = study.open_cohort(8)
         assert cohort is not None
-        yield CohortRun(cohort, spec.ladder, study.objective, building, study, folder), arrays
+        yield climbing(cohort, study, building), arrays
 
 
 def test_lanes_of_one_structure_share_an_array(watched_run):
     run, arrays = watched_run
-    assert sorted(run.trials) == list(range(8))
+    assert sorted(run.runs) == runs(*range(8))
     run.advance()
     assert len(arrays) == 2
     assert sorted(array.built_lanes for array in arrays) == sorted(
@@ -267,23 +268,23 @@ def test_lanes_of_one_structure_share_an_array(watched_run):
 
 def test_arrays_become_shorter_by_the_lanes_that_do_not_go_on(watched_run):
     run, arrays = watched_run
-    alive = [len(run.trials)]
+    alive = [len(run.runs)]
     while not run.done:
-        trials = run.trials
-        reports = run.advance()
-        assert len(reports) == len(trials)
-        alive.append(len(run.trials))
+        before = len(run.runs)
+        assert len(run.advance()) == before
+        alive.append(len(run.runs))
         seeds = {config.seed for array in arrays for config in array.configs}
-        going = {config.seed for trial, config in enumerate(run.cohort.configs) if trial in run.trials}
+        configs = dict(zip(run.cohort.runs, run.cohort.configs, strict=True))
+        going = {configs[one].seed for one in run.runs}
         assert going <= seeds
     assert alive[0] == 8
     assert 4 <= alive[1] <= 5  # half, and perhaps the baseline
     assert alive[-1] == 0
 
 
-def test_one_checkpoint_is_kept_of_a_cohort_and_none_when_it_is_done(watched_run):
+def test_one_checkpoint_is_kept_of_a_cohort_and_none_when_it_is_done(watched_run, tmp_path):
     run, _ = watched_run
-    home = run.folder.checkpoint(0)
+    home = RunFolder(tmp_path).checkpoint(0)
     kept = []
     while not run.done:
         run.advance()
@@ -301,22 +302,22 @@ def test_a_picture_shows_a_trial_at_its_best_rung(undisturbed, tmp_path):
     for trial in scored:
         best = min((r for r in rows if r["trial"] == trial and r["score"] is not None), key=lambda r: r["score"])
         level = curve_level(best["seed"], best["images_seen"])
-        with Image.open(folder.trial_samples(trial)) as picture:
+        with Image.open(folder.trial_samples(TrialRun(trial))) as picture:
             shown[trial] = np.asarray(picture)[picture.height // 16, picture.width // 16]
         images[trial] = round(float(level) * 127.5 + 127.5)
     assert shown == images
 
 
 def test_between_rungs_the_study_hears_how_far_each_trial_is(tmp_path):
-    heard: list[tuple[tuple[int, ...], int]] = []
+    heard: list[tuple[tuple[TrialRun, ...], int]] = []
     spec = curve_spec(trials=3, ladder=LADDER)
     folder = run_folder(spec, tmp_path)
     with opened(spec, folder) as study, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "note_images", lambda trials, images: heard.append((tuple(trials), images)) is None)
+        patch.setattr(study, "note_images", lambda runs, images: heard.append((tuple(runs), images)) is None)
         cohort = study.open_cohort(3)
         assert cohort is not None
-        CohortRun(cohort, spec.ladder, study.objective, build, study, folder).advance()
-    assert sorted({trial for trials, _ in heard for trial in trials}) == [0, 1, 2]
+        climbing(cohort, study, build).advance()
+    assert sorted({run for each, _ in heard for run in each}) == runs(0, 1, 2)
     assert {images for _, images in heard} == {64, 128}
 
 
@@ -326,11 +327,11 @@ def test_before_samples_are_scored_the_study_hears_of_it(tmp_path):
     spec = replace(several, space=several.space.fix({"structure.generator_width": 16}))  # one array
     folder = run_folder(spec, tmp_path)
     with opened(spec, folder) as study, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "note_images", lambda trials, images: heard.append((0, images)) is None)
+        patch.setattr(study, "note_images", lambda runs, images: heard.append((0, images)) is None)
         patch.setattr(study, "note_phase", lambda cohort, phase: heard.append((cohort, phase)))
         cohort = study.open_cohort(2)
         assert cohort is not None
-        CohortRun(cohort, spec.ladder, study.objective, build, study, folder).advance()
+        climbing(cohort, study, build).advance()
     assert heard == [(0, 64), (0, 128), (0, "scoring samples")]
 
 
@@ -348,7 +349,7 @@ def test_a_run_whose_process_died_trains_at_most_one_rung_again(tmp_path):
         with opened(spec, folder) as study:
             cohort = study.open_cohort(1)
             if cohort is not None:
-                CohortRun(cohort, spec.ladder, study.objective, Counting, study, folder).advance()
+                climbing(cohort, study, Counting).advance()
     assert trained == [100, 300, 900]
     assert [row["rung"] for row in JsonLines(folder.rows).read()] == [0, 1, 2]
 
@@ -359,7 +360,7 @@ def test_a_cohort_whose_lanes_all_die_is_done_and_the_next_one_is_opened(tmp_pat
     with opened(spec, folder) as study:
         cohort = study.open_cohort(3)
         assert cohort is not None
-        run = CohortRun(cohort, spec.ladder, study.objective, lambda c, _: CurveArray(c, cliff_lr=0.0), study, folder)
+        run = climbing(cohort, study, lambda c, _: CurveArray(c, cliff_lr=0.0))
         reports = run.advance()
         assert run.done
         assert [report.death is not None for report in reports] == [True] * 3
@@ -367,7 +368,7 @@ def test_a_cohort_whose_lanes_all_die_is_done_and_the_next_one_is_opened(tmp_pat
         assert not folder.samples.exists()
         second = study.open_cohort(3)
         assert second is not None
-        assert second.trials == (3, 4)
+        assert second.runs == tuple(runs(3, 4))
         assert math.isnan(study.snapshot().best_score)
     rows = JsonLines(folder.rows).read()
     assert [(row["trial"], row["rung"], row["images_seen"], row["outcome"]) for row in rows] == [

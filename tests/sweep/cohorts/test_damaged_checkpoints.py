@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from curve_array import CurveArray, curve_spec, opened, run_cohorts, run_folder
+from curve_array import CurveArray, climbing, curve_spec, opened, run_cohorts, run_folder
 from sabotage import Facts, Killed, facts
 
 from results.store import JsonLines, RunFolder
-from sweep.cohorts.cohort import CohortRun
+from sweep.cohorts.checkpoints import Checkpoints, RungNote
 from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")
@@ -58,17 +58,17 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 def killed_at(spec: SweepSpec, path: Path, rungs_done: int, cohort: int = 0) -> RunFolder:
     """A run whose owner was killed after a cohort had been saved at so many rungs, and before the last was judged."""
     folder, done = run_folder(spec, path), list[int]()
-    finish = CohortRun._finish
+    finish = Checkpoints.finish
 
-    def finishing(self: CohortRun, *arguments: object) -> None:
-        finish(self, *arguments)  # type: ignore[arg-type]
-        if self.cohort.number == cohort:
-            done.append(self.rung)
+    def finishing(self: Checkpoints, note: RungNote, partial: Path) -> None:
+        finish(self, note, partial)
+        if partial.parent == folder.checkpoint(cohort):
+            done.append(note.rung)
             if len(done) == rungs_done:
                 raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CohortRun, "_finish", finishing)
+        patch.setattr(Checkpoints, "finish", finishing)
         with pytest.raises(Killed):
             run_cohorts(spec, folder)
     return folder
@@ -78,7 +78,7 @@ def resumed(spec: SweepSpec, folder: RunFolder) -> list[str]:
     """Goes on to the end; what those who watch were warned of."""
     with opened(spec, folder) as study:
         while (cohort := study.open_cohort(spec.cohort_size(1))) is not None:
-            run = CohortRun(cohort, spec.ladder, study.objective, CurveArray, study, folder)
+            run = climbing(cohort, study, CurveArray)
             while not run.done:
                 run.advance()
         return list(study.snapshot().notes)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from curve_array import CurveArray, curve_spec, opened, run_cohorts, run_folder
+from curve_array import CurveArray, curve_spec, opened, run_cohorts, run_folder, runs
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from results.curves import load_curves
@@ -78,9 +78,9 @@ def test_a_run_of_an_earlier_version_goes_on_with_points_from_here_on(tmp_path):
         assert cohort is not None
         array = CurveArray(cohort.configs[:1])
         reports = [report.__class__(**{**vars(report), "curve": ()}) for report in array.train_to(100)]
-        study.judge(0, 0, [0], reports)
+        study.judge(0, 0, runs(0), reports)
         assert not folder.curves.exists()
-        study.judge(0, 1, [0], array.train_to(300))
+        study.judge(0, 1, runs(0), array.train_to(300))
     assert load_curves(folder.path)["images_seen"].tolist() == [224, 320]
 
 

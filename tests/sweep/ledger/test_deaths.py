@@ -4,7 +4,7 @@ import math
 import resource
 
 import pytest
-from curve_array import curve_spec, opened, run_cohorts, run_folder
+from curve_array import curve_spec, opened, run_cohorts, run_folder, runs
 from sabotage import facts
 
 from gan_core.config.reports import Death, FidelityReport, LaneReport
@@ -60,20 +60,20 @@ def test_what_cannot_train_where_another_does_has_failed(tmp_path, trained):
     with opened(spec, folder) as study:
         if trained == "before":
             study.open_cohort(2)
-            study.judge(0, 0, [0, 1], [report(1.0), report(2.0)])
+            study.judge(0, 0, runs(0, 1), [report(1.0), report(2.0)])
         doomed, other = (1, 0) if trained == "before" else (0, 1)
         dies_early(study, doomed, 2)
         if trained == "between":
             again = study.open_cohort(2)
             study.open_cohort(2)
             assert again is not None
-            assert study.note_images([2, 3], 64)
+            assert study.note_images(runs(2, 3), 64)
             study.note_death(0, 3)
         else:
             dies_early(study, doomed, 1)
             assert JsonLines(folder.rows).read()[2:] == []  # nothing is known of it yet
             study.open_cohort(2)
-            assert study.note_images([2 * other], 200)
+            assert study.note_images(runs(2 * other), 200)
         rows = [row for row in JsonLines(folder.rows).read() if row["cohort"] == doomed]
         assert {row["reason"] for row in rows} == {"died 3 times: RuntimeError: no device"}
         assert [(row["trial"], row["outcome"]) for row in rows] == [(t, "failed") for t in (2 * doomed, 2 * doomed + 1)]
@@ -88,16 +88,16 @@ def test_where_no_lane_of_the_first_cohort_fits_what_the_shell_allows_that_is_to
         for _ in range(2):
             assert study.open_cohort(2) is not None
         if not first:
-            study.judge(1, 0, [2, 3], [report(1.0), dead])
+            study.judge(1, 0, runs(2, 3), [report(1.0), dead])
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
         try:
             if limit is not None and first:
                 with pytest.raises(PlaceError, match=r"not one lane .* \(ulimit -v 34359738368\)"):
-                    study.judge(0, 0, [0, 1], [dead, dead])
+                    study.judge(0, 0, runs(0, 1), [dead, dead])
                 assert JsonLines(folder.rows).read() == []
             else:
-                study.judge(0, 0, [0, 1], [dead, dead])
+                study.judge(0, 0, runs(0, 1), [dead, dead])
                 outcomes = [row["outcome"] for row in JsonLines(folder.rows).read() if row["cohort"] == 0]
                 assert outcomes == ["out_of_memory"] * 2
         finally:

@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 from curve_array import (
     CurveArray,
+    climbing,
     curve_level,
     curve_rows,
     curve_score,
     curve_spec,
     opened,
+    optunas_study,
     rows_of,
     run_cohorts,
     run_folder,
+    runs,
 )
 from optuna.trial import TrialState
 from PIL import Image
@@ -27,7 +30,7 @@ from tiny_runs import TINY
 from gan_core.config.gan import InputError
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
-from sweep.cohorts.cohort import CohortRun
+from results.trial_run import TrialRun
 from sweep.run import run_sweep
 from sweep.spec.sweep_spec import SweepSpec
 
@@ -146,8 +149,8 @@ def test_optuna_hears_the_better_score_of_a_trial_that_went_on_and_hears_it_once
     folder, before = extended
     for _ in range(2):
         with opened(spec_of(LONG), folder) as study:
-            found, table = study._proposals.trials, study._proposals._study.get_trials()
-            numbers = {identity: number for number, identity in study._identities.items()}
+            found, table = study.proposals.trials, optunas_study(folder).get_trials()
+            numbers = {identity: number for number, identity in study.identities.items()}
             more = {numbers[t.user_attrs["extends"]]: t.value for t in found if "extends" in t.user_attrs}
             values = {number: found[identity].values for identity, number in numbers.items()}
         earlier = {row["trial"]: row["best_score"] for row in before}
@@ -169,8 +172,8 @@ def test_a_baseline_that_was_told_pruned_is_not_told_again_as_completed(tmp_path
     assert mine[0]["reason"].startswith("baseline, never pruned")
     assert mine[2]["best_score"] < mine[0]["best_score"]
     with opened(spec_of(LONG, seed=2), folder) as study:
-        found = {t._trial_id: t for t in study._proposals.trials}
-        zero = found[study._identities[0]]
+        found = {t._trial_id: t for t in study.proposals.trials}
+        zero = found[study.identities[0]]
         assert (zero.state, zero.value) == (TrialState.PRUNED, mine[0]["best_score"])
         assert zero._trial_id not in [t.user_attrs.get("extends") for t in found.values()]
 
@@ -182,7 +185,7 @@ def test_the_picture_and_the_generator_of_a_survivor_stay_those_of_its_best_rung
     for trial in {row["trial"] for row in continued(extended)}:
         mine = [row for row in rows_of(folder) if row["trial"] == trial]
         best = min(mine, key=lambda row: row["score"])
-        with Image.open(folder.trial_samples(trial)) as picture:
+        with Image.open(folder.trial_samples(TrialRun(trial))) as picture:
             levels[trial] = np.asarray(picture)[picture.height // 16, picture.width // 16]
         expected[trial] = round(curve_level(best["seed"], best["images_seen"]) * 127.5 + 127.5), best["rung"]
     assert levels == {trial: level for trial, (level, _) in expected.items()}
@@ -194,7 +197,7 @@ def test_only_those_whose_last_state_is_kept_go_on(tmp_path, most):
     folder = run_folder(spec_of(SHORT), tmp_path)
     run_cohorts(spec_of(SHORT, keep_checkpoints=most), folder)
     before = rows_of(folder)
-    kept = {trial for trial in range(10) if folder.last_state(trial).exists()}
+    kept = {trial for trial in range(10) if folder.last_state(TrialRun(trial)).exists()}
     assert 0 < len(kept) <= most
     run_cohorts(spec_of(LONG, keep_checkpoints=most), folder)
     assert {row["trial"] for row in rows_of(folder)[len(before) :]} <= kept
@@ -214,15 +217,15 @@ def test_a_survivor_that_was_handed_out_keeps_its_last_state_though_others_end_b
         assert cohort.from_rung == 2
         other = study.open_cohort(4)
         assert other is not None
-        assert other.trials == (10, 11, 12, 13)
-        run = CohortRun(other, spec.ladder, study.objective, CurveArray, study, folder)
+        assert other.runs == tuple(runs(10, 11, 12, 13))
+        run = climbing(other, study, CurveArray)
         while not run.done:
             run.advance()
-        assert [folder.last_state(trial).exists() for trial in cohort.trials] == [True] * len(cohort.trials)
+        assert [folder.last_state(one).exists() for one in cohort.runs] == [True] * len(cohort.runs)
     run_cohorts(spec, folder, Worse)
-    assert {row["outcome"] for row in rows_of(folder) if row["trial"] in cohort.trials and row["rung"] == 2} == {
-        "completed"
-    }
+    survivors = {one.trial for one in cohort.runs}
+    ends = {row["outcome"] for row in rows_of(folder) if row["trial"] in survivors and row["rung"] == 2}
+    assert ends == {"completed"}
 
 
 class Worse(CurveArray):
@@ -314,7 +317,7 @@ def test_killed_anywhere_while_it_is_extended_the_same_rows_and_states_come_out(
     found = [extended_and_killed(tmp_path, start, at, later) for at in range(1, boundaries, 8)]
     assert len(found) > 20
     assert len(whole[1]) > 10
-    assert {"after _finish", "after rename"} & {where for where, _, _ in found}
+    assert {"after finish", "after rename"} & {where for where, _, _ in found}
     assert [where for where, left, _ in found if left != whole] == []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from curve_array import curve_spec, opened, run_folder
+from curve_array import curve_spec, opened, run_folder, runs
 from made_files import PARTS, idx, pictures, write_mnist
 from test_study import report
 from tiny_runs import ROW, TINY, settings
@@ -214,7 +214,7 @@ def test_a_row_of_other_data_is_never_recorded_beside_the_first(tmp_path, other,
     folder = run_folder(spec, tmp_path)
     with opened(spec, folder) as study:
         study.open_cohort(2)
-        study.judge(0, 0, [0, 1], [of("d"), of("d")])
+        study.judge(0, 0, runs(0, 1), [of("d"), of("d")])
         study.open_cohort(2)
         if not again:
             check_refused(study, folder, how, other, says)
@@ -229,9 +229,9 @@ def check_refused(study: Any, folder: RunFolder, how: str, other: LaneReport, sa
     before = folder.rows.read_bytes()
     with pytest.raises(ResultsError, match=says):
         if how == "judge":
-            study.judge(1, 0, [2, 3], [of("d"), other])
+            study.judge(1, 0, runs(2, 3), [of("d"), other])
         else:
-            study.cut(1, [2, 3], [of("d"), other])
+            study.cut(1, runs(2, 3), [of("d"), other])
     assert folder.rows.read_bytes() == before
 
 

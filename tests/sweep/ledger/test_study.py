@@ -5,21 +5,21 @@ import math
 import os
 from dataclasses import replace
 
-import optuna
 import pytest
 from curve_array import (
     CURVE_SPACE,
     CurveArray,
+    climbing,
     curve_death,
     curve_rows,
     curve_score,
     curve_spec,
     opened,
+    optunas_study,
     run_cohorts,
     run_folder,
+    runs,
 )
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from gan_core.config.arithmetic import Arithmetic
@@ -28,11 +28,10 @@ from gan_core.config.reports import Death, FidelityReport, LaneReport
 from gan_core.config.version import code_version
 from results.rows import MADE_BY, Outcome
 from results.store import JsonLines, ResultsError
-from sweep.cohorts.cohort import CohortRun
+from sweep.ledger.cohort_record import read_rows
 from sweep.ledger.standings import Standings
 from sweep.ledger.study import LaneStudy
 from sweep.proposals.journal import Journal
-from sweep.proposals.proposals import STUDY_NAME
 from sweep.proposals.seeds import derived_seed
 from sweep.spec.sweep_spec import SweepSpec
 
@@ -61,8 +60,8 @@ DIVERGED, COLLAPSED = Death("diverged", "dead"), Death("collapsed", "still")
 
 def told(study: LaneStudy) -> dict[int, tuple]:
     """Our trial number -> state, value and constraints in Optuna's own memory."""
-    trials = {t._trial_id: t for t in study._proposals._study.get_trials()}
-    ours = {number: trials[identity] for number, identity in study._identities.items()}
+    trials = {t._trial_id: t for t in optunas_study(study.folder).get_trials()}
+    ours = {number: trials[identity] for number, identity in study.identities.items()}
     return {number: (t.state, t.value, t.constraints) for number, t in ours.items()}
 
 
@@ -145,10 +144,14 @@ def test_trial_0_is_the_base_and_is_never_pruned(rows):
 
 def test_a_baseline_without_a_place_says_that_it_is_kept_as_the_baseline(tmp_path):
     spec = curve_spec(trials=3)
-    with opened(spec, run_folder(spec, tmp_path)) as study:
+    folder = run_folder(spec, tmp_path)
+    with opened(spec, folder) as study:
         assert study.open_cohort(3) is not None
-        verdicts = study.judge(0, 0, [0, 1, 2], [report(9.0), report(1.0), report(2.0)])
+        verdicts = study.judge(0, 0, runs(0, 1, 2), [report(9.0), report(1.0), report(2.0)])
     assert [verdict.goes_on for verdict in verdicts] == [True, True, False]
+    assert [verdict.overruled for verdict in verdicts] == [True, False, False]
+    assert [row.overruled for row in read_rows(folder)] == [True, False, False]
+    assert "overruled" not in JsonLines(folder.rows).read()[0]
     assert verdicts[0].reason.startswith("baseline, never pruned; rank 3 of 3")
 
 
@@ -160,7 +163,7 @@ def test_a_row_says_what_its_trainer_was_and_not_what_the_study_is(tmp_path):
     spec, folder = curve_spec(trials=2), run_folder(curve_spec(trials=2), tmp_path)
     with opened(spec, folder) as study:
         study.open_cohort(2)
-        study.judge(0, 0, [0], [replace(report(1.0), arithmetic=made)])
+        study.judge(0, 0, runs(0), [replace(report(1.0), arithmetic=made)])
         study.note_failure(0, "killed")
         study.note_death(0, 1)
     trained, failed = (next(r for r in JsonLines(folder.rows).read() if r["trial"] == trial) for trial in (0, 1))
@@ -173,7 +176,7 @@ def test_a_dead_baseline_ends(tmp_path, death):
     spec = curve_spec(trials=3)
     with opened(spec, run_folder(spec, tmp_path)) as study:
         study.open_cohort(3)
-        verdicts = study.judge(0, 0, [0, 1, 2], [report(math.nan, death=death), report(1.0), report(2.0)])
+        verdicts = study.judge(0, 0, runs(0, 1, 2), [report(math.nan, death=death), report(1.0), report(2.0)])
     assert (verdicts[0].outcome, verdicts[0].reason) == (Outcome(death.outcome), death.reason)
     assert not verdicts[0].goes_on
 
@@ -186,7 +189,7 @@ def test_a_dead_lane_takes_no_place_from_the_living(tmp_path):
         with opened(spec, run_folder(spec, tmp_path / str(death is None))) as study:
             study.open_cohort(4)
             reports = [report(9.0), report(1.0), report(2.0), report(math.nan if death else 3.0, death=death)]
-            found.append([verdict.reason for verdict in study.judge(0, 0, [0, 1, 2, 3], reports)])
+            found.append([verdict.reason for verdict in study.judge(0, 0, runs(0, 1, 2, 3), reports)])
     assert found[0][1:3] == ["rank 1 of 4", "rank 2 of 4"]
     assert found[1][1:3] == ["rank 1 of 3", "rank 2 of 3 at rung 0, the best 1 go on"]
 
@@ -196,10 +199,10 @@ def test_a_cohort_of_the_dead_alone_is_told_and_the_study_goes_on(tmp_path):
     with opened(spec, run_folder(spec, tmp_path)) as study:
         study.open_cohort(3)
         dead = [report(math.nan, images=64, death=death) for death in (DIVERGED, COLLAPSED, DIVERGED)]
-        assert not any(verdict.goes_on for verdict in study.judge(0, 0, [0, 1, 2], dead))
+        assert not any(verdict.goes_on for verdict in study.judge(0, 0, runs(0, 1, 2), dead))
         assert (study.snapshot().best_trial, study.snapshot().done) == (None, 3)
         assert study.open_cohort(3) is not None
-        assert study.judge(1, 0, [3], [report(5.0)])[0].goes_on
+        assert study.judge(1, 0, runs(3), [report(5.0)])[0].goes_on
         assert study.snapshot().best_trial == 3
 
 
@@ -220,8 +223,8 @@ def test_optuna_is_told_the_best_score_of_the_completed_and_an_infeasible_prunin
 
 def test_optuna_has_heard_the_best_so_far_at_every_rung_a_trial_reached_alive(finished, rows):
     with opened(curve_spec(**LARGE), finished) as study:
-        trials = {t._trial_id: t for t in study._proposals._study.get_trials()}
-        heard = {number: trials[identity].intermediate_values for number, identity in study._identities.items()}
+        trials = {t._trial_id: t for t in optunas_study(study.folder).get_trials()}
+        heard = {number: trials[identity].intermediate_values for number, identity in study.identities.items()}
     for trial in range(24):
         mine = [r for r in rows if r["trial"] == trial and r["best_score"] is not None]
         mine = mine[:2] if trial == 0 else mine
@@ -248,7 +251,7 @@ def test_a_failed_trial_is_told_as_failed_and_keeps_what_it_had(tmp_path):
     folder = run_folder(spec, tmp_path)
     with opened(spec, folder) as study:
         study.open_cohort(3)
-        study.judge(0, 0, [0, 1, 2], [report(1.0), report(1.0), report(2.0)])
+        study.judge(0, 0, runs(0, 1, 2), [report(1.0), report(1.0), report(2.0)])
         study.note_failure(0, "OSError: one\n  thing")
         study.note_failure(0, "OSError: another\n  thing")
         study.note_death(0, 1)
@@ -268,7 +271,7 @@ def test_a_cohort_that_dies_is_handed_out_again_and_has_rows_when_it_is_given_up
         cohort = study.open_cohort(3)
         for _ in range(2):
             assert (study.open_cohort(3), study.is_waiting()) == (None, True)
-            assert study.note_images([0, 1, 2], 64)
+            assert study.note_images(runs(0, 1, 2), 64)
             study.note_death(0, 3)
             assert study.open_cohort(3) == cohort
         study.note_death(0, 3)
@@ -286,12 +289,12 @@ def test_judged_again_a_rung_gives_the_same_verdicts_and_writes_nothing(tmp_path
     reports = [report(3.0), report(math.nan, death=DIVERGED), report(2.0)]
     with opened(spec, folder) as study:
         study.open_cohort(3)
-        first = study.judge(0, 0, [0, 1, 2], reports)
+        first = study.judge(0, 0, runs(0, 1, 2), reports)
         before = folder.rows.read_bytes(), folder.journal.read_bytes()
-        assert study.judge(0, 0, [0, 1, 2], reports) == first
+        assert study.judge(0, 0, runs(0, 1, 2), reports) == first
         assert (folder.rows.read_bytes(), folder.journal.read_bytes()) == before
     with opened(spec, folder) as study:
-        assert study.judge(0, 0, [0, 1, 2], [report(99.0)] * 3) == first  # what was recorded is the truth
+        assert study.judge(0, 0, runs(0, 1, 2), [report(99.0)] * 3) == first  # what was recorded is the truth
     assert folder.rows.read_bytes() == before[0]
     assert len({verdict.outcome for verdict in first}) > 1
 
@@ -303,13 +306,13 @@ def test_a_rung_whose_rows_were_written_in_part_is_judged_to_the_same_rows(tmp_p
     whole = run_folder(spec, tmp_path / "whole")
     with opened(spec, whole) as study:
         study.open_cohort(3)
-        verdicts = study.judge(0, 0, [0, 1, 2], reports)
+        verdicts = study.judge(0, 0, runs(0, 1, 2), reports)
     torn = run_folder(spec, tmp_path / "torn")
     for name in ("optuna.jsonl", "cohorts.jsonl"):
         (torn.path / name).write_bytes((whole.path / name).read_bytes())
     torn.rows.write_bytes(b"".join(whole.rows.read_bytes().splitlines(keepends=True)[:recorded]))
     with opened(spec, torn) as study:
-        assert study.judge(0, 0, [0, 1, 2], reports) == verdicts
+        assert study.judge(0, 0, runs(0, 1, 2), reports) == verdicts
     assert torn.rows.read_bytes() == whole.rows.read_bytes()
 
 
@@ -319,7 +322,7 @@ def test_the_order_of_lanes_changes_no_verdict(tmp_path):
     for order in ([0, 1, 2, 3, 4], [4, 2, 0, 3, 1]):
         with opened(spec, run_folder(spec, tmp_path / str(order))) as study:
             study.open_cohort(5)
-            verdicts = study.judge(0, 0, order, [report([9.0, 1.0, 2.0, 3.0, 4.0][trial]) for trial in order])
+            verdicts = study.judge(0, 0, runs(*order), [report([9.0, 1.0, 2.0, 3.0, 4.0][trial]) for trial in order])
             found.append(dict(zip(order, verdicts, strict=True)))
     assert found[0] == found[1]
     assert [trial for trial, verdict in sorted(found[0].items()) if verdict.goes_on] == [0, 1, 2]
@@ -362,7 +365,7 @@ def test_reopening_the_study_between_cohorts_and_rungs_changes_nothing(tmp_path,
             cohort = study.open_cohort(6)
             if cohort is None:
                 break
-            CohortRun(cohort, spec.ladder, study.objective, cliff, study, folder).advance()
+            climbing(cohort, study, cliff).advance()
     assert JsonLines(folder.rows).read() == expected
 
 
@@ -375,7 +378,7 @@ def test_reopening_the_study_between_two_asks_changes_nothing(tmp_path):
         with opened(spec, folder) as study:
             cohort = study.open_cohort(1)
             assert cohort is not None
-            run = CohortRun(cohort, spec.ladder, study.objective, cliff, study, folder)
+            run = climbing(cohort, study, cliff)
             while not run.done:
                 run.advance()
     assert JsonLines(folder.rows).read() == expected
@@ -392,7 +395,7 @@ def test_an_interrupted_cohort_is_handed_out_again_before_a_new_one(tmp_path):
         assert [study.open_cohort(1), study.open_cohort(1), study.open_cohort(1)] == [first, second, None]
     assert first is not None
     assert second is not None
-    assert (first.trials, second.trials) == ((0, 1, 2), (3, 4))
+    assert (first.runs, second.runs) == (tuple(runs(0, 1, 2)), tuple(runs(3, 4)))
 
 
 def test_a_trials_seed_depends_on_the_sweeps_seed_and_its_number_alone():
@@ -419,9 +422,9 @@ def test_a_snapshot_counts_trials_images_and_the_best(tmp_path):
         assert (study.snapshot().done, study.snapshot().running, study.snapshot().images) == (0, 0, 0)
         assert math.isnan(study.snapshot().best_score)
         study.open_cohort(3)
-        study.note_images([0, 1], 64)
+        study.note_images(runs(0, 1), 64)
         assert (study.snapshot().running, study.snapshot().images) == (3, 128)
-        study.judge(0, 0, [0, 1, 2], [report(3.0), report(math.nan, death=DIVERGED), report(2.0)])
+        study.judge(0, 0, runs(0, 1, 2), [report(3.0), report(math.nan, death=DIVERGED), report(2.0)])
         snapshot = study.snapshot()
     assert (snapshot.trials, snapshot.done, snapshot.running, snapshot.images) == (5, 1, 2, 3 * 128)
     assert (snapshot.best_trial, snapshot.best_score, snapshot.baseline_score) == (2, 2.0, 3.0)
@@ -443,10 +446,10 @@ def test_a_snapshot_says_what_cohorts_do_until_they_tell_of_images_or_are_judged
         assert study.snapshot().phase == "compiling the steps of mlp, loading digits"
         study.note_phase(1, "compiling the steps of mlp")
         assert study.snapshot().phase == "compiling the steps of mlp"
-        study.note_images([0, 1], 64)
+        study.note_images(runs(0, 1), 64)
         study.note_phase(1, "scoring samples")
         assert study.snapshot().phase == "scoring samples"
-        study.judge(1, 0, [2, 3], [report(3.0), report(2.0)])
+        study.judge(1, 0, runs(2, 3), [report(3.0), report(2.0)])
         assert study.snapshot().phase == ""
 
 
@@ -535,7 +538,7 @@ def test_a_cohort_and_a_rung_wait_for_the_disk_as_often_however_many_trials_they
             assert cohort is not None
             assert study.folder.journal.stat().st_size in synced
             opening = len(synced)
-            study.judge(0, 0, list(cohort.trials), [report(1.0)] * trials)
+            study.judge(0, 0, list(cohort.runs), [report(1.0)] * trials)
             assert {study.folder.journal.stat().st_size, study.folder.rows.stat().st_size} <= set(synced)
             waits[trials] = [opening, len(synced) - opening]
     assert waits[2] == waits[6] == [2, 2]
@@ -545,11 +548,8 @@ def test_optunas_own_backend_reads_the_journal(tmp_path):
     spec = curve_spec()
     with opened(spec, run_folder(spec, tmp_path)) as study:
         study.open_cohort(3)
-        mine = [trial.params for trial in study._proposals._study.get_trials()]
-    theirs = optuna.load_study(
-        study_name=STUDY_NAME, storage=JournalStorage(JournalFileBackend(str(study.folder.journal)))
-    )
-    assert [trial.params for trial in theirs.get_trials()] == mine
+        mine = [trial.params for trial in study.proposals.trials]
+    assert [trial.params for trial in optunas_study(study.folder).get_trials()] == mine
     assert len(mine) == 3
 
 

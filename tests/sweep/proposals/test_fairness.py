@@ -195,7 +195,7 @@ def test_refused_proposals_and_later_scores_shift_no_number_of_optunas(tmp_path,
         run_cohorts(spec, folder)
     with opened(spec, folder) as study:
         table, everything = study._proposals._study.get_trials(), study._proposals.trials
-        identities = study._identities
+        identities = study.identities
     rows = {row["trial"]: row for row in JsonLines(folder.rows).read()}
     assert [t.number for t in table] == [t.user_attrs["trial"] for t in table] == list(range(14))
     assert [t._trial_id for t in table] == [identities[trial] for trial in range(14)]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from curve_array import CURVE_SPACE, CurveArray, curve_rows, curve_spec, opened, run_cohorts, run_folder
+from curve_array import CURVE_SPACE, CurveArray, climbing, curve_rows, curve_spec, opened, run_cohorts, run_folder
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sabotage import Killed, Saboteur
@@ -22,7 +22,6 @@ from scipy.stats import qmc
 from gan_core.config.gan import InputError
 from results.store import JsonLines, RunFolder
 from search_spaces.space import SearchSpace
-from sweep.cohorts.cohort import CohortRun
 from sweep.proposals import tpe
 from sweep.proposals.samplers import _GuardedUnpickler, build_sampler
 from sweep.proposals.seeds import derived_seed
@@ -148,7 +147,7 @@ def test_reopening_the_study_before_every_rung_changes_nothing(tmp_path, whole, 
             cohort = study.open_cohort(4)
             if cohort is None:
                 break
-            CohortRun(cohort, spec.ladder, study.objective, cliff, study, folder).advance()
+            climbing(cohort, study, cliff).advance()
     assert JsonLines(folder.rows).read() == whole[name]
 
 
@@ -158,7 +157,7 @@ def kill_while_asking(spec: SweepSpec, folder: RunFolder, cohort: int, share: fl
         for _ in range(cohort):
             found = study.open_cohort(4)
             assert found is not None
-            run = CohortRun(found, spec.ladder, study.objective, cliff, study, folder)
+            run = climbing(found, study, cliff)
             while not run.done:
                 run.advance()
         before = folder.journal.read_bytes()
@@ -299,7 +298,7 @@ def test_below_the_limit_each_proposal_is_that_of_optunas_own_sampler(tmp_path, 
 
         study._proposals.ask = watched  # ty: ignore
         while (cohort := study.open_cohort(3)) is not None:
-            run = CohortRun(cohort, spec.ladder, study.objective, cliff, study, study.folder)
+            run = climbing(cohort, study, cliff)
             while not run.done:
                 run.advance()
     checked = 0
@@ -385,7 +384,7 @@ def test_all_three_optimisers_of_cma_are_loaded_and_a_sweep_by_them_resumes(tmp_
             kept = [t.system_attrs for t in study._proposals._study.get_trials()]
             if cohort is None:
                 break
-            CohortRun(cohort, spec.ladder, study.objective, CurveArray, study, folder).advance()
+            climbing(cohort, study, CurveArray).advance()
     assert JsonLines(folder.rows).read() == whole
     assert sum(any("optimizer" in key for key in attrs) for attrs in kept) >= 2
 

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from curve_array import CURVE_SPACE, CurveArray, curve_rows, curve_spec, opened, rows_of, run_cohorts, run_folder
+from curve_array import (
+    CURVE_SPACE,
+    CurveArray,
+    climbing,
+    curve_rows,
+    curve_spec,
+    opened,
+    rows_of,
+    run_cohorts,
+    run_folder,
+)
 from optuna.trial import TrialState
 from sabotage import Killed, Saboteur
 from tiny_runs import TINY, settings
@@ -18,7 +28,7 @@ from results.rows import Outcome
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable, configuration_of
 from search_spaces.space import SearchSpace
-from sweep.cohorts.cohort import CohortRun
+from sweep.ledger.standings import Standings
 from sweep.proposals.proposals import Proposals
 from sweep.proposals.warm_start import best_points
 from sweep.spec.sweep_spec import SweepSpec
@@ -45,7 +55,7 @@ def reopened(spec: SweepSpec, path: Path, build: Any = CurveArray) -> list[dict[
             cohort = study.open_cohort(spec.cohort_size(1))
             if cohort is None:
                 return rows_of(folder)
-            CohortRun(cohort, spec.ladder, study.objective, build, study, folder).advance()
+            climbing(cohort, study, build).advance()
     raise AssertionError("the sweep does not end")
 
 
@@ -182,7 +192,7 @@ def test_what_breaks_a_constraint_is_never_trained_and_optuna_hears_by_how_much(
     assert len(rows) == 16
     assert all(row["lane.discriminator_lr"] >= row["lane.generator_lr"] for row in rows.values())
     with opened(spec, constrained) as study:
-        ours = set(study._identities.values())
+        ours = set(study.identities.values())
         found, table = study._proposals.trials, study._proposals._study.get_trials()
     assert [t.number for t in table] == [t.user_attrs["trial"] for t in table] == list(range(16))
     refused = [t for t in found if t._trial_id not in ours]
@@ -251,7 +261,7 @@ def test_in_a_conditional_space_what_does_not_exist_keeps_its_base_and_ratios_ha
         assert row["lane.discriminator_lr"] == pytest.approx(row[column] * row["lane.generator_lr"], rel=1e-12)
     with opened(spec, folder) as study:
         trials = {t._trial_id: t.params for t in study._proposals._study.get_trials()}
-        asked = {number: trials[identity] for number, identity in study._identities.items()}
+        asked = {number: trials[identity] for number, identity in study.identities.items()}
     for number, params in asked.items():
         assert ("lane.penalty_weight" in params) == (rows[number]["structure.gradient_penalty"] == "r1")
     assert reopened(spec, tmp_path / "reopened") == rows_of(folder)
@@ -307,7 +317,7 @@ def test_optuna_minimises_both_and_hears_both_of_the_completed(opposed):
         assert [direction.name for direction in inner.directions] == ["MINIMIZE", "MINIMIZE"]
         assert inner.metric_names == ["fidelity", "class_kl"]
         trials = {t._trial_id: t for t in inner.get_trials()}
-        told = {number: trials[identity] for number, identity in study._identities.items()}
+        told = {number: trials[identity] for number, identity in study.identities.items()}
     completed = [t for t, row in last_rows(rows).items() if row["outcome"] == "completed" and t]
     for trial in completed:
         best = min((row for row in rows if row["trial"] == trial), key=lambda row: row["score"])
@@ -343,7 +353,7 @@ def test_what_a_trial_costs_may_be_an_objective(tmp_path):
     folder = swept(spec, tmp_path)
     with opened(spec, folder) as study:
         trials = {t._trial_id: t for t in study._proposals._study.get_trials()}
-        told = {number: trials[identity].values for number, identity in study._identities.items()}
+        told = {number: trials[identity].values for number, identity in study.identities.items()}
     ends = last_rows(rows_of(folder))
     assert {told[t][1] for t, row in ends.items() if row["outcome"] == "completed" and t} == {0.5}  # two rungs
 
@@ -355,8 +365,8 @@ def test_in_hyperband_ranks_are_within_brackets_and_each_bracket_begins_to_prune
     spec = curve_spec(trials=24, lanes_per_cohort=6, ladder={**LADDER, "rule": "hyperband"})
     folder = swept(spec, tmp_path / "whole")
     rows = rows_of(folder)
-    with opened(spec, folder) as study:
-        brackets = {trial: study._standings.bracket(trial) for trial in range(24)}
+    standings = Standings.load(spec, folder)
+    brackets = {trial: standings.bracket(trial) for trial in range(24)}
     assert set(brackets.values()) == {0, 1, 2}
     for row in rows:
         if row["outcome"] == "pruned":
@@ -413,7 +423,7 @@ def test_a_baseline_that_was_overruled_is_told_pruned_at_that_rung_and_never_com
     assert mine[-1]["outcome"] == "completed"
     with opened(spec, folder) as study:
         found = study._proposals._study.get_trials()
-        zero = next(t for t in found if t._trial_id == study._identities[0])
+        zero = next(t for t in found if t._trial_id == study.identities[0])
     assert (zero.state, zero.value) == (TrialState.PRUNED, mine[overruled[0]]["best_score"])
     assert zero.last_step == spec.ladder.rungs_images[overruled[0]]
     assert len(found) == 8
@@ -507,7 +517,7 @@ def test_what_fits_is_remembered_from_cohort_to_cohort(tmp_path):
     with opened(EIGHT, folder) as study:
         while (cohort := study.open_cohort(8)) is not None:
             refused.clear()
-            run = CohortRun(cohort, EIGHT.ladder, study.objective, Noting, study, folder, limits)
+            run = climbing(cohort, study, Noting, limits)
             while not run.done:
                 run.advance()
             sizes.append(max(refused))
@@ -534,7 +544,7 @@ def test_a_lane_that_does_not_fit_alone_ends_so_and_the_others_do_not_notice(tmp
     with opened(EIGHT, folder) as study:
         trials = {t._trial_id: t for t in study._proposals._study.get_trials()}
         for trial in dead:
-            found = trials[study._identities[trial]]
+            found = trials[study.identities[trial]]
             assert (found.state, found.constraints) == (TrialState.PRUNED, {"out_of_memory": 1.0})
     best: Any = ResultsTable.load(folder.path).best()
     assert best["structure.generator_width"] == 16

@@ -18,6 +18,7 @@ from gan_core.workshop.one_model import read_metrics
 from results.rows import MADE_BY, MAY_BE_NULL
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
+from results.trial_run import TrialRun
 from sweep.run import run_sweep
 from sweep.spec.sweep_spec import SweepSpec
 
@@ -118,7 +119,7 @@ def test_each_trial_has_a_picture_and_the_best_has_two(digits_run):
             assert picture.format == "PNG"
             assert picture.width == picture.height
             assert np.asarray(picture).std() > 10
-    assert folder.best_samples.read_bytes() == folder.trial_samples(best["trial"]).read_bytes()
+    assert folder.best_samples.read_bytes() == folder.trial_samples(TrialRun(best["trial"])).read_bytes()
 
 
 def test_of_checkpoints_the_best_generators_and_the_last_states_of_the_completed_are_left(digits_run):

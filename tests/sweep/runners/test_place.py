@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from curve_array import runs
 from test_ray_runner import folder_for, quiet, ray_by_value, tiny_spec
 from tiny_runs import TINY, settings
 
@@ -69,11 +70,11 @@ class FailingRun:
 
     def __init__(self, study: Any, error: BaseException, trained: bool) -> None:
         self._study, self._error, self._trained = study, error, trained
-        self.done, self.rung, self.trials = False, 0, [0]
+        self.done, self.rung, self.runs = False, 0, runs(0)
 
     def advance(self) -> Any:
         if self._trained:
-            self._study.note_images([0], 64)
+            self._study.note_images(runs(0), 64)
         raise self._error
 
 

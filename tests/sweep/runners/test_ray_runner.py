@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from curve_array import runs
 
 from benchmarks.first_sweep import family_of
 from gan_core.config.gan import InputError
@@ -426,10 +427,10 @@ def test_a_study_that_ends_nothing_is_told_as_often_as_people_look(tmp_path, mon
     )
     seen = range(64, 64 * 65, 64)
     watching, cutting = (RemoteStudy(RunFolder(tmp_path), may_cut) for may_cut in (False, True))
-    assert all(watching.note_images([0], images) for images in seen[:10])
+    assert all(watching.note_images(runs(0), images) for images in seen[:10])
     assert told == [64, 320, 576]  # a quarter of a period passes from one question to the next
     told.clear()
-    assert all(cutting.note_images([0], images) for images in seen)
+    assert all(cutting.note_images(runs(0), images) for images in seen)
     assert told == [64, 2_112]  # of the first step at once
 
 
@@ -454,12 +455,12 @@ def test_what_a_process_warns_of_that_trains_reaches_the_study_once(tmp_path, mo
     lines: list[str] = []
     monkeypatch.setattr("sweep.runners.ray.study_actor.told", lambda: lines)
     study = RemoteStudy(RunFolder(tmp_path), may_cut=True)
-    assert study.note_images([0], 64)
+    assert study.note_images(runs(0), 64)
     assert said == []
     lines.append("no C compiler is installed")
-    assert study.note_images([0], 64)  # not due: it is told with the next note
-    assert study.judge(0, 0, [0], []) == []
+    assert study.note_images(runs(0), 64)  # not due: it is told with the next note
+    assert study.judge(0, 0, runs(0), []) == []
     lines.append("another")
-    assert study.note_images([0], 64_000)
-    assert study.judge(0, 0, [0], []) == []
+    assert study.note_images(runs(0), 64_000)
+    assert study.judge(0, 0, runs(0), []) == []
     assert said == lines

@@ -22,6 +22,7 @@ from gan_core.config.gan import InputError
 from results.plots import draw_samples
 from results.rows import Outcome, ResultRow
 from results.store import RunFolder
+from results.trial_run import TrialRun
 from sweep.spec import tracking
 from sweep.spec.tracking import parse_tracking, plain_tracking, require_installed
 from sweep.tracking import event_file, trackers
@@ -173,7 +174,7 @@ def folder(tmp_path, monkeypatch) -> RunFolder:
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     folder = RunFolder(tmp_path / "run").create()
     for trial in range(3):
-        draw_samples(np.full((4, 1, 8, 8), trial / 4, np.float32), folder.trial_samples(trial))
+        draw_samples(np.full((4, 1, 8, 8), trial / 4, np.float32), folder.trial_samples(TrialRun(trial)))
     return folder
 
 
@@ -230,9 +231,9 @@ def test_the_events_hold_the_picture_of_each_best_rung(folder):
         1: [256, 512],
         2: [256],  # it got worse, and died
     }
-    png = folder.trial_samples(0).read_bytes()
+    png = folder.trial_samples(TrialRun(0)).read_bytes()
     assert shown[0][-1].encoded_image_string == png
-    assert (shown[0][-1].width, shown[0][-1].height) == Image.open(folder.trial_samples(0)).size
+    assert (shown[0][-1].width, shown[0][-1].height) == Image.open(folder.trial_samples(TrialRun(0))).size
 
 
 def test_the_tab_of_hyperparameters_lists_the_trials_that_ended(folder):
@@ -283,7 +284,7 @@ def test_mlflow_nests_trials_in_a_sweep_with_parameters_outcomes_and_pictures(fo
     assert (trials[2].data.tags["outcome"], trials[2].data.tags["reason"]) == ("diverged", "a loss of NaN")
     (artifact,) = client.list_artifacts(trials[0].info.run_id, "samples")
     kept = client.download_artifacts(trials[0].info.run_id, artifact.path)
-    assert Path(kept).read_bytes() == folder.trial_samples(0).read_bytes()
+    assert Path(kept).read_bytes() == folder.trial_samples(TrialRun(0)).read_bytes()
     assert len(list(folder.mlflow.rglob("trial-0000.png"))) == 1
 
 
