@@ -1,7 +1,7 @@
 """The tables of the documentation that are generated from the code, put in while MkDocs reads a page.
 
-A line `<!-- table: NAME -->` of a page becomes the table of that name; `python docs/reference.py NAME` prints it. What a
-field cannot say of itself stands in the dictionaries below, and a test compares their keys with the code.
+A line `<!-- table: NAME -->` of a page becomes the table of that name; `python docs/reference.py NAME` prints it. What
+a field cannot say of itself stands in the dictionaries below, and a test compares their keys with the code.
 """
 
 import argparse
@@ -144,6 +144,7 @@ SCORES = {  # scores, without `fidelity.` -> what they are
     "modes_covered": "modes that samples are found near",
     "high_quality_share": "share of samples near a mode",
     "mode_jsd": "Jensen-Shannon divergence of the drawn modes from the real ones",
+    "mode_jsd_error": ERROR.format("`mode_jsd`"),
 }
 HEALTH = {  # what is watched, without `health.` -> what it is
     "discriminator_accuracy": "share of real samples that D puts above a generated one; 1/2 is chance",
@@ -232,15 +233,17 @@ def named(group: str, meanings: Mapping[str, str]) -> str:
     return table(("column", "meaning"), ((f"`{group}.{name}`", said) for name, said in meanings.items()))
 
 
+def parser_of(module: Any) -> argparse.ArgumentParser:
+    """The parser of one command."""
+    parser = argparse.ArgumentParser(f"gan-sweep {module.__name__.rpartition('.')[2]}", description=module.ABOUT)
+    module.add_arguments(parser)
+    return parser
+
+
 def commands() -> str:
     """The help texts of all commands."""
-    parts = []
-    for module in COMMANDS:
-        name = module.__name__.rpartition(".")[2]
-        parser = argparse.ArgumentParser(f"gan-sweep {name}", description=module.ABOUT)
-        module.add_arguments(parser)
-        parts.append(f"## {name}\n\n```text\n{parser.format_help().strip()}\n```")
-    return "\n\n".join(parts)
+    helps = {module.__name__.rpartition(".")[2]: parser_of(module).format_help().strip() for module in COMMANDS}
+    return "\n\n".join(f"## {name}\n\n```text\n{said}\n```" for name, said in helps.items())
 
 
 TABLES: dict[str, Callable[[], str]] = {

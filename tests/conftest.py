@@ -56,6 +56,19 @@ def unsynced() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def quick() -> Iterator[None]:
+    """80,000 triangles take seconds to draw, and long to score against; a classifier takes seconds to train."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gan_core.fidelity.features.classifier.STEPS", 20)
+        patch.setattr("gan_core.fidelity.features.classifier.RECIPE", "quick")
+        patch.setattr("gan_core.data.polygons.POLYGONS", 1400)
+        patch.setattr("gan_core.data.polygons.RECIPE", "few")
+        patch.setattr("gan_core.data.dataset.POLYGONS_TRAIN_IMAGES", 1000)
+        patch.setattr("gan_core.data.dataset.POLYGONS_HELD_OUT_IMAGES", 300)
+        yield
+
+
 @pytest.fixture
 def gan_sweep(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
