@@ -40,8 +40,14 @@ KEYS = {  # keys of a sweep's file -> what is allowed, and what they mean
     "name": ("up to 100 characters", "the run's name; its folder is `runs/NAME`"),
     "space": ("a shipped space, a YAML file, or a mapping", "what is searched; see [Search spaces](search-spaces.md)"),
     "trials": ("1 to 999999", "how many configurations are tried; trial 0 is the base of the space"),
-    "ladder.rungs_images": ("rising whole numbers", "training lengths at which trials are judged, in images"),
-    "ladder.keep_fraction": ("above 0, at most 1", "share of the trials that go on from a rung"),
+    "ladder.rungs_images": (
+        "rising whole numbers",
+        "training lengths at which trials are judged, in images; reached or just passed, by whole batches",
+    ),
+    "ladder.keep_fraction": (
+        "above 0, at most 1",
+        "share of all trials that reached a rung which go on, by their best score so far",
+    ),
     "ladder.rule": (", ".join(RULES), "how trials are pruned"),
     "ladder.grace_images": ("at least 0", "nobody is pruned before having seen so many images"),
     "ladder.patience_rungs": ("at least 0", "stop a trial that has not improved for so many rungs; 0: never"),

@@ -1,4 +1,4 @@
-"""What the README and the examples say runs, at a tiny size where the size is not the point."""
+"""The examples run to their end, at a tiny size, and say what they are."""
 
 import gzip
 import struct
