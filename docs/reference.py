@@ -42,11 +42,11 @@ KEYS = {  # keys of a sweep's file -> what is allowed, and what they mean
     "trials": ("1 to 999999", "how many configurations are tried; trial 0 is the base of the space"),
     "ladder.rungs_images": (
         "rising whole numbers",
-        "training lengths at which trials are judged, in images; reached or just passed, by whole batches",
+        "training lengths at which trials are judged, in images; a rung is reached or just passed",
     ),
     "ladder.keep_fraction": (
         "above 0, at most 1",
-        "share of all trials that reached a rung which go on, by their best score so far",
+        "share of the trials at a rung that go on, by their best score so far",
     ),
     "ladder.rule": (", ".join(RULES), "how trials are pruned"),
     "ladder.grace_images": ("at least 0", "nobody is pruned before having seen so many images"),
