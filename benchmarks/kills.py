@@ -29,7 +29,7 @@ from benchmarks.first_sweep import family_of
 from results.rows import Outcome
 from results.store import SEEDS_APART, JsonLines, RunFolder
 from results.table import ResultsTable
-from sweep.runners.ray.runner import RESTARTS
+from sweep.runners.ray.searcher import RESTARTS
 
 ROOT = Path(__file__).absolute().parent.parent
 VICTIMS = {"driver": "", "trainer": "Trainable", "owner": "LaneStudy", "head": "gcs_server"}

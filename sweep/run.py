@@ -23,7 +23,7 @@ from sweep.ledger.endings import plain_endings
 from sweep.ledger.same_data import check_same_data
 from sweep.ledger.standings import Standings
 from sweep.proposals.warm_start import warm_started
-from sweep.runners.progress import Watch
+from sweep.runners.progress import ProgressDisplay
 from sweep.spec.sweep_spec import SweepSpec
 from sweep.spec.tracking import require_installed
 
@@ -62,11 +62,11 @@ def run_sweep(
     folder = RunFolder(out or Path("runs") / spec.name)
     check_callbacks(callbacks)
     spec = spec if warm_start is None else warm_started(spec, folder, warm_start)
-    watch = Watch(spec.ladder, spec.objective, spec.space.searched, silent=not progress)
-    with plain_endings(folder), watch:
-        check_run(spec, folder, download=download, extend=extend, on_phase=watch.now)
+    display = ProgressDisplay(spec.ladder, spec.objective, spec.space.searched, silent=not progress)
+    with plain_endings(folder), display:
+        check_run(spec, folder, download=download, extend=extend, on_phase=display.now)
         folder.create()
-        table = _run_in(folder, spec.placed(), local, address, extend, watch, callbacks)
+        table = _run_in(folder, spec.placed(), local, address, extend, display, callbacks)
     for callback in callbacks:
         callback.end(table)
     return table
@@ -78,7 +78,7 @@ def _run_in(
     local: bool,
     address: str | None,
     extend: bool,
-    watch: Watch,
+    display: ProgressDisplay,
     callbacks: Sequence[Callback],
 ) -> "ResultsTable":
     """With the folder this process's own."""
@@ -88,11 +88,11 @@ def _run_in(
             folder.repair()  # here, where a person sees the warning; the study may live in another process
         if not is_finished(spec, folder):
             if folder.spec.exists():
-                watch.tell(f"going on with {folder.path}")
-                _tell_of_noise(folder, watch)
+                display.tell(f"going on with {folder.path}")
+                _tell_of_noise(folder, display)
             write_atomically(folder.spec, spec.to_yaml())
             feed = RowFeed(callbacks, folder)
-            _run(spec, folder, local, address, watch, feed)
+            _run(spec, folder, local, address, display, feed)
             feed.look()
     from results.table import ResultsTable  # pandas loads while Ray starts
 
@@ -105,7 +105,7 @@ def _run_in(
     return table
 
 
-def _tell_of_noise(folder: RunFolder, watch: Watch) -> None:
+def _tell_of_noise(folder: RunFolder, display: ProgressDisplay) -> None:
     """Before a run goes on: what its trials so far say of its scores."""
     if not folder.rows.exists():
         return
@@ -113,7 +113,7 @@ def _tell_of_noise(folder: RunFolder, watch: Watch) -> None:
     from results.text import noise_text
 
     if folder.rows.stat().st_size and (found := noise_text(ResultsTable.load(folder.path))):
-        watch.tell(found)
+        display.tell(found)
 
 
 def is_finished(spec: SweepSpec, folder: RunFolder) -> bool:
@@ -123,18 +123,20 @@ def is_finished(spec: SweepSpec, folder: RunFolder) -> bool:
     return Standings.load(spec, folder).finished
 
 
-def _run(spec: SweepSpec, folder: RunFolder, local: bool, address: str | None, watch: Watch, feed: RowFeed) -> None:
+def _run(
+    spec: SweepSpec, folder: RunFolder, local: bool, address: str | None, display: ProgressDisplay, feed: RowFeed
+) -> None:
     here = RunFolder(folder.path.resolve())  # other processes may stand in other folders
     spec = replace(spec, scoring=as_scored_before(spec.scoring, _protocol(folder)))
     if local:
-        watch.now("loading PyTorch")
+        display.now("loading PyTorch")
         from sweep.runners.local.runner import run_local
 
-        run_local(spec, here, watch, on_step=feed.look)
+        run_local(spec, here, display, on_step=feed.look)
     else:
         from sweep.runners.ray.runner import run_ray
 
-        run_ray(spec, here, watch, address, on_step=feed.look if feed else None)
+        run_ray(spec, here, display, address, on_step=feed.look)
 
 
 def _protocol(folder: RunFolder) -> str:

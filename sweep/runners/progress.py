@@ -26,7 +26,7 @@ LONGEST_LINE = 120  # characters of a plain line; what matters least is left out
 PANEL_BAR = 50  # characters: with its label, less than a terminal of 80 columns has
 
 
-class Watch:
+class ProgressDisplay:
     """Shows snapshots of a sweep. Use as a context; `show` is cheap to call often where `due` says so.
 
     In a terminal that can move its cursor, a panel that fits 80 columns; in a file, a pipe or a notebook, a line of at

@@ -13,33 +13,33 @@ from sweep.cohorts.contracts import Build
 from sweep.cohorts.examined import keep_examination, unseen
 from sweep.ledger.endings import PlaceError
 from sweep.ledger.study import LaneStudy
-from sweep.runners.progress import Watch
+from sweep.runners.progress import ProgressDisplay
 from sweep.spec.sweep_spec import SweepSpec
 
 SLOTS = 1  # cohorts that train at the same time
 
 
-class _WatchedStudy:
+class _DisplayedStudy:
     """The study as a cohort sees it, with somebody watching."""
 
-    def __init__(self, study: LaneStudy, watch: Watch) -> None:
-        self._study, self._watch = study, watch
+    def __init__(self, study: LaneStudy, display: ProgressDisplay) -> None:
+        self._study, self._display = study, display
         self.judge, self.cut, self.note_warning = study.judge, study.cut, study.note_warning
 
     def note_phase(self, cohort: int, phase: str) -> None:
-        self._watch.now(phase)
+        self._display.now(phase)
 
     def note_images(self, trials: list[int], images: int) -> bool:
         goes_on = self._study.note_images(trials, images)
-        if self._watch.due():
-            self._watch.show(self._study.snapshot())
+        if self._display.due():
+            self._display.show(self._study.snapshot())
         return goes_on
 
 
 def run_local(
     spec: SweepSpec,
     folder: RunFolder,
-    watch: Watch,
+    display: ProgressDisplay,
     build: Build | None = None,
     on_step: Callable[[], None] = lambda: None,
 ) -> None:
@@ -58,27 +58,27 @@ def run_local(
     try:
         with lane_arithmetic():
             if build is None:
-                workshop = _workshop(spec, "cpu" if wanted == 0 else "auto", watch)
+                workshop = _workshop(spec, "cpu" if wanted == 0 else "auto", display)
                 if (examination := workshop.scorer.examination) is not None:
                     keep_examination(folder, examination)
                     if line := unseen(spec.conditions().dataset, examination):
                         study.note_warning(line)
                 build = workshop.build
             limits: dict[StructureConfig, int] = {}
-            judge = _WatchedStudy(study, watch)
+            judge = _DisplayedStudy(study, display)
             while (cohort := study.open_cohort(size)) is not None:
                 run = CohortRun(cohort, spec.ladder, study.objective, build, judge, folder, limits)
                 while not run.done:
                     run.advance()
-                    watch.show(study.snapshot())
+                    display.show(study.snapshot())
                     on_step()
     finally:
         study.close()
-    watch.show(study.snapshot())
+    display.show(study.snapshot())
 
 
-def _workshop(spec: SweepSpec, device: str, watch: Watch) -> Workshop:
+def _workshop(spec: SweepSpec, device: str, display: ProgressDisplay) -> Workshop:
     try:
-        return Workshop(spec.conditions(), device, watch.now)
+        return Workshop(spec.conditions(), device, display.now)
     except RuntimeError as error:  # torch's: there is no configuration yet that could be at fault
         raise PlaceError.of(error) from error
