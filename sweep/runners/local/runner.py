@@ -1,4 +1,4 @@
-"""Runs the cohorts one after another in this process: the reference behaviour, and the debugger's friend."""
+"""Runs the cohorts one after another in this process: the reference behaviour, and the one to debug."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ SLOTS = 1  # cohorts that train at the same time
 
 
 class _DisplayedStudy:
-    """The study as a cohort sees it, with somebody watching."""
+    """The study as a cohort sees it, which also updates the progress display."""
 
     def __init__(self, study: LaneStudy, display: ProgressDisplay) -> None:
         self._study, self._display = study, display
@@ -46,8 +46,10 @@ def run_local(
     """Runs or resumes a sweep to its end, with one torch thread, as each Ray worker has.
 
     build makes the arrays; without it they are real ones, on the device that the spec's resources allow. on_step is
-    called after each rung of a cohort. Raises InputError when it asks for more GPUs than there are, and PlaceError
-    where what any configuration needs cannot be loaded. What training raises passes through: nothing is recorded of it.
+    called after each rung of a cohort.
+
+    Raises InputError when the spec asks for more GPUs than there are, and PlaceError when something cannot be loaded
+    that every configuration needs. What training raises passes through, and nothing is recorded of it.
     """
     wanted = spec.resources.gpus_per_cohort
     if wanted != "auto" and float(wanted) > torch.cuda.device_count():
@@ -80,5 +82,5 @@ def run_local(
 def _workshop(spec: SweepSpec, device: str, display: ProgressDisplay) -> Workshop:
     try:
         return Workshop(spec.conditions(), device, display.now)
-    except RuntimeError as error:  # torch's: there is no configuration yet that could be at fault
+    except RuntimeError as error:  # torch raises it, and no configuration is involved yet
         raise PlaceError.of(error) from error
