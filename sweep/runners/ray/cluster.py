@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from gan_core.config.gan import InputError, shown
@@ -125,7 +124,7 @@ def _refuse_dead_address(address: str) -> None:
 
 
 @contextmanager
-def _loaded_ray() -> Iterator[ModuleType]:
+def _loaded_ray() -> Iterator[Any]:
     """The package, without a session, and shut down in the end."""
     with uncollected():
         ray = importlib.import_module("ray")
@@ -135,14 +134,14 @@ def _loaded_ray() -> Iterator[ModuleType]:
         ray.shutdown(wait_for_processes=True)
 
 
-def _connect(ray: ModuleType, address: str) -> None:
+def _connect(ray: Any, address: str) -> None:
     try:
         _init(ray, address=address)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RaySystemError) as error:
         raise InputError(f"no Ray cluster answers at {shown(address)}: {_first_line(error)}") from error
 
 
-def _start(ray: ModuleType) -> None:
+def _start(ray: Any) -> None:
     if not ray.util.get_node_ip_address().startswith("127."):
         warnings.warn(
             "ray was imported before the sweep started, so its local cluster listens beyond loopback (behind a "
@@ -157,7 +156,7 @@ def _start(ray: ModuleType) -> None:
         raise PlaceError.because(why) from error
 
 
-def _init(ray: ModuleType, **options: Any) -> None:
+def _init(ray: Any, **options: Any) -> None:
     """Calls `ray.init`, with the signal handlers kept that it replaces; its handler of SIGTERM raises SystemExit."""
     restore_handlers = remembered_handlers()
     try:

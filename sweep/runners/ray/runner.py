@@ -8,6 +8,7 @@ import torch, which takes seconds. Starting processes is much of a short sweep: 
 study's, before it can say what, and the driver loads its packages while Ray starts.
 """
 
+import gc
 import importlib
 import logging
 import math
@@ -138,8 +139,9 @@ def _tune(
             ray.get(study.close.remote())
             display.show(ray.get(study.snapshot.remote()))
     except KeyboardInterrupt as interrupt:
-        # A notebook keeps the traceback, and so Tune's frames, whose actors would keep their share of its session.
+        # A notebook keeps the traceback, and so the frames of Tune, whose actors would keep their share of its session.
         traceback.clear_frames(interrupt.__traceback__)
+        gc.collect()
         raise
     except (ray.exceptions.RayError, tune.TuneError, OSError, InputError, ResultsError, PlaceError) as error:
         told = plain_ending(error, folder)

@@ -501,7 +501,7 @@ def killed(digits, tmp_path_factory) -> Path:
         "configs": {name: family(name).flatten() for name in FAMILIES},
     }
     code, root = [sys.executable, "-c", KILLER], Path(__file__).parents[3]
-    done = subprocess.run(code, cwd=root, input=yaml.safe_dump(job), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(code, cwd=root, input=yaml.safe_dump(job), capture_output=True, text=True, timeout=300)
     assert done.stdout.splitlines() == [f"{name}: {signal.SIGKILL.value}" for name in sorted(FAMILIES)], done.stderr
     return home
 
