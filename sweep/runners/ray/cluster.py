@@ -90,13 +90,13 @@ def has_session() -> bool:
 
 def running_cluster(address: str | None) -> str | None:
     """The address of a cluster that runs already, or None for a local one. Ray calls a local one `local`, but what it
-    starts by that name listens on every interface. `auto` is $RAY_ADDRESS, where that is set.
+    starts by that name listens on every interface. `auto` is $RAY_ADDRESS, where that is set and there is no session.
 
     Raises InputError for an empty address.
     """
     if address is not None and not address.strip():
         raise InputError(f"--address must be host:port, got {shown(address)}; leave it out to start Ray here")
-    if address == "auto":
+    if address == "auto" and not has_session():
         address = os.environ.get("RAY_ADDRESS") or "auto"
     return None if address == "local" else address
 

@@ -133,13 +133,26 @@ def _tune(
     trainable = tune.with_resources(tune.with_parameters(trainable_class(), **given), each)
     searcher = study_searcher(study, size, min(count, math.ceil(spec.trials / size)), head.wait)
     try:
-        with _silent_loggers(), _followed(study, display):
+        with _plain_errors(folder), _silent_loggers(), _followed(study, display):
             _tuner(trainable, searcher, count, folder, on_step).fit()
             searcher.check()
             ray.get(study.close.remote())
             display.show(ray.get(study.snapshot.remote()))
+    finally:
+        ray.kill(study)
+        shutil.rmtree(folder.scheduler, ignore_errors=True)
+
+
+@contextmanager
+def _plain_errors(folder: RunFolder) -> Iterator[None]:
+    """Raises what a person is told (`plain_ending`) for the errors of Ray and of other processes. Of an interrupted
+    sweep nothing stays: a notebook keeps the traceback, and so the frames of Tune, whose actors would keep their share
+    of its session.
+    """
+    ray, tune = importlib.import_module("ray"), importlib.import_module("ray.tune")
+    try:
+        yield
     except KeyboardInterrupt as interrupt:
-        # A notebook keeps the traceback, and so the frames of Tune, whose actors would keep their share of its session.
         traceback.clear_frames(interrupt.__traceback__)
         gc.collect()
         raise
@@ -148,9 +161,6 @@ def _tune(
         if told is None:
             raise
         raise told from error
-    finally:
-        ray.kill(study)
-        shutil.rmtree(folder.scheduler, ignore_errors=True)
 
 
 def _tuner(trainable: Any, searcher: Any, count: int, folder: RunFolder, on_step: Callable[[], None]) -> Any:
