@@ -18,7 +18,7 @@ from gan_core.config.reports import FidelityReport
 from gan_core.training.lane_array import LaneArray
 from results.store import RunFolder
 from sweep.runners.local.runner import run_local
-from sweep.runners.progress import Watch
+from sweep.runners.progress import ProgressDisplay
 from sweep.spec.sweep_spec import SweepSpec
 
 
@@ -78,7 +78,7 @@ def scoring_share(folder: Path) -> float:
     run.spec.write_text(spec.to_yaml())
     with open(os.devnull, "w") as nowhere:
         started = time.monotonic()
-        run_local(spec, run, Watch(spec.ladder, spec.objective, [], nowhere))
+        run_local(spec, run, ProgressDisplay(spec.ladder, spec.objective, [], nowhere))
     return spent / (time.monotonic() - started)
 
 

@@ -20,7 +20,7 @@ from gan_core.config.gan import GanConfig
 from gan_core.config.reports import FidelityReport, LaneReport
 from results.store import RunFolder
 from results.table import ResultsTable
-from sweep.runners.progress import Watch
+from sweep.runners.progress import ProgressDisplay
 from sweep.runners.ray.runner import run_ray
 from sweep.spec.sweep_spec import SweepSpec
 
@@ -127,7 +127,7 @@ def measure(trials: int, sampler: str, lanes: int) -> tuple[float, ResultsTable,
         folder.spec.write_text(spec.to_yaml())
         memory.start()
         started = time.monotonic()
-        with Watch(spec.ladder, spec.objective, [], open(os.devnull, "w")) as watch:  # noqa: SIM115
+        with ProgressDisplay(spec.ladder, spec.objective, [], open(os.devnull, "w")) as watch:  # noqa: SIM115
             run_ray(spec, folder, watch, build=FormulaArray)
         table = ResultsTable.load(folder.path)
         seconds = time.monotonic() - started

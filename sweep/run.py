@@ -1,4 +1,4 @@
-"""run_sweep: a spec in, a table out. Everything on disk, so that the same call goes on with an interrupted sweep."""
+"""`run_sweep`, which takes a spec and returns a table. Everything is on disk, so the same call resumes a sweep."""
 
 import shutil
 import warnings
@@ -25,14 +25,14 @@ from sweep.ledger.endings import plain_endings
 from sweep.ledger.same_data import check_same_data
 from sweep.ledger.standings import Standings
 from sweep.proposals.warm_start import warm_started
-from sweep.runners.progress import Watch
+from sweep.runners.progress import ProgressDisplay
 from sweep.spec.sweep_spec import SweepSpec
 from sweep.spec.tracking import require_installed
 
 if TYPE_CHECKING:
     from results.table import ResultsTable
 
-# extractors that are made here, from the data set alone
+# feature extractors that are fitted here, to the data set alone
 FITTED_FEATURES = ("auto", "classifier", "classifier+pixels", "pca", "pixels")
 
 
@@ -48,27 +48,28 @@ def run_sweep(
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
 ) -> "ResultsTable":
-    """Runs a sweep to its end, or goes on with one, or finds it finished.
+    """Runs a sweep to its end, goes on with one, or finds it finished, and returns its table.
 
-    out: the run's folder, `runs/<name>` without it. local: in this process, without Ray. address: a running Ray
-    cluster; without it one starts on this machine and ends with the sweep. download: let torchvision fetch a missing
-    data set. extend: the run that is there may be given more trials, further rungs (the best of those that completed go
-    on from where they ended), another budget or other confirmations. warm_start: the folder of an earlier run, whose
-    best trials are tried first. progress: whether it is printed how far the sweep is; warnings are in any case.
+    out: the run's folder; `runs/<name>` by default. local: train in this process, without Ray. address: a running Ray
+    cluster (host:port). A program that has called `ray.init` needs none: its session is used and left running.
+    Otherwise, without an address, a local cluster starts and ends with the sweep. download: let torchvision fetch a
+    missing data set. extend: the existing run may be given more trials, further rungs (the best of the completed trials
+    go on from where they ended), another budget or other confirmations. warm_start: the folder of an earlier run, whose
+    best trials are tried first. progress: whether to print how far the sweep is; warnings are printed in any case.
     callbacks: see `sweep.ledger.callbacks`.
 
-    Raises InputError or ResultsError (one line each) for what a person can mend, PlaceError for what would have hit any
-    configuration; KeyboardInterrupt passes through, with all that was reported on disk, and so does what a callback
-    raises.
+    Raises InputError or ResultsError, with one line each, for what a person can mend, and PlaceError for what would
+    have hit any configuration. KeyboardInterrupt passes through, with all that was reported on disk, and so does what a
+    callback raises.
     """
     folder = RunFolder(out or Path("runs") / spec.name)
     check_callbacks(callbacks)
     spec = spec if warm_start is None else warm_started(spec, folder, warm_start)
-    watch = Watch(spec.ladder, spec.objective, spec.space.searched, silent=not progress)
-    with plain_endings(folder), watch:
-        check_run(spec, folder, download=download, extend=extend, on_phase=watch.now)
+    display = ProgressDisplay(spec.ladder, spec.objective, spec.space.searched, silent=not progress)
+    with plain_endings(folder), display:
+        check_run(spec, folder, download=download, extend=extend, on_phase=display.now)
         folder.create()
-        table = _run_in(folder, spec.placed(), local, address, extend, watch, callbacks)
+        table = _run_in(folder, spec.placed(), local, address, extend, display, callbacks)
     for callback in callbacks:
         callback.end(table)
     return table
@@ -80,21 +81,21 @@ def _run_in(
     local: bool,
     address: str | None,
     extend: bool,
-    watch: Watch,
+    display: ProgressDisplay,
     callbacks: Sequence[Callback],
 ) -> "ResultsTable":
-    """With the folder this process's own."""
+    """Runs the sweep while no other process may use the folder, and returns its table."""
     with exclusive(folder.driver_lock):
         _refuse_other_spec(spec, folder, extend)
         with exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS):
-            folder.repair()  # here, where a person sees the warning; the study may live in another process
+            folder.repair()  # the study may live in another process, where nobody sees the warning
         if not is_finished(spec, folder):
             if folder.spec.exists():
-                watch.tell(f"going on with {folder.path}")
-                _tell_of_noise(folder, watch)
+                display.tell(f"going on with {folder.path}")
+                _tell_of_noise(folder, display)
             write_atomically(folder.spec, spec.to_yaml())
             feed = RowFeed(callbacks, folder)
-            _run(spec, folder, local, address, watch, feed)
+            _run(spec, folder, local, address, display, feed)
             feed.look()
     from results.table import ResultsTable  # pandas loads while Ray starts
 
@@ -108,45 +109,47 @@ def _run_in(
     return table
 
 
-def _tell_of_noise(folder: RunFolder, watch: Watch) -> None:
-    """Before a run goes on: what its trials so far say of its scores."""
+def _tell_of_noise(folder: RunFolder, display: ProgressDisplay) -> None:
+    """Prints, before a run goes on, how noisy its scores are by its trials so far."""
     if not folder.rows.exists():
         return
     from results.table import ResultsTable
     from results.text import noise_text
 
     if folder.rows.stat().st_size and (found := noise_text(ResultsTable.load(folder.path))):
-        watch.tell(found)
+        display.tell(found)
 
 
 def is_finished(spec: SweepSpec, folder: RunFolder) -> bool:
-    """Whether a run has done all that a spec asks for: not where the spec is no extension of the run's own."""
+    """Whether a run has done all that a spec asks for. A spec that does not extend the run's own asks for another."""
     if not folder.rows.exists() or SweepSpec.from_yaml(folder.spec).differences(spec, extended=True):
         return False
     return agenda.is_finished(Standings.load(spec, folder))
 
 
-def _run(spec: SweepSpec, folder: RunFolder, local: bool, address: str | None, watch: Watch, feed: RowFeed) -> None:
-    here = RunFolder(folder.path.resolve())  # other processes may stand in other folders
+def _run(
+    spec: SweepSpec, folder: RunFolder, local: bool, address: str | None, display: ProgressDisplay, feed: RowFeed
+) -> None:
+    here = RunFolder(folder.path.resolve())  # other processes may have other working folders
     spec = replace(spec, scoring=as_scored_before(spec.scoring, _protocol(folder)))
     if local:
-        watch.now("loading PyTorch")
+        display.now("loading PyTorch")
         from sweep.runners.local.runner import run_local
 
-        run_local(spec, here, watch, on_step=feed.look)
+        run_local(spec, here, display, on_step=feed.look)
     else:
         from sweep.runners.ray.runner import run_ray
 
-        run_ray(spec, here, watch, address, on_step=feed.look if feed else None)
+        run_ray(spec, here, display, address, on_step=feed.look)
 
 
 def _protocol(folder: RunFolder) -> str:
-    """By which the rows so far were scored; "" where none was."""
+    """The protocol by which the rows so far were scored; "" where none was."""
     return next((row.protocol for row in read_rows(folder) if row.protocol), "") if folder.rows.exists() else ""
 
 
 def _refuse_foreign_folder(folder: RunFolder) -> None:
-    """An existing folder with other things in it is not written into."""
+    """Raises InputError where the folder holds other things than a run."""
     path = folder.path
     if folder.holds_run() or not path.exists():
         return
@@ -176,8 +179,8 @@ def check_run(
     extend: bool = False,
     on_phase: Callable[[str], object] = lambda phase: None,
 ) -> None:
-    """Refuses what `run_sweep` refuses, before anything starts or is written, and warns of what a person should know of
-    the data. download: as `check_files` has it. on_phase is told, in words, what takes long.
+    """Checks what `run_sweep` checks before anything starts or is written, and warns of what a person should know of
+    the data. download: let torchvision fetch a missing data set. on_phase is told, in words, what takes long.
 
     Raises InputError or ResultsError for a folder of other things, a run with another spec or of other data, a tracker
     that is not installed, and as `check_files` does.
@@ -196,17 +199,18 @@ def check_run(
 
 def check_files(structure: StructureConfig, conditions: Conditions, download: bool) -> tuple[ImageSplits | None, str]:
     """Reads the data set and the feature network that a person must provide, and which instruction set is asked for, so
-    that what is wrong with them is said before anything starts.
+    that what is wrong with them is said before anything starts. download: let torchvision fetch a missing data set.
 
-    The images that were read, or None, and the name of the extractor that was, or "". Raises InputError as
-    `gan_core.data.image_files.read_image_files`, `gan_core.data.enough_images.check_images`,
+    Returns the images, or None where none were read, and the name of the extractor, or "" where none was loaded.
+
+    Raises InputError as `gan_core.data.image_files.read_image_files`, `gan_core.data.enough_images.check_images`,
     `gan_core.fidelity.features.extractors.load_extractor` and `gan_core.native.isa.this_isa` do, and where the
-    structure does not fit what was found. download: let torchvision fetch a missing data set.
+    structure does not fit what was found.
     """
     this_isa()
     name, scoring = parse_dataset_name(conditions.dataset), conditions.scoring
     images, features = None, ""
-    if name.kind in FILE_KINDS:  # without torch, which takes seconds to load
+    if name.kind in FILE_KINDS:  # read without torch, which takes seconds to load
         root = Path(conditions.data_root) if conditions.data_root else None
         size, skip = conditions.image_size_pixels, conditions.skip_corrupt_images
         images = read_image_files(Request(name, root, size, download, skip))

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,12 +53,10 @@ class CurveArray:
         cliff_lr: float = math.inf,
         cliff_beta1: float = math.inf,
         cliff_images: int = 0,
-        rung_seconds: float = 0.0,
     ) -> None:
         assert len({config.structure for config in configs}) == 1, "a cohort mixed structures in one array"
         self.configs, self.built_lanes = list(configs), len(configs)
         self.cliff_lr, self.cliff_beta1, self.cliff_images = cliff_lr, cliff_beta1, cliff_images
-        self.rung_seconds = rung_seconds
         self.images = 0
         self.read_at = 0
 
@@ -69,7 +66,6 @@ class CurveArray:
             self.images += batch
             if on_step is not None:
                 on_step(self.images)
-        time.sleep(self.rung_seconds)
         return self.score()
 
     def score(self) -> list[LaneReport]:

@@ -1,21 +1,21 @@
-"""`gan-sweep dashboard`."""
+"""The command `gan-sweep dashboard`."""
 
 import argparse
 
 from sweep.commands.arguments import path, whole_number
 
-ABOUT = "Show a run in optuna-dashboard, also while it goes on; it is only read."
+ABOUT = "Show a run in optuna-dashboard, also while it goes on. The run is only read."
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
-    """Declares what may follow `gan-sweep dashboard`."""
+    """Declares the command's arguments."""
     part.add_argument("run", type=path, metavar="RUN", help="a run's folder")
-    port = "of 127.0.0.1; 0: one that is free; default: 8080"
+    port = "the port of 127.0.0.1; 0 takes a free one; default: 8080"
     part.add_argument("--port", type=whole_number(0, 65_535), default=8080, metavar="N", help=port)
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Serves the pages until Ctrl-C. Returns the exit code."""
+    """Serves the dashboard until Ctrl-C, and returns the exit code."""
     from sweep.tracking.dashboard import serve
 
     return serve(options.run, options.port)

@@ -1,4 +1,4 @@
-"""`gan-sweep run`."""
+"""The command `gan-sweep run`."""
 
 import argparse
 import os
@@ -20,14 +20,14 @@ ABOUT = "Run a sweep, or go on with an interrupted one. Without SPEC: the 8x8 di
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
-    """Declares what may follow `gan-sweep run`."""
+    """Declares the command's arguments."""
     part.add_argument("spec", nargs="?", metavar="SPEC", help="a sweep's YAML file, or a shipped space's name")
     part.add_argument("--space", metavar="SPACE", help="search this space: a shipped one's name or a YAML file")
     part.add_argument("--name", help="the run's name; its folder is runs/NAME")
     part.add_argument("-o", "--out", type=path, metavar="DIR", help="the run's folder, instead of runs/NAME")
     part.add_argument("--trials", type=whole_number(1), metavar="N", help="how many configurations are tried")
     part.add_argument(
-        "--seed", type=whole_number(0), metavar="S", help="of the sampler, and with its number of each trial"
+        "--seed", type=whole_number(0), metavar="S", help="seed of the sampler and, with its number, of each trial"
     )
     assignment = (
         "a spec key (ladder.keep_fraction=0.5), a hyperparameter to fix (lane.beta1=0.5), or a range to search it in "
@@ -37,16 +37,16 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
     add_data_options(part)
     part.add_argument("--address", metavar="RAY", help="a running Ray cluster (host:port); without it one starts here")
     part.add_argument("--local", action="store_true", help="train in this process, without Ray")
-    extend = "go on with a run that is there with more trials, further rungs, another budget or other confirmations"
+    extend = "go on with an existing run with more trials, further rungs, another budget or other confirmations"
     part.add_argument("--extend", action="store_true", help=extend)
     warm = "try the best trials of this earlier run first, after trial 0"
     part.add_argument("--warm-start", type=path, metavar="RUN", help=warm)
-    part.add_argument("--quiet", action="store_true", help="print what came of it, and not how far it is")
+    part.add_argument("--quiet", action="store_true", help="print the results, and not how far the sweep is")
     part.add_argument("--dry-run", action="store_true", help="print what would be done and its cost; start nothing")
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Runs the sweep and prints what came of it; with --dry-run, what would be run. Returns the exit code."""
+    """Runs the sweep and prints its results; with --dry-run, prints what would be run. Returns the exit code."""
     spec = _spec(options)
     from results.store import RunFolder
     from sweep.run import check_run, is_finished, run_sweep
@@ -59,7 +59,7 @@ def execute(options: argparse.Namespace) -> int:
         return 0
     finished = folder.holds_run() and is_finished(spec, folder)
     note = unsearched(spec.sampler, spec.trials, len(spec.objectives))
-    if note and spec.sampler != SamplerConfig() and not finished:  # a sampler that nobody chose owes nobody a search
+    if note and spec.sampler != SamplerConfig() and not finished:  # the default sampler is no choice to comment on
         print(note)
     try:
         table = run_sweep(
@@ -73,7 +73,7 @@ def execute(options: argparse.Namespace) -> int:
         )
     except KeyboardInterrupt:
         again = shlex.join(["gan-sweep", *options.typed])
-        with suppress(OSError):  # the terminal may be gone
+        with suppress(OSError):  # the terminal may be closed
             said = printable(f"interrupted; what was reported is in {folder.path}. Go on with: {again}")
             print(f"\n{said}", file=sys.stderr)
         return INTERRUPTED
@@ -81,7 +81,7 @@ def execute(options: argparse.Namespace) -> int:
         table_of = shlex.join(["gan-sweep", "results", str(folder.path)])
         print(printable(f"{folder.path} is finished: {spec.trials} trials. See them: {table_of}"))
     else:
-        from results.text import trials_text  # pandas, which was loaded while Ray started
+        from results.text import trials_text  # imports pandas, which was loaded while Ray started
 
         print(trials_text(table, table.trials.head(TOP_TRIALS), reasons=False, width=width()))
     if table.contenders.empty:
@@ -115,8 +115,8 @@ def _spec(options: argparse.Namespace) -> Any:
 
 
 def _file_or_space(named: str | None) -> tuple[Path | None, str | None]:
-    """What SPEC is: a file, a shipped space, or nothing. A file goes first, as it did before spaces could be named, and
-    a warning says so.
+    """What SPEC names: a file, a shipped space, or nothing. Where both exist, the file is taken, as it was before
+    spaces could be named here, and a warning says so.
     """
     from search_spaces.space import shipped_spaces
 
@@ -136,7 +136,7 @@ def _file_or_space(named: str | None) -> tuple[Path | None, str | None]:
 def _print_plan(spec: Any, local: bool) -> None:
     from results.printable import printable_lines
     from search_spaces.describe import describe_space
-    from sweep.planning.estimate import has_gpu, memory_lines  # torch from here on
+    from sweep.planning.estimate import has_gpu, memory_lines  # imports torch
     from sweep.planning.time_estimate import time_lines
     from sweep.runners.cores import usable_cores
     from sweep.spec.sampler import unsearched
@@ -161,10 +161,7 @@ def _print_plan(spec: Any, local: bool) -> None:
 
 
 def _without_winner(table: Any) -> str:
-    """Why no trial has a score, in one line: how trials ended, and of those that ended most often so what is said most
-    often.
-    """
-
+    """Why no trial has a score, in one line: how trials ended, and the commonest reason of the commonest end."""
     ends = table.trials
     commonest = ends["outcome"].value_counts().index[0]
     reason = ends.loc[ends["outcome"] == commonest, "reason"].value_counts().index[0]

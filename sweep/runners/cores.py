@@ -1,4 +1,4 @@
-"""How many cores this process may use: fewer than the machine has, where it is bound to some, or given a share."""
+"""How many cores this process may use, which may be fewer than the machine has."""
 
 import math
 import os
@@ -9,18 +9,20 @@ GROUPS_OF_THIS, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def usable_cores(groups_of_this: Path = GROUPS_OF_THIS, groups: Path = GROUPS) -> int:
-    """At least 1. Of the cores that the process is bound to (`taskset`, a batch queue), as many as its control groups'
-    quota pays for, rounded down (a container's `--cpus`, a pod's limit): more trainers would wait for each other.
+    """The number of cores that this process may use, at least 1: those that it is bound to (`taskset`, a batch queue),
+    and at most as many as the quota of its control groups allows (`--cpus` of a container, the limit of a pod), rounded
+    down. More trainers than that would wait for each other.
 
-    groups_of_this, groups: where Linux says what groups the process is in, and what they may use, in version 1 or 2.
+    groups_of_this: the file in which Linux lists the control groups of this process. groups: the folder in which it
+    tells what each may use, in version 1 or 2.
     """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.floor(min([bound, *_quotas(groups_of_this, groups)])))
 
 
 def _quotas(groups_of_this: Path, groups: Path) -> Iterator[float]:
-    """Cores that each group of this process, and each around it, may use; a group without a limit is left out. In a
-    container its own group may be the root of what is mounted, whatever its name outside.
+    """How many cores each control group of this process and each group around it may use. Groups without a limit are
+    left out. In a container the process's group may be the root of what is mounted, whatever its name is outside.
     """
     try:
         lines = groups_of_this.read_text().splitlines()
@@ -37,7 +39,9 @@ def _quotas(groups_of_this: Path, groups: Path) -> Iterator[float]:
 
 
 def _quota(group: Path) -> Iterator[float]:
-    """Of one group, where it is there and has one: microseconds of a core in a period of microseconds."""
+    """The quota of one group in cores, where the group exists and has one. Linux writes it as microseconds of a core's
+    time and the period, in microseconds, in which they may be used.
+    """
     try:
         if (group / "cpu.max").exists():
             quota, period = (group / "cpu.max").read_text().split()
@@ -45,5 +49,5 @@ def _quota(group: Path) -> Iterator[float]:
             quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
         if quota != "max" and int(quota) > 0:
             yield int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):  # not there, or not what Linux writes
+    except (OSError, ValueError, ZeroDivisionError):  # the files are missing, or not what Linux writes
         return

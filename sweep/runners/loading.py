@@ -1,4 +1,4 @@
-"""Loading large packages quickly, and leaving them."""
+"""Loads large packages quickly, and ends a process quickly that has loaded them."""
 
 import gc
 import signal
@@ -12,8 +12,8 @@ from sweep.runners.signals import ENDING
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without the garbage collector, where it is on: it goes through all that was loaded again and again, for a quarter
-    of torch's 1.4 seconds.
+    """Switches the garbage collector off within this context. It goes through all that was loaded again and again while
+    packages load, for a quarter of the 1.4 seconds of torch.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -25,8 +25,8 @@ def uncollected() -> Iterator[None]:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends the process with this exit code, whatever else asks it to end meanwhile. The collector does not look through
-    all packages a last time, for which a process that loaded Ray and pandas takes a third of a second.
+    """Ends the process with this exit code, and ignores signals that ask it to end meanwhile. The garbage collector
+    does not go through all packages a last time, which takes a third of a second where Ray and pandas are loaded.
     """
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)

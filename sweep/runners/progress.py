@@ -1,4 +1,4 @@
-"""What a person watches while a sweep runs: a live view in a terminal, plain lines elsewhere."""
+"""Displays how far a sweep is: a live panel in a terminal, plain lines elsewhere."""
 
 import math
 import os
@@ -20,18 +20,20 @@ if TYPE_CHECKING:
 
 LIVE_SECONDS, PLAIN_SECONDS = 0.5, 5.0  # between two updates
 RATE_WINDOW_SECONDS = 20.0
-SLOWEST_IMAGES_PER_SECOND = 1.0  # below it nothing moves, for those who watch
-TRAINING = "training"  # what is said where nothing moves and nobody said why: one block of steps takes long
-LONGEST_LINE = 120  # characters of a plain line; what matters least is left out
-PANEL_BAR = 50  # characters: with its label, less than a terminal of 80 columns has
+SLOWEST_IMAGES_PER_SECOND = 1.0  # below this speed a person sees nothing move
+TRAINING = "training"  # shown where nothing moves and no reason is known: a block of steps takes long
+LONGEST_LINE = 120  # characters of a plain line; the least important facts are left out
+PANEL_BAR = 50  # characters: with its label it fits a terminal of 80 columns
 
 
-class Watch:
-    """Shows snapshots of a sweep. Use as a context; `show` is cheap to call often where `due` says so.
+class ProgressDisplay:
+    """Displays snapshots of a sweep. Use it as a context. Taking a snapshot costs something, so `due` tells whether the
+    display would show one.
 
-    In a terminal that can move its cursor, a panel that fits 80 columns; in a file, a pipe or a notebook, a line of at
-    most LONGEST_LINE characters every PLAIN_SECONDS, without rich. While no images are shown to discriminators, it
-    says what is waited for, in place of a speed of 0: at once where that is new. silent: nothing but warnings.
+    In a terminal that can move its cursor, the display is a panel that fits 80 columns. In a file, a pipe or a notebook
+    it is a line of at most LONGEST_LINE characters every PLAIN_SECONDS, and rich is not loaded. While no images are
+    shown to discriminators, it tells what the sweep waits for instead of a speed of 0, at once where that is new.
+    silent: only warnings are displayed.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class Watch:
         self._points: deque[tuple[float, int]] = deque()
         self._view: Any = None
         self._latest: Snapshot | None = None
-        self._phase = ""  # of this process, until something is trained
+        self._phase = ""  # what this process does, until something is trained
         self._phases_said: set[str] = set()
         self._noted: set[str] = set()
         self._ended = False
@@ -68,7 +70,7 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._view is not None:
-            with suppress(OSError) if error else nullcontext():  # a terminal that was closed is what may have ended us
+            with suppress(OSError) if error else nullcontext():  # perhaps the closed terminal ended us
                 self._view.__exit__(kind, error, trace)
 
     def due(self) -> bool:
@@ -76,7 +78,7 @@ class Watch:
         return time.monotonic() - self._shown >= self._period
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Prints a line that stays."""
         text = printable(text)
         if self._view is not None:
             self._view.console.print(text, highlight=False, markup=False)
@@ -84,13 +86,13 @@ class Watch:
             print(text, file=self.stream, flush=True)
 
     def tell(self, text: str) -> None:
-        """A line that stays, for those who follow how far the sweep is."""
+        """Prints a line that stays, unless the display is silent."""
         if not self.silent:
             self.say(text)
 
     def now(self, phase: str) -> None:
-        """Says what is done from now on, in words that begin with "starting", "loading" or the like, until images are
-        shown to discriminators.
+        """Displays what is done from now on, until images are shown to discriminators. phase: begins with a verb:
+        "starting", "loading".
         """
         self._phase = phase
         if self._view is None and phase not in self._phases_said and not self.is_training():
@@ -99,7 +101,7 @@ class Watch:
             self.tell(f"[{_duration(self._shown - self._started)}] {phase}")
 
     def show(self, snapshot: Snapshot) -> None:
-        """Takes in where the sweep stands, and shows it when an update is due."""
+        """Takes a snapshot in, and displays it when an update is due. New warnings are displayed at once."""
         now = time.monotonic()
         self._points.append((now, snapshot.images))
         while now - self._points[0][0] > RATE_WINDOW_SECONDS and len(self._points) > 2:
@@ -119,18 +121,18 @@ class Watch:
             self.tell(self._line(snapshot))
 
     def images_per_second(self) -> float:
-        """Over the last RATE_WINDOW_SECONDS, all lanes together; 0 before anything was shown."""
+        """The speed of all lanes together over the last RATE_WINDOW_SECONDS; 0 before the first snapshot."""
         if not self._points:
             return 0.0
         (start, before), (end, after) = self._points[0], self._points[-1]
         return (after - before) / (end - start) if end > start else 0.0
 
     def is_training(self) -> bool:
-        """Whether there is a speed to speak of."""
+        """Whether images are shown to discriminators at a speed that a person notices."""
         return self.images_per_second() >= SLOWEST_IMAGES_PER_SECOND
 
     def _doing(self, snapshot: Snapshot) -> str:
-        """What is waited for where nothing moves; nothing where something does, or all is done."""
+        """What the sweep waits for; empty while it trains and when all is done."""
         if self.is_training() or self._is_finished(snapshot):
             return ""
         return snapshot.phase or self._phase or TRAINING
@@ -139,9 +141,9 @@ class Watch:
         return snapshot.done == snapshot.trials and snapshot.confirmed == snapshot.confirmations
 
     def seconds_left(self, snapshot: Snapshot) -> float:
-        """A guess, NaN until there is a rate, and when nothing is left. A trial that is training is taken to be half
-        done, and those that wait to cost what the others do; before any has ended, the ladder's expectation stands for
-        that. Confirmations, which begin when all trials have ended, go up the whole ladder.
+        """An estimate of the seconds to the end; NaN until a speed is known, and when nothing is left. A trial that is
+        training counts as half done, and one that waits as costing what the others cost on average, or what the ladder
+        expects as long as none has ended. Confirmations begin when all trials have ended, and climb the whole ladder.
         """
         if self._is_finished(snapshot):
             return math.nan
@@ -156,7 +158,7 @@ class Watch:
         return images / rate if rate > 0 else math.nan
 
     def _facts(self, snapshot: Snapshot) -> dict[str, str]:
-        """What there is to say, what matters most first; nothing where there is nothing."""
+        """The facts to display, the most important first. Empty ones are left out."""
         best = "none yet"
         if snapshot.best_trial is not None:
             best = f"{snapshot.best_score:.4g} (trial {snapshot.best_trial})"
@@ -185,7 +187,7 @@ class Watch:
         return line
 
     def _picture(self) -> "RenderableType":
-        """What a terminal shows at any time."""
+        """What the terminal shows: the panel, or the phase before the first snapshot."""
         from rich.text import Text
 
         if self._latest is not None:

@@ -2,22 +2,22 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-# From `kill` and a machine that shuts down; from a terminal that is closed; a batch queue's warning.
+# SIGTERM is sent by `kill` and by a machine that shuts down, SIGHUP by a terminal that is closed, and SIGUSR1 by a
+# batch queue that warns.
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 @contextmanager
 def ending_as_ctrl_c() -> Iterator[None]:
-    """Within, the first of these signals raises KeyboardInterrupt, and those that follow are ignored: ending takes a
-    while, and a closed terminal sends its own twice. Where one has a handler already, or is ignored, as `nohup` has it,
-    that stays. Does nothing in another than the main thread.
+    """Within this context the first of these signals raises KeyboardInterrupt, and those that follow are ignored,
+    because ending takes a while and a closed terminal sends its signal twice. A signal that has a handler already, or
+    is ignored as under `nohup`, is left as it is. In another thread than the main one, nothing is changed.
     """
-    ours = threading.current_thread() is threading.main_thread()
-    unhandled = [number for number in ENDING if ours and signal.getsignal(number) is signal.SIG_DFL]
+    unhandled = [number for number in ENDING if _in_main_thread() and signal.getsignal(number) is signal.SIG_DFL]
     for number in unhandled:
         signal.signal(number, _interrupt)
     try:
@@ -27,14 +27,30 @@ def ending_as_ctrl_c() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def take_back() -> None:
-    """Sets again the handlers of this module that a library in C has set its own before."""
+def remembered_handlers() -> Callable[[], None]:
+    """Returns a function that makes the handlers of these signals what they are now, after a library has set its own,
+    in Python or in C. A signal that is ignored by then stays so, because this process is ending.
+    """
+    handlers = {number: signal.getsignal(number) for number in ENDING}
+
+    def restore() -> None:
+        for number, handler in handlers.items():
+            if _in_main_thread() and handler is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, handler)
+
+    return restore
+
+
+def interrupt() -> NoReturn:
+    """Raises KeyboardInterrupt, and has these signals ignored from now on."""
     for number in ENDING:
-        if signal.getsignal(number) is _interrupt:
-            signal.signal(number, _interrupt)
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _interrupt(number: int, frame: Any) -> NoReturn:
-    for other in ENDING:
-        signal.signal(other, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    interrupt()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

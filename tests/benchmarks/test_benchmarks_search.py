@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -98,9 +99,18 @@ def test_a_first_impression_is_good_where_the_winner_draws_every_class_and_break
     )
 
 
-def test_a_watched_command_tells_when_its_first_line_came_and_what_it_cost():
-    busy = "import time\nprint('first', flush=True)\nwhile time.process_time() < 0.6: pass\nprint('last')"
-    took = watch_command([sys.executable, "-c", busy], os.environ)
+def test_a_watched_command_tells_when_its_first_line_came_and_what_it_cost(tmp_path, monkeypatch):
+    """It goes on until the system has counted some of its time."""
+    seen = tmp_path / "seen"
+
+    def family(pid: int) -> set[int]:
+        if int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11]) > 0:
+            seen.touch()
+        return {pid}
+
+    monkeypatch.setattr("benchmarks.first_impression.family_of", family)
+    busy = "import os, sys\nprint('first', flush=True)\nwhile not os.path.exists(sys.argv[1]): pass\nprint('last')"
+    took = watch_command([sys.executable, "-c", busy, str(seen)], os.environ)
     assert took.said == "first\nlast\n"
     assert 0 < took.first_line_seconds < took.seconds
     assert 0.0 < took.cpu_seconds <= took.seconds

@@ -18,7 +18,7 @@ from results.objectives import directed, natural, score_name
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from results.text import confirmation_text, trials_text
-from sweep.runners.progress import Watch
+from sweep.runners.progress import ProgressDisplay
 from sweep.spec.sweep_spec import SweepSpec
 from sweep.winner.final_training import conditions_of
 
@@ -104,7 +104,7 @@ def test_people_read_the_score_as_it_is_with_its_direction(higher):
     assert winner["search_score"] == table.trial(winner["trial"])["fidelity.coverage"]
     assert table.confirmed["median"].is_monotonic_decreasing
     assert "coverage of each run" in confirmation_text(table)
-    shown = Watch(spec.ladder, spec.objective, [], io.StringIO())
+    shown = ProgressDisplay(spec.ladder, spec.objective, [], io.StringIO())
     with opened(spec, folder) as study:
         assert shown._facts(study.snapshot())["best coverage"].startswith(f"{best['fidelity.coverage']:.4g} ")
 

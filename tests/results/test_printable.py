@@ -15,7 +15,7 @@ from tiny_runs import TINY, settings
 from gan_core.config.input_error import shown
 from results.printable import printable, printable_lines
 from results.store import RunFolder
-from sweep.runners.progress import Watch
+from sweep.runners.progress import ProgressDisplay
 
 COLOURED = "\x1b[31m\x07"
 
@@ -61,7 +61,7 @@ def test_texts_of_rows_and_names_reach_the_terminal_printable(gan_sweep, tmp_pat
 
 
 def test_what_those_who_watch_are_told_is_printable(capsys):
-    with Watch(curve_spec().ladder, COLOURED, []) as watch:
+    with ProgressDisplay(curve_spec().ladder, COLOURED, []) as watch:
         watch.say(f"went wrong: {COLOURED}")
         watch.now(COLOURED)
     assert capsys.readouterr().out == "went wrong: \\x1b[31m\\x07\n[0:00] \\x1b[31m\\x07\n"

@@ -30,8 +30,8 @@ def lines(tmp_path) -> JsonLines:
 def hold(path: Path) -> subprocess.Popen[str]:
     """A process that holds the lock of a folder, after it has reported so."""
     code = (
-        "import sys, time, pathlib; from results.store import exclusive\n"
-        "with exclusive(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
+        "import sys, signal, pathlib; from results.store import exclusive\n"
+        "with exclusive(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); signal.pause()"
     )
     root = Path(__file__).parents[2]
     process = subprocess.Popen([sys.executable, "-c", code, path], cwd=root, stdout=subprocess.PIPE, text=True)

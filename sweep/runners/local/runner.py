@@ -1,4 +1,4 @@
-"""Runs the cohorts one after another in this process: the reference behaviour, and the debugger's friend."""
+"""Runs the cohorts one after another in this process: the reference behaviour, and the one to debug."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,41 +15,43 @@ from sweep.cohorts.contracts import Build
 from sweep.cohorts.examined import keep_examination, unseen
 from sweep.ledger.endings import PlaceError
 from sweep.ledger.study import LaneStudy
-from sweep.runners.progress import Watch
+from sweep.runners.progress import ProgressDisplay
 from sweep.spec.sweep_spec import SweepSpec
 
 SLOTS = 1  # cohorts that train at the same time
 
 
-class _WatchedStudy:
-    """The study as a cohort sees it, with somebody watching."""
+class _DisplayedStudy:
+    """The study as a cohort sees it, which also updates the progress display."""
 
-    def __init__(self, study: LaneStudy, watch: Watch) -> None:
-        self._study, self._watch = study, watch
+    def __init__(self, study: LaneStudy, display: ProgressDisplay) -> None:
+        self._study, self._display = study, display
         self.judge, self.cut, self.note_warning = study.judge, study.cut, study.note_warning
 
     def note_phase(self, cohort: int, phase: str) -> None:
-        self._watch.now(phase)
+        self._display.now(phase)
 
     def note_images(self, runs: Sequence[TrialRun], images: int) -> bool:
         goes_on = self._study.note_images(runs, images)
-        if self._watch.due():
-            self._watch.show(self._study.snapshot())
+        if self._display.due():
+            self._display.show(self._study.snapshot())
         return goes_on
 
 
 def run_local(
     spec: SweepSpec,
     folder: RunFolder,
-    watch: Watch,
+    display: ProgressDisplay,
     build: Build | None = None,
     on_step: Callable[[], None] = lambda: None,
 ) -> None:
     """Runs or resumes a sweep to its end, with one torch thread, as each Ray worker has.
 
     build makes the arrays; without it they are real ones, on the device that the spec's resources allow. on_step is
-    called after each rung of a cohort. Raises InputError when it asks for more GPUs than there are, and PlaceError
-    where what any configuration needs cannot be loaded. What training raises passes through: nothing is recorded of it.
+    called after each rung of a cohort.
+
+    Raises InputError when the spec asks for more GPUs than there are, and PlaceError when something cannot be loaded
+    that every configuration needs. What training raises passes through, and nothing is recorded of it.
     """
     wanted = spec.resources.gpus_per_cohort
     if wanted != "auto" and float(wanted) > torch.cuda.device_count():
@@ -60,27 +62,27 @@ def run_local(
     try:
         with lane_arithmetic():
             if build is None:
-                workshop = _workshop(spec, "cpu" if wanted == 0 else "auto", watch)
+                workshop = _workshop(spec, "cpu" if wanted == 0 else "auto", display)
                 if (examination := workshop.scorer.examination) is not None:
                     keep_examination(folder, examination)
                     if line := unseen(spec.conditions().dataset, examination):
                         study.note_warning(line)
                 build = workshop.build
             limits: dict[StructureConfig, int] = {}
-            watched, best = _WatchedStudy(study, watch), BestRungs(folder, study.objective)
+            displayed, best = _DisplayedStudy(study, display), BestRungs(folder, study.objective)
             while (cohort := study.open_cohort(size)) is not None:
-                run = CohortRun(cohort, spec.ladder, best, build, watched, folder, limits)
+                run = CohortRun(cohort, spec.ladder, best, build, displayed, folder, limits)
                 while not run.done:
                     run.advance()
-                    watch.show(study.snapshot())
+                    display.show(study.snapshot())
                     on_step()
     finally:
         study.close()
-    watch.show(study.snapshot())
+    display.show(study.snapshot())
 
 
-def _workshop(spec: SweepSpec, device: str, watch: Watch) -> Workshop:
+def _workshop(spec: SweepSpec, device: str, display: ProgressDisplay) -> Workshop:
     try:
-        return Workshop(spec.conditions(), device, watch.now)
-    except RuntimeError as error:  # torch's: there is no configuration yet that could be at fault
+        return Workshop(spec.conditions(), device, display.now)
+    except RuntimeError as error:  # torch raises it, and no configuration is involved yet
         raise PlaceError.of(error) from error

@@ -1,4 +1,6 @@
-"""The study as a Ray actor: the only owner of the run, beside the driver; what others see of it, and its last words."""
+"""The study as a Ray actor beside the driver, the only owner of the run; what the processes that train see of it; and
+what a person is told when it ends a sweep.
+"""
 
 import importlib
 import math
@@ -19,26 +21,25 @@ from sweep.ledger.endings import OF_THE_PLACE, PlaceError, disk_ending, plain_en
 from sweep.runners.progress import LIVE_SECONDS
 from sweep.spec.sweep_spec import SweepSpec
 
-NAMESPACE = "gan-sweep"
-STUDY_ACTOR = "study"
-NOTE_IMAGES = 2_000  # between two notes of a lane's progress to a study that may end it for what it has cost
+NOTE_IMAGES = 2_000  # images between two notes of a lane's progress, to a study that may end it for what it has cost
 
 
 def start_study(spec: SweepSpec, folder: RunFolder) -> Any:
-    """The actor's handle, at once: what goes wrong with its start is raised to who first asks it something."""
+    """Returns the actor's handle at once. What goes wrong with its start is raised by the first call of a method."""
     ray = importlib.import_module("ray")
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
     )
-    owner = ray.remote(_study_class()).options(name=STUDY_ACTOR, num_cpus=0, scheduling_strategy=here)
-    return owner.remote(spec, folder)
+    return ray.remote(_study_class()).options(num_cpus=0, scheduling_strategy=here).remote(spec, folder)
 
 
 def _study_class() -> Any:
-    from sweep.ledger.study import LaneStudy  # here, with Optuna: the processes that train need neither
+    from sweep.ledger.study import (
+        LaneStudy,
+    )  # imported here, with Optuna, because the processes that train need neither
 
     class LaneStudyActor(LaneStudy):
-        """The study in a process of its own."""
+        """The study in a separate process."""
 
         def __init__(self, spec: SweepSpec, folder: RunFolder) -> None:
             self._takers: dict[str, int] = {}  # Tune trial -> the cohort that its process took
@@ -46,22 +47,22 @@ def _study_class() -> Any:
                 super().__init__(spec, folder)
 
         def take_cohort(self, size: int, taker: str) -> Cohort | None:
-            """The next cohort, as `open_cohort` has it, for a process that was started before there was one for it."""
+            """Returns what `open_cohort` does, to a process that was started before there was a cohort for it."""
             cohort = self.open_cohort(size)
             if cohort is not None:
                 self._takers[taker] = cohort.number
             return cohort
 
         def taken_by(self, taker: str) -> int | None:
-            """The number of the cohort that it took."""
+            """The number of the cohort that this Tune trial took, or None."""
             return self._takers.get(taker)
 
         def cohort(self, number: int) -> Cohort:
-            """One that was handed out."""
+            """The cohort of this number, which was handed out before."""
             return self.cohorts[number]
 
         def note_examination(self, examination: Examination) -> None:
-            """Told how the scores were examined that a process uses."""
+            """Keeps how the scores that a process uses were examined, and warns of what they cannot see."""
             keep_examination(self.folder, examination)
             if line := unseen(self.spec.conditions().dataset, examination):
                 self.note_warning(line)
@@ -70,20 +71,15 @@ def _study_class() -> Any:
 
 
 class RemoteStudy:
-    """The study as a cohort in another process sees it. may_cut: whether it may end a training for what it has cost.
-
-    Raises ResultsError when there is no study, any more.
+    """The study as the process that trains a cohort sees it. study: its actor's handle. may_cut: whether the study may
+    end a training for what it has cost.
     """
 
-    def __init__(self, folder: RunFolder, may_cut: bool) -> None:
-        ray = importlib.import_module("ray")
-        try:
-            self._study = ray.get_actor(STUDY_ACTOR, namespace=NAMESPACE)
-        except ValueError as error:  # there is none of this name
-            raise ResultsError(_last_words(error, folder)) from error
-        self._get, self._may_cut = ray.get, may_cut
+    def __init__(self, study: Any, may_cut: bool) -> None:
+        self._study, self._may_cut = study, may_cut
+        self._get = importlib.import_module("ray").get
         self._noted_images, self._noted_seconds, self._answer = -math.inf, -math.inf, None
-        self._told = 0  # of this process's warnings
+        self._told = 0  # how many of this process's warnings the study knows
         self.trains = False  # whether the cohort has come to a step
 
     def take_cohort(self, size: int, taker: str) -> Cohort | None:
@@ -107,8 +103,9 @@ class RemoteStudy:
         self._get(self._study.cut.remote(cohort, runs, reports))
 
     def note_images(self, runs: Sequence[TrialRun], images: int) -> bool:
-        """Whether to go on, as the study answered the note before this one: training waits for no answer. A study that
-        ends nothing is told as often as people look; each is told of the first step at once.
+        """Whether to go on, as the study answered the note before this one, so that training waits for no answer. A
+        study that cuts nothing is told as often as the progress display looks; either is told of the first step at
+        once.
         """
         self.trains = True
         now, since_images = time.monotonic(), images - self._noted_images
@@ -121,15 +118,15 @@ class RemoteStudy:
         return before is None or bool(self._get(before))
 
     def note_phase(self, cohort: int, phase: str) -> None:
-        """Told without waiting for an answer."""
+        """Tells the study without waiting for an answer."""
         self._study.note_phase.remote(cohort, phase)
 
     def note_warning(self, line: str) -> None:
-        """Told without waiting for an answer."""
+        """Tells the study without waiting for an answer."""
         self._study.note_warning.remote(line)
 
     def _tell(self) -> None:
-        """Lets the study know what this process warned of: nobody sees what it prints."""
+        """Passes on what this process has warned of, because nobody sees what it prints."""
         lines = told()
         for line in lines[self._told :]:
             self.note_warning(line)
@@ -137,8 +134,9 @@ class RemoteStudy:
 
 
 def plain_ending(error: BaseException, folder: RunFolder) -> InputError | ResultsError | PlaceError | None:
-    """What a person is told of what ended a sweep, or None for a configuration's failures and our own mistakes: the
-    first that is known among an error, what it was raised for, and what was raised for it in another process.
+    """What a person is told of the error that ended a sweep, or None where a configuration failed or the program is
+    wrong. The answer comes from the first error that is known among this one, its causes, and their causes in other
+    processes.
     """
     exceptions = importlib.import_module("ray.exceptions")
     waiting: list[Any] = [error]
@@ -159,12 +157,12 @@ def plain_ending(error: BaseException, folder: RunFolder) -> InputError | Result
 
 
 def cause_of(error: Any) -> BaseException:
-    """What another process raised, where that is what an error is about."""
+    """The error that another process raised, where this one passes it on; otherwise this one."""
     remote = importlib.import_module("ray.exceptions").RayTaskError
     return error.cause if isinstance(error, remote) else error
 
 
 def _last_words(error: BaseException, folder: RunFolder) -> str:
-    """What the study's process raised when it began, or that it was killed."""
+    """What the study's process raised when it started, or that it was killed."""
     raised = str(error).strip().splitlines()[-1].partition("Error: ")[2]
     return raised or f"the study's process died; {folder.path} is whole, and the same command goes on"

@@ -1,4 +1,4 @@
-"""What a Ray Tune trial does: it trains one cohort, in a process that it may have from an earlier one."""
+"""What a Ray Tune trial does: it trains one cohort, possibly in the process of an earlier one."""
 
 import importlib
 from typing import Any
@@ -12,21 +12,22 @@ from sweep.runners.loading import uncollected
 from sweep.runners.ray.study_actor import RemoteStudy, cause_of, plain_ending
 from sweep.spec.sweep_spec import SweepSpec
 
-COHORT = "cohort"  # of a Tune trial's configuration: its cohort's number, or None for the next one there is
-ENDING = "ending"  # of a Tune trial's result: the line that a person is told when it ends the sweep
-PLACE = "place"  # beside it: whether that is a fault of the place
+COHORT = "cohort"  # key of a Tune trial's configuration: its cohort's number, or None for the next cohort there is
+ENDING = "ending"  # key of a Tune trial's result: the line that a person is told when it ends the sweep
+PLACE = "place"  # key of the same result: whether the cause would have hit any configuration
 
 
 def trainable_class() -> Any:
-    """The class, made where Ray is loaded."""
+    """The Tune `Trainable`, whose base class exists only once Ray is loaded."""
     ray = importlib.import_module("ray")
     base = importlib.import_module("ray.tune").Trainable
 
     class CohortTrainable(base):
-        """One cohort; a step is a rung. An actor is reused for cohort after cohort and loads the data set once. size:
-        the most trials of a cohort that it takes itself.
+        """Trains one cohort; a step is a rung. An actor is reused for cohort after cohort and loads the data set once.
+        study: the study's actor. size: how many trials a cohort has at most that the actor takes itself.
 
-        Everything is loaded at the first step: Tune may set up an actor for a cohort that trains elsewhere by then.
+        Everything is loaded at the first step, because Tune may set up an actor for a cohort that trains elsewhere by
+        then.
         """
 
         def setup(
@@ -36,10 +37,12 @@ def trainable_class() -> Any:
             folder: RunFolder,
             build: Build | None,
             size: int,
+            study: Any,
         ) -> None:
             self._spec, self._folder, self._build, self._size = spec, folder, build, size
+            self._study_actor = study
             self._run: CohortRun | None = None
-            self._equipped = False  # whether all is loaded that any configuration needs
+            self._equipped = False  # whether everything is loaded that any configuration needs
             self._number, self._limits = config[COHORT], {}
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -53,7 +56,7 @@ def trainable_class() -> Any:
 
                 with lane_arithmetic():
                     return self._climb()
-            except Exception as error:  # whatever it is, the table shall say it if it happens again and again
+            except Exception as error:  # any error at all is a row's reason if it happens again and again
                 told = plain_ending(error, self._folder)
                 if told is None and self._is_of_the_place(error):
                     told = PlaceError.of(cause_of(error))
@@ -63,16 +66,15 @@ def trainable_class() -> Any:
                 raise
 
         def _is_of_the_place(self, error: Exception) -> bool:
-            """Whether it would have been raised for any configuration: by what all of them need, by the study, or for
-            want of memory before the first step.
+            """Whether any configuration would have met this error: it comes from what all of them need, from the study,
+            or from too little memory before the first step.
             """
             remote = isinstance(error, ray.exceptions.RayError)
             return not self._equipped or remote or (isinstance(error, MemoryError) and not self._study.trains)
 
         def _climb(self) -> dict[str, Any]:
             if self._run is None:
-                may_cut = self._spec.budget.when_spent == "cut"
-                self._study = RemoteStudy(self._folder, may_cut)
+                self._study = RemoteStudy(self._study_actor, self._spec.budget.when_spent == "cut")
                 cohort = self._wanted()
                 if cohort is None:
                     return {"done": True}
@@ -85,7 +87,7 @@ def trainable_class() -> Any:
                 "done": run.done,
                 "cohort": run.cohort.number,
                 "rung": rung,
-                "lanes": [  # of what has a name of its own Tune would keep a history
+                "lanes": [  # as a list, because Tune keeps a history of every key
                     {**one._asdict(), "d_loss": r.d_loss, "g_loss": r.g_loss, **r.fidelity.values}
                     for one, r in zip(runs, reports, strict=False)
                 ],

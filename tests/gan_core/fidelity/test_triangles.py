@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from events import LONGEST_SECONDS, lock_wanted
 from filelock import FileLock
 from safetensors.numpy import load_file, save_file
 from scipy.ndimage import gaussian_filter
@@ -197,18 +198,18 @@ def test_a_damaged_file_is_made_anew(cache, damage: Callable[[Path], object]):
     assert path.read_bytes() == whole
 
 
-def test_who_waits_for_another_reads_what_the_other_stored(cache):
+def test_who_waits_for_another_reads_what_the_other_stored(cache, monkeypatch):
     images = 255 - polygon_images()
     (path,) = stored(cache)
     found = []
+    wanted = lock_wanted(monkeypatch)
     waiting = threading.Thread(target=lambda: found.append(polygon_images()))
     with FileLock(f"{path}.lock"):
         path.unlink()
         waiting.start()
-        waiting.join(0.3)
-        assert waiting.is_alive()
+        assert wanted.wait(LONGEST_SECONDS)
         save_file({"images": images}, path)
-    waiting.join(60)
+    waiting.join(LONGEST_SECONDS)
     assert np.array_equal(found[0], images)
 
 

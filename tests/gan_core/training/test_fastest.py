@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from events import LONGEST_SECONDS, lock_wanted
 from tiny_arrays import CASES, assert_all_same, configs_of, lane_results, structure_of, trained
 
 from gan_core.config.conditions import Conditions
@@ -109,16 +110,15 @@ def test_a_decision_that_cannot_be_read_is_made_anew(damage: str, cache, monkeyp
 
 
 def test_of_two_that_meet_a_structure_at_once_the_first_measures_for_both(cache, monkeypatch):
-    begun, seen = threading.Event(), []
+    wanted, seen = lock_wanted(monkeypatch), []
 
     def slow(work: Work, make: Make) -> dict[str, float]:
         seen.append(work)
-        begun.set()
         second.start()
-        second.join(0.2)
+        assert wanted.wait(LONGEST_SECONDS)
         return C_IS_FASTER
 
-    second = threading.Thread(target=lambda: begun.wait() and fastest_execution(work_of(CASE), measured_array))
+    second = threading.Thread(target=fastest_execution, args=[work_of(CASE), measured_array])
     monkeypatch.setattr(fastest, "measure", slow)
     fastest_execution(work_of(CASE), measured_array)
     second.join()

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from events import Clock
 from tiny_arrays import GAUSSIAN, bits, timeless
 
 from gan_core.config.conditions import Conditions, ScoringConfig
@@ -167,21 +168,21 @@ def test_a_lane_that_dies_between_rungs_leaves_at_once_and_the_others_are_as_if_
     assert reports[0].d_loss != reports[2].d_loss
 
 
-def test_two_lanes_may_die_at_different_times_and_seconds_are_counted_once(gaussian, scorer):
+def test_two_lanes_may_die_at_different_times_and_seconds_are_counted_once(gaussian, scorer, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("gan_core.workshop.scored_array.time", clock)
     array = scored(gaussian, scorer, range(5))
     poison(array, 0)
-    started = time.monotonic()
 
     def block(images: int) -> None:
+        clock.tick()
         if images == WATCHED:
             poison(array, 3)  # while lane 0 has yet to leave
 
     reports = array.train_to(2000, block)
-    elapsed = time.monotonic() - started
     assert [report.images_seen for report in reports] == [WATCHED, 2000, 2000, 2 * WATCHED, 2000]
     assert [report.death is None for report in reports] == [False, True, True, False, True]
-    total = sum(report.seconds for report in reports)
-    assert 0.5 * elapsed < total <= elapsed
+    assert sum(report.seconds for report in reports) == pytest.approx(clock.seconds)
     assert 0 < reports[0].seconds < reports[3].seconds < reports[1].seconds == reports[4].seconds
 
 

@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -184,28 +183,33 @@ def test_killed_again_and_again_a_sweep_still_ends_where_it_would_have(tmp_path,
     assert found.curves == undisturbed.curves
 
 
-SLOW_SWEEP = """
-import sys
+KILLED_SWEEP = """
+import itertools, os, signal, sys
 import sweep.ledger.study  # before the tests' folder is on the path: it has a folder named as our package
 sys.path.append(sys.argv[1])
 from curve_array import CurveArray, run_cohorts
 from results.store import RunFolder
 from sweep.proposals.journal import Journal
 from sweep.spec.sweep_spec import SweepSpec
-folder = RunFolder(sys.argv[2])
-build = lambda configs, _=(): CurveArray(configs, cliff_lr=5e-4, cliff_beta1=0.49, cliff_images=200, rung_seconds=0.01)
+folder, rungs, calls = RunFolder(sys.argv[2]), itertools.count(1), itertools.count(int(sys.argv[4]), -1)
+
+class KilledArray(CurveArray):
+    def train_to(self, *given):
+        if next(rungs) == int(sys.argv[3]):
+            sys.setprofile(lambda *_: next(calls) or os.kill(os.getpid(), signal.SIGKILL))
+        return super().train_to(*given)
+
+build = lambda configs, _=(): KilledArray(configs, cliff_lr=5e-4, cliff_beta1=0.49, cliff_images=200)
 run_cohorts(SweepSpec.from_yaml(folder.spec), folder, build)
 """
 
 
-def kill_after(folder: RunFolder, rows: int, seconds: float) -> int:
-    """Starts the sweep in another process, and sends SIGKILL some seconds after so many rows are there."""
-    process = subprocess.Popen([sys.executable, "-c", SLOW_SWEEP, ROOT / "tests", folder.path], cwd=ROOT)
-    while len(JsonLines(folder.rows).read()) < rows and process.poll() is None:
-        time.sleep(0.001)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
-    return process.wait()
+def kill_after(folder: RunFolder, rungs: int, calls: int) -> int:
+    """Runs the sweep in another process, which dies of SIGKILL so many calls and returns of functions after it has
+    begun to train so many rungs.
+    """
+    arguments = (ROOT / "tests", folder.path, str(rungs), str(calls))
+    return subprocess.run([sys.executable, "-c", KILLED_SWEEP, *arguments], cwd=ROOT, check=False).returncode
 
 
 def test_a_process_killed_twice_at_random_moments_loses_nothing_and_runs_nothing_twice(tmp_path):
@@ -213,9 +217,9 @@ def test_a_process_killed_twice_at_random_moments_loses_nothing_and_runs_nothing
     whole = run_folder(spec, tmp_path / "whole")
     run_cohorts(spec, whole, build)
     folder, draw = run_folder(spec, tmp_path / "killed"), random.Random(7)
-    assert kill_after(folder, 1, draw.uniform(0, 0.05)) == -signal.SIGKILL
+    assert kill_after(folder, 2, draw.randrange(10_000)) == -signal.SIGKILL
     before = len(JsonLines(folder.rows).read())
-    assert kill_after(folder, before + 5, draw.uniform(0, 0.05)) == -signal.SIGKILL
+    assert kill_after(folder, 5, draw.randrange(10_000)) == -signal.SIGKILL
     killed_at = len(JsonLines(folder.rows).read())
     with warnings.catch_warnings(record=True):  # a line may be torn, or not
         warnings.simplefilter("always")

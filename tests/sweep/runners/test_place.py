@@ -17,7 +17,8 @@ from benchmarks.kills import differences
 from gan_core.config.reports import OutOfMemory
 from results.store import JsonLines, RunFolder
 from sweep.ledger.endings import PlaceError
-from sweep.runners.ray.runner import _searcher, run_ray
+from sweep.runners.ray.runner import run_ray
+from sweep.runners.ray.searcher import study_searcher
 from sweep.runners.ray.trainable import ENDING, PLACE, trainable_class
 
 __all__ = ["ray_by_value"]  # a fixture
@@ -88,10 +89,9 @@ def stepped(monkeypatch: pytest.MonkeyPatch, folder: RunFolder, error: BaseExcep
         note_warning=SimpleNamespace(remote=lambda line: None),
     )
     monkeypatch.setattr("ray.get", lambda answer: answer)
-    monkeypatch.setattr("ray.get_actor", lambda name, namespace: study)
     process: Any = object.__new__(trainable_class())
     build = None if when == "loading" else object()
-    process.setup({"cohort": 3}, tiny_spec(), folder, build, 2)
+    process.setup({"cohort": 3}, tiny_spec(), folder, build, 2, study)
     monkeypatch.setattr("ray.get_gpu_ids", list)
     monkeypatch.setattr("gan_core.workshop.workshop.Workshop", raises(error))
     monkeypatch.setattr(
@@ -127,7 +127,7 @@ def test_a_configuration_that_does_not_fit_the_memory_is_no_fault_of_the_place(t
 def test_what_ends_the_sweep_is_said_by_the_driver_after_it_has_looked_for_the_head(monkeypatch, place, kind):
     looked = []
     monkeypatch.setattr("ray.get", lambda answer: answer)
-    searcher = _searcher(SimpleNamespace(), 1, 0, lambda: looked.append(1))
+    searcher = study_searcher(SimpleNamespace(), 1, 0, lambda: looked.append(1))
     searcher._cohorts.update({"first": 0, "second": 1})
     searcher.on_trial_complete("first", {"done": True, ENDING: "why", PLACE: place})
     searcher.on_trial_complete("second", {"done": True, ENDING: "another", PLACE: not place})

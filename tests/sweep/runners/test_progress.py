@@ -13,7 +13,7 @@ from rich.console import Console
 from sweep.ladder.ladder import Ladder
 from sweep.ledger.snapshot import Snapshot
 from sweep.runners import progress
-from sweep.runners.progress import LONGEST_LINE, RATE_WINDOW_SECONDS, Watch
+from sweep.runners.progress import LONGEST_LINE, RATE_WINDOW_SECONDS, ProgressDisplay
 
 LADDER = Ladder((1_000, 4_000), 0.5)
 CONFIG = {
@@ -71,8 +71,8 @@ def clock(monkeypatch) -> Clock:
     return clock
 
 
-def watch(stream: Any, searched: list[str] | None = None) -> Watch:
-    return Watch(LADDER, "fidelity", list(CONFIG) if searched is None else searched, stream)
+def watch(stream: Any, searched: list[str] | None = None) -> ProgressDisplay:
+    return ProgressDisplay(LADDER, "fidelity", list(CONFIG) if searched is None else searched, stream)
 
 
 def panel_lines(snapshot: Snapshot, width: int, running_for: float, clock: Clock) -> list[str]:

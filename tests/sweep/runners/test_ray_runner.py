@@ -1,7 +1,6 @@
 """Ray places cohorts and restarts them; the table is the study's, whatever happens to processes."""
 
 import gc
-import importlib
 import io
 import json
 import os
@@ -10,25 +9,37 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import tiny_runs
 from curve_array import runs
 
 from benchmarks.first_sweep import family_of
+from benchmarks.kills import differences
 from gan_core.config.gan import InputError
 from results.curves import load_curves
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
+from sweep.ledger.endings import PlaceError
 from sweep.runners.loading import uncollected
 from sweep.runners.local.runner import run_local
-from sweep.runners.progress import LIVE_SECONDS, Watch
-from sweep.runners.ray.runner import RESTARTS, _searcher, run_ray, slots
-from sweep.runners.ray.start import SIGNAL_HANDLERS, _lean_node, _wait_for_head, leave_signals_alone, running_cluster
+from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
+from sweep.runners.ray.cluster import (
+    LOOPBACK_VARIABLE,
+    _environment,
+    _init,
+    _prepare_token,
+    _start,
+    running_cluster,
+)
+from sweep.runners.ray.head import PULSE_SECONDS, Head
+from sweep.runners.ray.runner import _callback, run_ray, slots
+from sweep.runners.ray.searcher import RESTARTS, study_searcher
 from sweep.runners.ray.study_actor import RemoteStudy, _study_class
+from sweep.runners.signals import ending_as_ctrl_c
 from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -53,8 +64,8 @@ def folder_for(spec: SweepSpec, path: Path) -> RunFolder:
     return folder
 
 
-def quiet(spec: SweepSpec) -> Watch:
-    return Watch(spec.ladder, spec.objective, [], open(os.devnull, "w"))  # noqa: SIM115
+def quiet(spec: SweepSpec) -> ProgressDisplay:
+    return ProgressDisplay(spec.ladder, spec.objective, [], open(os.devnull, "w"))  # noqa: SIM115
 
 
 @pytest.fixture
@@ -74,7 +85,7 @@ def test_the_local_runner_and_ray_give_the_same_table(tmp_path, monkeypatch):
     here, there = folder_for(spec, tmp_path / "local"), folder_for(spec, tmp_path / "ray")
     run_local(spec, here, quiet(spec))
     said = io.StringIO()
-    run_ray(spec, there, Watch(spec.ladder, spec.objective, [], said))
+    run_ray(spec, there, ProgressDisplay(spec.ladder, spec.objective, [], said))
     lines = said.getvalue().splitlines()
     assert [line.partition("] ")[2] for line in lines[:2]] == ["starting Ray", "starting the processes that train"]
     assert "trials 6/6 done" in lines[-1]
@@ -277,7 +288,7 @@ def test_an_interrupted_sweep_listens_on_loopback_alone_ends_with_130_and_resume
     assert len(family) > 3
     assert listening_beyond_loopback(family) == []
     assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in family} == {os.getpriority(os.PRIO_PROCESS, 0)}
-    (session,) = {path for pid in family for path in re.findall(r"((?:/[\w.-]+)+/gs-\w+)/r/", command_line(pid))}
+    (session,) = {path for pid in family for path in re.findall(r"((?:/[\w.-]+)+/gs-\w+)/ray/", command_line(pid))}
     assert Path(session).stat().st_mode & 0o777 == 0o700
     first.send_signal(signal.SIGTERM)
     _, said = first.communicate(timeout=60)
@@ -315,41 +326,22 @@ def test_more_gpus_than_there_are_end_the_command_with_one_line(tmp_path):
 # ---- the head
 
 
-def test_a_head_that_does_not_answer_is_waited_for(tmp_path):
-    (tmp_path / "session_1").mkdir()
+def test_a_head_that_does_not_answer_is_waited_for(tmp_path, monkeypatch):
+    session = tmp_path / "ray" / "session_1"
+    session.mkdir(parents=True)
+    pauses = []
     with socket.socket() as head:
         head.bind(("127.0.0.1", 0))  # not listening yet: a connection is refused, as after its death
-        (tmp_path / "session_1" / "gcs_server_port_1").write_text(str(head.getsockname()[1]))
-        waiter = threading.Thread(target=_wait_for_head, args=(str(tmp_path),), daemon=True)
-        waiter.start()
-        waiter.join(timeout=0.3)
-        assert waiter.is_alive()
-        head.listen()
-        waiter.join(timeout=10)
-        assert not waiter.is_alive()
 
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                head.listen()
 
-def test_what_a_local_cluster_leaves_out_are_steps_of_rays_own_start(ray_by_value):
-    """A Ray that names them otherwise would take them again, a second longer, and nobody would see it."""
-    lean = _lean_node()
-    (rays, *_) = lean.__bases__
-    for step in ("start_api_server", "start_ray_processes"):
-        assert step in vars(lean)
-        assert callable(vars(rays)[step])
-    assert callable(rays.get_gcs_client)
-
-
-def test_signals_are_left_to_us_where_ray_would_take_them(ray_by_value):
-    """A Ray that names these steps otherwise would set its own handlers again, and nobody would see it."""
-    for module, steps in SIGNAL_HANDLERS.items():
-        known = importlib.import_module(module)
-        assert all(callable(getattr(known, name)) for name in steps)
-        leave_signals_alone(known)
-        assert {name: getattr(known, name) for name in steps} == steps
-    before = signal.getsignal(signal.SIGTERM)
-    importlib.import_module("ray._private.utils").set_sigterm_handler(print)
-    assert not importlib.import_module("ray.tune.tune")._setup_signal_catching().is_set()
-    assert signal.getsignal(signal.SIGTERM) is before
+        monkeypatch.setattr("sweep.runners.ray.head.time", SimpleNamespace(sleep=pause))
+        (session / "gcs_server_port_1").write_text(str(head.getsockname()[1]))
+        Head(tmp_path).wait()
+    assert pauses == [PULSE_SECONDS] * 3
 
 
 def test_what_ray_calls_local_is_our_own_cluster(monkeypatch):
@@ -360,6 +352,103 @@ def test_what_ray_calls_local_is_our_own_cluster(monkeypatch):
         assert (running_cluster("auto"), running_cluster("host:1"), running_cluster(None)) == (expected, "host:1", None)
     with pytest.raises(InputError, match="must be host:port, got ' '"):
         running_cluster(" ")
+
+
+def test_a_handler_that_ray_or_tune_sets_is_ours_again_and_a_signal_meanwhile_interrupts():
+    def init(**_: object) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))  # as `ray.init` does
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with ending_as_ctrl_c():
+        ours, callback = signal.getsignal(signal.SIGUSR1), _callback(lambda: None)
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)  # as `Tuner.fit` sets its own
+        callback.setup()
+        assert signal.getsignal(signal.SIGUSR1) is ours
+        with pytest.raises(KeyboardInterrupt):
+            _init(SimpleNamespace(init=init))
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+
+def test_a_cluster_that_does_not_start_is_a_fault_of_the_place(monkeypatch):
+    """And where Ray was imported by somebody who did not say so, a warning tells that it listens beyond loopback."""
+
+    def init(**_: object) -> None:
+        raise Exception("The current node timed out during startup.\nMore of Ray's words.")
+
+    ray = SimpleNamespace(init=init, util=SimpleNamespace(get_node_ip_address=lambda: "192.0.2.1"))
+    with (
+        pytest.warns(UserWarning, match=f"listens beyond loopback .*set {LOOPBACK_VARIABLE}=0"),
+        pytest.raises(
+            PlaceError, match=r"^Ray did not start \(The current node timed out during startup.\); try again"
+        ),
+    ):
+        _start(ray)
+
+
+def test_a_local_cluster_leaves_the_environment_as_it_was_but_for_its_token(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_ADDRESS", "host:1")
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    before = dict(os.environ)
+    with _environment({"RAY_ADDRESS": None, "RAY_TMPDIR": "folder"}):
+        assert ("RAY_ADDRESS" in os.environ, os.environ["RAY_TMPDIR"]) == (False, "folder")
+    assert dict(os.environ) == before
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    _prepare_token()
+    token = os.environ["RAY_AUTH_TOKEN"]
+    assert len(token) == 64
+    _prepare_token()
+    assert os.environ["RAY_AUTH_TOKEN"] == token
+
+
+SESSION = """
+import os, sys
+import ray
+from sweep.ledger.callbacks import Callback
+from sweep.run import run_sweep
+from sweep.spec.sweep_spec import SweepSpec
+
+class CtrlC(Callback):
+    def row(self, row):
+        raise KeyboardInterrupt
+
+def check_session():
+    assert ray.is_initialized() and dict(os.environ) == environment
+    assert ray.get(theirs) == [1, 2, 3]
+    assert ray.get(ray.remote(num_cpus=2)(lambda x: x + 1).remote(1), timeout=60) == 2  # every core is free again
+
+ray.init(num_cpus=2, namespace="theirs", include_dashboard=False, log_to_driver=False)
+theirs, environment = ray.put([1, 2, 3]), dict(os.environ)
+spec = SweepSpec.from_mapping({}, sys.argv[2:])
+try:
+    run_sweep(spec, sys.argv[1], progress=False, callbacks=[CtrlC()])
+except KeyboardInterrupt as interrupt:
+    kept = interrupt  # as a notebook keeps it, with its traceback
+    check_session()
+table = run_sweep(spec, sys.argv[1], progress=False)
+check_session()
+try:
+    run_sweep(spec, sys.argv[1] + "-elsewhere", address="192.0.2.1:6379", progress=False)
+except ValueError as error:
+    print(error)
+ray.shutdown()
+print(len(table.trials), kept)
+"""
+
+
+def test_the_session_that_a_program_began_is_used_and_left_running(tmp_path, digits_run):
+    """Also where the sweep is interrupted, as in a notebook. With one slot, its rows are those of a local sweep."""
+    environment = {**os.environ, "HOME": str(tmp_path), LOOPBACK_VARIABLE: "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", SESSION, str(tmp_path / "run"), *tiny_runs.TINY, "resources.cpus_per_cohort=2"],
+        env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    refused, said = done.stdout.splitlines()
+    assert refused.startswith("this program is connected to Ray at 127.0.0.1:")
+    assert "the sweep was given '192.0.2.1:6379'; leave the address out to use that session, or call" in refused
+    assert said.strip() == "4"
+    assert differences(tmp_path / "run", digits_run) == []
 
 
 @pytest.mark.parametrize("was_on", [True, False])
@@ -386,7 +475,7 @@ def test_what_dies_for_the_want_of_the_head_is_no_death_of_a_cohort(monkeypatch)
     study = SimpleNamespace(note_death=SimpleNamespace(remote=lambda *arguments: failed.append(arguments)))
     monkeypatch.setattr("ray.get", lambda answer: answer)
     for wait, error in ((lost, HeadIsLost), (lambda: None, None)):
-        searcher = _searcher(study, 1, 0, wait)
+        searcher = study_searcher(study, 1, 0, wait)
         searcher._cohorts["a Tune trial"] = 7
         if error is None:
             searcher.on_trial_complete("a Tune trial", error=True)
@@ -406,7 +495,7 @@ def test_a_process_that_starts_before_the_study_takes_a_cohort_itself_and_its_de
         note_death=SimpleNamespace(remote=lambda *arguments: failed.append(arguments)),
     )
     monkeypatch.setattr("ray.get", lambda answer: answer)
-    searcher = _searcher(study, 4, 2, lambda: None)
+    searcher = study_searcher(study, 4, 2, lambda: None)
     asked = [searcher.suggest(name) for name in ("first", "second", "third", "fourth")]
     assert asked == [{"cohort": None}, {"cohort": None}, {"cohort": 2}, None]
     searcher.on_trial_complete("second", error=True)  # before it had taken any
@@ -416,17 +505,16 @@ def test_a_process_that_starts_before_the_study_takes_a_cohort_itself_and_its_de
     assert failed == [(0, RESTARTS + 1), (2, RESTARTS + 1)]
 
 
-def test_a_study_that_ends_nothing_is_told_as_often_as_people_look(tmp_path, monkeypatch):
+def test_a_study_that_ends_nothing_is_told_as_often_as_people_look(monkeypatch):
     told: list[int] = []
     study = SimpleNamespace(note_images=SimpleNamespace(remote=lambda trials, images: told.append(images) is None))
     monkeypatch.setattr("ray.get", lambda answer: answer)
-    monkeypatch.setattr("ray.get_actor", lambda name, namespace: study)
     now = iter(range(100))
     monkeypatch.setattr(
         "sweep.runners.ray.study_actor.time", SimpleNamespace(monotonic=lambda: next(now) * LIVE_SECONDS / 4)
     )
     seen = range(64, 64 * 65, 64)
-    watching, cutting = (RemoteStudy(RunFolder(tmp_path), may_cut) for may_cut in (False, True))
+    watching, cutting = (RemoteStudy(study, may_cut) for may_cut in (False, True))
     assert all(watching.note_images(runs(0), images) for images in seen[:10])
     assert told == [64, 320, 576]  # a quarter of a period passes from one question to the next
     told.clear()
@@ -443,7 +531,7 @@ def test_a_study_shows_what_processes_warn_of_once(tmp_path):
     study.close()
 
 
-def test_what_a_process_warns_of_that_trains_reaches_the_study_once(tmp_path, monkeypatch):
+def test_what_a_process_warns_of_that_trains_reaches_the_study_once(monkeypatch):
     said: list[str] = []
     answers = {
         "note_images": SimpleNamespace(remote=lambda trials, images: True),
@@ -451,10 +539,9 @@ def test_what_a_process_warns_of_that_trains_reaches_the_study_once(tmp_path, mo
         "note_warning": SimpleNamespace(remote=said.append),
     }
     monkeypatch.setattr("ray.get", lambda answer: answer)
-    monkeypatch.setattr("ray.get_actor", lambda name, namespace: SimpleNamespace(**answers))
     lines: list[str] = []
     monkeypatch.setattr("sweep.runners.ray.study_actor.told", lambda: lines)
-    study = RemoteStudy(RunFolder(tmp_path), may_cut=True)
+    study = RemoteStudy(SimpleNamespace(**answers), may_cut=True)
     assert study.note_images(runs(0), 64)
     assert said == []
     lines.append("no C compiler is installed")

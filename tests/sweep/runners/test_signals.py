@@ -12,7 +12,7 @@ import pytest
 from tiny_runs import TINY, settings
 
 from results.store import JsonLines
-from sweep.runners.signals import ENDING, ending_as_ctrl_c, take_back
+from sweep.runners.signals import ENDING, ending_as_ctrl_c, remembered_handlers
 
 ROOT = Path(__file__).absolute().parents[3]
 
@@ -48,15 +48,18 @@ def test_who_is_deaf_to_one_or_has_a_handler_keeps_that():
         signal.signal(signal.SIGUSR1, before[1])
 
 
-def test_handlers_are_the_systems_again_after_a_library_took_them():
+def test_handlers_are_what_they_were_after_a_library_set_its_own():
     with ending_as_ctrl_c():
-        ours = signal.getsignal(signal.SIGTERM)
+        ours, restore_handlers = signal.getsignal(signal.SIGTERM), remembered_handlers()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        take_back()
+        restore_handlers()
         assert signal.getsignal(signal.SIGTERM) is ours
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
+        restore_handlers()
+        assert {signal.getsignal(each) for each in ENDING} == {signal.SIG_IGN}
 
 
 def test_in_another_thread_than_the_main_one_nothing_is_set():

@@ -102,7 +102,7 @@ def test_the_studies_and_trials_of_a_run_are_shown(study, address):
 def test_a_run_that_grows_is_followed(study, address):
     assert len(shown_values(address)) == 2
     add_trial(study, 0.0, 0.5)
-    deadline = time.monotonic() + CACHED_SECONDS + 8
+    deadline = time.monotonic() + CACHED_SECONDS + 60
     while len(values := shown_values(address)) == 2:
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from events import LONGEST_SECONDS, lock_wanted
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
@@ -183,17 +184,19 @@ save_file(load_classifier(small_dataset()).classifier.state_dict(), sys.argv[1])
     assert [bits(load_file(result)) for result in results] == [bits(load_file(stored))] * 2
 
 
-def test_who_waits_for_another_reads_what_the_other_trained(cache, stored):
+def test_who_waits_for_another_reads_what_the_other_trained(cache, stored, monkeypatch):
     other = {name: tensor + 1 for name, tensor in load_file(stored).items()}
     cache.mkdir(parents=True)
     found = []
-    waiting = threading.Thread(target=lambda: found.append(load_classifier(small_dataset())))
+    wanted, waiting = (
+        lock_wanted(monkeypatch),
+        threading.Thread(target=lambda: found.append(load_classifier(small_dataset()))),
+    )
     with FileLock(f"{cache / stored.name}.lock"):
         waiting.start()
-        waiting.join(0.3)
-        assert waiting.is_alive()
+        assert wanted.wait(LONGEST_SECONDS)
         save_file(other, cache / stored.name)
-    waiting.join(60)
+    waiting.join(LONGEST_SECONDS)
     assert bits(found[0].classifier.state_dict()) == bits(other)
 
 

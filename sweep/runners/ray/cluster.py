@@ -1,0 +1,214 @@
+"""Connects this process to Ray: to the session that its program has begun, to a cluster that runs already, or to a
+local cluster that `ray.init` starts and that ends with the sweep.
+
+Only public calls of Ray and environment variables are used.
+"""
+
+import importlib
+import logging
+import os
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gan_core.config.gan import InputError, shown
+from sweep.ledger.endings import PlaceError
+from sweep.runners.cores import usable_cores
+from sweep.runners.loading import uncollected
+from sweep.runners.ray.head import CONNECT_SECONDS, Head
+from sweep.runners.signals import ending_as_ctrl_c, interrupt, remembered_handlers
+
+OBJECT_STORE_BYTES = 100 * 1024 * 1024  # nothing large goes through Ray: samples are loaded where they are used
+LONGEST_RAY_FOLDER_BYTES = 43  # of `<folder>/ray`: the paths of the sockets that Ray makes below it must fit 107 bytes
+LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0 makes Ray take 127.0.0.1 for this node; read at its import
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # so that relative paths of data stay valid
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study writes the results
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # so that Ctrl-C reaches us at once
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # a resumed sweep reads the run's own files, never those of Tune
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+LOCAL_ENVIRONMENT: dict[str, str | None] = {
+    LOOPBACK_VARIABLE: "0",
+    "RAY_ADDRESS": None,
+    "RAY_AUTH_MODE": None,  # which may switch the token off, for a cluster elsewhere
+    "RAY_worker_niceness": "0",  # Ray's default, 15 below the driver, starves them beside any other busy process
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "15",  # how long processes outlive their head where nobody ends them
+}
+
+
+@contextmanager
+def connected_to_ray(address: str | None, on_lost_head: Callable[[], None]) -> Iterator[Head]:
+    """Connects to Ray, and yields the head of the cluster that is used. Where this program has begun a session with
+    `ray.init`, that is used and left running; otherwise the cluster at `address`; without an address, a local cluster
+    of every core and GPU, which starts and ends here.
+
+    When the head is lost, on_lost_head is called, in another thread, and this process ends (see `Head.watched`). A
+    signal that asks this process to end raises KeyboardInterrupt, as Ctrl-C does.
+
+    Raises InputError when no cluster answers at the address, or the program's session is of another cluster, and
+    PlaceError when the local cluster does not start.
+    """
+    with ending_as_ctrl_c():
+        if has_session():
+            _refuse_other_cluster(address)
+            with _environment(ENVIRONMENT), Head().watched(on_lost_head):
+                yield Head()
+        elif address is not None:
+            _refuse_dead_address(address)
+            with _environment(ENVIRONMENT), _loaded_ray() as ray:
+                _connect(ray, address)
+                with Head().watched(on_lost_head):
+                    yield Head()
+        else:
+            with _private_folder() as folder, _environment({**ENVIRONMENT, **LOCAL_ENVIRONMENT, "RAY_TMPDIR": folder}):
+                _prepare_token()
+                head = Head(Path(folder))
+                with _loaded_ray() as ray, head.watched(on_lost_head):
+                    _start(ray)
+                    yield head
+
+
+def has_session() -> bool:
+    """Whether this program is connected to Ray already. Asking does not load Ray."""
+    return "ray" in sys.modules and importlib.import_module("ray").is_initialized()
+
+
+def running_cluster(address: str | None) -> str | None:
+    """The address of a cluster that runs already, or None for a local one. Ray calls a local one `local`, but what it
+    starts by that name listens on every interface. `auto` is $RAY_ADDRESS, where that is set and there is no session.
+
+    Raises InputError for an empty address.
+    """
+    if address is not None and not address.strip():
+        raise InputError(f"--address must be host:port, got {shown(address)}; leave it out to start Ray here")
+    if address == "auto" and not has_session():
+        address = os.environ.get("RAY_ADDRESS") or "auto"
+    return None if address == "local" else address
+
+
+def _refuse_other_cluster(address: str | None) -> None:
+    here = importlib.import_module("ray").get_runtime_context().gcs_address
+    if address not in (None, "auto", here):
+        raise InputError(
+            f"this program is connected to Ray at {here}, and the sweep was given {shown(address)}; leave the address "
+            f"out to use that session, or call ray.shutdown() before"
+        )
+
+
+def _refuse_dead_address(address: str) -> None:
+    """Ray itself would try for over a minute. `auto`, and what is not host:port, is left to Ray."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"no Ray cluster answers at {shown(address)} ({error}); start one, or leave --address out"
+        ) from error
+
+
+@contextmanager
+def _loaded_ray() -> Iterator[Any]:
+    """The package, without a session, and shut down in the end."""
+    with uncollected():
+        ray = importlib.import_module("ray")
+    try:
+        yield ray
+    finally:
+        ray.shutdown(wait_for_processes=True)
+
+
+def _connect(ray: Any, address: str) -> None:
+    try:
+        _init(ray, address=address)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RaySystemError) as error:
+        raise InputError(f"no Ray cluster answers at {shown(address)}: {_first_line(error)}") from error
+
+
+def _start(ray: Any) -> None:
+    if not ray.util.get_node_ip_address().startswith("127."):
+        warnings.warn(
+            "ray was imported before the sweep started, so its local cluster listens beyond loopback (behind a "
+            f"token); set {LOOPBACK_VARIABLE}=0, or import ray afterwards",
+            stacklevel=6,
+        )
+    cores = usable_cores()
+    try:
+        _init(ray, address="local", num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES)
+    except Exception as error:  # Ray raises no narrower class when one of its processes does not start in time
+        why = f"Ray did not start ({_first_line(error)}); try again, or use --local"
+        raise PlaceError.because(why) from error
+
+
+def _init(ray: Any, **options: Any) -> None:
+    """Calls `ray.init`, with the signal handlers kept that it replaces; its handler of SIGTERM raises SystemExit."""
+    restore_handlers = remembered_handlers()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    except SystemExit:
+        interrupt()
+    finally:
+        restore_handlers()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Sets environment variables, or removes those that are None here, and in the end makes them what they were."""
+    before = {name: os.environ.get(name) for name in values}
+    try:
+        _set(values)
+        yield
+    finally:
+        _set(before)
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _prepare_token() -> None:
+    """Gives a local cluster a token of its own instead of the one in the home folder. It stays for the whole process,
+    because Ray reads its token once; one that Ray may have read before is left.
+    """
+    if "ray" not in sys.modules or not Path("~/.ray/auth_token").expanduser().exists():
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+@contextmanager
+def _private_folder() -> Iterator[str]:
+    """A folder for the sockets and logs of a local cluster, removed in the end. Nobody else may enter it, because Ray
+    lets everybody write into the one that it makes below. Its path is short enough for the names of sockets.
+    """
+    wanted = tempfile.gettempdir()
+    short = len(f"{wanted}/gs-12345678/ray".encode()) <= LONGEST_RAY_FOLDER_BYTES
+    folder = tempfile.mkdtemp(prefix="gs-", dir=wanted if short else "/tmp")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
