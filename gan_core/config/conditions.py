@@ -56,7 +56,7 @@ class Conditions:
 
     dataset: as `structure.dataset`; objective: the score that is minimised; data_root: the folder of data sets on
     disk; skip_corrupt_images: leave out the pictures of a folder that cannot be read, with a warning, instead of
-    refusing the folder. precision: of products, see `gan_core.lanes.axis.matmul_precision`; execution: how a step is
+    refusing the folder. precision: of products, see `gan_core.lanes.precision`; execution: how a step is
     carried out, see `gan_core.execution.programs`; lanes_per_call: how many lanes a kernel is called for, or `auto`,
     which measures. budget_images: that a configuration is trained for, over which its learning rates fall where its
     `lane.lr_schedule_images` is 0; 0: none fall. Raises InputError for a precision, an execution or a number of lanes
