@@ -4,6 +4,7 @@ import ctypes
 import re
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,7 +83,7 @@ class NativeProgram:
         self._function(ctypes.c_long(self._lanes), goes, *given, self._memory.pointer)
 
 
-def native_function(text: str, dtype: torch.dtype, *mirrored: Structure) -> "ctypes._NamedFuncPointer":
+def native_function(text: str, dtype: torch.dtype, *mirrored: Structure) -> Any:
     """The function `program` of a text over `lane.h`, with T for numbers of this type. mirrored: structures that are
     also in the text, by their names. Raises NoCompiler, and WrongLayout where the text lays one of them out otherwise.
     """
@@ -90,7 +91,7 @@ def native_function(text: str, dtype: torch.dtype, *mirrored: Structure) -> "cty
 
 
 @cache
-def _native_function(text: str, dtype: torch.dtype, isa: Isa, *mirrored: Structure) -> "ctypes._NamedFuncPointer":
+def _native_function(text: str, dtype: torch.dtype, isa: Isa, *mirrored: Structure) -> Any:
     whole = over_lane_header(text)
     library = _library(whole, dtype, isa)
     for structure in mirrored:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_core.config.conditions import Precision
 from gan_core.lanes.axis import column, lane_empty
 from gan_core.lanes.streams import Stream, stream
 
@@ -17,15 +18,19 @@ BATCH_NORM = ("batch_norm_eps", "batch_norm_momentum")  # sequences of a call th
 class Call:
     """One pass through a network: what its layers need beside weights and input. All sequences are [L].
 
-    training: batch statistics and dropout, else running moments. active: the lanes whose buffers move; None: all.
-    seeds and seen: what dropout is keyed by; seen is (images seen, which pass of the step). masks: dropout's masks by
-    the layer's place among its like; what is missing is drawn and kept there. columns: sequences as tensors, likewise.
+    training: whether batch norm uses the batch's moments and dropout drops; otherwise running moments are used.
+    precision: of products and convolutions (`gan_core.lanes.precision`).
+    active: the lanes whose buffers change; None: all of them.
+    seeds, seen: the key of dropout; seen is (images seen, which pass of the step).
+    masks: dropout's masks, by the number of the dropout layer; a missing one is drawn and kept here.
+    columns: some of the sequences as tensors, which are likewise made once.
     """
 
     batch_norm_eps: Sequence[float]
     batch_norm_momentum: Sequence[float] = ()
     dropout: Sequence[float] = ()
     training: bool = False
+    precision: Precision = "float32"
     active: Sequence[bool] | None = None
     seeds: Sequence[int] = ()
     seen: tuple[int, int] = (0, 0)

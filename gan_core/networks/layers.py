@@ -15,7 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.lanes.axis import factor, in_plain_calls, lane_matmul, lanes_together, lanewise
+from gan_core.config.conditions import Precision
+from gan_core.lanes.axis import in_plain_calls, lanes_together, lanewise
+from gan_core.lanes.precision import factor
+from gan_core.lanes.products import lane_matmul
 from gan_core.networks.call import Call
 from gan_core.networks.convolutions import convolve, convolve_transposed, stacked
 
@@ -84,7 +87,7 @@ class Linear:
         return _uniform(source, self.shapes(), self.initial_inputs or self.inputs)
 
     def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        product = lane_matmul(x, weights["weight"])
+        product = lane_matmul(x, weights["weight"], call.precision)
         return product + weights["bias"].unsqueeze(1) if self.bias else product
 
 
@@ -118,19 +121,21 @@ class Convolution:
         return _uniform(source, self.shapes(), math.prod(self.shapes()["weight"][1:]))
 
     def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        return self.lane_by_lane(weights, x) if x.device.type == "cpu" else self.together(weights, x)
+        compute = self.lane_by_lane if x.device.type == "cpu" else self.together
+        return compute(weights, x, call)
 
-    def lane_by_lane(self, weights: Weights, x: Tensor) -> Tensor:
+    def lane_by_lane(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         """One native call a lane."""
         function = convolve_transposed if self.transposed else convolve
-        result = function(x, weights["weight"], self.stride, self.padding)
+        result = function(x, weights["weight"], self.stride, self.padding, call.precision)
         return result + weights["bias"].view(len(x), 1, -1, 1, 1) if self.bias else result
 
-    def together(self, weights: Weights, x: Tensor) -> Tensor:
+    def together(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         """The same map as one grouped convolution, a group a lane."""
         lanes, rows = x.shape[:2]
-        bias = factor(weights["bias"].flatten()) if self.bias else None
-        maps, weight = factor(x.transpose(0, 1).flatten(1, 2)), factor(weights["weight"].flatten(0, 1))
+        bias = factor(weights["bias"].flatten(), call.precision) if self.bias else None
+        maps = factor(x.transpose(0, 1).flatten(1, 2), call.precision)
+        weight = factor(weights["weight"].flatten(0, 1), call.precision)
         joined = self._convolve(maps, weight, bias, groups=lanes).to(x.dtype)
         return joined.view(rows, lanes, self.outputs, *joined.shape[2:]).transpose(0, 1)
 
@@ -227,20 +232,21 @@ class SpectralNorm:
     def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         matrix = self._matrix(weights["weight"])  # [L, outputs, inputs]
         u, v = weights["u"].unsqueeze(2).clone(), weights["v"].unsqueeze(2).clone()
+        precision = call.precision
         if call.training:
             fixed = matrix.detach()
-            u = _unit(lane_matmul(fixed, v))
-            v = _unit(lane_matmul(fixed.mT, u))
+            u = _unit(lane_matmul(fixed, v, precision), precision)
+            v = _unit(lane_matmul(fixed.mT, u, precision), precision)
             call.move(weights["u"], u.squeeze(2))
             call.move(weights["v"], v.squeeze(2))
-        largest = lane_matmul(lane_matmul(u.mT, matrix), v)  # [L, 1, 1]
+        largest = lane_matmul(lane_matmul(u.mT, matrix, precision), v, precision)  # [L, 1, 1]
         weight = weights["weight"] / largest.view(-1, *[1] * (weights["weight"].ndim - 1))
         return self.layer({**weights, "weight": weight}, x, call)
 
 
-def _unit(x: Tensor) -> Tensor:
+def _unit(x: Tensor, precision: Precision) -> Tensor:
     """X [L, F, 1] divided by its length."""
-    return x / lane_matmul(x.mT, x).sqrt().clamp_min(1e-12)
+    return x / lane_matmul(x.mT, x, precision).sqrt().clamp_min(1e-12)
 
 
 @dataclass(frozen=True)
