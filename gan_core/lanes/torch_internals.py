@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.fx.node import map_aggregate
 
+FP32_SETTING = "fp32_precision"
+
 if TYPE_CHECKING:
     from torch._ops import OpOverload
 else:
@@ -84,7 +86,7 @@ def _fp32_settings(gpu: str, cpu: str) -> list[tuple[Any, str, Any]]:
     """Where each precision is set, by which name, and to what; empty where torch has no such setting."""
     backends: Any = torch.backends
     places = (backends.cuda.matmul, gpu), (backends.cudnn.conv, gpu), (backends.mkldnn.matmul, cpu)
-    settings = [(place, "fp32_precision", value) for place, value in (*places, (backends.mkldnn.conv, "ieee"))]
+    settings = [(place, FP32_SETTING, value) for place, value in (*places, (backends.mkldnn.conv, "ieee"))]
     return settings if all(hasattr(place, name) for place, name, _ in settings) else []
 
 
