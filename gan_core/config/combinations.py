@@ -27,7 +27,7 @@ def check_objective(objective: str, dataset: str, classes: int) -> None:
         )
 
 
-# A lane parameter that is not at its default -> where it has an effect, in words and as a test.
+# Lane parameter -> where a value other than its default has an effect, in words and as a test.
 _EFFECTIVE: dict[str, tuple[str, Callable[[StructureConfig], bool]]] = {
     "label_smoothing": (
         f"a cross-entropy loss ({', '.join(CROSS_ENTROPY_LOSSES)})",

@@ -34,7 +34,7 @@ LARGEST_SEED = 2**63 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class GanConfig:
-    """One configuration: structure, lane parameters, and the two seeds of everything random in it.
+    """One configuration: structure, lane parameters, and the two seeds from which all its random numbers follow.
 
     Raises InputError when a lane parameter that is set would have no effect in this structure.
     """
@@ -53,14 +53,14 @@ class GanConfig:
         return {name: attrgetter(name)(self) for name in HYPERPARAMETERS}
 
     def in_force(self) -> dict[str, Any]:
-        """The same, with the value of what it follows for each hyperparameter that is None."""
+        """The same, where each hyperparameter that is None has the value of the one that it follows."""
         values = self.flatten()
         followed = {name: HYPERPARAMETERS[name].follows for name, value in values.items() if value is None}
         return {**values, **{name: values[other] for name, other in followed.items()}}
 
     @classmethod
     def unflatten(cls, values: Mapping[str, Any]) -> "GanConfig":
-        """Dotted names -> configuration; what is not named keeps its default. Raises InputError on an unknown name."""
+        """Dotted names -> configuration; missing ones keep their defaults. Raises InputError for an unknown name."""
         parts: dict[str, dict[str, Any]] = {"structure": {}, "lane": {}, "": {}}
         for name, value in values.items():
             known = hyperparameter(name)
@@ -68,7 +68,7 @@ class GanConfig:
         return cls(structure=StructureConfig(**parts["structure"]), lane=LaneConfig(**parts["lane"]), **parts[""])
 
 
-HALF_LIFE = "lane.ema_half_life_images"  # on which training does not depend: a lane may keep several averages
+HALF_LIFE = "lane.ema_half_life_images"  # training does not depend on it, so a lane can keep several averages
 
 HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
     **{f"structure.{name}": known for name, known in describe(StructureConfig).items()},
@@ -81,12 +81,14 @@ HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
 
 
 def hyperparameter(name: str) -> Hyperparameter:
-    """What is known of a dotted name. Raises InputError, naming the nearest right one."""
+    """The hyperparameter of a dotted name. Raises InputError for an unknown one, naming the nearest known one."""
     if name not in HYPERPARAMETERS:
         raise InputError(f"unknown hyperparameter {shown(name)}; {nearest(name, HYPERPARAMETERS)}")
     return HYPERPARAMETERS[name]
 
 
 def parse_value(name: str, value: Any) -> Any:
-    """A hyperparameter's value as YAML or a command line gives it -> its own type, checked. Raises InputError."""
+    """The value of a hyperparameter from YAML or a command line, converted to its type and checked. Raises
+    InputError.
+    """
     return fitted(name, hyperparameter(name), value)

@@ -10,7 +10,7 @@ LrSchedule = Literal["constant", "linear", "cosine"]
 
 @dataclass(frozen=True, kw_only=True)
 class LaneConfig:
-    """The hyperparameters that enter as one number a lane. Defaults: the `mlp` family's published settings.
+    """The hyperparameters that enter as one number a lane. The defaults are the published settings of the `mlp` family.
 
     Raises InputError when a value has the wrong type or is out of range.
     """

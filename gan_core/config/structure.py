@@ -30,7 +30,7 @@ SMALLEST_START_PIXELS = 4
 class StructureConfig:
     """The hyperparameters that fix shapes or the course of a step. Lanes of one array share all of them.
 
-    Defaults: the `mlp` family's; a family's published settings are the base of the shipped space of its name.
+    The defaults are those of the `mlp` family; the published settings of a family are the base of its shipped space.
     Raises InputError when a value has the wrong type, is out of range, or does not fit the others.
     """
 
@@ -58,12 +58,12 @@ class StructureConfig:
 
     @property
     def penalty(self) -> GradientPenalty:
-        """The gradient penalty that is in force."""
+        """The gradient penalty that applies."""
         return "wgan_gp" if self.loss == "wasserstein_gp" else self.gradient_penalty
 
     @property
     def norm(self) -> DiscriminatorNorm:
-        """The normalisation of D that is in force: none, batch or spectral."""
+        """The normalisation of D that applies: none, batch or spectral."""
         if self.discriminator_norm != "published":
             return self.discriminator_norm
         return "batch" if self.architecture in BATCH_NORM_DISCRIMINATORS else "none"
@@ -75,7 +75,7 @@ class StructureConfig:
 
 
 def dcgan_start_pixels(size_pixels: int) -> int:
-    """The side of DCGAN's first feature map: the size is halved while it stays whole and at least 4.
+    """The side of DCGAN's first feature map: the image size is halved while it stays whole and at least 4.
 
     >>> [dcgan_start_pixels(size) for size in (8, 28, 32, 64)]
     [4, 7, 4, 4]

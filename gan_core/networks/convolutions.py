@@ -1,15 +1,16 @@
-"""Convolutions of lanes: three maps, each linear in two tensors, that are each other's derivatives.
+"""Convolutions with a lane axis: three maps, each linear in two tensors, that are each other's derivatives.
 
     convolve                a large map and weights -> a small map
     convolve_transposed     a small map and weights -> a large one
     convolution_weight      a large and a small map -> weights
 
-A trace sees each as one call. On a processor each lane's is the library's, but where another form of the same map is
-faster there: a transposed convolution to one or three channels (a generator's last, and the gradient for the pixels)
-takes the library seven times as long as a matrix product and `F.fold`, the sum of overlapping patches.
+A trace sees each of them as one call. On the CPU torch's library computes them lane by lane, except where another form
+of the same map is faster: for a transposed convolution to one or three channels (a generator's last layer, and the
+gradient with respect to pixels) the library takes seven times as long as a matrix product followed by `F.fold`, the sum
+of overlapping patches.
 
-L lanes, N samples, C channels of the large map [H, W] and O of the small one [H', W'], k the kernel's side. All three
-are of the convolution from large to small: weights [L, O, C, k, k].
+L lanes, N samples, C channels of the large map [H, W] and O of the small one [H', W'], k the kernel's side. Weights are
+[L, O, C, k, k] in all three, those of the convolution from the large to the small map.
 """
 
 from functools import cache
@@ -36,7 +37,7 @@ _CALLS.define("convolution_weight(Tensor large, Tensor small, int kernel, int st
 
 
 def stacked(lanes: list[Tensor]) -> Tensor:
-    """[...] of each lane -> [L, ...]; one lane is not copied."""
+    """Tensors [...] of the lanes -> [L, ...]; a single one is not copied."""
     return lanes[0].unsqueeze(0) if len(lanes) == 1 else torch.stack(lanes)
 
 
@@ -66,8 +67,8 @@ def _convolution_weight(large: Tensor, small: Tensor, kernel: int, stride: int, 
 
 @cache
 def prefers_channels_last() -> bool:
-    """Whether the library's gradient for weights of one channel is faster where the map's channels lie together, even
-    if they are brought there for it: on processors with AVX2 and no AVX-512 it is three to seven times as fast.
+    """Whether the library computes the gradient of weights faster in the memory format `channels_last`, conversion
+    included, for maps of one channel. On processors with AVX2 but without AVX-512 it is three to seven times as fast.
     """
     return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
@@ -80,7 +81,7 @@ def _transposed(x: Tensor, weight: Tensor, stride: int, padding: int, sizes: lis
         further = [size - short for size, short in zip(sizes, least, strict=True)]
         return F.conv_transpose2d(x, weight, None, stride, padding, further)
     dtype = x.dtype
-    if dtype == torch.bfloat16:  # patches are summed in float32, as their products are
+    if dtype == torch.bfloat16:  # patches are summed in float32, as products are
         x, weight = x.float(), weight.float()
     patches = weight.flatten(1).mT.unsqueeze(0)  # [1, C k k, O]
     columns = lane_matmul(patches.expand(len(x), -1, -1), x.flatten(2), precision)  # [N, C k k, H' W']
