@@ -47,11 +47,6 @@ class ProgramMaker:
         self._pool, self.lane_memory = Pool(), LaneMemory()
         self._graph_memory: Any = None
 
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes of memory that programs need beside the tensors that they are given."""
-        return self._pool.bytes + self.lane_memory.bytes
-
     def uncompiled(self, like: Tensor) -> Carried:
         """How programs that are not compiled are carried out on like's device."""
         if self.execution == "eager":
