@@ -45,7 +45,8 @@ from benchmarks.contestants import (
 from benchmarks.machine import add_isa_option, cores, machine, set_isa
 from gan_core.config.conditions import EXECUTIONS
 from gan_core.config.input_error import InputError, nearest
-from gan_core.lanes.axis import check_processor, lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
+from gan_core.lanes.precision import check_processor
 
 PEAK_SECONDS = 0.2
 CARD_PROCESSES = 16  # of stock, that share a GPU, where --processes does not say

@@ -30,7 +30,8 @@ from benchmarks.search_case import search_spec
 from benchmarks.sweep import machine
 from gan_core.config.gan import GanConfig
 from gan_core.data.dataset import Dataset, load_dataset
-from gan_core.lanes.axis import host_pairs, host_rounds, lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
+from gan_core.lanes.precision import host_pairs, host_rounds
 from gan_core.training.checkpoint import load_tensors
 from gan_core.workshop.one_model import SampleKind, sample_generator
 from results.store import RunFolder

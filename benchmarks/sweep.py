@@ -44,7 +44,7 @@ from benchmarks.pbt_dcgan import DIFFERENCES, measure
 from benchmarks.sweep_cases import CASES, case_spec
 from gan_core.config.conditions import EXECUTIONS, Conditions
 from gan_core.config.input_error import InputError, nearest
-from gan_core.lanes.axis import check_processor
+from gan_core.lanes.precision import check_processor
 from results.rows import Outcome
 from results.table import ResultsTable
 from sweep.spec.sweep_spec import SweepSpec

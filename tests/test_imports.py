@@ -3,9 +3,11 @@
 import ast
 import doctest
 import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Set
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,10 @@ MAY_IMPORT = {  # heavy package -> the packages that import it
     "wandb": {"sweep.tracking"},
     "ray": {"sweep.runners.ray"},
 }
+TORCH_INTERNALS = "gan_core/lanes/torch_internals.py"
+MAIN_NAMES = [
+    f"gan_core.{name}" for name in ("config", "lanes", "data", "networks", "training", "fidelity", "workshop")
+]
 LIGHT = (  # of packages that load torch, the modules that do not
     *("gan_core.native.isa", "gan_core.native.compiler", "gan_core.native.arithmetic", "gan_core.lanes.streams"),
     *("gan_core.data.published_images", "gan_core.data.pictures", "gan_core.data.image_files", "gan_core.data.facts"),
@@ -121,6 +127,34 @@ def test_the_arrows_between_the_rooms_of_a_package_go_one_way(package, order):
     assert backwards == set()
 
 
+def test_no_modules_import_each_other_in_a_circle():
+    """Also not late, within a function, or for types alone."""
+    known = {module_of(path) for path in IMPORTS}
+    seen = {module_of(path): modules & known - {module_of(path)} for path, modules in IMPORTS.items()}
+    order = list(TopologicalSorter(seen).static_order())  # raises CycleError, with the modules of a circle
+    assert order.index("gan_core.config.input_error") < order.index("gan_core.lanes.axis") < order.index("sweep.run")
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if name_of(path) != TORCH_INTERNALS], ids=name_of)
+def test_private_names_of_torch_stand_in_one_file(path):
+    tree = ast.parse(path.read_text())
+    imported = {module for module in IMPORTS[name_of(path)] if within(module, {"torch"}) and "._" in module}
+    private = re.compile(r"torch(\.(?!ops\b)\w+)*\._[a-z]\w*|.*\._(schema|cdata)")
+    attributes = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    used = {name for name in attributes if private.fullmatch(name)}
+    assert (imported, used) == (set(), set())
+
+
+@pytest.mark.parametrize("package", MAIN_NAMES)
+def test_a_package_gives_its_main_names_and_no_others(package):
+    found = importlib.import_module(package)
+    assert 3 <= len(found.__all__) <= 8
+    for name in found.__all__:
+        assert getattr(found, name).__module__.startswith(f"{package}."), name
+    with pytest.raises(AttributeError, match="has no attribute 'Absent'"):
+        _ = found.Absent
+
+
 @pytest.mark.parametrize("heavy", MAY_IMPORT)
 def test_a_heavy_package_is_imported_only_where_the_architecture_says(heavy):
     importers = {module_of(path) for path, modules in IMPORTS.items() if any(within(m, {heavy}) for m in modules)}
@@ -134,6 +168,8 @@ def test_a_heavy_package_is_imported_only_where_the_architecture_says(heavy):
         ("import results.table, results.export, results.plots", {"torch", "ray", "optuna"}),
         (f"import {', '.join(LIGHT)}", {"torch", "ray", "optuna", "pandas"}),
         (f"import {', '.join(modules_in('gan_core/config', 'gan_core/files'))}", {"torch", "ray", "optuna", "pandas"}),
+        (f"import {', '.join(MAIN_NAMES)}", {"torch", "ray", "optuna", "pandas"}),
+        ("import gan_core.lanes.axis, gan_core.lanes.products, gan_core.lanes.precision", {"gan_core.native.compiler"}),
         ("from search_spaces.space import SearchSpace; SearchSpace.load('mlp')", {"torch", "ray", "optuna"}),
         ("from sweep.spec.sweep_spec import SweepSpec; SweepSpec()", {"torch", "ray", "optuna"}),
         ("import sweep.cohorts.cohort, sweep.ledger.study, sweep.runners.progress", {"torch", "ray"}),

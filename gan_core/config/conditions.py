@@ -1,4 +1,7 @@
-"""What all trials of a sweep share beside their search space: the data, how lanes are scored and watched. No torch."""
+"""What all trials of a sweep share beside the search space: data, scoring, thresholds of health, ways to compute.
+
+Loads without torch.
+"""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +18,7 @@ Execution = Literal["auto", "compiled", "replayed", "eager"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
-LARGEST_PAIRED_SAMPLES = 50_000  # of images, and of points in the plane; what they cost grows with the square
+LARGEST_PAIRED_SAMPLES = 50_000  # images, or points in the plane; the cost grows with the square
 
 
 FEATURES_OF_AUTO = ("classifier", "classifier+pixels", "pca", "pixels")
@@ -24,7 +27,7 @@ FEATURES = "classifier, classifier+pixels, pca, pixels, inception, or a .pt, .ts
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringConfig:
-    """The protocol by which samples are scored. Raises InputError when a value has the wrong type or range."""
+    """How samples are scored. Raises InputError when a value has the wrong type or is out of range."""
 
     features: str = ranged(
         "auto",
@@ -40,8 +43,9 @@ class ScoringConfig:
 
 
 def as_scored_before(scoring: ScoringConfig, protocol: object) -> ScoringConfig:
-    """A scoring whose features `auto` are those that an earlier protocol names: which features pass their examination
-    may change with a version or a machine, and what goes on must not. protocol: of a row or a file, or anything else.
+    """The scoring with features `auto` replaced by those that an earlier protocol names. Which features pass their
+    examination may change with the version or the machine, but must not change for a run that goes on. protocol: from a
+    row or a file, of any type.
     """
     kinds = "|".join(map(re.escape, FEATURES_OF_AUTO))
     named = re.match(rf"fid/({kinds})\d+-", protocol) if isinstance(protocol, str) else None
@@ -54,13 +58,15 @@ def as_scored_before(scoring: ScoringConfig, protocol: object) -> ScoringConfig:
 class Conditions:
     """All that a process must know to train and score any configuration of a sweep.
 
-    dataset: as `structure.dataset`; objective: the score that is minimised; data_root: the folder of data sets on
-    disk; skip_corrupt_images: leave out the pictures of a folder that cannot be read, with a warning, instead of
-    refusing the folder. precision: of products, see `gan_core.lanes.axis.matmul_precision`; execution: how a step is
-    carried out, see `gan_core.execution.programs`; lanes_per_call: how many lanes a kernel is called for, or `auto`,
-    which measures. budget_images: that a configuration is trained for, over which its learning rates fall where its
-    `lane.lr_schedule_images` is 0; 0: none fall. Raises InputError for a precision, an execution or a number of lanes
-    that there is not, and for more samples than can be compared in pairs.
+    dataset: as `structure.dataset`. objective: the score that is minimised. data_root: the folder of data sets on disk.
+    skip_corrupt_images: leave out pictures that cannot be read, with a warning, instead of refusing their folder.
+    precision: of products, see `gan_core.lanes.precision`. execution: how steps are carried out, see
+    `gan_core.execution.programs`. lanes_per_call: how many lanes are computed in one call; `auto` measures this.
+    budget_images: how many images a configuration is trained for; its learning rates fall over this budget where
+    `lane.lr_schedule_images` is 0. With a budget of 0 none fall.
+
+    Raises InputError for an unknown precision or execution, a wrong number of lanes, and for more samples than can be
+    compared in pairs.
     """
 
     dataset: str
@@ -87,7 +93,7 @@ class Conditions:
 
 
 def parse_precision(value: Any) -> Precision:
-    """What stands under `precision` of a file. Raises InputError for a name that there is not."""
+    """A precision from a file. Raises InputError for an unknown name."""
     for known in PRECISIONS:
         if value == known:
             return known
@@ -95,7 +101,7 @@ def parse_precision(value: Any) -> Precision:
 
 
 def parse_execution(value: Any) -> Execution:
-    """What stands under `execution` of a file. Raises InputError for a name that there is not."""
+    """An execution from a file. Raises InputError for an unknown name."""
     for known in EXECUTIONS:
         if value == known:
             return known
@@ -103,9 +109,9 @@ def parse_execution(value: Any) -> Execution:
 
 
 def parse_section(section: type[Section], key: str, values: Any) -> Section:
-    """A mapping under `key` of a file -> ScoringConfig or HealthConfig; what is not named keeps its default.
+    """A ScoringConfig or HealthConfig from the mapping under `key` of a file; missing values keep their defaults.
 
-    Raises InputError for what is no mapping, for an unknown key (naming the nearest right one) and for a wrong value.
+    Raises InputError for anything but a mapping, for an unknown key (naming the nearest known one) and a wrong value.
     """
     known = describe(section)
     if not isinstance(values, Mapping):

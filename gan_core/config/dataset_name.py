@@ -5,7 +5,7 @@
 - `ring[:MODES[,RADIUS[,DEVIATION]]]`: 2-D normals on a circle around 0; 8 modes, radius 1, deviation 0.01.
 - `grid[:SIDE[,STEP[,DEVIATION]]]`: SIDE x SIDE 2-D normals around 0; 5 a side, step 2, deviation 0.05.
 - `digits`, `polygons`, `mnist`, `fashion_mnist`, `cifar10`.
-- `images:FOLDER`: any folder of pictures, its path as it stands.
+- `images:FOLDER`: any folder of pictures; everything after the colon is its path.
 """
 
 import math
@@ -27,14 +27,14 @@ FORMS = {
 }
 DEFAULTS = {"gaussian": (4.0, 1.25), "ring": (8.0, 1.0, 0.01), "grid": (5.0, 2.0, 0.05)}
 LARGEST_MODES = 1000
-LEAST, MOST = 1e-6, 1e6  # of a deviation, radius or step; float32 samples still tell such numbers apart
+LEAST, MOST = 1e-6, 1e6  # of a deviation, radius or step; float32 samples can resolve such numbers
 
 
 @dataclass(frozen=True)
 class DatasetName:
-    """A data set's name taken apart: its kind, its numbers in the order of the grammar, or its folder.
+    """A parsed name of a data set: its kind, and its numbers in the order of the grammar or its folder.
 
-    numbers: complete, with the defaults filled in; `mixture` has a mean and a deviation a mode, one after the other.
+    numbers: with the defaults filled in; for `mixture` the mean and the deviation of each mode in turn.
     """
 
     kind: str
@@ -52,14 +52,14 @@ class DatasetName:
 
 
 def same_name(one: str, other: str) -> bool:
-    """Whether two names mean the same data set, or both a folder of pictures: its path is one machine's, and what is in
-    it, `Dataset.digest` says.
+    """Whether two names mean the same data set. All folders of pictures count as the same here, since paths differ by
+    machine; `Dataset.digest` tells what is in them apart.
     """
     return one == other or all(name.partition(":")[0] == "images" for name in (one, other))
 
 
 def parse_dataset_name(text: str) -> DatasetName:
-    """A data set's name taken apart and checked. Raises InputError, one line, for what the grammar does not allow."""
+    """Parses and checks the name of a data set. Raises InputError for what the grammar does not allow."""
     kind, colon, arguments = str(text).partition(":")
     if kind not in VALUE_KINDS + IMAGE_KINDS:
         raise InputError(f"unknown data set {shown(text)}; {nearest(kind, VALUE_KINDS + IMAGE_KINDS)}")

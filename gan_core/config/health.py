@@ -1,11 +1,14 @@
-"""The signs that a lane is in trouble or dead, and their thresholds. Plain numbers, no torch.
+"""The signs that a lane is in trouble or dead, and their thresholds. Plain numbers; loads without torch.
 
-What is watched, a mean over the stretch since the rung before unless it says otherwise:
+Each quantity below is a mean over the steps since the previous rung, unless stated otherwise:
 
-- `discriminator_accuracy`: share of real decisions that D puts above the fake one beside them; 1/2 is chance.
-- `d_gradient`, `g_gradient`: Euclidean norms of the gradients. `d_loss_deviation`: of D's loss over its steps.
-- `sample_deviation`: mean over pixels of the deviation over samples, as a share of what real samples have.
-- `penalty`, `d_information`: what was added to D's loss, before its weight.
+- `discriminator_accuracy`: the share of real samples that D scores above the fake sample at the same place of the
+  batch; 1/2 is chance.
+- `d_gradient`, `g_gradient`: Euclidean norms of the gradients. `d_loss_deviation`: the standard deviation of D's loss
+  over its steps.
+- `sample_deviation`: the standard deviation over generated samples, averaged over pixels, as a share of the same number
+  for real samples.
+- `penalty`, `d_information`: the terms added to D's loss, before their weights.
 """
 
 import math
@@ -21,8 +24,8 @@ class HealthConfig:
     """Thresholds of the signs. Raises InputError when a value has the wrong type or is out of range.
 
     Sources: Goodfellow et al. 2014, section 3 (saturation); S. Chintala et al., "How to train a GAN", 2016 (gradients
-    over 100, D's loss near 0); Naeem et al. 2020 (coverage); Meehan et al. 2020 (copying); numbers that they do not
-    give are ours.
+    over 100, D's loss near 0); Naeem et al. 2020 (coverage); Meehan et al. 2020 (copying). Numbers that these do not
+    give were chosen for this project.
     """
 
     grace_images: int = ranged(50_000, "images before which D may be ahead and modes missing", low=0, high=10**15)
@@ -59,8 +62,8 @@ _OF_YOUTH = ("discriminator_won", "missing_classes", "low_coverage")
 
 
 def signs(images_seen: int, values: Mapping[str, float], health: HealthConfig) -> tuple[str, ...]:
-    """The names of the signs that values (what was watched, losses and scores) show. A value that is missing or not a
-    number shows nothing, and what every young generator shows counts only once the grace is over.
+    """The names of the signs in values: watched quantities, losses and scores. A value that is missing or NaN is no
+    sign, and what every generator shows early in training counts only after `health.grace_images`.
     """
     young = images_seen < health.grace_images
     return tuple(name for name, shows in _SIGNS.items() if not (young and name in _OF_YOUTH) and shows(values, health))
@@ -77,7 +80,9 @@ _MUST_BE_FINITE = {
 
 
 def death(values: Mapping[str, float], health: HealthConfig) -> Death | None:
-    """Why a lane with these sums cannot go on, or None. quiet_images, still_images: see `gan_core.training.watch`."""
+    """Why a lane with these sums cannot go on, or None. `quiet_images` and `still_images` are explained in
+    `gan_core.training.watch`.
+    """
     for name, said in _MUST_BE_FINITE.items():
         if not math.isfinite(values[name]):
             return Death("diverged", f"{said} is {values[name]:g}")

@@ -1,4 +1,4 @@
-"""What is said when something a person wrote is wrong."""
+"""Messages for wrong input: one line with the rule, the value and the fix."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -6,23 +6,23 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-LONGEST_VALUE = 200  # characters of a value in a message: a constraint may have as many
-MOST_PARTS, MOST_LEVELS = 12, 3  # of a list or mapping in a message
-LONGEST_NUMBER = 40  # digits that are written out
-LISTED = 10  # known names that are all listed; of more, the nearest
+LONGEST_VALUE = 200  # characters of a value in a message; a constraint may be as long
+MOST_PARTS, MOST_LEVELS = 12, 3  # items and nesting of a list or mapping that a message shows
+LONGEST_NUMBER = 40  # digits of a number that a message shows
+LISTED = 10  # up to so many known names are all listed; of more, only the nearest
 NEAREST = 5
 
 
 class InputError(ValueError):
-    """Something a person wrote is wrong. The message is one line: the rule, the value, the fix."""
+    """Wrong input from a user. The message is one line: the rule, the value, the fix."""
 
 
 class DamagedFile(InputError):
-    """A file that training goes on from is damaged, missing, or of something else."""
+    """A file that training resumes from is damaged or missing, or belongs to something else."""
 
 
 def shown(value: Any) -> str:
-    """A value as a message quotes it: as Python writes it, in at most LONGEST_VALUE characters whatever it holds.
+    """A value as messages quote it: in Python's notation, in at most LONGEST_VALUE characters.
 
     >>> shown("digits"), shown([1, 2.5])
     ("'digits'", '[1, 2.5]')
@@ -37,7 +37,7 @@ def shortened(text: str, most: int = LONGEST_VALUE) -> str:
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """How an unknown name is answered: the closest known one, or the list of all, or, of many, the nearest.
+    """The hint for an unknown name: the closest known one, else all known ones or, if there are many, the nearest.
 
     >>> nearest("lane.generator_rl", ["lane.generator_lr", "seed"])
     "did you mean 'lane.generator_lr'?"
@@ -51,20 +51,20 @@ def nearest(name: object, known: Iterable[str]) -> str:
 
 
 def closest(name: object, known: Iterable[str]) -> str | None:
-    """The known name that a misspelt one must mean, where there is one."""
+    """The known name that a misspelt one most likely means, or None."""
     return next(iter(get_close_matches(str(name)[:LONGEST_VALUE], list(known), n=1, cutoff=0.6)), None)
 
 
 def home_path(path: str | Path) -> Path:
-    """A path with `~` and `~USER` put in full. Raises InputError where there is no such home folder."""
+    """A path with `~` and `~USER` expanded. Raises InputError where there is no such home folder."""
     try:
         return Path(path).expanduser()
-    except RuntimeError as error:  # no such user, or nobody knows this one's home
+    except RuntimeError as error:  # no such user, or one without a home folder
         raise InputError(f"there is no home folder {Path(path).parts[0]!r}; write it out") from error
 
 
 def _written(value: Any, levels: int) -> str:
-    """As `repr`, but of parts that are long, many or deep no more than a message has room for."""
+    """Like `repr`, but cutting long strings, long collections and deep nesting to the size of a message."""
     if isinstance(value, str):
         return repr(shortened(value))
     if isinstance(value, int) and abs(value) >= 10**LONGEST_NUMBER:

@@ -1,4 +1,4 @@
-"""What is known of one lane at one rung, as plain numbers. Loads without torch."""
+"""The report of one lane at one rung, in plain numbers. Loads without torch."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,12 @@ from gan_core.config.gan import GanConfig
 class FidelityReport:
     """The fidelity of one lane.
 
-    values: score name -> number; the scores of one protocol are always the same ones.
-    protocol: how they were computed (scores, extractor, reference split, sample count, latents); two scores are
-    comparable only where it and features_digest are equal: of the weights of the classifier that they were computed
-    with, which a machine trains itself; "" where there is none. data_digest: of the real samples, `Dataset.digest`.
-    examination: whether they see what is wrong with images of this data set, `Examination.verdict`; "" for numbers.
+    values: score name -> number; a protocol always has the same scores.
+    protocol: how they were computed (scores, extractor, reference split, sample count, latents).
+    features_digest: a digest of the weights of the classifier that computed the features, which each machine trains
+    itself; "" where there is none. Two scores are comparable only where protocol and features_digest are equal.
+    data_digest: `Dataset.digest` of the real samples.
+    examination: `Examination.verdict`, whether the features detect damaged images of this data set; "" for numbers.
     """
 
     values: dict[str, float]
@@ -28,21 +29,21 @@ class FidelityReport:
 
 
 def minimised(values: Mapping[str, float], objective: str) -> float:
-    """What an objective is of these scores, lower where it is better: the score of its name, or for `-name`, of which
-    more is better, its negative. NaN where there is no such score. Here alone a score is negated.
+    """The value of an objective, of which less is better: the score of its name, or for `-name` the negative of a score
+    of which more is better. NaN where there is no such score. No other code negates scores.
     """
     value = values.get(objective.removeprefix("-"), math.nan)
     return -value if objective.startswith("-") else value
 
 
 class OutOfMemory(Exception):
-    """An array does not fit the memory; its state is unspecified, and it must be dropped. Fewer lanes may fit."""
+    """An array does not fit into memory. Its state is undefined, so it must be dropped; fewer lanes may fit."""
 
 
 @dataclass(frozen=True)
 class Death:
-    """Why a lane cannot go on. outcome: `diverged` (its numbers left what training can go on from), `collapsed` (its
-    generator answers every latent alike) or `out_of_memory` (alone in an array it does not fit).
+    """Why a lane cannot go on. outcome: `diverged` (numbers from which training cannot continue), `collapsed` (the
+    generator ignores its latents) or `out_of_memory` (it does not fit even alone in an array).
     """
 
     outcome: Literal["diverged", "collapsed", "out_of_memory"]
@@ -51,15 +52,15 @@ class Death:
 
 @dataclass(frozen=True)
 class LaneReport:
-    """One lane when it reached a rung, or died on the way. Losses are means since the rung before; D's is the sum of
-    its two parts.
+    """One lane when it reached a rung, or died before it. Losses are means since the previous rung; D's loss is the sum
+    of its parts for real and fake samples.
 
-    health: what was watched, name -> number (`gan_core.config.health`); signs: those of it that tell of trouble.
-    death: why the lane cannot go on, or None. seconds: the lane's share of training and scoring since then. device:
-    `cpu` or the GPU's name, how steps were carried out, and how many lanes a kernel was called for. arithmetic: how
-    all this was computed. ema_half_life_images: of several averages, the half-life of
-    the one that is scored best; None where the lane keeps one. curve: what was watched on the way, as
-    `gan_core.training.watch.Watch.curves` has it.
+    health: the watched quantities, name -> number (`gan_core.config.health`); signs: which of them indicate trouble.
+    death: why the lane cannot go on, or None. seconds: the lane's share of training and scoring since the last rung.
+    device: `cpu` or the GPU's name, how steps were carried out, and for how many lanes a kernel was called. arithmetic:
+    how all this was computed. ema_half_life_images: where a lane keeps several averages, the half-life of the one that
+    scores best, else None. curve: the watched quantities between rungs, as `gan_core.training.watch.Watch.curves`
+    returns them.
     """
 
     images_seen: int
@@ -76,14 +77,14 @@ class LaneReport:
     curve: Sequence[Mapping[str, float]] = ()
 
     def scored(self, config: GanConfig) -> GanConfig:
-        """The configuration that the score is of, the lane's being this one: of several averages, with one."""
+        """The configuration that was scored, given the lane's: with the half-life of the average that was chosen."""
         half_life = self.ema_half_life_images
         if half_life is None:
             return config
         return replace(config, lane=replace(config.lane, ema_half_life_images=half_life))
 
     def columns(self) -> dict[str, Any]:
-        """What a table keeps of it, by the names of `results.rows.ResultRow`."""
+        """The report's columns in a table, by the names of `results.rows.ResultRow`."""
         same = ("images_seen", "d_loss", "g_loss", "seconds", "device", "health")
         return {
             **{name: getattr(self, name) for name in same},
@@ -97,12 +98,12 @@ class LaneReport:
         }
 
     def plain(self) -> dict[str, Any]:
-        """As plain values. A curve is not copied, which takes longer than all the rest."""
+        """The report as plain values. The curve is not copied, because that would take longer than all the rest."""
         return {**asdict(replace(self, curve=())), "curve": self.curve}
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> "LaneReport":
-        """The inverse of `plain`, also by way of JSON, and where an earlier version wrote it."""
+        """The inverse of `plain`, also for what was stored as JSON or written by an earlier version."""
         death = Death(**values["death"]) if values["death"] else None
         fidelity = FidelityReport(**values["fidelity"])
         made = {"fidelity": fidelity, "arithmetic": Arithmetic(**values.get("arithmetic", {})), "death": death}

@@ -1,4 +1,7 @@
-"""A configuration whose lane parameters change while it is trained, as those of a population's winner did. No torch."""
+"""Schedules: configurations whose lane parameters change during training, as in population-based training.
+
+Loads without torch.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,10 +16,11 @@ FROM_IMAGES = "from_images"
 
 @dataclass(frozen=True)
 class Schedule:
-    """A configuration, and its lane parameters from so many real images on: `changes`, which rise; `config` has those
-    before the first. A change takes place at the first whole batch at or after its images, as a rung does.
+    """A configuration and the changes of its lane parameters: pairs of the real images seen, in increasing order, and
+    the lane parameters from there on. Before the first change those of `config` hold. A change takes place at the first
+    whole batch at or after its images, as a rung does.
 
-    Raises InputError where the changes do not rise, or parameters have no effect in the structure.
+    Raises InputError where the images do not increase, or parameters have no effect in the structure.
     """
 
     config: GanConfig
@@ -31,8 +35,8 @@ class Schedule:
 
     @classmethod
     def read(cls, config: GanConfig, entries: Sequence[Mapping[str, Any]]) -> "Schedule":
-        """From entries of a file, `{from_images: 0, lane.generator_lr: 1.0e-3}`; what one does not name stays as it was
-        before. Raises InputError for what is no lane parameter, and for a wrong value.
+        """The schedule from entries of a file, such as `{from_images: 0, lane.generator_lr: 1.0e-3}`. Parameters that
+        an entry does not name keep their values. Raises InputError for other names and for wrong values.
         """
         values, changes = config.flatten(), []
         for entry in entries:
@@ -49,7 +53,7 @@ class Schedule:
         return cls(config, tuple(changes))
 
     def plain(self) -> list[dict[str, Any]]:
-        """Entries that `read` makes this schedule of: of each change, the lane parameters that ever differ."""
+        """The entries from which `read` makes this schedule, each with all lane parameters that ever change."""
         lanes = [asdict(self.config.lane), *(asdict(lane) for _, lane in self.changes)]
         differing = [name for name in lanes[0] if any(lane[name] != lanes[0][name] for lane in lanes)]
         return [
@@ -58,12 +62,12 @@ class Schedule:
         ]
 
     def at(self, images_seen: int) -> GanConfig:
-        """The configuration of the step that follows after so many images."""
+        """The configuration of the next step after so many images."""
         lane = self.config.lane
         for images, changed in self.changes:
             lane = changed if images <= images_seen else lane
         return replace(self.config, lane=lane)
 
     def scored_at(self, images_seen: int) -> GanConfig:
-        """The configuration of the step that reached so many images: what a score there is of."""
+        """The configuration of the step that reached so many images, which a score there belongs to."""
         return self.at(max(0, images_seen - self.config.structure.batch_size))

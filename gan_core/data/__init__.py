@@ -4,3 +4,23 @@
 `facts.image_facts` describes the images. The modules that only read files do not load torch. This package imports
 `config`, `files` and `lanes`.
 """
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gan_core.data.dataset import Dataset, load_dataset
+    from gan_core.data.facts import DataFacts, image_facts
+
+__all__ = ["DataFacts", "Dataset", "image_facts", "load_dataset"]
+
+
+def __getattr__(name: str) -> Any:
+    """A main name, whose module is loaded only now: torch takes a second to load."""
+    match name:
+        case "Dataset" | "load_dataset":
+            from gan_core.data import dataset as home
+        case "DataFacts" | "image_facts":
+            from gan_core.data import facts as home
+        case _:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(home, name)

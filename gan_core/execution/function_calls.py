@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gan_core.execution.c_text import in_order
 from gan_core.execution.formulas import NotInC
-from gan_core.lanes.axis import SMALL_PRODUCTS
+from gan_core.lanes.precision import SMALL_PRODUCTS
 from gan_core.native.compiler import PRODUCT, ROUNDED, WINOGRAD
 from gan_core.native.convolutions import LARGEST_CONVOLUTION, Geometry
 from gan_core.native.isa import Isa

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, fx
 
 from gan_core.config.arithmetic import Carried
-from gan_core.config.conditions import Execution
+from gan_core.config.conditions import Execution, Precision
 from gan_core.execution.formulas import NotInC
 from gan_core.execution.pace import Pace
 from gan_core.execution.replay import Pool, Replay
 from gan_core.execution.source import native_source
 from gan_core.execution.trace import trace, unchanged
-from gan_core.lanes.axis import in_full_precision, plain_calls
+from gan_core.lanes.axis import plain_calls
+from gan_core.lanes.torch_internals import SEES_CALLS
 from gan_core.native.library import LaneMemory
 from gan_core.native.native_source import NativeSource
 
@@ -38,18 +39,13 @@ class ProgramMaker:
     """
 
     def __init__(self, execution: Execution, pace: Pace) -> None:
-        self.execution: Execution = execution
+        self.execution: Execution = execution if SEES_CALLS else "eager"
         self.lost_compiler = False  # whether steps are replayed because no compiler works
         self.pace = pace
         self._traces: dict[Hashable, fx.Graph] = {}
         self._sources: dict[Hashable, NativeSource | None] = {}
         self._pool, self.lane_memory = Pool(), LaneMemory()
         self._graph_memory: Any = None
-
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes of memory that programs need beside the tensors that they are given."""
-        return self._pool.bytes + self.lane_memory.bytes
 
     def uncompiled(self, like: Tensor) -> Carried:
         """How programs that are not compiled are carried out on like's device."""
@@ -71,11 +67,13 @@ class ProgramMaker:
             self._traces[key] = trace(function, tensors)
         return Replay(self._traces[key], tensors, self._pool)
 
-    def source(self, function: Function, tensors: dict[str, Tensor], baked: Hashable, name: str) -> NativeSource | None:
+    def source(
+        self, function: Function, tensors: dict[str, Tensor], baked: Hashable, name: str, precision: Precision
+    ) -> NativeSource | None:
         """The function translated to C under this name, or None where that is not possible. tensors: of one lane, which
-        is enough because C computes lanes one by one.
+        is enough because C computes lanes one by one. precision: of products and convolutions.
         """
-        rounded = not in_full_precision()
+        rounded = precision == "bfloat16"
         key = (baked, tuple(tensors), rounded)
         if key not in self._sources:
             with plain_calls():

@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._ops import OpOverload
-from torch.utils._pytree import tree_map_only
+from torch.fx import map_arg
 
 from gan_core.execution.trace import Tensors, is_view, owners, unchanged, written_values
+from gan_core.lanes.torch_internals import OpOverload, arguments_of, is_mutable
 
 ALLOCATIONS = (torch.ops.aten.new_empty.default, torch.ops.aten.empty_like.default)
 FILLED = (torch.ops.aten.ones_like.default, torch.ops.aten.zeros_like.default, torch.ops.aten.new_zeros.default)
@@ -130,9 +130,9 @@ class _Plan:
     def _place(self, node: fx.Node) -> list[Tensor]:
         """Gives a node its value and its calls. Returns the buffers that were taken for it."""
         target = node.target
-        args, kwargs = tree_map_only(fx.Node, self._values.__getitem__, (node.args, node.kwargs))
+        args, kwargs = map_arg((node.args, node.kwargs), self._values.__getitem__)
         if target is operator.getitem:
-            self._values[node] = operator.getitem(*args)
+            self._values[node] = operator.getitem(*args)  # pyright: ignore[reportCallIssue, reportArgumentType]
             return []
         assert isinstance(target, OpOverload)
         if is_view(target):
@@ -141,7 +141,7 @@ class _Plan:
         if node in self._elided.values():
             self._values[node] = args[0]
             return []
-        if target._schema.is_mutable:
+        if is_mutable(target):
             self.calls.append(_lightest(target, args, kwargs))
             self.calls[-1]()  # so that later constants are computed from the numbers of a replay
             self._values[node] = self._values[written_values(node)[0]]
@@ -239,7 +239,7 @@ def _call_into(
     form = _out_form(target, len(places))
     if form is None or None in places:
         return partial(_copied, partial(target, *args, **kwargs), places)
-    names = [a.name for a in form._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+    names = [a.name for a in arguments_of(form) if a.alias_info is not None and a.alias_info.is_write]
     return _lightest(form, args, {**kwargs, **dict(zip(names, places, strict=True))})
 
 
@@ -263,10 +263,10 @@ def _copied(call: Callable[[], Any], places: list[Tensor | None]) -> None:
 
 def _out_form(target: OpOverload, results: int) -> OpOverload | None:
     """The overload that takes the same arguments and writes its results to given tensors; None where there is none."""
-    wanted = [(argument.name, str(argument.type)) for argument in target._schema.arguments]
+    wanted = [(argument.name, str(argument.type)) for argument in arguments_of(target)]
     packet = target.overloadpacket
     for name in packet.overloads():
-        arguments = getattr(packet, name)._schema.arguments
+        arguments = arguments_of(getattr(packet, name))
         written = [a for a in arguments if a.alias_info is not None and a.alias_info.is_write]
         others = [(a.name, str(a.type)) for a in arguments if a not in written]
         if len(written) == results and others == [w for w in wanted if w[0] != "pin_memory"]:

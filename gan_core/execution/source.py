@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.utils._pytree import tree_map_only
+from torch.fx.node import map_arg
 
 from gan_core.execution.assembly import assembled
 from gan_core.execution.c_text import Loop, Operation, Place, Reduction, in_order, loop_text, number
@@ -82,7 +82,7 @@ class _Writer:
     def _write(self, node: fx.Node) -> None:
         target: Any = node.target
         if target is operator.getitem or is_view(target):
-            args, kwargs = tree_map_only(fx.Node, self._forms.__getitem__, (node.args, node.kwargs))
+            args, kwargs = map_arg((node.args, node.kwargs), self._forms.__getitem__)
             self._forms[node] = target(*args, **kwargs)
             return
         made = node.meta["val"]

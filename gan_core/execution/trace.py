@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+from torch.fx.node import map_aggregate
+
+from gan_core.lanes.torch_internals import OpOverload, TorchDispatchMode, arguments_of, is_mutable
 
 Tensors = Mapping[str, Tensor]
 Function = Callable[[dict[str, Tensor]], None]
@@ -35,7 +35,7 @@ def trace(function: Function, tensors: Tensors) -> fx.Graph:
     recorder.graph.eliminate_dead_code()
     for node in nodes:  # dead ones too: they are part of a cycle of references, and would hold their values for long
         if node.op != "get_attr" and "val" in node.meta:
-            node.meta["val"] = tree_map_only(Tensor, form_of, node.meta["val"])
+            node.meta["val"] = map_aggregate(node.meta["val"], lambda v: form_of(v) if isinstance(v, Tensor) else v)
     return recorder.graph
 
 
@@ -54,12 +54,12 @@ def _fix_ones(graph: fx.Graph) -> None:
 
 def written_values(node: fx.Node) -> list[fx.Node]:
     """The values that a call writes into."""
-    if not isinstance(node.target, OpOverload) or not node.target._schema.is_mutable:
+    if not isinstance(node.target, OpOverload) or not is_mutable(node.target):
         return []
-    named = dict(zip((argument.name for argument in node.target._schema.arguments), node.args, strict=False))
+    named = dict(zip((argument.name for argument in arguments_of(node.target)), node.args, strict=False))
     named |= node.kwargs
     written = []
-    for argument in node.target._schema.arguments:
+    for argument in arguments_of(node.target):
         if argument.alias_info is not None and argument.alias_info.is_write:
             value = named.get(argument.name)
             values = value if isinstance(value, list | tuple) else (value,)
@@ -71,8 +71,8 @@ def is_view(target: Any) -> bool:
     """Whether a call returns views of the memory that it is given."""
     if not isinstance(target, OpOverload):
         return False
-    aliases = [argument.alias_info for argument in target._schema.arguments]
-    return any(alias is not None and not alias.is_write for alias in aliases) and not target._schema.is_mutable
+    aliases = [argument.alias_info for argument in arguments_of(target)]
+    return any(alias is not None and not alias.is_write for alias in aliases) and not is_mutable(target)
 
 
 def owners(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
@@ -126,7 +126,8 @@ class _Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        node = self.graph.call_function(func, *tree_map_only(Tensor, self._node, (args, kwargs or {})))
+        given = map_aggregate((args, kwargs or {}), lambda v: self._node(v) if isinstance(v, Tensor) else v)
+        node = self.graph.call_function(func, *given)
         node.meta["val"] = result
         if isinstance(result, tuple | list):
             for place, part in enumerate(result):

@@ -24,7 +24,7 @@ from gan_core.fidelity.distances import (
 )
 from gan_core.fidelity.examination import Examination
 from gan_core.fidelity.examine import examine
-from gan_core.fidelity.features.extractors import FeatureExtractor, extract_lanes, full_precision, load_extractor
+from gan_core.fidelity.features.extractors import FeatureExtractor, extract_lanes, load_extractor
 from gan_core.fidelity.features.textures import SMALLEST_PIXELS
 from gan_core.fidelity.image_reference import compared_with, image_reference
 from gan_core.fidelity.neighbours import NEIGHBOURS, coverage_null, pair_scores
@@ -43,6 +43,7 @@ from gan_core.fidelity.protocol import (
 from gan_core.fidelity.standard_errors import class_divergence_error, frechet_error, violation_error
 from gan_core.fidelity.triangles import recall_ceiling, triangle_reference, triangle_scores
 from gan_core.fidelity.value_scorers import PlaneScorer, ValueScorer, on_host
+from gan_core.lanes.precision import library_precision
 from gan_core.lanes.streams import Stream
 from gan_core.networks.latents import shared_choices
 from gan_core.training.lane_array import LaneArray
@@ -146,7 +147,7 @@ class ImageScorer:
 
         M is `samples`. strata: one-hot [M, S], on the device of the images, the classes or codes of the samples.
         """
-        with full_precision():
+        with library_precision("float32"):  # whatever trials are trained in
             scores, predicted = self._distances(images, strata)
         if predicted is not None:
             scores |= self._class_scores(predicted, scores["fid"], strata)

@@ -1,5 +1,5 @@
-"""Files of every kind that is not data: written whole or not at all, kept in the user's cache, read as plain YAML.
+"""Files other than data: written completely or not at all, kept in the user's cache, or read as plain YAML.
 
-Imports `gan_core.config` alone, and no torch. `whole_files` is the one way a file is written, `cache` says where
-what is made once is kept, and `plain_yaml` reads every YAML file of a person.
+Imports only `gan_core.config`, and no torch. All files are written by `whole_files`, results that are computed once for
+a machine are kept by `cache`, and all YAML files of users are read by `plain_yaml`.
 """

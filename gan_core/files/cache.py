@@ -1,4 +1,4 @@
-"""The folder for what is made once on a machine and can be made again."""
+"""The cache folder, for files that are made once on a machine and can be made again."""
 
 import atexit
 import hashlib
@@ -18,19 +18,19 @@ from safetensors import SafetensorError, safe_open
 
 from gan_core.files.whole_files import appearing_whole
 
-DIGEST = "sha256"  # of what a file of tensors says beside them
+DIGEST = "sha256"  # the key of the digest in the metadata of a file of tensors
 
 
 def cache_folder() -> Path:
-    """Where such files are kept: $GAN_SWEEP_CACHE, or gan-sweep under the user's cache folder ($XDG_CACHE_HOME)."""
+    """The cache folder: $GAN_SWEEP_CACHE, or gan-sweep under the user's cache folder ($XDG_CACHE_HOME)."""
     chosen = os.environ.get("GAN_SWEEP_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(chosen) if chosen else Path(base) / "gan-sweep"
 
 
 def writable_cache_folder() -> Path:
-    """`cache_folder`, made if need be; where it cannot be written, the user's own folder among temporary files, and a
-    warning says so once in a process.
+    """`cache_folder`, made if necessary. Where it cannot be written, the user's own folder among the temporary files,
+    with a warning once in a process.
     """
     try:
         folder = cache_folder()
@@ -38,7 +38,7 @@ def writable_cache_folder() -> Path:
         if os.access(folder, os.W_OK | os.X_OK):
             return folder
         trouble = f"the cache folder {folder} cannot be written"
-    except (OSError, RuntimeError) as error:  # the latter: this user has no home
+    except (OSError, RuntimeError) as error:  # RuntimeError: this user has no home folder
         trouble = f"there is no cache folder ({error})"
     other = own_temporary_folder(Path(tempfile.gettempdir()))
     _tell(f"{trouble}; {other} is used. Choose one with $GAN_SWEEP_CACHE")
@@ -47,13 +47,13 @@ def writable_cache_folder() -> Path:
 
 @cache
 def _tell(line: str) -> None:
-    """Warns, once in a process."""
+    """Warns once in a process."""
     warnings.warn(line, stacklevel=3)
 
 
 def own_temporary_folder(parent: Path) -> Path:
-    """A folder of this user's in one that all users share: the same for all processes, unless another user was there
-    first.
+    """The user's own folder in a folder that all users share: the same one for all processes of the user, unless
+    another user has taken its name.
     """
     folder = parent / f"gan-sweep-cache-{os.getuid()}"
     try:
@@ -67,7 +67,7 @@ def own_temporary_folder(parent: Path) -> Path:
 
 @cache
 def _new_folder(parent: Path) -> Path:
-    """Of this process alone, which takes it along when it ends."""
+    """A folder of this process, which is removed when the process ends."""
     folder = tempfile.mkdtemp(prefix="gan-sweep-cache-", dir=parent)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
@@ -75,8 +75,8 @@ def _new_folder(parent: Path) -> Path:
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Within, no other process makes the same file. Where it cannot be locked, for the lock is another user's or the
-    file system has none, each makes its own.
+    """Within this context no other process makes the same file. Where it cannot be locked, because the lock belongs to
+    another user or the file system has no locks, processes may make it at the same time.
     """
     lock = FileLock(f"{path}.lock")
     try:
@@ -91,9 +91,8 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def keep(path: Path, write: Callable[[Path], object]) -> None:
-    """Has `write` write a file, which appears at the path whole, with the permissions that new files have. Where the
-    disk is full or failing, a warning says so and nothing is kept, and nothing is left: who needs it again makes it
-    again.
+    """Lets `write` write a file, which appears at the path only when complete, with the usual permissions. Where the
+    disk is full or fails, it warns and leaves nothing behind; the file is then made again when it is next needed.
     """
     try:
         with appearing_whole(path, synced=False) as partial:
@@ -103,13 +102,13 @@ def keep(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def keep_tensors(path: Path, tensors: Mapping[str, Any], save: Callable[..., object]) -> None:
-    """Keeps tensors, with a digest of them; save: safetensors' `save_file` for their kind."""
+    """Keeps tensors together with their digest. save: safetensors' `save_file` for torch or numpy."""
     keep(path, lambda partial: save(dict(tensors), partial, metadata={DIGEST: _digest(tensors)}))
 
 
 def kept_tensors(path: Path, load: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
-    """What `keep_tensors` kept; load: safetensors' `load_file` for its kind. None where there is nothing, or nothing
-    that may be read, is whole and is what was written. What earlier versions kept has no digest, and is believed.
+    """The tensors that `keep_tensors` kept; None where the file is missing, unreadable, damaged or changed. Files of
+    earlier versions have no digest and are accepted. load: safetensors' `load_file` for torch or numpy.
     """
     try:
         tensors = load(path)
@@ -121,8 +120,8 @@ def kept_tensors(path: Path, load: Callable[[Path], dict[str, Any]]) -> dict[str
 
 
 def _digest(tensors: Mapping[str, Any]) -> str:
-    """Of names, types, shapes and numbers, NumPy's or torch's on the CPU."""
-    import numpy as np  # here: what says where the cache is need not load it
+    """A digest of names, types, shapes and numbers, of numpy arrays or torch tensors on the CPU."""
+    import numpy as np  # here, so that asking for the cache folder does not load it
 
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):

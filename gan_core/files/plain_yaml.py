@@ -1,8 +1,8 @@
-"""Plain YAML: the only reader of it in the project, and how what is wrong in a file is answered.
+"""The only reader of YAML files in this project, for plain YAML, with one-line messages for everything that is wrong.
 
-Plain is what needs no more than a look: texts, numbers, true and false, lists and mappings. PyYAML's safe loader reads
-it, in C where there is libyaml, after one pass over the text's events has refused what would be read otherwise than it
-looks (a key given twice, a tag) or take long (aliases of aliases, deep nesting).
+Plain YAML holds texts, numbers, true and false, lists and mappings. PyYAML's safe loader reads it, in C where libyaml
+is installed, after a pass over the events of the text has refused what would not be read as it looks (a key given
+twice, a tag) or would take long (aliases of aliases, deep nesting).
 """
 
 import os
@@ -24,11 +24,11 @@ from gan_core.config.gan import InputError, as_number, nearest, shortened, shown
 __all__ = ["as_number", "check_keys", "file_named_in", "parse_yaml", "parse_yaml_value", "read_yaml"]
 
 LARGEST_FILE_BYTES = 8 * 2**20
-MOST_VALUES = 100_000  # in a file, what an alias stands for counted each time: about half a second
-MOST_LEVELS = 50  # of lists and mappings in each other
-MOST_DIGITS = 100  # of a number, a hundred times what any of ours has
+MOST_VALUES = 100_000  # in a file, counting the target of an alias each time; reading so many takes about half a second
+MOST_LEVELS = 50  # nesting of lists and mappings
+MOST_DIGITS = 100  # of a number, far more than any hyperparameter needs
 TEXT_TAG, MERGE, LINE = "tag:yaml.org,2002:str", "<<", "\n"
-# Whole and other numbers as YAML 1.1 writes them, without those to base 60 (1:30) and 8 (010), which look like others.
+# Whole and other numbers of YAML 1.1, without base 60 (1:30) and base 8 (010), which look like something else.
 WHOLE = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$")
 FRACTION = re.compile(
     r"(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|[-+]?\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
@@ -37,7 +37,7 @@ FRACTION = re.compile(
 
 
 class _PlainLoader(SafeLoader):  # pyright: ignore[reportGeneralTypeIssues]
-    """The safe loader without dates, which stay texts, and with the numbers of WHOLE and FRACTION."""
+    """The safe loader, except that dates stay texts and that numbers are those of WHOLE and FRACTION."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own protocol
         first: [(tag, pattern) for tag, pattern in pairs if tag.rpartition(":")[2] not in ("timestamp", "int", "float")]
@@ -50,7 +50,7 @@ _PlainLoader.add_implicit_resolver("tag:yaml.org,2002:float", FRACTION, list("-+
 
 
 def parse_yaml_value(text: str, source: str) -> Any:
-    """YAML text -> the one value that it holds, None for an empty one. Raises InputError where it is not plain."""
+    """The value of a YAML text, None for an empty one. Raises InputError where it is not plain YAML."""
     try:
         _check(text, source)
         return yaml.load(text, _PlainLoader)  # noqa: S506 - a safe loader
@@ -59,14 +59,14 @@ def parse_yaml_value(text: str, source: str) -> Any:
         where = f" at line {min(mark.line, text.rstrip().count(LINE)) + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise InputError(f"{source} is not plain YAML{where}: {shortened(problem)}") from error
-    except ValueError as error:  # a text that no file can hold, or a number without digits
+    except ValueError as error:  # characters that YAML does not allow, or a number without digits
         if isinstance(error, InputError):
             raise
         raise InputError(f"{source} is not plain YAML: {shortened(str(error))}") from error
 
 
 def parse_yaml(text: str, source: str) -> Mapping[str, Any]:
-    """YAML text -> a mapping. Raises InputError, with the line, where it is none or not plain."""
+    """The mapping in a YAML text. Raises InputError, with the line, where it is no mapping or not plain YAML."""
     values = parse_yaml_value(text, source)
     if not isinstance(values, Mapping):
         raise InputError(f"{source} must hold 'key: value' lines, got {type(values).__name__}")
@@ -74,13 +74,13 @@ def parse_yaml(text: str, source: str) -> Mapping[str, Any]:
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:
-    """A YAML file -> a mapping. Raises InputError when it cannot be read, is too large, or is not plain YAML."""
+    """The mapping in a YAML file. Raises InputError when it cannot be read, is too large, or is not plain YAML."""
     named = shortened(str(path))
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE_BYTES + 1)
         text = content.decode()
-    except (OSError, ValueError) as error:  # a name may hold what no file's can, and a file what is no text
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte, or a file that is not UTF-8
         told = isinstance(error, OSError) and error.strerror
         raise InputError(f"cannot read {named}: {told or _not_readable(error)}") from error
     if len(content) > LARGEST_FILE_BYTES:
@@ -89,8 +89,8 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
 
 
 def file_named_in(folder: Path | None, name: str) -> str:
-    """The path of a file or folder whose name stands in a file of this folder: there, where it is there; else as it
-    stands, from the working folder, as earlier versions took it. folder: None for a name that stands in no file.
+    """The path of a file or folder that is named in a file of this folder: relative to the folder where it exists
+    there, else to the working folder, as in earlier versions. folder: None for a name that was not read from a file.
     """
     if folder is None or not name or os.path.isabs(os.path.expanduser(name)):
         return name
@@ -99,7 +99,7 @@ def file_named_in(folder: Path | None, name: str) -> str:
 
 
 def check_keys(values: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    """Raises InputError for the first key that is not known, naming the nearest right one."""
+    """Raises InputError for the first unknown key, naming the nearest known one."""
     for key in values:
         if key not in known:
             raise InputError(f"unknown key {shown(str(key))} in {where}; {nearest(key, known)}")
@@ -111,12 +111,12 @@ def _not_readable(error: Exception) -> str:
 
 @dataclass
 class _Open:
-    """A list or mapping whose end has not been read. parts: how many of its keys and values have; values, levels: of
-    all that is in it, itself included.
+    """A list or mapping whose end has not been read yet. parts: how many of its keys and values have been read; values,
+    levels: the count and the nesting of everything in it, itself included.
     """
 
     anchor: str | None = None
-    lines: dict[str, int] | None = None  # of a mapping's keys
+    lines: dict[str, int] | None = None  # of the keys, for a mapping
     parts: int = 0
     values: int = 1
     levels: int = 1
@@ -129,7 +129,7 @@ class _Open:
 
 @dataclass
 class _Seen:
-    """What was seen of a text. sizes: anchor -> (values, levels) of what it names, once that is read."""
+    """The state of a pass over a text. sizes: anchor -> (values, levels) of its target, once that has been read."""
 
     source: str
     values: int = 0
@@ -141,7 +141,7 @@ class _Seen:
 
 
 def _check(text: str, source: str) -> None:
-    """Raises InputError for what is not plain, in one pass without recursion, before any value is made."""
+    """Raises InputError for what is not plain YAML, in one pass without recursion, before any value is made."""
     seen = _Seen(source)
     for event in yaml.parse(text, _PlainLoader):
         if isinstance(event, yaml.CollectionStartEvent | yaml.ScalarEvent) and event.tag not in (None, "!", TEXT_TAG):
@@ -164,7 +164,7 @@ def _check_part(seen: _Seen, event: Any) -> None:
         size = seen.sizes.get(event.anchor)
         if size is None and any(event.anchor == each.anchor for each in seen.stack):
             raise seen.refuse(event, f"{shown(event.anchor)} holds itself")
-        _count(seen, event, None, size or (1, 1))  # one that names nothing is refused by the loader
+        _count(seen, event, None, size or (1, 1))  # an alias without a target is refused by the loader
         return
     if inside.lines is not None and inside.parts % 2 == 0 and event.value != MERGE:
         line = event.start_mark.line + 1
@@ -181,7 +181,7 @@ def _check_part(seen: _Seen, event: Any) -> None:
 
 
 def _count(seen: _Seen, event: Any, anchor: str | None, size: tuple[int, int]) -> None:
-    """Adds what was read to what it stands in."""
+    """Adds the size of what was read to the list or mapping around it."""
     if anchor is not None:
         seen.sizes[anchor] = size
     seen.stack[-1].take(*size)

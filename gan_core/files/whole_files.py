@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: the one writer of whatever replaces a file. No torch."""
+"""Files that appear complete or not at all: everything that replaces a file is written here. Loads without torch."""
 
 import errno
 import os
@@ -10,27 +10,27 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-OPEN_FILES = ("/dev/fd/", "/dev/std", "/proc/")  # what stands below is a file that a process holds open
-LONGEST_STEM = 50  # characters of a target's name that the name beside it has: both fit what a file system allows
-PARTIAL = re.compile(r"\..+\.[0-9a-f]{16}\.gan-sweep\.partial")  # the name of what is being written beside a target
-ABANDONED_SECONDS = 3600.0  # what has not grown for so long was left by a process that was killed
+OPEN_FILES = ("/dev/fd/", "/dev/std", "/proc/")  # paths that stand for files which a process has open
+LONGEST_STEM = 50  # characters of the target's name in the partial file's, so that both fit a file system's limit
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{16}\.gan-sweep\.partial")  # the name of a file being written beside its target
+ABANDONED_SECONDS = 3600.0  # a file that has not grown for so long was left by a killed process
 
 
 @contextmanager
 def appearing_whole(path: Path, *, synced: bool = True) -> Iterator[Path]:
-    """An empty file beside the target to write to, which takes its place at the end, so that nobody reads half a file;
-    after an error it is removed. It has a name of its own, and the umask decides who may read it. synced: it is on the
-    disk before it takes the place.
+    """A new file beside the target, which replaces the target at the end, so that nobody reads half a file; after an
+    error it is removed. Its name is unique, and its permissions follow the umask. synced: whether it must be on disk
+    before it replaces the target.
 
-    A link stays, and what it leads to is written. A device or a pipe is no file that could be replaced: it is itself
-    what is written to. Raises OSError, with the target's name, when it cannot be written. What killed processes left in
-    the folder goes when it is old.
+    A link is kept, and its target is replaced. A device or a pipe cannot be replaced and is written directly. Raises
+    OSError, with the target's name, when it cannot be written. Old files that killed processes left in the folder are
+    removed.
     """
     if is_written_through(path):
         with naming(path):
             yield path
         return
-    if os.path.isdir(path):  # also the root, beside which nothing can be written
+    if os.path.isdir(path):  # this includes the root folder
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     target = Path(os.path.realpath(path))
     _clear_once(target.parent)
@@ -39,7 +39,7 @@ def appearing_whole(path: Path, *, synced: bool = True) -> Iterator[Path]:
         mode = _create(partial)
         try:
             yield partial
-            partial.chmod(mode)  # safetensors makes a file of its own, which its owner alone may read
+            partial.chmod(mode)  # safetensors replaces the file by one that only its owner may read
             if synced:
                 with partial.open("rb") as file:
                     os.fsync(file.fileno())
@@ -49,16 +49,18 @@ def appearing_whole(path: Path, *, synced: bool = True) -> Iterator[Path]:
 
 
 def is_written_through(path: Path) -> bool:
-    """Whether a path is a device, a pipe or what stands for an open file: something that must not be replaced."""
+    """Whether a path is a device, a pipe or an open file of a process, which must not be replaced."""
     if str(path).startswith(OPEN_FILES):
         return True
-    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)  # which raise nothing
+    return (
+        os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+    )  # these functions raise nothing
 
 
 @contextmanager
 def naming(path: Path, partial: Path | None = None) -> Iterator[None]:
-    """Gives an OSError the name of the file that it is about where it has none, as Python's errors of writing have, or
-    that of what is written in its place.
+    """Gives an OSError the name of the target where it has none, as Python's errors of writing, or the name of the
+    partial file.
     """
     try:
         yield
@@ -69,8 +71,8 @@ def naming(path: Path, partial: Path | None = None) -> Iterator[None]:
 
 
 def clear_abandoned(folder: Path) -> None:
-    """Removes what killed processes of this user were writing in a folder, as `appearing_whole` names it, once nobody
-    can be at it any more. A folder that cannot be read is left as it is.
+    """Removes old partial files that killed processes of this user left in a folder. A folder that cannot be read is
+    left as it is.
     """
     with suppress(OSError):
         for entry in os.scandir(folder):
@@ -83,12 +85,12 @@ def clear_abandoned(folder: Path) -> None:
 
 @cache
 def _clear_once(folder: Path) -> None:
-    """Once a process: only killed ones leave anything."""
+    """Clears a folder once in a process, since only killed processes leave files."""
     clear_abandoned(folder)
 
 
 def _create(path: Path) -> int:
-    """Makes a file where there was nothing, not even a link, and answers the permissions that it got."""
+    """Makes a file where there was nothing, not even a link, and returns its permissions."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
         return stat.S_IMODE(os.fstat(descriptor).st_mode)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.config.gan import LossName
+from gan_core.config.structure import LossName
 from gan_core.lanes.axis import lanewise
 
 CLAMPED_LOGIT = math.log((1 - 1e-5) / 1e-5)  # where a probability reaches 1 - 1e-5

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gan_core.config.gan import GradientPenalty
+from gan_core.config.structure import GradientPenalty
 
 Logits = Callable[[Tensor], Tensor]
 

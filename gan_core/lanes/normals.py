@@ -1,13 +1,13 @@
-"""The numbers of streams: the same bits on every machine, whoever computes them. Normal ones by Box & Muller (1958).
+"""The random numbers of streams, with the same bits on every machine; normal ones by Box & Muller (1958).
 
-Logarithm, sine and cosine are polynomials here, in float32, of operations that IEEE 754 rounds exactly; so numpy and C
-agree bit for bit, and what a configuration was trained on can be drawn again anywhere. The C is three times as fast as
-torch's own functions on the same bits.
+Logarithm, sine and cosine are float32 polynomials made of operations that IEEE 754 rounds exactly. So numpy and C agree
+bit for bit, and the latents that a configuration was trained on can be drawn again anywhere. The C code is three times
+as fast as torch's own functions on the same bits. Loads the compiler, so no other module of this package imports it.
 """
 
 import ctypes
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -21,8 +21,8 @@ from gan_core.native.compiler import header, loaded_library
 from gan_core.native.isa import Isa, this_isa
 from gan_core.native.toolchain import NoCompiler
 
-PAIRS = 256  # drawn together, so that of more numbers the first are the same
-# Cephes' sinf and cosf, within an eighth of a turn; artanh's series of the logarithm of numbers about 1.
+PAIRS = 256  # drawn together, so that the first numbers do not depend on how many are drawn
+# Cephes' sinf and cosf, within an eighth of a turn; artanh's series for the logarithm of numbers near 1.
 CONSTANTS = {
     "LOG_TWO": -2 * math.log(2),
     **{f"LOG_{n}": 1 / (2 * n + 1) for n in range(1, 5)},
@@ -35,8 +35,10 @@ SPANS = {"normal": (0.0, 0.0), "uniform": (0.0, 1.0), "symmetric_uniform": (-1.0
 
 
 def fill_numbers(out: Tensor, distribution: str, seed: int, purpose: Stream, *seen: int, after: int = 0) -> None:
-    """Fills out with numbers of a stream, of N(0, 1), U(0, 1) or U(-1, 1): "normal", "uniform", "symmetric_uniform".
-    Drawn in float32 whatever out's type; those that follow the first `after` ones, and of a larger out the first.
+    """Fills out with numbers of a stream, from N(0, 1), U(0, 1) or U(-1, 1): "normal", "uniform", "symmetric_uniform".
+
+    They are drawn in float32 whatever the type of out, and are those that follow the first `after` ones of the stream,
+    so a longer out begins with the numbers of a shorter one.
     """
     function = numbers_in_c()
     if function is None:
@@ -48,8 +50,21 @@ def fill_numbers(out: Tensor, distribution: str, seed: int, purpose: Stream, *se
         function(state, *span, ctypes.c_long(after), ctypes.c_long(drawn.numel()), ctypes.c_void_p(drawn.data_ptr()))
 
 
+def fill_latents(
+    out: Tensor, distribution: str, seeds: Sequence[int], purpose: Stream, *seen: int, after: int = 0
+) -> Tensor:
+    """Fills out [L, N, Z] or [L, N] with N(0, 1), U(0, 1) or U(-1, 1), lane i from (seeds[i], purpose, seen), starting
+    after so many latents of the stream. Numbers are drawn in float32 whatever the type of out, so that a float64
+    reference sees the same ones. Returns out.
+    """
+    numbers = math.prod(out.shape[2:])
+    for lane, seed in zip(out.unbind(0), seeds, strict=True):
+        fill_numbers(lane, distribution, seed, purpose, *seen, after=after * numbers)
+    return out
+
+
 def _fill_in_numpy(out: Tensor, distribution: str, seed: int, purpose: Stream, *seen: int, after: int) -> None:
-    """The same numbers without a compiler: whole draws of 2 PAIRS, which take as many halves of words."""
+    """The same numbers without a compiler, in whole draws of 2 PAIRS numbers, half a word of random bits each."""
     draws, before = divmod(after, 2 * PAIRS)
     source = stream(seed, purpose, *seen, block=draws * (PAIRS // 4))
     numbers = torch.empty(before + out.numel())
@@ -62,13 +77,15 @@ def _fill_in_numpy(out: Tensor, distribution: str, seed: int, purpose: Stream, *
 
 
 def numbers_in_c() -> Any:
-    """`stream_numbers` of `native/normals.h`: any of a stream's numbers, by their place. None without a compiler."""
+    """The C function `stream_numbers` of `native/normals.h`, which computes any part of a stream; None without a
+    compiler.
+    """
     library = _in_c()
     return None if library is None else library.stream_numbers
 
 
 def fill_normals(out: Tensor, source: np.random.Generator) -> None:
-    """Fills out with numbers of N(0, 1), at most 5.9 from 0, from 32 random bits each."""
+    """Fills out with numbers from N(0, 1), at most 5.9 from 0, made from 32 random bits each."""
     count = out.numel()
     bits = source.bit_generator.random_raw(-(-count // (2 * PAIRS)) * PAIRS).view(np.int32)
     library = _in_c()
@@ -81,7 +98,7 @@ def fill_normals(out: Tensor, source: np.random.Generator) -> None:
 
 @contextmanager
 def _in_float32(out: Tensor) -> Iterator[Tensor]:
-    """Out itself where numbers can be written there one after the other, else what is copied into it at the end."""
+    """The given tensor where it is contiguous float32 on the CPU, else a tensor that is copied into it at the end."""
     if out.dtype == torch.float32 and out.device.type == "cpu" and out.is_contiguous():
         yield out
         return
@@ -91,7 +108,7 @@ def _in_float32(out: Tensor) -> Iterator[Tensor]:
 
 
 def normals_in_numpy(bits: np.ndarray) -> np.ndarray:
-    """int32 [2 PAIRS n], of each PAIRS for radii and as many for angles -> float32 numbers, as many."""
+    """int32 [2 PAIRS n], by turns PAIRS integers for radii and PAIRS for angles -> as many float32 numbers."""
     of_radius, of_angle = np.moveaxis(bits.reshape(-1, 2, PAIRS), 1, 0)
     c = {name: np.float32(value) for name, value in CONSTANTS.items()}
     one, half = np.float32(1), np.float32(0.5)
@@ -117,7 +134,7 @@ def normals_in_numpy(bits: np.ndarray) -> np.ndarray:
 
 
 def _in_c() -> ctypes.CDLL | None:
-    """The library, where there is a compiler and kernels are written for the processor."""
+    """The library; None without a compiler, or without kernels for this processor."""
     return _in_c_for(this_isa())
 
 
@@ -131,7 +148,7 @@ def _in_c_for(isa: Isa | None) -> ctypes.CDLL | None:
 
 
 def normals_text() -> str:
-    """The C of `normals`, and of streams' numbers."""
+    """The C text of `normals` and `stream_numbers`."""
     numbers = [f"#define {name} {float(np.float32(value)).hex()}f" for name, value in CONSTANTS.items()]
     return "\n".join(
         [f"#define PAIRS {PAIRS}", f"#define HALF_ROOT {HALF_ROOT}", *numbers, header("philox.h"), header("normals.h")]

@@ -1,4 +1,4 @@
-"""Where all random numbers come from: streams of (seed, purpose, what was seen), and no global generator. No torch."""
+"""The streams that all random numbers come from, keyed by (seed, purpose, what was seen). Loads without torch."""
 
 from enum import IntEnum
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """What a random number is for; streams of one seed are independent."""
+    """The purpose of random numbers; streams of one seed with different purposes are independent."""
 
     GENERATOR_WEIGHTS = 1
     DISCRIMINATOR_WEIGHTS = 2
@@ -27,13 +27,15 @@ class Stream(IntEnum):
 
 
 def stream(seed: int, purpose: Stream, *seen: int, block: int = 0) -> np.random.Generator:
-    """The random numbers of (seed, purpose, seen): Philox 4x64-10 (Salmon et al. 2011), with up to three counters.
-    block: they begin after so many blocks of four words of 64 bits.
+    """The random numbers of (seed, purpose, seen): Philox 4x64-10 (Salmon et al. 2011). seen: up to three integers.
+    block: how many blocks of four 64-bit words are skipped at the start.
     """
     key, counters = words(seed, purpose, *seen)
-    return np.random.Generator(np.random.Philox(key=key, counter=[block, *counters]))  # it counts the blocks drawn
+    return np.random.Generator(
+        np.random.Philox(key=key, counter=[block, *counters])
+    )  # the first counter counts the blocks drawn
 
 
 def words(seed: int, purpose: Stream, *seen: int) -> tuple[list[int], list[int]]:
-    """The key, and the counters above the one of the blocks drawn."""
+    """The generator's key [2], and its counters [3] above the one that counts blocks."""
     return [seed, int(purpose)], [*seen, *([0] * (3 - len(seen)))]

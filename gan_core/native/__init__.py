@@ -1,6 +1,6 @@
-"""C text made into a function of this process: a compiler, an instruction set, kernels for products and convolutions.
+"""From C text to a function in this process: a compiler, an instruction set, kernels for products and convolutions.
 
-Knows arrays of numbers, and neither GANs nor traces. Imports `gan_core.config` and `gan_core.files`; torch only to
-hold memory. `compiler` and `toolchain` find and call the machine's compiler, `isa` says what its processor has,
-`library` loads what was compiled, and the headers beside them hold the kernels.
+This package knows arrays of numbers, and neither GANs nor traces. It imports `gan_core.config`, `gan_core.files`, and
+uses torch only to hold memory. `compiler` and `toolchain` find and call the machine's C compiler, `isa` describes its
+processor, `kept` keeps compiled libraries on disk, `library` loads them, and the headers beside them hold the kernels.
 """

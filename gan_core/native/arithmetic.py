@@ -1,7 +1,4 @@
-"""What this process computes with: its instruction set, its C compiler, its processor, its packages.
-
-Loads without torch.
-"""
+"""What this process computes with: its instruction set, C compiler, processor and packages. Loads without torch."""
 
 import platform
 import re
@@ -19,7 +16,7 @@ PACKAGES = ("gan-sweep", "torch", "numpy", "optuna", "ray")
 
 
 def arithmetic_here(execution: Carried, processor: str, *, in_c: bool) -> Arithmetic:
-    """What is computed in this process. in_c: whether any of it is computed in C."""
+    """The arithmetic of this process. in_c: whether any part of it is computed in C."""
     isa = this_isa() if in_c else None
     return Arithmetic(
         execution=execution,
@@ -32,7 +29,7 @@ def arithmetic_here(execution: Carried, processor: str, *, in_c: bool) -> Arithm
 
 
 def compiler_here() -> str:
-    """The machine's C compiler, as `compiler_name` has it; "" where there is none."""
+    """The name of the machine's C compiler, in the form of `compiler_name`; "" where there is none."""
     try:
         return compiler_name(compiler().version)
     except NoCompiler:
@@ -40,9 +37,9 @@ def compiler_here() -> str:
 
 
 def compiler_name(said: str) -> str:
-    """`gcc 12.2.0` or `clang 14.0.6`, of what a compiler answers to --version; of another its first line.
+    """`gcc 12.2.0` or `clang 14.0.6`, from a compiler's answer to --version; the first line for any other compiler.
 
-    Distributions put their own name before it or their own number behind it, and `cc` calls gcc by that name.
+    Distributions put their own name in front or their own version behind, and a gcc called as `cc` reports that name.
     """
     line = said.partition("\n")[0]
     if found := re.search(r"clang version (\d+(?:\.\d+)*)", line):
@@ -53,7 +50,7 @@ def compiler_name(said: str) -> str:
 
 @cache
 def installed_versions() -> dict[str, str]:
-    """Package -> version, of those that are installed among PACKAGES."""
+    """Package -> version, for the installed ones among PACKAGES."""
     found = {}
     for package in PACKAGES:
         try:
@@ -65,19 +62,17 @@ def installed_versions() -> dict[str, str]:
 
 @cache
 def code_here() -> str:
-    """`code_version` of this process's."""
+    """`code_version` of the code that this process runs."""
     return code_version()
 
 
 @cache
 def processor_name() -> str:
-    """What the CPU calls itself: on Linux by its first core, elsewhere by what Python knows."""
+    """The CPU's name: of its first core on Linux, elsewhere what Python's `platform` knows."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
     said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
-    arm = [
-        f"{name} {said[name]}" for name in ("CPU implementer", "CPU part") if name in said
-    ]  # which has no name there
+    arm = [f"{name} {said[name]}" for name in ("CPU implementer", "CPU part") if name in said]  # ARM gives no name
     return said.get("model name") or ", ".join(arm) or platform.processor() or platform.machine()

@@ -1,5 +1,5 @@
-/* A block of steps of one lane, all in one call. Its programs stand before: fakes, discriminator, generator, and where
-   G goes first (GENERATOR_FIRST) generator_and_fakes. */
+/* A block of training steps, lane after lane, in one call. The programs of a step are defined before this text: fakes,
+   discriminator, generator, and where G is updated first (GENERATOR_FIRST) generator_and_fakes. */
 
 typedef struct {
     T *const *given[4]; /* of the programs, in that order */

@@ -1,5 +1,6 @@
-"""C text -> a library, by the machine's C compiler, kept between runs. No torch: the functions that multiply serve
-every structure, and can be made before there is anything to train.
+"""From C text to a library, by the machine's C compiler; libraries are kept between runs.
+
+Loads without torch: the functions that multiply serve every structure and can be compiled before training begins.
 """
 
 import ctypes
@@ -24,18 +25,19 @@ FLAGS = [
     "-shared",
     "-fPIC",
 ]
-SINGLE, DOUBLE = "#define SINGLE\n#define T float\n", "#define T double\n"  # what a text begins with
+SINGLE, DOUBLE = "#define SINGLE\n#define T float\n", "#define T double\n"  # the first lines of a text
 PRODUCT, CONVOLUTIONS = "product", ("convolve", "convolve_transposed", "convolution_weight")
-PRODUCT_ONTO = "product_onto"  # beside it in its library
-ROUNDED = {name: f"rounded_{name}" for name in (PRODUCT, *CONVOLUTIONS)}  # those of factors rounded to bfloat16
-WINOGRAD = {name: f"winograd_{name}" for name in CONVOLUTIONS}  # those with fewer multiplications, made of products
+PRODUCT_ONTO = "product_onto"  # a second function of the product's library
+ROUNDED = {name: f"rounded_{name}" for name in (PRODUCT, *CONVOLUTIONS)}  # with factors rounded to bfloat16
+WINOGRAD = {name: f"winograd_{name}" for name in CONVOLUTIONS}  # with fewer multiplications, built on products
 MULTIPLYING = (*ROUNDED, *ROUNDED.values(), *WINOGRAD.values())
 
 
 def multiplying_text(name: str) -> tuple[str, list[str]]:
-    """The text and further flags of the library that holds this one of MULTIPLYING. They alone add to a product without
-    rounding that; elementwise arithmetic is rounded call by call, as torch's is: there a factor of 1 changes no bit.
-    Raises NoCompiler.
+    """The text and the additional flags of the library that holds this function of MULTIPLYING. Raises NoCompiler.
+
+    Only these libraries may fuse a multiplication with an addition. Elementwise arithmetic is rounded after every
+    operation, as in torch, so that for instance a factor of 1 changes no bit.
     """
     isa, vectors = target(), header("vectors.h")
     if name == PRODUCT:
@@ -61,9 +63,9 @@ def over_lane_header(text: str) -> str:
 
 
 def make_common_libraries(*, convolutions: bool, rounded: bool) -> None:
-    """Makes the libraries that sweeps of any structure need, in float32, where they are not there yet: some seconds of
-    a core. convolutions: theirs too; rounded: also those in bfloat16, where the processor has it. Does nothing where
-    there is no compiler.
+    """Compiles the float32 libraries that sweeps of any structure need, where they are missing, in some seconds of a
+    core. convolutions: also those of convolutions; rounded: also those in bfloat16, where the processor supports it.
+    Does nothing where there is no compiler.
     """
     names = [PRODUCT, *CONVOLUTIONS[: int(convolutions)]]
     try:
@@ -74,12 +76,12 @@ def make_common_libraries(*, convolutions: bool, rounded: bool) -> None:
             text, flags = multiplying_text(name)
             library_file(SINGLE + text, *flags)
         library_file(SINGLE + over_lane_header(header("pairs.h")))
-    except NoCompiler:  # it may not start while another thread, of Ray, changes the environment
-        return  # what stays is said where something is trained
+    except NoCompiler:  # a compiler may fail to start while a thread of Ray changes the environment
+        return  # if the problem persists, it is reported when something is trained
 
 
 def target() -> Isa:
-    """What kernels are made for. Raises NoCompiler where none are written for this processor."""
+    """The instruction set that kernels are compiled for. Raises NoCompiler for a processor without kernels."""
     isa = this_isa()
     if isa is None:
         raise NoCompiler(f"no kernels are written for this processor ({platform.machine()}), or it is not known")
@@ -87,12 +89,12 @@ def target() -> Isa:
 
 
 def header(name: str) -> str:
-    """The text of a file of C in this folder."""
+    """The text of a C header in this folder."""
     return files("gan_core.native").joinpath(name).read_text()
 
 
 def library_file(text: str, *flags: str) -> Path:
-    """The library of a text, which begins with SINGLE or DOUBLE; made once on a machine. Raises NoCompiler."""
+    """The library of a text that begins with SINGLE or DOUBLE, compiled once on a machine. Raises NoCompiler."""
     toolchain, isa = compiler(), target()
     try:
         return toolchain.library(isa.text() + text, [*FLAGS, *isa.flags, *flags])
@@ -101,7 +103,9 @@ def library_file(text: str, *flags: str) -> Path:
 
 
 def loaded_library(text: str, *flags: str) -> ctypes.CDLL:
-    """The same in this process, for good. Raises NoCompiler; tells where its folder, or compiler, is not the first."""
+    """The same library, loaded until this process ends. Raises NoCompiler. Warns once where the first choice of folder
+    or compiler does not work.
+    """
     library = library_file(text, *flags)
     if trouble := compiler().trouble:
         tell(trouble)
@@ -112,5 +116,5 @@ def loaded_library(text: str, *flags: str) -> ctypes.CDLL:
 
 
 def compiler() -> Toolchain:
-    """That of this process. Raises NoCompiler where none works."""
+    """The compiler of this process and its folder. Raises NoCompiler where none works."""
     return working_toolchain((*FLAGS, *target().flags))

@@ -1,28 +1,28 @@
-/* Convolutions of a lane's maps, and their derivatives: products that read a map where it lies.
+/* Convolutions of one lane's feature maps and their derivatives: matrix products that read the maps in place.
 
-   Of a large map every stride-th pixel is put together, stride * stride planes a channel. There a convolution has stride 1:
-   a tap of the kernel is a place further on, and the columns of a tile are pixels that follow each other. Some images
-   lie side by side in a plane, so that few sums are made for the zeros of the padding between them, which nobody reads.
+   The pixels of a large map are regrouped into stride * stride planes a channel, each of every stride-th pixel. In these
+   planes a convolution has stride 1: each tap of the kernel is an offset, and the columns of a tile are neighbouring pixels.
+   Several images lie side by side in a plane, so that few sums are wasted on the padding between them.
 
-   PAIRED: how many factors lie in the place of a number, which are multiplied together: 1, or 2 that are rounded to
-   bfloat16 (`rounding.h`). They are of channels that follow each other, and for the weights' gradients of images. */
+   PAIRED: how many factors share the space of a number and are multiplied together: 1, or 2 rounded to bfloat16
+   (`rounding.h`). A pair holds neighbouring channels or, for the gradients of weights, images. */
 
-/* A Map (gan_core/native/convolutions.py): the maps' sizes, and what follows from them:
-     together           images that lie side by side
-     apart              numbers from one of them to the next
+/* A Map (gan_core/native/convolutions.py) holds the sizes of the maps and the numbers that follow from them:
+     together           images that lie side by side in a plane
+     apart              distance from one of them to the next
      lines              rows of a plane
-     pitch, plane       numbers from a plane's row to the next, and of a plane
-     vectors            of WIDTH numbers, from a plane's first pixel to its last
-     origin, padded     of a plane of the small map with zeros around: where its first pixel is, how many numbers it has
-     chunk              planes whose weights' gradients are summed in registers
-     weights            numbers of them, packed
-     after_...          what is behind planes, padded maps and chunks in the memory that is given */
+     pitch, plane       distance from a plane's row to the next, and from a plane to the next
+     vectors            vectors of WIDTH numbers from a plane's first pixel to its last
+     origin, padded     in a plane of the small map surrounded by zeros: the place of its first pixel, and its size
+     chunk              planes over which gradients of weights are summed in registers
+     weights            count of the packed weights
+     after_...          where the memory after planes, padded maps and chunks begins */
 
 #define TAPS (LARGEST_KERNEL * LARGEST_KERNEL)
 
 INLINE long less(long a, long b) { return a < b ? a : b; }
 
-/* Rows of few pixels: as they are, every second one read, every second one written. */
+/* Short rows of pixels: copied, every second number read, and every second number written. */
 INLINE void copy_row(T *to, const T *from, long count) {
     for (; count >= WIDTH; count -= WIDTH, to += WIDTH, from += WIDTH) *(wide_loose *)to = *(const wide_loose *)from;
     if (count > 0) put_first(count, to, first_of(count, from));
@@ -54,7 +54,7 @@ INLINE void put_second(T *to, const T *from, long count) {
 }
 #endif
 
-/* A row, every step-th number of it, or a row of pairs with another one; other: 0 where there is none. */
+/* Copies every step-th number of a row; or makes a row of pairs with `other`, which may be 0. */
 #if PAIRED == 2
 static void put_row(T *to, const T *from, const T *other, long step, long count) {
     for (long j = 0; j < count; j += WIDTH) {
@@ -79,18 +79,18 @@ INLINE void put(T *to, T one, T other) {
 }
 #endif
 
-/* The partner of what lies at `at`: in another image (by 1), or in the next of so many channels. */
+/* The partner of the numbers at `at`: in another image (by 1), or in the next channel (by 2), or none. */
 INLINE const T *beside(const T *other, long by, long channel, long channels, long at) {
     return other && (by == 1 || channel + 1 < channels) ? other + at : 0;
 }
 
-/* One image of the large map, paired with other, -> its place in planes, whose borders are zeros already; by: channels
-   that share a plane. */
+/* Writes one image of the large map, paired with `other`, to its place in planes whose borders are already zero. by: the
+   number of channels that share a plane. */
 static void to_planes(const Map *m, const T *x, const T *other, long by, T *out) {
     const long s = m->stride, p = m->padding, area = m->height * m->width;
     for (long a = 0; a < s; a++)
         for (long b = 0; b < s; b++, out += m->plane) {
-            const long top = (p - a + s - 1) / s, left = (p - b + s - 1) / s; /* in the plane, of its first pixel */
+            const long top = (p - a + s - 1) / s, left = (p - b + s - 1) / s; /* the first pixel's place in the plane */
             const long i0 = top * s + a - p, j0 = left * s + b - p;           /* and in the image */
             const long lines = less((m->height - i0 + s - 1) / s, m->lines - top);
             const long across = less((m->width - j0 + s - 1) / s, m->apart - left);
@@ -103,7 +103,7 @@ static void to_planes(const Map *m, const T *x, const T *other, long by, T *out)
         }
 }
 
-/* One image of the small map, likewise, -> its place in planes, one `each` numbers from the next. */
+/* Writes one image of the small map likewise to its place in planes that are `each` numbers apart. */
 static void to_rows(const Map *m, const T *y, const T *other, long by, T *out, long each) {
     for (long o = 0; o < m->filters; o += by)
         for (long i = 0; i < m->rows; i++) {
@@ -112,7 +112,7 @@ static void to_rows(const Map *m, const T *y, const T *other, long by, T *out, l
         }
 }
 
-/* Where in a channel's planes the taps of the kernel lie. */
+/* The offsets of the kernel's taps in a channel's planes. */
 static void place_taps(const Map *m, long *places) {
     const long s = m->stride;
     for (long i = 0; i < m->kernel; i++)
@@ -120,7 +120,7 @@ static void place_taps(const Map *m, long *places) {
             *places++ = (i % s * s + j % s) * m->plane + i / s * m->pitch + j / s;
 }
 
-/* Weights [rows, channels, taps] -> panels of PANEL rows, by columns: in the order in which tiles read them. */
+/* Weights [rows, channels, taps] -> panels of PANEL rows, by columns, which is the order in which tiles read them. */
 static void pack_panels(T *out, long rows, long channels, long taps, const T *w) {
     for (long i = 0; i < rows; i += PANEL)
         for (long c = 0; c < channels; c += PAIRED)
@@ -131,13 +131,13 @@ static void pack_panels(T *out, long rows, long channels, long taps, const T *w)
                 }
 }
 
-/* rows of packed weights times the pixels under `places`, in each of so many groups of planes -> c [rows, WIDTH x vectors] */
+/* c [rows, WIDTH x vectors]: packed weights times the pixels at `places`, summed over groups of planes. */
 static void multiply_pixels(long rows, long vectors, long groups, long taps, const long *places, const T *a, const T *b,
                             long group, T *c) {
     const long depth = groups * taps, width = WIDTH * vectors;
     for (long i = 0; i < rows; i += PANEL) {
         const long height = less(PANEL, rows - i), tiles = (vectors + WIDEST[height] - 1) / WIDEST[height];
-        for (long t = 0; t < tiles; t++) { /* tiles of about one width */
+        for (long t = 0; t < tiles; t++) { /* tiles of about equal width */
             const long from = t * vectors / tiles, across = (t + 1) * vectors / tiles - from;
             pixel_tile(height, across, groups, taps, places, a + i * depth, b + WIDTH * from, group, c + i * width + WIDTH * from,
                        width);
@@ -166,11 +166,11 @@ void convolve(const Map *m, const T *x, const T *w, T *y, T *memory) {
     }
 }
 
-/* y, w -> x, its transpose: each phase of the large map, the pixels whose places are equal modulo the stride, is a
-   convolution of the small map with the weights that reach it. */
+/* y, w -> x, the transpose of `convolve`: each phase of the large map, that is the pixels at equal places modulo the stride,
+   is a convolution of the small map with the weights that reach it. */
 void convolve_transposed(const Map *m, const T *y, const T *w, T *x, T *memory) {
     const long s = m->stride, k = m->kernel, area = m->height * m->width, small = m->rows * m->columns;
-    const long groups = (m->filters + PAIRED - 1) / PAIRED, next = m->channels * k * k; /* of weights, a filter further */
+    const long groups = (m->filters + PAIRED - 1) / PAIRED, next = m->channels * k * k; /* from one filter's weights to the next */
     T *weights = memory + m->after_padded, *packed = weights, *sums = weights + m->weights;
     memset(memory, 0, m->after_padded * sizeof(T));
     for (long a = 0; a < s; a++)
@@ -214,7 +214,7 @@ void convolve_transposed(const Map *m, const T *y, const T *w, T *x, T *memory) 
     }
 }
 
-/* x, y -> w: what the two maps have in common under each tap, over all images. */
+/* x, y -> w, the gradient of the weights: the products of both maps under each tap, summed over all images. */
 void convolution_weight(const Map *m, const T *x, const T *y, T *w, T *memory) {
     const long taps = m->kernel * m->kernel, depth = m->channels * taps, group = m->stride * m->stride * m->plane;
     const long of_x = m->channels * group, width = WIDTH * m->vectors, of_y = m->filters * width;
@@ -227,7 +227,7 @@ void convolution_weight(const Map *m, const T *x, const T *y, T *w, T *memory) {
     for (long n = 0; n < m->images; n += PAIRED * m->chunk * m->together) {
         const long left = less(PAIRED * m->chunk * m->together, m->images - n), stacks = (left + PAIRED - 1) / PAIRED;
         const long count = (stacks + m->together - 1) / m->together;
-        if (stacks % m->together) memset(small + (count - 1) * of_y, 0, of_y * sizeof(T)); /* images of before */
+        if (stacks % m->together) memset(small + (count - 1) * of_y, 0, of_y * sizeof(T)); /* of earlier images */
         for (long i = 0; i < stacks; i++, x += PAIRED * large_image, y += PAIRED * small_image) {
             const long at = i / m->together, across = i % m->together * m->apart;
             const int alone = PAIRED * i + 1 >= left;

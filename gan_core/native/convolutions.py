@@ -1,4 +1,7 @@
-"""Convolutions of a lane's maps in C. What is compiled serves every structure; the maps' sizes are data. No torch."""
+"""The C text of convolutions of one lane's maps, and the sizes with which it is called. Loads without torch.
+
+One compiled library serves every structure, since the sizes of the maps are data.
+"""
 
 from dataclasses import asdict, dataclass, fields
 
@@ -7,21 +10,21 @@ from gan_core.native.products import NUMBERS, PAIRS, Factors
 from gan_core.native.winograd import POINTS, TAPS, tiling
 
 LARGEST_KERNEL = 8
-LARGEST_CONVOLUTION = 450_000_000  # multiply-adds of one that is made here; a library is faster beyond
-FEWEST_CHANNELS, LARGEST_SHARE = 12, 0.8  # of a convolution by points, and of multiply-adds that it may still have
-# Registers of the processor -> how many sums a tile of pixels keeps, rows of such a tile, and of a tile of weights'
-# gradients filters and taps: what leaves room for the factors.
+LARGEST_CONVOLUTION = 450_000_000  # multiply-adds; a library computes larger convolutions faster
+FEWEST_CHANNELS, LARGEST_SHARE = 12, 0.8  # bounds of minimal filtering: channels, and its share of multiply-adds
+# Number of registers -> the sums and the rows in a tile of pixels, and the filters and taps in a tile of gradients of
+# weights, such that registers are left for the factors.
 PIXEL_SUMS, PANEL = {32: 24, 16: 12}, {32: 8, 16: 4}
 WEIGHT_ROWS, WEIGHT_TAPS = {32: 4, 16: 4}, {32: 4, 16: 2}
-MOST_VECTORS = 8  # of a tile of pixels
+MOST_VECTORS = 8  # in a row of a tile of pixels
 MOST_TOGETHER = 4  # images side by side in a plane
-CHUNK_NUMBERS = 2**17  # of two maps, whose images share a core's cache
+CHUNK_NUMBERS = 2**17  # of both maps of the images that are in a core's cache together
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """A convolution's sizes: from a large map [channels, height, width] to a small one [filters, rows, columns], by
-    square kernels.
+    """The sizes of a convolution with square kernels, from large maps [channels, height, width] to small ones [filters,
+    rows, columns].
     """
 
     images: int
@@ -40,7 +43,7 @@ class Geometry:
         return self.images * self.filters * self.rows * self.columns * self.channels * self.kernel**2
 
     def by_points(self, isa: Isa) -> bool:
-        """Whether fewer multiplications (`winograd.h`) are worth what they cost beside."""
+        """Whether minimal filtering (`winograd.h`) saves more multiplications than its transforms cost."""
         if self.kernel != TAPS * self.stride:
             return False
         tiling = self._tiling(isa)
@@ -55,7 +58,7 @@ class Geometry:
 
     @property
     def whole(self) -> bool:
-        """Whether no pixel of the large map lies further behind the last kernel than the zeros between rows reach."""
+        """Whether the zeros between rows cover all pixels of the large map that lie beyond the last kernel."""
         sides = ((self.height, self.rows), (self.width, self.columns))
         return self.kernel <= LARGEST_KERNEL and all(
             (large - 1 + self.padding) // self.stride <= small + self._taps - 2 for large, small in sides
@@ -63,21 +66,23 @@ class Geometry:
 
     @property
     def _taps(self) -> int:
-        """Of a kernel's axis, in a plane."""
+        """The taps along an axis of the kernel in a plane."""
         return -(-self.kernel // self.stride)
 
     def text(self, isa: Isa) -> str:
-        """A `Map` in C (`convolutions.h`)."""
+        """The `Map` of these sizes in C (`convolutions.h`)."""
         return (
             "{" + ", ".join(f".{name} = {value}" for name, value in {**asdict(self), **self._layout(isa)}.items()) + "}"
         )
 
     def memory_numbers(self, isa: Isa) -> int:
-        """How much memory each function of C needs at most."""
+        """How many numbers of memory the C functions need at most."""
         layout = self._layout(isa)
         width, phase = isa.width * layout["vectors"], isa.whole(layout["pitch"] * -(-self.height // self.stride))
         return max(
-            layout["winograd_numbers"] if self.by_points(isa) else 0,  # rounded, it is computed as others are
+            layout["winograd_numbers"]
+            if self.by_points(isa)
+            else 0,  # with rounded factors, minimal filtering is not used
             layout["after_planes"] + layout["weights"] + self.filters * width,
             layout["after_padded"] + layout["weights"] + self.channels * phase,
             layout["after_chunk"] + layout["chunk"] * self.filters * width,
@@ -91,7 +96,9 @@ class Geometry:
         plane = isa.whole(pitch * (self.rows + taps - 1))
         origin = (taps - 1) * (pitch + 1)
         padded = isa.whole(origin + pitch * (self.rows + taps) + taps)
-        behind = isa.whole(pitch * (taps + 1) + taps + 2 * isa.width)  # what the last vector reads beyond a plane
+        behind = isa.whole(
+            pitch * (taps + 1) + taps + 2 * isa.width
+        )  # numbers that the last vector reads beyond a plane
         fitting = CHUNK_NUMBERS // (planes * plane + self.filters * vectors * isa.width)
         chunk = min(-(-self.images // together), max(1, fitting))
         after_padded = self.filters * padded + behind
@@ -113,19 +120,19 @@ class Geometry:
         }
 
     def _vectors(self, together: int, isa: Isa) -> int:
-        """From the first pixel to the last of so many images side by side."""
+        """The vectors from the first to the last pixel of so many images side by side."""
         apart = self.columns + self._taps - 1
         return -(-((self.rows - 1) * together * apart + (together - 1) * apart + self.columns) // isa.width)
 
 
 _NAMES = [field.name for field in fields(Geometry)]
-_NAMES += Geometry(*[1] * len(_NAMES))._layout(ISAS["neon"])  # whose names are those of every layout
+_NAMES += Geometry(*[1] * len(_NAMES))._layout(ISAS["neon"])  # every layout has the same names
 MAP = f"typedef struct {{ long {', '.join(_NAMES)}; }} Map;\n"
 
 
 def convolutions_text(isa: Isa, vectors: str, header: str, rounding: str = "") -> str:
-    """The C of `convolve`, `convolve_transposed` and `convolution_weight`. vectors, header: `vectors.h`,
-    `convolutions.h`; rounding: `rounding.h` where their factors are rounded to bfloat16, in float32 alone.
+    """The C of `convolve`, `convolve_transposed` and `convolution_weight`. vectors, header: `vectors.h` and
+    `convolutions.h`; rounding: that of `rounding.h` to round factors to bfloat16, for float32 only.
     """
     factors, paired = (PAIRS, 2) if rounding else (NUMBERS, 1)
     panel = PANEL[isa.registers]
@@ -169,7 +176,7 @@ def convolutions_text(isa: Isa, vectors: str, header: str, rounding: str = "") -
 
 
 def _pixel_tile(rows: int, vectors: int, factors: Factors) -> str:
-    """Sums of so many rows and vectors of pixels, over the taps in all groups of planes."""
+    """The C of a tile of pixels with so many rows and vectors: sums over the taps in all groups of planes."""
     sums = [(r, v) for r in range(rows) for v in range(vectors)]
     lines = ["wide " + ", ".join(f"s{r}_{v} = {{0}}" for r, v in sums) + ";"]
     lines += ["for (long g = 0; g < groups; g++, b += group)", f"for (long t = 0; t < taps; t++, a += {rows}) {{"]
@@ -185,7 +192,7 @@ def _pixel_tile(rows: int, vectors: int, factors: Factors) -> str:
 
 
 def _weight_tile(rows: int, taps: int, factors: Factors, isa: Isa) -> str:
-    """Sums of so many filters and taps, over all pixels of all images, a vector of them at a time."""
+    """The C of a tile of gradients for so many filters and taps: sums over all pixels of all images, by vectors."""
     sums = [(r, t) for r in range(rows) for t in range(taps)]
     lines = ["wide " + ", ".join(f"s{r}_{t} = {{0}}" for r, t in sums) + ";"]
     lines += [

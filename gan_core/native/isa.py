@@ -1,7 +1,7 @@
-"""The processor, as far as kernels in C are shaped by it. No torch.
+"""The instruction sets that C kernels are written for. Loads without torch.
 
-Every kernel takes its vector type, its tiles, its unrolling and the width of what it packs from here, and from nowhere
-else. GAN_SWEEP_ISA names one of ISAS, to take another than the best that the processor can execute.
+Every kernel takes its vector type, tile sizes, unrolling and packing width from here and from nowhere else. The
+environment variable GAN_SWEEP_ISA names one of ISAS, to use another than the best one that the processor can execute.
 """
 
 import os
@@ -18,9 +18,11 @@ FLOAT32_BYTES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Isa:
-    """An instruction set. vector_bytes: of a register; registers: how many of them; fma: whether it multiplies and adds
-    in one rounding; bfloat16_pairs: whether it multiplies pairs in bfloat16 (`rounding.h`). machines: names of the
-    platform, as `platform.machine()` has them; needs: what the processor must say of itself; flags: the compiler's.
+    """An instruction set.
+
+    vector_bytes: size of a vector register; registers: their number; fma: whether a multiplication and an addition can
+    be rounded once; bfloat16_pairs: whether pairs of bfloat16 can be multiplied (`rounding.h`). machines: values of
+    `platform.machine()`; needs: features that the processor must report; flags: the compiler's.
     """
 
     name: str
@@ -34,22 +36,22 @@ class Isa:
 
     @property
     def width(self) -> int:
-        """Numbers of float32 in a vector. Of float64 a kernel takes as many, in two vectors."""
+        """The float32 numbers in a vector. Kernels take as many float64 numbers at once, in two vectors."""
         return self.vector_bytes // FLOAT32_BYTES
 
     def whole(self, numbers: int) -> int:
-        """Numbers, rounded up to whole vectors."""
+        """A count of numbers, rounded up to whole vectors."""
         return -(-numbers // self.width) * self.width
 
     def text(self) -> str:
-        """What every program in C begins with."""
+        """The first lines of every C program."""
         defined = {"VECTOR_BYTES": self.vector_bytes, "WIDTH": self.width}
         lines = [f"#define {name} {value}" for name, value in defined.items()]
         return "\n".join([*lines, *(["#define HAS_FMA"] if self.fma else []), ""])
 
 
-# What a processor must say of itself, and the compiler's flags for just that: the names of whole levels, x86-64-v3 and
-# its like, are newer than compilers in use, and allow instructions that kernels do not need.
+# The features that a processor must report, and the compiler flags for exactly these. Names of whole levels, such as
+# x86-64-v3, are newer than some compilers in use and allow instructions that kernels do not need.
 _V2 = frozenset({"sse4_1", "sse4_2", "ssse3", "popcnt"})
 _AVX2 = _V2 | {"avx2", "fma", "bmi1", "bmi2", "f16c"}
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
@@ -57,11 +59,11 @@ _V2_FLAGS = ("-msse4.2", "-mpopcnt")
 _AVX2_FLAGS = (*_V2_FLAGS, "-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mf16c")
 _AVX512_FLAGS = (
     *(*_AVX2_FLAGS, "-mavx512f", "-mavx512bw", "-mavx512cd", "-mavx512dq", "-mavx512vl"),
-    "-mprefer-vector-width=512",  # compilers take half of it by themselves
+    "-mprefer-vector-width=512",  # the default of compilers is half of it
 )
 ISAS = {
     isa.name: isa
-    for isa in (  # the better of one machine first
+    for isa in (  # for each kind of machine, the best first
         Isa(
             name="avx512_bf16",
             vector_bytes=64,
@@ -79,14 +81,14 @@ ISAS = {
 
 
 def executable_isas() -> list[Isa]:
-    """Those that this processor can execute, the best first; none on a kind of processor that is not known here."""
+    """Those that this processor can execute, the best first; none for an unknown kind of processor."""
     machine, features = platform.machine(), _processor_features()
     return [isa for isa in ISAS.values() if machine in isa.machines and isa.needs <= features]
 
 
 def this_isa() -> Isa | None:
-    """The one that kernels are made for: $GAN_SWEEP_ISA, or the best; None where there is none. Raises InputError where
-    the variable names one that there is not, or that this processor cannot execute.
+    """The instruction set that kernels are compiled for: $GAN_SWEEP_ISA or the best one; None where there is none.
+    Raises InputError where the variable names an unknown one, or one that this processor cannot execute.
     """
     able, asked = executable_isas(), os.environ.get(VARIABLE, "")
     if not asked:
@@ -101,7 +103,7 @@ def this_isa() -> Isa | None:
 
 @cache
 def _processor_features() -> frozenset[str]:
-    """What Linux says of the first processor; on others none is needed, for ARM's 64 bits always have NEON."""
+    """What Linux reports of the first processor. Other systems need none: 64-bit ARM always has NEON."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

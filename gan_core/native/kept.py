@@ -1,4 +1,7 @@
-"""Libraries on disk, kept between runs in folders that are this user's alone: what lies there is run. No torch."""
+"""Compiled libraries on disk, kept between runs in folders that only this user can write, because their code is run.
+
+Loads without torch.
+"""
 
 import ctypes
 import errno
@@ -15,17 +18,17 @@ from filelock import FileLock
 from gan_core.files.cache import own_temporary_folder, writable_cache_folder
 
 SHARED_MEMORY = Path("/dev/shm")
-TRUSTED_OWNERS = (0, 65_534)  # root, and how a sandbox shows what is not of its own users, root's among it
+TRUSTED_OWNERS = (0, 65_534)  # root, and the owner that a sandbox shows for files of users it does not know
 
 
 def library_folders() -> Iterator[Path]:
-    """Where libraries may be kept, the best first: the cache, and where nothing there can be written or run the user's
-    own folders among temporary files and in shared memory.
+    """Where libraries may be kept, the best first: the cache, then the user's own folders among the temporary files and
+    in shared memory, for machines where the cache cannot be written or run from.
     """
     seen = cache = writable_cache_folder()
     yield cache / "programs"
     for parent in (None, SHARED_MEMORY):
-        with suppress(OSError):  # also where there is no temporary folder at all
+        with suppress(OSError):  # for example, there is no temporary folder at all
             parent = parent or Path(tempfile.gettempdir())
             if parent.is_dir() and (folder := own_temporary_folder(parent)) not in (seen, cache):
                 seen = folder
@@ -33,8 +36,8 @@ def library_folders() -> Iterator[Path]:
 
 
 def claim(folder: Path) -> None:
-    """Makes a folder of this user's alone. Raises OSError where another user can write there, or put another folder in
-    its place or in that of one around it, or where this one cannot write.
+    """Makes a folder that only this user can write. Raises OSError where another user could write there or replace it
+    or a folder above it, or where this user cannot write.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.stat()
@@ -48,19 +51,22 @@ def claim(folder: Path) -> None:
 
 
 def _others_may_replace(found: os.stat_result) -> bool:
-    """Whether somebody else than this user and root can put something else where this is, or into it: of what lies in
-    a folder with the sticky bit, as /tmp has it, only the owner can.
+    """Whether anybody but this user and root can replace what lies in a folder. In a folder with the sticky bit, such
+    as /tmp, only the owner of a file can.
     """
     if found.st_uid not in (os.getuid(), *TRUSTED_OWNERS):
         return True
-    in_group = found.st_mode & 0o020 and found.st_gid not in (0, os.getuid())  # the user's own has the same number
+    in_group = found.st_mode & 0o020 and found.st_gid not in (
+        0,
+        os.getuid(),
+    )  # a user's own group has the user's number
     others = found.st_mode & 0o002 or in_group
     return bool(others) and not stat.S_ISLNK(found.st_mode) and not found.st_mode & stat.S_ISVTX
 
 
 def kept_library(folder: Path, key: str, make: Callable[[Path], None]) -> Path:
-    """The library of this key, which `make` writes where it is not there or not whole: once on a machine, whichever
-    process comes first. Raises OSError where the folder cannot be written, and what `make` raises.
+    """The library of this key, which `make` writes where it is missing or damaged: once on a machine, in whichever
+    process comes first. Raises OSError where the folder cannot be written, and whatever `make` raises.
     """
     library = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.so"
     if _is_whole(library):
@@ -77,7 +83,7 @@ def kept_library(folder: Path, key: str, make: Callable[[Path], None]) -> Path:
 
 
 def load(library: Path) -> ctypes.CDLL:
-    """The library in this process, for good. Raises OSError where the system does not run it, in its words."""
+    """The library, loaded until this process ends. Raises OSError, in the system's words, where it cannot be run."""
     try:
         return ctypes.CDLL(str(library))
     except OSError as error:
@@ -85,7 +91,7 @@ def load(library: Path) -> ctypes.CDLL:
 
 
 def _is_whole(library: Path) -> bool:
-    """Whether a library's bytes are those that were written. A truncated one would end the process that maps it."""
+    """Whether a library's bytes are those that were written. Loading a truncated one would end the process."""
     try:
         return _digest_file(library).read_bytes() == _digest(library).encode()
     except OSError:

@@ -1,4 +1,5 @@
-/* What the programs of gan_core/execution/source.py are made of, for one lane. The type T (float or double) is set before. */
+/* The parts of which gan_core/execution/source.py makes programs, for one lane. The type T (float or double) is defined
+   before this text. */
 
 #include <math.h>
 #include <stdint.h>
@@ -7,20 +8,20 @@
 #define INLINE static inline __attribute__((always_inline))
 #define CACHE_LINE_BYTES 64
 
-/* Products of matrices, of `products.h`: rows, columns, inner; a and b with their strides; the result, by rows; memory.
-   What is rounded is of factors in bfloat16. */
+/* Matrix products (`products.h`): rows, columns, inner; a and b with their strides; the result, by rows; memory. The
+   rounded one rounds its factors to bfloat16. */
 typedef void Product(long, long, long, const T *, long, long, const T *, long, long, T *, T *);
 Product *product, *rounded_product;
 
-/* Convolutions and their derivatives, of `convolutions.h`: the maps' sizes, two tensors, the result, and memory. */
+/* Convolutions and their derivatives (`convolutions.h`): the sizes of the maps, two tensors, the result, and memory. */
 typedef void Convolution(const Map *, const T *, const T *, T *, T *);
 Convolution *convolve, *convolve_transposed, *convolution_weight;
 Convolution *winograd_convolve, *winograd_convolve_transposed, *winograd_convolution_weight;
 Convolution *rounded_convolve, *rounded_convolve_transposed, *rounded_convolution_weight;
 
-INLINE T maximum_of(T a, T b) { return a > b || a != a ? a : b; } /* NaN, where either is */
+INLINE T maximum_of(T a, T b) { return a > b || a != a ? a : b; } /* NaN where either is NaN */
 
-#ifndef HAS_FMA /* where the processor rounds twice; to do it once is a call of a library there */
+#ifndef HAS_FMA /* without an instruction that rounds once, doing so would be a call of a library */
 INLINE T fma_of(T x, T y, T z) { return x * y + z; }
 #elif defined(SINGLE)
 #define fma_of __builtin_fmaf
@@ -45,7 +46,7 @@ INLINE float two_to(int n) { return of_bits((unsigned)(n + 127) << 23); }
 
 #define TO_WHOLE (12582912.0f + 127) /* 1.5 * 2^23 and an exponent's offset: a small number plus this one is rounded */
 
-/* x of [-87.33, 88] is n ln 2 + r: 2^n and, in `rest`, e^r - 1. */
+/* For x = n ln 2 + r in [-87.33, 88]: returns 2^n, and e^r - 1 in `rest`. */
 INLINE float parts_of_exp(float x, float *rest) {
     const float t = fma_of(x, 1.44269504088896341f, TO_WHOLE), n = t - TO_WHOLE;
     const float r = fma_of(n, -1.42860682e-6f, fma_of(n, -0.693145752f, x));
@@ -58,7 +59,7 @@ INLINE float parts_of_exp(float x, float *rest) {
     return of_bits(bits_of(t) << 23);
 }
 
-/* exp(x), and exp(x) - 1, of such an x: in half of the time */
+/* exp(x) and exp(x) - 1 for such an x, in half the time of `exp_of` */
 INLINE float near_exp_of(float x) {
     float rest;
     const float scale = parts_of_exp(x, &rest);
@@ -70,7 +71,8 @@ INLINE float near_expm1_of(float x) {
     return fma_of(rest, scale, scale - 1.0f);
 }
 
-/* Cephes' expf: n ln 2 is taken off in two parts, a polynomial for the rest; 2^n in two factors, for n of up to 128. */
+/* Cephes' expf: n ln 2 is subtracted in two parts, and the rest goes through a polynomial. 2^n is multiplied in two
+   factors, since n can be 128. */
 INLINE float exp_of(float x) {
     float y = x > 89.0f ? 89.0f : x;
     y = y < -104.0f ? -104.0f : y;
@@ -134,7 +136,7 @@ INLINE double elu_of(double x) { return x > 0 ? x : exp(x) - 1; }
 
 INLINE T softplus_of(T x) { return maximum_of(x, 0) + log1p_of(exp_of(x < 0 ? x : -x)); }
 
-/* x [rows, columns] with these strides -> the logarithm of each row's softmax, by rows. */
+/* x [rows, columns] with strides down and across -> the logarithm of each row's softmax, by rows. */
 INLINE void log_softmax(long rows, long columns, const T *x, long down, long across, T *out) {
     for (long i = 0; i < rows; i++, x += down, out += columns) {
         T most = x[0], total = 0;
@@ -144,7 +146,7 @@ INLINE void log_softmax(long rows, long columns, const T *x, long down, long acr
     }
 }
 
-/* And back: the gradient of `out`, and `out`, both by rows. */
+/* The derivative of `log_softmax`: from the gradient of `out`, and `out`, both by rows. */
 INLINE void log_softmax_back(long rows, long columns, const T *gradient, long down, long across, const T *out, T *back) {
     for (long i = 0; i < rows; i++, gradient += down, out += columns, back += columns) {
         T total = 0;
@@ -153,8 +155,8 @@ INLINE void log_softmax_back(long rows, long columns, const T *gradient, long do
     }
 }
 
-/* AdamW (Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2): rows of parameters and state, a pitch from
-   lane to lane; coefficients a lane. */
+/* AdamW (Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2): rows of parameters and state, a pitch apart
+   from lane to lane, and coefficients, one number a lane. */
 typedef struct {
     T *trained;
     const T *gradient;
@@ -165,7 +167,7 @@ typedef struct {
     double eps;
 } Optimizer;
 
-/* share: of its learning rate that the lane has in this step. Without weight decay `kept` is 1, which changes no bit. */
+/* share: the factor of the lane's learning rate in this step. Without weight decay `kept` is 1, which changes no bit. */
 static __attribute__((noinline)) void adam(const Optimizer *x, long lane, double share) {
     const double step = x->steps[lane] += 1, lr = share * x->lr[lane];
     const T size = lr / (1 - pow(x->beta1[lane], step)), scale = 1 / sqrt(1 - pow(x->beta2[lane], step));

@@ -1,9 +1,10 @@
-"""C text -> a function in this process, by the machine's C compiler; libraries are kept between runs."""
+"""From C text to a function that this process can call."""
 
 import ctypes
 import re
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,11 +26,13 @@ from gan_core.native.mirrored import Structure, check_layout
 from gan_core.native.native_source import NativeSource, text_of
 
 TYPES = {torch.float32: SINGLE, torch.float64: DOUBLE}
-MEMORY_BYTES = 64  # what a lane's memory starts at a multiple of: a line of the cache, and no vector is longer
+MEMORY_BYTES = 64  # the alignment of a lane's memory: a cache line, and no vector is longer
 
 
 class LaneMemory:
-    """What programs that never run at the same time compute a lane in; grows with the largest of them."""
+    """Memory in which a lane is computed, shared by programs that never run at the same time; as large as the largest
+    of them needs.
+    """
 
     def __init__(self) -> None:
         self.pointer = ctypes.c_void_p()
@@ -40,14 +43,14 @@ class LaneMemory:
         return 0 if self._buffer is None else self._buffer.nbytes
 
     def reserve(self, size: int) -> None:
-        """At least so many bytes from `pointer` on; what was there is lost."""
+        """Makes at least so many bytes available from `pointer` on; earlier contents are lost."""
         if size + MEMORY_BYTES > self.bytes:
             self._buffer = torch.empty(size + MEMORY_BYTES, dtype=torch.uint8)
             self.pointer.value = -(-self._buffer.data_ptr() // MEMORY_BYTES) * MEMORY_BYTES
 
 
 class Given:
-    """What a source's pointers point to, where its placeholders are these, in C: `pointers` and `pitches`."""
+    """The C arrays `pointers` and `pitches` of a source whose placeholders are these tensors."""
 
     def __init__(self, source: NativeSource, placeholders: Sequence[Tensor]) -> None:
         self._keeps = [placeholders[given] if isinstance(given, int) else given for given in source.given]
@@ -64,10 +67,10 @@ void program(long lanes, const unsigned char *goes, T *const *given, const long 
 
 
 class NativeProgram:
-    """A source on these very tensors, lane after lane, again and again."""
+    """A source applied to these tensors, one lane after the other, as often as it is called."""
 
     def __init__(self, source: NativeSource, name: str, tensors: Sequence[Tensor], memory: LaneMemory) -> None:
-        """name: of the source's function; tensors: of its placeholders, in their order. Raises NoCompiler."""
+        """name: of the source's function; tensors: its placeholders, in order. Raises NoCompiler."""
         lanes, like = len(tensors[0]), tensors[0]
         memory.reserve(source.numbers * like.element_size())
         self._given = Given(source, tensors)
@@ -76,13 +79,13 @@ class NativeProgram:
         self._lanes = lanes
 
     def __call__(self, active: Sequence[bool] | None = None) -> None:
-        """active: the lanes that go; None: all."""
+        """active: which lanes are computed; None: all of them."""
         goes = bytes(active or [True] * self._lanes)
         given = self._given.pointers, self._given.pitches
         self._function(ctypes.c_long(self._lanes), goes, *given, self._memory.pointer)
 
 
-def native_function(text: str, dtype: torch.dtype, *mirrored: Structure) -> "ctypes._NamedFuncPointer":
+def native_function(text: str, dtype: torch.dtype, *mirrored: Structure) -> Any:
     """The function `program` of a text over `lane.h`, with T for numbers of this type. mirrored: structures that are
     also in the text, by their names. Raises NoCompiler, and WrongLayout where the text lays one of them out otherwise.
     """
@@ -90,7 +93,7 @@ def native_function(text: str, dtype: torch.dtype, *mirrored: Structure) -> "cty
 
 
 @cache
-def _native_function(text: str, dtype: torch.dtype, isa: Isa, *mirrored: Structure) -> "ctypes._NamedFuncPointer":
+def _native_function(text: str, dtype: torch.dtype, isa: Isa, *mirrored: Structure) -> Any:
     whole = over_lane_header(text)
     library = _library(whole, dtype, isa)
     for structure in mirrored:
@@ -114,6 +117,6 @@ def _multiplying(name: str, dtype: torch.dtype, isa: Isa) -> int | None:
 
 @cache
 def _library(text: str, dtype: torch.dtype, isa: Isa, *flags: str) -> ctypes.CDLL:
-    """Kept for good, in the process and on disk; for each instruction set that was the target, its own."""
+    """The library for this instruction set, which stays in the process and on disk."""
     assert isa == target()
     return loaded_library(TYPES[dtype] + text, *flags)

@@ -1,4 +1,4 @@
-"""A program of a lane as C text, with what its pointers point to."""
+"""A program for one lane as C text, with the data that its pointers refer to."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class NativeSource:
-    """text: of a function in C, `void name(long lane, T *const *given, const long *pitch, T *memory)`. functions: what
-    it calls, by name. given: what its pointers point to, in their order: numbers of placeholders, whose lanes are
-    `pitch` apart, or constants. numbers: that a lane's memory holds.
+    """text: a C function `void name(long lane, T *const *given, const long *pitch, T *memory)`. functions: those that
+    it calls, by name. given: for each pointer the index of a placeholder, whose lanes are `pitch` apart, or a
+    constant. numbers: the size of a lane's memory.
     """
 
     text: str
@@ -20,7 +20,7 @@ class NativeSource:
 
 
 def text_of(sources: Iterable[NativeSource]) -> str:
-    """All of them, and what they call, each once."""
+    """The text of all sources and of the functions they call, each function once."""
     sources = list(sources)
     functions = {name: text for source in sources for name, text in source.functions.items()}
     return "".join([*functions.values(), *(source.text for source in sources)])

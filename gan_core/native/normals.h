@@ -1,9 +1,9 @@
-/* Numbers from random bits. Of N(0, 1): gan_core/lanes/normals.py has the same operations in numpy, each rounded alike. */
+/* Random numbers from random bits. gan_core/lanes/normals.py has the same operations in numpy, with the same rounding. */
 
 #include <math.h>
 #include <string.h>
 
-/* bits: PAIRS integers for radii, then as many for angles -> the cosines, then the sines */
+/* bits: PAIRS integers for radii, then PAIRS for angles -> numbers from N(0, 1), first of the cosines, then of the sines */
 static inline void pairs(const int *bits, float *out) {
 #pragma omp simd
     for (int i = 0; i < PAIRS; i++) {
@@ -37,8 +37,8 @@ void normals(long count, const int *bits, float *out) {
 
 #define CHUNK (2 * PAIRS) /* numbers that are drawn together */
 
-/* a chunk of a stream: numbers of N(0, 1) where width is 0, else of U(low, low + width), from 24 bits each, of each word
-   from its lower half, then from its upper one */
+/* a chunk of a stream: numbers from N(0, 1) where width is 0, else from U(low, low + width) with 24 random bits each; each
+   word gives two, from its lower and then from its upper half */
 static inline void chunk_of(const Stream *x, float low, float width, long chunk, float *out) {
     int bits[CHUNK] __attribute__((aligned(8)));
     philox(x, chunk * (CHUNK / 8), CHUNK / 8, (word *)bits);
@@ -50,7 +50,7 @@ static inline void chunk_of(const Stream *x, float low, float width, long chunk,
     for (int i = 0; i < CHUNK; i++) out[i] = (float)((uint32_t)bits[i] >> 8) * (0x1p-24f * width) + low;
 }
 
-/* so many of a stream's numbers, from one on */
+/* `count` numbers of a stream, starting with number `from` */
 void stream_numbers(const Stream *x, float low, float width, long from, long count, float *out) {
     for (long numbers; count > 0; from += numbers, count -= numbers, out += numbers) {
         const long before = from % CHUNK;

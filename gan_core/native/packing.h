@@ -1,6 +1,6 @@
-/* Matrices turned, or read with any strides. */
+/* Matrices transposed, or read with any strides. */
 
-/* b [k, n] with any strides -> out [k, width], zeros behind n */
+/* b [k, n] with any strides -> out [k, width], with zeros after the n-th column */
 INLINE void pack(T *out, int width, const T *b, long bk, long bn, int k, int n) {
     if (bn == 1) {
         for (int i = 0; i < k; i++) {
@@ -10,10 +10,10 @@ INLINE void pack(T *out, int width, const T *b, long bk, long bn, int k, int n) 
         return;
     }
     int rows = bk == 1 ? k / V * V : 0, columns = bk == 1 ? n / V * V : 0;
-    const int down = k > n; /* along the longer axis: memory is read ahead of few rows at a time */
+    const int down = k > n; /* along the longer axis, since the processor prefetches only a few rows at a time */
     for (int far = 0; far < (down ? columns : rows); far += V)
         for (int near = 0; near < (down ? rows : columns); near += V) {
-            /* a block of V by V: rows i and i + V/2 are shuffled together, log V times */
+            /* a block of V by V: rows i and i + V/2 are interleaved, log2(V) times */
             const int i = down ? near : far, j = down ? far : near;
             vec from[V], to[V];
             for (int r = 0; r < V; r++) from[r] = *(const loose *)(b + (j + r) * bn + i);

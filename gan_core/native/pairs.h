@@ -1,21 +1,21 @@
-/* What gan_core/fidelity/neighbours.py reads off the products of pairs of features, in one pass. */
+/* Kernel sums and nearest neighbours from the products of pairs of features (gan_core/fidelity/neighbours.py), in one pass. */
 
-#define TOGETHER (CACHE_LINE_BYTES / (long)sizeof(T)) /* distances that are looked at together */
+#define TOGETHER (CACHE_LINE_BYTES / (long)sizeof(T)) /* distances that are compared together */
 #define MOST_NEAREST 64
 
 typedef struct {
-    const T *terms, *other_terms;     /* of the kernel's base: x.y / features + term + other's term */
+    const T *terms, *other_terms;     /* the kernel's base is x.y / features + term + the other's term */
     const T *squares, *other_squares; /* norms */
-    const T *radii, *other_radii;     /* squared, of a sample's ball and of a real one's */
+    const T *radii, *other_radii;     /* squared radii of the balls around generated and real samples */
     double *kernel_rows, *kernel_columns, *kernel_squares;
-    T *nearest;         /* a set's own: each sample's k-th nearest, less its own norm */
-    double *inside;     /* for each sample, how many real balls it is in */
-    T *closest, *depth; /* for each real sample: its nearest sample, and how far outside all samples' balls it is */
-    T *memory;          /* a row */
+    T *nearest;         /* within a set: squared distance to the k-th nearest, minus the sample's own squared norm */
+    double *inside;     /* for each sample, the number of balls around real samples that contain it */
+    T *closest, *depth; /* for each real sample: squared distance to the nearest sample, and how far it is outside all samples' balls */
+    T *memory;          /* one row of distances */
     long columns, features, k;
 } Pairs;
 
-/* The (k + 1)-th smallest: the smallest so far are kept in order, and where none of the next is smaller they are passed. */
+/* The (k + 1)-th smallest number: the smallest so far are kept in order, and groups without a smaller one are skipped. */
 static T kth_smallest(const T *row, long count, long k) {
     T least[MOST_NEAREST];
     for (long i = 0; i <= k; i++) least[i] = INFINITY;
@@ -87,7 +87,7 @@ INLINE void read_cross(const Pairs *x, long row, const T *products) {
     x->inside[row] = inside;
 }
 
-/* products: [rows, columns], of the samples from start on */
+/* products: [rows, columns], for the samples from start on. own: whether both sets are the same. */
 void program(int own, long start, long rows, const T *products, const Pairs *x) {
     for (long i = 0; i < rows; i++, products += x->columns)
         if (own) read_own(x, start + i, products);

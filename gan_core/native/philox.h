@@ -1,12 +1,12 @@
-/* Philox 4x64-10 (Salmon et al. 2011), block by block as numpy's: its state is a key of two words and a counter of four,
-   which goes up by one before each block; the counter's first word is 0 before the first. */
+/* Philox 4x64-10 (Salmon et al. 2011), block by block as in numpy: the state is a key of two words and a counter of four,
+   whose first word starts at 0 and is increased by one before each block. */
 
 #include <stdint.h>
 
-typedef uint64_t word __attribute__((may_alias)); /* whose halves are read as other types */
+typedef uint64_t word __attribute__((may_alias)); /* may be read as two 32-bit halves */
 typedef struct { uint64_t key[2], seen[3]; } Stream;
 
-/* so many blocks of four words, from the one of this number on */
+/* `blocks` blocks of four words, starting with block number `first` */
 static inline void philox(const Stream *x, uint64_t first, long blocks, word *out) {
     for (long i = 0; i < blocks; i++, out += 4) {
         uint64_t a = first + i + 1, b = x->seen[0], c = x->seen[1], d = x->seen[2], k = x->key[0], l = x->key[1];

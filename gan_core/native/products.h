@@ -1,7 +1,7 @@
-/* Products of a lane's matrices: tiles of the result in registers, over DEPTH numbers of the inner axis. The type T and
-   `multiply` are written before (gan_core/native/products.py). */
+/* Matrix products of one lane: tiles of the result are kept in registers over DEPTH numbers of the inner axis. The type T
+   and `multiply` are defined before this text (gan_core/native/products.py). */
 
-/* as `first_of`, in one register */
+/* as `first_of`, for a single register */
 INLINE vec last_of(long count, const T *x) {
 #ifdef SINGLE
     return first_of(count, x);
@@ -12,8 +12,8 @@ INLINE vec last_of(long count, const T *x) {
 #endif
 }
 
-/* V or fewer rows of a, a pitch apart, times b, behind which are zeros up to whole vectors. Two vectors become one of sums
-   of halves, of all rows in turn, until there is one number of each. */
+/* At most V rows of a, a pitch apart, times the vector b, which zeros extend to whole vectors. The sums of two rows are
+   folded into one vector of half sums, repeatedly, until one number of each row is left. */
 INLINE vec sums_of_rows(long rows, long inner, const T *a, long pitch, const T *b) {
     const long whole = inner / V * V;
     vec sums[V] = {0};
@@ -32,7 +32,7 @@ INLINE vec sums_of_rows(long rows, long inner, const T *a, long pitch, const T *
     return sums[0];
 }
 
-/* As `product`, by panels of b, which all rows of a meet while a core's cache has them. more: added to what c is. */
+/* As `product`, by panels of b that stay in a core's cache while all rows of a pass over them. more: added to c. */
 void product_onto(long rows, long columns, long inner, const T *a, long am, long ak, const T *b, long bk, long bn, T *c,
                   T *packed, int more) {
     for (long j = 0, width; j < columns; j += width) {
@@ -49,8 +49,8 @@ void product_onto(long rows, long columns, long inner, const T *a, long am, long
     }
 }
 
-/* [rows, inner] @ [inner, columns] -> c by rows. am, ak, bk, bn: the strides of a's and b's axes. packed: memory for b
-   where it does not lie by near rows of whole vectors (`packed_numbers`). */
+/* c = a @ b, [rows, inner] @ [inner, columns], by rows. am, ak, bk, bn: the strides of the axes of a and b. packed: memory
+   for a copy of b where its rows are not whole vectors close together (`packed_numbers`). */
 void product(long rows, long columns, long inner, const T *a, long am, long ak, const T *b, long bk, long bn, T *c,
              T *packed) {
     if (columns == 1 && ak == 1) {
@@ -67,7 +67,7 @@ void product(long rows, long columns, long inner, const T *a, long am, long ak, 
             }
         return;
     }
-    if (columns == 1) { /* the vector as a row, times the matrix by its columns */
+    if (columns == 1) { /* the vector as a row, times the transposed matrix */
         product(1, rows, inner, b, 0, bk, a, ak, am, c, packed);
         return;
     }

@@ -1,27 +1,27 @@
-"""Products of a lane's matrices in C. What is compiled serves every structure."""
+"""The C text of matrix products in one lane. One compiled library serves every structure."""
 
 from dataclasses import dataclass
 
 from gan_core.native.isa import Isa
 
-LARGEST_PRODUCT = 450_000_000  # multiply-adds of one that is made here; what is larger stays a matrix library's
-# Registers of the processor -> rows of a tile of so many vectors: as many sums as leave room for the factors, and
-# enough for two multipliers, each of which begins four or five sums before the first is ready.
+LARGEST_PRODUCT = 450_000_000  # multiply-adds; larger products are left to a matrix library
+# Number of registers -> {vectors in a row of a tile: its rows}: as many sums as leave registers for the factors, and
+# enough for two multiply units, each of which starts four or five sums before the first is finished.
 TALLEST = {32: {1: 16, 2: 8, 3: 6, 4: 6}, 16: {1: 12, 2: 6, 3: 4}}
-DEPTH = 512  # rows of a panel of the second factor, which all rows of the first meet in a near cache
-FAR_ROWS = 512  # numbers from one row to the next from which on a panel is copied: its rows would share cache lines
-TURNED_ROWS = 16  # rows of the first factor from which on that pays
+DEPTH = 512  # rows of a panel of the second factor, which stays in a near cache for all rows of the first
+FAR_ROWS = 512  # distance of rows from which on a panel is copied: its rows compete for cache lines
+TURNED_ROWS = 16  # from this number of rows of the first factor on, copying pays
 MULTIPLY = """
-/* How many of these columns the next tiles take: those of the widest tile, but where one vector more is left half of
-   them, for a tile of one vector alone reads the first factor as often as a wide one. */
+/* How many of the remaining columns the next tiles take: as many as the widest tile, but half of what is left where
+   that is one vector more, because a tile of a single vector reads the first factor as often as a wide one. */
 INLINE long next_columns(long left) {
     const long vectors = (left + WIDTH - 1) / WIDTH;
     const long taken = WIDTH * (vectors == VECTORS + 1 ? (vectors + 1) / 2 : VECTORS);
     return left < taken ? left : taken;
 }
 
-/* a [rows, inner] with these strides @ b [inner, columns], by rows of whole vectors -> c, rows cm apart; more: what is
-   there is added to */
+/* c = a @ b: a [rows, inner] with strides am, ak, b [inner, columns] in rows of whole vectors, bk apart, c in rows cm
+   apart. more: the product is added to c. */
 INLINE void multiply(long rows, long columns, long inner, const T *a, long am, long ak, const T *b, long bk, T *c,
                      long cm, int more) {
     for (long j = 0, taken; j < columns; j += taken) {
@@ -38,8 +38,8 @@ INLINE void multiply(long rows, long columns, long inner, const T *a, long am, l
 
 @dataclass(frozen=True)
 class Factors:
-    """What tiles are written with, in C: the types of a factor that is one and of a vector of them that follow each
-    other; how each is read from memory; and how their product is added to a vector of sums.
+    """The C fragments that tiles are made of: the types of a single factor and of a vector of neighbouring ones, how
+    each is read from memory, and how their product is added to a vector of sums.
     """
 
     one: str
@@ -60,29 +60,29 @@ PAIRS = Factors(
 
 
 def panel_width(isa: Isa) -> int:
-    """Columns of a panel of the second factor: those of the widest tile."""
+    """The columns of a panel of the second factor, as many as the widest tile has."""
     return isa.width * max(TALLEST[isa.registers])
 
 
 def packed_numbers(rows: int, inner: int, columns: int, isa: Isa, *, rounded: bool) -> int:
-    """How much memory `product`, or `rounded_product`, needs."""
+    """How many numbers of memory `product`, or `rounded_product`, needs."""
     if rounded:
         return -(-inner // 2) * (isa.whole(rows) + isa.whole(columns))
     return max(min(inner, DEPTH) * panel_width(isa), isa.whole(inner))  # a panel, or a vector
 
 
 def products_text(isa: Isa, vectors: str, packing: str, header: str) -> str:
-    """The C of `product`. vectors, packing, header: `vectors.h`, `packing.h`, `products.h`."""
+    """The C of `product`. vectors, packing, header: the texts of `vectors.h`, `packing.h` and `products.h`."""
     return "\n".join([vectors, *_tiles(NUMBERS, isa), MULTIPLY, packing, header])
 
 
 def rounded_products_text(isa: Isa, vectors: str, rounding: str, header: str) -> str:
-    """The C of `rounded_product`, for float32. The others: `vectors.h`, `rounding.h`, `rounded_products.h`."""
+    """The C of `rounded_product`, for float32. Given are `vectors.h`, `rounding.h` and `rounded_products.h`."""
     return "\n".join([vectors, rounding, *_tiles(PAIRS, isa), MULTIPLY, header])
 
 
 def _tiles(factors: Factors, isa: Isa) -> list[str]:
-    """A tile's function of every size, and one that calls them."""
+    """A function for every size of tile, and `tile`, which calls the right one."""
     tallest = TALLEST[isa.registers]
     tiles = [(rows, vectors) for vectors, most in tallest.items() for rows in range(1, most + 1)]
     cases = [f"case {32 * v + r}: tile_{r}_{v}(inner, a, am, ak, b, bk, c, cm, tail, more); break;" for r, v in tiles]

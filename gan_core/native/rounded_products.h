@@ -1,7 +1,7 @@
-/* Products of factors that are rounded to bfloat16, summed in float32. Pairs are of factors that follow each other along
-   the inner axis. `rounding.h` stands before, and the tiles, `tile(rows, vectors, ...)`. */
+/* Products of factors rounded to bfloat16, summed in float32. A pair holds two neighbours along the inner axis. Defined
+   before this text: `rounding.h` and the tiles, `tile(rows, vectors, ...)`. */
 
-/* x [inner, numbers], each row in one piece -> out [inner / 2, width] */
+/* x [inner, numbers], with contiguous rows -> out [inner / 2, width] */
 static void pair_rows(T *out, long width, const T *x, long down, long inner, long numbers) {
     for (long k = 0; k < inner; k += 2, x += 2 * down, out += width)
         for (long j = 0; j < numbers; j += WIDTH) {
@@ -10,7 +10,7 @@ static void pair_rows(T *out, long width, const T *x, long down, long inner, lon
         }
 }
 
-/* WIDTH pairs of up to twice as many numbers in a row */
+/* WIDTH pairs from up to twice as many numbers of a row */
 INLINE pairs in_a_row(const T *x, long step, long count) {
     return (pairs)_mm512_cvtne2ps_pbh(some(x + WIDTH * step, step, count - WIDTH), some(x, step, count));
 }
@@ -24,10 +24,10 @@ static void pair_columns(T *out, long width, const T *x, long down, long across,
         }
 }
 
-/* x [numbers, inner] with any strides -> out [inner / 2, width], zeros behind the numbers */
+/* x [numbers, inner] with any strides -> out [inner / 2, width], with zeros after the numbers */
 static void pair_turned(T *out, long width, const T *x, long down, long across, long inner, long numbers) {
     for (long i = 0; i < numbers; i += WIDTH)
-        for (long k = 0; k < inner; k += 2 * WIDTH) { /* rows r and r + WIDTH / 2 are shuffled together, log WIDTH times */
+        for (long k = 0; k < inner; k += 2 * WIDTH) { /* rows r and r + WIDTH / 2 are interleaved, log2(WIDTH) times */
             pairs from[WIDTH], to[WIDTH];
             for (long r = 0; r < WIDTH; r++) {
                 const T *row = x + (i + r) * down + k * across;
@@ -47,7 +47,8 @@ static void pair_turned(T *out, long width, const T *x, long down, long across, 
         }
 }
 
-/* As `product` (products.h). packed: memory for a and b: inner / 2, rounded up, times rows and columns, rounded up to WIDTH. */
+/* As `product` (products.h). packed: memory for a and b, of inner / 2, rounded up, times rows and columns, each rounded up
+   to whole vectors. */
 void rounded_product(long rows, long columns, long inner, const T *a, long am, long ak, const T *b, long bk, long bn, T *c,
                      T *packed) {
     const long deep = (inner + 1) / 2, wide = (columns + WIDTH - 1) / WIDTH * WIDTH, high = (rows + WIDTH - 1) / WIDTH * WIDTH;

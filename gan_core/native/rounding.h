@@ -1,11 +1,11 @@
-/* Factors that are rounded to bfloat16, two in the place of a number: a pair, the first in the lower half. AVX512-BF16
-   multiplies a register of pairs by another, and adds both products of each to a sum in float32. */
+/* Factors rounded to bfloat16, two in the space of one number: a pair, with the first factor in the lower half. AVX512-BF16
+   multiplies two registers of pairs and adds both products of each pair to a float32 sum. */
 
 typedef unsigned pair __attribute__((may_alias));
 typedef unsigned pairs __attribute__((vector_size(VECTOR_BYTES)));
 typedef int pairs_places __attribute__((vector_size(VECTOR_BYTES)));
 
-/* up to WIDTH numbers of x, every step-th, zeros behind */
+/* up to WIDTH numbers of x, every step-th, followed by zeros */
 INLINE __m512 some(const float *x, long step, long count) {
     if (count <= 0) return _mm512_setzero_ps();
     if (step == 1) return _mm512_maskz_loadu_ps(up_to(count), x);
@@ -21,7 +21,7 @@ INLINE __m512 some(const float *x, long step, long count) {
     return _mm512_loadu_ps(gathered);
 }
 
-/* WIDTH pairs, each of a number of one and its neighbour of the other */
+/* WIDTH pairs, each of a number of `one` and the number of `other` at the same place */
 INLINE __m512i pairs_of(__m512 one, __m512 other) {
     static const short TURNS[2 * WIDTH] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                     8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};

@@ -1,7 +1,7 @@
-"""The C compiler that works on this machine, and the folder that its libraries can be run from. No torch.
+"""The C compiler that works on this machine, and the folder from which its libraries can be run. Loads without torch.
 
-What can be wrong with either shows where a tiny program is compiled, loaded and called, so that is done first, once in
-a process; on disk the program is kept as others are. The first compiler is taken that works, in the first folder.
+Whatever is wrong with a compiler or a folder shows when a tiny program is compiled, loaded and called, so this is tried
+first, once in a process. The first compiler that works is used, with the first folder that works.
 """
 
 import ctypes
@@ -18,9 +18,9 @@ from pathlib import Path
 from gan_core.native.isa import this_isa
 from gan_core.native.kept import claim, kept_library, library_folders, load
 
-LONGEST_REASON = 300  # characters of what a compiler says
-LONGEST_SECONDS = 600.0  # in which any program is compiled; the largest takes three on a machine that is not busy
-PROBE_SECONDS = 60.0  # in which a compiler that works has said its version, or compiled the probe
+LONGEST_REASON = 300  # characters of a compiler's message
+LONGEST_SECONDS = 600.0  # for compiling any program; the largest takes three seconds on an idle machine
+PROBE_SECONDS = 60.0  # for printing a compiler's version, or for compiling the probe
 PROBE = """
 long probed(const double *numbers, long count) {
     double total = 0;
@@ -34,15 +34,17 @@ ADVICE = "install gcc or clang, or set $CC"
 
 
 class NoCompiler(Exception):
-    """There is none that works, or it refuses a program, or no kernels are written for the processor; the message says
-    why, in one line.
+    """No compiler works, or it refuses a program, or there are no kernels for the processor; the message says why, in
+    one line.
     """
 
 
 @dataclass(frozen=True)
 class Toolchain:
-    """A compiler and the folder where its libraries are kept. command: how it is called, without flags; version: what
-    it says of itself; trouble: what was passed over for this one, in one line, or nothing.
+    """A compiler and the folder where its libraries are kept.
+
+    command: the call, without flags; version: its answer to --version; trouble: in one line, why compilers or folders
+    that come before this choice were not used, or nothing.
     """
 
     command: tuple[str, ...]
@@ -51,10 +53,10 @@ class Toolchain:
     trouble: str = ""
 
     def library(self, text: str, flags: Sequence[str], seconds: float = LONGEST_SECONDS) -> Path:
-        """The library of a text, made once on a machine. seconds: that the compiler may take. Raises NoCompiler, and
+        """The library of a text, compiled once on a machine. seconds: the compiler's time limit. Raises NoCompiler, and
         OSError where the folder cannot be written.
         """
-        key = "\n".join([*self.command, self.version, *flags, text])  # flags name the instruction set
+        key = "\n".join([*self.command, self.version, *flags, text])  # the flags name the instruction set
         return kept_library(self.folder, key, lambda library: self._compile(text, flags, library, seconds))
 
     def _compile(self, text: str, flags: Sequence[str], library: Path, seconds: float) -> None:
@@ -73,7 +75,7 @@ class Toolchain:
 
 
 def working_toolchain(flags: tuple[str, ...]) -> Toolchain:
-    """The first that works with these flags. Raises NoCompiler where none does: at once, where that is known."""
+    """The first toolchain that works with these flags. Raises NoCompiler where none does; the search is made once."""
     found = _found(flags)
     if isinstance(found, str):
         raise NoCompiler(found)
@@ -81,13 +83,13 @@ def working_toolchain(flags: tuple[str, ...]) -> Toolchain:
 
 
 def tell_replayed(error: NoCompiler) -> None:
-    """Tells that, and why, steps are not compiled."""
+    """Warns that steps are not compiled, and why."""
     advice = "" if this_isa() is None else f" ({ADVICE})"
     tell(f"{error}; steps are replayed instead, more slowly{advice}")
 
 
 def tell(line: str) -> None:
-    """Warns, once in a process: what is wrong with its compiler is wrong for every structure and lane."""
+    """Warns once in a process, since trouble with its compiler concerns every structure and lane."""
     if line not in told():
         told().append(line)
         warnings.warn(line, stacklevel=3)
@@ -95,14 +97,14 @@ def tell(line: str) -> None:
 
 @cache
 def told() -> list[str]:
-    """The lines that this process was warned with, for who looks at another."""
+    """The lines that this process has warned with, so that another process can show them."""
     return []
 
 
 @cache
 def _found(flags: tuple[str, ...]) -> Toolchain | str:
-    """That, or why there is none."""
-    troubles: dict[str, None] = {}  # each once, in the order they were met
+    """The toolchain, or why there is none."""
+    troubles: dict[str, None] = {}  # used as an ordered set
     asked = _asked()
     if asked and shutil.which(asked[0]) is None:
         troubles[f"{shlex.join(asked)[:LONGEST_REASON]}, which is in $CC, is not installed"] = None
@@ -126,7 +128,7 @@ def _found(flags: tuple[str, ...]) -> Toolchain | str:
 
 
 def _probe(toolchain: Toolchain, flags: tuple[str, ...]) -> None:
-    """Makes, loads and calls a program. Raises NoCompiler where that is the compiler's fault, OSError the folder's."""
+    """Compiles, loads and calls a program. Raises NoCompiler for a fault of the compiler, OSError for the folder's."""
     numbers = [float(i) for i in range(1, 65)]
     library = load(toolchain.library(PROBE, flags, PROBE_SECONDS))
     try:
@@ -140,7 +142,7 @@ def _probe(toolchain: Toolchain, flags: tuple[str, ...]) -> None:
 
 
 def _compilers() -> list[tuple[str, ...]]:
-    """Those that are installed: $CC, then cc, gcc and clang."""
+    """The commands of installed compilers: $CC, then cc, gcc and clang."""
     commands = [_asked(), ["cc"], ["gcc"], ["clang"]]
     found = [(shutil.which(command[0]), command[1:]) for command in commands if command]
     return list(dict.fromkeys((str(Path(path).absolute()), *rest) for path, rest in found if path is not None))
@@ -151,7 +153,7 @@ def _asked() -> list[str]:
     asked = os.environ.get("CC", "")
     try:
         return shlex.split(asked)
-    except ValueError:  # a quotation without an end: no such program is found then
+    except ValueError:  # a quotation mark is missing: no such program will be found
         return [asked]
 
 
@@ -161,7 +163,7 @@ def _version(command: tuple[str, ...]) -> str:
 
 
 def _ran(command: Sequence[str], folder: Path, seconds: float) -> subprocess.CompletedProcess[str]:
-    """Raises NoCompiler where it does not start, or not end in so many seconds."""
+    """Runs a command. Raises NoCompiler where it does not start, or does not end in so many seconds."""
     try:
         return subprocess.run(
             command,
@@ -180,7 +182,7 @@ def _ran(command: Sequence[str], folder: Path, seconds: float) -> subprocess.Com
 
 
 def _reason(said: str) -> str:
-    """The line of a compiler's words that says what is wrong, without where that is."""
+    """The line of a compiler's message that says what is wrong, without its position in the program."""
     lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it does not say why"]
     line = next((line for line in lines if "error" in line.lower()), lines[0])
     return line.partition("error: ")[2][:LONGEST_REASON] or line[:LONGEST_REASON]

@@ -1,5 +1,5 @@
-/* Vectors of the processor's registers, and how they are shuffled. Written before: VECTOR_BYTES, WIDTH (numbers of
-   float32 in a register) and HAS_FMA by gan_core/native/isa.py; the type T, and SINGLE where it is float. */
+/* Vectors as long as the processor's registers, and how they are shuffled. Defined before this text: VECTOR_BYTES, WIDTH
+   (float32 numbers in a register) and HAS_FMA, by gan_core/native/isa.py; the type T, and SINGLE where it is float. */
 
 #include <string.h>
 #define INLINE static inline __attribute__((always_inline))
@@ -12,21 +12,21 @@ typedef long long place;
 #endif
 
 typedef T vec __attribute__((vector_size(VECTOR_BYTES)));
-typedef T loose __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias)); /* anywhere in memory */
+typedef T loose __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias)); /* at any address */
 typedef place vec_places __attribute__((vector_size(VECTOR_BYTES)));
-/* WIDTH numbers, the unit of tiles and of what is packed: a register of float32, two of float64 */
+/* WIDTH numbers, the unit of tiles and of packed data: one register of float32, two of float64 */
 typedef T wide __attribute__((vector_size(WIDTH * sizeof(T))));
 typedef T wide_loose __attribute__((vector_size(WIDTH * sizeof(T)), aligned(sizeof(T)), may_alias));
 typedef place wide_places __attribute__((vector_size(WIDTH * sizeof(T))));
 
-/* type: vec or wide; then two of them, and which of their numbers are taken */
+/* type: vec or wide; a, b: two vectors; then the indices of the numbers taken from both */
 #if defined(__clang__) || __GNUC__ >= 12
 #define SHUFFLE(type, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
 #define SHUFFLE(type, a, b, ...) __builtin_shuffle(a, b, (type##_places){__VA_ARGS__})
 #endif
 
-/* of two vecs the lower halves in turn, and the upper halves */
+/* the lower halves of two vecs, interleaved, and the upper halves */
 #if V == 16
 #define LOWER 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define UPPER 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
@@ -41,7 +41,7 @@ typedef place wide_places __attribute__((vector_size(WIDTH * sizeof(T))));
 #define UPPER 1, 3
 #endif
 
-/* The first of a wide's numbers, zeros behind; and writing them alone. */
+/* Reads only the first numbers of a wide, followed by zeros; and writes only these. */
 #if defined(SINGLE) && defined(__AVX512F__) && VECTOR_BYTES == 64
 #include <immintrin.h>
 INLINE __mmask16 up_to(long count) { return count >= WIDTH ? 0xffff : count > 0 ? (1u << count) - 1 : 0; }

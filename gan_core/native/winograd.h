@@ -1,23 +1,22 @@
-/* Convolutions with fewer multiplications: the minimal filtering of Winograd (1980), for maps as Lavin & Gray 2016.
+/* Convolutions by minimal filtering (Winograd 1980), for two-dimensional maps as in Lavin & Gray 2016.
 
-   Put together every stride-th pixel of the large map and a kernel of twice the stride has 2 x 2 taps in each of these
-   planes. Of TILE x TILE pixels of the small map that are sums of 2 x 2 taps, POINTS x POINTS products are enough,
-   where the plain way takes 4 TILE x TILE: large = B^T x B, kernel = G w G^T, small = A^T (their product) A, with the
-   matrices of `winograd.py`. Over channels, products add up before A: one product of matrices for each of the points.
-   The map is linear in each of both factors, so the two others of `convolutions.h` are its transposes: exact
-   derivatives, with the same points.
+   A kernel of twice the stride has 2 x 2 taps in each plane of every stride-th pixel of the large map. For TILE x TILE
+   pixels of the small map, POINTS x POINTS products are enough, where direct sums take 4 TILE x TILE: large = B^T x B,
+   kernel = G w G^T, small = A^T (large * kernel) A, with the matrices of `winograd.py`. Products are summed over channels
+   before A is applied, by one matrix product for each point. The convolution is linear in both factors, so the two other
+   functions of `convolutions.h` are its transposes: exact derivatives, with the same points.
 
-   Maps lie by pixels here, channels in vectors; behind the last pixel is one that stands for all that lie outside.
-   `from_large` and its like are written before; each takes POINTS x POINTS or TILE x TILE vectors from places to
-   others, and so is KERNEL, which is G. What kernels are at the points are many more numbers than kernels are: where a near
-   cache would not hold them (`weights_kept` is not set), they are made for one point after the other, and used at once. */
+   Here maps are stored pixel by pixel, with channels in vectors; after the last pixel there is one that stands for all
+   pixels outside. `from_large` and similar functions, and KERNEL, which is G, are defined before this text; the functions
+   take POINTS x POINTS or TILE x TILE vectors from `places` to `others`. Transformed kernels are many more numbers than
+   kernels: where a near cache would not hold them (`weights_kept` is not set), they are computed point by point. */
 
 #define SQUARE (POINTS * POINTS)
 
 typedef void Product(long, long, long, const T *, long, long, const T *, long, long, T *, T *, int);
 Product *product_onto; /* of products.h */
 
-/* A channel's numbers in a row of memory -> a pixel's. */
+/* From maps stored channel by channel to maps stored pixel by pixel; below, the way back. */
 static void by_pixels(T *out, long width, const T *maps, long area, long channels) {
     pack(out, width, maps, 1, area, area, channels);
     memset(out + area * width, 0, width * sizeof(T));
@@ -27,12 +26,12 @@ static void by_channels(T *maps, const T *in, long width, long area, long channe
     pack(maps, area, in, 1, width, channels, area);
 }
 
-/* Of the points: how far each is from the first. */
+/* The distance of each point from the first. */
 static void place_points(long pitch, long *places) {
     for (long i = 0; i < SQUARE; i++) places[i] = i * pitch;
 }
 
-/* Of a tile's pixels in the large map's phase (a, b), and in the small map. */
+/* The places of a tile's pixels in phase (a, b) of the large map; below, in the small map. */
 static void place_large(const Map *m, long down, long across, long a, long b, long *places) {
     for (long i = 0; i < POINTS; i++)
         for (long j = 0; j < POINTS; j++) {
@@ -48,7 +47,7 @@ static void place_small(const Map *m, long down, long across, long *places) {
             *places++ = (y < m->rows && x < m->columns ? y * m->columns + x : m->rows * m->columns) * m->wide_filters;
 }
 
-/* What a kernel is at a point: a sum of so many of its 2 x 2 taps in a phase, by these factors. */
+/* A kernel at a point: a weighted sum of some of its 2 x 2 taps in a phase. */
 typedef struct {
     long count, tap[4];
     T by[4];
@@ -65,13 +64,13 @@ static Sum at_point(long p) {
     return sum;
 }
 
-/* Where the taps of phase (a, b) are in a kernel by taps, a pitch apart. */
+/* The places of the taps of phase (a, b) in a kernel whose taps are a pitch apart. */
 INLINE void place_taps(const Map *m, long a, long b, long pitch, long *places) {
     for (long u = 0; u < 2; u++)
         for (long v = 0; v < 2; v++) *places++ = ((u * m->stride + a) * m->kernel + v * m->stride + b) * pitch;
 }
 
-/* So many numbers of kernels at a point. `add_to_taps` is the transpose. */
+/* Kernels at a point, for `numbers` channels or filters. `add_to_taps` is the transpose. */
 #define TAP(k) (sum->by[k] * *(const wide_loose *)(taps + places[sum->tap[k]] + v))
 INLINE void from_taps(const Sum *sum, const T *taps, const long *places, T *out, long numbers) {
     if (sum->count == 1)
@@ -87,8 +86,9 @@ INLINE void add_to_taps(const Sum *sum, T *taps, const long *places, const T *in
             *(wide_loose *)(taps + places[sum->tap[k]] + v) += sum->by[k] * *(const wide_loose *)(in + v);
 }
 
-/* Tile by tile, of so many images: pixels of the large map <-> its points, [points, images x tiles, phases x channels]; and
-   of the small one, [points, images x tiles, filters]. back: against the arrow of `convolve`. */
+/* Transforms images tile by tile between pixels of the large map and its points [points, images x tiles, phases x
+   channels]; below, between pixels of the small map and its points [points, images x tiles, filters]. back: in the
+   direction of the derivative. */
 INLINE void over_large(const Map *m, long images, T *pixels, T *points, int back) {
     const long s = m->stride, tiles = m->tiles_down * m->tiles_across, of_image = (m->height * m->width + 1) * m->wide_channels;
     long at[SQUARE], places[SQUARE];
@@ -121,7 +121,7 @@ INLINE void over_small(const Map *m, long images, T *pixels, T *points, int back
     }
 }
 
-/* Images -> points. */
+/* From images to points. */
 static void transform_large(const Map *m, long images, const T *x, T *memory) {
     const long area = m->height * m->width, wide = m->wide_channels;
     for (long n = 0; n < images; n++)
@@ -135,7 +135,7 @@ static void transform_small(const Map *m, long images, const T *y, T *memory) {
     over_small(m, images, memory + m->of_small_pixels, memory + m->of_small_points, 1);
 }
 
-/* w [filters, channels, kernel, kernel] <-> [filters, taps, channels], and -> [channels, taps, filters]. */
+/* From w [filters, channels, kernel, kernel] to [filters, taps, channels], back, and to [channels, taps, filters]. */
 static void by_taps(const Map *m, const T *w, T *memory) {
     const long taps = m->kernel * m->kernel, wide = m->wide_channels;
     for (long o = 0; o < m->filters; o++)
@@ -151,7 +151,7 @@ static void by_filters(const Map *m, const T *w, T *memory) {
     pack(memory + m->of_taps, m->wide_filters, w, 1, numbers, numbers, m->filters);
 }
 
-/* Weights at a point: [filters, phases x channels], from or, back, to what `by_taps` makes. */
+/* Weights at a point, [filters, phases x channels], from the result of `by_taps` or, with back, added to it. */
 INLINE void over_weights(const Map *m, long p, T *memory, T *weights, int back) {
     const long s = m->stride, wide = m->wide_channels, of_filter = m->kernel * m->kernel * wide;
     const Sum sum = at_point(p);
@@ -168,7 +168,7 @@ INLINE void over_weights(const Map *m, long p, T *memory, T *weights, int back) 
     }
 }
 
-/* The same turned, [phases x channels, filters], from what `by_filters` makes. Rows of channels that are not there are 0. */
+/* The same transposed, [phases x channels, filters], from the result of `by_filters`. Rows of padding channels are 0. */
 static void turned_weights(const Map *m, long p, const T *memory, T *weights) {
     const long s = m->stride, wide = m->wide_filters;
     const Sum sum = at_point(p);
@@ -224,7 +224,7 @@ void winograd_convolve_transposed(const Map *m, const T *y, const T *w, T *x, T 
     }
 }
 
-/* As `convolution_weight`. Where sums are kept at the points, the last images' turn brings them to the taps. */
+/* As `convolution_weight`. Where sums are kept at the points, they are transformed back after the last images. */
 void winograd_convolution_weight(const Map *m, const T *x, const T *y, T *w, T *memory) {
     const long tiles = m->tiles_down * m->tiles_across, wide = m->wide_channels;
     T *large = memory + m->of_large_points, *small = memory + m->of_small_points, *panel = memory + m->of_panel;

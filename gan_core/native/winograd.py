@@ -1,4 +1,4 @@
-"""Convolutions in C with fewer multiplications (`winograd.h`): their matrices, and what applies them. No torch."""
+"""The C text of convolutions by minimal filtering (`winograd.h`), with its matrices. Loads without torch."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -10,19 +10,19 @@ from gan_core.native.products import DEPTH, panel_width
 
 Matrix = list[list[Fraction]]
 
-TAPS = 2  # of a kernel's axis, in a plane of every stride-th pixel
-TILE = 4  # pixels of the small map's axis that are computed together
-# Where polynomials are multiplied by their values, and at infinity. Of the points tried these round the least: an error
-# of 0.9e-6 of the sums' deviation over 128 channels, where plain sums have 0.2e-6.
+TAPS = 2  # along an axis of the kernel, in a plane of every stride-th pixel
+TILE = 4  # pixels along an axis of the small map that are computed together
+# The points, beside infinity, where polynomials are evaluated and multiplied. Of those tried, these have the smallest
+# rounding error: 0.9e-6 of the standard deviation of sums over 128 channels, where plain sums have 0.2e-6.
 AT = (Fraction(0), Fraction(1), Fraction(-1, 2), Fraction(-2))
 POINTS = TILE + TAPS - 1
-POINT_NUMBERS = 2**18  # of images that are transformed at once, or of weights that are kept at all points
-POINT_ROWS = 64  # of images' tiles, where weights are not kept: they are made anew for each so many
+POINT_NUMBERS = 2**18  # of images transformed together, or of weights that are kept at all points
+POINT_ROWS = 64  # tiles of images for which weights are transformed anew, where they are not kept
 
 
 def filtering() -> tuple[Matrix, Matrix, Matrix]:
-    """A^T [TILE, POINTS], G [POINTS, TAPS] and B^T [POINTS, POINTS] of A^T ((G g) * (B^T d)) = the TILE sums d_i g_0 +
-    d_{i+1} g_1, by the interpolation of Toom and Cook, transposed (Blahut 2010, chapter 5).
+    """The matrices A^T [TILE, POINTS], G [POINTS, TAPS] and B^T [POINTS, POINTS], where A^T ((G g) * (B^T d)) are the
+    TILE sums d_i g_0 + d_{i+1} g_1: Toom-Cook interpolation, transposed (Blahut 2010, chapter 5).
     """
     scales = [prod((at - other for other in AT if other != at), start=Fraction(1)) for at in AT]
     kernels = [[at**k / scale for k in range(TAPS)] for at, scale in zip(AT, scales, strict=True)]
@@ -33,7 +33,7 @@ def filtering() -> tuple[Matrix, Matrix, Matrix]:
 
 
 def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
-    """Coefficients of the product of (x - root), the constant first."""
+    """The coefficients of the product of all (x - root), starting with the constant."""
     made = [Fraction(1)]
     for root in roots:
         made = [low - root * high for low, high in zip([Fraction(0), *made], [*made, Fraction(0)], strict=True)]
@@ -41,7 +41,7 @@ def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
 
 
 def winograd_text(vectors: str, header: str, packing: str) -> str:
-    """The C of the three functions of `winograd.h`, which is `header`. vectors, packing: `vectors.h`, `packing.h`."""
+    """The C of the three functions of `winograd.h`. Given are `vectors.h`, `winograd.h` and `packing.h`."""
     small, kernel, large = filtering()
     steps = (
         ("from_large", large, "="),
@@ -59,7 +59,7 @@ def _transposed(matrix: Matrix) -> Matrix:
 
 
 def _step(name: str, matrix: Matrix, assign: str) -> str:
-    """A function of C: squares X of vectors at `places` of `from` -> matrix X matrix^T, to `others` of `to`."""
+    """A C function that maps squares X of vectors, at `places` in `from`, to matrix X matrix^T, at `others` in `to`."""
     rows, columns = len(matrix), len(matrix[0])
     lines = [
         f"static void {name}(const T *from, const long *places, T *to, const long *others, long numbers) {{",
@@ -78,7 +78,7 @@ def _step(name: str, matrix: Matrix, assign: str) -> str:
 
 
 def _combined(factors: Sequence[Fraction], names: Sequence[str]) -> str:
-    """A sum of multiples."""
+    """The C expression of a sum of multiples of the names."""
     terms = []
     for factor, name in zip(factors, names, strict=True):
         if factor:
@@ -99,9 +99,9 @@ def tiling(
     stride: int,
     isa: Isa,
 ) -> dict[str, int]:
-    """What a `Map` (`convolutions.h`) says of it: numbers of channels and filters in whole vectors, planes of all
-    channels (`depth`), tiles, images at once, whether weights are kept at all points (`winograd.h`), where in the
-    memory that is given each part begins, and its size.
+    """The fields of a `Map` (`convolutions.h`) for minimal filtering: channels and filters rounded up to whole vectors,
+    planes of all channels (`depth`), tiles, images transformed together, whether weights are kept at all points
+    (`winograd.h`), where each part of the memory begins, and the size of the whole.
     """
     wide_channels, wide_filters = isa.whole(channels), isa.whole(filters)
     down, across = -(-rows // TILE), -(-columns // TILE)

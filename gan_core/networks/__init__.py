@@ -1,5 +1,31 @@
-"""Generators and discriminators of all families: layers on lanes, networks built of them, latents that feed them.
+"""Generators and discriminators of all families: layers with a lane axis, networks built of them, and their latents.
 
-Imports `config` and `lanes`. `architectures` builds the two networks of a structure, `layers` and `convolutions` are
-what they are built of, `call` is one pass through a network.
+Imports `config` and `lanes`. `architectures` builds the two networks of a structure from `layers` and `convolutions`;
+`call` is one pass through a network, and `latents` are what a generator is given.
 """
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gan_core.networks.architectures import build_networks
+    from gan_core.networks.build import Network, Networks
+    from gan_core.networks.call import Call
+    from gan_core.networks.latents import fill_step_latents, shared_latents
+
+__all__ = ["Call", "Network", "Networks", "build_networks", "fill_step_latents", "shared_latents"]
+
+
+def __getattr__(name: str) -> Any:
+    """A main name, whose module is loaded only now: torch takes a second to load."""
+    match name:
+        case "build_networks":
+            from gan_core.networks import architectures as home
+        case "Network" | "Networks":
+            from gan_core.networks import build as home
+        case "Call":
+            from gan_core.networks import call as home
+        case "fill_step_latents" | "shared_latents":
+            from gan_core.networks import latents as home
+        case _:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(home, name)

@@ -1,6 +1,6 @@
-"""The generators and discriminators of the model families. A new one is a function here and a line in ARCHITECTURES.
+"""The generators and discriminators of all families. A new family is a function here and a line in ARCHITECTURES.
 
-Published widths are the bases of the shipped spaces. The shapes of what goes in and out: `gan_core.networks.build`.
+The published widths are the bases of the shipped spaces. `gan_core.networks.build` documents the shapes.
 """
 
 import math
@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from gan_core.config.combinations import check_classes, dcgan_start_pixels
-from gan_core.config.gan import Architecture, DiscriminatorInput, StructureConfig
+from gan_core.config.combinations import check_classes
+from gan_core.config.gan import StructureConfig
+from gan_core.config.structure import Architecture, DiscriminatorInput, dcgan_start_pixels
 from gan_core.networks.build import (
     Branches,
     Network,
@@ -38,13 +39,13 @@ from gan_core.networks.layers import (
 
 
 def _weighted(structure: StructureConfig, layer: Linear | Convolution) -> Layer:
-    """A layer of D with weights, spectrally normalised where the structure says so."""
+    """A layer of D with weights, with spectral normalisation where the structure asks for it."""
     return SpectralNorm(layer) if structure.norm == "spectral" else layer
 
 
 def _judging(structure: StructureConfig, sizes: tuple[int, ...], activation: Elementwise) -> Network:
-    """A dense D: hidden layers of these sizes after the first, which is its input's, then one logit. Batch norm, where
-    it is on, stands in every hidden layer but the first (Radford et al. 2016, section 3).
+    """A dense D: sizes are those of the input and of the hidden layers, which are followed by one logit. Batch norm,
+    where the structure asks for it, is in every hidden layer but the first (Radford et al. 2016, section 3).
     """
     layers: list[Layer] = []
     for place, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
@@ -56,13 +57,13 @@ def _judging(structure: StructureConfig, sizes: tuple[int, ...], activation: Ele
 
 
 def _painting(inputs: int, sample_shape: tuple[int, ...]) -> tuple[Layer, ...]:
-    """The end of a dense G: a linear layer to the pixels, in (-1, 1)."""
+    """The last layers of a dense G: a linear layer to the pixels, in (-1, 1)."""
     return Linear(inputs, math.prod(sample_shape)), tanh, Reshape(sample_shape)
 
 
 def gaussian(structure: StructureConfig, sample_shape: tuple[int, ...], classes: int) -> Networks:
-    """The 1-D GAN that sees a minibatch as one input (N. Nag's `pytorch-generative-adversarial-networks`, 2017); any
-    numbers [d].
+    """The GAN for numbers [d] whose D may see a whole minibatch as one input (N. Nag's
+    `pytorch-generative-adversarial-networks`, 2017, for d = 1).
     """
     width, hidden, numbers = structure.generator_width, structure.discriminator_width, sample_shape[0]
     views: dict[DiscriminatorInput, tuple[Callable[[Tensor, Tensor | None], Tensor], int]] = {
@@ -76,7 +77,7 @@ def gaussian(structure: StructureConfig, sample_shape: tuple[int, ...], classes:
 
 
 def mlp(structure: StructureConfig, sample_shape: tuple[int, ...], classes: int) -> Networks:
-    """Two hidden layers in G and in D."""
+    """A dense GAN with two hidden layers in G and in D."""
     width, hidden, pixels = structure.generator_width, structure.discriminator_width, math.prod(sample_shape)
     hidden_layers = (Linear(structure.latent_size, width), relu, Linear(width, width), relu)
     generator = Network((*hidden_layers, *_painting(width, sample_shape)))
@@ -84,15 +85,15 @@ def mlp(structure: StructureConfig, sample_shape: tuple[int, ...], classes: int)
 
 
 def mlp_minimax(structure: StructureConfig, sample_shape: tuple[int, ...], classes: int) -> Networks:
-    """One hidden layer in G and in D (J. Tomczak's "Deep Generative Modeling", 2022, chapter 7)."""
+    """A dense GAN with one hidden layer in G and in D (J. Tomczak's "Deep Generative Modeling", 2022, chapter 7)."""
     width, hidden, pixels = structure.generator_width, structure.discriminator_width, math.prod(sample_shape)
     generator = Network((Linear(structure.latent_size, width), relu, *_painting(width, sample_shape)))
     return Networks(generator, _judging(structure, (pixels, hidden), relu), flat_view)
 
 
 def _doubling(structure: StructureConfig, between: Callable[[int], tuple[Layer, ...]]) -> tuple[Layer, ...]:
-    """G's hidden layers of 1, 2, 4 and 8 widths; `between` gives what stands around the activation of all but the
-    first, which is followed by LeakyReLU alone.
+    """G's hidden layers of 1, 2, 4 and 8 widths. The first is followed by LeakyReLU; `between` gives the layers that
+    follow each of the others, from its number of features.
     """
     width = structure.generator_width
     layers: list[Layer] = [Linear(structure.latent_size, width), leaky_relu(0.2)]
@@ -102,14 +103,14 @@ def _doubling(structure: StructureConfig, between: Callable[[int], tuple[Layer, 
 
 
 def _halving(structure: StructureConfig, sample_shape: tuple[int, ...]) -> Network:
-    """D with hidden layers of 2 and 1 widths."""
+    """A dense D with hidden layers of 2 and 1 widths."""
     hidden = structure.discriminator_width
     return _judging(structure, (math.prod(sample_shape), 2 * hidden, hidden), leaky_relu(0.2))
 
 
 def mlp_bn(structure: StructureConfig, sample_shape: tuple[int, ...], classes: int) -> Networks:
-    """Four hidden layers in G, the last three with batch norm, whose published eps is 0.8 (E. Linder-Noren's
-    `PyTorch-GAN`, 2018; written for the momentum, it became the eps, and changes the network a lot).
+    """Four hidden layers in G, the last three with batch norm, with an eps of 0.8 (E. Linder-Noren's `PyTorch-GAN`,
+    2018). The published code meant 0.8 as the momentum but passes it as the eps, which changes the network a lot.
     """
     hidden = _doubling(structure, lambda features: (BatchNorm(features), leaky_relu(0.2)))
     generator = Network((*hidden, *_painting(8 * structure.generator_width, sample_shape)))
@@ -117,15 +118,15 @@ def mlp_bn(structure: StructureConfig, sample_shape: tuple[int, ...], classes: i
 
 
 def mlp_dropout(structure: StructureConfig, sample_shape: tuple[int, ...], classes: int) -> Networks:
-    """As `mlp_bn` with dropout in G in place of batch norm; it is scored and sampled without dropping."""
+    """As `mlp_bn` with dropout in G in place of batch norm; scores and samples are made without dropout."""
     hidden = _doubling(structure, lambda features: (leaky_relu(0.2), Dropout()))
     generator = Network((*hidden, *_painting(8 * structure.generator_width, sample_shape)))
     return Networks(generator, _halving(structure, sample_shape), flat_view)
 
 
 def cgan(structure: StructureConfig, sample_shape: tuple[int, ...], classes: int) -> Networks:
-    """Conditional GAN (Mirza & Osindero 2014, section 4.1): noise and class joined after a layer of their own, a maxout
-    D. Widths 200 and 240 are the published ones; units scale with them, pieces do not.
+    """Conditional GAN (Mirza & Osindero 2014, section 4.1): noise and class are joined after one hidden layer each, and
+    D has maxout layers. The published widths are 200 and 240; units scale with them, maxout pieces do not.
     """
     check_classes(structure, classes)
     width, units, pixels = structure.generator_width, structure.discriminator_width, math.prod(sample_shape)
@@ -155,8 +156,8 @@ def cgan(structure: StructureConfig, sample_shape: tuple[int, ...], classes: int
 
 
 def _upwards(channels: tuple[int, ...]) -> tuple[Layer, ...]:
-    """From channels[0], each step twice the side: transposed convolutions with batch norm and ReLU, and at the end a
-    plain one to an image in (-1, 1).
+    """Doubles the side of the maps with each layer, from channels[0] on: transposed convolutions with batch norm and
+    ReLU, the last one without batch norm to an image in (-1, 1).
     """
     layers: list[Layer] = []
     for inputs, outputs in zip(channels[:-2], channels[1:-1], strict=True):
@@ -165,7 +166,9 @@ def _upwards(channels: tuple[int, ...]) -> tuple[Layer, ...]:
 
 
 def _downwards(structure: StructureConfig, channels: tuple[int, ...], slope: float) -> tuple[Layer, ...]:
-    """From channels[0], each step half the side: convolutions with LeakyReLU, batch norm in all but the first."""
+    """Halves the side of the maps with each layer, from channels[0] on: convolutions with LeakyReLU, and batch norm in
+    all but the first.
+    """
     layers: list[Layer] = []
     for place, (inputs, outputs) in enumerate(zip(channels, channels[1:], strict=False)):
         normed = structure.norm == "batch" and place > 0
@@ -176,15 +179,15 @@ def _downwards(structure: StructureConfig, channels: tuple[int, ...], slope: flo
 
 
 def _unfolded(inputs: int, channels: int, side_pixels: int) -> tuple[Layer, ...]:
-    """A transposed convolution from one pixel to side x side: the same map as a linear layer, which is faster."""
+    """A transposed convolution from one pixel to side x side pixels, as a linear layer, which is faster."""
     area = side_pixels**2
     first = Linear(inputs, channels * area, bias=False, initial_inputs=channels * area)
     return first, Reshape((channels, side_pixels, side_pixels)), BatchNorm(channels), relu
 
 
 def dcgan(structure: StructureConfig, sample_shape: tuple[int, ...], classes: int) -> Networks:
-    """DCGAN (Radford et al. 2016): at 32x32 from 4x4 with 4, 2 and 1 widths of channels, batch norm before the
-    activation; as many halvings as lead to a side of 4 to 7 (28x28 starts at 7x7, 64x64 with 8 widths).
+    """DCGAN (Radford et al. 2016): 32x32 images start at 4x4 with 4, 2 and 1 widths of channels, with batch norm before
+    the activation. The image is halved down to a side of 4 to 7 (28x28 starts at 7x7; 64x64 with 8 widths).
     """
     channels, size, _ = sample_shape
     start = dcgan_start_pixels(size)
@@ -205,8 +208,8 @@ def dcgan(structure: StructureConfig, sample_shape: tuple[int, ...], classes: in
 
 
 def infogan(structure: StructureConfig, sample_shape: tuple[int, ...], classes: int) -> Networks:
-    """InfoGAN (Chen et al. 2016, appendix C.1): G of 16, 2 and 1 widths, a trunk of 1, 2 and 16, and on it the
-    real/fake logit and a head of 2 widths for each kind of code, whose logits and values follow it.
+    """InfoGAN (Chen et al. 2016, appendix C.1): G has layers of 16, 2 and 1 widths. D has a trunk of 1, 2 and 16
+    widths, shared by the real/fake logit and a head of 2 widths for each kind of code; their outputs are concatenated.
     """
     channels, size, _ = sample_shape
     width, hidden, side = structure.generator_width, structure.discriminator_width, size // 4
@@ -248,7 +251,7 @@ ARCHITECTURES: dict[Architecture, Callable[[StructureConfig, tuple[int, ...], in
 
 
 def build_networks(structure: StructureConfig, sample_shape: tuple[int, ...], classes: int = 0) -> Networks:
-    """The networks of a structure, for samples of this shape, [C, H, W] or [d], and a data set of so many classes.
+    """The networks of a structure, for samples of shape [C, H, W] or [d] and a data set of so many classes.
 
     Raises InputError when a conditional architecture meets data without classes.
     """

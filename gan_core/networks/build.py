@@ -1,7 +1,7 @@
-"""What networks are made of: layers in turn and side by side, and what a discriminator decides on.
+"""Networks: layers in sequence and in parallel, and what a discriminator decides on.
 
 A generator takes latents [L, N, Z]: noise, then a one-hot class (or categorical code), then continuous codes.
-Discriminators return [L, R, H]: the logit of each of R decisions, then the logits and values of InfoGAN's heads.
+Discriminators return [L, R, H]: the logit of each of R decisions, then the outputs of InfoGAN's heads.
 L lanes, N samples, F features.
 """
 
@@ -20,7 +20,7 @@ from gan_core.networks.layers import Layer, Shapes, Weights
 
 @dataclass(frozen=True)
 class Network:
-    """Layers applied in turn; a layer of a network like any other. Weights are named `<layer's place>.<name>`."""
+    """Layers applied in sequence. A network is itself a layer. Weights are named `<index of the layer>.<name>`."""
 
     layers: tuple[Layer, ...]
 
@@ -33,7 +33,7 @@ class Network:
         return {f"{i}.{name}": shape for i, layer in enumerate(self.layers) for name, shape in layer.buffers().items()}
 
     def parameter_count(self) -> int:
-        """Numbers that are trained, in one lane."""
+        """The number of trained numbers in one lane."""
         return sum(math.prod(shape) for shape in self.shapes().values())
 
     def initial(self, source: np.random.Generator) -> dict[str, np.ndarray]:
@@ -42,7 +42,7 @@ class Network:
         return {f"{i}.{name}": value for i, layer in enumerate(drawn) for name, value in layer.items()}
 
     def keyed_initial(self, seed: int, purpose: Stream) -> dict[str, np.ndarray]:
-        """One lane's initial weights: a pure function of (seed, purpose), each layer from a stream of its own."""
+        """One lane's initial weights: a pure function of (seed, purpose), with a separate stream for each layer."""
         return {
             f"{i}.{name}": value
             for i, layer in enumerate(self.layers)
@@ -50,7 +50,7 @@ class Network:
         }
 
     def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        """X [L, N, ...] -> [L, N', ...], lane by lane."""
+        """Maps x [L, N, ...] -> [L, N', ...] in each lane."""
         for i, layer in enumerate(self.layers):
             names = (*layer.shapes(), *layer.buffers())
             x = layer({name: weights[f"{i}.{name}"] for name in names}, x, call)
@@ -59,8 +59,8 @@ class Network:
 
 @dataclass(frozen=True)
 class Branches:
-    """Networks side by side, their outputs joined along the last axis. inputs: how many of x's last numbers each takes,
-    in turn; without it each takes the whole x.
+    """Networks in parallel, whose outputs are joined along the last axis. inputs: how the last axis of x is split among
+    them; without it each takes the whole x.
     """
 
     networks: tuple[Network, ...]
@@ -86,7 +86,7 @@ class Branches:
 
 
 def samples_view(samples: Tensor, condition: Tensor | None) -> Tensor:
-    """[L, N, ...] as they are: D decides on each sample."""
+    """[L, N, ...] unchanged: D decides on each sample."""
     return samples
 
 
@@ -96,17 +96,17 @@ def flat_view(samples: Tensor, condition: Tensor | None) -> Tensor:
 
 
 def conditional_view(samples: Tensor, condition: Tensor | None) -> Tensor:
-    """Samples [L, N, ...] and one-hot classes [L, N, K] -> [L, N, F + K]: D decides on each with its class."""
+    """Samples [L, N, ...] and one-hot classes [L, N, K] -> [L, N, F + K]: D decides on each sample and its class."""
     assert condition is not None
     return torch.cat((samples.flatten(2), condition), 2)
 
 
 @dataclass(frozen=True)
 class Networks:
-    """One architecture. `view` turns samples [L, N, ...] and their condition into what D decides on, [L, R, ...].
+    """Both networks of an architecture. `view` turns samples [L, N, ...] and a condition into D's input [L, R, ...].
 
     choices: the length of the one-hot part of a latent, which is the sample's class where `conditional`, else a code;
-    continuous: how many continuous codes stand after it.
+    continuous: the number of continuous codes that follow it.
     """
 
     generator: Network
@@ -118,23 +118,23 @@ class Networks:
 
     @property
     def sees_samples(self) -> bool:
-        """Whether D decides on each sample by itself, rather than on a minibatch."""
+        """Whether D decides on each sample, rather than on a whole minibatch."""
         return self.view not in (minibatch_view, moments_view)
 
 
 def minibatch_view(samples: Tensor, condition: Tensor | None) -> Tensor:
-    """[L, N, d] -> [L, 1, 2Nd]: D decides on the minibatch, its values and their squared deviations from its mean."""
+    """[L, N, d] -> [L, 1, 2Nd]: D decides on the minibatch, given its values and squared deviations from the mean."""
     deviations = samples - samples.mean(1, keepdim=True)
     return torch.cat((samples.flatten(1), (deviations * deviations).flatten(1)), 1).unsqueeze(1)
 
 
 def moments_view(samples: Tensor, condition: Tensor | None) -> Tensor:
-    """[L, N, d] -> [L, 1, 4d]: D decides on the minibatch's mean, deviation, skewness and excess kurtosis."""
+    """[L, N, d] -> [L, 1, 4d]: D decides on the minibatch, given its mean, deviation, skewness and excess kurtosis."""
     mean = samples.mean(1, keepdim=True)
     deviations = samples - mean
     squares = deviations * deviations
     variance = squares.mean(1, keepdim=True)
-    deviation = (variance + 1e-12).sqrt()  # a collapsed batch has deviation 0, where the root has no slope
+    deviation = (variance + 1e-12).sqrt()  # a collapsed batch has deviation 0, where the root has no derivative
     scores = deviations / deviation
     skewness = (scores * scores * scores).mean(1, keepdim=True)
     kurtosis = (scores * scores * scores * scores).mean(1, keepdim=True) - 3

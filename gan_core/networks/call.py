@@ -1,4 +1,4 @@
-"""One pass through a network: what its layers need beside weights and input. L lanes."""
+"""One pass through a network. L lanes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,25 +7,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_core.config.conditions import Precision
 from gan_core.lanes.axis import column, lane_empty
 from gan_core.lanes.streams import Stream, stream
 
-BATCH_NORM = ("batch_norm_eps", "batch_norm_momentum")  # sequences of a call that layers may want as tensors
+BATCH_NORM = ("batch_norm_eps", "batch_norm_momentum")  # sequences of a call that layers may need as tensors
 
 
 @dataclass
 class Call:
     """One pass through a network: what its layers need beside weights and input. All sequences are [L].
 
-    training: batch statistics and dropout, else running moments. active: the lanes whose buffers move; None: all.
-    seeds and seen: what dropout is keyed by; seen is (images seen, which pass of the step). masks: dropout's masks by
-    the layer's place among its like; what is missing is drawn and kept there. columns: sequences as tensors, likewise.
+    training: whether batch norm uses the batch's moments and dropout drops; otherwise running moments are used.
+    precision: of products and convolutions (`gan_core.lanes.precision`).
+    active: the lanes whose buffers change; None: all of them.
+    seeds, seen: the key of dropout; seen is (images seen, which pass of the step).
+    masks: dropout's masks, by the number of the dropout layer; a missing one is drawn and kept here.
+    columns: some of the sequences as tensors, which are likewise made once.
     """
 
     batch_norm_eps: Sequence[float]
     batch_norm_momentum: Sequence[float] = ()
     dropout: Sequence[float] = ()
     training: bool = False
+    precision: Precision = "float32"
     active: Sequence[bool] | None = None
     seeds: Sequence[int] = ()
     seen: tuple[int, int] = (0, 0)
@@ -34,12 +39,13 @@ class Call:
     dropouts_passed: int = 0
 
     def moves(self, lane: int) -> bool:
-        """Whether this pass moves a lane's buffers."""
+        """Whether this pass changes the buffers of a lane."""
         return self.training and (self.active is None or self.active[lane])
 
     def move(self, buffer: Tensor, value: Tensor) -> None:
-        """Writes a buffer's new value [L, ...] in the lanes that move."""
-        # Buffers share memory with parameters that autograd has saved, not numbers: `data` tells it nothing of this.
+        """Writes the new value [L, ...] of a buffer in the lanes whose buffers change."""
+        # Buffers share a tensor with parameters that autograd has saved; `data` hides from it this change, which does
+        # not concern the parameters.
         places, values = buffer.data, value.detach()
         moving = [lane for lane in range(len(buffer)) if self.moves(lane)]
         if len(moving) == len(buffer):
@@ -49,13 +55,15 @@ class Call:
                 places[lane].copy_(values[lane])
 
     def column(self, name: str, like: Tensor) -> Tensor:
-        """One of the sequences as a tensor [L] of like's type; made once: in a capture nothing may be sent to a GPU."""
+        """One of the sequences as a tensor [L] of the type of `like`. It is made once, because nothing may be copied to
+        a GPU during a capture.
+        """
         if name not in self.columns:
             self.columns[name] = column(getattr(self, name), like)
         return self.columns[name]
 
     def mask(self, x: Tensor) -> Tensor:
-        """What dropout multiplies x [L, ...] by, the next of this pass."""
+        """The mask [L, ...] that the next dropout layer of this pass multiplies x by."""
         self.dropouts_passed += 1
         if self.dropouts_passed not in self.masks:
             drawn = lane_empty(len(x), x.shape[1:], x)
@@ -65,8 +73,8 @@ class Call:
 
 
 def fill_mask(out: Tensor, shares: Sequence[float], seeds: Sequence[int], seen: tuple[int, int], place: int) -> Tensor:
-    """Fills out [L, ...] with 0 where a number is dropped and 1 / (1 - share) where it stays, lane i from (seeds[i],
-    seen, place): `seen` as in Call, `place` the dropout's among its like. Returns out.
+    """Fills out [L, ...] with 0 where a number is dropped and 1 / (1 - share) where it stays. Lane i is keyed by
+    (seeds[i], seen, place): `seen` as in Call, and `place` the number of the dropout layer. Returns out.
     """
     for kept, seed, share in zip(out.unbind(0), seeds, shares, strict=True):
         if share:

@@ -1,4 +1,4 @@
-"""What generators are fed: noise, then a one-hot class or categorical code, then continuous codes in (-1, 1).
+"""The input of generators: noise, then a one-hot class or categorical code, then continuous codes in (-1, 1).
 
 L lanes, M latents, Z numbers in one.
 """
@@ -12,15 +12,15 @@ from torch import Tensor
 
 from gan_core.config.gan import StructureConfig
 from gan_core.config.input_error import InputError
-from gan_core.lanes.axis import fill_latents
+from gan_core.lanes.normals import fill_latents
 from gan_core.lanes.streams import Stream, stream
 from gan_core.networks.build import Networks
 
-Choice = int | Tensor | None  # the class or code of all latents, of each, or in turn
+Choice = int | Tensor | None  # the class or code of all latents, or of each; None: by turns
 
 
 def latent_numbers(structure: StructureConfig, networks: Networks) -> int:
-    """Z."""
+    """The count of numbers in one latent, Z."""
     return structure.latent_size + networks.choices + networks.continuous
 
 
@@ -36,9 +36,9 @@ def fill_step_latents(
     purpose: Stream,
     seen: tuple[int, int],
 ) -> None:
-    """Fills out [L, M, Z], lane i from (seeds[i], purpose, seen): seen is (images seen, which of G's steps).
+    """Fills out [L, M, Z], lane i keyed by (seeds[i], purpose, seen), where seen is (images seen, which update of G).
 
-    Codes are drawn uniformly; the classes of a conditional architecture are left as they are.
+    Codes are drawn uniformly; the classes of a conditional architecture are left unchanged.
     """
     noise, choice, continuous = _parts(out, structure, networks)
     fill_latents(noise, structure.latent_distribution, seeds, purpose, *seen)
@@ -58,9 +58,9 @@ def _draw_codes(choice: Tensor, continuous: Tensor, source: np.random.Generator)
 def fill_shared_latents(
     out: Tensor, structure: StructureConfig, networks: Networks, purpose: Stream, seed: int, choice: Choice = None
 ) -> None:
-    """Fills out [1, M, Z] with latents that any lane may be shown: a pure function of (seed, purpose, choice).
+    """Fills out [1, M, Z] with latents for any lane: a pure function of (seed, purpose, choice).
 
-    choice: the class or categorical code of all of them, or of each [M]; without it they take turns.
+    choice: the class or categorical code of all of them, or of each [M]; without it, classes take turns.
     Raises InputError when there is no such class or code.
     """
     (latents,) = shared_latents(out.shape[1], out.shape[1], structure, networks, purpose, seed, choice)
@@ -76,15 +76,15 @@ def shared_latents(
     seed: int,
     choice: Choice = None,
 ) -> Iterator[Tensor]:
-    """The `count` latents of `fill_shared_latents`, in parts [1, at most rows, Z], so that any number fits the memory.
-    Raises as that does, before the first part.
+    """The `count` latents of `fill_shared_latents` in parts [1, at most rows, Z], so that any number fits into memory.
+    Raises InputError as that function does, before the first part.
     """
     asked = None if choice is None else torch.as_tensor(choice).view(-1)
     if asked is not None and not 0 <= int(asked.min()) <= int(asked.max()) < networks.choices:
         known = f"0 to {networks.choices - 1}" if networks.choices else "none: it is not conditional"
         raise InputError(f"this generator has no class or code {choice}; known: {known}")
     codes = stream(seed, Stream.CODES, 0, 0, int(purpose))
-    if networks.continuous:  # they stand behind the categorical codes, which nobody is shown here
+    if networks.continuous:  # in the stream they follow categorical codes, which are not used here
         for start in range(0, count if networks.choices else 0, rows):
             codes.integers(0, networks.choices, min(rows, count - start))
     for start in range(0, count, rows):
@@ -100,5 +100,5 @@ def shared_latents(
 
 
 def shared_choices(count: int, choices: int) -> Tensor:
-    """The classes or codes [count] that shared latents have when none is asked for: in turn."""
+    """The classes or codes [count] of shared latents when none is asked for: by turns."""
     return torch.arange(count) % choices

@@ -1,6 +1,6 @@
-"""Layers over [L, N, ...]: frozen descriptions of a map and of its weights' shapes; no layer holds a tensor.
+"""Layers over [L, N, ...]: frozen descriptions of a map and of the shapes of its weights; no layer holds a tensor.
 
-A layer's weights are its parameters, which are trained, and its buffers, which move by themselves (running moments).
+A layer's weights are its parameters, which are trained, and its buffers, which passes change (running moments).
 L lanes, N rows of a batch, F features, C channels, H, W a feature map.
 """
 
@@ -15,7 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.lanes.axis import factor, in_plain_calls, lane_matmul, lanes_together, lanewise
+from gan_core.config.conditions import Precision
+from gan_core.lanes.axis import in_plain_calls, lanes_together, lanewise
+from gan_core.lanes.precision import factor
+from gan_core.lanes.products import lane_matmul
 from gan_core.networks.call import Call
 from gan_core.networks.convolutions import convolve, convolve_transposed, stacked
 
@@ -24,7 +27,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 class Layer(Protocol):
-    """What a network is made of."""
+    """The contract of all parts of a network."""
 
     def shapes(self) -> Shapes:
         """Parameter name -> its shape in one lane."""
@@ -35,7 +38,7 @@ class Layer(Protocol):
         ...
 
     def initial(self, source: np.random.Generator) -> dict[str, np.ndarray]:
-        """One lane's initial weights, buffers included, drawn from source."""
+        """One lane's initial weights, including buffers, drawn from source."""
         ...
 
     def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
@@ -57,7 +60,7 @@ class _Weightless:
 
 
 def _uniform(source: np.random.Generator, shapes: Shapes, inputs: int) -> dict[str, np.ndarray]:
-    """Weights and biases uniform in +-1/sqrt(inputs), as torch.nn's linear and convolution layers start."""
+    """Weights and biases uniform in +-1/sqrt(inputs), as torch.nn's linear and convolution layers draw them."""
     bound = 1 / math.sqrt(inputs)
     return {name: source.uniform(-bound, bound, shape) for name, shape in shapes.items()}
 
@@ -66,7 +69,7 @@ def _uniform(source: np.random.Generator, shapes: Shapes, inputs: int) -> dict[s
 class Linear:
     """x [L, N, inputs] -> [L, N, outputs]. Weights are stored [inputs, outputs].
 
-    Initial values are torch.nn.Linear's; initial_inputs: drawn as if there were so many inputs.
+    Initial values are torch.nn.Linear's, for `initial_inputs` inputs where that is given.
     """
 
     inputs: int
@@ -84,17 +87,17 @@ class Linear:
         return _uniform(source, self.shapes(), self.initial_inputs or self.inputs)
 
     def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        product = lane_matmul(x, weights["weight"])
+        product = lane_matmul(x, weights["weight"], call.precision)
         return product + weights["bias"].unsqueeze(1) if self.bias else product
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """x [L, N, inputs, H, W] -> [L, N, outputs, H', W'], by torch.nn.Conv2d's map and initial values, or where
-    `transposed` by torch.nn.ConvTranspose2d's; weights in their layouts.
+    """x [L, N, inputs, H, W] -> [L, N, outputs, H', W'], with the map, initial values and weight layout of
+    torch.nn.Conv2d or, where `transposed`, torch.nn.ConvTranspose2d.
 
-    On the CPU lane by lane, each lane a call of its own: as fast there as grouped convolution from 32 channels on, and
-    no lane's bits depend on its neighbours. Elsewhere as one grouped convolution.
+    On the CPU each lane is a separate call, which is as fast as a grouped convolution from 32 channels on and keeps a
+    lane's bits independent of the others. On a GPU all lanes are one grouped convolution.
     """
 
     inputs: int
@@ -114,23 +117,25 @@ class Convolution:
         return {}
 
     def initial(self, source: np.random.Generator) -> dict[str, np.ndarray]:
-        # torch counts a transposed layer's inputs by its second axis too (`_calculate_fan_in_and_fan_out`).
+        # torch takes the second axis as the inputs of a transposed layer too.
         return _uniform(source, self.shapes(), math.prod(self.shapes()["weight"][1:]))
 
     def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        return self.lane_by_lane(weights, x) if x.device.type == "cpu" else self.together(weights, x)
+        compute = self.lane_by_lane if x.device.type == "cpu" else self.together
+        return compute(weights, x, call)
 
-    def lane_by_lane(self, weights: Weights, x: Tensor) -> Tensor:
+    def lane_by_lane(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         """One native call a lane."""
         function = convolve_transposed if self.transposed else convolve
-        result = function(x, weights["weight"], self.stride, self.padding)
+        result = function(x, weights["weight"], self.stride, self.padding, call.precision)
         return result + weights["bias"].view(len(x), 1, -1, 1, 1) if self.bias else result
 
-    def together(self, weights: Weights, x: Tensor) -> Tensor:
+    def together(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         """The same map as one grouped convolution, a group a lane."""
         lanes, rows = x.shape[:2]
-        bias = factor(weights["bias"].flatten()) if self.bias else None
-        maps, weight = factor(x.transpose(0, 1).flatten(1, 2)), factor(weights["weight"].flatten(0, 1))
+        bias = factor(weights["bias"].flatten(), call.precision) if self.bias else None
+        maps = factor(x.transpose(0, 1).flatten(1, 2), call.precision)
+        weight = factor(weights["weight"].flatten(0, 1), call.precision)
         joined = self._convolve(maps, weight, bias, groups=lanes).to(x.dtype)
         return joined.view(rows, lanes, self.outputs, *joined.shape[2:]).transpose(0, 1)
 
@@ -142,8 +147,8 @@ class Convolution:
 
 @dataclass(frozen=True)
 class BatchNorm:
-    """Batch normalisation (Ioffe & Szegedy 2015) of [L, N, F] or [L, N, C, H, W] within each lane, as torch.nn's, with
-    eps and momentum numbers of the lane. In training by the batch's moments, else by the running ones.
+    """Batch normalisation (Ioffe & Szegedy 2015) of [L, N, F] or [L, N, C, H, W] within each lane, as in torch.nn, with
+    an eps and a momentum for each lane: by the batch's moments in training, else by the running ones.
     """
 
     features: int
@@ -162,7 +167,7 @@ class BatchNorm:
         return self.together(weights, x, call) if lanes_together(x) else self.lane_by_lane(weights, x, call)
 
     def lane_by_lane(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        """One native call a lane: two passes over memory."""
+        """One native call a lane, which passes over memory twice."""
         mean, variance = weights["running_mean"].unbind(0), weights["running_var"].unbind(0)
         parts = zip(x.unbind(0), weights["weight"].unbind(0), weights["bias"].unbind(0), strict=True)
         normalised = []
@@ -174,7 +179,7 @@ class BatchNorm:
         return stacked(normalised)
 
     def together(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        """The same map as operations on all lanes: no launch a lane."""
+        """The same map in operations on all lanes, so that a GPU needs no launch for each lane."""
         within = (1, *range(3, x.ndim))
         shape = (len(x), 1, self.features, *[1] * (x.ndim - 3))
         mean, variance = weights["running_mean"].view(shape), weights["running_var"].view(shape)
@@ -192,8 +197,9 @@ class BatchNorm:
 
 @dataclass(frozen=True)
 class SpectralNorm:
-    """A layer whose weight is divided by its largest singular value (Miyato et al. 2018, algorithm 1), estimated by one
-    power iteration a training pass from kept singular vectors u and v; 15 before the first, as in torch.
+    """A layer whose weight is divided by its largest singular value (Miyato et al. 2018, algorithm 1), estimated
+    by one power iteration in each training pass, from the stored singular vectors u and v, and by 15 iterations before
+    the first pass, as in torch.
     """
 
     layer: Linear | Convolution
@@ -227,27 +233,28 @@ class SpectralNorm:
     def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         matrix = self._matrix(weights["weight"])  # [L, outputs, inputs]
         u, v = weights["u"].unsqueeze(2).clone(), weights["v"].unsqueeze(2).clone()
+        precision = call.precision
         if call.training:
             fixed = matrix.detach()
-            u = _unit(lane_matmul(fixed, v))
-            v = _unit(lane_matmul(fixed.mT, u))
+            u = _unit(lane_matmul(fixed, v, precision), precision)
+            v = _unit(lane_matmul(fixed.mT, u, precision), precision)
             call.move(weights["u"], u.squeeze(2))
             call.move(weights["v"], v.squeeze(2))
-        largest = lane_matmul(lane_matmul(u.mT, matrix), v)  # [L, 1, 1]
+        largest = lane_matmul(lane_matmul(u.mT, matrix, precision), v, precision)  # [L, 1, 1]
         weight = weights["weight"] / largest.view(-1, *[1] * (weights["weight"].ndim - 1))
         return self.layer({**weights, "weight": weight}, x, call)
 
 
-def _unit(x: Tensor) -> Tensor:
+def _unit(x: Tensor, precision: Precision) -> Tensor:
     """X [L, F, 1] divided by its length."""
-    return x / lane_matmul(x.mT, x).sqrt().clamp_min(1e-12)
+    return x / lane_matmul(x.mT, x, precision).sqrt().clamp_min(1e-12)
 
 
 @dataclass(frozen=True)
 class Dropout(_Weightless):
-    """Drops each number with the lane's own probability in training, and scales up what stays (Srivastava et al. 2014).
+    """In training, drops each number with the lane's probability and scales up the others (Srivastava et al. 2014).
 
-    A lane's mask is keyed by its seed, the images seen, the pass of the step and the layer's place among its like.
+    A lane's mask is keyed by its seed, the images seen, the pass of the step and the number of the dropout layer.
     """
 
     def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
@@ -258,7 +265,7 @@ class Dropout(_Weightless):
 
 @dataclass(frozen=True)
 class Elementwise(_Weightless):
-    """A function of each number alone. `exact`: its vector and scalar forms round alike, so it needs no alignment."""
+    """A function of each number. exact: its vector and scalar forms round in the same way, so it needs no alignment."""
 
     function: Callable[[Tensor], Tensor]
     exact: bool
@@ -269,7 +276,7 @@ class Elementwise(_Weightless):
 
 @dataclass(frozen=True)
 class Maxout(_Weightless):
-    """[L, N, units * pieces] -> [L, N, units], the largest of each unit's pieces (Goodfellow et al. 2013)."""
+    """[L, N, units * pieces] -> [L, N, units], the largest of the pieces of each unit (Goodfellow et al. 2013)."""
 
     pieces: int
 
@@ -297,14 +304,15 @@ ELU_IS_FLAT = -50.0
 
 
 class _Elu(torch.autograd.Function):
-    """The number itself above 0, exp(x) - 1 below (Clevert et al. 2016): `F.elu` to rounding, whose expm1 takes ten
-    times as long. So does exp where it underflows: two hundred times. At ELU_IS_FLAT and below, exp(x) - 1 is -1.
+    """x above 0 and exp(x) - 1 below (Clevert et al. 2016), which equals `F.elu` up to rounding. The expm1 of `F.elu`
+    takes ten times as long, and exp two hundred times as long where it underflows, so x is clamped at ELU_IS_FLAT,
+    where exp(x) - 1 is already -1.
     """
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
         if in_plain_calls():
-            y = F.elu(x)  # has a formula of its own in C
+            y = F.elu(x)  # which C has a formula for
         else:
             y = torch.maximum(x, x.clamp(ELU_IS_FLAT, 0).exp() - 1)  # exp(x) - 1 is never below x
         ctx.save_for_backward(y)

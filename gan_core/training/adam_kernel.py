@@ -1,8 +1,8 @@
-"""AdamW over (block, lane) on a GPU: two Triton kernels, whatever L. Imported where a CUDA tensor comes, never before.
+"""AdamW over (block, lane) on a GPU: two Triton kernels, whatever L is. Imported only once there is a CUDA tensor.
 
-Every number that a step depends on lies in device memory: so a CUDA graph of it follows learning rates and decays that
-are changed in place, lanes that rest, and step counts that differ by lane. Nothing waits for the device, nothing is
-allocated. The first step builds the kernels, which takes a second: take one before a capture.
+Every number that a step depends on lies in device memory, so a CUDA graph of the step follows learning rates and decays
+that are changed in place, lanes that rest, and step counts that differ by lane. A step neither waits for the device nor
+allocates. The first step builds the kernels, which takes a second, so one has to be made before a capture.
 
 L lanes, P numbers of parameters.
 """
@@ -14,55 +14,60 @@ import os
 import shutil
 import sysconfig
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from gan_core.training.optim import Adam
-
-BLOCK_NUMBERS = 1024  # of one lane's row, a program: 8 a thread, two 16-byte loads of each of four rows
+BLOCK_NUMBERS = 1024  # of one lane's row in a program: 8 a thread, two 16-byte loads from each of four rows
 BLOCK_LANES = 128
-OPTIONS = {"enable_fp_fusion": False}  # each operation rounds, as on the CPU; unset, Triton 3.9 warns
+OPTIONS = {"enable_fp_fusion": False}  # each operation rounds, as on the CPU; Triton 3.9 warns where it is not set
 
 
 def builds_here() -> bool:
-    """Whether Triton finds what it builds its launcher with: a C compiler and Python's headers."""
+    """Whether Triton finds what it needs to build its launcher: a C compiler and Python's headers."""
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     return compiler is not None and (Path(sysconfig.get_paths()["include"]) / "Python.h").exists()
 
 
-def step_lanes(adam: "Adam", active: Tensor) -> None:
-    """One update of the lanes whose `active`, bool [L] on the device, is set; the others keep every bit."""
-    trained, lanes = adam.rows.trained, len(adam.steps)
+def step_lanes(
+    rows: tuple[Tensor, Tensor, Tensor, Tensor],
+    steps: Tensor,
+    active: Tensor,
+    coefficients: Tensor,
+    factors: Tensor,
+    eps: float,
+) -> None:
+    """One update of the active lanes; the others keep every bit. rows: parameters, gradient, mean and mean square, each
+    [L, P]; steps: float32 [L]; active: bool [L]; coefficients: float64 [5, L]; factors: scratch memory [7, L].
+    """
+    (trained, grad, mean, mean_square), lanes = rows, len(steps)
     numbers = trained.shape[1]
-    assert all(x.stride() == (numbers, 1) for x in (adam.rows.grad, adam.mean, adam.mean_square))
+    assert all(x.stride() == (numbers, 1) for x in (grad, mean, mean_square))
     assert trained.stride(1) == 1
     with torch.cuda.device_of(trained):  # Triton launches on the current device, not the tensors'
         _advance[(triton.cdiv(lanes, BLOCK_LANES),)](
-            adam.steps,
+            steps,
             active,
-            adam.coefficients,
-            adam.coefficients.stride(0),
-            adam.factors,
+            coefficients,
+            coefficients.stride(0),
+            factors,
             lanes,
             BLOCK=BLOCK_LANES,
             **OPTIONS,
         )
         _update[(triton.cdiv(numbers, BLOCK_NUMBERS), lanes)](
             trained,
-            adam.rows.grad,
-            adam.mean,
-            adam.mean_square,
+            grad,
+            mean,
+            mean_square,
             active,
-            adam.factors,
+            factors,
             lanes,
             numbers,
             trained.stride(0),
-            EPS=adam.eps,
+            EPS=eps,
             BLOCK=BLOCK_NUMBERS,
             **OPTIONS,
         )
@@ -71,7 +76,7 @@ def step_lanes(adam: "Adam", active: Tensor) -> None:
 @triton.jit
 def _advance(steps, active, coefficients, pitch, factors, lanes, BLOCK: tl.constexpr):  # noqa: ANN001, ANN202, N803
     """Counts the step and computes each lane's factors [7, L] in float64 from its coefficients [5, L], as
-    torch.optim.AdamW does in Python: one thread a lane, where `_update` would do it in every thread.
+    torch.optim.AdamW does in Python: in one thread a lane, where `_update` would repeat it in every thread.
     """
     lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     here = lane < lanes

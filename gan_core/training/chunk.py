@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from gan_core.config.conditions import Precision
 from gan_core.config.gan import GanConfig
 from gan_core.game.step import Game, Tensors
 from gan_core.training.course import Course
@@ -38,12 +39,16 @@ class Chunk:
         watch: Watch,
         course: Course,
         draws: Draws,
+        precision: Precision,
     ) -> None:
-        """average: the moving averages of G's weights [K, A, P + B]; None where no lane has one."""
+        """average: the moving averages of G's weights [K, A, P + B]; None where no lane has one. precision: of
+        products and convolutions.
+        """
         self.configs, self.game = list(configs), game
         self.generator, self.discriminator = generator, discriminator
         self.generator_adam, self.discriminator_adam = generator_adam, discriminator_adam
         self.average, self.watch, self.course, self.draws = average, watch, course, draws
+        self.precision: Precision = precision
         updates = BLOCK_STEPS * max(config.lane.generator_steps for config in configs)
         self.record = StepRecord(watch, game, draws.tensors, BLOCK_STEPS, updates)
         self.tensors: Tensors = {

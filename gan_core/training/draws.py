@@ -18,7 +18,8 @@ from torch import Tensor
 
 from gan_core.config.gan import GanConfig
 from gan_core.data.dataset import DataOrder, Dataset, scale_bytes
-from gan_core.lanes.axis import column, fill_latents, lane_empty
+from gan_core.lanes.axis import column, lane_empty
+from gan_core.lanes.normals import fill_latents
 from gan_core.lanes.streams import Stream
 from gan_core.networks.build import Networks
 from gan_core.networks.call import BATCH_NORM

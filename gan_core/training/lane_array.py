@@ -30,7 +30,8 @@ from gan_core.data.dataset import Dataset, host_or_device
 from gan_core.execution.pace import Pace, until_it_fits
 from gan_core.execution.programs import ProgramMaker
 from gan_core.game.step import Game
-from gan_core.lanes.axis import lane_empty, matmul_precision
+from gan_core.lanes.axis import lane_empty
+from gan_core.lanes.precision import library_precision
 from gan_core.lanes.streams import Stream
 from gan_core.native.arithmetic import arithmetic_here, processor_name
 from gan_core.networks.architectures import build_networks
@@ -75,7 +76,8 @@ class LaneArray:
         averages_images: Sequence[float] = (),
         budget_images: int = 0,
     ) -> None:
-        """precision: see `matmul_precision`. execution: how steps are carried out, see `gan_core.execution.programs`.
+        """precision: of products, see `gan_core.lanes.precision`. execution: how steps are carried out, see
+        `gan_core.execution.programs`.
         lanes_per_call: how many lanes are computed in one call; None: all. programs: shared by all arrays of one
         structure in a process, so that it is traced and measured once; replaces execution and lanes_per_call.
         averages_images: half-lives of A moving averages of the weights that every lane keeps; without any, each lane
@@ -157,7 +159,7 @@ class LaneArray:
             first = state.discriminator_steps
             count = min(BLOCK_STEPS - first % BLOCK_STEPS, last - first)
             whole = (first + count) % BLOCK_STEPS == 0
-            with matmul_precision(self.precision):
+            with library_precision(self.precision):
                 self._train_block(first, count)
             state.discriminator_steps += count
             state.images_seen += count * batch
@@ -211,6 +213,7 @@ class LaneArray:
             watch=Watch(state.watch.sums[start:stop], state.watch.health),
             course=Course(configs, self.half_lives_images[start:stop], self.budget_images),
             draws=Draws(configs, self.networks, self.samples, self._like),
+            precision=self.precision,
         )
 
     def release(self) -> None:
@@ -232,9 +235,9 @@ class LaneArray:
         weights where a lane has an average (the `chosen` one of several), else with its weights; with running moments
         and without dropout.
         """
-        call = Call([config.lane.batch_norm_eps for config in self.configs[lanes]])
+        call = Call([config.lane.batch_norm_eps for config in self.configs[lanes]], precision=self.precision)
         weights = {name: of_lanes[lanes] for name, of_lanes in self._scored_weights().items()}
-        with torch.no_grad(), matmul_precision(self.precision):
+        with torch.no_grad(), library_precision(self.precision):
             parts = [
                 self.networks.generator(weights, part, call)
                 for part in latents.split(rows_at_once(self.structure), dim=1)

@@ -1,4 +1,4 @@
-"""Adam for all lanes of a chunk in one call of C."""
+"""AdamW for all lanes of a chunk in one call of C."""
 
 import ctypes
 from typing import Any
@@ -18,7 +18,7 @@ void program(long lanes, const Optimizer *x, const unsigned char *goes) {
 
 
 class Optimizer(ctypes.Structure):
-    """As in `lane.h`."""
+    """The structure `Optimizer` of `lane.h`."""
 
     _fields_ = [  # noqa: RUF012
         *((name, ctypes.c_void_p) for name in (*ROWS, *NUMBERS)),
@@ -28,8 +28,8 @@ class Optimizer(ctypes.Structure):
 
 
 class NativeAdam:
-    """Steps on these very tensors: four rows [L, P], steps float32 [L], coefficients float64 [5, L], lanes side by
-    side. Raises NoCompiler.
+    """Updates these tensors in place: four rows [L, P], steps float32 [L] and coefficients float64 [5, L], the last two
+    contiguous along the lanes. Raises NoCompiler.
     """
 
     def __init__(
@@ -46,5 +46,5 @@ class NativeAdam:
         self._lanes = ctypes.c_long(len(steps))
 
     def __call__(self, goes: Tensor) -> None:
-        """One update of the lanes that go, bool [L]."""
+        """One update of the lanes for which goes, bool [L], is set."""
         self._function(self._lanes, ctypes.byref(self.optimizer), ctypes.c_void_p(goes.data_ptr()))

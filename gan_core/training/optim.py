@@ -1,7 +1,7 @@
-"""Weights of L lanes in one buffer, and AdamW with every coefficient a number a lane.
+"""Weights of L lanes in one buffer, and AdamW with every coefficient one number a lane.
 
-L lanes, P numbers of parameters and B of buffers a row: all of one network in one lane, each weight starting on a
-boundary of LANE_BYTES.
+L lanes, P parameter numbers and B buffer numbers in a row: a row holds all weights of one network in one lane, each
+weight starting on a boundary of LANE_BYTES.
 """
 
 import math
@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from gan_core.lanes.axis import lane_pitch
+from gan_core.lanes.torch_internals import fused_adamw
 from gan_core.networks.layers import Shapes
 from gan_core.training.native_adam import NativeAdam
 
 
 class Rows:
-    """A network's weights: `flat` [L, P + B], and views of it [L, *shape] by name. A row is P numbers of parameters,
-    then B of buffers.
+    """A network's weights: `flat` [L, P + B], and views of it [L, *shape] by name, in `views`. A row holds first the P
+    numbers of the parameters, which are trained, then the B numbers of the buffers.
 
-    `views` are plain views of all; `leaves` are the parameters again, which share their memory and require gradients;
-    `trained` [L, P] is what an optimiser moves; `gradients` are views of `grad` [L, P].
+    `trained` [L, P] is the part that an optimiser changes; `gradients` are views by name of `grad` [L, P].
     """
 
     def __init__(self, shapes: Shapes, buffers: Shapes, flat: Tensor) -> None:
@@ -32,34 +32,23 @@ class Rows:
         self.trained = flat[:, : _row_size(shapes, flat.dtype)]
         self.grad = torch.zeros_like(self.trained, memory_format=torch.contiguous_format)
         self.views = self.with_flat(flat)
-        self.leaves = {name: self.views[name].detach().requires_grad_() for name in shapes}
         self.gradients = _split(shapes, self.grad)
 
     @classmethod
     def stack(cls, shapes: Shapes, buffers: Shapes, lanes: Sequence[dict[str, np.ndarray]], like: Tensor) -> "Rows":
-        """One row from each lane's initial weights, in like's type and on its device."""
+        """One row from each lane's initial weights, in the type and on the device of `like`."""
         width = _row_size(shapes, like.dtype) + _row_size(buffers, like.dtype)
         rows = cls(shapes, buffers, like.new_zeros(len(lanes), width))
         for name, view in rows.views.items():
             view.copy_(torch.from_numpy(np.stack([lane[name] for lane in lanes])))
         return rows
 
-    @property
-    def weights(self) -> dict[str, Tensor]:
-        """What a pass that is differentiated takes: leaves, and views of the buffers."""
-        return {**self.views, **self.leaves}
-
     def with_flat(self, flat: Tensor) -> dict[str, Tensor]:
-        """Another buffer of the same layout (an average of the weights, say) as weights by name."""
+        """Another buffer of the same layout, such as an average of the weights, as weights by name."""
         return _split({**self.shapes, **self.buffers}, flat)
 
-    def store_gradients(self, loss: Tensor) -> None:
-        """d(sum of loss [L]) / d(parameters) into `grad`; a lane's gradient depends on its own loss alone."""
-        gradients = torch.autograd.grad(loss.sum(), list(self.leaves.values()))
-        torch._foreach_copy_(list(self.gradients.values()), gradients)  # pyright: ignore[reportPrivateImportUsage]
-
     def part(self, start: int, stop: int) -> "Rows":
-        """The lanes from start to stop, in this very memory; gradients are its own."""
+        """The lanes from start to stop, sharing this memory but for the gradients."""
         return Rows(self.shapes, self.buffers, self.flat[start:stop])
 
     def take(self, lanes: Sequence[int]) -> "Rows":
@@ -85,12 +74,12 @@ Coefficients = tuple[float, float, float, float]  # of a lane's Adam: lr, beta1,
 
 class Adam:
     """AdamW (Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2) on Rows, in the order of
-    torch.optim.AdamW, with a step count a lane. Without weight decay it is Adam, to the last bit.
+    torch.optim.AdamW, with a step count for each lane. Without weight decay it equals Adam to the last bit.
 
-    lr >= 0, 0 <= beta < 1, weight_decay >= 0, of all parameters, and lr_share, by which lr is multiplied: float64 [L]
-    on the device of the rows, views of `coefficients` [5, L]; changed in place they hold from the next step on, in a
-    CUDA graph too. `mean`, `mean_square` are [L, P], `steps` float32 [L]; all are changed in place and never bound
-    anew. A lane left out of a step keeps parameters and state bit for bit.
+    lr >= 0, 0 <= beta < 1, weight_decay >= 0 (of all parameters) and lr_share, by which lr is multiplied, are float64
+    [L] on the device of the rows, views of `coefficients` [5, L]. A change in place takes effect from the next step
+    on, also in a CUDA graph. `mean` and `mean_square` are [L, P], `steps` float32 [L]; all three are changed in place
+    and never replaced. A lane left out of a step keeps its parameters and state bit for bit.
     """
 
     def __init__(
@@ -99,8 +88,8 @@ class Adam:
         coefficients: Sequence[Coefficients] | Tensor,
         state: tuple[Tensor, Tensor, Tensor] | None = None,
     ) -> None:
-        """coefficients: of each lane, or those of another Adam [5, L], to follow when they change. state: mean,
-        mean_square and steps to go on from, in place; without it all begin at 0.
+        """coefficients: those of each lane, or another Adam's [5, L], which are then shared. state: mean, mean_square
+        and steps to continue from, shared too; without it all start at 0.
         """
         device = rows.flat.device
         self.rows = rows
@@ -115,22 +104,23 @@ class Adam:
         every = (rows.trained, rows.grad, self.mean, self.mean_square, self.steps)
         self._rows = [tuple([part] for part in parts) for parts in zip(*(x.unbind(0) for x in every), strict=True)]
         self._kernel = device.type == "cuda" and _has_kernel()
+        self._fused = fused_adamw() if device.type == "cpu" else None
         self.native: NativeAdam | None = None
 
     def compile(self) -> None:
-        """From now on steps are made by one call of C for all lanes, on the CPU; other bits than torch's own. Raises
-        NoCompiler.
+        """Computes all later steps in one call of C for all lanes, on the CPU. Its last bits differ from those of
+        torch's kernel. Raises NoCompiler.
         """
         rows = self.rows.trained, self.rows.grad, self.mean, self.mean_square
         self.native = NativeAdam(rows, self.steps, self.coefficients, self.eps)
 
     def step(self, active: Sequence[bool] | Tensor | None = None) -> None:
-        """One update from `rows.grad` of the active lanes: all of them, those of a list, or of a bool tensor [L] on
-        the device. On a GPU nothing waits for the device, but for a list that was not given before.
+        """One update of the active lanes from `rows.grad`. active: None for all lanes, a list, or a bool tensor [L] on
+        the device. On a GPU nothing waits for the device, except when a list is given for the first time.
         """
         if self.native is not None:
             self.native(self._goes(active))
-        elif self.rows.flat.device.type == "cpu":
+        elif self._fused is not None:
             self._step_rows(active)
         elif self._kernel:
             self._step_kernel(active)
@@ -138,14 +128,15 @@ class Adam:
             self._step_columns(active)
 
     def _step_rows(self, active: Sequence[bool] | Tensor | None = None) -> None:
-        """One native fused pass over memory a lane. `_fused_adamw_` takes lists of tensors but one lr and one pair of
-        betas, so one call a lane: at P = 2,500 the call is half of its time, at 116,000 nothing.
+        """One fused pass over memory for each lane. torch's kernel takes lists of tensors but a single learning rate
+        and pair of betas, hence one call a lane: at P = 2,500 the call itself takes half of the time, at 116,000 none.
         """
+        assert self._fused is not None
         self.steps += self._goes(active)
         every = zip(self._rows, *self.coefficients.tolist(), strict=True)
         chosen = every if active is None else compress(every, active)
         for (trained, grad, mean, mean_square, steps), lr, beta1, beta2, weight_decay, share in chosen:
-            torch._fused_adamw_(  # pyright: ignore[reportPrivateImportUsage]
+            self._fused(
                 trained,
                 grad,
                 mean,
@@ -165,11 +156,13 @@ class Adam:
         """The same update as one kernel over (block, lane)."""
         from gan_core.training.adam_kernel import step_lanes
 
-        step_lanes(self, self._goes(active))
+        rows = self.rows.trained, self.rows.grad, self.mean, self.mean_square
+        step_lanes(rows, self.steps, self._goes(active), self.coefficients, self.factors, self.eps)
 
     def _step_columns(self, active: Sequence[bool] | Tensor | None = None) -> None:
-        """The same update as elementwise operations on [L, P]: on a GPU where Triton is missing, and torch.compile with
-        it. Frozen lanes by selection, since a product with a mask would let 0 * NaN through.
+        """The same update as elementwise operations on [L, P], for GPUs without Triton, where torch.compile is missing
+        too, and for a torch without its fused kernel. Resting lanes are kept by selection, since a product with a mask
+        would let 0 * NaN through.
         """
         goes = self._goes(active)
         self.steps += goes
@@ -185,7 +178,7 @@ class Adam:
             torch.where(goes[:, None], new, old, out=old)
 
     def _goes(self, active: Sequence[bool] | Tensor | None) -> Tensor:
-        """Which lanes go, bool [L] on the device; made once for each pattern."""
+        """Which lanes are updated, bool [L] on the device; each pattern is sent there once."""
         if isinstance(active, Tensor):
             return active
         pattern = (True,) * len(self.steps) if active is None else tuple(active)
@@ -194,15 +187,15 @@ class Adam:
         return self._patterns[pattern]
 
     def set(self, coefficients: Sequence[Coefficients]) -> None:
-        """Goes on with these coefficients, and with the moments and step counts it has."""
+        """Continues with these coefficients and with the present moments and step counts."""
         self.coefficients.copy_(_columns(coefficients))
 
     def set_lr_shares(self, shares: Sequence[float]) -> None:
-        """From the next step on each lane's learning rate is so much of its lr: [L], from 0 to 1."""
+        """From the next step on each lane's learning rate is this share of its lr: [L], from 0 to 1."""
         self.lr_share.copy_(torch.tensor(shares, dtype=torch.float64))
 
     def part(self, start: int, stop: int, rows: Rows) -> "Adam":
-        """The lanes from start to stop, whose rows these are, in this very memory."""
+        """The lanes from start to stop, whose rows these are, sharing this memory."""
         return Adam(
             rows,
             self.coefficients[:, start:stop],
@@ -210,7 +203,7 @@ class Adam:
         )
 
     def take(self, lanes: Sequence[int], rows: Rows) -> "Adam":
-        """The state of these lanes, in this order, for their rows."""
+        """A copy of the state of these lanes, in this order, for their rows."""
         index = torch.tensor(list(lanes), device=self.steps.device)
         taken = Adam(rows, self.coefficients.index_select(1, index))
         for name in ("mean", "mean_square", "steps"):
@@ -219,7 +212,7 @@ class Adam:
 
 
 def _columns(lanes: Sequence[Coefficients]) -> Tensor:
-    """The coefficients of lanes whose whole rate is theirs: float64 [5, L]."""
+    """The coefficients of lanes with a learning rate share of 1: float64 [5, L]."""
     return torch.tensor([*zip(*lanes, strict=True), [1.0] * len(lanes)], dtype=torch.float64)
 
 

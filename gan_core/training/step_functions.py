@@ -88,6 +88,7 @@ class StepFunctions:
             [config.lane.batch_norm_momentum for config in configs],
             dropout if lanes == len(dropout) else [max(dropout)] * lanes,  # a mask where any lane of the chunk has one
             training=True,
+            precision=self.chunk.precision,
             active=[False] * lanes if one is Pass.PENALTY else None if everybody else active,
             seeds=[config.seed for config in configs],
             seen=(seen[0], one.number(seen[1])),

@@ -16,7 +16,7 @@ from gan_core.config.arithmetic import Carried
 from gan_core.execution.formulas import NotInC
 from gan_core.execution.programs import Program, ProgramMaker
 from gan_core.game.step import StepPart
-from gan_core.lanes.axis import host_pairs, in_full_precision
+from gan_core.lanes.precision import host_pairs
 from gan_core.native.library import NativeProgram
 from gan_core.native.native_source import NativeSource
 from gan_core.native.toolchain import NoCompiler, tell_replayed
@@ -194,14 +194,14 @@ def _compiled(
     """Compiles Adam and every part of a step, of which one lane tells all, and gives these to `take`. False where
     products are not multiplied in C in this precision, a part is not known in C, or no compiler works.
     """
-    if not (in_full_precision() or host_pairs()):
-        return False
     chunk = functions.chunk
+    if chunk.precision == "bfloat16" and not host_pairs():
+        return False
     parts = [part for part in StepPart if chunk.generator_first or part is not StepPart.GENERATOR_AND_FAKES]
     sources: dict[StepPart, NativeSource] = {}
     try:
         for part in parts:
-            source = maker.source(*functions.function(part, 1, step, 0, None), part.value)
+            source = maker.source(*functions.function(part, 1, step, 0, None), part.value, chunk.precision)
             if source is None:
                 return False
             sources[part] = source

@@ -14,7 +14,7 @@ from torch import Tensor
 from gan_core.config.health import HealthConfig, death
 from gan_core.config.input_error import InputError
 from gan_core.config.reports import Death
-from gan_core.lanes.axis import lane_matmul
+from gan_core.lanes.products import lane_matmul
 
 SUMS = (
     "d_steps",

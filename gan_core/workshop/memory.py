@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from gan_core.config.conditions import Execution
 from gan_core.config.dataset_name import parse_dataset_name
@@ -32,6 +29,7 @@ from gan_core.data.dataset import (
 from gan_core.execution.pace import Pace
 from gan_core.execution.programs import ProgramMaker
 from gan_core.lanes.axis import lane_arithmetic
+from gan_core.lanes.torch_internals import TorchDispatchMode, tensors_in
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.latents import latent_numbers
 from gan_core.training.fastest import Work, fastest_execution
@@ -199,15 +197,15 @@ class Allocations(TorchDispatchMode):
         self._living: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
+        given = {x.untyped_storage().data_ptr() for x in tensors_in((args, kwargs or {}))}
         result = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor) and tensor.untyped_storage().device.type != "meta":
+        for tensor in tensors_in(result):
+            if tensor.untyped_storage().device.type != "meta":
                 self._see(tensor.untyped_storage(), given)
         return result
 
     def _see(self, storage: torch.UntypedStorage, given: set[int]) -> None:
-        identity, size = storage._cdata, storage.nbytes()
+        identity, size = storage.data_ptr(), storage.nbytes()
         if identity in self._living or identity in given:
             return
         self._living.add(identity)

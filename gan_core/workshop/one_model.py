@@ -25,7 +25,7 @@ from gan_core.config.input_error import DamagedFile, InputError, home_path
 from gan_core.config.reports import LaneReport, minimised
 from gan_core.config.schedule import Schedule
 from gan_core.files.whole_files import appearing_whole
-from gan_core.lanes.axis import matmul_precision
+from gan_core.lanes.precision import library_precision
 from gan_core.lanes.streams import Stream
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.call import Call
@@ -302,9 +302,9 @@ def sample_in_parts(
     if {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()} != wanted:
         raise InputError("the generator's weights do not fit the configuration beside them; one of them was changed")
     stacked = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
-    call, rows = Call([config.lane.batch_norm_eps]), rows_at_once(structure)
+    call, rows = Call([config.lane.batch_norm_eps], precision=precision), rows_at_once(structure)
     for latents in shared_latents(count, rows, structure, networks, Stream.SAMPLE_LATENTS, seed, choice):
-        with torch.no_grad(), matmul_precision(precision):  # left before `yield`, so that it does not affect the caller
+        with torch.no_grad(), library_precision(precision):  # left before `yield`, so it does not affect the caller
             samples = generator(stacked, latents, call)[0]
         yield samples
 

@@ -13,7 +13,8 @@ from gan_core.execution.pace import WHOLE_ARRAY, Pace, largest_call, within_memo
 from gan_core.execution.programs import ProgramMaker
 from gan_core.fidelity.features.classifier import awaits_training, training_seconds
 from gan_core.fidelity.scorers import build_scorer
-from gan_core.lanes.axis import check_processor, lane_arithmetic
+from gan_core.lanes.axis import lane_arithmetic
+from gan_core.lanes.precision import check_processor
 from gan_core.training.lane_array import LaneArray
 from gan_core.workshop.scored_array import ScoredArray
 

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from gan_core.execution.source import native_source
 from gan_core.execution.trace import trace
-from gan_core.lanes.axis import lane_matmul, plain_calls
+from gan_core.lanes.axis import plain_calls
+from gan_core.lanes.products import lane_matmul
 from gan_core.native.library import LaneMemory, NativeProgram
 
 Tensors = dict[str, Tensor]

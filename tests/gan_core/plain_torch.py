@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gan_core.config.gan import GanConfig
 from gan_core.data.dataset import Dataset
-from gan_core.lanes.axis import fill_latents
+from gan_core.lanes.normals import fill_latents
 from gan_core.lanes.streams import Stream
 
 LATENTS_OF_D, LATENTS_OF_G, ORDER, CODES, NOISE, MIX = 3, 4, 5, 12, 14, 15  # the core's streams by number

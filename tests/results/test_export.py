@@ -14,7 +14,7 @@ from table_rows import replicates, row, stored
 from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.gan import GanConfig, InputError, StructureConfig
 from gan_core.config.health import HealthConfig
-from gan_core.lanes.axis import host_pairs, host_rounds
+from gan_core.lanes.precision import host_pairs, host_rounds
 from results.export import FINAL_TRAINING_FACTOR, ExportedConfiguration, export_trial, write_export
 from results.rows import Outcome
 from results.store import ResultsError, RunFolder

@@ -11,7 +11,7 @@ import pytest
 from inline_spaces import inline
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from gan_core.config import combinations
+from gan_core.config import combinations, structure
 from gan_core.config.gan import HYPERPARAMETERS, GanConfig, InputError
 from search_spaces import fitting
 from search_spaces.fitting import COMBINED, NEVER_SEARCHED
@@ -491,7 +491,7 @@ def test_fixing_nothing_is_the_same_space():
 
 def test_the_pairs_that_are_checked_are_of_all_names_that_combinations_looks_at():
     """Parsed from the source: `structure.x`, `lane.x`, and the properties of a structure, which stand for fields."""
-    source = Path(combinations.__file__).read_text()
+    source = "\n".join(Path(module.__file__).read_text() for module in (structure, combinations))
     stands_for = {"penalty": "gradient_penalty", "norm": "discriminator_norm", "has_batch_norm": "discriminator_norm"}
     looked_at = {
         f"{node.value.id}.{stands_for.get(node.attr, node.attr)}"

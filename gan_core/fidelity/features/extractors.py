@@ -6,7 +6,6 @@ n images, C, H, W an image, D features, K classes.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 from gan_core.config.input_error import InputError, home_path, nearest, shown
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.features.classifier import load_classifier
+from gan_core.fidelity.features.feature_extractor import FeatureExtractor
 from gan_core.fidelity.features.inception import load_inception
 from gan_core.fidelity.features.joined_features import join_features
 from gan_core.fidelity.features.own_network import LOADERS, load_own_network
@@ -35,38 +35,6 @@ KINDS = ("auto", "classifier", "classifier+pixels", "pca", "pixels", "inception"
 JOINED = ("classifier+pixels", "pixels")
 IMAGES_AT_ONCE = 500  # per call of an extractor, so that the activations of a small network stay in the cache
 DEVICE_IMAGES_AT_ONCE = 8_192  # the same on a GPU, over the samples of all lanes
-
-
-class FeatureExtractor(Protocol):
-    """Maps images to features. The features of an image depend on it alone, and are NaN if it is not finite.
-
-    name: the kind, D and a hash of all that decides the features, so that scores of different extractors are never
-    compared. weights: a hash of weights that were trained on this machine and so depend on its rounding (scores of the
-    same name differ by some percent between machines), or "" if there are none. features: D. classifies: whether class
-    probabilities come with the features.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def weights(self) -> str: ...
-    @property
-    def features(self) -> int: ...
-
-    @property
-    def classifies(self) -> bool: ...
-
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Features float32 [n, D] and class probabilities [n, K], or None, of images [n, C, H, W] in [-1, 1].
-
-        Both are on the device of the images, which must be that of the extractor.
-        """
-        ...
-
-    def to(self, device: torch.device | str) -> "FeatureExtractor":
-        """The extractor on another device; this one does not move. Keep the result, because moving may be slow."""
-        ...
 
 
 def load_extractor(dataset: Dataset, kind: str = "auto", weights: Path | None = None) -> FeatureExtractor:

@@ -6,19 +6,16 @@ n images, C, H, W an image, D features, K classes.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.features.classifier import load_classifier
+from gan_core.fidelity.features.feature_extractor import FeatureExtractor
 from gan_core.fidelity.features.principal_components import fit_principal_components
 from gan_core.fidelity.features.textures import fit_textures
 from gan_core.lanes.axis import lane_arithmetic
-
-if TYPE_CHECKING:
-    from gan_core.fidelity.features.extractors import FeatureExtractor
 
 MOST_IMAGES = 10_000  # of the training split, evenly spaced, for means and variances
 CLASSIFIER_VARIANCE = 64.0  # as without the other parts: one for each feature
@@ -37,7 +34,7 @@ class JoinedFeatures:
     """
 
     name: str
-    parts: tuple["FeatureExtractor", ...]
+    parts: tuple[FeatureExtractor, ...]
     sizes: tuple[int, ...]
     mean: Tensor
     scale: Tensor
@@ -83,7 +80,7 @@ def join_features(dataset: Dataset, kind: str) -> JoinedFeatures:
 def _scaled(
     dataset: Dataset,
     kind: str,
-    parts: tuple["FeatureExtractor", ...],
+    parts: tuple[FeatureExtractor, ...],
     sizes: tuple[int, ...],
     variances: Sequence[float],
 ) -> JoinedFeatures:
@@ -103,7 +100,7 @@ def _scaled(
     return JoinedFeatures(f"{kind}{sum(sizes)}-{digest}", parts, sizes, mean.float(), torch.cat(scale), weights)
 
 
-def _raw(parts: Sequence["FeatureExtractor"], sizes: Sequence[int], images: Tensor) -> tuple[Tensor, Tensor | None]:
+def _raw(parts: Sequence[FeatureExtractor], sizes: Sequence[int], images: Tensor) -> tuple[Tensor, Tensor | None]:
     found = [part(images) for part in parts]
     probabilities = next((shares for _, shares in found if shares is not None), None)
     return torch.cat([features[:, :size] for (features, _), size in zip(found, sizes, strict=True)], 1), probabilities

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gan_core.config.combinations import dcgan_start_pixels
 from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.structure import dcgan_start_pixels
 
 VALUES: dict[str, Any] = {"architecture": "gaussian", "dataset": "gaussian"}
 DCGAN: dict[str, Any] = {"architecture": "dcgan"}

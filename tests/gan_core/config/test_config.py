@@ -15,17 +15,15 @@ from gan_core.config.fields import Hyperparameter, check_value, fitted
 from gan_core.config.gan import (
     HYPERPARAMETERS,
     LARGEST_SEED,
-    Architecture,
     GanConfig,
-    GradientPenalty,
     InputError,
     LaneConfig,
-    LossName,
     StructureConfig,
     hyperparameter,
     nearest,
     parse_value,
 )
+from gan_core.config.structure import Architecture, GradientPenalty, LossName
 from gan_core.data.dataset import DATASETS
 from gan_core.game.losses import LOSSES
 from gan_core.game.penalties import PENALTIES

@@ -8,6 +8,7 @@ from gan_core.config.conditions import Execution
 from gan_core.execution import programs
 from gan_core.execution.pace import Pace
 from gan_core.execution.programs import ProgramMaker
+from gan_core.workshop.memory import Allocations
 
 Tensors = dict[str, Tensor]
 
@@ -58,14 +59,12 @@ def test_functions_of_one_kind_are_traced_once_and_each_has_tensors_of_its_own(m
 
 
 def test_programs_of_one_maker_share_the_memory_they_need():
-    one, three = ProgramMaker("replayed", Pace(2)), ProgramMaker("replayed", Pace(2))
-    assert one.memory_bytes == 0
-    one.build(descend, given(), 0)
-    for kind in range(3):
-        three.build(descend, given(kind), kind)
-    assert one.memory_bytes == three.memory_bytes > 0
-    three.build(descend, given(numbers=10_000), 3)
-    assert three.memory_bytes >= one.memory_bytes + 2 * 10_000 * 8
-    eager = ProgramMaker("eager", Pace(2))
-    eager.build(descend, given(), 0)()
-    assert eager.memory_bytes == 0
+    maker, tensors, large = ProgramMaker("replayed", Pace(2)), [given(kind) for kind in range(3)], given(numbers=10_000)
+    with Allocations() as counted:
+        kept = [maker.build(descend, tensors[0], 0)]
+        alone = counted.now_bytes
+        kept += [maker.build(descend, tensors[kind], kind) for kind in (1, 2)]
+        assert 0 < alone <= counted.now_bytes < 1.1 * alone  # each has its own constants
+        kept.append(maker.build(descend, large, 3))
+        assert counted.now_bytes >= alone + 2 * 10_000 * 8
+    assert len(kept) == 4

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from gan_core.execution.replay import Pool, Replay
 from gan_core.execution.trace import trace, unchanged
-from gan_core.lanes.axis import lane_matmul, lanewise
+from gan_core.lanes.axis import lanewise
+from gan_core.lanes.products import lane_matmul
 from gan_core.networks.call import Call
 from gan_core.networks.layers import BatchNorm, Convolution, Linear, Maxout, SpectralNorm, elu
 

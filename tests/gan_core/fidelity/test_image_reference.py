@@ -14,7 +14,7 @@ from gan_core.data.dataset import Dataset
 from gan_core.fidelity import discrepancy, image_reference
 from gan_core.fidelity.copying import nearest_distance
 from gan_core.fidelity.discrepancy import energy_distance
-from gan_core.fidelity.features.extractors import extract_lanes, full_precision
+from gan_core.fidelity.features.extractors import extract_lanes
 from gan_core.fidelity.features.principal_components import PrincipalComponents, fit_principal_components
 from gan_core.fidelity.image_reference import ImageReference
 from gan_core.fidelity.neighbours import _kth_smallest, pair_scores, prdc, real_neighbours
@@ -147,19 +147,6 @@ def test_features_of_all_lanes_together_are_those_lane_by_lane():
     assert together.shape == apart.shape == (2, 40, extractor.features)
     np.testing.assert_allclose(together, apart, rtol=1e-5, atol=1e-6)
     assert not torch.equal(apart[0], apart[1])
-
-
-def test_scores_are_computed_in_full_precision_whatever_was_set_and_that_is_set_again():
-    place = torch.backends.cuda.matmul
-    before = place.fp32_precision
-    place.fp32_precision = "tf32"
-    try:
-        with pytest.raises(KeyError), full_precision():
-            assert place.fp32_precision == "ieee"
-            raise KeyError
-        assert place.fp32_precision == "tf32"
-    finally:
-        place.fp32_precision = before
 
 
 def test_scores_on_the_host_stay_as_they_are():

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.config.gan import LossName
+from gan_core.config.structure import LossName
 from gan_core.game.losses import LOSSES, information_loss
 
 LANES = 3

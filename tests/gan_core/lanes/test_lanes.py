@@ -10,17 +10,9 @@ import torch
 from torch import Tensor
 
 from gan_core.config.gan import LARGEST_SEED
-from gan_core.lanes.axis import (
-    LANE_BYTES,
-    LOOP_PRODUCTS,
-    column,
-    fill_latents,
-    lane_arithmetic,
-    lane_empty,
-    lane_matmul,
-    lane_pitch,
-    lanewise,
-)
+from gan_core.lanes.axis import LANE_BYTES, column, lane_arithmetic, lane_empty, lane_pitch, lanewise
+from gan_core.lanes.normals import fill_latents
+from gan_core.lanes.products import LOOP_PRODUCTS, lane_matmul
 from gan_core.lanes.streams import Stream, stream
 from gan_core.networks.call import Call
 from gan_core.networks.layers import elu, sigmoid, tanh

@@ -13,9 +13,11 @@ from gan_core.config.conditions import PRECISIONS, Conditions, Execution, Precis
 from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.config.input_error import InputError
 from gan_core.data.dataset import Dataset
-from gan_core.fidelity.features.extractors import full_precision
 from gan_core.fidelity.scorers import build_scorer
-from gan_core.lanes.axis import SMALL_PRODUCTS, host_pairs, host_rounds, lane_arithmetic, lane_matmul, matmul_precision
+from gan_core.lanes.axis import lane_arithmetic
+from gan_core.lanes.precision import SMALL_PRODUCTS, host_pairs, host_rounds, library_precision
+from gan_core.lanes.products import lane_matmul
+from gan_core.networks.call import Call
 from gan_core.networks.layers import Convolution
 from gan_core.training.lane_array import LaneArray
 from gan_core.workshop.one_model import SampleKind, sample_generator
@@ -41,12 +43,13 @@ def settings() -> list[Any]:
         torch.backends.cuda.matmul.fp32_precision,
         torch.backends.cudnn.conv.fp32_precision,  # pyright: ignore[reportAttributeAccessIssue]
         torch.backends.mkldnn.matmul.fp32_precision,  # pyright: ignore[reportAttributeAccessIssue]
+        torch.backends.mkldnn.conv.fp32_precision,  # pyright: ignore[reportAttributeAccessIssue]
     ]
 
 
 def product(a: Tensor, b: Tensor, precision: Precision) -> Tensor:
-    with matmul_precision(precision):
-        return lane_matmul(a, b)
+    with library_precision(precision):
+        return lane_matmul(a, b, precision)
 
 
 @rounds_here
@@ -76,7 +79,7 @@ def test_small_products_and_those_of_vectors_are_never_rounded(shape):
 def test_float32_and_tf32_are_one_on_the_cpu_whatever_was_set_outside(precision: Precision):
     a, b = drawn(2, 64, 100), drawn(2, 100, 64, seed=1)
     plain = lane_matmul(a, b)
-    with matmul_precision("bfloat16"):
+    with library_precision("bfloat16"):
         assert torch.equal(product(a, b, precision), plain)
 
 
@@ -88,21 +91,25 @@ def test_float64_is_never_rounded(precision: Precision):
 
 @pytest.mark.parametrize(
     ("precision", "expected"),
-    [("float32", ["ieee"] * 3), ("tf32", ["tf32", "tf32", "ieee"]), ("bfloat16", ["ieee", "ieee", "bf16"])],
+    [("float32", ["ieee"] * 4), ("tf32", ["tf32"] * 2 + ["ieee"] * 2), ("bfloat16", ["ieee"] * 2 + ["bf16", "ieee"])],
 )
 def test_what_torch_is_told_ends_with_the_context_also_after_an_error(precision: Precision, expected: list[str]):
     before = settings()
-    with pytest.raises(KeyError), matmul_precision(precision):
+    with pytest.raises(KeyError), library_precision(precision):
         assert settings() == expected
         raise KeyError
     assert settings() == before
 
 
-@rounds_here
-def test_features_are_extracted_in_float32_also_within_bfloat16():
+def test_a_product_and_its_derivatives_are_of_the_precision_that_they_are_given_and_of_no_setting():
     a, b = drawn(2, 64, 100), drawn(2, 100, 64, seed=1)
-    with matmul_precision("bfloat16"), full_precision():
-        assert torch.equal(lane_matmul(a, b), product(a, b, "float32"))
+    exact = derivatives(lane_matmul, a, b)
+    rounded = derivatives(lambda x, w: lane_matmul(x, w, "bfloat16"), a, b)
+    with library_precision("float32"):
+        again = derivatives(lambda x, w: lane_matmul(x, w, "bfloat16"), a, b)
+    if host_pairs():  # with AMX torch has to be told
+        assert not any(torch.equal(one, other) for one, other in zip(exact, rounded, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(rounded, again, strict=True))
 
 
 # Shapes that a library has several paths for; the vectors differed by the number of lanes once.
@@ -145,10 +152,12 @@ def test_a_convolution_in_bfloat16_and_its_derivatives_follow_float64(transposed
     weight = drawn(2, *layer.shapes()["weight"], seed=1)
 
     def convolved(precision: Precision, dtype: torch.dtype) -> list[Tensor]:
-        with matmul_precision(precision):
+        with library_precision(precision):
             run = getattr(layer, way)
             return derivatives(
-                lambda x, w: run({"weight": w, "bias": bias.to(dtype)}, x), x.to(dtype), weight.to(dtype)
+                lambda x, w: run({"weight": w, "bias": bias.to(dtype)}, x, Call((), precision=precision)),
+                x.to(dtype),
+                weight.to(dtype),
             )
 
     exact, plain = convolved("float32", torch.float64), convolved("float32", torch.float32)
@@ -265,7 +274,7 @@ def test_a_workshop_builds_arrays_as_its_conditions_say():
 
 def test_a_processor_that_does_not_multiply_in_bfloat16_is_refused(monkeypatch):
     for way in ("host_rounds", "host_pairs"):
-        monkeypatch.setattr(f"gan_core.lanes.axis.{way}", lambda: False)
+        monkeypatch.setattr(f"gan_core.lanes.precision.{way}", lambda: False)
     with pytest.raises(InputError, match="precision bfloat16 needs a processor that multiplies in it.*; take float32"):
         Workshop(Conditions(dataset="gaussian", precision="bfloat16"), "cpu")
     assert Workshop(Conditions(dataset="gaussian", precision="tf32"), "cpu").device == "cpu"

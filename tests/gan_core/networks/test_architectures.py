@@ -10,7 +10,8 @@ from published_networks import Discriminator, Pass, drop, published
 from torch import Tensor, nn
 from torch_twins import EPS, LANES, MOMENTUM, all_pairs, drawn, give, lane_weights
 
-from gan_core.config.gan import GradientPenalty, InputError, LossName, StructureConfig
+from gan_core.config.gan import InputError, StructureConfig
+from gan_core.config.structure import GradientPenalty, LossName
 from gan_core.game.losses import LOSSES, information_loss
 from gan_core.game.penalties import PENALTIES
 from gan_core.lanes.streams import Stream
@@ -302,14 +303,22 @@ def test_a_collapsed_minibatch_has_finite_moments_with_a_finite_gradient():
     assert bool(samples.grad.isfinite().all())
 
 
-def rows_of(network: Network, purpose: Stream) -> Rows:
+def trainable(network: Network, purpose: Stream) -> dict[str, Tensor]:
+    """The weights of two lanes by name, of which the parameters require gradients."""
     lanes = keyed(network, [0, 1], purpose)
-    return Rows.stack(network.shapes(), network.buffers(), lanes, torch.empty(0, dtype=torch.float64))
+    rows = Rows.stack(network.shapes(), network.buffers(), lanes, torch.empty(0, dtype=torch.float64))
+    return {name: view.detach().requires_grad_(name in rows.shapes) for name, view in rows.views.items()}
 
 
-def without_gradient(rows: Rows) -> set[str]:
+def gradients(loss: Tensor, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Of the sum of the lanes' losses, by the parameters' names."""
+    leaves = {name: weight for name, weight in weights.items() if weight.requires_grad}
+    return dict(zip(leaves, torch.autograd.grad(loss.sum(), list(leaves.values())), strict=True))
+
+
+def without_gradient(found: dict[str, Tensor]) -> set[str]:
     """Names of the weights, biases aside, to which no lane has a gradient."""
-    return {name for name, value in rows.gradients.items() if name.endswith("weight") and not value.any()}
+    return {name for name, value in found.items() if name.endswith("weight") and not value.any()}
 
 
 def families() -> list[Case]:
@@ -331,16 +340,16 @@ def penalties_of(of: Case, loss: LossName) -> tuple[GradientPenalty, ...]:
 def test_every_loss_and_penalty_has_a_gradient_for_every_weight(of, information_weight):
     """As `gan_core.game.step` adds them; InfoGAN's heads have gradients of 0 where the information has no weight."""
     networks, s = build_networks(*of), of.structure
-    made = rows_of(networks.generator, Stream.GENERATOR_WEIGHTS)
-    judged = rows_of(networks.discriminator, Stream.DISCRIMINATOR_WEIGHTS)
+    made = trainable(networks.generator, Stream.GENERATOR_WEIGHTS)
+    judged = trainable(networks.discriminator, Stream.DISCRIMINATOR_WEIGHTS)
     context = Call([1e-5] * 2, [0.1] * 2, [0.0] * 2, training=True)
     z, weight = latents(of, 5, 0)[:2], torch.full((2,), information_weight, dtype=torch.float64)
     condition = z[:, :, s.latent_size :] if s.architecture == "cgan" else None
-    fake = networks.generator(made.weights, z, context)
+    fake = networks.generator(made, z, context)
     real, mix = drawn(*fake.shape, seed=3), drawn(*fake.shape[:2]).sigmoid()
 
     def answers(samples: Tensor) -> Tensor:
-        return networks.discriminator(judged.weights, networks.view(samples, condition), context)
+        return networks.discriminator(judged, networks.view(samples, condition), context)
 
     def logits_of(samples: Tensor) -> Tensor:
         return answers(samples)[:, :, 0]
@@ -350,16 +359,16 @@ def test_every_loss_and_penalty_has_a_gradient_for_every_weight(of, information_
         return weight * information_loss(heads, z[:, :, s.latent_size :], 10, weight) if s.continuous_codes else 0
 
     for loss, pair in LOSSES.items():
-        made.store_gradients(pair.generator(logits_of(fake)) + information(fake))
-        fake = networks.generator(made.weights, z, context)
-        assert without_gradient(made) == set()
+        of_generator = gradients(pair.generator(logits_of(fake)) + information(fake), made)
+        fake = networks.generator(made, z, context)
+        assert without_gradient(of_generator) == set()
         for penalty in penalties_of(of, loss):
             total = pair.discriminator(logits_of(real), logits_of(fake.detach()), torch.zeros_like(weight))
             total = total + (PENALTIES[penalty](logits_of, real, fake, mix) if penalty != "none" else 0)
-            judged.store_gradients(total + information(fake.detach()))
-            assert bool(judged.grad.isfinite().all())
-            silent = without_gradient(judged)
+            found = gradients(total + information(fake.detach()), judged)
+            assert all(bool(gradient.isfinite().all()) for gradient in found.values())
+            silent = without_gradient(found)
             last = len(networks.discriminator.layers) - 1
-            heads = {name for name in judged.gradients if name.startswith((f"{last}.1.", f"{last}.2."))}
+            heads = {name for name in found if name.startswith((f"{last}.1.", f"{last}.2."))}
             idle = {name for name in heads if name.endswith("weight")} if not information_weight else set()
             assert silent == (idle if s.continuous_codes else set())

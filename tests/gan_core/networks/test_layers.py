@@ -45,8 +45,6 @@ class Twin:
     path: str = "__call__"
 
     def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        if self.path == "together" and isinstance(self.layer, Convolution):
-            return self.layer.together(weights, x)
         return getattr(self.layer, self.path)(weights, x, call)
 
 

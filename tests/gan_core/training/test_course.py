@@ -8,7 +8,8 @@ import pytest
 import torch
 from tiny_arrays import GAUSSIAN, assert_same, lane_results, train
 
-from gan_core.config.gan import GanConfig, InputError, LaneConfig, LrSchedule, StructureConfig
+from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.lane import LrSchedule
 from gan_core.training.course import LR_SCHEDULES, lr_share
 from gan_core.training.lane_array import LaneArray
 

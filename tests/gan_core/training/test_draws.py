@@ -13,8 +13,7 @@ from torch import Tensor
 
 from gan_core.config.gan import GanConfig, LaneConfig
 from gan_core.data.dataset import Dataset
-from gan_core.lanes.axis import fill_latents
-from gan_core.lanes.normals import PAIRS, fill_normals, fill_numbers, normals_in_numpy
+from gan_core.lanes.normals import PAIRS, fill_latents, fill_normals, fill_numbers, normals_in_numpy
 from gan_core.lanes.streams import Stream
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.latents import fill_step_latents
