@@ -45,6 +45,7 @@ LOCAL_ENVIRONMENT: dict[str, str | None] = {
     "RAY_ADDRESS": None,
     "RAY_AUTH_MODE": None,  # which may switch the token off, for a cluster elsewhere
     "RAY_worker_niceness": "0",  # Ray's default, 15 below the driver, starves them beside any other busy process
+    "RAY_enable_autoscaler_v2": "1",  # `ray.init` starts one in any case, and the first version takes a second to end
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "15",  # how long processes outlive their head where nobody ends them
