@@ -491,7 +491,7 @@ def test_fixing_nothing_is_the_same_space():
 
 def test_the_pairs_that_are_checked_are_of_all_names_that_combinations_looks_at():
     """Parsed from the source: `structure.x`, `lane.x`, and the properties of a structure, which stand for fields."""
-    source = "\n".join(Path(module.__file__).read_text() for module in (structure, combinations))
+    source = "\n".join(Path(str(module.__file__)).read_text() for module in (structure, combinations))
     stands_for = {"penalty": "gradient_penalty", "norm": "discriminator_norm", "has_batch_norm": "discriminator_norm"}
     looked_at = {
         f"{node.value.id}.{stands_for.get(node.attr, node.attr)}"
