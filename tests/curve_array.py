@@ -180,9 +180,9 @@ def runs(*trials: int) -> list[TrialRun]:
     return [TrialRun(trial) for trial in trials]
 
 
-def optunas_study(folder: RunFolder) -> optuna.Study:
+def optunas_study(folder: RunFolder, name: str = STUDY_NAME) -> optuna.Study:
     """The study of a run, as any program that uses Optuna reads it from the journal."""
-    return optuna.load_study(study_name=STUDY_NAME, storage=JournalStorage(JournalFileBackend(str(folder.journal))))
+    return optuna.load_study(study_name=name, storage=JournalStorage(JournalFileBackend(str(folder.journal))))
 
 
 def run_cohorts(spec: SweepSpec, folder: RunFolder, build: Build = CurveArray) -> None:

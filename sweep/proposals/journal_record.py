@@ -1,24 +1,44 @@
-"""What a line of Optuna's journal must hold (Optuna 5.0, `optuna.storages.journal`): it is replayed without a check."""
+"""What a line of Optuna's journal must hold (Optuna 5, `optuna.storages.journal`), which replays it without a check."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    json_to_distribution,
+)
 from optuna.trial import TrialState
 
 from gan_core.config.input_error import shown
 from results.schema import ANY_NUMBER, ANYTHING, NUMBER, SCALAR, TEXT, Kind, fault, is_text, list_of, mapping_of, whole
+from search_spaces.ranges import OFF_GRID_STEPS
+
+CREATES_TRIAL = 4  # the code of the line about a new trial
 
 
 @cache
 def _distribution(text: str) -> BaseDistribution | None:
-    """What a text stands for, or None: Optuna's reader raises whatever its parts raise."""
+    """The distribution that a text stands for; None where it is none, for which Optuna raises many kinds of errors."""
     try:
         return json_to_distribution(text)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def _holds(distribution: BaseDistribution, value: float) -> bool:
+    """Whether a number stands for one of a distribution's values: for a choice, its place among the choices."""
+    if isinstance(distribution, CategoricalDistribution):
+        return 0 <= value < len(distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if not distribution.low <= value <= distribution.high:
+        return False
+    steps = (value - distribution.low) / distribution.step if distribution.step else 0.0
+    return abs(steps - round(steps)) < OFF_GRID_STEPS
 
 
 def _is_moment(value: Any) -> bool:
@@ -34,7 +54,7 @@ def _attributes(value: Any) -> bool:
 
 
 def _attribute(name: str) -> Kind:
-    """The kind of an attribute of a trial or of the study: of ours, and of those that samplers keep there."""
+    """The kind of an attribute of a trial or of the study, by its name: this program's, and those of samplers."""
     if name.startswith("constraints:"):
         return ANY_NUMBER
     return ATTRIBUTES.get(name.rpartition(":")[2], ANYTHING)
@@ -60,7 +80,7 @@ OPERATIONS: Mapping[int, Mapping[str, Kind]] = {  # code -> what a line of it mu
     0: {"study_name": TEXT, "directions": list_of(whole(1, 2))},
     2: {**STUDY, "user_attr": ATTRIBUTE},
     3: {**STUDY, "system_attr": ATTRIBUTE},
-    4: {**STUDY, "datetime_start": MOMENT.or_none()},
+    CREATES_TRIAL: {**STUDY, "datetime_start": MOMENT.or_none()},
     5: {**TRIAL, "param_name": TEXT, "param_value_internal": NUMBER, "distribution": DISTRIBUTION},
     6: {**TRIAL, "state": STATE, "values": VALUES},
     7: {**TRIAL, "step": whole(), "intermediate_value": NUMBER},
@@ -76,18 +96,18 @@ CREATED = {  # what a line about a new trial may have
     },
     **{"user_attrs": NAMED, "system_attrs": NAMED},
 }
-MORE = {4: CREATED, 6: {"datetime_start": MOMENT, "datetime_complete": MOMENT}}
+MORE = {CREATES_TRIAL: CREATED, 6: {"datetime_start": MOMENT, "datetime_complete": MOMENT}}
 
 
 class JournalCheck:
-    """What is wrong with the lines of a journal, one after another."""
+    """Says what is wrong with the lines of a journal, which it is given one after another."""
 
     def __init__(self) -> None:
         self._objectives: list[int] = []  # of each study, how many
         self._studies: list[int] = []  # of each trial, which
 
     def __call__(self, log: Mapping[str, Any]) -> str | None:
-        """Takes in the next line, and answers what is wrong with it, or None."""
+        """What is wrong with the next line, or None."""
         code = log.get("op_code")
         if type(code) is not int or code not in OPERATIONS:
             return f"op_code must be one of {', '.join(map(str, OPERATIONS))}, got {shown(code)}"
@@ -99,7 +119,7 @@ class JournalCheck:
         for name, known in (("study_id", self._objectives), ("trial_id", self._studies)):
             if name in log and log[name] >= len(known):
                 return f"{name} must be below {len(known)}, for there are no more before it, got {log[name]}"
-        if code == 4:
+        if code == CREATES_TRIAL:
             self._studies.append(log["study_id"])
             return _creation_fault(log)
         return self._ending_fault(log) if code == 6 else _parameter_fault(log) if code == 5 else None
@@ -130,6 +150,6 @@ def _creation_fault(log: Mapping[str, Any]) -> str | None:
 
 def _parameter_fault(log: Mapping[str, Any]) -> str | None:
     value, distribution = log["param_value_internal"], _distribution(log["distribution"])
-    if distribution is None or not distribution._contains(value):
+    if distribution is None or not _holds(distribution, value):
         return f"param_value_internal must lie in {distribution}, got {shown(value)}"
     return None

@@ -1,5 +1,6 @@
 """Proposals: the Optuna study behind a sweep. What is asked of it, and what it is told."""
 
+import copy
 import math
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -14,24 +15,25 @@ from optuna.trial import FrozenTrial, TrialState
 from gan_core.config.gan import GanConfig, InputError
 from results.rows import DEAD, Outcome
 from results.store import ResultsError, RunFolder
-from sweep.proposals.drafts import Seen, draft, numbered
 from sweep.proposals.fairness import IMAGES, as_seen_by
+from sweep.proposals.generations import Optimisers, generations_from, notes, shown_in_two_generations
 from sweep.proposals.journal import EXTENDS, Journal, cut_unrecorded
 from sweep.proposals.samplers import build_sampler
 from sweep.proposals.seeds import derived_seed
-from sweep.proposals.tpe import History
+from sweep.proposals.sequences import point_by_turn
+from sweep.proposals.shown import DrawingStudy, best_and_latest
 from sweep.spec.sweep_spec import SweepSpec
 
 STUDY_NAME, OTHERS_NAME = "gan-sweep", "gan-sweep-others"
-TRIAL = "trial"  # the attribute of each trial that is the table's number
+TRIAL = "trial"  # the attribute of each of Optuna's trials that is the number of the trial in the table
 ATTEMPTS = 100  # proposals that break a constraint of the space, one after another, before the sweep gives up
 
 
 @dataclass(frozen=True)
 class Proposal:
     """What Optuna proposed for a trial. config: with the trial's own seed; derived: the proposed values that are no
-    hyperparameters themselves; identity: the trial's id in Optuna's storage; refused: those of the proposals before it
-    that broke a constraint, each with by how much it broke which.
+    hyperparameters themselves; identity: the trial's id in Optuna's storage; refused: the proposals before it that
+    broke a constraint, each as its id, and by how much it broke which constraint.
     """
 
     config: GanConfig
@@ -41,18 +43,19 @@ class Proposal:
 
 
 class Proposals:
-    """The Optuna studies of a run, of which this is the only writer: in `gan-sweep` each trial has the table's number;
-    `gan-sweep-others` has what is no trial of the table, proposals that were refused and later scores of trials that
-    went on. Samplers see both. recorded: the ids of the proposals that stand in a cohort, refused ones too; what was
-    asked for beside them is dropped. Raises ResultsError when the journal is not this run's.
+    """The Optuna studies of a run, of which this is the only writer. In `gan-sweep` each trial has the number that it
+    has in the table. `gan-sweep-others` has what is no trial of the table: proposals that were refused, and later
+    scores of trials that went on. Samplers learn from both. recorded: the ids of all proposals that stand in a cohort,
+    refused ones too; the journal is cut off behind them. Raises ResultsError when the journal is not this run's.
     """
 
     def __init__(self, spec: SweepSpec, folder: RunFolder, recorded: Collection[int]) -> None:
         self.spec = spec
         cut_unrecorded(folder.journal, recorded)
         self._journal = Journal(folder.journal)
-        self._history = History()
         self._refused: set[int] = set()  # ids of proposals that broke a constraint
+        self._drawing: tuple[DrawingStudy, int] | None = None  # None once a trial is told
+        self._optimisers = Optimisers(spec.sampler, spec.space)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._storage = JournalStorage(self._journal)
         self._study = self._open(STUDY_NAME)
@@ -60,12 +63,11 @@ class Proposals:
             raise ResultsError(
                 f"{folder.journal} holds a study of other objectives or directions; it is not this run's"
             )
-
         there = OTHERS_NAME in optuna.get_all_study_names(self._storage)
         self._beside = self._open(OTHERS_NAME) if there else None
 
     def _others(self) -> optuna.Study:
-        """The study of what is no trial of the table, made when it is first needed."""
+        """The study of what is no trial of the table, which is created when it is first needed."""
         self._beside = self._beside or self._open(OTHERS_NAME)
         return self._beside
 
@@ -87,9 +89,13 @@ class Proposals:
                 study.set_metric_names(list(self.spec.objectives))
         return study
 
+    def _create(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        """The id of a new trial in a study, as this one stands."""
+        return self._storage.create_new_trial(self._storage.get_study_id_from_name(study.study_name), trial)
+
     def ask(self, number: int) -> Proposal:
-        """The proposal for a trial, by its number: the first ones are known points, then the sampler's. One that breaks
-        a constraint of the space is refused, and another asked for: the sampler is told once the cohort is recorded.
+        """The proposal for a trial, by its number: known points first, then what the sampler draws. One that breaks a
+        constraint of the space is refused, and another is drawn. The sampler is told of it once the cohort is recorded.
 
         Raises InputError when ATTEMPTS proposals in a row break one.
         """
@@ -104,9 +110,9 @@ class Proposals:
             else:
                 broken = space.violations(config)
                 if not broken:
-                    identity = self._storage.create_new_trial(self._study._study_id, drawn)
+                    identity = self._create(self._study, drawn)
                     return Proposal(config, space.derived(parameters), identity, refused)
-            identity = self._storage.create_new_trial(self._others()._study_id, drawn)
+            identity = self._create(self._others(), drawn)
             refused.append((identity, broken))
             self._refused.add(identity)
         raise InputError(
@@ -115,36 +121,50 @@ class Proposals:
         )
 
     def _draw(self, number: int, attempt: int) -> tuple[dict[str, Any], FrozenTrial]:
-        """What is proposed, and as a trial of Optuna's that is not in a study yet. A fresh sampler keyed by (seed,
-        trial): what is proposed depends on what was told, not on how often the owner was restarted.
+        """What is proposed, and as one of Optuna's trials that is not in the run's study yet. The sampler is a new one
+        with a seed from (seed, trial), so that what it draws depends on what was told, and not on how often the process
+        that owns the study was started.
         """
-        points = self.spec.known_points
-        point = points[number] if number < len(points) else None
-        seed = derived_seed(self.spec.seed, "sampler", number + attempt * 2**31)
-        seeds = derived_seed(self.spec.seed, "sampler", 0), seed
-        turn = max(0, number - len(points) + len(self._refused))
-        trials, objectives = self.trials, len(self.spec.objectives)
-        seen = Seen(self._study, as_seen_by(self.spec.sampler.name, trials, objectives))
-        sampler = build_sampler(self.spec.sampler, self.spec.space, seeds, turn, self._history, objectives)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            trial = draft(seen, sampler, len(trials), point)
-            parameters = self.spec.space.suggest(trial)
+        spec, points = self.spec, self.spec.known_points
+        if number < len(points):
+            point: Mapping[str, Any] | None = points[number]
+        else:
+            turn = number - len(points) + len(self._refused)
+            point = point_by_turn(spec.sampler, spec.space, derived_seed(spec.seed, "sampler", 0), turn)
+        seed = derived_seed(spec.seed, "sampler", number + attempt * 2**31)
+        sampler = build_sampler(spec.sampler, spec.space, seed, len(spec.objectives))
+        self._drawing = self._drawing or self._drawing_study()
+        study, first_generation = self._drawing
+        parameters, trial = study.draw(sampler, spec.space.suggest, point)
         drawn = optuna.trial.create_trial(
             state=TrialState.RUNNING,
             params=trial.params,
             distributions=trial.distributions,
             user_attrs={TRIAL: number},
-            system_attrs=seen.noted,
+            system_attrs=generations_from(first_generation, notes(trial)),
         )
         return parameters, drawn
 
+    def _drawing_study(self) -> tuple[DrawingStudy, int]:
+        """A study of the trials that the sampler is shown, and which generation is called 0 there."""
+        name, objectives, first_generation = self.spec.sampler.name, len(self.spec.objectives), 0
+        shown = as_seen_by(name, self.trials, objectives)
+        if name == "cmaes":
+            shown = self._optimisers.shown_in(shown)
+        if name == "nsga2":
+            shown, first_generation = shown_in_two_generations(shown)
+        if objectives == 1:
+            shown = best_and_latest(shown)
+        return DrawingStudy(shown, objectives), first_generation
+
     @property
     def trials(self) -> list[FrozenTrial]:
-        """All that was proposed or told, in that order, numbered so: what is in the table and what is not."""
+        """All that was proposed or told, whether it is a trial of the table or not, in that order. The number of each
+        is its id in the storage, which counts the trials of all studies.
+        """
         studies = [self._study] if self._beside is None else [self._study, self._beside]
-        found = [trial for study in studies for trial in study._get_trials(deepcopy=False)]
-        return [numbered(trial) for trial in sorted(found, key=lambda trial: trial._trial_id)]
+        count = sum(len(study.get_trials(deepcopy=False)) for study in studies)
+        return [_numbered(self._storage.get_trial(identity), identity) for identity in range(count)]
 
     def sync(self) -> None:
         """Returns when all that was proposed and told is on the disk."""
@@ -162,25 +182,26 @@ class Proposals:
             self._end(identity, TrialState.PRUNED)
 
     def tell(self, identity: int, outcome: Outcome, best: Sequence[float], images: int) -> None:
-        """Tells how a trial stands: its best so far, one number for each objective, at so many images: the rung's, or
-        those at which it ended on its way there. A second time it changes nothing.
+        """Tells how a trial stands. best: its best score so far, one number for each objective. images: those of the
+        rung, or those at which the trial ended on the way there. Told a second time, nothing changes.
 
-        A pruned trial keeps its best score so far at the images it reached, which TPE ranks below every completed one
-        and among the pruned by progress and score. A dead one is also marked infeasible, so that its region is
-        learnt as bad: told FAIL it would be forgotten. A failed one says nothing about its configuration: FAIL.
+        A pruned trial keeps its best score so far at the images it reached: TPE ranks it below every completed trial,
+        and among the pruned ones by images and score. A trial that died is also marked infeasible, so that samplers
+        learn that its region is bad; told FAIL, it would be forgotten. A trial that failed is told FAIL, for it says
+        nothing about its configuration.
         """
         known = self._storage.get_trial(identity)
         if known.state.is_finished():
             if outcome is Outcome.COMPLETED:
-                self._tell_more(known, best, images)
+                self._tell_more(identity, best, images)
         elif outcome is Outcome.FAILED:
             self._end(identity, TrialState.FAIL)
         else:
-            self._tell_open(known, outcome, best, images)
+            self._tell_open(identity, outcome, best, images)
 
-    def _tell_open(self, known: FrozenTrial, outcome: Outcome, best: Sequence[float], images: int) -> None:
+    def _tell_open(self, identity: int, outcome: Outcome, best: Sequence[float], images: int) -> None:
         """Tells of a trial of which Optuna does not know yet how it ended."""
-        identity = known._trial_id
+        known = self._storage.get_trial(identity)
         finite = all(map(math.isfinite, best))
         if len(best) == 1 and finite and images not in known.intermediate_values:
             self._storage.set_trial_intermediate_value(identity, images, best[0])
@@ -193,24 +214,33 @@ class Proposals:
                 self._storage.set_trial_user_attr(identity, IMAGES, images)
             self._end(identity, TrialState.PRUNED, best if finite else None)
 
-    def _tell_more(self, known: FrozenTrial, best: Sequence[float], images: int) -> None:
-        """Tells of a completed trial that it went on, and came to a better score: beside the table's, for Optuna does
-        not change a finished one. Of one that was told pruned, as a baseline is, nothing more is told.
+    def _tell_more(self, identity: int, best: Sequence[float], images: int) -> None:
+        """Tells that a completed trial went on and reached a better score, as another trial beside those of the table:
+        Optuna does not change a finished one. Of a trial that was told pruned, as a baseline is, nothing more is told.
         """
+        known = self._storage.get_trial(identity)
         if known.state is not TrialState.COMPLETE or list(best) >= list(known.values):
             return
-        if any(t.user_attrs.get(EXTENDS) == known._trial_id and t.values == list(best) for t in self.trials):
+        if any(t.user_attrs.get(EXTENDS) == identity and t.values == list(best) for t in self.trials):
             return
         again = optuna.trial.create_trial(
             params=known.params,
             distributions=known.distributions,
             values=list(best),
             intermediate_values={images: best[0]} if len(best) == 1 else {},
-            user_attrs={EXTENDS: known._trial_id, TRIAL: known.user_attrs.get(TRIAL)},
+            user_attrs={EXTENDS: identity, TRIAL: known.user_attrs.get(TRIAL)},
         )
-        self._storage.create_new_trial(self._others()._study_id, again)
-        self._history.told += 1
+        self._create(self._others(), again)
+        self._drawing = None
 
     def _end(self, identity: int, state: TrialState, values: Sequence[float] | None = None) -> None:
         self._storage.set_trial_state_values(identity, state, None if values is None else list(values))
-        self._history.told += 1
+        self._drawing = None
+
+
+def _numbered(trial: FrozenTrial, number: int) -> FrozenTrial:
+    """A trial with this number."""
+    if trial.number != number:
+        trial = copy.copy(trial)
+        trial.number = number
+    return trial

@@ -1,4 +1,4 @@
-"""Seeds that are derived from a sweep's: of each trial, of each proposal, of each finalist's confirmations."""
+"""Seeds that are derived from a sweep's seed: for each trial, each proposal, each replicate of a finalist."""
 
 import hashlib
 

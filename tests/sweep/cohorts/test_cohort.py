@@ -111,7 +111,7 @@ class Tearer:
         append = getattr(self.owner, self.method)
 
         def torn(file: Any, records: Any) -> None:
-            path = Path(getattr(file, "path", None) or file._file_path)
+            path = file.path
             before = path.stat().st_size if path.exists() else 0
             append(file, records)
             self.written.append(path.read_bytes()[before:])

@@ -559,7 +559,7 @@ def test_a_journal_hands_its_reader_what_was_appended_and_reads_the_file_for_any
     assert list(journal.read_logs(0)) == [{"op_code": 0}]
     journal.append_logs([{"op_code": 4, "values": (1.5, 2)}, {"op_code": 5}])
     with monkeypatch.context() as patch:
-        patch.setattr("optuna.storages.journal.JournalFileBackend.read_logs", None)
+        patch.setattr(JsonLines, "read", None)
         assert list(journal.read_logs(1)) == [{"op_code": 4, "values": [1.5, 2]}, {"op_code": 5}]
         assert list(journal.read_logs(3)) == []
     journal.append_logs([{"op_code": 6}])

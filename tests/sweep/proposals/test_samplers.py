@@ -1,11 +1,8 @@
 """Samplers: what each may be told, that resuming changes nothing, and that ours propose what Optuna's own would."""
 
 import inspect
-import io
 import itertools
 import math
-import os
-import pickle
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,18 +11,16 @@ import numpy as np
 import optuna
 import pytest
 from curve_array import CURVE_SPACE, CurveArray, climbing, curve_rows, curve_spec, opened, run_cohorts, run_folder
-from optuna.samplers._tpe.sampler import _split_trials
-from optuna.trial import FrozenTrial, TrialState, create_trial
 from sabotage import Killed, Saboteur
 from scipy.stats import qmc
 
 from gan_core.config.gan import InputError
 from results.store import JsonLines, RunFolder
 from search_spaces.space import SearchSpace
-from sweep.proposals import tpe
-from sweep.proposals.samplers import _GuardedUnpickler, build_sampler
-from sweep.proposals.seeds import derived_seed
-from sweep.proposals.tpe import BEST, History, best_and_latest
+from sweep.proposals import shown
+from sweep.proposals.samplers import build_sampler
+from sweep.proposals.sequences import point_by_turn
+from sweep.proposals.shown import DrawingStudy
 from sweep.spec.sampler import OPTIONS, SamplerConfig
 from sweep.spec.sweep_spec import SweepSpec
 
@@ -89,7 +84,7 @@ def test_every_option_is_one_of_optunas_class_with_a_default_of_its_kind_and_non
         default = parameters[option].default
         assert default is None or type(default) is kind
         spec = SamplerConfig(name, {option: values[kind]})
-        build_sampler(spec, SearchSpace.load(CURVE_SPACE), (0, 0), 0, History())
+        build_sampler(spec, SearchSpace.load(CURVE_SPACE), seed=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # a deprecated one is an error
             CLASSES[name](**{option: values[kind]})
@@ -138,17 +133,30 @@ def test_the_same_spec_and_seed_give_the_same_rows_again(tmp_path, whole, name):
     assert len(proposals(whole[name])) == spec_of(name).trials
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_reopening_the_study_before_every_rung_changes_nothing(tmp_path, whole, name):
-    spec = spec_of(name)
-    folder = run_folder(spec, tmp_path)
+def reopened(spec: SweepSpec, path: Path) -> list[dict[str, Any]]:
+    """The rows of a sweep whose study is closed and opened again before every rung."""
+    folder = run_folder(spec, path)
     for _ in range(100):
         with opened(spec, folder) as study:
             cohort = study.open_cohort(4)
             if cohort is None:
                 break
             climbing(cohort, study, cliff).advance()
-    assert JsonLines(folder.rows).read() == whole[name]
+    return JsonLines(folder.rows).read()
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_reopening_the_study_before_every_rung_changes_nothing(tmp_path, whole, name):
+    assert reopened(spec_of(name), tmp_path) == whole[name]
+
+
+@pytest.mark.parametrize("name", ["tpe", "cmaes", "nsga2"])
+def test_nor_does_it_in_a_study_that_is_too_long_to_be_shown_whole(tmp_path, whole, name, monkeypatch):
+    monkeypatch.setattr(shown, "LATEST", 6)
+    monkeypatch.setattr(shown, "BEST", 3)
+    rows = curve_rows(spec_of(name), tmp_path / "whole", cliff)
+    assert reopened(spec_of(name), tmp_path / "reopened") == rows
+    assert (rows == whole[name]) == (name == "nsga2"), "which takes the best of all for parents"
 
 
 def kill_while_asking(spec: SweepSpec, folder: RunFolder, cohort: int, share: float) -> None:
@@ -235,6 +243,29 @@ def test_qmc_goes_through_its_sequence_from_the_first_point_and_leaves_none_out(
     ]
 
 
+@pytest.mark.parametrize("options", [{}, {"qmc_type": "halton"}, {"scramble": False}], ids=str)
+def test_the_points_of_qmc_are_those_of_optunas_own_sampler(options):
+    """Optuna's takes the ranges from the first trial of a study, in their order there; ours are sorted."""
+    ranges = {
+        "structure.generator_width": {"choices": [16, 32, 64]},
+        "structure.batch_size": {"low": 16, "high": 256, "log": True},
+        "structure.discriminator_width": {"low": 16, "high": 64, "step": 8},
+        "lane.generator_lr": {"low": 1e-5, "high": 1e-2, "log": True},
+        "lane.discriminator_lr": {"low": 1e-5, "high": 1e-2},
+        "lane.beta1": {"low": 0.0, "high": 0.9, "step": 0.1},
+    }
+    space = SearchSpace.load({**CURVE_SPACE, "ranges": ranges})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        theirs = optuna.samplers.QMCSampler(seed=5, **{"scramble": True, **options})
+    first = DrawingStudy([], 1).draw(optuna.samplers.RandomSampler(seed=0), space.suggest)[1]
+    scales = dict(sorted(first.distributions.items()))
+    study = DrawingStudy([optuna.create_trial(value=0.0, params=first.params, distributions=scales)], 1)
+    for turn in range(20):
+        mine = point_by_turn(SamplerConfig("qmc", options), space, 5, turn)
+        assert mine == pytest.approx(study.draw(theirs, space.suggest)[0], rel=1e-12)
+
+
 def test_the_grid_visits_every_point_once(tmp_path):
     spec = spec_of("grid", trials=55, lanes_per_cohort=5, enqueue=[])
     rows = curve_rows(spec, tmp_path)
@@ -275,144 +306,3 @@ def test_a_grid_of_more_points_than_constraints_can_be_looked_at_is_refused():
     space = {**CURVE_SPACE, "constraints": ["lane.beta1 <= 0.5"]}
     with pytest.raises(InputError, match="the grid has 54,000 points, and at most 20,000 where constraints"):
         curve_spec(space=space, sampler={"name": "grid", "points": 30})
-
-
-# ---- TPE is Optuna's
-
-
-@pytest.mark.parametrize(
-    "options", [{}, {"multivariate": True}, {"n_startup_trials": 1}, {"constant_liar": False}], ids=str
-)
-def test_below_the_limit_each_proposal_is_that_of_optunas_own_sampler(tmp_path, options):
-    """Asked in a copy of the study, as it was when ours was asked."""
-    spec = curve_spec(trials=30, lanes_per_cohort=3, ladder=LADDER, sampler={"name": "tpe", **options})
-    asked: list[tuple[list[FrozenTrial], dict[str, Any]]] = []
-    with opened(spec, run_folder(spec, tmp_path)) as study:
-        ask = study._proposals.ask
-
-        def watched(number: int) -> Any:
-            before = study._proposals._study.get_trials()
-            proposal = ask(number)
-            asked.append((before, study._proposals._study.get_trials()[-1].params))
-            return proposal
-
-        study._proposals.ask = watched  # ty: ignore
-        while (cohort := study.open_cohort(3)) is not None:
-            run = climbing(cohort, study, cliff)
-            while not run.done:
-                run.advance()
-    checked = 0
-    for number, (before, params) in enumerate(asked):
-        if number:
-            seed = derived_seed(spec.seed, "sampler", number)
-            sampler = optuna.samplers.TPESampler(seed=seed, **{"multivariate": False, **options})
-            theirs = optuna.create_study(sampler=sampler)
-            theirs.add_trials(before)
-            assert spec.space.suggest(theirs.ask()) == params
-            checked += 1
-    assert checked == 29
-
-
-def long_study(trials: int, completed: int = 4, feasible: int = 7) -> optuna.Study:
-    """Completed (of ten kinds so many), pruned, failed and running trials of one parameter, in a fixed disorder. Each
-    trial whose number a feasible divides is infeasible.
-    """
-    draw = np.random.default_rng(0)
-    study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
-    scale: dict[str, optuna.distributions.BaseDistribution] = {"x": optuna.distributions.FloatDistribution(0.0, 1.0)}
-    for number in range(trials + 4):
-        kind = int(draw.integers(10)) if number < trials else 9
-        values: dict[str, Any] = {"params": {"x": float(draw.random())}, "distributions": scale}
-        if kind < completed:
-            values |= {"value": float(draw.normal())}
-        elif kind < 8:
-            steps = {int(step): float(draw.normal()) for step in draw.integers(1, 5, size=int(draw.integers(3)))}
-            values |= {"state": TrialState.PRUNED, "intermediate_values": steps}
-        elif kind == 8:
-            values |= {"state": TrialState.FAIL}
-        if number < trials and kind < 9:
-            trial = create_trial(**values)
-            if number % feasible == 0:
-                trial.set_constraint("diverged", 1.0)
-            study.add_trial(trial)
-        else:
-            study.ask(scale)
-    return study
-
-
-@pytest.mark.parametrize(
-    "kinds", [(4, 7), (0, 7), (4, 1), (0, 1)], ids=["", "none completed", "all infeasible", "both"]
-)
-@pytest.mark.parametrize("best", [BEST, 3])
-def test_above_the_limit_the_good_set_is_optunas_own_and_the_latest_are_all_there(monkeypatch, best, kinds):
-    monkeypatch.setattr(tpe, "LATEST", 60)
-    monkeypatch.setattr(tpe, "BEST", best)
-    study, places = long_study(300, *kinds), {}
-    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-    everything = study._get_trials(deepcopy=False, states=states)
-    seen = best_and_latest(study, places)._get_trials(deepcopy=False, states=states)
-    good, _ = _split_trials(study, everything, best)
-    mine, others = _split_trials(study, seen, best)
-    assert [t.number for t in mine] == [t.number for t in good]
-    assert [t.number for t in seen] == sorted(t.number for t in seen)
-    assert {t.number for t in everything[-60:]} <= {t.number for t in seen}
-    assert {t.number for t in everything if t.state == TrialState.RUNNING} <= {t.number for t in seen}
-    running = sum(t.state == TrialState.RUNNING for t in everything)
-    assert 60 + best >= len(seen) - running > 60 - running
-    assert len(others) < len(everything) / 2
-    again = best_and_latest(study, places)._get_trials(deepcopy=False, states=states)
-    assert [t.number for t in again] == [t.number for t in seen]
-
-
-def test_a_short_study_is_seen_whole(monkeypatch):
-    study = long_study(50)
-    found = best_and_latest(study, {})._get_trials(deepcopy=False)
-    assert [t.number for t in found] == [t.number for t in study.get_trials()]
-
-
-# ---- what is loaded from a journal
-
-
-@pytest.mark.parametrize("options", [{}, {"use_separable_cma": True}, {"with_margin": True}], ids=str)
-def test_all_three_optimisers_of_cma_are_loaded_and_a_sweep_by_them_resumes(tmp_path, options):
-    spec = curve_spec(trials=16, lanes_per_cohort=4, ladder=LADDER, sampler={**SAMPLERS["cmaes"], **options})
-    whole = curve_rows(spec, tmp_path / "whole")
-    folder, kept = run_folder(spec, tmp_path / "reopened"), []
-    for _ in range(100):
-        with opened(spec, folder) as study:
-            cohort = study.open_cohort(4)
-            kept = [t.system_attrs for t in study._proposals._study.get_trials()]
-            if cohort is None:
-                break
-            climbing(cohort, study, CurveArray).advance()
-    assert JsonLines(folder.rows).read() == whole
-    assert sum(any("optimizer" in key for key in attrs) for attrs in kept) >= 2
-
-
-class Harmful:
-    """What somebody may have put into a journal."""
-
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return os.system, ("touch harmed",)
-
-
-def test_a_journal_whose_optimiser_names_a_program_is_refused_and_nothing_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    harmful = pickle.dumps({"optimizer": Harmful()})
-    with pytest.raises(pickle.UnpicklingError, match=r"names posix.system; it was changed by hand"):
-        _GuardedUnpickler(io.BytesIO(harmful)).load()
-    spec = spec_of("cmaes", trials=20)
-    folder = run_folder(spec, tmp_path / "run")
-    run_cohorts(spec_of("cmaes", trials=16), folder)
-    text = folder.journal.read_text()
-    lines = [line for line in text.splitlines() if "optimizer" in line]
-    assert len(lines) >= 2
-    changed = text
-    for record in JsonLines(folder.journal).read():
-        for key, value in record.get("system_attrs", {}).items():
-            if "optimizer" in key:
-                changed = changed.replace(value, harmful.hex())
-    folder.journal.write_text(changed)
-    with pytest.raises(pickle.UnpicklingError, match="names posix.system"):
-        run_cohorts(spec, folder)
-    assert not (tmp_path / "harmed").exists()

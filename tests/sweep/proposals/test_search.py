@@ -14,6 +14,7 @@ from curve_array import (
     curve_rows,
     curve_spec,
     opened,
+    optunas_study,
     rows_of,
     run_cohorts,
     run_folder,
@@ -29,7 +30,7 @@ from results.store import JsonLines, RunFolder
 from results.table import ResultsTable, configuration_of
 from search_spaces.space import SearchSpace
 from sweep.ledger.standings import Standings
-from sweep.proposals.proposals import Proposals
+from sweep.proposals.proposals import OTHERS_NAME, Proposals
 from sweep.proposals.warm_start import best_points
 from sweep.spec.sweep_spec import SweepSpec
 
@@ -81,8 +82,7 @@ def test_known_points_are_tried_in_order_after_the_base_and_what_they_do_not_nam
 def test_what_is_proposed_after_known_points_knows_of_them(tmp_path):
     points = [{"lane.generator_lr": 1e-3, "lane.discriminator_lr": x * 1e-4} for x in range(1, 13)]
     spec = curve_spec(trials=14, lanes_per_cohort=1, enqueue=points)
-    with opened(spec, swept(spec, tmp_path)) as study:
-        params = [t.params["lane.generator_lr"] for t in study._proposals._study.get_trials()]
+    params = [t.params["lane.generator_lr"] for t in optunas_study(swept(spec, tmp_path)).get_trials()]
     assert params[1:13] == [1e-3] * 12
     plain = last_rows(curve_rows(curve_spec(trials=14, lanes_per_cohort=1), tmp_path / "plain"))
     assert params[13] != plain[13]["lane.generator_lr"]
@@ -187,15 +187,12 @@ def constrained(tmp_path_factory) -> RunFolder:
 
 
 def test_what_breaks_a_constraint_is_never_trained_and_optuna_hears_by_how_much(constrained):
-    spec = curve_spec(space=CONSTRAINED, trials=16)
     rows = last_rows(rows_of(constrained))
     assert len(rows) == 16
     assert all(row["lane.discriminator_lr"] >= row["lane.generator_lr"] for row in rows.values())
-    with opened(spec, constrained) as study:
-        ours = set(study.identities.values())
-        found, table = study._proposals.trials, study._proposals._study.get_trials()
+    table = optunas_study(constrained).get_trials()
+    refused = optunas_study(constrained, OTHERS_NAME).get_trials()
     assert [t.number for t in table] == [t.user_attrs["trial"] for t in table] == list(range(16))
-    refused = [t for t in found if t._trial_id not in ours]
     assert len(refused) >= 5
     assert all(t.user_attrs["trial"] in range(16) for t in refused)
     for trial in refused:
@@ -259,11 +256,8 @@ def test_in_a_conditional_space_what_does_not_exist_keeps_its_base_and_ratios_ha
     (column,) = {name for row in rows.values() for name in row if name.startswith("proposed.")}
     for row in rows.values():
         assert row["lane.discriminator_lr"] == pytest.approx(row[column] * row["lane.generator_lr"], rel=1e-12)
-    with opened(spec, folder) as study:
-        trials = {t._trial_id: t.params for t in study._proposals._study.get_trials()}
-        asked = {number: trials[identity] for number, identity in study.identities.items()}
-    for number, params in asked.items():
-        assert ("lane.penalty_weight" in params) == (rows[number]["structure.gradient_penalty"] == "r1")
+    for trial in optunas_study(folder).get_trials():
+        assert ("lane.penalty_weight" in trial.params) == (rows[trial.number]["structure.gradient_penalty"] == "r1")
     assert reopened(spec, tmp_path / "reopened") == rows_of(folder)
 
 
@@ -312,12 +306,10 @@ def test_the_front_is_what_nothing_dominates_and_the_best_is_its_lowest_score(op
 
 def test_optuna_minimises_both_and_hears_both_of_the_completed(opposed):
     rows = rows_of(opposed)
-    with opened(TWO, opposed) as study:
-        inner = study._proposals._study
-        assert [direction.name for direction in inner.directions] == ["MINIMIZE", "MINIMIZE"]
-        assert inner.metric_names == ["fidelity", "class_kl"]
-        trials = {t._trial_id: t for t in inner.get_trials()}
-        told = {number: trials[identity] for number, identity in study.identities.items()}
+    inner = optunas_study(opposed)
+    assert [direction.name for direction in inner.directions] == ["MINIMIZE", "MINIMIZE"]
+    assert inner.metric_names == ["fidelity", "class_kl"]
+    told = inner.get_trials()
     completed = [t for t, row in last_rows(rows).items() if row["outcome"] == "completed" and t]
     for trial in completed:
         best = min((row for row in rows if row["trial"] == trial), key=lambda row: row["score"])
@@ -351,9 +343,7 @@ def test_several_objectives_resume_to_the_same_rows(opposed, tmp_path):
 def test_what_a_trial_costs_may_be_an_objective(tmp_path):
     spec = curve_spec(trials=6, objective=["fidelity", "seconds"])
     folder = swept(spec, tmp_path)
-    with opened(spec, folder) as study:
-        trials = {t._trial_id: t for t in study._proposals._study.get_trials()}
-        told = {number: trials[identity].values for number, identity in study.identities.items()}
+    told = [trial.values for trial in optunas_study(folder).get_trials()]
     ends = last_rows(rows_of(folder))
     assert {told[t][1] for t, row in ends.items() if row["outcome"] == "completed" and t} == {0.5}  # two rungs
 
@@ -421,9 +411,8 @@ def test_a_baseline_that_was_overruled_is_told_pruned_at_that_rung_and_never_com
     overruled = [row["rung"] for row in mine if row["reason"].startswith("baseline, never pruned")]
     assert overruled
     assert mine[-1]["outcome"] == "completed"
-    with opened(spec, folder) as study:
-        found = study._proposals._study.get_trials()
-        zero = next(t for t in found if t._trial_id == study.identities[0])
+    found = optunas_study(folder).get_trials()
+    zero = found[0]
     assert (zero.state, zero.value) == (TrialState.PRUNED, mine[overruled[0]]["best_score"])
     assert zero.last_step == spec.ladder.rungs_images[overruled[0]]
     assert len(found) == 8
@@ -541,11 +530,10 @@ def test_a_lane_that_does_not_fit_alone_ends_so_and_the_others_do_not_notice(tmp
     theirs = {row["trial"]: row for row in undisturbed if row["rung"] == 0}
     for trial in first.keys() - dead:
         assert [first[trial][name] for name in measured] == [theirs[trial][name] for name in measured]
-    with opened(EIGHT, folder) as study:
-        trials = {t._trial_id: t for t in study._proposals._study.get_trials()}
-        for trial in dead:
-            found = trials[study.identities[trial]]
-            assert (found.state, found.constraints) == (TrialState.PRUNED, {"out_of_memory": 1.0})
+    told = optunas_study(folder).get_trials()
+    assert {(told[t].state, *told[t].constraints.items()) for t in dead} == {
+        (TrialState.PRUNED, ("out_of_memory", 1.0))
+    }
     best: Any = ResultsTable.load(folder.path).best()
     assert best["structure.generator_width"] == 16
 
