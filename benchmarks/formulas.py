@@ -1,5 +1,9 @@
-"""`python -m benchmarks.formulas`: what a sweep costs beside training. Scores are formulas; all else is as in any
-sweep: Ray, TPE, pruning at four rungs, the journal and the rows on disk. Prints the seconds, and each process's memory.
+"""What a sweep costs beside training.
+
+    python -m benchmarks.formulas [--trials 1000] [--lanes 32] [--sampler tpe]
+
+Scores are formulas of the configuration. All else is as in any sweep: Ray, the sampler, pruning at four rungs, the
+journal and the rows on disk. Prints the seconds that it took and the memory of each process.
 """
 
 import argparse
@@ -39,7 +43,9 @@ SAMPLED_SECONDS = 1.0
 
 
 class FormulaArray:
-    """Lanes whose score is least at both rates 1e-3 and beta1 0.5, and falls as 100/images: a `TrainableArray`."""
+    """A `TrainableArray` without training. Scores are lowest where both rates are 1e-3 and beta1 is 0.5, and fall by
+    100/images.
+    """
 
     choices = 0
 
@@ -85,7 +91,7 @@ class FormulaArray:
 
 
 class _Memory(threading.Thread):
-    """Samples the resident memory of this process and its children, by name, until told to stop."""
+    """Samples the resident memory of this process and its descendants, by their names, until `stop` is set."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -104,13 +110,15 @@ class _Memory(threading.Thread):
 
 
 def _title(pid: int) -> str:
-    """The study, or a trainer; empty for the others."""
+    """ "study" or "trainer" for a process that is one, otherwise empty."""
     words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     return "study" if "LaneStudy" in words else "trainer" if "CohortTrainable" in words else ""
 
 
 def measure(trials: int, sampler: str, lanes: int) -> tuple[float, ResultsTable, dict[str, list[float]]]:
-    """Seconds of a sweep from calling to table, its table, and the memory of its processes over time in MB."""
+    """Runs a sweep. Returns the seconds from the call to the table, the table, and the memory in MB of each kind of
+    process over time.
+    """
     spec = SweepSpec.from_mapping(
         {
             "space": SPACE,

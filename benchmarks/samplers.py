@@ -1,11 +1,11 @@
-"""Do samplers search where trials are pruned? Each against `random` at the same budget, over formulas and seeds.
+"""Whether samplers search well where trials are pruned: each against `random` at the same budget.
 
     python -m benchmarks.samplers [--samplers tpe,gp,cmaes,nsga2] [--seeds 20] [--trials 60]
 
-Proposals, rungs and the rule that prunes are a sweep's own; a trial's score at a rung is a formula of its
-configuration, so that a sweep takes a second (`gp`: half a minute). The budget is in images: as many as so many random
-trials of which half go on at each of three rungs. Prints who has the better best score of a trial that completed, and a
-sign test.
+Proposals, rungs and the pruning rule are those of a sweep. The score of a trial at a rung is a formula of its
+configuration, so that a sweep takes a second (with `gp` half a minute). The budget is a number of images: what
+`--trials` random trials take, of which half go on at each of three rungs. Prints in how many seeds a sampler has a
+better best score among completed trials than `random`, and the p-value of a sign test.
 """
 
 import argparse
@@ -35,19 +35,21 @@ SPACE = {
     },
 }
 RUNGS = [100, 300, 900]
-DEADLY_LR = 3e-3  # of G: a trial above it dies before the first rung, close to where scores are best
+DEADLY_LR = 3e-3  # a generator's rate above which trials diverge before the first rung; the best scores are close to it
 
 Formula = Callable[[GanConfig, int], float]
 
 
 def valley(config: GanConfig, images: int) -> float:
-    """Best at a rate of G of 1e-3 and of D of 3e-4, without momentum, with the wider net; falls with images."""
+    """Lowest at a rate of 1e-3 for the generator and 3e-4 for the discriminator, without momentum, with the wider
+    network; falls with images.
+    """
     return 0.1 + distance(config) + 30 / images + luck(config) / 100
 
 
 def hasty(config: GanConfig, images: int) -> float:
-    """The same, but lower rates take longer, so that the first rung favours rates that are too high; and scores are of
-    all sizes, as distances of GANs are: where they are bad, a thousand is added.
+    """The same minimum, but lower rates take longer, so that the first rung favours rates that are too high. Scores
+    span several orders of magnitude, as those of GANs do: to bad ones a thousand is added.
     """
     pace = math.sqrt(config.lane.generator_lr / 1e-3)
     score = 3 * math.exp(distance(config) + 1.5 * math.exp(-pace * images / 300) + luck(config) / 10)
@@ -58,20 +60,20 @@ FORMULAS: dict[str, Formula] = {"valley": valley, "hasty": hasty}
 
 
 def distance(config: GanConfig) -> float:
-    """From the best configuration, squared, in decades of the rates."""
+    """The squared distance from the best configuration, with learning rates in decades."""
     rates = math.log10(config.lane.generator_lr) + 3, math.log10(config.lane.discriminator_lr) + 3.5
     return rates[0] ** 2 + rates[1] ** 2 + config.lane.beta1**2 + 0.5 * (config.structure.generator_width == 16)
 
 
 def luck(config: GanConfig) -> float:
-    """What a trial's seed adds, in [-0.5, 0.5)."""
+    """What a trial's seed adds to its score, at least -0.5 and below 0.5."""
     return config.seed * 2654435761 % 1000 / 1000 - 0.5
 
 
 @dataclass(frozen=True)
 class Search:
-    """What a sweep over a formula came to. best: the lowest score of a trial that completed; configs: of its trials;
-    outcomes: how they ended.
+    """What a sweep over a formula found. best: the lowest score of a completed trial; configs and outcomes: one for
+    each trial.
     """
 
     best: float
@@ -80,7 +82,7 @@ class Search:
 
 
 def search(sampler: Any, formula: Formula, seed: int, trials: int) -> Search:
-    """One trial after another until as many images are spent as so many random trials take."""
+    """Runs one trial after another until as many images are spent as so many random trials are expected to take."""
     ladder = {"rungs_images": RUNGS, "keep_fraction": 0.5}
     given = {"space": SPACE, "trials": 10_000, "ladder": ladder, "sampler": sampler, "seed": seed}
     spec = SweepSpec.from_mapping(given)
@@ -101,7 +103,7 @@ def search(sampler: Any, formula: Formula, seed: int, trials: int) -> Search:
 def climb(
     proposal: Proposal, proposals: Proposals, reached: Sequence[Reached], formula: Formula
 ) -> tuple[Outcome, float, int]:
-    """One trial up the ladder: how it ended, its best score, and at how many images."""
+    """Takes one trial up the ladder. Returns how it ended, its best score, and the images that it saw."""
     outcome, best, images = Outcome.DIVERGED, math.nan, RUNGS[0] // 2
     if proposal.config.lane.generator_lr > DEADLY_LR:
         proposals.tell(proposal.identity, outcome, (best,), images)
@@ -119,7 +121,7 @@ def climb(
 
 
 def sign_test(wins: int, losses: int) -> float:
-    """How likely so many wins or more are where both sides are equal."""
+    """The probability of so many wins or more where both sides are equally good."""
     count = wins + losses
     return sum(math.comb(count, k) for k in range(wins, count + 1)) / 2**count
 

@@ -1,13 +1,14 @@
-"""Who finds the better generator in the same time: ours, or plain Ray Tune with OptunaSearch and ASHA.
+"""Which finds the better generator in the same time: gan-sweep, or Ray Tune with OptunaSearch and ASHA ("plain").
 
     python -m benchmarks.search --data-root DIR [--minutes 4] [--seeds 10] [--first-seed 0] [--out FOLDER]
 
-MNIST, the `mlp` space as it is shipped. Both sides get the same wall time from Enter, starting Ray included, the same
-space, rungs, keep fraction, scores, precision and sampler's seed, and as many trials as they come to; each keeps the
-generator of its best score. bfloat16, the default where the processor multiplies in it, is torch.autocast's in plain
-Ray Tune. In ours a trial keeps every average of the space and is scored with each; in plain Ray Tune its half-life is
-drawn, as everything is. The two generators are then judged by the Frechet distance of 10,000 samples to the held-out
-split in the features of a classifier that neither has seen (`benchmarks.judge`). Sides take turns in going first.
+The data are MNIST and the space is `mlp` as it is shipped. Both sides get the same wall time, counted from the start of
+the command and including the start of Ray, the same space, rungs, keep fraction, scores, precision and seed. They train
+as many trials as they can, and each keeps the generator with its best score. bfloat16, which is the default where the
+processor multiplies in it, comes from torch.autocast in plain Ray Tune. In gan-sweep a trial keeps every moving average
+of the space and is scored with each; in plain Ray Tune the half-life is drawn like all else. The two generators are
+then compared by the Frechet distance of 10,000 samples to the held-out split, in the features of a classifier that
+neither has seen (`benchmarks.judge`). The sides take turns in going first.
 """
 
 import argparse
@@ -40,11 +41,13 @@ from results.trial_run import TrialRun
 
 ROOT = Path(__file__).absolute().parent.parent
 SAMPLES = 10_000
-OURS_STARTS_SECONDS, PLAIN_STARTS_SECONDS = 13.0, 15.0  # of the time of each that lies outside its own limit
+OURS_STARTS_SECONDS, PLAIN_STARTS_SECONDS = 13.0, 15.0  # how long each takes outside the limit that it is given
 
 
 def timed(command: Sequence[str]) -> float:
-    """Wall seconds of a Python module's command, one torch thread a process. Raises RuntimeError where it fails."""
+    """Wall seconds of a Python module that is run as a command, with one torch thread a process. Raises RuntimeError
+    where it fails.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     started = time.monotonic()
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -55,7 +58,7 @@ def timed(command: Sequence[str]) -> float:
 
 @dataclass(frozen=True)
 class Case:
-    """What both sides are given."""
+    """What both sides are given. precision: "float32" or "bfloat16"."""
 
     data_root: str
     seconds: float
@@ -63,7 +66,7 @@ class Case:
 
 
 def search_ours(case: Case, seed: int, folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """`gan-sweep run`, and samples [N, 1, 28, 28] of the generator it kept."""
+    """Runs `gan-sweep run`. Returns samples [N, 1, 28, 28] of the generator that it kept, and figures of the run."""
     hours = (case.seconds - OURS_STARTS_SECONDS) / 3600
     spec = search_spec(case.data_root, seed, hours, case.precision)
     (file := folder / "spec.yaml").write_text(spec.to_yaml())
@@ -78,7 +81,7 @@ def search_ours(case: Case, seed: int, folder: Path) -> tuple[np.ndarray, dict[s
 
 
 def search_plain(case: Case, seed: int, folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """`benchmarks.plain_search` in a process of its own, and samples [N, 1, 28, 28] of the generator it kept."""
+    """Runs `benchmarks.plain_search` in another process. Returns as `search_ours` does."""
     limit = case.seconds - PLAIN_STARTS_SECONDS
     command = ["benchmarks.plain_search", "--data-root", case.data_root, "--seed", str(seed)]
     command += ["--precision", case.precision]
@@ -92,7 +95,7 @@ def _plain(value: Any) -> Any:
 
 
 def measure(case: Case, seed: int, judge: Judge, dataset: Dataset) -> dict[str, Any]:
-    """One seed: both sides one after the other, and what the judge says of each."""
+    """Runs both sides for one seed, one after the other. Returns the figures of each and the judge's distance."""
     sides = {"ours": search_ours, "plain": search_plain}
     found: dict[str, Any] = {"seed": seed}
     for name in sides if seed % 2 == 0 else reversed(sides):
@@ -111,7 +114,7 @@ def main() -> None:
     best = "bfloat16" if host_rounds() or host_pairs() else "float32"
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default=best, help="of both sides")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/search"), help="what was found, seed by seed, and the judge"
+        "--out", type=Path, default=Path("runs/search"), help="where the figures of each seed and the judge are stored"
     )
     given = parser.parse_args()
     root = os.path.abspath(os.path.expanduser(given.data_root))

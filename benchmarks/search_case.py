@@ -1,12 +1,12 @@
-"""The sweep of `benchmarks.search`, which both sides read. Loads without torch or Ray."""
+"""The sweep of `benchmarks.search`, which both sides read. It loads neither torch nor Ray."""
 
 from sweep.spec.sweep_spec import SweepSpec
 
-RUNGS_IMAGES = [38_400, 115_200, 345_600]  # of the README's example, on the same data and family
+RUNGS_IMAGES = [38_400, 115_200, 345_600]  # as in examples/mnist_mlp.yaml, which has the same data and architecture
 
 
 def search_spec(data_root: str, seed: int, hours: float, precision: str = "float32") -> SweepSpec:
-    """The sweep that both sides read; only ours looks at its budget."""
+    """The sweep that both sides read. Its budget is for gan-sweep alone."""
     return SweepSpec.from_mapping(
         {
             "name": "search",

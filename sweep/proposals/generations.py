@@ -2,7 +2,7 @@
 
 Both propose a generation from the one before. In Optuna they note the generation of each trial among its attributes,
 and keep there or in the study what else they need: CMA-ES its optimiser, as a pickle, and NSGA-II the parents of each
-generation. The journal keeps the generations alone. It may come from a stranger, so no pickle is ever read from it: the
+generation. The journal keeps no pickle. It may come from a stranger, so none is ever read from it either: the
 optimiser is computed again from the trials, generation by generation.
 """
 
@@ -21,12 +21,19 @@ from sweep.proposals.samplers import build_sampler
 from sweep.proposals.shown import DrawingStudy
 from sweep.spec.sampler import SamplerConfig
 
-GENERATION, POSITION = "generation", "x_for_tell"  # how the names of the attributes that are kept end
+GENERATION, POSITION = "generation", "x_for_tell"  # how the names of these attributes end
+DRAWN_JOINTLY = "relative_params"  # what is in the names of those with the values that a sampler drew at once, as JSON
 
 
 def notes(trial: FrozenTrial) -> dict[str, Any]:
-    """What a sampler noted of a trial that the journal keeps: its generation, and where CMA-ES with margin drew it."""
-    return {name: value for name, value in trial.system_attrs.items() if name.endswith((GENERATION, POSITION))}
+    """What a sampler noted of a trial that the journal keeps: its generation, where CMA-ES with margin drew it, and the
+    values that were drawn at once, of which some may not exist in the trial.
+    """
+    return {
+        name: value
+        for name, value in trial.system_attrs.items()
+        if name.endswith((GENERATION, POSITION)) or DRAWN_JOINTLY in name
+    }
 
 
 def generation(trial: FrozenTrial) -> int:

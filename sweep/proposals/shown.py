@@ -17,7 +17,11 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-LATEST, BEST = 250, 25  # trials of a long study that a sampler is shown; TPE counts at most 25 trials as good
+# Trials of a long study that a sampler is shown. TPE counts at most 25 trials as good, and goes through all that it is
+# shown for each hyperparameter. In a study of 1,000 formula trials with five hyperparameters (`benchmarks.formulas`, 32
+# lanes a cohort) a proposal took 11 ms of CPU time with 250, 16 ms with 500 and 21 ms with 1,000. The best and the
+# median score of completed trials were 0.038 and 0.046 with each.
+LATEST, BEST = 250, 25
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 

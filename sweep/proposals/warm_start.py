@@ -1,4 +1,4 @@
-"""Warm start: the best configurations of an earlier run, as points that a new sweep tries first."""
+"""Warm start: a new sweep first tries the best configurations of an earlier run."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,11 +14,11 @@ POINTS = 4
 
 
 def best_points(run: str | Path, space: SearchSpace, points: int = POINTS) -> list[Mapping[str, Any]]:
-    """The best trials of a run that lie in a space, best first, each as what differs from the space's base.
+    """The best trials of a run that lie in a space, best first, each as the hyperparameters that differ from the base.
 
-    A hyperparameter that the space does not search must have the base's value. Scores are not taken over: they are of
-    another seed, and may be of another protocol. Raises InputError where no trial of the run lies in the space,
-    ResultsError where there is no run.
+    A hyperparameter that the space does not search must have the base's value. Scores are not taken over: they come
+    from another seed, and may come from another protocol. Raises InputError where no trial of the run lies in the
+    space, ResultsError where there is no run.
     """
     from results.table import ResultsTable, configuration_of  # with pandas, which takes long to load
 
@@ -27,7 +27,7 @@ def best_points(run: str | Path, space: SearchSpace, points: int = POINTS) -> li
     refused = ""
     for _, row in table.contenders.iterrows():
         try:
-            values = GanConfig.unflatten(configuration_of(row)).flatten()  # defaults where an older run is silent
+            values = GanConfig.unflatten(configuration_of(row)).flatten()  # an older run may lack some
             differing = {name: value for name, value in values.items() if value != base[name]}
             point = {name: value for name, value in differing.items() if name not in ("seed", "data_seed")}
             broken = space.violations(space.configuration(space.parameters_of(point), seed=0))
@@ -46,8 +46,8 @@ def best_points(run: str | Path, space: SearchSpace, points: int = POINTS) -> li
 
 
 def warm_started(spec: SweepSpec, folder: RunFolder, run: str | Path) -> SweepSpec:
-    """The spec with the best points of an earlier run; where its own run is there already, with those it began with.
-    Raises as `best_points` does.
+    """The spec with the best points of an earlier run as known points; where the folder already holds a run, with the
+    known points that this run began with. Raises as `best_points` does.
     """
     if folder.holds_run():
         return replace(spec, enqueue=SweepSpec.from_yaml(folder.spec).enqueue)

@@ -25,23 +25,24 @@ OPTIONS: Mapping[str, Mapping[str, type]] = {  # name -> the options of Optuna's
     | {"lr_adapt": bool, "consider_pruned_trials": bool},
     "qmc": {"qmc_type": str, "scramble": bool},
     "nsga2": {"population_size": int, "mutation_prob": float, "crossover_prob": float, "swapping_prob": float},
-    "grid": {"points": int},  # ours: into how many values a float without a step is divided
+    "grid": {"points": int},  # not Optuna's: into how many values a float without a step is divided
 }
 SMALLEST = {"n_startup_trials": 1, "n_ei_candidates": 1, "popsize": 4, "population_size": 2, "points": 2}
 TPE_STARTS_AFTER = 10  # Optuna's own
-POPULATION, POPULATION_OF_SEVERAL = 12, 30  # of nsga2, for one objective and more; Optuna's 50 is most sweeps' trials
-ONE_OF = ("lr_adapt", "use_separable_cma", "with_margin")  # each a CMA-ES of its own
+# The population of nsga2 for one objective and for several; Optuna's default of 50 is all the trials of most sweeps.
+POPULATION, POPULATION_OF_SEVERAL = 12, 30
+ONE_OF = ("lr_adapt", "use_separable_cma", "with_margin")  # variants of CMA-ES that exclude each other
 SINGLE_OBJECTIVE = ("cmaes",)
-NEEDS = {"cmaes": "cmaes"}  # sampler -> a package of the extra of the same name
+NEEDS = {"cmaes": "cmaes"}  # sampler -> a package that the extra of the same name installs
 QMC_TYPES = ("sobol", "halton")
 LARGEST_GRID = 1_000_000  # points, which are shuffled at each proposal
-LARGEST_CONSTRAINED_GRID = 20_000  # points, each of which is looked at when the spec is made
+LARGEST_CONSTRAINED_GRID = 20_000  # points, each of which is checked against the constraints when the spec is made
 
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """A sampler by name with options. Raises InputError for a name or an option that there is not, and for a value of
-    the wrong type or range.
+    """A sampler by name with options. Raises InputError for an unknown name or option, and for a value of the wrong
+    type or outside its range.
     """
 
     name: str = "tpe"
@@ -95,8 +96,8 @@ class SamplerConfig:
 
 
 def first_trials(sampler: SamplerConfig, objectives: int) -> tuple[str, int]:
-    """The option that says how many trials are drawn at random before a sampler searches, and how many; "" where it
-    never does, or from the second on.
+    """The option that says how many trials are drawn at random before a sampler searches, and that number. The option
+    is "" where a sampler never searches, or does so from the second trial on.
     """
     if sampler.name in ("tpe", "gp"):
         return "n_startup_trials", sampler.options.get("n_startup_trials", TPE_STARTS_AFTER)
@@ -107,7 +108,7 @@ def first_trials(sampler: SamplerConfig, objectives: int) -> tuple[str, int]:
 
 
 def unsearched(sampler: SamplerConfig, trials: int, objectives: int) -> str:
-    """One line where a sampler that learns would draw so many trials all at random; empty where it begins to search."""
+    """A line that says so where a sampler that learns would draw all of so many trials at random; otherwise empty."""
     option, first = first_trials(sampler, objectives)
     if not option or trials > first:
         return ""
@@ -118,8 +119,9 @@ def unsearched(sampler: SamplerConfig, trials: int, objectives: int) -> str:
 
 
 def check_sampler(sampler: SamplerConfig, space: SearchSpace, trials: int, enqueued: int, objectives: int) -> None:
-    """Raises InputError where a sampler cannot propose from a space: several objectives, conditions in a grid, more
-    trials than a grid has points, a package that is missing. enqueued: points that are tried before the first proposal.
+    """Raises InputError where a sampler cannot propose from a space: for several objectives, for conditions in a grid,
+    for more trials than a grid has points, and where its package is missing. enqueued: how many known points are tried
+    before the first proposal.
     """
     if objectives > 1 and sampler.name in SINGLE_OBJECTIVE:
         raise InputError(f"sampler {sampler.name} minimises one objective, got {objectives}; take tpe or nsga2")
@@ -144,7 +146,7 @@ def check_sampler(sampler: SamplerConfig, space: SearchSpace, trials: int, enque
 
 
 def _broken_points(space: SearchSpace, points: int | None) -> int:
-    """How many points of a grid break a constraint, or are no configuration at all."""
+    """How many points of a grid break a constraint, or are no valid configuration."""
     grid, broken = space.grid(points), 0
     for values in itertools.product(*grid.values()):
         try:

@@ -97,6 +97,46 @@ def test_where_constraints_refuse_what_is_drawn_the_next_draw_knows_of_it(tmp_pa
     assert len(set(drawn)) == len(drawn) == 9 + len(refused)
 
 
+JOINTLY = {"name": "tpe", "multivariate": True, "n_startup_trials": 2}
+SAMPLERS: list[Any] = [
+    *({"name": "tpe", "n_startup_trials": 2}, JOINTLY, {**JOINTLY, "group": False}),
+    *({"name": "cmaes", "popsize": 4}, {"name": "cmaes", "popsize": 4, "with_margin": True}),
+    *({"name": "nsga2", "population_size": 3}, "qmc", "random"),
+]
+CONDITIONAL = {
+    **CURVE_SPACE,
+    "ranges": {
+        **CURVE_SPACE["ranges"],
+        "structure.gradient_penalty": {"choices": ["r1", "none"]},
+        "lane.penalty_weight": {"low": 0.1, "high": 100.0, "log": True, "when": {"structure.gradient_penalty": "r1"}},
+    },
+}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
+def test_a_study_that_is_opened_again_while_trials_run_proposes_what_it_would_have(tmp_path, sampler):
+    """The first trials share a condition, so that a joint draw has values that do not exist in some later trials."""
+    ladder = {"rungs_images": RUNGS, "keep_fraction": 0.5}
+    points = [{"structure.gradient_penalty": "r1", "lane.penalty_weight": 10.0**n} for n in (0, 1)]
+    base = {**CURVE_SPACE["base"], "structure.gradient_penalty": "r1"}
+    space = {**CONDITIONAL, "base": base}
+    spec = curve_spec(space=space, trials=16, ladder=ladder, sampler=sampler, enqueue=points)
+    found = []
+    for folder, opened_again in ((RunFolder(tmp_path / "whole"), False), (RunFolder(tmp_path / "again"), True)):
+        folder.path.mkdir()
+        proposals, reached = Proposals(spec, folder, ()), [Reached() for _ in RUNGS]
+        for number in range(6):
+            climb(proposals.ask(number), proposals, reached, valley)
+        asked = []
+        for number in range(6, 16):
+            asked.append(proposals.ask(number))
+            if opened_again:
+                proposals = Proposals(spec, folder, range(number + 1))
+        found.append([proposal.config for proposal in asked])
+    assert found[0] == found[1]
+    assert len(set(map(str, found[0]))) > 5
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_nothing_private_of_optunas_is_used(path):
     tree = ast.parse(path.read_text())
