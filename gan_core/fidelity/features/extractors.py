@@ -3,8 +3,6 @@
 n images, C, H, W an image, D features, K classes.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -26,7 +24,6 @@ __all__ = [
     "cache_folder",
     "extract",
     "extract_lanes",
-    "full_precision",
     "load_classifier",
     "load_extractor",
 ]
@@ -93,22 +90,3 @@ def extract_lanes(
     parts = [extract(extractor, lane) for lane in images]
     shares = [part[1] for part in parts if part[1] is not None]
     return torch.stack([part[0] for part in parts]), torch.stack(shares) if shares else None
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Computes float32 products and convolutions in full precision, never TF32 or bfloat16, while the block runs.
-
-    Trials may be trained with less. The previous settings are restored at the end.
-    """
-    convolutions = torch.backends.cudnn.conv, torch.backends.mkldnn.conv  # pyright: ignore[reportAttributeAccessIssue]
-    products = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]
-    places = (*convolutions, *products)
-    before = [place.fp32_precision for place in places]
-    for place in places:
-        place.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        for place, precision in zip(places, before, strict=True):
-            place.fp32_precision = precision
