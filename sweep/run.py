@@ -140,7 +140,7 @@ def _run(
     else:
         from sweep.runners.ray.runner import run_ray
 
-        run_ray(spec, here, display, address, on_step=feed.look)
+        run_ray(spec, here, display, address, on_step=feed.look if feed else None)
 
 
 def _protocol(folder: RunFolder) -> str:

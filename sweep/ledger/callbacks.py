@@ -49,6 +49,9 @@ class RowFeed:
         self._read_bytes = 0
         self._read_bytes = sum(map(len, self._new_lines()))
 
+    def __bool__(self) -> bool:
+        return bool(self._callbacks)
+
     def look(self) -> None:
         """Calls the callbacks with all new rows. Raises what they raise, and passes no row twice."""
         for line in self._new_lines():

@@ -45,7 +45,7 @@ def run_ray(
     display: ProgressDisplay,
     address: str | None = None,
     build: Build | None = None,
-    on_step: Callable[[], None] = lambda: None,
+    on_step: Callable[[], None] | None = None,
 ) -> None:
     """Runs or resumes a sweep to its end on a Ray cluster: the one that this program is connected to already, which is
     left running; otherwise the one at `address`; otherwise a local one of every core and GPU that starts and ends here.
@@ -120,7 +120,7 @@ def _tune(
     display: ProgressDisplay,
     build: Build | None,
     head: Head,
-    on_step: Callable[[], None],
+    on_step: Callable[[], None] | None,
 ) -> None:
     ray = importlib.import_module("ray")
     count, each = slots(spec, ray.cluster_resources())
@@ -131,7 +131,8 @@ def _tune(
     size = spec.cohort_size(count, on_gpu=each["gpu"] > 0)
     given = {"spec": spec, "folder": folder, "build": build, "size": size, "study": study}
     trainable = tune.with_resources(tune.with_parameters(trainable_class(), **given), each)
-    searcher = study_searcher(study, size, min(count, math.ceil(spec.trials / size)), head.wait)
+    early = min(count, math.ceil(spec.trials / size))
+    searcher = study_searcher(study, size, early, head.wait, remembered_handlers())
     try:
         with _plain_errors(folder), _silent_loggers(), _followed(study, display):
             _tuner(trainable, searcher, count, folder, on_step).fit()
@@ -163,7 +164,7 @@ def _plain_errors(folder: RunFolder) -> Iterator[None]:
         raise told from error
 
 
-def _tuner(trainable: Any, searcher: Any, count: int, folder: RunFolder, on_step: Callable[[], None]) -> Any:
+def _tuner(trainable: Any, searcher: Any, count: int, folder: RunFolder, on_step: Callable[[], None] | None) -> Any:
     """A Tune `Tuner` of up to `count` cohorts at once, which records nothing: the study does."""
     tune = importlib.import_module("ray.tune")
     return tune.Tuner(
@@ -178,7 +179,8 @@ def _tuner(trainable: Any, searcher: Any, count: int, folder: RunFolder, on_step
             name="tune",
             storage_path=str(folder.scheduler.resolve()),
             verbose=0,
-            callbacks=[_callback(on_step)],
+            # Where it is given any callback, Tune loads MLflow and Weights & Biases, for a second.
+            callbacks=None if on_step is None else [_callback(on_step)],
             log_to_file=False,
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -187,16 +189,9 @@ def _tuner(trainable: Any, searcher: Any, count: int, folder: RunFolder, on_step
 
 
 def _callback(on_step: Callable[[], None]) -> Any:
-    """A Tune callback that calls on_step after each of Tune's own steps, which are at most a tenth of a second apart.
-
-    Before the first it restores the handlers of signals: at SIGUSR1 Tune would end a sweep as if it were finished.
-    """
-    restore_handlers = remembered_handlers()
+    """A Tune callback that calls on_step after each of Tune's own steps, at most a tenth of a second apart."""
 
     class StepCallback(importlib.import_module("ray.tune").Callback):
-        def setup(self, **info: Any) -> None:
-            restore_handlers()
-
         def on_step_end(self, **info: Any) -> None:
             on_step()
 

@@ -13,12 +13,16 @@ from sweep.runners.ray.trainable import COHORT, ENDING, PLACE
 RESTARTS = 2
 
 
-def study_searcher(study: Any, size: int, early: int, wait_for_head: Callable[[], None]) -> Any:
+def study_searcher(
+    study: Any, size: int, early: int, wait_for_head: Callable[[], None], restore_handlers: Callable[[], None]
+) -> Any:
     """A Tune `Searcher` that proposes the study's cohorts, of up to `size` trials each.
 
     The first `early` Tune trials begin without a cohort, while the study's process starts: each takes the next one
     itself. The searcher proposes nothing (None) while the last cohorts are in training, because their processes may die
     and their finalists may be confirmed. wait_for_head: returns when Ray's head answers.
+    restore_handlers: sets this program's handlers of signals again. It is called whenever Tune asks for a cohort,
+    because Tune sets a handler of its own when it starts, with which SIGUSR1 would end a sweep as if it were finished.
     """
     ray = importlib.import_module("ray")
     base = importlib.import_module("ray.tune.search").Searcher
@@ -31,6 +35,7 @@ def study_searcher(study: Any, size: int, early: int, wait_for_head: Callable[[]
             self.ending: ResultsError | PlaceError | None = None  # with which the process of a cohort ended the sweep
 
         def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+            restore_handlers()
             self.check()
             number = None
             if self._early > 0:

@@ -127,7 +127,7 @@ def test_a_configuration_that_does_not_fit_the_memory_is_no_fault_of_the_place(t
 def test_what_ends_the_sweep_is_said_by_the_driver_after_it_has_looked_for_the_head(monkeypatch, place, kind):
     looked = []
     monkeypatch.setattr("ray.get", lambda answer: answer)
-    searcher = study_searcher(SimpleNamespace(), 1, 0, lambda: looked.append(1))
+    searcher = study_searcher(SimpleNamespace(), 1, 0, lambda: looked.append(1), lambda: None)
     searcher._cohorts.update({"first": 0, "second": 1})
     searcher.on_trial_complete("first", {"done": True, ENDING: "why", PLACE: place})
     searcher.on_trial_complete("second", {"done": True, ENDING: "another", PLACE: not place})

@@ -36,10 +36,10 @@ from sweep.runners.ray.cluster import (
     running_cluster,
 )
 from sweep.runners.ray.head import PULSE_SECONDS, Head
-from sweep.runners.ray.runner import _callback, run_ray, slots
+from sweep.runners.ray.runner import run_ray, slots
 from sweep.runners.ray.searcher import RESTARTS, study_searcher
 from sweep.runners.ray.study_actor import RemoteStudy, _study_class
-from sweep.runners.signals import ending_as_ctrl_c
+from sweep.runners.signals import ending_as_ctrl_c, remembered_handlers
 from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -99,6 +99,10 @@ def test_the_local_runner_and_ray_give_the_same_table(tmp_path, monkeypatch):
     assert "running" not in set(mine.groupby("trial").tail(1)["outcome"])
     assert not list(there.checkpoints.glob("cohort-*"))
     assert sum(1 for _ in there.checkpoints.rglob("generator.safetensors")) == spec.keep_checkpoints
+
+
+def ignored() -> None:
+    """For what a test does not look at."""
 
 
 class DyingArray:
@@ -354,15 +358,19 @@ def test_what_ray_calls_local_is_our_own_cluster(monkeypatch):
         running_cluster(" ")
 
 
-def test_a_handler_that_ray_or_tune_sets_is_ours_again_and_a_signal_meanwhile_interrupts():
+def test_a_handler_that_ray_or_tune_sets_is_ours_again_and_a_signal_meanwhile_interrupts(monkeypatch):
+    monkeypatch.setattr("ray.get", lambda answer: answer)
+
     def init(**_: object) -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))  # as `ray.init` does
         os.kill(os.getpid(), signal.SIGTERM)
 
     with ending_as_ctrl_c():
-        ours, callback = signal.getsignal(signal.SIGUSR1), _callback(lambda: None)
+        ours = signal.getsignal(signal.SIGUSR1)
+        study = SimpleNamespace(open_cohort=SimpleNamespace(remote=lambda size: SimpleNamespace(number=2)))
+        searcher = study_searcher(study, 1, 0, ignored, remembered_handlers())
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)  # as `Tuner.fit` sets its own
-        callback.setup()
+        searcher.suggest("a Tune trial")
         assert signal.getsignal(signal.SIGUSR1) is ours
         with pytest.raises(KeyboardInterrupt):
             _init(SimpleNamespace(init=init))
@@ -475,7 +483,7 @@ def test_what_dies_for_the_want_of_the_head_is_no_death_of_a_cohort(monkeypatch)
     study = SimpleNamespace(note_death=SimpleNamespace(remote=lambda *arguments: failed.append(arguments)))
     monkeypatch.setattr("ray.get", lambda answer: answer)
     for wait, error in ((lost, HeadIsLost), (lambda: None, None)):
-        searcher = study_searcher(study, 1, 0, wait)
+        searcher = study_searcher(study, 1, 0, wait, ignored)
         searcher._cohorts["a Tune trial"] = 7
         if error is None:
             searcher.on_trial_complete("a Tune trial", error=True)
@@ -495,7 +503,7 @@ def test_a_process_that_starts_before_the_study_takes_a_cohort_itself_and_its_de
         note_death=SimpleNamespace(remote=lambda *arguments: failed.append(arguments)),
     )
     monkeypatch.setattr("ray.get", lambda answer: answer)
-    searcher = study_searcher(study, 4, 2, lambda: None)
+    searcher = study_searcher(study, 4, 2, ignored, ignored)
     asked = [searcher.suggest(name) for name in ("first", "second", "third", "fourth")]
     assert asked == [{"cohort": None}, {"cohort": None}, {"cohort": 2}, None]
     searcher.on_trial_complete("second", error=True)  # before it had taken any
