@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Set
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -54,6 +55,12 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A file's syntax tree, which several tests read."""
+    return ast.parse(path.read_text())
+
+
 def imported_modules(tree: ast.AST) -> set[str]:
     """Full names of what a file imports anywhere in it, `import_module("x")` and `__import__("x")` included."""
     found: set[str] = set()
@@ -88,7 +95,7 @@ def within(module: str, allowed: set[str]) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in allowed)
 
 
-IMPORTS = {name_of(path): imported_modules(ast.parse(path.read_text())) for path in SOURCES}
+IMPORTS = {name_of(path): imported_modules(parsed(path)) for path in SOURCES}
 
 
 def test_the_checks_below_see_the_sources():
@@ -137,10 +144,12 @@ def test_no_modules_import_each_other_in_a_circle():
 
 @pytest.mark.parametrize("path", [path for path in SOURCES if name_of(path) != TORCH_INTERNALS], ids=name_of)
 def test_private_names_of_torch_stand_in_one_file(path):
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     imported = {module for module in IMPORTS[name_of(path)] if within(module, {"torch"}) and "._" in module}
     private = re.compile(r"torch(\.(?!ops\b)\w+)*\._[a-z]\w*|.*\._(schema|cdata)")
-    attributes = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    attributes = {
+        ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("_")
+    }
     used = {name for name in attributes if private.fullmatch(name)}
     assert (imported, used) == (set(), set())
 
@@ -210,7 +219,7 @@ def test_a_source_file_is_short_and_well_named(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_every_module_and_every_public_function_and_class_says_what_it_is(path):
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     public = [
         node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
     ]
@@ -221,7 +230,7 @@ def test_every_module_and_every_public_function_and_class_says_what_it_is(path):
 def functions_in(paths: list[Path]) -> Iterator[tuple[str, ast.FunctionDef]]:
     """Every function in these files, with the name by which pytest would call it."""
     for path in paths:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef):
                 yield f"{name_of(path)}::{node.name}", node
 
