@@ -22,7 +22,7 @@ else
     ruff check .
     ruff format --check .
     pyright --pythonpath "$(command -v python)"
-    [ ! -f mkdocs.yml ] || mkdocs build --strict --quiet
+    NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet  # mkdocs-material's notice about a future MkDocs
 fi
 # Two processors carry three processes of tests, because one of them mostly waits for Ray.
 python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --durations 10 "$@"
