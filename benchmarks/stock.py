@@ -15,6 +15,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from benchmarks.stock_networks import CONVOLUTIONAL, stock_networks
 from gan_core.config.gan import GanConfig
@@ -220,8 +221,8 @@ class StockGan:
     def _move_average(self) -> None:
         """The average of G, running moments included, as `LaneArray.average_weights` defines it."""
         half_life = min(self.config.lane.ema_half_life_images, AVERAGED_SHARE * self.images_seen)
-        weight = 1 - 0.5 ** (self.structure.batch_size / half_life)
-        torch._foreach_lerp_(self._averaged, self._current, weight)  # pyright: ignore[reportPrivateImportUsage]
+        move = get_ema_multi_avg_fn(0.5 ** (self.structure.batch_size / half_life))
+        move(self._averaged, self._current, None)  # it does not use how many updates there were
 
     @torch.no_grad()
     def draw(self, latents: Tensor) -> Tensor:
