@@ -5,9 +5,9 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from events import Clock
 from tiny_runs import TINY, Answer, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it when a test first imports it; so do its subprocesses
@@ -52,7 +52,16 @@ def unsynced() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
-        patch.setattr("sweep.ledger.study.time", SimpleNamespace(monotonic=lambda: 0.0))
+        patch.setattr("sweep.ledger.study.time", Clock())
+        yield
+
+
+@pytest.fixture(scope="module")
+def arithmetic() -> Iterator[None]:
+    """The arithmetic that trials are computed in."""
+    from gan_core.lanes.axis import lane_arithmetic
+
+    with lane_arithmetic():
         yield
 
 

@@ -194,13 +194,23 @@ def run_cohorts(spec: SweepSpec, folder: RunFolder, build: Build = CurveArray) -
                 run.advance()
 
 
-def curve_rows(spec: SweepSpec, path: Path, build: Build = CurveArray) -> list[dict[str, Any]]:
-    """The rows of a whole sweep in a new folder."""
+def swept(spec: SweepSpec, path: Path, build: Build = CurveArray) -> RunFolder:
+    """The folder of a whole sweep."""
     folder = run_folder(spec, path)
     run_cohorts(spec, folder, build)
-    return rows_of(folder)
+    return folder
+
+
+def curve_rows(spec: SweepSpec, path: Path, build: Build = CurveArray) -> list[dict[str, Any]]:
+    """The rows of a whole sweep in a new folder."""
+    return rows_of(swept(spec, path, build))
 
 
 def rows_of(folder: RunFolder) -> list[dict[str, Any]]:
     """The rows of a run, as its file has them."""
     return JsonLines(folder.rows).read()
+
+
+def last_rows(rows: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Trial -> its last row."""
+    return {row["trial"]: row for row in rows}

@@ -1,4 +1,4 @@
-"""Small data sets as files: MNIST where torchvision puts it, and a folder of pictures."""
+"""Small files: data sets (MNIST where torchvision puts it, a folder of pictures), and what `-o` writes."""
 
 import gzip
 import struct
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from results.output import output
 
 PARTS = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 
@@ -35,3 +37,9 @@ def pictures(folder: Path) -> None:
     folder.mkdir()
     for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (40, 8, 8)).astype(np.uint8)):
         Image.fromarray(pixels).save(folder / f"{number}.png")
+
+
+def output_bytes(path: Path) -> None:
+    """Writes a target of `-o`."""
+    with output(path) as file:
+        file.write(b"bytes")

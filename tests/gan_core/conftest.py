@@ -1,6 +1,6 @@
 """One thread, and the data sets that need no files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -8,7 +8,6 @@ import torch
 from tiny_arrays import CASES
 
 from gan_core.data.dataset import Dataset, load_dataset
-from gan_core.lanes.axis import lane_arithmetic
 from gan_core.native.isa import VARIABLE, executable_isas
 
 
@@ -23,13 +22,6 @@ def each_isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """The name of an instruction set that this processor can execute, which kernels in C are made for."""
     monkeypatch.setenv(VARIABLE, request.param)
     return request.param
-
-
-@pytest.fixture(scope="module")
-def arithmetic() -> Iterator[None]:
-    """The arithmetic that trials are computed in."""
-    with lane_arithmetic():
-        yield
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -1,4 +1,4 @@
-"""Prepared samples in place of those of a generator: real, damaged and collapsed ones."""
+"""Prepared samples in place of those of a generator: real, damaged and collapsed ones; and mixtures by name."""
 
 from typing import NamedTuple, cast
 
@@ -6,11 +6,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.data.dataset import Dataset
+from gan_core.data.values import Mixture, mixture_of
 from gan_core.fidelity.discrepancy import Discrepancy
 from gan_core.fidelity.neighbours import pair_scores, real_neighbours
 from gan_core.fidelity.scorers import IMAGE_SAMPLES, Scorer
 from gan_core.training.lane_array import LaneArray
+
+
+def mixture(text: str) -> Mixture:
+    """The mixture that the name of a data set means, such as `mixture:-3,1;3,1`."""
+    return mixture_of(parse_dataset_name(text))
 
 
 class Asked(NamedTuple):

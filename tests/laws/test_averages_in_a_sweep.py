@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from curve_array import CURVE_SPACE, CurveArray, curve_spec, opened, run_cohorts, run_folder
+from curve_array import CURVE_SPACE, CurveArray, curve_spec, opened, run_cohorts, run_folder, swept
 from tiny_runs import TINY
 
 from gan_core.config.gan import GanConfig
@@ -55,12 +55,6 @@ def averaged() -> type[Averaged]:
         built = []
 
     return Fresh
-
-
-def swept(spec: SweepSpec, path: Path, build: type[Averaged]) -> RunFolder:
-    folder = run_folder(spec, path)
-    run_cohorts(spec, folder, build)
-    return folder
 
 
 def test_a_row_names_the_average_that_it_was_scored_with_and_nothing_draws_one(tmp_path, averaged):

@@ -21,6 +21,7 @@ from curve_array import (
     run_cohorts,
     run_folder,
 )
+from events import Clock
 from sabotage import Facts, Saboteur, facts, killed_and_resumed
 
 from gan_core.config.gan import GanConfig
@@ -42,12 +43,8 @@ def spec_of(budget: dict[str, Any], **values: Any) -> SweepSpec:
     return curve_spec(**{"trials": 40, "lanes_per_cohort": 4, "ladder": LADDER, "budget": budget, **values})
 
 
-class Clock:
+class TrainingClock(Clock):
     """Stands still until an array trains: BATCH_SECONDS a batch."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.seconds = 0.0
-        patch.setattr("sweep.ledger.study.time.monotonic", lambda: self.seconds)
 
     def build(self, configs: Sequence[GanConfig], averages: Sequence[float] = ()) -> CurveArray:
         clock = self
@@ -65,8 +62,10 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch) -> Clock:
-    return Clock(monkeypatch)
+def clock(monkeypatch) -> TrainingClock:
+    clock = TrainingClock()
+    monkeypatch.setattr("sweep.ledger.study.time", clock)
+    return clock
 
 
 def last_rows(rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:

@@ -20,6 +20,7 @@ from curve_array import (
     run_folder,
     runs,
 )
+from events import Clock
 from sabotage import Facts, Killed, Saboteur, facts, killed_and_resumed
 
 from gan_core.config.gan import HYPERPARAMETERS, InputError
@@ -206,13 +207,13 @@ def test_while_the_last_trials_train_there_is_nothing_to_do_yet_and_then_the_con
 def test_a_search_that_its_budget_ended_is_confirmed_and_nobody_waits_for_ever(tmp_path, monkeypatch, limit):
     """Also where the budget is spent by the clock and no row says so yet."""
     spec = curve_spec(trials=9, confirm={"top": 1, "seeds": 2}, budget=limit)
-    clock = [0.0]
-    monkeypatch.setattr("sweep.ledger.study.time.monotonic", lambda: clock[0])
+    clock = Clock()
+    monkeypatch.setattr("sweep.ledger.study.time", clock)
     with opened(spec, run_folder(spec, tmp_path)) as study:
         study.open_cohort(3)
         study.judge(0, 0, runs(0, 1, 2), [report(4.0), report(3.0), report(5.0)])
         study.judge(0, 1, runs(0, 1), [report(2.0, 320), report(3.0, 320)])
-        clock[0] = 3601.0
+        clock.seconds = 3601.0
         cohort = study.open_cohort(3)
         assert cohort is not None
         assert cohort.runs == (TrialRun(0, 1), TrialRun(0, 2))

@@ -8,12 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from curve_array import CurveArray, climbing, curve_spec, opened, run_cohorts, run_folder
+from events import Clock
 from full_disks import full_disk
 from sabotage import facts
 from tiny_runs import TINY, settings
@@ -88,7 +88,7 @@ def syncs_of(run: object, monkeypatch: pytest.MonkeyPatch, fail_at: int = 0) -> 
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", sync)
-        patch.setattr("sweep.ledger.study.time", SimpleNamespace(monotonic=lambda: 0.0))
+        patch.setattr("sweep.ledger.study.time", Clock())
         run()  # type: ignore[operator]
     return count
 

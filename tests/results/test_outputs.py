@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from made_files import output_bytes
 from PIL import Image
 
 from gan_core.training.checkpoint import save_tensors
@@ -25,13 +26,8 @@ from sweep.commands.cli import main
 ROOT = Path(__file__).absolute().parents[2]
 
 
-def _bytes_to(path: Path) -> None:
-    with output(path) as file:
-        file.write(b"bytes")
-
-
 WRITERS: dict[str, Callable[[Path], None]] = {
-    "bytes": _bytes_to,
+    "bytes": output_bytes,
     "text": lambda path: write_atomically(path, "text"),
     "export": lambda path: write_export("text", path),
     "picture": lambda path: draw_samples(np.zeros((1, 1, 8, 8), np.float32), path),

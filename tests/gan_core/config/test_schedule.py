@@ -1,6 +1,5 @@
 """A schedule is followed bit for bit as its lane in a population was, and stopping anywhere equals not stopping."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.reports import LaneReport
 from gan_core.config.schedule import Schedule
-from gan_core.lanes.axis import lane_arithmetic
 from gan_core.training.checkpoint import load_tensors
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.workshop.one_model import (
@@ -29,6 +27,7 @@ from gan_core.workshop.one_model import (
 )
 from gan_core.workshop.workshop import Workshop
 
+pytestmark = pytest.mark.usefixtures("arithmetic")
 BATCH, IMAGES, RUNGS = 13, 130, (20, 52, 91)
 VALUES = GanConfig(
     structure=StructureConfig(**{**GAUSSIAN, "discriminator_width": 7, "latent_size": 3, "batch_size": BATCH}),
@@ -50,12 +49,6 @@ IMAGE_CONFIG = GanConfig(
     lane=LaneConfig(batch_norm_eps=0.8, generator_lr=0.005),
     seed=1,
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _arithmetic() -> Iterator[None]:
-    with lane_arithmetic():
-        yield
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from given_samples import mixture
 from scipy.spatial.distance import jensenshannon
 
 from gan_core.config.dataset_name import DatasetName, parse_dataset_name
@@ -21,10 +22,6 @@ MIXTURES = {
     "far": "mixture:-10,1;10,1",
     "large": "mixture:1000,0.01;-1000,0.01;5,300",
 }
-
-
-def mixture(text: str) -> Mixture:
-    return mixture_of(parse_dataset_name(text))
 
 
 def exact_quantile(truth: Mixture, index: int, count: int) -> float:

@@ -7,12 +7,10 @@ import pytest
 import scipy.linalg
 import scipy.stats
 import torch
-from given_samples import lanes_of
+from given_samples import lanes_of, mixture
 from torch import Tensor
 from torch_twins import drawn
 
-from gan_core.config.dataset_name import parse_dataset_name
-from gan_core.data.values import Mixture, mixture_of
 from gan_core.fidelity.distances import class_divergence, covariance_factor, frechet_distance, moments, wasserstein_1d
 from gan_core.fidelity.modes import mode_scores
 from gan_core.fidelity.standard_errors import (
@@ -233,10 +231,6 @@ def test_classes_that_were_asked_for_and_drawn_leave_the_class_divergence_no_err
     found, values = class_divergence_error(predicted, real, asked), class_divergence(shares, real)
     assert ratio(found, values) == pytest.approx(1, abs=0.1)
     assert ratio(class_divergence_error(predicted, real, one_stratum(200)), values) > 1.2
-
-
-def mixture(text: str) -> Mixture:
-    return mixture_of(parse_dataset_name(text))
 
 
 @pytest.mark.parametrize(

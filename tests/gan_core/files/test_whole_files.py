@@ -5,25 +5,20 @@ import stat
 from pathlib import Path
 
 import pytest
+from made_files import output_bytes
 
 import gan_core.files.whole_files
 from gan_core.files.cache import keep
 from gan_core.files.whole_files import ABANDONED_SECONDS, PARTIAL, appearing_whole, clear_abandoned
 from gan_core.training.checkpoint import save_tensors
-from results.output import output
 from results.store import RunFolder, write_atomically
 from results.trial_run import TrialRun
 
 LEFT = ".rows.json.0123456789abcdef.gan-sweep.partial"
 
 
-def _bytes_to(path: Path) -> None:
-    with output(path) as file:
-        file.write(b"bytes")
-
-
 WRITERS = {
-    "bytes": _bytes_to,
+    "bytes": output_bytes,
     "text": lambda path: write_atomically(path, "text"),
     "tensors": lambda path: save_tensors(path, {}),
     "kept": lambda path: keep(path, lambda partial: partial.write_text("kept")),

@@ -4,7 +4,7 @@ Measured with MKL, oneDNN and AVX-512 to hold bit for bit for all of them, convo
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from gan_core.config.gan import StructureConfig
-from gan_core.lanes.axis import lane_arithmetic
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.build import Branches, Network
 from gan_core.networks.call import Call
@@ -30,6 +29,7 @@ from gan_core.networks.layers import (
     tanh,
 )
 
+pytestmark = pytest.mark.usefixtures("arithmetic")
 # Odd sizes, whose lanes start between boundaries, and some at which a library takes another path.
 LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {
     "linear": (Linear(7, 50), (13, 7)),
@@ -80,12 +80,6 @@ def networks() -> dict[str, tuple[Layer, tuple[int, ...]]]:
 
 
 CASES = {**LAYERS, **networks()}
-
-
-@pytest.fixture(autouse=True)
-def _lane_arithmetic() -> Iterator[None]:
-    with lane_arithmetic():
-        yield
 
 
 def passed(case: str, seeds: Sequence[int], dtype: torch.dtype, training: bool, poisoned: int | None) -> list[Tensor]:

@@ -1,7 +1,7 @@
 """The precision of products: what is rounded and what never is, and that lanes stay as independent as in float32."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +14,6 @@ from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.config.input_error import InputError
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.scorers import build_scorer
-from gan_core.lanes.axis import lane_arithmetic
 from gan_core.lanes.precision import SMALL_PRODUCTS, host_pairs, host_rounds, library_precision
 from gan_core.lanes.products import lane_matmul
 from gan_core.networks.call import Call
@@ -23,15 +22,10 @@ from gan_core.training.lane_array import LaneArray
 from gan_core.workshop.one_model import SampleKind, sample_generator
 from gan_core.workshop.workshop import Workshop
 
+pytestmark = pytest.mark.usefixtures("arithmetic")
 ROUNDING = 2.0**-8  # of a product of two numbers of 8 bits each: each is off by 2**-9 at most
 KNOWN = host_rounds() or host_pairs()
 rounds_here = pytest.mark.skipif(not KNOWN, reason="this processor has no products in bfloat16")
-
-
-@pytest.fixture(autouse=True)
-def _lane_arithmetic() -> Iterator[None]:
-    with lane_arithmetic():
-        yield
 
 
 def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -1,6 +1,6 @@
 """The laws of an array of lanes, bit for bit on the CPU in the arithmetic that trials are computed in."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from tiny_arrays import CASES, assert_same, bits, configs_of, lane_results, stru
 
 from gan_core.config.gan import GanConfig, LaneConfig
 from gan_core.data.dataset import Dataset
-from gan_core.lanes.axis import lane_arithmetic
 from gan_core.training.checkpoint import load_tensors, save_tensors
 from gan_core.training.lane_array import LaneArray
 
+pytestmark = pytest.mark.usefixtures("arithmetic")
 STEPS = 4  # lanes of k = 1, 2, 3 have had a turn, and batches of 13 have passed the end of an epoch
 IN_FLOAT64 = (
     "gaussian minibatch r1",
@@ -43,12 +43,6 @@ class Baseline:
 
     def trained(self, configs: list[GanConfig], steps: int = STEPS) -> LaneArray:
         return trained(configs, self.dataset, self.dtype, steps)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _arithmetic() -> Iterator[None]:
-    with lane_arithmetic():
-        yield
 
 
 @pytest.fixture(

@@ -15,7 +15,6 @@ from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.reports import LaneReport
-from gan_core.lanes.axis import lane_arithmetic
 from gan_core.workshop.scored_array import ScoredArray
 from gan_core.workshop.workshop import Workshop
 from results.store import JsonLines, RunFolder
@@ -25,6 +24,7 @@ from sweep.ledger.study import LaneStudy
 from sweep.run import run_sweep
 from sweep.spec.sweep_spec import SweepSpec
 
+pytestmark = pytest.mark.usefixtures("arithmetic")
 RUNGS = (320, 1600, 2400)
 RING = StructureConfig(
     architecture="gaussian", dataset="ring", generator_width=16, discriminator_width=16, latent_size=2, batch_size=16
@@ -43,12 +43,6 @@ DEATHS = {0: ("collapsed", 1024, "G ignores its latent"), 2: ("diverged", 512, "
 @pytest.fixture(scope="module")
 def workshop() -> Workshop:
     return Workshop(Conditions(dataset="ring", scoring=ScoringConfig(samples=100), health=HEALTH), "cpu")
-
-
-@pytest.fixture(autouse=True)
-def _as_a_runner_does():
-    with lane_arithmetic():
-        yield
 
 
 def climbed(array: ScoredArray, rungs: Sequence[int] = RUNGS) -> list[list[LaneReport]]:
@@ -72,9 +66,8 @@ def untimed(reports: list[list[LaneReport]]) -> str:
 
 
 @pytest.fixture(scope="module")
-def whole(workshop) -> list[list[LaneReport]]:
-    with lane_arithmetic():
-        return climbed(workshop.build(ALL))
+def whole(workshop, arithmetic) -> list[list[LaneReport]]:
+    return climbed(workshop.build(ALL))
 
 
 def test_a_lane_that_dies_between_rungs_is_reported_with_its_reason_at_the_images_where_it_died(whole):

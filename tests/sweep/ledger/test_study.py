@@ -14,6 +14,7 @@ from curve_array import (
     curve_rows,
     curve_score,
     curve_spec,
+    last_rows,
     opened,
     optunas_study,
     run_cohorts,
@@ -76,10 +77,6 @@ def finished(tmp_path_factory):
 @pytest.fixture(scope="module")
 def rows(finished) -> list[dict]:
     return JsonLines(finished.rows).read()
-
-
-def last_rows(rows: list[dict]) -> dict[int, dict]:
-    return {row["trial"]: row for row in rows}
 
 
 def test_every_trial_ends_with_an_outcome_and_climbs_without_a_gap(rows):

@@ -13,11 +13,13 @@ from curve_array import (
     climbing,
     curve_rows,
     curve_spec,
+    last_rows,
     opened,
     optunas_study,
     rows_of,
     run_cohorts,
     run_folder,
+    swept,
 )
 from optuna.trial import TrialState
 from sabotage import Killed, Saboteur
@@ -36,16 +38,6 @@ from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 LADDER = {"rungs_images": [100, 300, 900], "keep_fraction": 0.5}
-
-
-def last_rows(rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    return {row["trial"]: row for row in rows}
-
-
-def swept(spec: SweepSpec, path: Path, build: Any = CurveArray) -> RunFolder:
-    folder = run_folder(spec, path)
-    run_cohorts(spec, folder, build)
-    return folder
 
 
 def reopened(spec: SweepSpec, path: Path, build: Any = CurveArray) -> list[dict[str, Any]]:

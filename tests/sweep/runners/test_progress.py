@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from events import Clock
 from rich.console import Console
 
 from sweep.ladder.ladder import Ladder
@@ -56,17 +57,10 @@ class Terminal(io.StringIO):
         return True
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 1_000.0
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
+    clock.seconds = 1_000.0  # as on a machine that has run for some time
     monkeypatch.setattr(progress, "time", clock)
     return clock
 

@@ -15,13 +15,13 @@ from types import SimpleNamespace
 
 import pytest
 import tiny_runs
-from curve_array import runs
+from curve_array import run_folder, runs
 
 from benchmarks.first_sweep import family_of
 from benchmarks.kills import differences
 from gan_core.config.gan import InputError
 from results.curves import load_curves
-from results.store import JsonLines, RunFolder
+from results.store import JsonLines
 from results.table import ResultsTable
 from sweep.ledger.endings import PlaceError
 from sweep.runners.loading import uncollected
@@ -58,12 +58,6 @@ def tiny_spec(*assignments: str) -> SweepSpec:
     return SweepSpec.from_mapping({}, [*TINY, *assignments])
 
 
-def folder_for(spec: SweepSpec, path: Path) -> RunFolder:
-    folder = RunFolder(path).create()
-    folder.spec.write_text(spec.to_yaml())
-    return folder
-
-
 def quiet(spec: SweepSpec) -> ProgressDisplay:
     return ProgressDisplay(spec.ladder, spec.objective, [], open(os.devnull, "w"))  # noqa: SIM115
 
@@ -82,7 +76,7 @@ def ray_by_value():
 def test_the_local_runner_and_ray_give_the_same_table(tmp_path, monkeypatch):
     monkeypatch.setenv("GAN_SWEEP_CACHE", os.environ.get("GAN_SWEEP_CACHE", str(tmp_path / "cache")))
     spec = tiny_spec("trials=6", "lanes_per_cohort=2", f"resources.cpus_per_cohort={len(os.sched_getaffinity(0))}")
-    here, there = folder_for(spec, tmp_path / "local"), folder_for(spec, tmp_path / "ray")
+    here, there = run_folder(spec, tmp_path / "local"), run_folder(spec, tmp_path / "ray")
     run_local(spec, here, quiet(spec))
     said = io.StringIO()
     run_ray(spec, there, ProgressDisplay(spec.ladder, spec.objective, [], said))
@@ -158,7 +152,7 @@ class DyingArray:
 
 def test_a_cohort_whose_process_dies_goes_on_from_its_rung_and_one_that_keeps_dying_fails(tmp_path, ray_by_value):
     spec = tiny_spec("trials=4", "lanes_per_cohort=1", "sampler=random", "ladder.keep_fraction=1.0")
-    folder = folder_for(spec, tmp_path / "run")
+    folder = run_folder(spec, tmp_path / "run")
     deaths = tmp_path / "deaths"
     deaths.mkdir()
     from sweep.proposals.seeds import derived_seed
@@ -203,7 +197,7 @@ def test_cohorts_fill_the_cluster(gpus, cluster, expected):
 def test_an_address_where_nothing_answers_is_refused_at_once(tmp_path):
     spec = tiny_spec()
     with pytest.raises(InputError, match="no Ray cluster answers at '127.0.0.1:9'"):
-        run_ray(spec, folder_for(spec, tmp_path / "run"), quiet(spec), address="127.0.0.1:9")
+        run_ray(spec, run_folder(spec, tmp_path / "run"), quiet(spec), address="127.0.0.1:9")
 
 
 def command(*arguments: str) -> list[str]:
@@ -274,7 +268,7 @@ def test_an_interrupted_sweep_listens_on_loopback_alone_ends_with_130_and_resume
     sizes = ["ladder.rungs_images=[2048, 8192, 24576]", "lanes_per_cohort=2", "trials=8"]
     cores = len(os.sched_getaffinity(0))
     spec = tiny_spec(*sizes, f"resources.cpus_per_cohort={cores}")
-    undisturbed = folder_for(spec, tmp_path / "undisturbed")
+    undisturbed = run_folder(spec, tmp_path / "undisturbed")
     run_local(spec, undisturbed, quiet(spec))
 
     home = tmp_path / "home"
@@ -532,7 +526,7 @@ def test_a_study_that_ends_nothing_is_told_as_often_as_people_look(monkeypatch):
 
 def test_a_study_shows_what_processes_warn_of_once(tmp_path):
     spec = tiny_spec()
-    study = _study_class()(spec, folder_for(spec, tmp_path / "run"))
+    study = _study_class()(spec, run_folder(spec, tmp_path / "run"))
     for line in ("no C compiler is installed", "another", "no C compiler is installed"):
         study.note_warning(line)
     assert study.snapshot().notes == ("no C compiler is installed", "another")
