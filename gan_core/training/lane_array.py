@@ -22,10 +22,11 @@ from torch import Tensor
 from gan_core.config.arithmetic import Arithmetic, Carried
 from gan_core.config.conditions import Execution, Precision
 from gan_core.config.dataset_name import same_name
-from gan_core.config.gan import GanConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.reports import Death
+from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset, host_or_device
 from gan_core.execution.pace import Pace, until_it_fits
 from gan_core.execution.programs import ProgramMaker
@@ -41,6 +42,7 @@ from gan_core.training.chunk import Chunk
 from gan_core.training.course import Course, fall_images
 from gan_core.training.draws import BLOCK_STEPS, Draws, ShownSamples, effective_half_life
 from gan_core.training.fastest import Advance, Work, fastest_execution
+from gan_core.training.native_watching import is_compiled
 from gan_core.training.state import initial_state
 from gan_core.training.steps import Steps, prepare_steps
 from gan_core.training.watch import Watch, is_marked
@@ -120,9 +122,7 @@ class LaneArray:
         return any(map(any, self.half_lives_images))
 
     def distinct_averages(self) -> list[int]:
-        """The places of the averages that differ by now: of several that are still equal, the first. [0] where each
-        lane keeps one average.
-        """
+        """Indices of the averages that differ so far; of equal ones, the first. [0] where each lane keeps one."""
         effective = [effective_half_life(each, self.state.images_seen) for each in self.averages_images]
         return [place for place, each in enumerate(effective) if each not in effective[:place]] or [0]
 
@@ -145,7 +145,7 @@ class LaneArray:
         return arithmetic_here(self.carried_out, processor, in_c=scored_in_c or self.carried_out == "compiled")
 
     def images_at(self, images: int) -> int:
-        """The images of the first whole batches that are at least so many: where `train_to(images)` stops."""
+        """The number of images after the fewest whole batches that reach `images`: where `train_to(images)` stops."""
         return math.ceil(images / self.structure.batch_size) * self.structure.batch_size
 
     def train_to(self, images: int, on_block: Callable[[int], None] | None = None) -> bool:
@@ -187,8 +187,8 @@ class LaneArray:
             self._steps = []
 
     def _fastest_execution(self) -> Execution:
-        if self._like.device.type != "cpu":
-            return "replayed"  # there is one way: a CUDA graph
+        if self._like.device.type != "cpu" or not is_compiled(self.game):
+            return "replayed"  # the only way; on a GPU, as a CUDA graph
         shape, classes = self.dataset.sample_shape, self.dataset.classes
         work = Work(self.structure, shape, classes, self.precision, self._like.dtype)
         return fastest_execution(work, measured_array)
