@@ -103,8 +103,8 @@ def library_file(text: str, *flags: str) -> Path:
 
 
 def loaded_library(text: str, *flags: str) -> ctypes.CDLL:
-    """The same library, loaded until this process ends. Raises NoCompiler. Warns once where the first choice of folder
-    or compiler does not work.
+    """Compiles a text if needed and loads the library for the lifetime of this process. Raises NoCompiler. Warns once
+    where the first choice of folder or compiler does not work.
     """
     library = library_file(text, *flags)
     if trouble := compiler().trouble:

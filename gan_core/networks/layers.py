@@ -125,13 +125,13 @@ class Convolution:
         return compute(weights, x, call)
 
     def lane_by_lane(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        """One native call a lane."""
+        """Calls the library once for each lane."""
         function = convolve_transposed if self.transposed else convolve
         result = function(x, weights["weight"], self.stride, self.padding, call.precision)
         return result + weights["bias"].view(len(x), 1, -1, 1, 1) if self.bias else result
 
     def together(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        """The same map as one grouped convolution, a group a lane."""
+        """The same map as one grouped convolution with a group for each lane."""
         lanes, rows = x.shape[:2]
         bias = factor(weights["bias"].flatten(), call.precision) if self.bias else None
         maps = factor(x.transpose(0, 1).flatten(1, 2), call.precision)
@@ -167,7 +167,7 @@ class BatchNorm:
         return self.together(weights, x, call) if lanes_together(x) else self.lane_by_lane(weights, x, call)
 
     def lane_by_lane(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        """One native call a lane, which passes over memory twice."""
+        """Calls the library once for each lane, which passes over memory twice."""
         mean, variance = weights["running_mean"].unbind(0), weights["running_var"].unbind(0)
         parts = zip(x.unbind(0), weights["weight"].unbind(0), weights["bias"].unbind(0), strict=True)
         normalised = []

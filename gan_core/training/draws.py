@@ -25,7 +25,7 @@ from gan_core.networks.build import Networks
 from gan_core.networks.call import BATCH_NORM
 from gan_core.networks.latents import fill_step_latents, latent_numbers
 
-BLOCK_STEPS = 32  # steps of D between two checks for dead lanes; latents are drawn for so many steps
+BLOCK_STEPS = 32  # steps of D in a block: its latents are drawn together, and dead lanes are looked for at its end
 AVERAGED_SHARE = 0.1  # the longest half-life of a moving average, as a share of the images seen
 
 
