@@ -9,8 +9,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from gan_core.config.combinations import check_classes
-from gan_core.config.gan import StructureConfig
-from gan_core.config.structure import Architecture, DiscriminatorInput, dcgan_start_pixels
+from gan_core.config.structure import Architecture, DiscriminatorInput, StructureConfig, dcgan_start_pixels
 from gan_core.networks.build import (
     Branches,
     Network,

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from gan_core.config.conditions import Execution, Precision
-from gan_core.config.gan import StructureConfig
+from gan_core.config.structure import StructureConfig
 from gan_core.execution.pace import is_out_of_memory, largest_call
 from gan_core.execution.programs import ProgramMaker
 from gan_core.files.cache import alone, keep, writable_cache_folder

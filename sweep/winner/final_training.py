@@ -21,8 +21,9 @@ from gan_core.config.conditions import (
     parse_section,
 )
 from gan_core.config.dataset_name import parse_dataset_name
-from gan_core.config.gan import GanConfig, InputError, nearest, shown
+from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
+from gan_core.config.input_error import InputError, nearest, shown
 from gan_core.config.reports import OutOfMemory
 from gan_core.config.schedule import Schedule
 from gan_core.lanes.axis import lane_arithmetic

@@ -16,7 +16,8 @@ import numpy as np
 from gan_core.config.conditions import Precision, parse_precision
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.fields import is_whole
-from gan_core.config.gan import GanConfig, InputError
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
 from gan_core.config.schedule import Schedule
 from gan_core.files.whole_files import is_written_through
 from gan_core.lanes.axis import lane_arithmetic

@@ -10,7 +10,8 @@ import yaml
 from curve_array import CURVE_SPACE, curve_spec, run_folder
 from table_rows import row, stored
 
-from gan_core.config.gan import HYPERPARAMETERS, GanConfig, InputError
+from gan_core.config.gan import HYPERPARAMETERS, GanConfig
+from gan_core.config.input_error import InputError
 from results.export import ExportedConfiguration, export_trial
 from results.lineage import schedule_of
 from results.rows import MAY_BE_NULL

@@ -12,7 +12,8 @@ from inline_spaces import inline
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from gan_core.config import combinations, structure
-from gan_core.config.gan import HYPERPARAMETERS, GanConfig, InputError
+from gan_core.config.gan import HYPERPARAMETERS, GanConfig
+from gan_core.config.input_error import InputError
 from search_spaces import fitting
 from search_spaces.fitting import COMBINED, NEVER_SEARCHED
 from search_spaces.range_parsing import parse_range

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from gan_core.config.reports import LaneReport
 from gan_core.fidelity.examination import Examination
 from gan_core.native.toolchain import told

@@ -10,10 +10,12 @@ import yaml
 from tiny_arrays import GAUSSIAN, bits, timeless
 
 from gan_core.config.conditions import Conditions, ScoringConfig
-from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.lane import LaneConfig
 from gan_core.config.reports import LaneReport
 from gan_core.config.schedule import Schedule
+from gan_core.config.structure import StructureConfig
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.training.checkpoint import load_tensors
 from gan_core.training.draws import BLOCK_STEPS

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_core.config.gan import StructureConfig
+from gan_core.config.structure import StructureConfig
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.build import Branches, Network

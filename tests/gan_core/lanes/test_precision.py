@@ -10,8 +10,10 @@ from tiny_arrays import assert_same, configs_of, lane_results, train
 from torch import Tensor
 
 from gan_core.config.conditions import PRECISIONS, Conditions, Execution, Precision, ScoringConfig
-from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.lane import LaneConfig
+from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.scorers import build_scorer
 from gan_core.lanes.axis import lane_arithmetic

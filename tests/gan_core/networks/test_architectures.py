@@ -10,8 +10,8 @@ from published_networks import Discriminator, Pass, drop, published
 from torch import Tensor, nn
 from torch_twins import EPS, LANES, MOMENTUM, all_pairs, drawn, give, lane_weights
 
-from gan_core.config.gan import InputError, StructureConfig
-from gan_core.config.structure import GradientPenalty, LossName
+from gan_core.config.input_error import InputError
+from gan_core.config.structure import GradientPenalty, LossName, StructureConfig
 from gan_core.game.losses import LOSSES, information_loss
 from gan_core.game.penalties import PENALTIES
 from gan_core.lanes.streams import Stream

@@ -20,9 +20,10 @@ from tiny_arrays import (
 )
 
 from gan_core.config.conditions import Execution, ScoringConfig
-from gan_core.config.gan import GanConfig, LaneConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.lane import LaneConfig
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.protocol import Scorer
 from gan_core.fidelity.scorers import build_scorer

@@ -10,9 +10,10 @@ import torch
 from tiny_arrays import bits, configs_of, structure_of, train, trained
 from torch import Tensor
 
-from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
-from gan_core.config.structure import LossName
+from gan_core.config.lane import LaneConfig
+from gan_core.config.structure import LossName, StructureConfig
 from gan_core.data.dataset import Dataset
 from gan_core.game.losses import LOSSES
 from gan_core.game.step import Game

@@ -20,10 +20,12 @@ from tiny_arrays import GAUSSIAN
 
 import gan_core.workshop.one_model
 from gan_core.config.conditions import Conditions, ScoringConfig
-from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
-from gan_core.config.input_error import DamagedFile
+from gan_core.config.input_error import DamagedFile, InputError
+from gan_core.config.lane import LaneConfig
 from gan_core.config.schedule import Schedule
+from gan_core.config.structure import StructureConfig
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.training.checkpoint import load_tensors, save_tensors
 from gan_core.training.draws import BLOCK_STEPS

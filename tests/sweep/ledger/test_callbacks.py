@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import TINY
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from results.rows import ResultRow
 from results.store import RunFolder
 from results.table import ResultsTable

@@ -19,7 +19,7 @@ from curve_array import runs
 
 from benchmarks.first_sweep import family_of
 from benchmarks.kills import differences
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from results.curves import load_curves
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable

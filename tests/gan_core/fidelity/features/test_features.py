@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.features.extractors import FeatureExtractor, extract, load_extractor
 
