@@ -74,8 +74,8 @@ def ours(a: "Tensor", b: "Tensor", out: "Tensor") -> Repeated:
     import torch
 
     from gan_core.native.compiler import target
+    from gan_core.native.kernels.products import packed_numbers
     from gan_core.native.library import native_function
-    from gan_core.native.products import packed_numbers
 
     rows, inner = a.shape
     columns = b.shape[1]

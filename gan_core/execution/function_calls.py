@@ -13,9 +13,9 @@ from gan_core.execution.c_text import in_order
 from gan_core.execution.formulas import NotInC
 from gan_core.lanes.precision import SMALL_PRODUCTS
 from gan_core.native.compiler import PRODUCT, ROUNDED, WINOGRAD
-from gan_core.native.convolutions import LARGEST_CONVOLUTION, Geometry
 from gan_core.native.isa import Isa
-from gan_core.native.products import LARGEST_PRODUCT, packed_numbers
+from gan_core.native.kernels.convolutions import LARGEST_CONVOLUTION, Geometry
+from gan_core.native.kernels.products import LARGEST_PRODUCT, packed_numbers
 from gan_core.networks.convolutions import FEW_CHANNELS
 
 # Calls -> the name of their function in C, and which of the two tensors and the result are the large map, the small map

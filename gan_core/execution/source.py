@@ -5,7 +5,7 @@ where torch takes microseconds. The text that is compiled is about one lane and 
 so no lane's bits can depend on other lanes, and arrays of any number of lanes share one library.
 
 Consecutive elementwise calls on one shape become one loop. Products are computed in tiles that fit the registers
-(`gan_core.native.products`). Intermediate results lie in memory for one lane, which the next lane uses again.
+(`gan_core.native.kernels.products`). Intermediate results lie in memory for one lane, which the next lane uses again.
 """
 
 import operator
