@@ -39,10 +39,10 @@ from gan_core.networks.architectures import build_networks
 from gan_core.networks.call import Call
 from gan_core.networks.latents import Choice, fill_shared_latents, latent_numbers
 from gan_core.training.chunk import Chunk
+from gan_core.training.compiled.watching import is_compiled
 from gan_core.training.course import Course, fall_images
 from gan_core.training.draws import BLOCK_STEPS, Draws, ShownSamples, effective_half_life
 from gan_core.training.fastest import Advance, Work, fastest_execution
-from gan_core.training.native_watching import is_compiled
 from gan_core.training.state import initial_state
 from gan_core.training.steps import Steps, prepare_steps
 from gan_core.training.watch import Watch, is_marked

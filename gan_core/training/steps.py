@@ -20,8 +20,8 @@ from gan_core.native.library import NativeProgram
 from gan_core.native.native_source import NativeSource
 from gan_core.native.toolchain import NoCompiler, tell_replayed
 from gan_core.training.chunk import Chunk
-from gan_core.training.native_block import NativeBlock
-from gan_core.training.native_watching import NativeWatch, is_compiled
+from gan_core.training.compiled.block import NativeBlock
+from gan_core.training.compiled.watching import NativeWatch, is_compiled
 from gan_core.training.step_functions import Active, StepFunctions
 from gan_core.training.step_loop import StepLoop
 

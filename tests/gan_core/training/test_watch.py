@@ -19,9 +19,9 @@ from gan_core.game.losses import LOSSES
 from gan_core.game.step import Game
 from gan_core.native.library import LaneMemory
 from gan_core.networks.architectures import build_networks
+from gan_core.training.compiled.watching import NativeWatch
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.training.lane_array import LaneArray
-from gan_core.training.native_watching import NativeWatch
 from gan_core.training.record import StepRecord
 from gan_core.training.watch import SUMS, Watch
 
