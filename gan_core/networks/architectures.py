@@ -36,6 +36,9 @@ from gan_core.networks.layers import (
     tanh,
 )
 
+SAMPLES_AT_ONCE = 1000  # in one call of the generator when many are drawn, to bound memory
+IMAGES_AT_ONCE = 100  # the same for convolutional generators
+
 
 def _weighted(structure: StructureConfig, layer: Linear | Convolution) -> Layer:
     """A layer of D with weights, with spectral normalisation where the structure asks for it."""
@@ -255,3 +258,8 @@ def build_networks(structure: StructureConfig, sample_shape: tuple[int, ...], cl
     Raises InputError when a conditional architecture meets data without classes.
     """
     return ARCHITECTURES[structure.architecture](structure, sample_shape, classes)
+
+
+def rows_at_once(structure: StructureConfig) -> int:
+    """How many samples the generator makes in one call when many are drawn."""
+    return IMAGES_AT_ONCE if structure.architecture in ("dcgan", "infogan") else SAMPLES_AT_ONCE

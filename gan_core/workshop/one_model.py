@@ -27,11 +27,10 @@ from gan_core.config.schedule import Schedule
 from gan_core.files.whole_files import appearing_whole
 from gan_core.lanes.precision import library_precision
 from gan_core.lanes.streams import Stream
-from gan_core.networks.architectures import build_networks
+from gan_core.networks.architectures import build_networks, rows_at_once
 from gan_core.networks.call import Call
 from gan_core.networks.latents import shared_latents
 from gan_core.training.checkpoint import load_tensors, save_tensors
-from gan_core.training.lane_array import rows_at_once
 from gan_core.workshop.scored_array import ScoredArray
 from gan_core.workshop.workshop import Workshop
 
