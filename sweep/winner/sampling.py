@@ -23,7 +23,8 @@ from gan_core.files.whole_files import is_written_through
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.training.checkpoint import load_tensors
 from gan_core.workshop.memory import data_form
-from gan_core.workshop.one_model import ModelFolder, SampleKind, best_row, load_generator_weights, sample_in_parts
+from gan_core.workshop.one_model import ModelFolder, best_row, load_generator_weights
+from gan_core.workshop.saved_generator import SampleKind, sample_in_parts
 from gan_core.workshop.workshop import load_data
 from results.export import DEFAULT_PRECISION, ExportedConfiguration, chosen_row
 from results.output import STANDARD_OUTPUT, output

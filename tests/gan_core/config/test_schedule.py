@@ -22,13 +22,12 @@ from gan_core.training.draws import BLOCK_STEPS
 from gan_core.workshop.one_model import (
     ModelFolder,
     Progress,
-    SampleKind,
     best_row,
     load_generator_weights,
     read_metrics,
-    sample_generator,
     train_model,
 )
+from gan_core.workshop.saved_generator import SampleKind, sample_generator
 from gan_core.workshop.workshop import Workshop
 
 BATCH, IMAGES, RUNGS = 13, 130, (20, 52, 91)

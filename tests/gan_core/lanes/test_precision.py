@@ -22,7 +22,7 @@ from gan_core.lanes.products import lane_matmul
 from gan_core.networks.call import Call
 from gan_core.networks.layers import Convolution
 from gan_core.training.lane_array import LaneArray
-from gan_core.workshop.one_model import SampleKind, sample_generator
+from gan_core.workshop.saved_generator import SampleKind, sample_generator
 from gan_core.workshop.workshop import Workshop
 
 ROUNDING = 2.0**-8  # of a product of two numbers of 8 bits each: each is off by 2**-9 at most

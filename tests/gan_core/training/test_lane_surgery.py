@@ -30,7 +30,8 @@ from gan_core.fidelity.scorers import build_scorer
 from gan_core.training.checkpoint import load_tensors
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.training.lane_array import LaneArray
-from gan_core.workshop.one_model import ModelFolder, SampleKind, load_generator_weights, sample_generator
+from gan_core.workshop.one_model import ModelFolder, load_generator_weights
+from gan_core.workshop.saved_generator import SampleKind, sample_generator
 from gan_core.workshop.scored_array import ScoredArray
 
 RUNG, AFTER = 5, 6  # steps; lanes of k = 1, 2, 3 have had a turn before it and after

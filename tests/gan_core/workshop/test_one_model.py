@@ -33,14 +33,13 @@ from gan_core.training.lane_array import LaneArray
 from gan_core.workshop.one_model import (
     ModelFolder,
     Progress,
-    SampleKind,
     evaluation_points,
     load_generator_weights,
     read_metrics,
-    sample_generator,
     train_model,
     write_metrics,
 )
+from gan_core.workshop.saved_generator import SampleKind, sample_generator
 from gan_core.workshop.workshop import Workshop
 
 IMAGES, POINTS = 130, (26, 52)
