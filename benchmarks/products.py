@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.machine import add_isa_option, machine, set_isa
 from gan_core.config.input_error import InputError
-from gan_core.native.compiler import NoCompiler
+from gan_core.native.toolchain import NoCompiler
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,6 +19,7 @@ from gan_core.config.fields import is_whole
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.schedule import Schedule
+from gan_core.files.plain_yaml import read_yaml
 from gan_core.files.whole_files import is_written_through
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.training.checkpoint import load_tensors
@@ -32,7 +33,6 @@ from results.plots import image_of, most_in_grid, picture_of, to_bytes, write_pn
 from results.store import ResultsError, RunFolder
 from results.table import ResultsTable, configuration_of
 from results.trial_run import TrialRun
-from search_spaces.space import read_yaml
 from sweep.spec.sweep_spec import SweepSpec
 
 FLOAT_BYTES = 4

@@ -21,7 +21,7 @@ from native_cases import (
 )
 from torch import Tensor
 
-from gan_core.execution.source import NotInC
+from gan_core.execution.formulas import NotInC
 from gan_core.lanes.precision import host_rounds
 from gan_core.native.compiler import target
 from gan_core.native.isa import executable_isas
