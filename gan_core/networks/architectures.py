@@ -19,16 +19,12 @@ from gan_core.networks.build import (
     minibatch_view,
     moments_view,
 )
-from gan_core.networks.layers import (
-    BatchNorm,
-    Convolution,
+from gan_core.networks.layers import BatchNorm, Convolution, Layer, Linear, SpectralNorm
+from gan_core.networks.weightless_layers import (
     Dropout,
     Elementwise,
-    Layer,
-    Linear,
     Maxout,
     Reshape,
-    SpectralNorm,
     elu,
     leaky_relu,
     relu,

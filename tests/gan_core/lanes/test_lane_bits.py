@@ -17,18 +17,8 @@ from gan_core.lanes.axis import lane_arithmetic
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.build import Branches, Network
 from gan_core.networks.call import Call
-from gan_core.networks.layers import (
-    BatchNorm,
-    Convolution,
-    Dropout,
-    Layer,
-    Linear,
-    Maxout,
-    SpectralNorm,
-    elu,
-    leaky_relu,
-    tanh,
-)
+from gan_core.networks.layers import BatchNorm, Convolution, Layer, Linear, SpectralNorm
+from gan_core.networks.weightless_layers import Dropout, Maxout, elu, leaky_relu, tanh
 
 # Odd sizes, whose lanes start between boundaries, and some at which a library takes another path.
 LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {

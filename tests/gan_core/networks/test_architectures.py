@@ -26,7 +26,8 @@ from gan_core.networks.build import (
     samples_view,
 )
 from gan_core.networks.call import Call
-from gan_core.networks.layers import Linear, Weights, relu
+from gan_core.networks.layers import Linear, Weights
+from gan_core.networks.weightless_layers import relu
 from gan_core.training.optim import Rows
 
 IMAGES = [name for name in ARCHITECTURES if name != "gaussian"]
