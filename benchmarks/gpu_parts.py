@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import ROOT, cores
-from results.table import ResultsError, ResultsTable
+from results.store import ResultsError
+from results.table import ResultsTable
 from sweep.spec.sweep_spec import SweepSpec
 
 MODELS = "gaussian,mlp64,mlp256,dcgan16,dcgan64"

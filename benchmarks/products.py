@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.machine import add_isa_option, machine, set_isa
 from gan_core.config.input_error import InputError
-from gan_core.native.compiler import NoCompiler
+from gan_core.native.toolchain import NoCompiler
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,8 +74,8 @@ def ours(a: "Tensor", b: "Tensor", out: "Tensor") -> Repeated:
     import torch
 
     from gan_core.native.compiler import target
+    from gan_core.native.kernels.products import packed_numbers
     from gan_core.native.library import native_function
-    from gan_core.native.products import packed_numbers
 
     rows, inner = a.shape
     columns = b.shape[1]

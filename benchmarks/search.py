@@ -34,7 +34,7 @@ from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.lanes.precision import host_pairs, host_rounds
 from gan_core.training.checkpoint import load_tensors
-from gan_core.workshop.one_model import SampleKind, sample_generator
+from gan_core.workshop.saved_generator import SampleKind, sample_generator
 from results.store import RunFolder
 from results.table import ResultsTable
 from results.trial_run import TrialRun

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gan_core.config.gan import GanConfig, StructureConfig
+from gan_core.config.gan import GanConfig
+from gan_core.config.structure import StructureConfig
 
 CONVOLUTIONAL = ("dcgan", "infogan")
 

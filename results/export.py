@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from gan_core.config.fields import is_whole
+from gan_core.config.fields import as_number, is_whole
 from gan_core.config.input_error import shown
-from gan_core.files.plain_yaml import as_number, read_yaml
+from gan_core.files.plain_yaml import read_yaml
 from results.lineage import lineage, schedule_of
 from results.objectives import natural, score_name
 from results.output import output

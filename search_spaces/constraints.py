@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gan_core.config.fields import is_number
-from gan_core.config.gan import HYPERPARAMETERS, InputError, hyperparameter, nearest, parse_value, shown
+from gan_core.config.gan import HYPERPARAMETERS, hyperparameter, parse_value
+from gan_core.config.input_error import InputError, nearest, shown
 
 LONGEST_CONSTRAINT = 200  # characters
 LARGEST_NUMBER = 1e300

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from gan_core.config.gan import HYPERPARAMETERS, InputError
+from gan_core.config.gan import HYPERPARAMETERS
+from gan_core.config.input_error import InputError
 from search_spaces.ranges import Range
 
 MOST_WORLDS = 20_000  # examined when a space is made, which takes about a second

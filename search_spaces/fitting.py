@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from itertools import combinations, product
 from typing import Any
 
-from gan_core.config.gan import GanConfig, InputError, parse_value, shown
+from gan_core.config.gan import GanConfig, parse_value
+from gan_core.config.input_error import InputError, shown
 from search_spaces.dependencies import bounds, can_exist, check_worlds, possible_values, typical_draws, world_of, worlds
 from search_spaces.ranges import Range
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from gan_core.config.fields import is_whole
-from gan_core.config.gan import InputError, shown
+from gan_core.config.input_error import InputError, shown
 from search_spaces.ranges import Range
 
 MOST_POINTS = 1000  # per parameter

@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from gan_core.config.fields import as_number, check_flag, is_number, is_whole
-from gan_core.config.gan import HALF_LIFE, InputError, hyperparameter, parse_value, shown
+from gan_core.config.gan import HALF_LIFE, hyperparameter, parse_value
+from gan_core.config.input_error import InputError, shown
 from gan_core.files.plain_yaml import check_keys
 from search_spaces.ranges import Range
 

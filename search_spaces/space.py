@@ -11,17 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_core.config.gan import (
-    HALF_LIFE,
-    HYPERPARAMETERS,
-    GanConfig,
-    InputError,
-    home_path,
-    nearest,
-    parse_value,
-    shortened,
-    shown,
-)
+from gan_core.config.gan import HALF_LIFE, HYPERPARAMETERS, GanConfig, parse_value
+from gan_core.config.input_error import InputError, home_path, nearest, shortened, shown
 from gan_core.files.plain_yaml import check_keys, file_named_in, parse_yaml, read_yaml
 from search_spaces.constraints import Constraint, parse_constraint
 from search_spaces.dependencies import bounds, ordered, possible_values, resolve, without_dead

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from gan_core.config.combinations import check_classes, check_objective
 from gan_core.config.conditions import Conditions, as_scored_before
 from gan_core.config.dataset_name import parse_dataset_name
-from gan_core.config.gan import InputError, StructureConfig, home_path
+from gan_core.config.input_error import InputError, home_path
+from gan_core.config.structure import StructureConfig
 from gan_core.data.enough_images import check_images, notices
 from gan_core.data.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.data.published_images import ImageSplits

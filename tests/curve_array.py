@@ -12,9 +12,10 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from gan_core.config.gan import GanConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import DamagedFile
 from gan_core.config.reports import Death, FidelityReport, LaneReport
+from gan_core.config.structure import StructureConfig
 from results.store import JsonLines, RunFolder
 from results.trial_run import TrialRun
 from sweep.cohorts.best_rungs import BestRungs

@@ -18,10 +18,11 @@ from gan_core.config.conditions import EXECUTIONS, PRECISIONS, Conditions, Scori
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import HYPERPARAMETERS, GanConfig
 from gan_core.config.reports import LaneReport, minimised
+from gan_core.files.plain_yaml import parse_yaml
 from gan_core.workshop.workshop import Workshop
 from results.rows import OWN
 from results.table import ResultsTable
-from search_spaces.space import SearchSpace, parse_yaml, shipped_spaces
+from search_spaces.space import SearchSpace, shipped_spaces
 from sweep.commands.cli import COMMANDS
 from sweep.ladder.ladder import RULES
 from sweep.ladder.population import PopulationConfig

@@ -142,6 +142,26 @@ def test_no_modules_import_each_other_in_a_circle():
     assert order.index("gan_core.config.input_error") < order.index("gan_core.lanes.axis") < order.index("sweep.run")
 
 
+def defined_in(path: Path) -> set[str]:
+    """The names that a module defines, those of its functions and classes included."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    stored = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return stored | {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+
+
+def test_a_name_is_imported_from_the_module_that_defines_it():
+    """Only the main names of a package have a second path."""
+    defined = {module_of(name_of(path)): defined_in(path) for path in SOURCES if path.stem != "__init__"}
+    borrowed = {
+        f"{path}: {module}"
+        for path, modules in IMPORTS.items()
+        for module in modules - defined.keys()
+        for home, _, name in [module.rpartition(".")]
+        if home in defined and name not in defined[home]
+    }
+    assert borrowed == set()
+
+
 @pytest.mark.parametrize("path", [path for path in SOURCES if name_of(path) != TORCH_INTERNALS], ids=name_of)
 def test_private_names_of_torch_stand_in_one_file(path):
     tree = parsed(path)

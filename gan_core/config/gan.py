@@ -11,23 +11,10 @@ from operator import attrgetter
 from typing import Any
 
 from gan_core.config.combinations import check_lane
-from gan_core.config.fields import Hyperparameter, as_number, check_fields, describe, fitted, ranged
-from gan_core.config.input_error import InputError, home_path, nearest, shortened, shown
+from gan_core.config.fields import Hyperparameter, check_fields, describe, fitted, ranged
+from gan_core.config.input_error import InputError, nearest, shown
 from gan_core.config.lane import LaneConfig
 from gan_core.config.structure import StructureConfig
-
-__all__ = [
-    "HYPERPARAMETERS",
-    "GanConfig",
-    "InputError",
-    "LaneConfig",
-    "StructureConfig",
-    "as_number",
-    "home_path",
-    "nearest",
-    "shortened",
-    "shown",
-]
 
 LARGEST_SEED = 2**63 - 1
 

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from gan_core.config.fields import as_number, is_whole
-from gan_core.config.gan import GanConfig, LaneConfig, hyperparameter, parse_value
+from gan_core.config.gan import GanConfig, hyperparameter, parse_value
 from gan_core.config.input_error import InputError, shown
+from gan_core.config.lane import LaneConfig
 
 FROM_IMAGES = "from_images"
 

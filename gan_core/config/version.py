@@ -8,7 +8,7 @@ SOURCES = (".py", ".h")  # C code is in headers and in Python strings
 
 
 def code_version(package: Path | None = None) -> str:
-    """For example `0.1.0+5f2c9a1b`. Equal strings mean equal sources of the training core, from a checkout or
+    """For example `0.2.0+5f2c9a1b`. Equal strings mean equal sources of the training core, from a checkout or
     installed. package: the folder whose sources count, with all folders below it; None: that of this package.
     """
     try:

@@ -13,9 +13,9 @@ from gan_core.execution.c_text import in_order
 from gan_core.execution.formulas import NotInC
 from gan_core.lanes.precision import SMALL_PRODUCTS
 from gan_core.native.compiler import PRODUCT, ROUNDED, WINOGRAD
-from gan_core.native.convolutions import LARGEST_CONVOLUTION, Geometry
 from gan_core.native.isa import Isa
-from gan_core.native.products import LARGEST_PRODUCT, packed_numbers
+from gan_core.native.kernels.convolutions import LARGEST_CONVOLUTION, Geometry
+from gan_core.native.kernels.products import LARGEST_PRODUCT, packed_numbers
 from gan_core.networks.convolutions import FEW_CHANNELS
 
 # Calls -> the name of their function in C, and which of the two tensors and the result are the large map, the small map
@@ -65,7 +65,7 @@ def geometry_of(
 
 
 @dataclass(frozen=True)
-class Call:
+class FunctionCall:
     """text: of the call, given pointers to the values and to the result. packed: how many numbers of memory it needs
     beside them.
     """
@@ -74,7 +74,7 @@ class Call:
     packed: int = 0
 
 
-def product_call(a: Tensor, b: Tensor, isa: Isa, *, rounded: bool) -> Call:
+def product_call(a: Tensor, b: Tensor, isa: Isa, *, rounded: bool) -> FunctionCall:
     """The product of matrices a [1, rows, inner] and b [1, inner, columns], of which only the forms count. Raises
     NotInC.
     """
@@ -85,10 +85,10 @@ def product_call(a: Tensor, b: Tensor, isa: Isa, *, rounded: bool) -> Call:
         factors = f"{x}, {a.stride(1)}, {a.stride(2)}, {y}, {b.stride(1)}, {b.stride(2)}"
         return f"{called}({rows}, {columns}, {inner}, {factors}, {made}, packed);"
 
-    return Call(text, packed_numbers(rows, inner, columns, isa, rounded=called != PRODUCT))
+    return FunctionCall(text, packed_numbers(rows, inner, columns, isa, rounded=called != PRODUCT))
 
 
-def softmax_call(target: Any, forms: Sequence[Tensor], axis: Any) -> Call:
+def softmax_call(target: Any, forms: Sequence[Tensor], axis: Any) -> FunctionCall:
     """The logarithm of softmax over the last of three axes, or its derivative, of values of these forms. Raises
     NotInC.
     """
@@ -100,10 +100,12 @@ def softmax_call(target: Any, forms: Sequence[Tensor], axis: Any) -> Call:
     def text(x: str, *further: str) -> str:
         return f"{SOFTMAX[target]}({rows}, {columns}, {', '.join((x, strides, *further))});"
 
-    return Call(text)
+    return FunctionCall(text)
 
 
-def convolution_call(target: Any, forms: Sequence[Tensor], numbers: Sequence[Any], isa: Isa, *, rounded: bool) -> Call:
+def convolution_call(
+    target: Any, forms: Sequence[Tensor], numbers: Sequence[Any], isa: Isa, *, rounded: bool
+) -> FunctionCall:
     """One of the three maps of CONVOLUTIONS, of which two are given and the third, the last of the forms, is made.
     Raises NotInC.
     """
@@ -115,4 +117,4 @@ def convolution_call(target: Any, forms: Sequence[Tensor], numbers: Sequence[Any
     def text(*pointers: str) -> str:
         return f"{{\nstatic const Map map = {sizes};\n{name}(&map, {', '.join(pointers)}, packed);\n}}"
 
-    return Call(text, geometry.memory_numbers(isa))
+    return FunctionCall(text, geometry.memory_numbers(isa))

@@ -23,8 +23,8 @@ Rows = tuple[str, ...]  # names of the rows that a term is made of, in alphabeti
 
 @dataclass(frozen=True)
 class _Value:
-    """terms: rows -> formula. A number of a lane is one term of no rows, what is computed for each number of a row one
-    term, and a sum of means (`meant`) any number of terms.
+    """terms maps the rows that a formula reads to the formula. A lane's number has one term without rows, an
+    elementwise result one term, a sum of means (`meant`) several.
     """
 
     terms: Mapping[Rows, str]
@@ -76,7 +76,9 @@ def _called(node: fx.Node, given: list[Any]) -> _Value:
 
 
 def _of_means(target: Any, values: list[Any]) -> dict[Rows, str]:
-    """What is linear in means, term by term. A number is the mean of itself."""
+    """Applies a linear operation to sums of means, term by term; a lane's number counts as its own mean."""
+    if target is aten.rsub.Scalar:  # a number minus a sum of means
+        target, values = aten.sub.Tensor, values[::-1]
     formula = FORMULAS[target]
     if target is aten.neg.default:
         return {rows: formula(text) for rows, text in values[0].terms.items()}

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 
 import torch
 
-from gan_core.config.gan import StructureConfig
 from gan_core.config.reports import OutOfMemory
+from gan_core.config.structure import StructureConfig
 
 LARGEST_CALL = 32
 LARGEST_CONVOLUTIONAL_CALL = 1  # convolutions are computed lane by lane: larger calls were never faster

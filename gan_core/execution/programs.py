@@ -3,9 +3,10 @@
 eager: the function is called as it is. replayed: it is traced once, and its calls are repeated in planned memory, with
 bitwise the same results. compiled: it is traced and translated to C, which computes one lane after the other; results
 differ from eager ones in their last bits, and a lane's do not depend on the array that it is in. Steps that cannot be
-compiled are replayed: those with a product that a matrix library computes faster, those in bfloat16 on a processor with
-AMX, and all where no C compiler works. auto: compiled or replayed, whichever is faster on this machine
-(`gan_core.training.fastest`). On a GPU all but eager are the same, a CUDA graph.
+compiled are replayed: those with a product that a matrix library computes faster, those with a loss or another call
+that is not known in C, those in bfloat16 on a processor with AMX, and all where no C compiler works. auto: compiled or
+replayed, whichever is faster on this machine (`gan_core.training.fastest`). On a GPU all but eager are the same, a CUDA
+graph.
 """
 
 from collections.abc import Callable, Hashable

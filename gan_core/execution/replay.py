@@ -186,8 +186,9 @@ class _Plan:
 
 
 def _elided(graph: fx.Graph, owner_of: dict[fx.Node, fx.Node]) -> dict[fx.Node, fx.Node]:
-    """For each value that is only copied into an input which no other call uses, its `copy_`: the value can be computed
-    in that input, without the copy. Between the two stand only reshapes, and writes into the value as a whole.
+    """Maps each value that can be computed directly in an input to the `copy_` that this saves. Such a value is only
+    copied into that input, no other call uses the input, and between the value and the copy there are only reshapes and
+    writes into the whole value.
     """
     elided = {}
     for copy in graph.find_nodes(op="call_function", target=torch.ops.aten.copy_.default):

@@ -5,7 +5,7 @@ where torch takes microseconds. The text that is compiled is about one lane and 
 so no lane's bits can depend on other lanes, and arrays of any number of lanes share one library.
 
 Consecutive elementwise calls on one shape become one loop. Products are computed in tiles that fit the registers
-(`gan_core.native.products`). Intermediate results lie in memory for one lane, which the next lane uses again.
+(`gan_core.native.kernels.products`). Intermediate results lie in memory for one lane, which the next lane uses again.
 """
 
 import operator
@@ -20,7 +20,14 @@ from torch.fx.node import map_arg
 from gan_core.execution.assembly import assembled
 from gan_core.execution.c_text import Loop, Operation, Place, Reduction, in_order, loop_text, number
 from gan_core.execution.formulas import ALLOCATIONS, COPIES, FORMULAS, PARTS, REDUCTIONS, ZEROS, NotInC
-from gan_core.execution.function_calls import CONVOLUTIONS, SOFTMAX, Call, convolution_call, product_call, softmax_call
+from gan_core.execution.function_calls import (
+    CONVOLUTIONS,
+    SOFTMAX,
+    FunctionCall,
+    convolution_call,
+    product_call,
+    softmax_call,
+)
 from gan_core.execution.trace import form_of, is_view, owners
 from gan_core.native.compiler import target
 from gan_core.native.native_source import NativeSource
@@ -307,7 +314,7 @@ class _Writer:
             raise NotInC(f"{node.target} that is not laid out in order")
         return values
 
-    def _call(self, node: fx.Node, values: list[fx.Node], call: Call) -> None:
+    def _call(self, node: fx.Node, values: list[fx.Node], call: FunctionCall) -> None:
         """A call of a function in C on the values, which makes this node."""
         places = [Place(self._owners[v], int(self._forms[v].storage_offset()), ()) for v in values]
         self._packed = max(self._packed, call.packed)

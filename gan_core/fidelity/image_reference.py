@@ -13,11 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gan_core.data.dataset import Dataset
-from gan_core.data.enough_images import ENOUGH_HELD_OUT
+from gan_core.data.enough_images import ENOUGH_HELD_OUT, NEIGHBOURS
 from gan_core.fidelity.copying import TrainingIndex, nearest_distance, training_index
 from gan_core.fidelity.distances import covariance_factor, moments
-from gan_core.fidelity.features.extractors import FeatureExtractor, extract
-from gan_core.fidelity.neighbours import NEIGHBOURS, RealNeighbours, prdc, real_neighbours
+from gan_core.fidelity.features.extractors import extract
+from gan_core.fidelity.features.feature_extractor import FeatureExtractor
+from gan_core.fidelity.neighbours import RealNeighbours, prdc, real_neighbours
 from gan_core.fidelity.protocol import LATENT_SEED, chosen
 from gan_core.files.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.lanes.axis import lane_arithmetic

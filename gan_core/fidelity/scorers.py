@@ -10,7 +10,7 @@ from gan_core.config.conditions import ScoringConfig
 from gan_core.config.input_error import home_path
 from gan_core.config.reports import FidelityReport
 from gan_core.data.dataset import Dataset
-from gan_core.data.enough_images import check_held_out
+from gan_core.data.enough_images import NEIGHBOURS, check_held_out
 from gan_core.fidelity.copying import data_copying, data_copying_error, nearest_distance
 from gan_core.fidelity.distances import (
     class_accuracy,
@@ -24,10 +24,11 @@ from gan_core.fidelity.distances import (
 )
 from gan_core.fidelity.examination import Examination
 from gan_core.fidelity.examine import examine
-from gan_core.fidelity.features.extractors import FeatureExtractor, extract_lanes, load_extractor
+from gan_core.fidelity.features.extractors import extract_lanes, load_extractor
+from gan_core.fidelity.features.feature_extractor import FeatureExtractor
 from gan_core.fidelity.features.textures import SMALLEST_PIXELS
 from gan_core.fidelity.image_reference import compared_with, image_reference
-from gan_core.fidelity.neighbours import NEIGHBOURS, coverage_null, pair_scores
+from gan_core.fidelity.neighbours import coverage_null, pair_scores
 from gan_core.fidelity.pairs import read_in_c
 from gan_core.fidelity.protocol import (
     LATENT_SEED,

@@ -19,7 +19,8 @@ if yaml.__with_libyaml__:
 else:
     from yaml import SafeLoader
 
-from gan_core.config.gan import InputError, as_number, nearest, shortened, shown
+from gan_core.config.fields import as_number
+from gan_core.config.input_error import InputError, nearest, shortened, shown
 
 __all__ = ["as_number", "check_keys", "file_named_in", "parse_yaml", "parse_yaml_value", "read_yaml"]
 

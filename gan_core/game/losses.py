@@ -2,8 +2,8 @@
 
 D's loss is always the sum of its part on real samples and its part on fakes (2 ln 2 = 1.386 at the equilibrium of the
 cross-entropy losses), so that structures can be compared. A new loss is a pair of functions, a line in LOSSES, and its
-name in `config.gan.LossName`. It is compiled, and its value watched, by its trace: where C knows its calls and it is a
-sum of means over decisions (`execution.means`); else its steps are replayed.
+name in `config.structure.LossName`. Its steps are compiled if it is a sum of means over decisions of elementwise
+operations that are known in C (`execution.means`, `execution.formulas`); otherwise they are replayed.
 """
 
 import math

@@ -22,7 +22,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from gan_core.config.gan import StructureConfig
+from gan_core.config.structure import StructureConfig
 from gan_core.game.losses import LOSSES, Loss, information_loss
 from gan_core.game.penalties import PENALTIES
 from gan_core.networks.build import Network, Networks

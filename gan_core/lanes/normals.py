@@ -77,8 +77,8 @@ def _fill_in_numpy(out: Tensor, distribution: str, seed: int, purpose: Stream, *
 
 
 def numbers_in_c() -> Any:
-    """The C function `stream_numbers` of `native/normals.h`, which computes any part of a stream; None without a
-    compiler.
+    """The C function `stream_numbers` of `native/kernels/normals.h`, which computes any part of a stream; None if no
+    compiler works.
     """
     library = _in_c()
     return None if library is None else library.stream_numbers

@@ -61,8 +61,8 @@ def host_rounds() -> bool:
 
 
 def host_pairs() -> bool:
-    """Whether bfloat16 products are computed in C (`native/rounding.h`): on x86 processors with AVX512-BF16 but without
-    AMX, which is faster. What is not compiled is rounded there and then multiplied in float32.
+    """Whether bfloat16 products are computed in C (`native/kernels/rounding.h`): on x86 processors with AVX512-BF16 but
+    without AMX, which is faster. What is not compiled is rounded there and then multiplied in float32.
     """
     isa = this_isa()
     return isa is not None and isa.bfloat16_pairs and not host_rounds()

@@ -7,6 +7,10 @@
 - `fp32_precision` in `torch.backends`: documented, the only setting for each library and kind of operation, and unknown
   to torch's own types. Without it the older flags `allow_tf32` are set.
 
+Two private names need no replacement: `aten._to_copy` and `aten._log_softmax` are operators of which the public
+functions `Tensor.to` and `log_softmax` consist, in a trace of them. `execution.formulas` and `execution.function_calls`
+only compare them with the calls of a trace. If torch gave the calls other names, their steps would be replayed.
+
 Each function below looks for its name when it is called or imported, so a version of torch without it needs no change.
 """
 
@@ -83,7 +87,9 @@ def precision_settings(gpu: str, cpu: str) -> Iterator[None]:
 
 
 def _fp32_settings(gpu: str, cpu: str) -> list[tuple[Any, str, Any]]:
-    """Where each precision is set, by which name, and to what; empty where torch has no such setting."""
+    """For each library and kind of operation: the place of its setting, the setting's name and its value; empty if this
+    torch lacks any of them.
+    """
     backends: Any = torch.backends
     places = (backends.cuda.matmul, gpu), (backends.cudnn.conv, gpu), (backends.mkldnn.matmul, cpu)
     settings = [(place, FP32_SETTING, value) for place, value in (*places, (backends.mkldnn.conv, "ieee"))]
@@ -91,5 +97,7 @@ def _fp32_settings(gpu: str, cpu: str) -> list[tuple[Any, str, Any]]:
 
 
 def _older_settings(gpu: str) -> list[tuple[Any, str, Any]]:
-    """The same by flags that every torch has: on the CPU none rounds, by torch's own default."""
+    """The settings for a GPU by the older flags, which every torch has. The CPU needs none: by torch's default its
+    products are not rounded.
+    """
     return [(place, "allow_tf32", gpu == "tf32") for place in (torch.backends.cuda.matmul, torch.backends.cudnn)]

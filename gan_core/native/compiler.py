@@ -8,13 +8,13 @@ import platform
 from importlib.resources import files
 from pathlib import Path
 
-from gan_core.native.convolutions import MAP, convolutions_text
 from gan_core.native.isa import Isa, this_isa
 from gan_core.native.kept import load
+from gan_core.native.kernels.convolutions import MAP, convolutions_text
+from gan_core.native.kernels.products import products_text, rounded_products_text
+from gan_core.native.kernels.winograd import winograd_text
 from gan_core.native.mirrored import layouts_text
-from gan_core.native.products import products_text, rounded_products_text
 from gan_core.native.toolchain import NoCompiler, Toolchain, tell, working_toolchain
-from gan_core.native.winograd import winograd_text
 
 FLAGS = [
     "-O3",
@@ -89,8 +89,8 @@ def target() -> Isa:
 
 
 def header(name: str) -> str:
-    """The text of a C header in this folder."""
-    return files("gan_core.native").joinpath(name).read_text()
+    """The text of a C header among the kernels."""
+    return files("gan_core.native.kernels").joinpath(name).read_text()
 
 
 def library_file(text: str, *flags: str) -> Path:
@@ -103,8 +103,8 @@ def library_file(text: str, *flags: str) -> Path:
 
 
 def loaded_library(text: str, *flags: str) -> ctypes.CDLL:
-    """The same library, loaded until this process ends. Raises NoCompiler. Warns once where the first choice of folder
-    or compiler does not work.
+    """Compiles a text if needed and loads the library for the lifetime of this process. Raises NoCompiler. Warns once
+    where the first choice of folder or compiler does not work.
     """
     library = library_file(text, *flags)
     if trouble := compiler().trouble:

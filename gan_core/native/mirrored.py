@@ -1,7 +1,7 @@
 """Structures that are written twice, in C and as `ctypes.Structure`: both must lay out the same fields alike.
 
-A field that is missing on one side or stands in another place would be read as another one: numbers would be wrong, or
-memory would be read that is not ours. So every library says how its compiler laid out its structures, and this is
+A missing or misplaced field would be read as a different one: numbers would be wrong, or memory would be read that is
+not ours. So every library says how its compiler laid out its structures, and this is
 compared with Python's when the library is loaded.
 """
 
@@ -10,7 +10,7 @@ import re
 
 Structure = type[ctypes.Structure]
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
-_STRUCTURE = re.compile(r"typedef struct \{([^}]*)\} (\w+);")
+_STRUCTURE = re.compile(r"typedef struct \{([^{}]*)\} (\w+);")
 _FUNCTION = re.compile(r"\(\*(\w+)\)\(")
 _FIELD = re.compile(r"(\w+)(?:\[\w+\])?\s*(?:,|$)")
 
@@ -31,11 +31,16 @@ def layouts_text(text: str) -> str:
 
 
 def check_layout(structure: Structure, text: str, library: ctypes.CDLL) -> None:
-    """Raises WrongLayout where a library that was made of a text and its `layouts_text` has the structure of this name
-    otherwise: other fields, or one with another offset or size.
+    """Raises WrongLayout if a field's name, offset or size differs from C's, or the text does not define the structure.
+    library: compiled from the text and its `layouts_text`.
     """
     name = structure.__name__
-    fields = _structures(text)[name]
+    fields = _structures(text).get(name)
+    if fields is None:
+        raise WrongLayout(
+            f"the C of {name}, which {structure.__module__} mirrors, must read `typedef struct {{ ... }} {name};`, "
+            "without a name after `struct` and without structures inside"
+        )
     offsets = list((ctypes.c_long * (2 * len(fields) + 1)).in_dll(library, f"layout_of_{name}"))
     in_c = [*zip(fields, offsets[:-1:2], offsets[1:-1:2], strict=True), ("the end", offsets[-1], 0)]
     names = [field for field, *_ in structure._fields_]
@@ -51,7 +56,9 @@ def check_layout(structure: Structure, text: str, library: ctypes.CDLL) -> None:
 
 
 def _structures(text: str) -> dict[str, list[str]]:
-    """The names of the fields of each structure that a text defines, in order."""
+    """The names of the fields, in order, of each structure that a text defines without a tag and without structures
+    inside.
+    """
     return {
         name: [field for part in body.split(";") for field in _FUNCTION.findall(part) or _FIELD.findall(part.strip())]
         for body, name in _STRUCTURE.findall(_COMMENT.sub("", text))

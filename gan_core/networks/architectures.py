@@ -9,8 +9,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from gan_core.config.combinations import check_classes
-from gan_core.config.gan import StructureConfig
-from gan_core.config.structure import Architecture, DiscriminatorInput, dcgan_start_pixels
+from gan_core.config.structure import Architecture, DiscriminatorInput, StructureConfig, dcgan_start_pixels
 from gan_core.networks.build import (
     Branches,
     Network,
@@ -20,22 +19,21 @@ from gan_core.networks.build import (
     minibatch_view,
     moments_view,
 )
-from gan_core.networks.layers import (
-    BatchNorm,
-    Convolution,
+from gan_core.networks.layers import BatchNorm, Convolution, Layer, Linear, SpectralNorm
+from gan_core.networks.weightless_layers import (
     Dropout,
     Elementwise,
-    Layer,
-    Linear,
     Maxout,
     Reshape,
-    SpectralNorm,
     elu,
     leaky_relu,
     relu,
     sigmoid,
     tanh,
 )
+
+SAMPLES_AT_ONCE = 1000  # in one call of the generator when many are drawn, to bound memory
+IMAGES_AT_ONCE = 100  # the same for convolutional generators
 
 
 def _weighted(structure: StructureConfig, layer: Linear | Convolution) -> Layer:
@@ -256,3 +254,8 @@ def build_networks(structure: StructureConfig, sample_shape: tuple[int, ...], cl
     Raises InputError when a conditional architecture meets data without classes.
     """
     return ARCHITECTURES[structure.architecture](structure, sample_shape, classes)
+
+
+def rows_at_once(structure: StructureConfig) -> int:
+    """How many samples the generator makes in one call when many are drawn."""
+    return IMAGES_AT_ONCE if structure.architecture in ("dcgan", "infogan") else SAMPLES_AT_ONCE

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_core.config.gan import StructureConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.structure import StructureConfig
 from gan_core.lanes.normals import fill_latents
 from gan_core.lanes.streams import Stream, stream
 from gan_core.networks.build import Networks

@@ -5,9 +5,8 @@ L lanes, N rows of a batch, F features, C channels, H, W a feature map.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_core.config.conditions import Precision
-from gan_core.lanes.axis import in_plain_calls, lanes_together, lanewise
+from gan_core.lanes.axis import lanes_together
 from gan_core.lanes.precision import factor
 from gan_core.lanes.products import lane_matmul
 from gan_core.networks.call import Call
@@ -44,19 +43,6 @@ class Layer(Protocol):
     def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         """[L, N, ...] -> [L, N', ...]."""
         ...
-
-
-class _Weightless:
-    """A layer without weights."""
-
-    def shapes(self) -> Shapes:
-        return {}
-
-    def buffers(self) -> Shapes:
-        return {}
-
-    def initial(self, source: np.random.Generator) -> dict[str, np.ndarray]:
-        return {}
 
 
 def _uniform(source: np.random.Generator, shapes: Shapes, inputs: int) -> dict[str, np.ndarray]:
@@ -125,13 +111,13 @@ class Convolution:
         return compute(weights, x, call)
 
     def lane_by_lane(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        """One native call a lane."""
+        """Calls the library once for each lane."""
         function = convolve_transposed if self.transposed else convolve
         result = function(x, weights["weight"], self.stride, self.padding, call.precision)
         return result + weights["bias"].view(len(x), 1, -1, 1, 1) if self.bias else result
 
     def together(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        """The same map as one grouped convolution, a group a lane."""
+        """The same map as one grouped convolution with a group for each lane."""
         lanes, rows = x.shape[:2]
         bias = factor(weights["bias"].flatten(), call.precision) if self.bias else None
         maps = factor(x.transpose(0, 1).flatten(1, 2), call.precision)
@@ -167,7 +153,7 @@ class BatchNorm:
         return self.together(weights, x, call) if lanes_together(x) else self.lane_by_lane(weights, x, call)
 
     def lane_by_lane(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        """One native call a lane, which passes over memory twice."""
+        """Calls the library once for each lane, which passes over memory twice."""
         mean, variance = weights["running_mean"].unbind(0), weights["running_var"].unbind(0)
         parts = zip(x.unbind(0), weights["weight"].unbind(0), weights["bias"].unbind(0), strict=True)
         normalised = []
@@ -248,87 +234,3 @@ class SpectralNorm:
 def _unit(x: Tensor, precision: Precision) -> Tensor:
     """X [L, F, 1] divided by its length."""
     return x / lane_matmul(x.mT, x, precision).sqrt().clamp_min(1e-12)
-
-
-@dataclass(frozen=True)
-class Dropout(_Weightless):
-    """In training, drops each number with the lane's probability and scales up the others (Srivastava et al. 2014).
-
-    A lane's mask is keyed by its seed, the images seen, the pass of the step and the number of the dropout layer.
-    """
-
-    def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        if not call.training or not any(call.dropout):
-            return x
-        return x * call.mask(x)
-
-
-@dataclass(frozen=True)
-class Elementwise(_Weightless):
-    """A function of each number. exact: its vector and scalar forms round in the same way, so it needs no alignment."""
-
-    function: Callable[[Tensor], Tensor]
-    exact: bool
-
-    def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        return self.function(x) if self.exact else lanewise(self.function, x)
-
-
-@dataclass(frozen=True)
-class Maxout(_Weightless):
-    """[L, N, units * pieces] -> [L, N, units], the largest of the pieces of each unit (Goodfellow et al. 2013)."""
-
-    pieces: int
-
-    def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        pieces = x.unflatten(2, (-1, self.pieces))
-        return reduce(torch.maximum, pieces.unbind(3)) if lanes_together(x) else pieces.max(3).values
-
-
-@dataclass(frozen=True)
-class Reshape(_Weightless):
-    """[L, N, ...] -> [L, N, *shape]."""
-
-    shape: tuple[int, ...]
-
-    def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
-        return x.reshape(*x.shape[:2], *self.shape)
-
-
-def leaky_relu(slope: float) -> Elementwise:
-    """max(x, slope * x), 0 <= slope < 1."""
-    return Elementwise(lambda x: F.leaky_relu(x, slope), exact=True)
-
-
-ELU_IS_FLAT = -50.0
-
-
-class _Elu(torch.autograd.Function):
-    """x above 0 and exp(x) - 1 below (Clevert et al. 2016), which equals `F.elu` up to rounding. The expm1 of `F.elu`
-    takes ten times as long, and exp two hundred times as long where it underflows, so x is clamped at ELU_IS_FLAT,
-    where exp(x) - 1 is already -1.
-    """
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
-        if in_plain_calls():
-            y = F.elu(x)  # which C has a formula for
-        else:
-            y = torch.maximum(x, x.clamp(ELU_IS_FLAT, 0).exp() - 1)  # exp(x) - 1 is never below x
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grad_outputs: Tensor) -> Tensor:
-        (y,) = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
-        return torch.ops.aten.elu_backward(grad_outputs[0], 1.0, 1.0, 1.0, True, y)
-
-
-def _elu(x: Tensor) -> Tensor:
-    return _Elu.apply(x)  # pyright: ignore[reportReturnType]
-
-
-relu = Elementwise(F.relu, exact=True)
-elu = Elementwise(_elu, exact=False)
-sigmoid = Elementwise(lambda x: x.sigmoid(), exact=False)
-tanh = Elementwise(lambda x: x.tanh(), exact=False)

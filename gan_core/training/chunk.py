@@ -76,9 +76,7 @@ class Chunk:
         return self.game.structure.update_order == "generator_first"
 
     def look_images(self, end: int) -> int:
-        """The real images shown to D since the last look at how much the samples vary, where there is another look
-        after `end` steps, which is at the end of each whole block; else 0.
-        """
+        """Images since sample variation was last measured, if a block ends after `end` steps; otherwise 0."""
         return 0 if end % BLOCK_STEPS else BLOCK_STEPS * self.game.structure.batch_size
 
 

@@ -7,9 +7,9 @@ K lanes, A averages of a lane.
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from gan_core.config.gan import GanConfig, LaneConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
-from gan_core.config.lane import LrSchedule
+from gan_core.config.lane import LaneConfig, LrSchedule
 from gan_core.training.draws import average_weight, takes_turn
 
 # The factor of a learning rate, given how much of its schedule has passed, from 0 to 1.

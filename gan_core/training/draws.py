@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan_core.config.gan import GanConfig
-from gan_core.data.dataset import DataOrder, Dataset, scale_bytes
+from gan_core.data.dataset import DataOrder, Dataset, host_or_device, scale_bytes
 from gan_core.lanes.axis import column, lane_empty
 from gan_core.lanes.normals import fill_latents
 from gan_core.lanes.streams import Stream
@@ -25,8 +25,14 @@ from gan_core.networks.build import Networks
 from gan_core.networks.call import BATCH_NORM
 from gan_core.networks.latents import fill_step_latents, latent_numbers
 
-BLOCK_STEPS = 32  # steps of D between two checks for dead lanes; latents are drawn for so many steps
+BLOCK_STEPS = 32  # steps of D in a block: its latents are drawn together, and dead lanes are looked for at its end
 AVERAGED_SHARE = 0.1  # the longest half-life of a moving average, as a share of the images seen
+
+
+def stays_on_host(dataset: Dataset, device: torch.device) -> bool:
+    """Whether samples stay in host memory because they would take more than half of the device's."""
+    memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+    return memory is not None and host_or_device(dataset.train_samples.nbytes, memory) == "host"
 
 
 class ShownSamples:

@@ -19,7 +19,9 @@ from typing import Any
 import torch
 
 from gan_core.config.conditions import Execution, Precision
-from gan_core.config.gan import StructureConfig
+from gan_core.config.gan import GanConfig
+from gan_core.config.structure import StructureConfig
+from gan_core.data.dataset import Dataset
 from gan_core.execution.pace import is_out_of_memory, largest_call
 from gan_core.execution.programs import ProgramMaker
 from gan_core.files.cache import alone, keep, writable_cache_folder
@@ -36,6 +38,7 @@ from gan_core.training.draws import BLOCK_STEPS
 SLOWER = 1.1
 AHEAD = 2.0  # where one way is so many times as fast, measuring ends
 TURNS, TURN_SECONDS, LONGEST_SECONDS = 5, 0.002, 1.0  # timed turns of each way; the least duration of one; that of all
+MEASURED_SAMPLES = 1_000  # of the data set that is made to measure
 CALLED_BYTES = 2**24  # of weights, gradients and moments in a replayed call, beyond which they leave the caches
 
 Seconds = Mapping[Execution, float]  # for a step of one lane
@@ -85,6 +88,15 @@ def fastest_execution(work: Work, make: Make) -> Execution:
     ):  # so much slower that another compiler may be worth trying
         tell(f"what {compiler()} makes of some structures is far slower than torch's calls; their steps are replayed")
     return faster(seconds)
+
+
+def measured_lanes(work: Work, lanes: int) -> tuple[list[GanConfig], Dataset]:
+    """The lanes that are made to measure: of the structure's default settings, on uniform noise."""
+    generator = torch.Generator().manual_seed(0)
+    samples = torch.rand(MEASURED_SAMPLES, *work.sample_shape, generator=generator).mul_(2).sub_(1)
+    labels = torch.arange(MEASURED_SAMPLES) % work.classes if work.classes else None
+    dataset = Dataset(work.structure.dataset, samples, labels, samples, labels, work.classes, "")
+    return [GanConfig(structure=work.structure, seed=seed) for seed in range(lanes)], dataset
 
 
 def faster(seconds: Seconds) -> Execution:

@@ -14,19 +14,16 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from gan_core.config.arithmetic import Arithmetic, Carried
 from gan_core.config.conditions import Execution, Precision
-from gan_core.config.dataset_name import same_name
-from gan_core.config.gan import GanConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
-from gan_core.config.input_error import InputError
 from gan_core.config.reports import Death
-from gan_core.data.dataset import Dataset, host_or_device
+from gan_core.data.dataset import Dataset
 from gan_core.execution.pace import Pace, until_it_fits
 from gan_core.execution.programs import ProgramMaker
 from gan_core.game.step import Game
@@ -34,25 +31,18 @@ from gan_core.lanes.axis import lane_empty
 from gan_core.lanes.precision import library_precision
 from gan_core.lanes.streams import Stream
 from gan_core.native.arithmetic import arithmetic_here, processor_name
-from gan_core.networks.architectures import build_networks
+from gan_core.networks.architectures import build_networks, rows_at_once
 from gan_core.networks.call import Call
 from gan_core.networks.latents import Choice, fill_shared_latents, latent_numbers
 from gan_core.training.chunk import Chunk
+from gan_core.training.compiled.watching import is_compiled
 from gan_core.training.course import Course, fall_images
-from gan_core.training.draws import BLOCK_STEPS, Draws, ShownSamples, effective_half_life
-from gan_core.training.fastest import Advance, Work, fastest_execution
+from gan_core.training.draws import BLOCK_STEPS, Draws, ShownSamples, effective_half_life, stays_on_host
+from gan_core.training.fastest import Advance, Work, fastest_execution, measured_lanes
+from gan_core.training.lane_checks import check_successors, shared_structure
 from gan_core.training.state import initial_state
 from gan_core.training.steps import Steps, prepare_steps
 from gan_core.training.watch import Watch, is_marked
-
-SAMPLES_AT_ONCE = 1000  # in one call of the generator when many are drawn, to bound memory
-IMAGES_AT_ONCE = 100  # the same for convolutional generators
-MEASURED_SAMPLES = 1_000  # of the data set that is made to measure how fast steps are
-
-
-def rows_at_once(structure: StructureConfig) -> int:
-    """How many samples the generator makes in one call when many are drawn."""
-    return IMAGES_AT_ONCE if structure.architecture in ("dcgan", "infogan") else SAMPLES_AT_ONCE
 
 
 class LaneArray:
@@ -85,7 +75,7 @@ class LaneArray:
         learning rates fall over unless a lane's configuration says otherwise. Raises InputError where learning rates
         fall and neither is given.
         """
-        self.structure = _structure(configs, dataset)
+        self.structure = shared_structure(configs, dataset)
         self.dataset, self.configs = dataset, list(configs)
         self.precision: Precision = precision
         self.networks = build_networks(self.structure, dataset.sample_shape, dataset.classes)
@@ -97,17 +87,11 @@ class LaneArray:
         self.chosen = [0] * len(configs)  # the place of the average that each lane is sampled from: [L]
         self.game = Game(self.structure, self.networks)
         self._like = torch.empty(0, dtype=dtype, device=device)
-        self.samples = ShownSamples(dataset, self._like, on_host=self._stays_on_host(dataset))
+        self.samples = ShownSamples(dataset, self._like, on_host=stays_on_host(dataset, self._like.device))
         self.programs = programs or ProgramMaker(execution, Pace(lanes_per_call or len(configs)))
         self.state = initial_state(configs, self.networks, self._like, self.health, averages=len(averages_images) or 1)
         self._steps: list[Steps] = []
         self.carried_out: Carried = ""  # how the latest steps were carried out
-
-    def _stays_on_host(self, dataset: Dataset) -> bool:
-        """Whether the samples stay in host memory because they would take more than half of the device's."""
-        device = self._like.device
-        memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-        return memory is not None and host_or_device(dataset.train_samples.nbytes, memory) == "host"
 
     @property
     def half_lives_images(self) -> list[tuple[float, ...]]:
@@ -120,9 +104,7 @@ class LaneArray:
         return any(map(any, self.half_lives_images))
 
     def distinct_averages(self) -> list[int]:
-        """The places of the averages that differ by now: of several that are still equal, the first. [0] where each
-        lane keeps one average.
-        """
+        """Indices of the averages that differ so far; of equal ones, the first. [0] where each lane keeps one."""
         effective = [effective_half_life(each, self.state.images_seen) for each in self.averages_images]
         return [place for place, each in enumerate(effective) if each not in effective[:place]] or [0]
 
@@ -145,7 +127,7 @@ class LaneArray:
         return arithmetic_here(self.carried_out, processor, in_c=scored_in_c or self.carried_out == "compiled")
 
     def images_at(self, images: int) -> int:
-        """The images of the first whole batches that are at least so many: where `train_to(images)` stops."""
+        """The number of images after the fewest whole batches that reach `images`: where `train_to(images)` stops."""
         return math.ceil(images / self.structure.batch_size) * self.structure.batch_size
 
     def train_to(self, images: int, on_block: Callable[[int], None] | None = None) -> bool:
@@ -187,8 +169,8 @@ class LaneArray:
             self._steps = []
 
     def _fastest_execution(self) -> Execution:
-        if self._like.device.type != "cpu":
-            return "replayed"  # there is one way: a CUDA graph
+        if self._like.device.type != "cpu" or not is_compiled(self.game):
+            return "replayed"  # the only way; on a GPU, as a CUDA graph
         shape, classes = self.dataset.sample_shape, self.dataset.classes
         work = Work(self.structure, shape, classes, self.precision, self._like.dtype)
         return fastest_execution(work, measured_array)
@@ -226,10 +208,6 @@ class LaneArray:
         """For each lane why it cannot go on, or None: [L]."""
         return self.state.watch.dead()
 
-    @property
-    def _latent_numbers(self) -> int:
-        return latent_numbers(self.structure, self.networks)
-
     def generate(self, latents: Tensor, lanes: slice = slice(None)) -> Tensor:
         """Latents [L, M, Z] for these lanes -> samples [L, M, *sample_shape] of the scored generator: with the averaged
         weights where a lane has an average (the `chosen` one of several), else with its weights; with running moments
@@ -259,7 +237,7 @@ class LaneArray:
 
     def shared_latents(self, purpose: Stream, count: int, seed: int, choice: Choice = None) -> Tensor:
         """Latents [L, count, Z], the same in every lane: a pure function of (seed, purpose, choice)."""
-        one = lane_empty(1, (count, self._latent_numbers), self._like)
+        one = lane_empty(1, (count, latent_numbers(self.structure, self.networks)), self._like)
         fill_shared_latents(one, self.structure, self.networks, purpose, seed, choice)
         return lane_empty(self.lanes, one.shape[1:], self._like).copy_(one.expand(self.lanes, -1, -1))
 
@@ -277,10 +255,8 @@ class LaneArray:
         configs[i] has another structure or other seeds than its source, whose random numbers it goes on with, and
         InputError as the constructor does.
         """
-        for source, config in zip(sources, configs, strict=True):
-            donor = self.configs[source]
-            if replace(config, lane=donor.lane) != donor:
-                raise ValueError(f"what copies lane {source} must have its structure, seed {donor.seed} and data_seed")
+        check_successors(self.configs, sources, configs)
+        for config in configs:
             fall_images(config.lane, self.budget_images)
         self.settle_averages()
         self._steps = []
@@ -305,30 +281,11 @@ class LaneArray:
         return {name: tensor[lane].detach().clone().contiguous() for name, tensor in weights.items()}
 
 
-def _structure(configs: Sequence[GanConfig], dataset: Dataset) -> StructureConfig:
-    """The structure that all configurations share. Raises InputError where they differ or do not fit the data set."""
-    structures = {config.structure for config in configs}
-    if len(structures) != 1:
-        raise InputError(f"an array needs lanes of one structure, got {len(structures)} in {len(configs)} lanes")
-    structure = structures.pop()
-    if not same_name(structure.dataset, dataset.name):
-        raise InputError(f"the configuration is for data set {structure.dataset!r}, got {dataset.name!r}")
-    size, side = structure.image_size_pixels, dataset.sample_shape[-1]
-    if size not in (0, side):
-        raise InputError(f"structure.image_size_pixels is {size}, got images of {side}; load them at {size}")
-    return structure
-
-
 def measured_array(work: Work, way: Execution, lanes: int) -> tuple[ProgramMaker, Advance]:
-    """An array to measure how fast one way of carrying out steps is: lanes of the structure's default settings on
-    uniform noise. Its programs, and what trains it by a number of steps.
+    """An array of `measured_lanes`, to measure how fast steps are in one way: its programs, and what trains it by a
+    number of steps.
     """
-    generator = torch.Generator().manual_seed(0)
-    samples = torch.rand(MEASURED_SAMPLES, *work.sample_shape, generator=generator).mul_(2).sub_(1)
-    labels = torch.arange(MEASURED_SAMPLES) % work.classes if work.classes else None
-    dataset = Dataset(work.structure.dataset, samples, labels, samples, labels, work.classes, "")
-    configs = [GanConfig(structure=work.structure, seed=seed) for seed in range(lanes)]
-    programs = ProgramMaker(way, Pace(lanes))
+    programs, (configs, dataset) = ProgramMaker(way, Pace(lanes)), measured_lanes(work, lanes)
     array = LaneArray(configs, dataset, dtype=work.dtype, precision=work.precision, programs=programs)
 
     def advance(steps: int) -> None:

@@ -2,7 +2,7 @@
 
 The programs of a step only write them into rows. Losses, accuracies and sums are computed from the kept rows of all
 steps of a block at once, by a few calls on larger tensors instead of dozens on tiny ones in every step. Compiled steps
-write the same rows, and are watched in C (`gan_core.training.native_watching`).
+write the same rows, and are watched in C (`gan_core.training.compiled.watching`).
 
 K lanes, N batch, R decisions, S D steps of a block, T updates of G in it.
 """

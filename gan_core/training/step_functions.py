@@ -27,9 +27,9 @@ class StepFunctions:
     def function(
         self, part: StepPart, lanes: int, step: int, update: int, active: Active
     ) -> tuple[Callable[[Tensors], None], Tensors, Hashable]:
-        """A part of a step of the first lanes: as a function, the tensors that it takes, and a key of what its Python
-        depends on beside the numbers that layers read from configurations. update: which of G's updates in the step;
-        active: the lanes whose running moments it moves.
+        """Returns a part of a step of the first lanes as a function, its tensors, and a key of everything its Python
+        code depends on, except the numbers that layers read from configurations. update: which of G's updates in the
+        step; active: the lanes whose running moments it moves.
         """
         seen = (step * self._structure.batch_size, update)
 
@@ -39,7 +39,7 @@ class StepFunctions:
         dropped = tuple(any(self._dropout(one)) for one in passes_of(part, self._structure))
         if any(dropped):
             self._make_masks(part, seen)
-        return function, self.tensors(part, lanes), (lanes, part, active, dropped)
+        return function, self.tensors(part, lanes), (lanes, part, active, dropped, self.chunk.precision)
 
     def tensors(self, part: StepPart, lanes: int) -> Tensors:
         """What a part of a step of the first lanes may read and write, by name."""
@@ -72,8 +72,8 @@ class StepFunctions:
                 self._masks[one].setdefault(place, lane_empty(self.chunk.lanes, mask.shape[1:], mask))
 
     def _call(self, tensors: Tensors, seen: tuple[int, int], active: Active, part: StepPart, one: Pass) -> Call:
-        """Starts a pass. An update of G moves the running moments of the active lanes, a penalty those of none, and a
-        pass for the fakes that D is shown or for D itself those of all.
+        """Starts a pass. An update of G moves the running moments of the active lanes only, a penalty pass moves none,
+        all other passes move every lane's.
         """
         everybody = part in (StepPart.FAKES, StepPart.DISCRIMINATOR) or (
             part is StepPart.GENERATOR_AND_FAKES and one is Pass.MAKING

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gan_core.game.step import StepPart
 from gan_core.training.chunk import Chunk
-from gan_core.training.native_watching import NativeWatch
+from gan_core.training.compiled.watching import NativeWatch
 from gan_core.training.record import StepRecord
 from gan_core.training.step_functions import Active
 

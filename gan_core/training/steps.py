@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from gan_core.config.arithmetic import Carried
-from gan_core.execution.formulas import NotInC
 from gan_core.execution.programs import Program, ProgramMaker
 from gan_core.game.step import StepPart
 from gan_core.lanes.precision import host_pairs
@@ -21,8 +20,8 @@ from gan_core.native.library import NativeProgram
 from gan_core.native.native_source import NativeSource
 from gan_core.native.toolchain import NoCompiler, tell_replayed
 from gan_core.training.chunk import Chunk
-from gan_core.training.native_block import NativeBlock
-from gan_core.training.native_watching import NativeWatch
+from gan_core.training.compiled.block import NativeBlock
+from gan_core.training.compiled.watching import NativeWatch, is_compiled
 from gan_core.training.step_functions import Active, StepFunctions
 from gan_core.training.step_loop import StepLoop
 
@@ -191,11 +190,11 @@ def _compiled(
     step: int,
     take: Callable[[Mapping[StepPart, NativeSource]], None],
 ) -> bool:
-    """Compiles Adam and every part of a step, of which one lane tells all, and gives these to `take`. False where
-    products are not multiplied in C in this precision, a part is not known in C, or no compiler works.
+    """Compiles Adam and each part of a step from a trace of one lane, and passes the sources to `take`. Returns False
+    if products are not multiplied in C in this precision, the loss or a part is not known in C, or no compiler works.
     """
     chunk = functions.chunk
-    if chunk.precision == "bfloat16" and not host_pairs():
+    if (chunk.precision == "bfloat16" and not host_pairs()) or not is_compiled(chunk.game):
         return False
     parts = [part for part in StepPart if chunk.generator_first or part is not StepPart.GENERATOR_AND_FAKES]
     sources: dict[StepPart, NativeSource] = {}
@@ -208,8 +207,6 @@ def _compiled(
         chunk.generator_adam.compile()
         chunk.discriminator_adam.compile()
         take(sources)
-    except NotInC:  # raised where the value of the loss, which is watched, cannot be computed in C
-        return False
     except NoCompiler as error:
         tell_replayed(error)
         maker.lost_compiler = True

@@ -1,5 +1,5 @@
-"""What is watched in every lane during training: sums since they were last read, and copies of them on the way, from
-which the points of curves are computed.
+"""Sums over the steps of every lane, such as of losses and norms of gradients, and copies of these sums at marked
+steps, from which the points of curves are computed.
 
 L lanes, R decisions, S steps of D, T updates of G.
 """

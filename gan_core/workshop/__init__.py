@@ -1,14 +1,16 @@
 """The interface for sweeps and final trainings: scored arrays, the training of one model, estimates of memory.
 
-`workshop.Workshop` builds scored arrays, `one_model.train_model` trains a single model, and `memory.lane_memory`
-estimates what an array needs before it is built. This package may import every other package of `gan_core`.
+`workshop.Workshop` builds scored arrays, `one_model.train_model` trains a single model, `saved_generator` draws from
+one, and `memory.lane_memory` estimates what an array needs before it is built. This package may import every other
+package of `gan_core`.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gan_core.workshop.memory import lane_memory
-    from gan_core.workshop.one_model import sample_generator, train_model
+    from gan_core.workshop.one_model import train_model
+    from gan_core.workshop.saved_generator import sample_generator
     from gan_core.workshop.scored_array import ScoredArray
     from gan_core.workshop.workshop import Workshop, load_data
 
@@ -20,7 +22,9 @@ def __getattr__(name: str) -> Any:
     match name:
         case "lane_memory":
             from gan_core.workshop import memory as home
-        case "sample_generator" | "train_model":
+        case "sample_generator":
+            from gan_core.workshop import saved_generator as home
+        case "train_model":
             from gan_core.workshop import one_model as home
         case "ScoredArray":
             from gan_core.workshop import scored_array as home

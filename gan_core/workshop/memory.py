@@ -16,8 +16,9 @@ import torch
 
 from gan_core.config.conditions import Execution
 from gan_core.config.dataset_name import parse_dataset_name
-from gan_core.config.gan import GanConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import (
     DIGITS_TRAIN_IMAGES,
     HELD_OUT_VALUES,
@@ -80,8 +81,8 @@ def data_form(structure: StructureConfig) -> DataForm:
 
 
 @dataclass(frozen=True)
-class LaneMemory:
-    """The memory of one lane, in bytes.
+class MemoryNeed:
+    """The memory that a lane needs, in bytes.
 
     kept: held as long as the lane is trained. scratch: held by programs and traces for each lane of a call. building:
     held besides while these are made. scored: held while samples are compared. fed: the part of kept that is not
@@ -127,7 +128,7 @@ def row_bytes(config: GanConfig, averages: int = 1) -> int:
 
 def lane_memory(
     config: GanConfig, samples: int, execution: Execution = "auto", averages_images: Sequence[float] = ()
-) -> LaneMemory:
+) -> MemoryNeed:
     """Measures what such a lane takes on the CPU in float32, by two arrays of two lanes on artificial data.
 
     Each is trained for one step, which takes seconds. samples: the number drawn per lane at a rung; averages_images: as
@@ -147,7 +148,7 @@ def lane_memory(
     numbers = 2 * math.prod(form.sample_shape) + latent_numbers(config.structure, array.networks)
     in_turn = array.programs.lane_memory.bytes > 0
     called = 1 if in_turn else MEASURED_LANES
-    return LaneMemory(
+    return MemoryNeed(
         kept_bytes=kept // MEASURED_LANES,
         scratch_bytes=(held - kept) // called,
         building_bytes=(most - held) // called,

@@ -15,23 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from gan_core.config.arithmetic import Arithmetic
-from gan_core.config.conditions import Precision
-from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import DamagedFile, InputError, home_path
 from gan_core.config.reports import LaneReport, minimised
 from gan_core.config.schedule import Schedule
 from gan_core.files.whole_files import appearing_whole
-from gan_core.lanes.precision import library_precision
-from gan_core.lanes.streams import Stream
-from gan_core.networks.architectures import build_networks
-from gan_core.networks.call import Call
-from gan_core.networks.latents import shared_latents
 from gan_core.training.checkpoint import load_tensors, save_tensors
-from gan_core.training.lane_array import rows_at_once
 from gan_core.workshop.scored_array import ScoredArray
 from gan_core.workshop.workshop import Workshop
 
@@ -253,60 +244,6 @@ def read_metrics(path: Path, needed: str = "images_seen") -> list[dict[str, floa
             f"{path}, line {len(found) + 2} is no row of numbers with a column {needed!r}; it was changed by hand"
         ) from error
     return found
-
-
-@dataclass(frozen=True)
-class SampleKind:
-    """The shape of a generator's samples, [C, H, W] or [d], and the number of classes of its data set."""
-
-    shape: tuple[int, ...]
-    classes: int
-
-
-def sample_generator(
-    config: GanConfig,
-    kind: SampleKind,
-    weights: Mapping[str, Tensor],
-    count: int,
-    seed: int,
-    choice: int | None = None,
-    *,
-    precision: Precision = "float32",
-) -> Tensor:
-    """Samples [count, *shape] of a saved generator, the same as `LaneArray.sample` draws from it.
-
-    precision: that of its training. Raises InputError as `sample_in_parts` does.
-    """
-    return torch.cat(list(sample_in_parts(config, kind, weights, count, seed, choice, precision=precision)))
-
-
-def sample_in_parts(
-    config: GanConfig,
-    kind: SampleKind,
-    weights: Mapping[str, Tensor],
-    count: int,
-    seed: int,
-    choice: int | None = None,
-    *,
-    precision: Precision = "float32",
-) -> Iterator[Tensor]:
-    """The samples of `sample_generator`, one call of the generator after the other: [at most 1000, *shape] each.
-
-    choice: the class or categorical code to draw; None: all in turn. Raises InputError if the weights do not fit the
-    structure or are not float32, and if there is no such class.
-    """
-    structure = config.structure
-    networks = build_networks(structure, kind.shape, kind.classes)
-    generator = networks.generator
-    wanted = {name: (shape, torch.float32) for name, shape in {**generator.shapes(), **generator.buffers()}.items()}
-    if {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()} != wanted:
-        raise InputError("the generator's weights do not fit the configuration beside them; one of them was changed")
-    stacked = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
-    call, rows = Call([config.lane.batch_norm_eps], precision=precision), rows_at_once(structure)
-    for latents in shared_latents(count, rows, structure, networks, Stream.SAMPLE_LATENTS, seed, choice):
-        with torch.no_grad(), library_precision(precision):  # left before `yield`, so it does not affect the caller
-            samples = generator(stacked, latents, call)[0]
-        yield samples
 
 
 def best_row(folder: ModelFolder, objective: str) -> dict[str, float]:

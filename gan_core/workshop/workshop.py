@@ -7,7 +7,8 @@ import torch
 
 from gan_core.config.combinations import check_objective
 from gan_core.config.conditions import Conditions
-from gan_core.config.gan import GanConfig, StructureConfig
+from gan_core.config.gan import GanConfig
+from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.execution.pace import WHOLE_ARRAY, Pace, largest_call, within_memory
 from gan_core.execution.programs import ProgramMaker

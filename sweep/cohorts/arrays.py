@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gan_core.config.gan import GanConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.reports import Death, FidelityReport, LaneReport, OutOfMemory
+from gan_core.config.structure import StructureConfig
 from results.trial_run import TrialRun
 from sweep.cohorts.contracts import Build, TrainableArray
 from sweep.ladder.ladder import Change

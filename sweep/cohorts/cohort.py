@@ -5,9 +5,9 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from gan_core.config.gan import StructureConfig
 from gan_core.config.input_error import DamagedFile
 from gan_core.config.reports import LaneReport, OutOfMemory
+from gan_core.config.structure import StructureConfig
 from results.store import RunFolder
 from results.trial_run import TrialRun
 from sweep.cohorts.arrays import CohortArrays, Group, Trained, grouped

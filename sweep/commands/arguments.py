@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gan_core.config.fields import as_number, is_whole
-from gan_core.config.gan import LARGEST_SEED, InputError, home_path, shown
+from gan_core.config.gan import LARGEST_SEED
+from gan_core.config.input_error import InputError, home_path, shown
 
 
 def whole_number(low: int, high: int = LARGEST_SEED) -> Callable[[str], int]:

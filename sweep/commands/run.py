@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gan_core.config.gan import InputError, nearest, shown
+from gan_core.config.input_error import InputError, nearest, shown
 from results.printable import printable
 from sweep.commands.arguments import add_data_options, path, whole_number
 from sweep.commands.terminal import FAILED, INTERRUPTED, width

@@ -12,8 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gan_core.config.fields import check_fields, describe, fitted, ranged
-from gan_core.config.gan import GanConfig, InputError, StructureConfig, as_number, nearest, shown
+from gan_core.config.fields import as_number, check_fields, describe, fitted, ranged
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError, nearest, shown
+from gan_core.config.structure import StructureConfig
 
 CERTAIN_ERRORS = 2.0  # a difference counts from so many standard errors of the worse score on
 EXPLORATIONS = 20  # attempts to find a change that keeps the constraints

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from gan_core.config.gan import InputError, shown
+from gan_core.config.input_error import InputError, shown
 from results.rows import ResultRow
 from results.store import RunFolder
 

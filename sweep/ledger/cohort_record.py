@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gan_core.config.gan import GanConfig, InputError
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
 from results.rows import ResultRow, row_fault
 from results.schema import AMOUNT, ANY_NUMBER, NUMBER, SCALAR, Kind, fault, list_of, mapping_of, whole
 from results.store import RESTORE, JsonLines, ResultsError, RunFolder

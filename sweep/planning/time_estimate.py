@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gan_core.config.dataset_name import parse_dataset_name
-from gan_core.config.gan import GanConfig, InputError, StructureConfig
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
+from gan_core.config.structure import StructureConfig
 from gan_core.execution.pace import Pace, largest_call
 from gan_core.execution.programs import ProgramMaker
 from gan_core.fidelity.features.classifier import awaits_training

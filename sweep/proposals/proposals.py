@@ -12,7 +12,8 @@ from optuna.storages import JournalStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from gan_core.config.gan import GanConfig, InputError
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
 from results.rows import DEAD, Outcome
 from results.store import ResultsError, RunFolder
 from sweep.proposals.fairness import IMAGES, as_seen_by

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gan_core.config.gan import GanConfig, InputError, shown
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError, shown
 from results.store import RunFolder
 from search_spaces.space import SearchSpace
 from sweep.spec.sweep_spec import SweepSpec

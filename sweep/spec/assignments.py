@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gan_core.config.gan import HYPERPARAMETERS, InputError, nearest, shortened, shown
+from gan_core.config.gan import HYPERPARAMETERS
+from gan_core.config.input_error import InputError, nearest, shortened, shown
 from gan_core.files.plain_yaml import check_keys, parse_yaml_value
 
 NO_FOLDER = ("", "null", "~")

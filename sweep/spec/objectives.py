@@ -6,7 +6,7 @@ A score of which more is better has a minus before its name, such as `-coverage`
 from collections.abc import Sequence
 
 from gan_core.config.dataset_name import LABELLED_KINDS, DatasetName, parse_dataset_name
-from gan_core.config.gan import InputError, nearest, shown
+from gan_core.config.input_error import InputError, nearest, shown
 from results.objectives import HIGHER, score_name
 
 COSTS = ("seconds",)  # the total time of training and scoring a trial

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from gan_core.config.conditions import ScoringConfig
-from gan_core.config.fields import describe
-from gan_core.config.gan import HYPERPARAMETERS, InputError, as_number, shown
+from gan_core.config.fields import as_number, describe
+from gan_core.config.gan import HYPERPARAMETERS
 from gan_core.config.health import HealthConfig
+from gan_core.config.input_error import InputError, shown
 from gan_core.files.plain_yaml import file_named_in
 from sweep.ladder.ladder import Ladder
 from sweep.spec.assignments import assign, parse_assignment, parse_mapping

@@ -12,8 +12,9 @@ import yaml
 from gan_core.config.conditions import Conditions, Execution, Precision, ScoringConfig, parse_section
 from gan_core.config.dataset_name import same_name
 from gan_core.config.fields import as_number, check_flag, check_whole, is_whole
-from gan_core.config.gan import LARGEST_SEED, InputError, home_path, shown
+from gan_core.config.gan import LARGEST_SEED
 from gan_core.config.health import HealthConfig
+from gan_core.config.input_error import InputError, home_path, shown
 from gan_core.files.plain_yaml import check_keys, read_yaml
 from results.trial_run import MOST_TRIALS
 from search_spaces.space import DATASET, PICTURES, SearchSpace

@@ -21,17 +21,18 @@ from gan_core.config.conditions import (
     parse_section,
 )
 from gan_core.config.dataset_name import parse_dataset_name
-from gan_core.config.gan import GanConfig, InputError, nearest, shown
+from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
+from gan_core.config.input_error import InputError, nearest, shown
 from gan_core.config.reports import OutOfMemory
 from gan_core.config.schedule import Schedule
+from gan_core.files.plain_yaml import read_yaml
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.workshop.one_model import ModelFolder, Progress, best_row, train_model
 from gan_core.workshop.workshop import Workshop
 from results.export import DEFAULT_PRECISION, EXECUTIONS, ExportedConfiguration
 from results.objectives import score_name
 from results.store import ResultsError, exclusive, write_atomically
-from search_spaces.space import read_yaml
 from sweep.planning.time_estimate import in_words
 from sweep.spec.objectives import objectives
 from sweep.winner.sampling import of_model, write_picture

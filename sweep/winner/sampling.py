@@ -16,13 +16,16 @@ import numpy as np
 from gan_core.config.conditions import Precision, parse_precision
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.fields import is_whole
-from gan_core.config.gan import GanConfig, InputError
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
 from gan_core.config.schedule import Schedule
+from gan_core.files.plain_yaml import read_yaml
 from gan_core.files.whole_files import is_written_through
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.training.checkpoint import load_tensors
 from gan_core.workshop.memory import data_form
-from gan_core.workshop.one_model import ModelFolder, SampleKind, best_row, load_generator_weights, sample_in_parts
+from gan_core.workshop.one_model import ModelFolder, best_row, load_generator_weights
+from gan_core.workshop.saved_generator import SampleKind, sample_in_parts
 from gan_core.workshop.workshop import load_data
 from results.export import DEFAULT_PRECISION, ExportedConfiguration, chosen_row
 from results.output import STANDARD_OUTPUT, output
@@ -30,7 +33,6 @@ from results.plots import image_of, most_in_grid, picture_of, to_bytes, write_pn
 from results.store import ResultsError, RunFolder
 from results.table import ResultsTable, configuration_of
 from results.trial_run import TrialRun
-from search_spaces.space import read_yaml
 from sweep.spec.sweep_spec import SweepSpec
 
 FLOAT_BYTES = 4

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from gan_core.config.gan import HALF_LIFE, GanConfig, InputError
+from gan_core.config.gan import HALF_LIFE, GanConfig
+from gan_core.config.input_error import InputError
 from gan_core.config.reports import LaneReport
 from gan_core.config.schedule import Schedule
 from gan_core.lanes.axis import lane_arithmetic

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from benchmarks.contestants import lane_step_flops
 from benchmarks.stock import StockGan
-from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
+from gan_core.config.lane import LaneConfig
+from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.lanes.streams import Stream
 from gan_core.training.draws import Draws

@@ -11,7 +11,8 @@ from gan_core.data.dataset import Dataset
 from gan_core.data.values import Mixture, mixture_of
 from gan_core.fidelity.discrepancy import Discrepancy
 from gan_core.fidelity.neighbours import pair_scores, real_neighbours
-from gan_core.fidelity.scorers import IMAGE_SAMPLES, Scorer
+from gan_core.fidelity.protocol import Scorer
+from gan_core.fidelity.scorers import IMAGE_SAMPLES
 from gan_core.training.lane_array import LaneArray
 
 

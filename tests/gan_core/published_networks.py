@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gan_core.config.gan import StructureConfig
+from gan_core.config.structure import StructureConfig
 
 DROPOUT = 13  # the core's stream, by number
 # Side of an image -> DCGAN's first feature map, and the widths of G's channels from there.

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from gan_core.config.conditions import Execution
-from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
+from gan_core.config.lane import LaneConfig
 from gan_core.config.reports import LaneReport
+from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset
 from gan_core.training.lane_array import LaneArray
 

@@ -15,7 +15,7 @@ from gan_core.workshop.one_model import read_metrics
 from results.export import ExportedConfiguration, export_trial
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
-from sweep.cohorts.cohort import Cohort
+from sweep.ledger.cohort_record import Cohort
 from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")

@@ -23,7 +23,8 @@ from curve_array import (
 from events import Clock
 from sabotage import Facts, Killed, Saboteur, facts, killed_and_resumed
 
-from gan_core.config.gan import HYPERPARAMETERS, InputError
+from gan_core.config.gan import HYPERPARAMETERS
+from gan_core.config.input_error import InputError
 from gan_core.config.reports import Death, FidelityReport, LaneReport
 from results.export import export_trial
 from results.store import JsonLines, RunFolder

@@ -12,7 +12,8 @@ import torch
 import yaml
 
 from gan_core.config.conditions import Conditions, ScoringConfig
-from gan_core.config.gan import GanConfig, InputError
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
 from gan_core.config.schedule import Schedule
 from gan_core.data.dataset import load_dataset
 from gan_core.networks.architectures import build_networks

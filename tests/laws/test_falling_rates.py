@@ -10,7 +10,8 @@ import yaml
 from curve_array import CURVE_SPACE, curve_spec, run_folder
 from table_rows import row, stored
 
-from gan_core.config.gan import HYPERPARAMETERS, GanConfig, InputError
+from gan_core.config.gan import HYPERPARAMETERS, GanConfig
+from gan_core.config.input_error import InputError
 from results.export import ExportedConfiguration, export_trial
 from results.lineage import schedule_of
 from results.rows import MAY_BE_NULL
@@ -19,7 +20,8 @@ from results.table import LATER_HYPERPARAMETERS, ResultsTable
 from results.text import trials_text
 from search_spaces.describe import describe_space
 from search_spaces.space import SearchSpace
-from sweep.ledger.standings import read_rows, row_config
+from sweep.ledger.cohort_record import read_rows
+from sweep.ledger.standings import row_config
 from sweep.proposals.warm_start import best_points
 from sweep.run import run_sweep
 from sweep.spec.sweep_spec import SweepSpec

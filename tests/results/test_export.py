@@ -12,8 +12,10 @@ from curve_array import CurveArray, curve_spec, run_cohorts, run_folder
 from table_rows import replicates, row, stored
 
 from gan_core.config.conditions import Conditions, ScoringConfig
-from gan_core.config.gan import GanConfig, InputError, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
+from gan_core.config.input_error import InputError
+from gan_core.config.structure import StructureConfig
 from gan_core.lanes.precision import host_pairs, host_rounds
 from results.export import FINAL_TRAINING_FACTOR, ExportedConfiguration, export_trial, write_export
 from results.rows import Outcome

@@ -12,7 +12,10 @@ import yaml
 from table_rows import row, stored
 
 from gan_core.config.combinations import _EFFECTIVE, check_lane
-from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
+from gan_core.config.lane import LaneConfig
+from gan_core.config.structure import StructureConfig
 from results.export import export_trial
 from results.idle import EFFECTIVE, without_idle
 from results.rows import MAY_BE_NULL, Outcome

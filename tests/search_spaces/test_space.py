@@ -12,18 +12,14 @@ from inline_spaces import inline
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from gan_core.config import combinations, structure
-from gan_core.config.gan import HYPERPARAMETERS, GanConfig, InputError
+from gan_core.config.gan import HYPERPARAMETERS, GanConfig
+from gan_core.config.input_error import InputError
+from gan_core.files.plain_yaml import parse_yaml, read_yaml
 from search_spaces import fitting
 from search_spaces.fitting import COMBINED, NEVER_SEARCHED
 from search_spaces.range_parsing import parse_range
 from search_spaces.ranges import Range
-from search_spaces.space import (
-    SearchSpace,
-    distribution,
-    parse_yaml,
-    read_yaml,
-    shipped_spaces,
-)
+from search_spaces.space import SearchSpace, distribution, shipped_spaces
 
 ADAM = {"lane.beta1": 0.5, "lane.beta2": 0.999, "lane.generator_lr": 2e-4, "lane.discriminator_lr": 2e-4}
 NORMAL_100 = {"structure.latent_size": 100, "structure.latent_distribution": "normal"}

@@ -8,7 +8,8 @@ import optuna
 import pytest
 from inline_spaces import inline, random_study, refusal
 
-from gan_core.config.gan import GanConfig, InputError
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
 from search_spaces.dependencies import ordered
 from search_spaces.range_parsing import parse_range
 from search_spaces.space import SearchSpace

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from inline_spaces import inline
 
-from gan_core.config.gan import GanConfig, InputError
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
 from search_spaces.constraints import CLOSE, parse_constraint
 from search_spaces.space import SearchSpace
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from inline_spaces import inline, random_study
 
-from gan_core.config.gan import HYPERPARAMETERS, GanConfig, InputError
+from gan_core.config.gan import HYPERPARAMETERS, GanConfig
+from gan_core.config.input_error import InputError
 from search_spaces.range_parsing import parse_range
 from search_spaces.space import SearchSpace, shipped_spaces
 

@@ -8,7 +8,7 @@ import optuna
 import pytest
 from inline_spaces import inline, refusal
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from search_spaces.range_parsing import parse_range
 from search_spaces.space import distribution
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from gan_core.config.gan import InputError, StructureConfig
+from gan_core.config.input_error import InputError
+from gan_core.config.structure import StructureConfig
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.workshop.workshop import Workshop
 from results.store import RunFolder

@@ -8,15 +8,15 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from gan_core.config.reports import LaneReport
 from gan_core.fidelity.examination import Examination
 from gan_core.native.toolchain import told
 from results.store import ResultsError, RunFolder
 from results.trial_run import TrialRun
-from sweep.cohorts.cohort import Cohort
 from sweep.cohorts.examined import keep_examination, unseen
 from sweep.ladder.ladder import Verdict
+from sweep.ledger.cohort_record import Cohort
 from sweep.ledger.endings import OF_THE_PLACE, PlaceError, disk_ending, plain_endings
 from sweep.runners.progress import LIVE_SECONDS
 from sweep.spec.sweep_spec import SweepSpec

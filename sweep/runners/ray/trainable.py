@@ -5,8 +5,9 @@ from typing import Any
 
 from results.store import RunFolder
 from sweep.cohorts.best_rungs import BestRungs
-from sweep.cohorts.cohort import Cohort, CohortRun
+from sweep.cohorts.cohort import CohortRun
 from sweep.cohorts.contracts import Build
+from sweep.ledger.cohort_record import Cohort
 from sweep.ledger.endings import PlaceError
 from sweep.runners.loading import uncollected
 from sweep.runners.ray.study_actor import RemoteStudy, cause_of, plain_ending

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
-from gan_core.config.structure import dcgan_start_pixels
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
+from gan_core.config.lane import LaneConfig
+from gan_core.config.structure import StructureConfig, dcgan_start_pixels
 
 VALUES: dict[str, Any] = {"architecture": "gaussian", "dataset": "gaussian"}
 DCGAN: dict[str, Any] = {"architecture": "dcgan"}

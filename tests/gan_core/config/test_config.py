@@ -12,18 +12,10 @@ import pytest
 
 from gan_core.config.dataset_name import IMAGE_KINDS, VALUE_KINDS
 from gan_core.config.fields import Hyperparameter, check_value, fitted
-from gan_core.config.gan import (
-    HYPERPARAMETERS,
-    LARGEST_SEED,
-    GanConfig,
-    InputError,
-    LaneConfig,
-    StructureConfig,
-    hyperparameter,
-    nearest,
-    parse_value,
-)
-from gan_core.config.structure import Architecture, GradientPenalty, LossName
+from gan_core.config.gan import HYPERPARAMETERS, LARGEST_SEED, GanConfig, hyperparameter, parse_value
+from gan_core.config.input_error import InputError, nearest
+from gan_core.config.lane import LaneConfig
+from gan_core.config.structure import Architecture, GradientPenalty, LossName, StructureConfig
 from gan_core.data.dataset import DATASETS
 from gan_core.game.losses import LOSSES
 from gan_core.game.penalties import PENALTIES

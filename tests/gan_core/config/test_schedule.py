@@ -9,22 +9,23 @@ import yaml
 from tiny_arrays import GAUSSIAN, bits, timeless
 
 from gan_core.config.conditions import Conditions, ScoringConfig
-from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.lane import LaneConfig
 from gan_core.config.reports import LaneReport
 from gan_core.config.schedule import Schedule
+from gan_core.config.structure import StructureConfig
 from gan_core.training.checkpoint import load_tensors
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.workshop.one_model import (
     ModelFolder,
     Progress,
-    SampleKind,
     best_row,
     load_generator_weights,
     read_metrics,
-    sample_generator,
     train_model,
 )
+from gan_core.workshop.saved_generator import SampleKind, sample_generator
 from gan_core.workshop.workshop import Workshop
 
 pytestmark = pytest.mark.usefixtures("arithmetic")

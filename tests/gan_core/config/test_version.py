@@ -27,7 +27,9 @@ def test_a_copy_of_the_sources_is_the_same_code_wherever_it_lies_and_whatever_li
     assert (len(number) > 0, len(digest)) == (True, 8)
 
 
-@pytest.mark.parametrize("name", ["game/losses.py", "native/lane.h", "native/products.h", "native/isa.py"])
+@pytest.mark.parametrize(
+    "name", ["game/losses.py", "native/kernels/lane.h", "native/kernels/products.h", "native/isa.py"]
+)
 def test_any_changed_source_is_another_code_also_a_header_and_below_a_sub_package(core, name):
     source = core / name
     source.write_bytes(source.read_bytes() + b"\n")
@@ -40,10 +42,10 @@ def test_any_changed_source_is_another_code_also_a_header_and_below_a_sub_packag
 
 def test_sources_that_are_renamed_moved_added_or_joined_are_another_code(core):
     def renamed() -> None:
-        (core / "native" / "pairs.h").rename(core / "native" / "pairings.h")
+        (core / "native" / "kernels" / "pairs.h").rename(core / "native" / "kernels" / "pairings.h")
 
     def moved() -> None:
-        (core / "native" / "pairings.h").rename(core / "pairings.h")
+        (core / "native" / "kernels" / "pairings.h").rename(core / "pairings.h")
 
     def added() -> None:
         (core / "kernels").mkdir()

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from gan_core.config.dataset_name import IMAGE_KINDS, ON_DISK_KINDS, VALUE_KINDS
-from gan_core.config.gan import GanConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import DATASETS, DataOrder, Dataset, host_or_device, load_dataset, resized, scale_bytes
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.training.draws import ShownSamples

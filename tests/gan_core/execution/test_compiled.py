@@ -21,8 +21,8 @@ from gan_core.data.dataset import Dataset
 from gan_core.native.isa import VARIABLE
 from gan_core.native.library import NativeProgram
 from gan_core.native.toolchain import NoCompiler, told
+from gan_core.training.compiled.block import NativeBlock
 from gan_core.training.draws import BLOCK_STEPS
-from gan_core.training.native_block import NativeBlock
 from gan_core.training.steps import CalledSteps, CompiledBlocks, CompiledSteps
 
 # Batch norm takes a bias away that stands before it: its gradient is 0 but for rounding, which Adam divides by itself.

@@ -33,6 +33,8 @@ def formulas(loss: Loss) -> dict[tuple[str, ...], str]:
         (lambda x, y, s: x.mean(1) - (x * x).mean(1), {("x",): "(x[i] - (x[i] * x[i]))"}),
         (lambda x, y, s: (x.tanh().mean(1) + s * x.mean(1)) / 2, {("x",): "((tanh_of(x[i]) + (x[i] * s)) / (T)2.0)"}),
         (lambda x, y, s: F.softplus(y - x).mean(1), {("x", "y"): "softplus_of((y[i] - x[i]))"}),
+        (lambda x, y, s: 1 - x.mean(1), {(): "(T)1.0", ("x",): "(-x[i])"}),
+        (lambda x, y, s: 1 - (x.mean(1) + s), {(): "((T)1.0 - s)", ("x",): "(-x[i])"}),
         (lambda x, y, s: (s.unsqueeze(1) * x).mean(1) + s, {("x",): "(s * x[i])", (): "s"}),
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gan_core.config.gan import StructureConfig
+from gan_core.config.structure import StructureConfig
 from gan_core.execution.pace import LARGEST_CONVOLUTIONAL_CALL, Pace, is_out_of_memory, largest_call, until_it_fits
 
 

@@ -13,7 +13,8 @@ from gan_core.execution.trace import trace, unchanged
 from gan_core.lanes.axis import lanewise
 from gan_core.lanes.products import lane_matmul
 from gan_core.networks.call import Call
-from gan_core.networks.layers import BatchNorm, Convolution, Linear, Maxout, SpectralNorm, elu
+from gan_core.networks.layers import BatchNorm, Convolution, Linear, SpectralNorm
+from gan_core.networks.weightless_layers import Maxout, elu
 
 Tensors = dict[str, Tensor]
 Function = Callable[[Tensors], None]

@@ -15,7 +15,8 @@ from gan_core.config.conditions import ScoringConfig
 from gan_core.config.gan import GanConfig
 from gan_core.config.reports import FidelityReport, LaneReport
 from gan_core.data.dataset import Dataset, resized
-from gan_core.fidelity.scorers import IMAGE_SAMPLES, Scorer, build_scorer
+from gan_core.fidelity.protocol import Scorer
+from gan_core.fidelity.scorers import IMAGE_SAMPLES, build_scorer
 from results.table import ResultsTable
 from sweep.ladder.ladder import Ladder, Reached, Standing
 

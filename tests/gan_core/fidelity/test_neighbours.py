@@ -12,9 +12,10 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 from torch_twins import drawn
 
+from gan_core.data.enough_images import NEIGHBOURS
 from gan_core.fidelity.copying import data_copying, data_copying_error, nearest_distance
 from gan_core.fidelity.discrepancy import Discrepancy, energy_distance
-from gan_core.fidelity.neighbours import NEIGHBOURS, coverage_null, pair_scores, prdc, real_neighbours
+from gan_core.fidelity.neighbours import coverage_null, pair_scores, prdc, real_neighbours
 
 Distance = Callable[[Tensor, Tensor], Discrepancy]
 REAL = torch.from_numpy(np.random.default_rng(99).standard_normal((50, 3)))

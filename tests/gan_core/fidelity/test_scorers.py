@@ -11,8 +11,10 @@ from given_samples import Asked, chosen, drawn, noisy, scores
 from torch import Tensor
 
 from gan_core.config.conditions import ScoringConfig
-from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.lane import LaneConfig
+from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.data.polygons import polygon_vertices, rasterise
 from gan_core.fidelity.neighbours import coverage_null

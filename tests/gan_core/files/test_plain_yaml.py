@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gan_core.config.gan import InputError, as_number
+from gan_core.config.fields import as_number
+from gan_core.config.input_error import InputError
 from gan_core.files import plain_yaml
 from gan_core.files.plain_yaml import MOST_LEVELS, MOST_VALUES, file_named_in, parse_yaml, parse_yaml_value, read_yaml
 

@@ -11,7 +11,8 @@ from torch_twins import LANES, all_pairs, call, drawn, give, lane_weights
 
 from gan_core.game.penalties import PENALTIES
 from gan_core.networks.build import Network, minibatch_view, moments_view
-from gan_core.networks.layers import Convolution, Linear, Reshape, elu, leaky_relu
+from gan_core.networks.layers import Convolution, Linear
+from gan_core.networks.weightless_layers import Reshape, elu, leaky_relu
 
 BATCH = 5
 SHAPE = (1, 4, 4)

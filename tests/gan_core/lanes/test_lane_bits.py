@@ -12,22 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_core.config.gan import StructureConfig
+from gan_core.config.structure import StructureConfig
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.build import Branches, Network
 from gan_core.networks.call import Call
-from gan_core.networks.layers import (
-    BatchNorm,
-    Convolution,
-    Dropout,
-    Layer,
-    Linear,
-    Maxout,
-    SpectralNorm,
-    elu,
-    leaky_relu,
-    tanh,
-)
+from gan_core.networks.layers import BatchNorm, Convolution, Layer, Linear, SpectralNorm
+from gan_core.networks.weightless_layers import Dropout, Maxout, elu, leaky_relu, tanh
 
 pytestmark = pytest.mark.usefixtures("arithmetic")
 # Odd sizes, whose lanes start between boundaries, and some at which a library takes another path.

@@ -15,7 +15,7 @@ from gan_core.lanes.normals import fill_latents
 from gan_core.lanes.products import LOOP_PRODUCTS, lane_matmul
 from gan_core.lanes.streams import Stream, stream
 from gan_core.networks.call import Call
-from gan_core.networks.layers import elu, sigmoid, tanh
+from gan_core.networks.weightless_layers import elu, sigmoid, tanh
 
 DISTRIBUTIONS = ["normal", "uniform", "symmetric_uniform"]
 DTYPES = [torch.float32, torch.float64]

@@ -10,8 +10,10 @@ from tiny_arrays import assert_same, configs_of, lane_results, train
 from torch import Tensor
 
 from gan_core.config.conditions import PRECISIONS, Conditions, Execution, Precision, ScoringConfig
-from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.lane import LaneConfig
+from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.scorers import build_scorer
 from gan_core.lanes.precision import SMALL_PRODUCTS, host_pairs, host_rounds, library_precision
@@ -19,7 +21,7 @@ from gan_core.lanes.products import lane_matmul
 from gan_core.networks.call import Call
 from gan_core.networks.layers import Convolution
 from gan_core.training.lane_array import LaneArray
-from gan_core.workshop.one_model import SampleKind, sample_generator
+from gan_core.workshop.saved_generator import SampleKind, sample_generator
 from gan_core.workshop.workshop import Workshop
 
 pytestmark = pytest.mark.usefixtures("arithmetic")

@@ -13,8 +13,9 @@ from tiny_runs import isa_here
 
 from gan_core.config.arithmetic import Arithmetic
 from gan_core.config.conditions import Conditions, Execution, ScoringConfig
-from gan_core.config.gan import GanConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.reports import LaneReport
+from gan_core.config.structure import StructureConfig
 from gan_core.config.version import code_version
 from gan_core.data.dataset import Dataset
 from gan_core.native.arithmetic import arithmetic_here, compiler_here, compiler_name, installed_versions, processor_name

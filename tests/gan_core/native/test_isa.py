@@ -6,8 +6,9 @@ import pytest
 
 from gan_core.config.input_error import InputError
 from gan_core.native import isa as isas
-from gan_core.native.compiler import NoCompiler, target
+from gan_core.native.compiler import target
 from gan_core.native.isa import ISAS, VARIABLE, executable_isas, this_isa
+from gan_core.native.toolchain import NoCompiler
 
 
 @pytest.fixture

@@ -48,6 +48,20 @@ def test_a_structure_that_lies_is_refused(lie: list[tuple[str, type]], says: str
         native_function(TEXT, torch.float32, mirror(*lie))
 
 
+@pytest.mark.parametrize(
+    ("plain", "other"),
+    [
+        ("typedef struct {", "typedef struct Tagged {"),
+        ("    long count;", "    struct { long of; } inside;\n    long count;"),
+        ("} Truth;", "} Lie, Truth;"),
+    ],
+)
+def test_a_structure_whose_c_is_written_in_another_way_is_refused(plain: str, other: str):
+    assert plain in TEXT
+    with pytest.raises(WrongLayout, match=r"^the C of Truth, which .* must read `typedef struct \{ \.\.\. \} Truth;`"):
+        native_function(TEXT.replace(plain, other), torch.float32, mirror(*FIELDS))
+
+
 def test_every_text_exports_the_layouts_of_its_structures():
     text = over_lane_header(TEXT)
     assert "layout_of_Truth[]" in text

@@ -21,11 +21,11 @@ from native_cases import (
 )
 from torch import Tensor
 
-from gan_core.execution.source import NotInC
+from gan_core.execution.formulas import NotInC
 from gan_core.lanes.precision import host_rounds
-from gan_core.native import winograd
 from gan_core.native.compiler import target
 from gan_core.native.isa import executable_isas
+from gan_core.native.kernels import winograd
 from gan_core.native.library import LaneMemory, NativeProgram
 
 PAIRED = [isa.name for isa in executable_isas() if isa.bfloat16_pairs and not host_rounds()]

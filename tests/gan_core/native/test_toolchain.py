@@ -21,7 +21,7 @@ from gan_core.files import cache
 from gan_core.lanes import normals
 from gan_core.native import compiler, kept, toolchain
 from gan_core.native.toolchain import NoCompiler
-from gan_core.training import native_block as block
+from gan_core.training.compiled import block
 from gan_core.training.lane_array import LaneArray
 
 CASE = "gaussian moments least_squares"

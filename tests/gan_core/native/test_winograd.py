@@ -5,9 +5,9 @@ from itertools import product
 
 import pytest
 
-from gan_core.native.convolutions import Geometry
 from gan_core.native.isa import ISAS
-from gan_core.native.winograd import POINTS, TAPS, TILE, filtering
+from gan_core.native.kernels.convolutions import Geometry
+from gan_core.native.kernels.winograd import POINTS, TAPS, TILE, filtering
 
 
 def test_the_matrices_filter_exactly():

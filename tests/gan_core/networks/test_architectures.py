@@ -10,8 +10,8 @@ from published_networks import Discriminator, Pass, drop, published
 from torch import Tensor, nn
 from torch_twins import EPS, LANES, MOMENTUM, all_pairs, drawn, give, lane_weights
 
-from gan_core.config.gan import InputError, StructureConfig
-from gan_core.config.structure import GradientPenalty, LossName
+from gan_core.config.input_error import InputError
+from gan_core.config.structure import GradientPenalty, LossName, StructureConfig
 from gan_core.game.losses import LOSSES, information_loss
 from gan_core.game.penalties import PENALTIES
 from gan_core.lanes.streams import Stream
@@ -26,7 +26,8 @@ from gan_core.networks.build import (
     samples_view,
 )
 from gan_core.networks.call import Call
-from gan_core.networks.layers import Linear, Weights, relu
+from gan_core.networks.layers import Linear, Weights
+from gan_core.networks.weightless_layers import relu
 from gan_core.training.optim import Rows
 
 IMAGES = [name for name in ARCHITECTURES if name != "gaussian"]

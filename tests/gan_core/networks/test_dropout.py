@@ -10,7 +10,7 @@ from torch_twins import LANES, drawn
 
 from gan_core.lanes.streams import Stream
 from gan_core.networks.call import Call
-from gan_core.networks.layers import Dropout
+from gan_core.networks.weightless_layers import Dropout
 
 SHARES = (0.0, 0.25, 0.9)
 

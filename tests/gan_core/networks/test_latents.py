@@ -9,8 +9,8 @@ from scipy import stats
 from tiny_arrays import structure_of
 from torch import Tensor
 
-from gan_core.config.gan import StructureConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.structure import StructureConfig
 from gan_core.lanes.normals import _fill_in_numpy, fill_numbers
 from gan_core.lanes.streams import Stream
 from gan_core.networks.architectures import build_networks

@@ -16,21 +16,8 @@ from torch_twins import LANES, all_pairs, call, drawn, give, lane_weights
 from gan_core.lanes.streams import Stream, stream
 from gan_core.networks.build import Branches, Network
 from gan_core.networks.call import Call
-from gan_core.networks.layers import (
-    BatchNorm,
-    Convolution,
-    Layer,
-    Linear,
-    Maxout,
-    Reshape,
-    SpectralNorm,
-    Weights,
-    elu,
-    leaky_relu,
-    relu,
-    sigmoid,
-    tanh,
-)
+from gan_core.networks.layers import BatchNorm, Convolution, Layer, Linear, SpectralNorm, Weights
+from gan_core.networks.weightless_layers import Maxout, Reshape, elu, leaky_relu, relu, sigmoid, tanh
 
 assert_close = partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-12)
 

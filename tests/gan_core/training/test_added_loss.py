@@ -11,10 +11,12 @@ from torch import Tensor
 
 from gan_core.config.conditions import Execution
 from gan_core.config.fields import describe
-from gan_core.config.gan import GanConfig, StructureConfig
+from gan_core.config.gan import GanConfig
+from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset
 from gan_core.game.losses import LOSSES, Loss
 from gan_core.lanes.axis import lanewise
+from gan_core.native.toolchain import told
 from gan_core.training.lane_array import LaneArray
 from gan_core.training.watch import SUMS
 
@@ -56,7 +58,27 @@ def test_a_new_loss_is_trained_compiled_and_watched(few: Few, monkeypatch: pytes
     assert_all_same(alone, lane_results(compiled)[1:2])
 
 
-def test_a_new_loss_that_c_does_not_know_is_replayed(few: Few, monkeypatch: pytest.MonkeyPatch):
-    compiled, eager = (made(RANKED, few, monkeypatch, way, slice(2)) for way in ("compiled", "eager"))
-    assert compiled.carried_out == "replayed"
-    assert_all_same(compiled, lane_results(eager))
+@pytest.fixture
+def forgotten() -> None:
+    """Nothing has been told yet in this process."""
+    told.cache_clear()
+
+
+def test_a_new_loss_that_c_does_not_know_is_replayed_and_told_once(
+    few: Few, monkeypatch: pytest.MonkeyPatch, forgotten: None
+):
+    eager = made(RANKED, few, monkeypatch, "eager", slice(2))
+    assert told() == []
+    line = "structure.loss 'new' cannot be compiled .aten.sort.*; steps are replayed instead"
+    with pytest.warns(UserWarning, match=line) as said:
+        compiled = made(RANKED, few, monkeypatch, "compiled", slice(2))
+    automatic = made(RANKED, few, monkeypatch, "auto", slice(2))  # filterwarnings makes an error of a second warning
+    assert len(said) == len(told()) == 1
+    for array in (compiled, automatic):
+        assert array.carried_out == "replayed"
+        assert_all_same(array, lane_results(eager))
+
+
+def test_a_replay_that_was_asked_for_is_not_told(few: Few, monkeypatch: pytest.MonkeyPatch, forgotten: None):
+    assert made(RANKED, few, monkeypatch, "replayed", slice(1)).carried_out == "replayed"
+    assert told() == []

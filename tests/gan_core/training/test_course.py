@@ -8,8 +8,10 @@ import pytest
 import torch
 from tiny_arrays import GAUSSIAN, assert_same, lane_results, train
 
-from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
-from gan_core.config.lane import LrSchedule
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
+from gan_core.config.lane import LaneConfig, LrSchedule
+from gan_core.config.structure import StructureConfig
 from gan_core.training.course import LR_SCHEDULES, lr_share
 from gan_core.training.lane_array import LaneArray
 

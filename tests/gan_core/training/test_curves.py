@@ -9,9 +9,12 @@ import torch
 from tiny_arrays import GAUSSIAN
 
 from gan_core.config.conditions import Conditions, ScoringConfig
-from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
+from gan_core.config.input_error import InputError
+from gan_core.config.lane import LaneConfig
 from gan_core.config.reports import LaneReport
+from gan_core.config.structure import StructureConfig
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.training.watch import Watch, is_marked

@@ -11,7 +11,8 @@ from scipy import stats
 from tiny_arrays import configs_of, structure_of
 from torch import Tensor
 
-from gan_core.config.gan import GanConfig, LaneConfig
+from gan_core.config.gan import GanConfig
+from gan_core.config.lane import LaneConfig
 from gan_core.data.dataset import Dataset
 from gan_core.lanes.normals import PAIRS, fill_latents, fill_normals, fill_numbers, normals_in_numpy
 from gan_core.lanes.streams import Stream

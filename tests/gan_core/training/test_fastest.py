@@ -13,7 +13,7 @@ from events import LONGEST_SECONDS, Clock, lock_wanted
 from tiny_arrays import CASES, assert_all_same, configs_of, lane_results, structure_of, trained
 
 from gan_core.config.conditions import Conditions
-from gan_core.config.gan import StructureConfig
+from gan_core.config.structure import StructureConfig
 from gan_core.native import toolchain
 from gan_core.native.isa import ISAS
 from gan_core.native.toolchain import NoCompiler

@@ -20,16 +20,18 @@ from tiny_arrays import (
 )
 
 from gan_core.config.conditions import Execution, ScoringConfig
-from gan_core.config.gan import GanConfig, LaneConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.lane import LaneConfig
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.protocol import Scorer
 from gan_core.fidelity.scorers import build_scorer
 from gan_core.training.checkpoint import load_tensors
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.training.lane_array import LaneArray
-from gan_core.workshop.one_model import ModelFolder, SampleKind, load_generator_weights, sample_generator
+from gan_core.workshop.one_model import ModelFolder, load_generator_weights
+from gan_core.workshop.saved_generator import SampleKind, sample_generator
 from gan_core.workshop.scored_array import ScoredArray
 
 RUNG, AFTER = 5, 6  # steps; lanes of k = 1, 2, 3 have had a turn before it and after

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny_arrays import assert_all_same, assert_same, configs_of, lane_results, structure_of, train, trained
 
+from gan_core.config.conditions import Precision
 from gan_core.data.dataset import Dataset
 from gan_core.execution.pace import Pace
 from gan_core.execution.programs import ProgramMaker
@@ -36,6 +37,26 @@ def test_a_replayed_training_has_the_bits_of_an_eager_one(case: str, eager: list
     assert array.carried_out == "replayed"
     assert_all_same(array, eager[1:3])
     assert len({result["generator"] for result in eager}) == 4
+
+
+def test_arrays_of_different_precision_that_share_programs_have_the_bits_of_each_alone(few: Few):
+    case = "mlp wide minimax"
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+    dataset, configs = few(structure_of(case).dataset), configs_of(case)[:1]
+
+    def replayed(precision: Precision, programs: ProgramMaker) -> LaneArray:
+        array = LaneArray(configs, dataset, precision=precision, programs=programs)
+        train(array, 2)
+        return array
+
+    def maker() -> ProgramMaker:
+        return ProgramMaker("replayed", Pace(1))
+
+    alone = [lane_results(replayed(precision, maker())) for precision in precisions]
+    assert alone[0] != alone[1]
+    shared = maker()
+    for precision, expected in zip(precisions, alone, strict=True):
+        assert_all_same(replayed(precision, shared), expected)
 
 
 @pytest.mark.parametrize("lanes_per_call", [1, 2, 3])

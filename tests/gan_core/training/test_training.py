@@ -9,7 +9,8 @@ import pytest
 import torch
 from tiny_arrays import CASES, assert_same, bits, configs_of, lane_results, structure_of, train, trained
 
-from gan_core.config.gan import GanConfig, LaneConfig
+from gan_core.config.gan import GanConfig
+from gan_core.config.lane import LaneConfig
 from gan_core.data.dataset import Dataset
 from gan_core.training.checkpoint import load_tensors, save_tensors
 from gan_core.training.lane_array import LaneArray

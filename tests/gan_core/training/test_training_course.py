@@ -9,7 +9,10 @@ import torch
 from tiny_arrays import bits, configs_of, structure_of, trained
 from torch import Tensor
 
-from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
+from gan_core.config.lane import LaneConfig
+from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset
 from gan_core.lanes.streams import Stream
 from gan_core.networks.call import Call

@@ -10,17 +10,18 @@ import torch
 from tiny_arrays import bits, configs_of, structure_of, train, trained
 from torch import Tensor
 
-from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
-from gan_core.config.structure import LossName
+from gan_core.config.lane import LaneConfig
+from gan_core.config.structure import LossName, StructureConfig
 from gan_core.data.dataset import Dataset
 from gan_core.game.losses import LOSSES
 from gan_core.game.step import Game
 from gan_core.native.library import LaneMemory
 from gan_core.networks.architectures import build_networks
+from gan_core.training.compiled.watching import NativeWatch
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.training.lane_array import LaneArray
-from gan_core.training.native_watching import NativeWatch
 from gan_core.training.record import StepRecord
 from gan_core.training.watch import SUMS, Watch
 

@@ -10,11 +10,14 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from gan_core.config.conditions import Execution
-from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
+from gan_core.config.lane import LaneConfig
+from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.training.lane_array import LaneArray
-from gan_core.workshop.memory import Allocations, LaneMemory, data_form, lane_memory, row_bytes
+from gan_core.workshop.memory import Allocations, MemoryNeed, data_form, lane_memory, row_bytes
 
 MLP: dict[str, Any] = {"architecture": "mlp", "dataset": "mnist"}
 DCGAN: dict[str, Any] = {"architecture": "dcgan", "dataset": "mnist", "image_size_pixels": 32}
@@ -105,16 +108,16 @@ def test_drawing_the_samples_of_a_rung_takes_what_is_foretold():
 
 
 def test_an_array_takes_its_lanes_its_sizes_of_call_and_the_larger_of_building_and_scoring():
-    memory = LaneMemory(
+    memory = MemoryNeed(
         kept_bytes=1000, scratch_bytes=100, building_bytes=10, scored_bytes=1, fed_bytes=0, in_turn=False
     )
     assert memory.array_bytes(8, [4, 4]) == 8000 + 400 + 40
     assert memory.array_bytes(8, [1, 1, 2, 4]) == 8000 + 700 + 70
     assert memory.cohort_bytes(8, largest_call=32) == 8000 + 700 + 70  # calls of 1, 2, 4 and the lane that is left
     assert memory.cohort_bytes(1, largest_call=32) == 1110
-    assert LaneMemory(1000, 100, 500, 5, 20, True).array_bytes(8, [1, 2, 4]) == 8000 + 100 + 500 - 7 * 20
-    assert LaneMemory(1000, 100, 100, 5, 20, True).array_bytes(8, [1, 2, 4]) == 8000 + 100 + 8 * 5
-    assert LaneMemory(1000, 100, 10, 50, 0, False).array_bytes(8, [4, 4]) == 8000 + 400 + 8 * 50
+    assert MemoryNeed(1000, 100, 500, 5, 20, True).array_bytes(8, [1, 2, 4]) == 8000 + 100 + 500 - 7 * 20
+    assert MemoryNeed(1000, 100, 100, 5, 20, True).array_bytes(8, [1, 2, 4]) == 8000 + 100 + 8 * 5
+    assert MemoryNeed(1000, 100, 10, 50, 0, False).array_bytes(8, [4, 4]) == 8000 + 400 + 8 * 50
 
 
 def test_allocations_are_counted_until_they_die_and_views_of_them_never():

@@ -20,10 +20,12 @@ from tiny_arrays import GAUSSIAN
 
 import gan_core.workshop.one_model
 from gan_core.config.conditions import Conditions, ScoringConfig
-from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
-from gan_core.config.input_error import DamagedFile
+from gan_core.config.input_error import DamagedFile, InputError
+from gan_core.config.lane import LaneConfig
 from gan_core.config.schedule import Schedule
+from gan_core.config.structure import StructureConfig
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.training.checkpoint import load_tensors, save_tensors
 from gan_core.training.draws import BLOCK_STEPS
@@ -31,14 +33,13 @@ from gan_core.training.lane_array import LaneArray
 from gan_core.workshop.one_model import (
     ModelFolder,
     Progress,
-    SampleKind,
     evaluation_points,
     load_generator_weights,
     read_metrics,
-    sample_generator,
     train_model,
     write_metrics,
 )
+from gan_core.workshop.saved_generator import SampleKind, sample_generator
 from gan_core.workshop.workshop import Workshop
 
 IMAGES, POINTS = 130, (26, 52)

@@ -12,8 +12,9 @@ from torch import Tensor
 import gan_core.game.step
 import gan_core.training.optim
 from gan_core.config.conditions import Conditions, Execution, ScoringConfig
-from gan_core.config.gan import GanConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.reports import Death, LaneReport, OutOfMemory
+from gan_core.config.structure import StructureConfig
 from gan_core.execution.pace import is_out_of_memory, within_memory
 from gan_core.execution.trace import trace
 from gan_core.training.lane_array import LaneArray

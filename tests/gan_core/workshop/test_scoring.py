@@ -14,13 +14,16 @@ from events import Clock
 from tiny_arrays import GAUSSIAN, bits, timeless
 
 from gan_core.config.conditions import Conditions, ScoringConfig
-from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.lane import LaneConfig
 from gan_core.config.reports import Death, FidelityReport
+from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.protocol import LATENT_SEED, Scorer
-from gan_core.fidelity.scorers import ImageScorer, PlaneScorer, ValueScorer, build_scorer
+from gan_core.fidelity.scorers import ImageScorer, build_scorer
+from gan_core.fidelity.value_scorers import PlaneScorer, ValueScorer
 from gan_core.files.cache import cache_folder
 from gan_core.lanes.streams import Stream
 from gan_core.training.draws import BLOCK_STEPS

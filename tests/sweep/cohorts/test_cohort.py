@@ -22,7 +22,8 @@ from gan_core.config.reports import Death
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from results.trial_run import TrialRun
-from sweep.cohorts.cohort import Cohort, CohortRun
+from sweep.cohorts.cohort import CohortRun
+from sweep.ledger.cohort_record import Cohort
 from sweep.proposals.journal import Journal
 
 pytestmark = pytest.mark.usefixtures("unsynced")

@@ -12,9 +12,11 @@ import torch
 from events import Clock
 
 from gan_core.config.conditions import Conditions, ScoringConfig
-from gan_core.config.gan import GanConfig, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
+from gan_core.config.lane import LaneConfig
 from gan_core.config.reports import LaneReport
+from gan_core.config.structure import StructureConfig
 from gan_core.workshop.scored_array import ScoredArray
 from gan_core.workshop.workshop import Workshop
 from results.store import JsonLines, RunFolder

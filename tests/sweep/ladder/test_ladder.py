@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from results.rows import Outcome
 from sweep.ladder.ladder import Ladder, Reached, Standing, Verdict
 

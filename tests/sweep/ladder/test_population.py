@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gan_core.config.gan import GanConfig, InputError, LaneConfig, StructureConfig
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
+from gan_core.config.lane import LaneConfig
+from gan_core.config.structure import StructureConfig
 from search_spaces.space import SearchSpace
 from sweep.ladder.population import Member, Move, PopulationConfig, draw, explore, perturbed, plan
 

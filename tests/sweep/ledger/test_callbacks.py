@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from tiny_runs import TINY
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from results.rows import ResultRow
 from results.store import RunFolder
 from results.table import ResultsTable
 from sweep.ledger.callbacks import RowFeed
-from sweep.ledger.standings import read_rows
+from sweep.ledger.cohort_record import read_rows
 from sweep.proposals.warm_start import warm_started
 from sweep.run import run_sweep
 from sweep.spec.sweep_spec import SweepSpec

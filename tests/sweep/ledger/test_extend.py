@@ -27,7 +27,7 @@ from PIL import Image
 from sabotage import Killed, Saboteur
 from tiny_runs import TINY
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from results.trial_run import TrialRun

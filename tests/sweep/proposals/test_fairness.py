@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tiny_runs import TINY, settings
 
 from benchmarks.samplers import DEADLY_LR, Search, search, sign_test, valley
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from results.rows import Outcome
 from results.store import JsonLines
 from sweep.proposals.fairness import LEARN_FROM_COMPLETED, LEARN_NOTHING, as_seen_by, in_order

@@ -14,7 +14,7 @@ from curve_array import CURVE_SPACE, CurveArray, climbing, curve_rows, curve_spe
 from sabotage import Killed, Saboteur
 from scipy.stats import qmc
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from results.store import JsonLines, RunFolder
 from search_spaces.space import SearchSpace
 from sweep.proposals import shown

@@ -25,7 +25,7 @@ from optuna.trial import TrialState
 from sabotage import Killed, Saboteur
 from tiny_runs import TINY, settings
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from gan_core.config.reports import OutOfMemory
 from results.rows import Outcome
 from results.store import JsonLines, RunFolder

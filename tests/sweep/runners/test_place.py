@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from curve_array import runs
-from test_ray_runner import folder_for, quiet, ray_by_value, tiny_spec
+from curve_array import run_folder, runs
+from test_ray_runner import quiet, ray_by_value, tiny_spec
 from tiny_runs import TINY, settings
 
 from benchmarks.kills import differences
@@ -108,7 +108,7 @@ def stepped(monkeypatch: pytest.MonkeyPatch, folder: RunFolder, error: BaseExcep
 @pytest.mark.parametrize("fault", FAULTS)
 def test_there_it_ends_the_sweep_by_its_kind_and_by_when_it_is_raised(tmp_path, monkeypatch, fault, when):
     error = FAULTS[fault]
-    answer = stepped(monkeypatch, folder_for(tiny_spec(), tmp_path / "run"), error, when)
+    answer = stepped(monkeypatch, run_folder(tiny_spec(), tmp_path / "run"), error, when)
     of_the_place = {"device": when == "loading", "memory": when != "after a step"}.get(fault, True)
     if of_the_place:
         assert (answer["done"], answer[PLACE]) == (True, True)
@@ -119,7 +119,7 @@ def test_there_it_ends_the_sweep_by_its_kind_and_by_when_it_is_raised(tmp_path, 
 
 def test_a_configuration_that_does_not_fit_the_memory_is_no_fault_of_the_place(tmp_path, monkeypatch):
     error = OutOfMemory("one lane does not fit the memory")
-    told = stepped(monkeypatch, folder_for(tiny_spec(), tmp_path / "run"), error, "before a step")
+    told = stepped(monkeypatch, run_folder(tiny_spec(), tmp_path / "run"), error, "before a step")
     assert told == [(3, "OutOfMemory: one lane does not fit the memory")]
 
 
@@ -139,7 +139,7 @@ def test_what_ends_the_sweep_is_said_by_the_driver_after_it_has_looked_for_the_h
 def test_through_ray_processes_that_die_before_their_first_step_end_the_sweep(tmp_path, ray_by_value):
     """SIGBUS, as of a library that was cut short while it was mapped."""
     spec = tiny_spec("trials=2", "lanes_per_cohort=2", "sampler=random")
-    folder = folder_for(spec, tmp_path / "run")
+    folder = run_folder(spec, tmp_path / "run")
 
     def build(configs: Any, _: Any = ()) -> Any:
         os.kill(os.getpid(), signal.SIGBUS)

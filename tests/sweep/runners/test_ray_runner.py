@@ -19,7 +19,7 @@ from curve_array import run_folder, runs
 
 from benchmarks.first_sweep import family_of
 from benchmarks.kills import differences
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from results.curves import load_curves
 from results.store import JsonLines
 from results.table import ResultsTable

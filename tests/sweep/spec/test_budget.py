@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from sweep.spec.budget import Budget, Cost
 
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from gan_core.config.fields import describe
-from gan_core.config.gan import HYPERPARAMETERS, GanConfig, InputError, parse_value, shown
+from gan_core.config.gan import HYPERPARAMETERS, GanConfig, parse_value
+from gan_core.config.input_error import InputError, shown
 from search_spaces import dependencies
 from search_spaces.fitting import COMBINED
 from search_spaces.range_parsing import MOST_CHOICES

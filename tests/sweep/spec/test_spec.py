@@ -8,8 +8,9 @@ from curve_array import CURVE_SPACE
 
 from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.dataset_name import parse_dataset_name
-from gan_core.config.gan import LARGEST_SEED, InputError
+from gan_core.config.gan import LARGEST_SEED
 from gan_core.config.health import HealthConfig
+from gan_core.config.input_error import InputError
 from search_spaces.space import SearchSpace, shipped_spaces
 from sweep.spec.budget import Cost
 from sweep.spec.objectives import objectives

@@ -17,7 +17,7 @@ import optuna
 import pytest
 from optuna.storages import JournalStorage
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from results.store import ResultsError, RunFolder
 from sweep.proposals.journal import Journal
 from sweep.tracking import dashboard

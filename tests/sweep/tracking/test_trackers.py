@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from tiny_runs import ROW
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from results.plots import draw_samples
 from results.rows import Outcome, ResultRow
 from results.store import RunFolder

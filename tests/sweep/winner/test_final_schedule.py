@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from gan_core.config.gan import GanConfig, InputError
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
 from gan_core.config.reports import OutOfMemory
 from gan_core.config.schedule import Schedule
 from gan_core.lanes.axis import lane_arithmetic

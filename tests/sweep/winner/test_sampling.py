@@ -15,10 +15,11 @@ import yaml
 from full_disks import full_disk
 from PIL import Image
 
-from gan_core.config.gan import GanConfig, InputError
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.networks.architectures import build_networks
-from gan_core.workshop.one_model import SampleKind, sample_generator
+from gan_core.workshop.saved_generator import SampleKind, sample_generator
 from results.export import export_trial
 from results.plots import MOST_GRID_PIXELS, most_in_grid, picture_of
 from results.store import JsonLines, ResultsError, RunFolder

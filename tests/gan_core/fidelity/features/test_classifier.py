@@ -16,7 +16,7 @@ from events import LONGEST_SECONDS, lock_wanted
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.features.classifier import (
     FEATURES,

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from gan_core.data.dataset import Dataset
-from gan_core.fidelity.features.extractors import FeatureExtractor, extract, load_extractor
+from gan_core.fidelity.features.extractors import extract, load_extractor
+from gan_core.fidelity.features.feature_extractor import FeatureExtractor
 
 KINDS = ["classifier", "pca", "own.pt2"]  # a .pt2 stands for a person's own files; inception has tests of its own
 

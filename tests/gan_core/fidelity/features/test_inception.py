@@ -14,7 +14,7 @@ import torch
 from pickled_bomb import Bomb
 from torch import nn
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.features import inception
 from gan_core.fidelity.features.extractors import load_extractor

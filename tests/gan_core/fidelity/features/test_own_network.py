@@ -12,7 +12,7 @@ import torch
 from pickled_bomb import Bomb
 from torch import Tensor, nn
 
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.features.own_network import OwnExtractor, load_own_network
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from sklearn.decomposition import PCA
 
 import gan_core.fidelity.features.principal_components as principal_components
-from gan_core.config.gan import InputError
+from gan_core.config.input_error import InputError
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.features.principal_components import PrincipalComponents, fit_principal_components
 

@@ -1,5 +1,5 @@
 /* Matrix products of one lane: tiles of the result are kept in registers over DEPTH numbers of the inner axis. The type T
-   and `multiply` are defined before this text (gan_core/native/products.py). */
+   and `multiply` are defined before this text (gan_core/native/kernels/products.py). */
 
 /* as `first_of`, for a single register */
 INLINE vec last_of(long count, const T *x) {

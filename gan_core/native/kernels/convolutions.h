@@ -7,7 +7,7 @@
    PAIRED: how many factors share the space of a number and are multiplied together: 1, or 2 rounded to bfloat16
    (`rounding.h`). A pair holds neighbouring channels or, for the gradients of weights, images. */
 
-/* A Map (gan_core/native/convolutions.py) holds the sizes of the maps and the numbers that follow from them:
+/* A Map (gan_core/native/kernels/convolutions.py) holds the sizes of the maps and the numbers that follow from them:
      together           images that lie side by side in a plane
      apart              distance from one of them to the next
      lines              rows of a plane

@@ -6,7 +6,7 @@ from itertools import accumulate
 from math import prod
 
 from gan_core.native.isa import Isa
-from gan_core.native.products import DEPTH, panel_width
+from gan_core.native.kernels.products import DEPTH, panel_width
 
 Matrix = list[list[Fraction]]
 

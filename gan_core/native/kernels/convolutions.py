@@ -6,8 +6,8 @@ One compiled library serves every structure, since the sizes of the maps are dat
 from dataclasses import asdict, dataclass, fields
 
 from gan_core.native.isa import ISAS, Isa
-from gan_core.native.products import NUMBERS, PAIRS, Factors
-from gan_core.native.winograd import POINTS, TAPS, tiling
+from gan_core.native.kernels.products import NUMBERS, PAIRS, Factors
+from gan_core.native.kernels.winograd import POINTS, TAPS, tiling
 
 LARGEST_KERNEL = 8
 LARGEST_CONVOLUTION = 450_000_000  # multiply-adds; a library computes larger convolutions faster

@@ -1,5 +1,5 @@
 /* What gan_core/training/watch.py sums, of one lane and in the same order. Before it stand the places of the sums, and the
-   game as discriminator_loss and generator_loss, which are generated (gan_core/training/native_watching.py). */
+   game as discriminator_loss and generator_loss, which are generated (gan_core/training/compiled/watching.py). */
 
 typedef struct {
     double *sums;

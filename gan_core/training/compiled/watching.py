@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_core.execution.formulas import NotInC
 from gan_core.execution.means import means_in_c
 from gan_core.execution.trace import trace
 from gan_core.game.losses import Loss
@@ -18,6 +19,7 @@ from gan_core.game.step import Game
 from gan_core.lanes.axis import plain_calls
 from gan_core.native.compiler import header
 from gan_core.native.library import LaneMemory, native_function
+from gan_core.native.toolchain import tell
 from gan_core.training.watch import SUMS, Watch
 
 POINTERS = ("sums", "d_row", "g_row", "smoothing", "real", "fake", "memory")
@@ -43,6 +45,21 @@ class Watched(ctypes.Structure):
         *((f"{name}_pitch", ctypes.c_long) for name in PITCHES),
         *((name, ctypes.c_long) for name in ("decisions", "samples", "numbers", "scale")),
     ]
+
+
+def is_compiled(game: Game) -> bool:
+    """Whether the value of the loss can be computed in C, without which its steps are not compiled. Warns once where it
+    cannot.
+    """
+    try:
+        _losses_text(game.loss, game.decisions)
+    except NotInC as reason:
+        tell(
+            f"structure.loss {game.structure.loss!r} cannot be compiled ({reason}); steps are replayed instead, two to "
+            "four times as slowly where networks are small"
+        )
+        return False
+    return True
 
 
 def watching_text(game: Game) -> str:
