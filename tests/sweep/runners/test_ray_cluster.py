@@ -27,7 +27,7 @@ def test_a_process_that_trains_keeps_its_working_folder_whatever_its_cluster_say
 @pytest.mark.parametrize("address", [None, "auto", "127.0.0.1:6379", "localhost:6379", "127.0.0.2:6379"])
 def test_an_address_of_the_cluster_that_this_program_uses_is_accepted_however_it_is_written(monkeypatch, address):
     monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(gcs_address="127.0.0.1:6379"))
-    _refuse_other_cluster(address)
+    assert _refuse_other_cluster(address) is None
 
 
 @pytest.mark.parametrize(
