@@ -49,7 +49,7 @@ KEYS = {  # keys of a sweep's file -> what is allowed, and what they mean
         "share of the trials at a rung that go on, by their best score so far",
     ),
     "ladder.rule": (", ".join(RULES), "how trials are pruned"),
-    "ladder.grace_images": ("at least 0", "nobody is pruned before having seen so many images"),
+    "ladder.grace_images": ("at least 0", "no trial is pruned before it has seen so many images"),
     "ladder.patience_rungs": ("at least 0", "stop a trial that has not improved for so many rungs; 0: never"),
     "lanes_per_cohort": ("auto, or at least 1", "how many trials one process trains together"),
     "lanes_per_call": ("auto, or at least 1", "how many of them one kernel is called for; `auto` measures it"),

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results.schema import ANY_NUMBER, whole
+from results.schema import ANY_NUMBER, whole_number
 from results.store import CURVES, JsonLines, ResultsError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WHOLE = ("trial", "replicate", "images_seen")
-WHOLE_NUMBER, NUMBER_OR_NONE = whole(), ANY_NUMBER.or_none()
+WHOLE_NUMBER, NUMBER_OR_NONE = whole_number(), ANY_NUMBER.or_none()
 
 
 def load_curves(folder: str | Path) -> "pd.DataFrame":

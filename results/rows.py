@@ -8,13 +8,13 @@ from functools import cache
 from sys import intern
 from typing import Any
 
-from results.schema import AMOUNT, NUMBER, SCALAR, TEXT, Kind, fault, one_of, whole
+from results.schema import AMOUNT, FLAG, NUMBER, SCALAR, TEXT, Kind, fault, one_of, whole_number
 from results.trial_run import MOST_TRIALS, TrialRun
 
 GROUPS = ("fidelity", "health")  # of numbers: a column is named by the group, a dot, and the name in the group
 NAMED_GROUPS = (*GROUPS, "proposed")  # all groups with such columns
 NO_COLUMNS = (*NAMED_GROUPS, "hyperparameters", "overruled")  # fields without a column of the same name
-OVERRULED = "baseline, never pruned"  # in files, the reason of a row begins so where `overruled` is true
+OVERRULED = "baseline, never pruned"  # so begins the reason where `overruled` is true; earlier versions wrote only it
 NUMBERS = ("d_loss", "g_loss", "score", "best_score", "seconds", "elapsed_seconds")
 OBJECTIVES_JOINED_BY = ", "
 MAY_BE_NULL = {  # hyperparameter -> the one whose value it takes when it is null
@@ -69,8 +69,8 @@ class ResultRow:
     hyperparameters: those in force on the way to this rung. proposed: what the sampler proposed, where that is no
     hyperparameter itself. parent: in a population, the trial whose state this lane took over after this rung; None if
     it kept its state. replicate: 0 in the search; from 1, the same trial trained again from another seed. overruled:
-    whether the rule would have pruned the trial, which went on as the baseline. It has no column: in files the reason
-    tells it, see OVERRULED.
+    whether the rule would have pruned the trial, which went on as the baseline. It is written only where it is
+    true, and has no column in tables.
     """
 
     trial: int
@@ -118,7 +118,8 @@ class ResultRow:
         """
         own = {f.name: getattr(self, f.name) for f in FIELDS}
         grouped = {f"{group}.{name}": v for group in NAMED_GROUPS for name, v in getattr(self, group).items()}
-        return {**own, "outcome": str(self.outcome), **grouped, **self.hyperparameters}
+        overruled = {"overruled": True} if self.overruled else {}
+        return {**own, "outcome": str(self.outcome), **grouped, **self.hyperparameters, **overruled}
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> "ResultRow":
@@ -131,11 +132,12 @@ class ResultRow:
             group, _, key = name.partition(".")
             if group in groups:
                 groups[group][key] = value
-            elif name not in OWN:
+            elif name not in KNOWN:
                 rest[intern(name)] = value
         plain = {f.name: values[f.name] for f in FIELDS if f.default is MISSING or f.name in values}
         plain |= {name: intern(plain[name]) for name in MADE_BY if isinstance(plain.get(name), str)}
-        outcome, overruled = Outcome(values["outcome"]), str(values["reason"]).startswith(OVERRULED)
+        outcome = Outcome(values["outcome"])
+        overruled = values.get("overruled", str(values["reason"]).startswith(OVERRULED))
         return cls(**{**plain, **groups, "outcome": outcome, "hyperparameters": rest, "overruled": overruled})
 
     @classmethod
@@ -150,8 +152,8 @@ class ResultRow:
 
 
 KINDS: Mapping[Any, Kind] = {
-    int: whole(),
-    int | None: whole().or_none(),
+    int: whole_number(),
+    int | None: whole_number().or_none(),
     str: TEXT,
     float: NUMBER.or_none(),
     Outcome: one_of(Outcome),
@@ -160,8 +162,9 @@ FIELDS = [f for f in fields(ResultRow) if f.name not in NO_COLUMNS]
 OWN = {
     **{f.name: KINDS[f.type] for f in FIELDS},
     **dict.fromkeys(("seconds", "elapsed_seconds"), AMOUNT),
-    "trial": whole(high=MOST_TRIALS - 1),
+    "trial": whole_number(high=MOST_TRIALS - 1),
 }
+KNOWN = {**OWN, "overruled": FLAG}
 REQUIRED = tuple(f.name for f in FIELDS if f.default is MISSING)
 
 
@@ -169,7 +172,7 @@ def row_fault(record: Mapping[str, Any]) -> str | None:
     """In words what is wrong with the record of a line of JSON that should be a row, or None. Numbers that are not
     finite are null there, and columns that an earlier version did not write may be missing.
     """
-    return fault(record, OWN, REQUIRED, _other)
+    return fault(record, KNOWN, REQUIRED, _other)
 
 
 @cache

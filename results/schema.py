@@ -1,4 +1,4 @@
-"""What a record in the files of a run may hold: kinds of values, and in words what is wrong with another record."""
+"""Schemas of the records in a run's files, and messages for records that do not match."""
 
 import math
 import re
@@ -25,14 +25,16 @@ class Kind:
         return Kind(f"{self.says} or null", lambda value: value is None or self.fits(value))
 
 
-def whole(low: int = 0, high: int = LARGEST_WHOLE) -> Kind:
+def whole_number(low: int = 0, high: int = LARGEST_WHOLE) -> Kind:
     """Whole numbers from `low` to `high`, both included."""
     most = "" if high == LARGEST_WHOLE else f" and at most {high}"
     return Kind(f"a whole number of at least {low}{most}", lambda value: type(value) is int and low <= value <= high)
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value is a finite number, and if it is a whole one, at most LARGEST_WHOLE."""
+def is_json_number(value: Any) -> bool:
+    """Whether a value that was read from JSON is a finite number, and if it is a whole one, at most LARGEST_WHOLE. What
+    people write in a spec has another rule, `gan_core.config.fields.is_number`: whole numbers have no limit there.
+    """
     return abs(value) <= LARGEST_WHOLE if type(value) is int else type(value) is float and math.isfinite(value)
 
 
@@ -60,13 +62,16 @@ def one_of(values: Iterable[str]) -> Kind:
     return Kind(f"one of {', '.join(known)}", lambda value: isinstance(value, str) and value in known)
 
 
-NUMBER = Kind("a finite number (a whole one at most 2^53)", is_number)
-AMOUNT = Kind("a finite number of at least 0", lambda value: is_number(value) and value >= 0)
-ANY_NUMBER = Kind("a number", lambda value: is_number(value) or (type(value) is float and not math.isfinite(value)))
+NUMBER = Kind("a finite number (a whole one at most 2^53)", is_json_number)
+AMOUNT = Kind("a finite number of at least 0", lambda value: is_json_number(value) and value >= 0)
+ANY_NUMBER = Kind(
+    "a number", lambda value: is_json_number(value) or (type(value) is float and not math.isfinite(value))
+)
 TEXT = Kind("text", is_text)
+FLAG = Kind("true or false", lambda value: type(value) is bool)
 SCALAR = Kind(
     "a finite number (a whole one at most 2^53), text, true or false",
-    lambda value: is_number(value) or is_text(value) or type(value) is bool,
+    lambda value: is_json_number(value) or is_text(value) or type(value) is bool,
 )
 ANYTHING = Kind("anything", lambda value: True)
 

@@ -63,7 +63,7 @@ class ResultsTable:
         if not records:
             raise ResultsError(f"{folder.path} has no results yet; no trial has reached its first rung")
         try:
-            frame = _with_numbers(pd.DataFrame.from_records(records))
+            frame = _with_numbers(pd.DataFrame.from_records(records).drop(columns="overruled", errors="ignore"))
             return cls(frame if whole else without_idle(frame))
         except ResultsError as error:
             raise ResultsError(f"{folder.rows}: {error}") from error

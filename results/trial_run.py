@@ -39,7 +39,7 @@ class TrialRun(NamedTuple):
     def read(cls, written: int | str) -> "TrialRun":
         """The inverse of `plain`, `str` and `name`. Raises ValueError for text of another form."""
         found = WRITTEN.fullmatch(str(written))
-        if found is None:
+        if found is None or (found[2] and int(found[1]) >= MOST_TRIALS):
             raise ValueError(f"{written!r} does not name a trial; it must be such as 3, 3-seed-1 or trial-0003-seed-1")
         number, replicate = int(found[1]), found[2]
         return cls(number, int(replicate)) if replicate else cls(number % MOST_TRIALS, number // MOST_TRIALS)

@@ -53,7 +53,9 @@ def run_sweep(
 
     out: the run's folder; `runs/<name>` by default. local: train in this process, without Ray. address: a running Ray
     cluster (host:port). A program that has called `ray.init` needs none: its session is used and left running.
-    Otherwise, without an address, a local cluster starts and ends with the sweep. download: let torchvision fetch a
+    Otherwise, without an address, a local cluster starts and ends with the sweep. Where the head of Ray is lost, which
+    includes the head of the program's own session, this process ends with exit code 2: every call of Ray would block,
+    and could not be interrupted. download: let torchvision fetch a
     missing data set. extend: the existing run may be given more trials, further rungs (the best of the completed trials
     go on from where they ended), another budget or other confirmations. warm_start: the folder of an earlier run, whose
     best trials are tried first. progress: whether to print how far the sweep is; warnings are printed in any case.
@@ -125,7 +127,7 @@ def is_finished(spec: SweepSpec, folder: RunFolder) -> bool:
     """Whether a run has done all that a spec asks for. A spec that does not extend the run's own asks for another."""
     if not folder.rows.exists() or SweepSpec.from_yaml(folder.spec).differences(spec, extended=True):
         return False
-    return agenda.is_finished(Standings.load(spec, folder))
+    return agenda.nothing_left(Standings.load(spec, folder))
 
 
 def _run(

@@ -41,8 +41,9 @@ class _Stopped(Exception):
 
 
 class CohortArrays:
-    """The arrays of a cohort. If memory runs out, arrays are split, and trained one after another. limits: structure ->
-    how many of its lanes fit, which the caller keeps from one cohort to the next.
+    """The arrays of a cohort. If memory runs out, arrays are split, and trained one after another. groups: what to
+    train, which the caller sets. limits: structure -> how many of its lanes fit, which the caller keeps from one cohort
+    to the next.
     """
 
     def __init__(
@@ -50,10 +51,9 @@ class CohortArrays:
         build: Build,
         limits: dict[StructureConfig, int],
         averages_images: Sequence[float],
-        groups: Iterable[Group],
     ) -> None:
         self._build, self._limits, self._averages_images = build, limits, averages_images
-        self.groups = list(groups)
+        self.groups = list[Group]()
         self._one_at_a_time = False  # whether an array is dropped as soon as it is saved
 
     def train(

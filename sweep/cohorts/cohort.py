@@ -36,8 +36,9 @@ class CohortRun:
         limits: dict[StructureConfig, int] | None = None,
     ) -> None:
         self.cohort, self.ladder, self.study = cohort, ladder, study
-        self._best, self._build, self._limits = best, build, {} if limits is None else limits
+        self._best, self._limits = best, {} if limits is None else limits
         self._checkpoints = Checkpoints(folder, cohort.number)
+        self._arrays = CohortArrays(build, self._limits, cohort.averages_images)
         self._began_anew = False
         self._begin(cohort.from_rung)
         try:
@@ -134,12 +135,11 @@ class CohortRun:
         self._arrays.groups = []
 
     def _begin(self, rung: int) -> None:
-        """Begins with untrained arrays, which are to be trained to a rung."""
+        """Begins with untrained arrays, which are to be trained to a rung. What was learnt of the memory stays."""
         self.rung = rung
         self._configs = dict(zip(self.cohort.runs, self.cohort.configs, strict=True))
         self._best.begin(self.cohort.best)
-        groups = grouped(self.cohort.runs, self._configs, self._limits)
-        self._arrays = CohortArrays(self._build, self._limits, self.cohort.averages_images, groups)
+        self._arrays.groups = grouped(self.cohort.runs, self._configs, self._limits)
 
     def _begin_anew(self, damage: DamagedFile) -> None:
         """Trains all runs again from the start because the files to go on from are damaged. At rungs that were judged

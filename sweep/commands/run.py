@@ -161,7 +161,7 @@ def _print_plan(spec: Any, local: bool) -> None:
 
 
 def _without_winner(table: Any) -> str:
-    """Why no trial has a score, in one line: how trials ended, and the commonest reason of the commonest end."""
+    """Explains in one line why no trial has a score: how they ended, and the commonest reason of the commonest end."""
     ends = table.trials
     commonest = ends["outcome"].value_counts().index[0]
     reason = ends.loc[ends["outcome"] == commonest, "reason"].value_counts().index[0]

@@ -15,7 +15,7 @@ from results.trial_run import TrialRun
 
 Rule = Literal["asha", "hyperband", "none"]
 RULES: tuple[Rule, ...] = get_args(Rule)
-STANDARD_ERRORS = 2.0  # a difference of fewer standard errors prunes nobody
+STANDARD_ERRORS = 2.0  # a difference of fewer standard errors prunes no trial
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class Reached:
                 insort(self.values, standing.best)
 
     def rank(self, best: tuple[float, ...]) -> int:
-        """1 + how many are better. With several objectives, better is who is on an earlier Pareto front, or on the same
-        front with a lower first objective. Multi-objective ASHA (Schmucker et al. 2021, section 3) sorts by fronts too,
-        and breaks ties by how far apart solutions are.
+        """The rank among these lanes: 1 + the number of better ones. With several objectives, a lane is better if it is
+        on an earlier Pareto front, or on the same front with a lower first objective. Multi-objective ASHA (Schmucker
+        et al. 2021, section 3) sorts by fronts too, and breaks ties by how far apart solutions are.
         """
         if len(best) == 1:
             return 1 + bisect_left(self.values, best)
@@ -94,10 +94,10 @@ class Ladder:
     """At which budgets lanes are judged, and by which rule. Raises InputError for a value that is out of range.
 
     rungs_images: the budgets, in real images shown to the discriminator, rising. keep_fraction: the share, in (0, 1],
-    of the lanes that have reached a rung which go on; 1 prunes nobody. rule: `asha` ranks a lane among all that reached
-    the rung; `hyperband` does the same in brackets, each of which begins to prune one rung later; `none` prunes nobody.
-    grace_images: nobody is pruned before so many images. patience_rungs: a lane ends if it has not improved for so many
-    rungs; 0: never.
+    of the lanes that have reached a rung which go on; 1 prunes none. rule: `asha` ranks a lane among all that reached
+    the rung; `hyperband` does the same in brackets, each of which begins to prune one rung later; `none` prunes none.
+    grace_images: no lane is pruned before so many images. patience_rungs: a lane ends if it has not improved for so
+    many rungs; 0: never.
     """
 
     rungs_images: tuple[int, ...]
@@ -154,7 +154,7 @@ class Ladder:
         if rung == len(self) - 1:
             return Verdict(Outcome.COMPLETED, f"rank {rank} of {count} at the last rung")
         if self.rule == "none" or rung < bracket or self.rungs_images[rung] < self.grace_images:
-            return Verdict(Outcome.RUNNING, f"rank {rank} of {count}, nobody is pruned here")
+            return Verdict(Outcome.RUNNING, f"rank {rank} of {count}, no trial is pruned at this rung")
         places = max(1, math.floor(self.keep_fraction * count + 1e-9))
         if rank <= places:
             return Verdict(Outcome.RUNNING, f"rank {rank} of {count}")

@@ -142,7 +142,9 @@ def plan(members: Sequence[Member], space: Space, settings: PopulationConfig, ru
 def _donor(
     rank: int, ranked: Sequence[Member], settings: PopulationConfig, generator: np.random.Generator
 ) -> tuple[Member | None, str]:
-    """Which member the one of this rank copies, or None; and why. ranked: all members of its structure, best first."""
+    """The member that this one copies and the reason; None if it copies none. rank: this member's place, from 0, in
+    `ranked`, which has all members of its structure, best first.
+    """
     member, living = ranked[rank], [member for member in ranked if member.lives]
     many = max(1, math.floor(settings.exploit_fraction * len(ranked))) if len(ranked) > 1 else 0
     if member.lives and rank < len(ranked) - many:

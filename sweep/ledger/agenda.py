@@ -40,7 +40,7 @@ def search_ended(standings: Standings) -> bool:
     return len(runs) >= standings.spec.trials or standings.spec.budget.spent(standings.cost()) is not None
 
 
-def is_finished(standings: Standings) -> bool:
+def nothing_left(standings: Standings) -> bool:
     """Whether the search has ended, no run goes on, and every replicate that is asked for has ended."""
     if not search_ended(standings) or survivors(standings):
         return False

@@ -42,7 +42,7 @@ def check_callbacks(callbacks: Sequence[Callback]) -> None:
 
 
 class RowFeed:
-    """Hands the rows that are written after it was made to callbacks. False if there are no callbacks."""
+    """Hands the rows that are written after it was made to callbacks. `bool(feed)` is whether there are callbacks."""
 
     def __init__(self, callbacks: Sequence[Callback], folder: RunFolder) -> None:
         self._callbacks, self._path = callbacks, folder.rows

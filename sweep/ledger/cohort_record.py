@@ -7,15 +7,21 @@ from typing import Any
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
 from results.rows import ResultRow, row_fault
-from results.schema import AMOUNT, ANY_NUMBER, NUMBER, SCALAR, Kind, fault, list_of, mapping_of, whole
+from results.schema import AMOUNT, ANY_NUMBER, NUMBER, SCALAR, Kind, fault, list_of, mapping_of, whole_number
 from results.store import RESTORE, JsonLines, ResultsError, RunFolder
-from results.trial_run import WRITTEN, TrialRun
+from results.trial_run import TrialRun
 
-IDENTITY, BROKEN, SCORES = whole(), mapping_of(ANY_NUMBER), mapping_of(NUMBER)
+IDENTITY, BROKEN, SCORES = whole_number(), mapping_of(ANY_NUMBER), mapping_of(NUMBER)
 
 
 def _is_run(value: Any) -> bool:
-    return IDENTITY.fits(value) or (isinstance(value, str) and WRITTEN.fullmatch(value) is not None)
+    if not isinstance(value, str):
+        return IDENTITY.fits(value)
+    try:
+        TrialRun.read(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_refusal(value: Any) -> bool:
@@ -23,11 +29,11 @@ def _is_refusal(value: Any) -> bool:
 
 
 KINDS: Mapping[str, Kind] = {
-    "cohort": whole(),
+    "cohort": whole_number(),
     "trials": list_of(Kind("a whole number of at least 0 or such as '3-seed-1'", _is_run)),
     "configs": list_of(mapping_of(SCALAR.or_none())),
     "derived": list_of(mapping_of(SCALAR)),
-    "from_rung": whole(),
+    "from_rung": whole_number(),
     "best": Kind("a mapping of trials to numbers", lambda value: SCORES.fits(value) and all(map(_is_run, value))),
     "averages_images": list_of(AMOUNT),
     "optuna": list_of(IDENTITY),
@@ -153,7 +159,7 @@ def _fault(values: Mapping[str, Any]) -> str | None:
     if wrong := fault(values, KINDS, REQUIRED, lambda name: None):
         return wrong
     trials, most = values["trials"], len(values["trials"])
-    if not most or len(set(trials)) < most or len(values["configs"]) != most:
+    if not most or len(set(map(TrialRun.read, trials))) < most or len(values["configs"]) != most:
         return "trials must be different ones, with a configuration each"
     if any(len(values.get(name) or trials) != most for name in ("derived", "optuna")):
         return "derived and optuna must be empty, or have one for each of trials"
@@ -161,8 +167,9 @@ def _fault(values: Mapping[str, Any]) -> str | None:
 
 
 class _HandedOut:
-    """What the earlier cohorts of a run stand for. Trials are handed out once each, in the order of their numbers;
-    after that they can appear again only as replicates, or to go on from a later rung.
+    """Tracks which runs and proposals earlier cohorts contained, to check the next one. Trials are handed out once
+    each, in the order of their numbers; after that they can appear again only as replicates, or to go on from a later
+    rung.
     """
 
     def __init__(self) -> None:

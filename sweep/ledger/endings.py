@@ -29,8 +29,8 @@ class PlaceError(Exception):
         """why: what happened, in words. The limits that the shell sets are named beside it."""
         limits = f" ({found})" if (found := limits_in_force(SHELL_LIMITS)) else ""
         return cls(
-            f"{why}{limits}; no configuration is at fault, so no trial is recorded for it: mend it, and the same "
-            f"command goes on"
+            f"{why}{limits}; no configuration is at fault, so no trial is recorded for it: fix the cause, then run the "
+            f"same command again to continue"
         )
 
     @classmethod
@@ -67,12 +67,12 @@ def disk_ending(error: BaseException, folder: RunFolder) -> ResultsError | None:
     ours = isinstance(name, str | os.PathLike) and str(folder.path.absolute()) in str(os.path.abspath(name))
     if number is None or not (number in FULL | FAILING or ours):
         return None
-    mend = "free space" if number in FULL else "make it writable"
+    fix = "free space" if number in FULL else "make it writable"
     if number == errno.EFBIG and (limit := limits_in_force(FILE_LIMITS)):
-        mend = f"raise {limit}"
+        fix = f"raise {limit}"
     return ResultsError(
-        f"cannot write {name or folder.path}: {os.strerror(number)}; {mend}, and the same command goes on from what "
-        f"{folder.path} holds"
+        f"cannot write {name or folder.path}: {os.strerror(number)}; {fix}, then run the same command again to "
+        f"continue from what {folder.path} holds"
     )
 
 

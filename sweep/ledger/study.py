@@ -11,7 +11,7 @@ from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive
 from results.trial_run import TrialRun
 from sweep.ladder.between_rungs import BetweenRungs
 from sweep.ladder.ladder import Verdict
-from sweep.ledger.agenda import is_finished
+from sweep.ledger.agenda import nothing_left
 from sweep.ledger.cohort_record import Cohort, read_cohorts
 from sweep.ledger.curves import Curves
 from sweep.ledger.deaths import Deaths, refuse_cramped
@@ -78,7 +78,7 @@ class LaneStudy:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do."""
-        return is_finished(self._standings)
+        return nothing_left(self._standings)
 
     def is_waiting(self) -> bool:
         """Whether something may follow from what is in training: replicates, or a cohort again whose process died."""
@@ -135,8 +135,7 @@ class LaneStudy:
         beside = {run: r[rung] for run, r in there.items() if len(r) > rung and r[rung].outcome is Outcome.RUNNING}
         verdicts = verdicts_at(self._standings, new, deaths, beside)
         self._recorder.record_rows([judged(new[run], verdict) for run, verdict in verdicts.items()], runs, reports)
-        if self.spec.population:
-            self._change(verdicts)
+        self._change(verdicts)
         return [verdicts[run] for run in runs]
 
     def _judge_again(

@@ -54,7 +54,7 @@ def _judge(standings: Standings, run: TrialRun, course: Sequence[ResultRow], rea
     standing, bracket = standings.standing(course), standings.bracket(run.trial)
     verdict = ladder.judge(rung, bracket, standing, reached[bracket])
     if spec.population and verdict.outcome is Outcome.PRUNED and standing.known:
-        return Verdict(Outcome.RUNNING, "of a population, which prunes nobody")
+        return Verdict(Outcome.RUNNING, "kept: a population prunes no trials")
     if verdict.goes_on and ladder.is_plateau([standings.standing(course[: n + 1]) for n in range(len(course))]):
         reason = f"no improvement beyond twice its standard error in {ladder.patience_rungs} rungs"
         verdict = Verdict(Outcome.PRUNED, reason)

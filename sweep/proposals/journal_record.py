@@ -15,7 +15,19 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from gan_core.config.input_error import shown
-from results.schema import ANY_NUMBER, ANYTHING, NUMBER, SCALAR, TEXT, Kind, fault, is_text, list_of, mapping_of, whole
+from results.schema import (
+    ANY_NUMBER,
+    ANYTHING,
+    NUMBER,
+    SCALAR,
+    TEXT,
+    Kind,
+    fault,
+    is_text,
+    list_of,
+    mapping_of,
+    whole_number,
+)
 from search_spaces.ranges import OFF_GRID_STEPS
 
 CREATES_TRIAL = 4  # the code of the line about a new trial
@@ -61,29 +73,29 @@ def _attribute(name: str) -> Kind:
 
 
 ATTRIBUTES = {
-    "extends": whole(),
-    "trial": whole(),
+    "extends": whole_number(),
+    "trial": whole_number(),
     "fixed_params": mapping_of(SCALAR),
-    "grid_id": whole(),
+    "grid_id": whole_number(),
     "search_space": mapping_of(list_of(SCALAR)),
-    "generation": whole(),
+    "generation": whole_number(),
     "x_for_tell": list_of(NUMBER),
 }
 MOMENT = Kind("a date and time", _is_moment)
 DISTRIBUTION = Kind("one of Optuna's distributions", lambda text: is_text(text) and _distribution(text) is not None)
 VALUES = list_of(NUMBER).or_none()
-STATE = whole(0, max(TrialState))
+STATE = whole_number(0, max(TrialState))
 ATTRIBUTE = Kind("a name and its value", lambda value: _attributes(value) and len(value) == 1)
 NAMED = Kind("names and values of their kinds", _attributes)
-STUDY, TRIAL = {"study_id": whole()}, {"trial_id": whole()}
+STUDY, TRIAL = {"study_id": whole_number()}, {"trial_id": whole_number()}
 OPERATIONS: Mapping[int, Mapping[str, Kind]] = {  # code -> what a line of it must have
-    0: {"study_name": TEXT, "directions": list_of(whole(1, 2))},
+    0: {"study_name": TEXT, "directions": list_of(whole_number(1, 2))},
     2: {**STUDY, "user_attr": ATTRIBUTE},
     3: {**STUDY, "system_attr": ATTRIBUTE},
     CREATES_TRIAL: {**STUDY, "datetime_start": MOMENT.or_none()},
     5: {**TRIAL, "param_name": TEXT, "param_value_internal": NUMBER, "distribution": DISTRIBUTION},
     6: {**TRIAL, "state": STATE, "values": VALUES},
-    7: {**TRIAL, "step": whole(), "intermediate_value": NUMBER},
+    7: {**TRIAL, "step": whole_number(), "intermediate_value": NUMBER},
     8: {**TRIAL, "user_attr": ATTRIBUTE},
     9: {**TRIAL, "system_attr": ATTRIBUTE},
 }

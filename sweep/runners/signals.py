@@ -15,21 +15,25 @@ ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 def ending_as_ctrl_c() -> Iterator[None]:
     """Within this context the first of these signals raises KeyboardInterrupt, and those that follow are ignored,
     because ending takes a while and a closed terminal sends its signal twice. A signal that has a handler already, or
-    is ignored as under `nohup`, is left as it is. In another thread than the main one, nothing is changed.
+    is ignored as under `nohup`, is left as it is. In the end the handlers are what they were before. In another thread
+    than the main one, nothing is changed.
     """
-    unhandled = [number for number in ENDING if _in_main_thread() and signal.getsignal(number) is signal.SIG_DFL]
-    for number in unhandled:
-        signal.signal(number, _interrupt)
+    before = {number: signal.getsignal(number) for number in ENDING if _in_main_thread()}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        for number in unhandled:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            if handler not in (None, _interrupt):  # None: it was set in C; _interrupt: a context around this one ends
+                signal.signal(number, handler)
 
 
 def remembered_handlers() -> Callable[[], None]:
     """Returns a function that makes the handlers of these signals what they are now, after a library has set its own,
-    in Python or in C. A signal that is ignored by then stays so, because this process is ending.
+    in Python or in C. A signal that is ignored by then stays so until `ending_as_ctrl_c` is left, because the command
+    or the sweep is ending.
     """
     handlers = {number: signal.getsignal(number) for number in ENDING}
 
@@ -42,7 +46,7 @@ def remembered_handlers() -> Callable[[], None]:
 
 
 def interrupt() -> NoReturn:
-    """Raises KeyboardInterrupt, and has these signals ignored from now on."""
+    """Raises KeyboardInterrupt, and has these signals ignored until `ending_as_ctrl_c` is left."""
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from results.rows import DEAD, ResultRow
-from results.schema import ANYTHING, fault, whole
+from results.schema import ANYTHING, fault, whole_number
 from results.store import JsonLines, RunFolder
 from sweep.tracking.tracked_row import TrackerFailed, has_ended, hyperparameters, numbers, trial_name, words
 from sweep.tracking.tracking_identity import identity_of
@@ -101,4 +101,4 @@ class WandbTracker:
 
 
 def _fault(record: Mapping[str, Any]) -> str | None:
-    return fault(record, {"trial": whole()}, ("trial",), lambda name: ANYTHING)
+    return fault(record, {"trial": whole_number()}, ("trial",), lambda name: ANYTHING)

@@ -169,7 +169,7 @@ def test_a_sweep_on_a_full_disk_ends_with_one_line_and_goes_on_when_there_is_spa
     assert (answer.code, len(lines)) == (2, 1), answer.err
     assert f"cannot write {out}" in lines[0]
     limit = spoilt(digits_run)[kind] // 1024  # as `ulimit -f` counts
-    assert f"File too large; raise ulimit -f {limit}, and the same command goes on" in lines[0]
+    assert f"File too large; raise ulimit -f {limit}, then run the same command again to continue" in lines[0]
     again = gan_sweep(*command)
     assert (again.code, again.err) == (0, "")
     assert differences(out, digits_run) == []

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import ROW
 
-from results.rows import MADE_BY, Outcome, ResultRow
+from results.rows import MADE_BY, OVERRULED, Outcome, ResultRow, row_fault
 from results.store import JsonLines, ResultsError, RunFolder, exclusive, write_atomically
 
 RECORDS = [
@@ -66,6 +66,15 @@ def test_a_row_that_an_earlier_version_wrote_is_of_the_search_and_kept_its_own_s
     assert row == ROW
     assert (row.replicate, row.parent, row.elapsed_seconds, row.proposed) == (0, None, 0.0, {})
     assert (row.execution, row.isa, row.compiler, row.processor, row.versions, row.features_digest) == ("",) * 6
+
+
+def test_of_a_baseline_an_earlier_version_wrote_only_in_the_reason_that_it_was_overruled():
+    row = replace(ROW, reason=f"{OVERRULED}; rank 3 of 3", overruled=True)
+    flat = row.flat()
+    assert flat.pop("overruled") is True
+    assert ResultRow.from_flat(flat) == row
+    assert row_fault({**json.loads(json.dumps(flat)), "overruled": 1}) == "overruled must be true or false, got 1"
+    assert "overruled" not in ROW.flat()
 
 
 @pytest.mark.parametrize(("change", "error"), [({"outcome": "lost"}, ValueError), ({"trial": None}, KeyError)])

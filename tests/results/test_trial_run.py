@@ -23,7 +23,9 @@ def test_runs_of_the_search_are_written_as_before_and_files_are_named_as_before(
     assert len({str(TrialRun(trial, replicate)) for trial in range(50) for replicate in range(20)}) == 1000
 
 
-@pytest.mark.parametrize("written", ["", "-1", "seed-1", "3-seed-0", "3-seed-", "trial-", "array-0", "3.0"])
+@pytest.mark.parametrize(
+    "written", ["", "-1", "seed-1", "3-seed-0", "3-seed-", "trial-", "array-0", "3.0", "1000000-seed-2"]
+)
 def test_other_text_names_no_run(written):
     with pytest.raises(ValueError, match="does not name a trial; it must be such as 3, 3-seed-1"):
         TrialRun.read(written)

@@ -1,1 +1,1 @@
-"""Cohorts one after the other, in the calling process."""
+"""Trains cohorts one after another in the calling process, without Ray: `runner.run_local`."""

@@ -25,14 +25,15 @@ from sweep.runners.loading import uncollected
 from sweep.runners.ray.head import CONNECT_SECONDS, Head
 from sweep.runners.signals import ending_as_ctrl_c, interrupt, remembered_handlers
 
+LOOPBACK = "127.0.0.1"
 OBJECT_STORE_BYTES = 100 * 1024 * 1024  # nothing large goes through Ray: samples are loaded where they are used
 LONGEST_RAY_FOLDER_BYTES = 43  # of `<folder>/ray`: the paths of the sockets that Ray makes below it must fit 107 bytes
 LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0 makes Ray take 127.0.0.1 for this node; read at its import
+NICENESS_VARIABLE = "RAY_worker_niceness"
 
-ENVIRONMENT = {
+ENVIRONMENT = {  # of the driver, which Ray and Tune read there; `trainable_class` sets what workers must have
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # so that relative paths of data stay valid
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study writes the results
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # so that Ctrl-C reaches us at once
@@ -44,7 +45,6 @@ LOCAL_ENVIRONMENT: dict[str, str | None] = {
     LOOPBACK_VARIABLE: "0",
     "RAY_ADDRESS": None,
     "RAY_AUTH_MODE": None,  # which may switch the token off, for a cluster elsewhere
-    "RAY_worker_niceness": "0",  # Ray's default, 15 below the driver, starves them beside any other busy process
     "RAY_enable_autoscaler_v2": "1",  # `ray.init` starts one in any case, and the first version takes a second to end
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
@@ -76,7 +76,7 @@ def connected_to_ray(address: str | None, on_lost_head: Callable[[], None]) -> I
                 with Head().watched(on_lost_head):
                     yield Head()
         else:
-            with _private_folder() as folder, _environment({**ENVIRONMENT, **LOCAL_ENVIRONMENT, "RAY_TMPDIR": folder}):
+            with _private_folder() as folder, _environment(_local_environment(folder)):
                 _prepare_token()
                 head = Head(Path(folder))
                 with _loaded_ray() as ray, head.watched(on_lost_head):
@@ -104,11 +104,39 @@ def running_cluster(address: str | None) -> str | None:
 
 def _refuse_other_cluster(address: str | None) -> None:
     here = importlib.import_module("ray").get_runtime_context().gcs_address
-    if address not in (None, "auto", here):
-        raise InputError(
-            f"this program is connected to Ray at {here}, and the sweep was given {shown(address)}; leave the address "
-            f"out to use that session, or call ray.shutdown() before"
-        )
+    if address in (None, "auto") or _places(address) & _places(here):
+        return
+    client = ", a ray:// address, which names a server of Ray Client and no cluster" if _is_of_client(address) else ""
+    raise InputError(
+        f"this program is connected to Ray at {here}, and the sweep was given {shown(address)}{client}; leave the "
+        f"address out to use that session, or call ray.shutdown() before"
+    )
+
+
+def _is_of_client(address: str) -> bool:
+    return address.startswith("ray://")
+
+
+def _places(address: str) -> set[tuple[str, str]]:
+    """The IP addresses and the port that `host:port` stands for; empty for what is none. All addresses of this machine
+    count as 127.0.0.1, because a port of a machine belongs to one cluster.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)}
+    except (OSError, ValueError):
+        return set()
+    return {(LOOPBACK if _is_this_machine(place) else place, port) for place in found}
+
+
+def _is_this_machine(place: str) -> bool:
+    """Whether an IP address is one of this machine's: only these can be bound."""
+    with socket.socket(socket.AF_INET6 if ":" in place else socket.AF_INET) as probe:
+        try:
+            probe.bind((place, 0))
+        except OSError:
+            return False
+    return True
 
 
 def _refuse_dead_address(address: str) -> None:
@@ -183,6 +211,14 @@ def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
         yield
     finally:
         _set(before)
+
+
+def _local_environment(folder: str) -> dict[str, str | None]:
+    """The environment in which a local cluster starts, with its files below `folder`. Its workers have the priority of
+    the driver unless the user has chosen another: Ray's default, 15 below, starves them beside any other busy process.
+    """
+    niceness = os.environ.get(NICENESS_VARIABLE, "0")
+    return {**ENVIRONMENT, **LOCAL_ENVIRONMENT, NICENESS_VARIABLE: niceness, "RAY_TMPDIR": folder}
 
 
 def _set(values: Mapping[str, str | None]) -> None:

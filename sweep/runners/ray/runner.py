@@ -73,7 +73,7 @@ def run_ray(
 
 def _say_lost_head(folder: RunFolder, display: ProgressDisplay) -> None:
     display.__exit__(None, None, None)
-    line = f"Ray's head process died; what was reported is in {folder.path}, and the same command goes on"
+    line = f"Ray's head process died; what was reported is in {folder.path}; run the same command again to continue"
     print(f"gan-sweep: {line}", file=sys.stderr, flush=True)
 
 

@@ -34,9 +34,8 @@ def start_study(spec: SweepSpec, folder: RunFolder) -> Any:
 
 
 def _study_class() -> Any:
-    from sweep.ledger.study import (
-        LaneStudy,
-    )  # imported here, with Optuna, because the processes that train need neither
+    # Imported here, because it loads Optuna, which the processes that train do not need.
+    from sweep.ledger.study import LaneStudy
 
     class LaneStudyActor(LaneStudy):
         """The study in a separate process."""
@@ -165,4 +164,4 @@ def cause_of(error: Any) -> BaseException:
 def _last_words(error: BaseException, folder: RunFolder) -> str:
     """What the study's process raised when it started, or that it was killed."""
     raised = str(error).strip().splitlines()[-1].partition("Error: ")[2]
-    return raised or f"the study's process died; {folder.path} is whole, and the same command goes on"
+    return raised or f"the study's process died; {folder.path} is intact: run the same command again to continue"

@@ -1,6 +1,7 @@
 """What a Ray Tune trial does: it trains one cohort, possibly in the process of an earlier one."""
 
 import importlib
+import os
 from typing import Any
 
 from results.store import RunFolder
@@ -30,6 +31,12 @@ def trainable_class() -> Any:
         Everything is loaded at the first step, because Tune may set up an actor for a cohort that trains elsewhere by
         then.
         """
+
+        def __init__(self, *given: Any, **named: Any) -> None:
+            # Tune would change the working folder, and relative paths of data would point elsewhere. The variable is
+            # set here because no process of a cluster elsewhere has the environment of the driver.
+            os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+            super().__init__(*given, **named)
 
         def setup(
             self,

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from curve_array import CurveArray, climbing, curve_spec, opened, run_cohorts, run_folder
 from sabotage import Facts, Killed, facts
 
+from gan_core.config.reports import OutOfMemory
 from results.store import JsonLines, RunFolder
 from sweep.cohorts.checkpoints import Checkpoints, RungNote
 from sweep.spec.sweep_spec import SweepSpec
@@ -118,6 +120,36 @@ def test_a_damaged_checkpoint_is_trained_again_to_the_rows_of_a_whole_run(tmp_pa
 def test_a_whole_checkpoint_is_gone_on_from_and_nobody_is_warned(tmp_path):
     folder = killed_at(SPECS["search"], tmp_path / "run", 2)
     assert resumed(SPECS["search"], folder) == []
+
+
+class Alone(CurveArray):
+    """Only one array at a time fits into memory."""
+
+    living: "weakref.WeakSet[Alone]" = weakref.WeakSet()
+    refused = 0
+
+    def train_to(self, images, on_step=None):
+        self.living.add(self)
+        if len(self.living) > 1:
+            Alone.refused += 1
+            raise OutOfMemory("two arrays do not fit into memory")
+        return super().train_to(images, on_step)
+
+
+def test_what_was_learnt_of_the_memory_outlives_a_damaged_file(tmp_path):
+    spec, folder = SPECS["search"], run_folder(SPECS["search"], tmp_path / "run")
+    with opened(spec, folder) as study:
+        cohort = study.open_cohort(6)
+        assert cohort is not None
+        run = climbing(cohort, study, Alone)
+        run.advance()
+        assert Alone.refused == 1
+        for path in folder.checkpoint(0).rglob("array-*.safetensors"):
+            path.unlink()
+        while not run.done:
+            run.advance()
+        assert len(study.snapshot().notes) == 1
+    assert Alone.refused == 1
 
 
 def last_states(folder: RunFolder) -> list[Path]:

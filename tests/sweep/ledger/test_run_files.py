@@ -117,6 +117,12 @@ COHORTS: dict[str, tuple[int, dict[str, Any], str]] = {
     "trials as text": (1, {"trials": "012"}, "line 1: trials must be a list, each of it a whole number"),
     "no trials": (1, {"trials": []}, "line 1: trials must be different ones, with a configuration each"),
     "trials twice": (1, {"trials": [0, 0, 1]}, "trials must be different ones"),
+    "trials twice, once as before": (
+        3,
+        {"trials": ["1-seed-1", 1000001], "configs": [{}, {}], "optuna": [], "derived": []},
+        "line 3: trials must be different ones",
+    ),
+    "trial that is too high": (1, {"trials": [0, 1, "1000002-seed-1"]}, "line 1: trials must be a list, each of it a"),
     "other trials": (2, {"trials": [3, 4, 9]}, "line 2: trials must be 3 to 5, from rung 0"),
     "ids of too few": (1, {"optuna": [0]}, "derived and optuna must be empty, or have one for each of trials"),
     "ids of an earlier one": (

@@ -29,6 +29,7 @@ from gan_core.config.reports import Death, FidelityReport, LaneReport
 from gan_core.config.version import code_version
 from results.rows import MADE_BY, Outcome
 from results.store import JsonLines, ResultsError
+from results.table import ResultsTable
 from sweep.ledger.cohort_record import read_rows
 from sweep.ledger.standings import Standings
 from sweep.ledger.study import LaneStudy
@@ -148,7 +149,12 @@ def test_a_baseline_without_a_place_says_that_it_is_kept_as_the_baseline(tmp_pat
     assert [verdict.goes_on for verdict in verdicts] == [True, True, False]
     assert [verdict.overruled for verdict in verdicts] == [True, False, False]
     assert [row.overruled for row in read_rows(folder)] == [True, False, False]
-    assert "overruled" not in JsonLines(folder.rows).read()[0]
+    records = JsonLines(folder.rows).read()
+    assert [record.get("overruled") for record in records] == [True, None, None]
+    assert "overruled" not in ResultsTable.load(folder.path).frame
+    JsonLines(folder.path / "edited").append({**record, "reason": "my words"} for record in records)
+    (folder.path / "edited").rename(folder.rows)
+    assert [row.overruled for row in read_rows(folder)] == [True, False, False]
     assert verdicts[0].reason.startswith("baseline, never pruned; rank 3 of 3")
 
 

@@ -354,7 +354,7 @@ def test_in_hyperband_ranks_are_within_brackets_and_each_bracket_begins_to_prune
         if row["outcome"] == "pruned":
             assert row["rung"] >= brackets[row["trial"]]
         if row["rung"] < brackets[row["trial"]]:
-            assert "nobody is pruned here" in row["reason"]
+            assert "no trial is pruned at this rung" in row["reason"]
     for number, row in enumerate(rows):
         place = (brackets[row["trial"]], row["rung"])
         together = {r["trial"] for r in rows if (r["cohort"], r["rung"]) == (row["cohort"], row["rung"])}

@@ -50,7 +50,7 @@ def test_here_it_is_one_line_and_exit_1_and_the_same_command_goes_on_once_it_is_
     assert (answer.code, answer.err.count("\n")) == (1, 1), answer.err
     assert answer.err.startswith(f"gan-sweep: {type(FAULTS[fault]).__name__}")
     assert str(FAULTS[fault]) in answer.err
-    assert "no configuration is at fault, so no trial is recorded for it: mend it, and the same command" in answer.err
+    assert "so no trial is recorded for it: fix the cause, then run the same command again to continue" in answer.err
     assert not (tmp_path / "run" / "rows.jsonl").exists()
     if fault == "library":
         assert gan_sweep(*command).code == 0

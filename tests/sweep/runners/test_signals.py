@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tiny_runs import TINY, settings
 
 from results.store import JsonLines
-from sweep.runners.signals import ENDING, ending_as_ctrl_c, remembered_handlers
+from sweep.runners.signals import ENDING, ending_as_ctrl_c, interrupt, remembered_handlers
 
 ROOT = Path(__file__).absolute().parents[3]
 
@@ -60,6 +61,28 @@ def test_handlers_are_what_they_were_after_a_library_set_its_own():
             os.kill(os.getpid(), signal.SIGTERM)
         restore_handlers()
         assert {signal.getsignal(each) for each in ENDING} == {signal.SIG_IGN}
+
+
+def test_a_program_has_the_handlers_again_that_it_had_before_an_interrupt():
+    """The context of Ray's runner lies in that of a command, and a second signal ends neither of them twice."""
+
+    def own(*_: object) -> None:
+        """The program's."""
+
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        theirs = {each: signal.getsignal(each) for each in ENDING}
+        with suppress(KeyboardInterrupt), ending_as_ctrl_c():
+            try:
+                with ending_as_ctrl_c():
+                    interrupt()  # as while Ray starts, whose own handler raises SystemExit
+            finally:
+                assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+                assert signal.getsignal(signal.SIGTERM) is own
+                os.kill(os.getpid(), signal.SIGUSR1)
+        assert {each: signal.getsignal(each) for each in ENDING} == theirs
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_in_another_thread_than_the_main_one_nothing_is_set():

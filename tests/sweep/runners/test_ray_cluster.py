@@ -1,0 +1,59 @@
+"""How a sweep connects to Ray, and what its processes find there. Nothing here starts Ray."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from gan_core.config.gan import InputError
+from sweep.runners.ray.cluster import NICENESS_VARIABLE, _local_environment, _places, _refuse_other_cluster
+from sweep.runners.ray.trainable import trainable_class
+
+
+def test_a_process_that_trains_keeps_its_working_folder_whatever_its_cluster_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "1")
+    monkeypatch.setenv("TUNE_ORIG_WORKING_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    class Idle(trainable_class()):
+        def setup(self, config):
+            """Trains nothing."""
+
+    Idle({}, SimpleNamespace(trial_fs_path="tune/1", trial_working_directory=str(tmp_path / "trial")))
+    assert (tmp_path / "trial").is_dir()
+    assert Path.cwd() == tmp_path
+
+
+@pytest.mark.parametrize("address", [None, "auto", "127.0.0.1:6379", "localhost:6379", "127.0.0.2:6379"])
+def test_an_address_of_the_cluster_that_this_program_uses_is_accepted_however_it_is_written(monkeypatch, address):
+    monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(gcs_address="127.0.0.1:6379"))
+    assert _refuse_other_cluster(address) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("localhost:6380", "was given 'localhost:6380'; leave the address out"),
+        ("192.0.2.1:6379", "was given '192.0.2.1:6379'; leave the address out"),
+        ("localhost", "was given 'localhost'; leave the address out"),
+        ("ray://localhost:6379", "'ray://localhost:6379', a ray:// address, which names a server of Ray Client"),
+    ],
+)
+def test_an_address_of_another_cluster_is_refused(monkeypatch, address, says):
+    monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(gcs_address="127.0.0.1:6379"))
+    with pytest.raises(InputError, match="this program is connected to Ray at 127.0.0.1:6379") as refused:
+        _refuse_other_cluster(address)
+    assert says in str(refused.value)
+
+
+def test_what_stands_for_no_place_is_no_place():
+    assert _places("192.0.2.1:6379") == {("192.0.2.1", "6379")}
+    assert [_places(address) for address in ("", "6379", "localhost:no-such-service")] == [set()] * 3
+
+
+def test_workers_have_the_priority_of_the_driver_unless_the_user_has_chosen_another(monkeypatch):
+    monkeypatch.delenv(NICENESS_VARIABLE, raising=False)
+    assert _local_environment("folder")[NICENESS_VARIABLE] == "0"
+    monkeypatch.setenv(NICENESS_VARIABLE, "7")
+    found = _local_environment("folder")
+    assert (found[NICENESS_VARIABLE], found["RAY_TMPDIR"]) == ("7", "folder")
