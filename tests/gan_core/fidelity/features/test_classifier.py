@@ -28,8 +28,6 @@ from gan_core.fidelity.features.classifier import (
 )
 from gan_core.files.cache import cache_folder
 
-ROOT = Path(__file__).parents[4]
-
 
 def small_dataset() -> Dataset:
     """Images of 4x4 pixels in three classes that differ in brightness, on which training takes a second."""
@@ -167,7 +165,7 @@ save_file(load_classifier(small_dataset()).classifier.state_dict(), sys.argv[1])
     command = [
         sys.executable,
         "-c",
-        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]{program}",
+        f"import sys; sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:5]]}{program}",
     ]
     processes = [subprocess.Popen([*command, str(result)], **pipes) for result in results]
     for process in processes:
