@@ -339,7 +339,7 @@ def test_a_row_is_understood_alone(curve_run):
 def test_rows_load_with_pandas_and_nothing_of_ours(curve_run):
     frame = pd.read_json(curve_run.rows, lines=True, precise_float=True)
     ours = ResultsTable.load(curve_run.path).frame
-    marks = {"overruled"}  # a key of the rows of a baseline that went on although its rank was too low; no column of ours
+    marks = {"overruled"}  # a key of rows of a baseline that went on although its rank was too low; not a column
     assert [name for name in frame.columns if name not in marks] == list(ours.columns)
     assert frame["score"].equals(ours["score"])
     code = "import sys, pandas; print(len(pandas.read_json(sys.argv[1], lines=True)), 'results' in sys.modules)"
