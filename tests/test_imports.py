@@ -142,6 +142,25 @@ def test_no_modules_import_each_other_in_a_circle():
     assert order.index("gan_core.config.input_error") < order.index("gan_core.lanes.axis") < order.index("sweep.run")
 
 
+def test_no_rooms_import_each_other_in_a_circle():
+    """A room is a package or a module beside others in one package; what a package imports is all that lies in it."""
+    orders: dict[str, list[str]] = {}
+    for package in sorted({name_of(path.parent).replace("/", ".") for path in SOURCES}):
+        seen: dict[str, set[str]] = {}
+        for path, modules in IMPORTS.items():
+            room = room_in(package, module_of(path))
+            if room:
+                seen.setdefault(room, set()).update({room_in(package, module) for module in modules} - {"", room})
+        orders[package] = list(TopologicalSorter(seen).static_order())  # raises CycleError, with the rooms of a circle
+    training = orders["gan_core.training"]
+    assert training.index("native_adam") < training.index("optim") < training.index("compiled")
+
+
+def room_in(package: str, module: str) -> str:
+    """The part of a package to which a module of it belongs; "" for the package itself and for any other module."""
+    return module.removeprefix(f"{package}.").split(".")[0] if module.startswith(f"{package}.") else ""
+
+
 def defined_in(path: Path) -> set[str]:
     """The names that a module defines, those of its functions and classes included."""
     nodes = list(ast.walk(ast.parse(path.read_text())))

@@ -16,7 +16,7 @@ from torch import Tensor
 from gan_core.lanes.axis import lane_pitch
 from gan_core.lanes.torch_internals import fused_adamw
 from gan_core.networks.layers import Shapes
-from gan_core.training.compiled.adam import NativeAdam
+from gan_core.training.native_adam import NativeAdam
 
 
 class Rows:

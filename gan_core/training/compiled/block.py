@@ -17,8 +17,8 @@ from gan_core.native.library import Given, LaneMemory, native_function
 from gan_core.native.native_source import NativeSource, text_of
 from gan_core.native.toolchain import NoCompiler
 from gan_core.training.chunk import Chunk
-from gan_core.training.compiled.adam import NativeAdam, Optimizer
 from gan_core.training.compiled.watching import Watched, memory_numbers, watched, watching_text
+from gan_core.training.native_adam import NativeAdam, Optimizer
 from gan_core.training.optim import Adam
 
 OPTIMIZERS = ("generator", "discriminator")

@@ -14,7 +14,7 @@ from gan_core.lanes.normals import PAIRS, normals_in_numpy, normals_text
 from gan_core.lanes.streams import Stream, stream, words
 from gan_core.native.compiler import SINGLE, header, over_lane_header
 from gan_core.native.isa import VARIABLE, this_isa
-from gan_core.training.compiled.adam import TEXT as ADAM
+from gan_core.training.native_adam import TEXT as ADAM
 
 pytestmark = pytest.mark.skipif(not can_emulate(), reason="needs aarch64-linux-gnu-gcc and qemu-aarch64")
 
