@@ -75,9 +75,9 @@ class Checkpoints:
         """The folder of a rung, once it is complete."""
         return self._home / f"rung-{rung}"
 
-    def begin(self, rung: int) -> Path:
-        """An empty folder into which the files of a rung are written."""
-        partial = self._home / f"rung-{rung}.partial"
+    def begin(self, rung: int, owner: int) -> Path:
+        """An empty folder into which the files of a rung are written by one owner of the cohort (`Cohort.owner`)."""
+        partial = self._home / f"rung-{rung}.partial-{owner}"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         return partial

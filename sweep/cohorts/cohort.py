@@ -65,7 +65,7 @@ class CohortRun:
         order of `runs` before the call. It returns none if the budget was spent on the way, and if the cohort begins
         anew because the files to go on from are damaged.
         """
-        folder = self._checkpoints.begin(self.rung)
+        folder = self._checkpoints.begin(self.rung, self.cohort.owner)
         try:
             stretch = (0, *self.ladder.rungs_images)[self.rung : self.rung + 2]
             trained = self._arrays.train(stretch, self._configs, self._may_go_on, partial(self._save, folder))
@@ -79,6 +79,7 @@ class CohortRun:
         for group in self._arrays.groups:
             runs.append(group.runs)
             places.append([(path.name, lane) for path, lane in group.places])
+        self.study.check_owner(self.cohort.owner)
         note = RungNote(self.rung, runs, places, self._configs, trained.reports, self._best.scores)
         self._checkpoints.finish(note, folder)
         self._checkpoints.move_last_states(self._checkpoints.rung(self.rung))
@@ -86,17 +87,18 @@ class CohortRun:
         return trained.reports
 
     def _may_go_on(self, runs: Sequence[TrialRun], images: int) -> bool:
-        goes_on = self.study.note_images(runs, images)
+        goes_on = self.study.note_images(self.cohort.owner, runs, images)
         if goes_on and images >= self.ladder.rungs_images[self.rung]:
-            self.study.note_phase(self.cohort.number, "scoring samples")
+            self.study.note_phase(self.cohort.owner, "scoring samples")
         return goes_on
 
     def _save(
         self, folder: Path, number: int, group: Group, array: TrainableArray, reports: Sequence[LaneReport]
     ) -> None:
         """Saves an array that reached the rung. At the last rung each run has a file too, to go on from if rungs are
-        added to the ladder.
+        added to the ladder. Nothing is written where the cohort has another owner by now.
         """
+        self.study.check_owner(self.cohort.owner)
         self._best.keep_best(group.runs, array, reports)
         name = f"array-{number}.safetensors"
         array.save(folder / name)
@@ -112,7 +114,7 @@ class CohortRun:
         """
         if self.rung >= self.cohort.from_rung:
             runs = self.runs
-            verdicts = dict(zip(runs, self.study.judge(self.cohort.number, self.rung, runs, reports), strict=True))
+            verdicts = dict(zip(runs, self.study.judge(self.cohort.owner, self.rung, runs, reports), strict=True))
             self._arrays.keep(lambda run: verdicts[run].goes_on)
             changes = {run: change for run in self.runs if (change := verdicts[run].change) is not None}
             self._configs.update({run: change.config for run, change in changes.items()})
@@ -125,13 +127,13 @@ class CohortRun:
         """
         self._checkpoints.move_last_states(folder)
         if self.runs:
-            self.study.judge(self.cohort.number, self.rung, self.runs, trained.reports)
+            self.study.judge(self.cohort.owner, self.rung, self.runs, trained.reports)
         reports = list[LaneReport]()
         if broken_off.array is not None and self.rung >= self.cohort.from_rung:
             with suppress(OutOfMemory):
                 reports = broken_off.array.score()
                 self._best.keep_best(broken_off.runs, broken_off.array, reports)
-        self.study.cut(self.cohort.number, broken_off.runs if reports else [], reports)
+        self.study.cut(self.cohort.owner, broken_off.runs if reports else [], reports)
         self._arrays.groups = []
 
     def _begin(self, rung: int) -> None:

@@ -49,7 +49,8 @@ class Cohort:
     for each, what the sampler proposed that is no hyperparameter itself; empty if there is nothing. from_rung: the
     first rung to train to, above 0 if the runs go on from their own checkpoints; best: run -> its lowest score until
     then. averages_images: half-lives of the moving averages of the weights that each lane keeps side by side; empty if
-    each keeps only the one of its configuration.
+    each keeps only the one of its configuration. owner: the number of the process to which it is handed out (`Owners`),
+    which is not recorded.
     """
 
     number: int
@@ -59,6 +60,7 @@ class Cohort:
     from_rung: int = 0
     best: Mapping[TrialRun, float] = field(default_factory=dict)
     averages_images: tuple[float, ...] = ()
+    owner: int = field(default=0, compare=False)
 
     def plain(self) -> dict[str, Any]:
         """The cohort as plain values for JSON."""

@@ -26,15 +26,27 @@ class Openings:
         """
         if going := survivors(self._standings):
             return CohortRecord(self._continuation(going[:size]), (), (), elapsed_seconds)
-        count = min(size, self._spec.trials - len(self._roster.identities))
+        count = min(size, self._trials_left())
         if count > 0 and not spent:
             return self._proposed(count, elapsed_seconds)
-        if self._spec.confirm.top and search_ended(self._standings):
-            wanted = [run for run in wanted_replicates(self._standings) if run not in self._roster.configs][:size]
-            if wanted:
-                cohort = Cohort(len(self._roster.cohorts), tuple(wanted), tuple(map(self._replicated, wanted)))
-                return CohortRecord(cohort, (), (), elapsed_seconds)
+        if wanted := self._replicates()[:size]:
+            cohort = Cohort(len(self._roster.cohorts), tuple(wanted), tuple(map(self._replicated, wanted)))
+            return CohortRecord(cohort, (), (), elapsed_seconds)
         return None
+
+    def has_next(self, *, spent: bool) -> bool:
+        """Whether `next` would make a cohort."""
+        proposes = self._trials_left() > 0 and not spent
+        return proposes or bool(survivors(self._standings)) or bool(self._replicates())
+
+    def _trials_left(self) -> int:
+        return self._spec.trials - len(self._roster.identities)
+
+    def _replicates(self) -> list[TrialRun]:
+        """The replicates that are wanted now, and were not handed out yet."""
+        if not self._spec.confirm.top or not search_ended(self._standings):
+            return []
+        return [run for run in wanted_replicates(self._standings) if run not in self._roster.configs]
 
     def _continuation(self, runs: Sequence[TrialRun]) -> Cohort:
         """The cohort of runs that all go on from the same rung, each from its own last state."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from types import MappingProxyType
 
 from gan_core.config.reports import LaneReport
@@ -17,6 +18,7 @@ from sweep.ledger.curves import Curves
 from sweep.ledger.deaths import Deaths, refuse_cramped
 from sweep.ledger.new_rows import NewRows
 from sweep.ledger.openings import Openings
+from sweep.ledger.owners import Held, Owners, Taker
 from sweep.ledger.recorder import Recorder
 from sweep.ledger.roster import Roster
 from sweep.ledger.snapshot import Snapshot, snapshot_of
@@ -29,6 +31,10 @@ from sweep.tracking.trackers import open_trackers
 
 class LaneStudy:
     """Hands out cohorts, judges lanes at rungs, and records what they report. One process at a time may own a folder.
+
+    A cohort has one owner at a time, the process to which it was handed out last (`Owners`). All that a process tells
+    of its cohort it tells with the owner's number. Methods that take this number raise NoLongerOwner, and do nothing,
+    where the cohort has another owner by now, or none.
 
     Trials are numbered from 0. Trial 0 is the base configuration of the space and is never pruned, so that every table
     shows what the search has gained. Raises ResultsError when the files belong to another run or were changed.
@@ -46,7 +52,8 @@ class LaneStudy:
             self._new_rows = NewRows(self._standings, self._roster)
             self._between = BetweenRungs(self._standings.rows)
             self._deaths = Deaths(lambda cohort, reason: self._end(cohort, Outcome.FAILED, reason))
-            self._handed_out: set[int] = set()
+            self._handed_out: set[int] = set()  # cohorts that are in training, have ended, or were given up
+            self._owners = Owners()
             curves, self._trackers = Curves(folder), open_trackers(spec.tracking, folder, spec.plain())
             self._recorder = Recorder(self._standings, self._roster, self._proposals, curves, self._trackers)
             self._recorder.catch_up(records)
@@ -98,34 +105,67 @@ class LaneStudy:
 
     # ---- cohorts and verdicts
 
-    def open_cohort(self, size: int) -> Cohort | None:
-        """The next cohort to train, of at most `size` runs: one that was interrupted, or a new one as `Openings` makes
-        it. None if there is nothing to train now; `is_waiting` tells whether there may be later.
+    def open_cohort(self, size: int, taker: Taker | None = None) -> Cohort | None:
+        """The next cohort to train, of at most `size` runs, with the number of its owner: one that was interrupted, or
+        a new one as `Openings` makes it. None if there is nothing to train now; `is_waiting` tells whether there may be
+        later. A taker whose cohort has not ended gets that again, and as another owner if its process is another one.
 
         Raises InputError as `Proposals.ask` does, and PlaceError as `Deaths.refuse_place` does.
         """
+        if taker is not None and (held := self._held(taker)) is not None:
+            return held
         self._deaths.refuse_place(ended=False)
         for number in sorted(self._roster.cohorts.keys() - self._handed_out):
             self._handed_out.add(number)
             if self._unfinished(number):
-                return self._roster.cohorts[number]
+                return self._owned(number, taker)
         record = self._openings.next(size, self._elapsed(), spent=self._spent() is not None)
         if record is None:
             self._deaths.refuse_place(ended=not self.is_waiting())
             return None
         self._recorder.record_cohort(record)
         self._handed_out.add(record.cohort.number)
-        return record.cohort
+        return self._owned(record.cohort.number, taker)
 
-    def judge(self, cohort: int, rung: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> list[Verdict]:
+    def _held(self, taker: Taker) -> Cohort | None:
+        """The cohort that a taker has and has not trained to its end, with its owner; None if there is none."""
+        held = self._owners.held_by(taker.name)
+        if held is None or not self._unfinished(held.cohort):
+            return None
+        if held.process == taker.process:
+            return replace(self._roster.cohorts[held.cohort], owner=held.owner)
+        return self._owned(held.cohort, taker)
+
+    def _owned(self, cohort: int, taker: Taker | None) -> Cohort:
+        return replace(self._roster.cohorts[cohort], owner=self._owners.hand_out(cohort, taker))
+
+    def has_cohort(self) -> bool:
+        """Whether `open_cohort` would hand something out now. Raises PlaceError as that does."""
+        self._deaths.refuse_place(ended=False)
+        given_back = self._roster.cohorts.keys() - self._handed_out
+        if any(map(self._unfinished, given_back)) or self._openings.has_next(spent=self._spent() is not None):
+            return True
+        self._deaths.refuse_place(ended=not self.is_waiting())
+        return False
+
+    def held_by(self, taker: str) -> Held | None:
+        """What the taker of this name owns; None if it owns nothing."""
+        return self._owners.held_by(taker)
+
+    def check_owner(self, owner: int) -> None:
+        """Raises NoLongerOwner unless this is the owner of its cohort."""
+        self._owners.cohort_of(owner)
+
+    def judge(self, owner: int, rung: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> list[Verdict]:
         """One verdict for each report, recorded before it is returned. Asked again for a rung that was judged, it
         returns what was recorded. All lanes are recorded as having reached the rung before the first is judged, so that
         their order decides nothing. Raises PlaceError as `refuse_cramped` does.
         """
+        cohort = self._owners.cohort_of(owner)
         self._between.end_phase(cohort)
         rows = self._standings.rows
         if any(len(rows[run]) > rung for run in runs):  # an owner was killed while, or after, it wrote them
-            return self._judge_again(cohort, rung, runs, reports)
+            return self._judge_again(owner, rung, runs, reports)
         refuse_cramped(reports, first=not any(rows.values()))
         self._deaths.note_training(cohort)
         members, now = self._roster.cohorts[cohort], self._elapsed()
@@ -139,12 +179,12 @@ class LaneStudy:
         return [verdicts[run] for run in runs]
 
     def _judge_again(
-        self, cohort: int, rung: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]
+        self, owner: int, rung: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]
     ) -> list[Verdict]:
         """The recorded verdicts. Runs that have no row yet are judged before, among as many as the first time."""
         missing = [i for i, run in enumerate(runs) if len(self._standings.rows[run]) <= rung]
         if missing:
-            self.judge(cohort, rung, [runs[i] for i in missing], [reports[i] for i in missing])
+            self.judge(owner, rung, [runs[i] for i in missing], [reports[i] for i in missing])
         rows = {run: self._standings.rows[run][rung] for run in runs}
         going = {run: row for run, row in rows.items() if row.outcome is Outcome.RUNNING}
         changes = {run: change_of(move, rows[run]) for run, move in population_moves(self._standings, going).items()}
@@ -157,10 +197,11 @@ class LaneStudy:
             if verdict.change is not None:
                 self._roster.configs[run] = verdict.change.config
 
-    def cut(self, cohort: int, runs: Sequence[TrialRun] = (), reports: Sequence[LaneReport] = ()) -> None:
+    def cut(self, owner: int, runs: Sequence[TrialRun] = (), reports: Sequence[LaneReport] = ()) -> None:
         """Ends what is unfinished in a cohort because the budget is spent. reports: of those runs that were interrupted
         on their way to a rung and were scored as they stood.
         """
+        cohort = self._owners.cohort_of(owner)
         reason, unfinished = self._spent() or "the budget is spent", self._unfinished(cohort)
         members, rows = self._roster.cohorts[cohort], []
         for run, report in zip(runs, reports, strict=True):
@@ -181,35 +222,48 @@ class LaneStudy:
 
     # ---- what cohorts tell between rungs
 
-    def note_images(self, runs: Sequence[TrialRun], images: int) -> bool:
+    def note_images(self, owner: int, runs: Sequence[TrialRun], images: int) -> bool:
         """Told between rungs how many images runs of one cohort have seen; this is not recorded. Returns whether they
         may go on: not if the budget is spent and `budget.when_spent` is `cut`. Replicates are outside the budget.
         """
-        cohort = self._roster.cohort_of(runs[0]).number
+        cohort = self._owners.cohort_of(owner)
         self._deaths.note_training(cohort)
         self._between.note_images(cohort, runs, images)
         if self.spec.budget.when_spent != "cut" or runs[0].replicate:
             return True
         return self._spent() is None
 
-    def note_phase(self, cohort: int, phase: str) -> None:
+    def note_phase(self, owner: int, phase: str) -> None:
         """Told in words what a cohort does besides training, until it tells of images again or is judged."""
-        self._between.note_phase(cohort, phase)
+        self._between.note_phase(self._owners.cohort_of(owner), phase)
 
     def note_warning(self, line: str) -> None:
         """Told a warning of a process that trains. Each line is shown once."""
         self._between.note_warning(line)
 
-    def note_failure(self, cohort: int, reason: str) -> None:
+    def note_failure(self, owner: int, reason: str) -> None:
         """Told what the process of a cohort raised, before that process is started again."""
-        self._deaths.note_reason(cohort, reason)
+        self._deaths.note_reason(self._owners.cohort_of(owner), reason)
 
-    def note_death(self, cohort: int, most: int) -> None:
-        """Told that the process of a cohort died. The cohort is handed out again and goes on from its last rung. After
-        `most` deaths its unfinished runs are recorded as failed, once it is known that their configurations are at
-        fault.
+    def note_death(self, owner: int, most: int) -> None:
+        """Told that the process that owns a cohort died. The cohort is handed out again and goes on from its last rung.
+        After `most` deaths its unfinished runs are recorded as failed, once it is known that their configurations are
+        at fault. Nothing follows where the cohort has another owner by now.
         """
-        if self._deaths.note_death(cohort, most):
+        if self._owners.is_current(owner):
+            cohort = self._owners.cohort_of(owner)
+            self._owners.retire(cohort)
+            if self._deaths.note_death(cohort, most):
+                self._handed_out.discard(cohort)
+
+    def give_back(self, owner: int) -> None:
+        """Told that the owner of a cohort trains it no longer, for which no configuration is to blame: its machine was
+        taken away, or cut off. The cohort is handed out again, and that is no death. Nothing follows where the cohort
+        has another owner by now.
+        """
+        if self._owners.is_current(owner):
+            cohort = self._owners.cohort_of(owner)
+            self._owners.retire(cohort)
             self._handed_out.discard(cohort)
 
     def _unfinished(self, cohort: int) -> list[TrialRun]:

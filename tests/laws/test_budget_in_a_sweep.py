@@ -465,7 +465,7 @@ def tear_rows(spec: SweepSpec, folder: RunFolder, build: Any, rung: int, lines: 
             with pytest.raises(InterruptedError):
                 run.advance()
         reports = run_reports(folder, cohort.number, rung)
-        study.judge(cohort.number, rung, run.runs, reports)
+        study.judge(cohort.owner, rung, run.runs, reports)
     whole = folder.rows.read_bytes().splitlines(keepends=True)
     folder.rows.write_bytes(b"".join(whole[: before + lines]))
     folder.journal.write_bytes(journal)

@@ -218,8 +218,8 @@ def test_a_search_that_its_budget_ended_is_confirmed_and_nobody_waits_for_ever(t
         cohort = study.open_cohort(3)
         assert cohort is not None
         assert cohort.runs == (TrialRun(0, 1), TrialRun(0, 2))
-        study.judge(cohort.number, 0, list(cohort.runs), [report(4.0), report(3.0)])
-        study.judge(cohort.number, 1, list(cohort.runs), [report(4.0, 320), report(3.0, 320)])
+        study.judge(cohort.owner, 0, list(cohort.runs), [report(4.0), report(3.0)])
+        study.judge(cohort.owner, 1, list(cohort.runs), [report(4.0, 320), report(3.0, 320)])
         assert (study.open_cohort(3), study.is_waiting()) == (None, False)
 
 

@@ -28,12 +28,13 @@ class _DisplayedStudy:
     def __init__(self, study: LaneStudy, display: ProgressDisplay) -> None:
         self._study, self._display = study, display
         self.judge, self.cut, self.note_warning = study.judge, study.cut, study.note_warning
+        self.check_owner = study.check_owner
 
-    def note_phase(self, cohort: int, phase: str) -> None:
+    def note_phase(self, owner: int, phase: str) -> None:
         self._display.now(phase)
 
-    def note_images(self, runs: Sequence[TrialRun], images: int) -> bool:
-        goes_on = self._study.note_images(runs, images)
+    def note_images(self, owner: int, runs: Sequence[TrialRun], images: int) -> bool:
+        goes_on = self._study.note_images(owner, runs, images)
         if self._display.due():
             self._display.show(self._study.snapshot())
         return goes_on

@@ -30,7 +30,8 @@ from sweep.runners.loading import uncollected
 from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
 from sweep.runners.ray.cluster import connected_to_ray, has_session, running_cluster
 from sweep.runners.ray.head import Head
-from sweep.runners.ray.searcher import study_searcher
+from sweep.runners.ray.searcher import searched_stopper, study_searcher
+from sweep.runners.ray.slots import MOST_SLOTS, Slots, cohorts_at_once, is_lost, living_nodes, refuse_unfit, share
 from sweep.runners.ray.study_actor import plain_ending, start_study
 from sweep.runners.ray.trainable import trainable_class
 from sweep.runners.signals import remembered_handlers
@@ -94,26 +95,6 @@ def _load_packages() -> None:
         importlib.import_module("sweep.ledger.study")
 
 
-def slots(spec: SweepSpec, cluster: dict[str, float]) -> tuple[int, dict[str, float]]:
-    """How many cohorts fit a cluster at once, and what each is given, from Ray's resource totals.
-
-    Raises InputError when not even one fits.
-    """
-    cpus, gpus = cluster.get("CPU", 0.0), cluster.get("GPU", 0.0)
-    wanted = spec.resources.gpus_per_cohort
-    gpu = (1.0 if gpus >= 1 else 0.0) if wanted == "auto" else float(wanted)
-    cpu = float(spec.resources.cpus_per_cohort)
-    for name, need, have in (("gpus", gpu, gpus), ("cpus", cpu, cpus)):
-        if need > have:
-            raise InputError(
-                f"resources.{name}_per_cohort asks for {need:g}, and the cluster has {have:g} in all; "
-                f"lower it, or give a larger cluster with --address"
-            )
-    by_gpu = math.floor(1 / gpu + 1e-9) * math.floor(gpus) if 0 < gpu < 1 else math.floor(gpus / gpu) if gpu else None
-    by_cpu = math.floor(cpus / cpu + 1e-9)
-    return min(x for x in (by_gpu, by_cpu) if x is not None), {"cpu": cpu, "gpu": gpu}
-
-
 def _tune(
     spec: SweepSpec,
     folder: RunFolder,
@@ -123,7 +104,10 @@ def _tune(
     on_step: Callable[[], None] | None,
 ) -> None:
     ray = importlib.import_module("ray")
-    count, each = slots(spec, ray.cluster_resources())
+    nodes = living_nodes()
+    each = share(spec.resources, nodes)
+    refuse_unfit(each, nodes)
+    count = cohorts_at_once(each, nodes)
     display.now("starting the processes that train")
     study = start_study(spec, folder)
     with uncollected():
@@ -132,10 +116,10 @@ def _tune(
     given = {"spec": spec, "folder": folder, "build": build, "size": size, "study": study}
     trainable = tune.with_resources(tune.with_parameters(trainable_class(), **given), each)
     early = min(count, math.ceil(spec.trials / size))
-    searcher = study_searcher(study, size, early, head.wait, remembered_handlers())
+    searcher = study_searcher(study, early, Slots(each), is_lost, head.wait, remembered_handlers())
     try:
         with _plain_errors(folder), _silent_loggers(), _followed(study, display):
-            _tuner(trainable, searcher, count, folder, on_step).fit()
+            _tuner(trainable, searcher, folder, on_step).fit()
             searcher.check()
             ray.get(study.close.remote())
             display.show(ray.get(study.snapshot.remote()))
@@ -164,19 +148,20 @@ def _plain_errors(folder: RunFolder) -> Iterator[None]:
         raise told from error
 
 
-def _tuner(trainable: Any, searcher: Any, count: int, folder: RunFolder, on_step: Callable[[], None] | None) -> Any:
-    """A Tune `Tuner` of up to `count` cohorts at once, which records nothing: the study does."""
+def _tuner(trainable: Any, searcher: Any, folder: RunFolder, on_step: Callable[[], None] | None) -> Any:
+    """A Tune `Tuner` of as many cohorts at once as the searcher starts, which records nothing: the study does."""
     tune = importlib.import_module("ray.tune")
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             num_samples=-1,
-            max_concurrent_trials=count,
+            max_concurrent_trials=MOST_SLOTS,  # Tune never changes it; the searcher follows the cluster
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name="tune",
+            stop=searched_stopper(searcher),
             storage_path=str(folder.scheduler.resolve()),
             verbose=0,
             # Where it is given any callback, Tune loads MLflow and Weights & Biases, for a second.

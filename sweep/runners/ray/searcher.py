@@ -1,28 +1,39 @@
-"""The searcher through which Ray Tune asks the study for cohorts."""
+"""The searcher through which Ray Tune asks how many processes are to train cohorts."""
 
 import importlib
+import time
 from collections.abc import Callable
 from typing import Any
 
 from results.store import ResultsError
 from sweep.ledger.endings import PlaceError
-from sweep.runners.ray.trainable import COHORT, ENDING, PLACE
+from sweep.runners.ray.trainable import ENDING, GIVEN_BACK, PLACE
 
 # How often the study starts a cohort again whose process died. Tune itself would give a cohort up at its first death
 # where that comes before its first step.
 RESTARTS = 2
+LOOK_SECONDS = 1.0  # between two looks whether the sweep has ended while all slots are taken
 
 
 def study_searcher(
-    study: Any, size: int, early: int, wait_for_head: Callable[[], None], restore_handlers: Callable[[], None]
+    study: Any,
+    early: int,
+    slots: Callable[[], int],
+    is_lost: Callable[[str], bool],
+    wait_for_head: Callable[[], None],
+    restore_handlers: Callable[[], None],
 ) -> Any:
-    """A Tune `Searcher` that proposes the study's cohorts, of up to `size` trials each.
+    """A Tune `Searcher` that starts as many Tune trials as there are slots, each of which takes a cohort of the study.
 
-    The first `early` Tune trials begin without a cohort, while the study's process starts: each takes the next one
-    itself. The searcher proposes nothing (None) while the last cohorts are in training, because their processes may die
-    and their finalists may be confirmed. wait_for_head: returns when Ray's head answers.
-    restore_handlers: sets this program's handlers of signals again. It is called whenever Tune asks for a cohort,
-    because Tune sets a handler of its own when it starts, with which SIGUSR1 would end a sweep as if it were finished.
+    A Tune trial takes its cohort when its process runs, so that no cohort waits for a process that never starts, and
+    takes the same one again where Tune restarts it, as it does after a preemption without a word to the searcher. The
+    first `early` Tune trials begin while the study's process starts. The searcher proposes nothing (None) while the
+    last cohorts are in training, because their processes may die and their finalists may be confirmed.
+
+    slots: how many cohorts fit the cluster now. is_lost: whether the node of this id is gone. wait_for_head: returns
+    when Ray's head answers. restore_handlers: sets this program's handlers of signals again. It is called whenever Tune
+    asks for a cohort, because Tune sets a handler of its own when it starts, with which SIGUSR1 would end a sweep as if
+    it were finished.
     """
     ray = importlib.import_module("ray")
     base = importlib.import_module("ray.tune.search").Searcher
@@ -31,33 +42,46 @@ def study_searcher(
         def __init__(self) -> None:
             super().__init__()
             self._early = early
-            self._cohorts: dict[str, int | None] = {}  # Tune trial -> its cohort, None where it takes one itself
+            self._live: set[str] = set()  # Tune trials that have not ended
+            self._looked_seconds = 0.0
+            self.finished = False  # whether nothing is left to train, whatever Tune still waits for
             self.ending: ResultsError | PlaceError | None = None  # with which the process of a cohort ended the sweep
 
         def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
             restore_handlers()
             self.check()
-            number = None
+            if len(self._live) >= slots():
+                if time.monotonic() - self._looked_seconds >= LOOK_SECONDS:
+                    self._may_start()
+                return base.FINISHED if self.finished else None
             if self._early > 0:
                 self._early -= 1
-            elif (cohort := ray.get(study.open_cohort.remote(size))) is not None:
-                number = cohort.number
-            else:
-                return None if ray.get(study.is_waiting.remote()) else base.FINISHED
-            self._cohorts[trial_id] = number
-            return {COHORT: number}  # Tune keeps what it is given for as long as the sweep goes on
+            elif not self._may_start():
+                return base.FINISHED if self.finished else None
+            self._live.add(trial_id)
+            return {}  # Tune keeps what it is given for as long as the sweep goes on
+
+        def _may_start(self) -> bool:
+            """Whether there is a cohort to take now. Notes whether there will be none any more."""
+            self._looked_seconds = time.monotonic()
+            there = ray.get(study.has_cohort.remote())
+            self.finished = not there and not ray.get(study.is_waiting.remote())
+            return there
 
         def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-            number = self._cohorts.pop(trial_id)
-            said = {} if result is None or ENDING not in result else result
-            if error or said:
+            self._live.discard(trial_id)
+            said = {} if result is None else result
+            if error or ENDING in said:
                 wait_for_head()  # a process that ended because the head is lost is no death of a cohort
-            if said and self.ending is None:
+            if ENDING in said and self.ending is None:
                 self.ending = (PlaceError if said[PLACE] else ResultsError)(said[ENDING])
-            if error:
-                number = ray.get(study.taken_by.remote(trial_id)) if number is None else number
-                if number is not None:
-                    ray.get(study.note_death.remote(number, RESTARTS + 1))
+            held = ray.get(study.held_by.remote(trial_id)) if error or GIVEN_BACK in said else None
+            if held is None:
+                return
+            if error and not is_lost(held.node):
+                ray.get(study.note_death.remote(held.owner, RESTARTS + 1))
+            else:
+                ray.get(study.give_back.remote(held.owner))
 
         def check(self) -> None:
             """Raises ResultsError or PlaceError when a cohort has ended the sweep. Raised in `on_trial_complete`, Tune
@@ -73,3 +97,18 @@ def study_searcher(
             """Does nothing: a resumed sweep asks the study."""
 
     return CohortSearcher()
+
+
+def searched_stopper(searcher: Any) -> Any:
+    """A Tune `Stopper` that ends the sweep when nothing is left to train, though a process that was to train, but was
+    cut off or never started, may not have ended.
+    """
+
+    class FinishedStopper(importlib.import_module("ray.tune").Stopper):
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            return False
+
+        def stop_all(self) -> bool:
+            return searcher.finished
+
+    return FinishedStopper()

@@ -18,9 +18,13 @@ from sweep.cohorts.examined import keep_examination, unseen
 from sweep.ladder.ladder import Verdict
 from sweep.ledger.cohort_record import Cohort
 from sweep.ledger.endings import OF_THE_PLACE, PlaceError, disk_ending, plain_endings
+from sweep.ledger.owners import Taker
 from sweep.runners.progress import LIVE_SECONDS
 from sweep.spec.sweep_spec import SweepSpec
 
+ANSWER_SECONDS = 10.0  # for the first answer; each time that the study is asked again it has twice as long
+PAUSE_SECONDS = 1.0  # before it is asked again, where Ray says at once that it is out of reach
+PATIENCE_SECONDS = 120.0  # after which a cohort is left to another process
 NOTE_IMAGES = 2_000  # images between two notes of a lane's progress, to a study that may end it for what it has cost
 
 
@@ -41,27 +45,12 @@ def _study_class() -> Any:
         """The study in a separate process."""
 
         def __init__(self, spec: SweepSpec, folder: RunFolder) -> None:
-            self._takers: dict[str, int] = {}  # Tune trial -> the cohort that its process took
             with plain_endings(folder):
                 super().__init__(spec, folder)
 
-        def take_cohort(self, size: int, taker: str) -> Cohort | None:
-            """Returns what `open_cohort` does, to a process that was started before there was a cohort for it."""
-            cohort = self.open_cohort(size)
-            if cohort is not None:
-                self._takers[taker] = cohort.number
-            return cohort
-
-        def taken_by(self, taker: str) -> int | None:
-            """The number of the cohort that this Tune trial took, or None."""
-            return self._takers.get(taker)
-
-        def cohort(self, number: int) -> Cohort:
-            """The cohort of this number, which was handed out before."""
-            return self.cohorts[number]
-
-        def note_examination(self, examination: Examination) -> None:
+        def note_examination(self, owner: int, examination: Examination) -> None:
             """Keeps how the scores that a process uses were examined, and warns of what they cannot see."""
+            self.check_owner(owner)
             keep_examination(self.folder, examination)
             if line := unseen(self.spec.conditions().dataset, examination):
                 self.note_warning(line)
@@ -69,56 +58,93 @@ def _study_class() -> Any:
     return LaneStudyActor
 
 
+class StudyOutOfReach(Exception):
+    """The study did not answer for PATIENCE_SECONDS, in which the machine of this process was cut off from it."""
+
+
 class RemoteStudy:
     """The study as the process that trains a cohort sees it. study: its actor's handle. may_cut: whether the study may
     end a training for what it has cost.
+
+    While a link is cut, Ray loses the answers that are under way, and may notice it after minutes. So no answer is
+    waited for without a bound: what must be answered is asked again, which changes nothing at the study, and raises
+    StudyOutOfReach in the end. Where the study has given the cohort to another process, NoLongerOwner is raised.
     """
 
     def __init__(self, study: Any, may_cut: bool) -> None:
         self._study, self._may_cut = study, may_cut
-        self._get = importlib.import_module("ray").get
+        self._ray = importlib.import_module("ray")
         self._noted_images, self._noted_seconds, self._answer = -math.inf, -math.inf, None
         self._told = 0  # how many of this process's warnings the study knows
         self.trains = False  # whether the cohort has come to a step
 
-    def take_cohort(self, size: int, taker: str) -> Cohort | None:
-        return self._get(self._study.take_cohort.remote(size, taker))
+    def open_cohort(self, size: int, taker: Taker) -> Cohort | None:
+        return self._ask(self._study.open_cohort, size, taker)
 
-    def cohort(self, number: int) -> Cohort:
-        return self._get(self._study.cohort.remote(number))
+    def check_owner(self, owner: int) -> None:
+        self._ask(self._study.check_owner, owner)
 
-    def judge(self, cohort: int, rung: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> list[Verdict]:
+    def judge(self, owner: int, rung: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> list[Verdict]:
         self._tell()
         self.trains = True
-        return self._get(self._study.judge.remote(cohort, rung, runs, reports))
+        return self._ask(self._study.judge, owner, rung, runs, reports)
 
-    def note_examination(self, examination: Examination) -> None:
-        self._get(self._study.note_examination.remote(examination))
+    def note_examination(self, owner: int, examination: Examination) -> None:
+        self._ask(self._study.note_examination, owner, examination)
 
-    def note_failure(self, cohort: int, reason: str) -> None:
-        self._get(self._study.note_failure.remote(cohort, reason))
+    def note_failure(self, owner: int, reason: str) -> None:
+        self._ask(self._study.note_failure, owner, reason)
 
-    def cut(self, cohort: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> None:
-        self._get(self._study.cut.remote(cohort, runs, reports))
+    def cut(self, owner: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> None:
+        self._ask(self._study.cut, owner, runs, reports)
 
-    def note_images(self, runs: Sequence[TrialRun], images: int) -> bool:
-        """Whether to go on, as the study answered the note before this one, so that training waits for no answer. A
-        study that cuts nothing is told as often as the progress display looks; either is told of the first step at
-        once.
+    def _ask(self, method: Any, *given: Any) -> Any:
+        """The answer of the study. Raises what the study raises, and StudyOutOfReach."""
+        exceptions = self._ray.exceptions
+        began, wait_seconds = time.monotonic(), ANSWER_SECONDS
+        while True:
+            try:
+                return self._ray.get(method.remote(*given), timeout=wait_seconds)
+            except exceptions.GetTimeoutError as error:
+                silence = error
+            except exceptions.ActorUnavailableError as error:
+                silence = error
+                time.sleep(PAUSE_SECONDS)
+            if time.monotonic() - began > PATIENCE_SECONDS:
+                raise StudyOutOfReach(f"no answer for {PATIENCE_SECONDS:g} seconds") from silence
+            wait_seconds = min(2 * wait_seconds, PATIENCE_SECONDS / 2)
+
+    def note_images(self, owner: int, runs: Sequence[TrialRun], images: int) -> bool:
+        """Whether to go on, as the study answered the note before this one, where that answer has arrived: training
+        waits for none. A study that cuts nothing is told as often as the progress display looks; either is told of the
+        first step at once.
         """
         self.trains = True
         now, since_images = time.monotonic(), images - self._noted_images
         due = not 0 <= since_images < NOTE_IMAGES if self._may_cut else now - self._noted_seconds >= LIVE_SECONDS
         if not due:
             return True
+        goes_on, waits = self._answered(), self._answer is not None
+        if waits and now - self._noted_seconds < ANSWER_SECONDS:
+            return goes_on
         self._noted_images, self._noted_seconds = images, now
         self._tell()
-        before, self._answer = self._answer, self._study.note_images.remote(runs, images)
-        return before is None or bool(self._get(before))
+        self._answer = self._study.note_images.remote(owner, runs, images)
+        return goes_on
 
-    def note_phase(self, cohort: int, phase: str) -> None:
+    def _answered(self) -> bool:
+        """What the study has answered to the last note; True while there is no answer, or where it was lost."""
+        if self._answer is None or not self._ray.wait([self._answer], timeout=0)[0]:
+            return True
+        answer, self._answer = self._answer, None
+        try:
+            return bool(self._ray.get(answer))
+        except self._ray.exceptions.ActorUnavailableError:
+            return True
+
+    def note_phase(self, owner: int, phase: str) -> None:
         """Tells the study without waiting for an answer."""
-        self._study.note_phase.remote(cohort, phase)
+        self._study.note_phase.remote(owner, phase)
 
     def note_warning(self, line: str) -> None:
         """Tells the study without waiting for an answer."""

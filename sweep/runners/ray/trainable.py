@@ -3,6 +3,7 @@
 import importlib
 import os
 from typing import Any
+from uuid import uuid4
 
 from results.store import RunFolder
 from sweep.cohorts.best_rungs import BestRungs
@@ -10,11 +11,12 @@ from sweep.cohorts.cohort import CohortRun
 from sweep.cohorts.contracts import Build
 from sweep.ledger.cohort_record import Cohort
 from sweep.ledger.endings import PlaceError
+from sweep.ledger.owners import NoLongerOwner, Taker
 from sweep.runners.loading import uncollected
-from sweep.runners.ray.study_actor import RemoteStudy, cause_of, plain_ending
+from sweep.runners.ray.study_actor import RemoteStudy, StudyOutOfReach, cause_of, plain_ending
 from sweep.spec.sweep_spec import SweepSpec
 
-COHORT = "cohort"  # key of a Tune trial's configuration: its cohort's number, or None for the next cohort there is
+GIVEN_BACK = "given_back"  # key of a Tune trial's result: its cohort was not trained to its end, and is to be elsewhere
 ENDING = "ending"  # key of a Tune trial's result: the line that a person is told when it ends the sweep
 PLACE = "place"  # key of the same result: whether the cause would have hit any configuration
 
@@ -48,13 +50,13 @@ def trainable_class() -> Any:
             study: Any,
         ) -> None:
             self._spec, self._folder, self._build, self._size = spec, folder, build, size
-            self._study_actor = study
+            self._study_actor, self._process = study, uuid4().hex
             self._run: CohortRun | None = None
             self._equipped = False  # whether everything is loaded that any configuration needs
-            self._number, self._limits = config[COHORT], {}
+            self._owner, self._limits = None, {}
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self._run, self._number = None, new_config[COHORT]
+            self._run, self._owner = None, None
             return True
 
         def step(self) -> dict[str, Any]:
@@ -65,13 +67,29 @@ def trainable_class() -> Any:
                 with lane_arithmetic():
                     return self._climb()
             except Exception as error:  # any error at all is a row's reason if it happens again and again
-                told = plain_ending(error, self._folder)
-                if told is None and self._is_of_the_place(error):
-                    told = PlaceError.of(cause_of(error))
-                if told is not None:
-                    return {"done": True, ENDING: str(told), PLACE: isinstance(told, PlaceError)}
-                self._study.note_failure(self._number, f"{type(error).__name__}: {error}")
-                raise
+                try:
+                    return self._ending(error)
+                except NoLongerOwner:  # the cohort trains elsewhere: whatever happened here is nobody's concern
+                    return {"done": True}
+                except StudyOutOfReach:
+                    return {"done": True, GIVEN_BACK: True}
+
+        def _ending(self, error: Exception) -> dict[str, Any]:
+            """What Tune is told where a step raised an error, which is raised again where it is a configuration's.
+            Raises NoLongerOwner and StudyOutOfReach, by which the error may have come about.
+            """
+            if isinstance(error, NoLongerOwner | StudyOutOfReach):
+                raise error
+            if self._owner is not None:
+                self._study.check_owner(self._owner)
+            told = plain_ending(error, self._folder)
+            if told is None and self._is_of_the_place(error):
+                told = PlaceError.of(cause_of(error))
+            if told is not None:
+                return {"done": True, ENDING: str(told), PLACE: isinstance(told, PlaceError)}
+            if self._owner is not None:
+                self._study.note_failure(self._owner, f"{type(error).__name__}: {error}")
+            raise error
 
         def _is_of_the_place(self, error: Exception) -> bool:
             """Whether any configuration would have met this error: it comes from what all of them need, from the study,
@@ -83,10 +101,10 @@ def trainable_class() -> Any:
         def _climb(self) -> dict[str, Any]:
             if self._run is None:
                 self._study = RemoteStudy(self._study_actor, self._spec.budget.when_spent == "cut")
-                cohort = self._wanted()
+                cohort = self._study.open_cohort(self._size, self._taker())
                 if cohort is None:
                     return {"done": True}
-                self._number = cohort.number
+                self._owner = cohort.owner
                 self._run = self._begin(cohort)
             run = self._run
             rung, runs = run.rung, run.runs
@@ -101,10 +119,8 @@ def trainable_class() -> Any:
                 ],
             }
 
-        def _wanted(self) -> Cohort | None:
-            if self._number is None:
-                return self._study.take_cohort(self._size, self.trial_id)
-            return self._study.cohort(self._number)
+        def _taker(self) -> Taker:
+            return Taker(self.trial_id, self._process, ray.get_runtime_context().get_node_id())
 
         def _begin(self, cohort: Cohort) -> CohortRun:
             if self._build is None:
@@ -114,14 +130,14 @@ def trainable_class() -> Any:
                 device = "cuda" if wants_gpu else "cpu"
                 workshop = Workshop(self._spec.conditions(), device, self._note_phase)
                 if workshop.scorer.examination is not None:
-                    self._study.note_examination(workshop.scorer.examination)
+                    self._study.note_examination(cohort.owner, workshop.scorer.examination)
                 self._build = workshop.build
             self._equipped = True
             ladder, folder, best = self._spec.ladder, self._folder, BestRungs(self._folder, self._spec.objective)
             return CohortRun(cohort, ladder, best, self._build, self._study, folder, self._limits)
 
         def _note_phase(self, phase: str) -> None:
-            if self._number is not None:
-                self._study.note_phase(self._number, phase)
+            if self._owner is not None:
+                self._study.note_phase(self._owner, phase)
 
     return CohortTrainable

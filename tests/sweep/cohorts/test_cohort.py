@@ -318,7 +318,7 @@ def test_between_rungs_the_study_hears_how_far_each_trial_is(tmp_path):
     spec = curve_spec(trials=3, ladder=LADDER)
     folder = run_folder(spec, tmp_path)
     with opened(spec, folder) as study, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "note_images", lambda runs, images: heard.append((tuple(runs), images)) is None)
+        patch.setattr(study, "note_images", lambda owner, runs, images: heard.append((tuple(runs), images)) is None)
         cohort = study.open_cohort(3)
         assert cohort is not None
         climbing(cohort, study, build).advance()
@@ -332,7 +332,7 @@ def test_before_samples_are_scored_the_study_hears_of_it(tmp_path):
     spec = replace(several, space=several.space.fix({"structure.generator_width": 16}))  # one array
     folder = run_folder(spec, tmp_path)
     with opened(spec, folder) as study, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "note_images", lambda runs, images: heard.append((0, images)) is None)
+        patch.setattr(study, "note_images", lambda owner, runs, images: heard.append((0, images)) is None)
         patch.setattr(study, "note_phase", lambda cohort, phase: heard.append((cohort, phase)))
         cohort = study.open_cohort(2)
         assert cohort is not None

@@ -26,8 +26,8 @@ def dies_early(study: LaneStudy, cohort: int, times: int) -> None:
         handed_out = study.open_cohort(2)
         assert handed_out is not None
         assert handed_out.number == cohort
-        study.note_failure(cohort, "RuntimeError: no device")
-        study.note_death(cohort, 3)
+        study.note_failure(handed_out.owner, "RuntimeError: no device")
+        study.note_death(handed_out.owner, 3)
 
 
 def test_where_all_that_is_tried_dies_before_its_first_step_the_sweep_ends_and_nothing_is_recorded(tmp_path):
@@ -64,16 +64,17 @@ def test_what_cannot_train_where_another_does_has_failed(tmp_path, trained):
         doomed, other = (1, 0) if trained == "before" else (0, 1)
         dies_early(study, doomed, 2)
         if trained == "between":
-            again = study.open_cohort(2)
-            study.open_cohort(2)
+            again, beside = study.open_cohort(2), study.open_cohort(2)
             assert again is not None
-            assert study.note_images(runs(2, 3), 64)
-            study.note_death(0, 3)
+            assert beside is not None
+            assert study.note_images(beside.owner, runs(2, 3), 64)
+            study.note_death(again.owner, 3)
         else:
             dies_early(study, doomed, 1)
             assert JsonLines(folder.rows).read()[2:] == []  # nothing is known of it yet
-            study.open_cohort(2)
-            assert study.note_images(runs(2 * other), 200)
+            going = study.cohorts[0] if trained == "before" else study.open_cohort(2)
+            assert going is not None
+            assert study.note_images(going.owner, runs(2 * other), 200)
         rows = [row for row in JsonLines(folder.rows).read() if row["cohort"] == doomed]
         assert {row["reason"] for row in rows} == {"died 3 times: RuntimeError: no device"}
         assert [(row["trial"], row["outcome"]) for row in rows] == [(t, "failed") for t in (2 * doomed, 2 * doomed + 1)]

@@ -272,12 +272,12 @@ def test_a_cohort_that_dies_is_handed_out_again_and_has_rows_when_it_is_given_up
     folder = run_folder(spec, tmp_path)
     with opened(spec, folder) as study:
         cohort = study.open_cohort(3)
-        for _ in range(2):
+        for owner in range(2):
             assert (study.open_cohort(3), study.is_waiting()) == (None, True)
-            assert study.note_images(runs(0, 1, 2), 64)
-            study.note_death(0, 3)
+            assert study.note_images(owner, runs(0, 1, 2), 64)
+            study.note_death(owner, 3)
             assert study.open_cohort(3) == cohort
-        study.note_death(0, 3)
+        study.note_death(2, 3)
         assert (study.open_cohort(3), study.is_waiting()) == (None, False)
         snapshot = study.snapshot()
     assert (snapshot.done, snapshot.outcomes["failed"], snapshot.best_trial) == (3, 3, None)
@@ -297,6 +297,7 @@ def test_judged_again_a_rung_gives_the_same_verdicts_and_writes_nothing(tmp_path
         assert study.judge(0, 0, runs(0, 1, 2), reports) == first
         assert (folder.rows.read_bytes(), folder.journal.read_bytes()) == before
     with opened(spec, folder) as study:
+        study.open_cohort(3)
         assert study.judge(0, 0, runs(0, 1, 2), [report(99.0)] * 3) == first  # what was recorded is the truth
     assert folder.rows.read_bytes() == before[0]
     assert len({verdict.outcome for verdict in first}) > 1
@@ -315,6 +316,7 @@ def test_a_rung_whose_rows_were_written_in_part_is_judged_to_the_same_rows(tmp_p
         (torn.path / name).write_bytes((whole.path / name).read_bytes())
     torn.rows.write_bytes(b"".join(whole.rows.read_bytes().splitlines(keepends=True)[:recorded]))
     with opened(spec, torn) as study:
+        study.open_cohort(3)
         assert study.judge(0, 0, runs(0, 1, 2), reports) == verdicts
     assert torn.rows.read_bytes() == whole.rows.read_bytes()
 
@@ -425,7 +427,7 @@ def test_a_snapshot_counts_trials_images_and_the_best(tmp_path):
         assert (study.snapshot().done, study.snapshot().running, study.snapshot().images) == (0, 0, 0)
         assert math.isnan(study.snapshot().best_score)
         study.open_cohort(3)
-        study.note_images(runs(0, 1), 64)
+        study.note_images(0, runs(0, 1), 64)
         assert (study.snapshot().running, study.snapshot().images) == (3, 128)
         study.judge(0, 0, runs(0, 1, 2), [report(3.0), report(math.nan, death=DIVERGED), report(2.0)])
         snapshot = study.snapshot()
@@ -449,7 +451,7 @@ def test_a_snapshot_says_what_cohorts_do_until_they_tell_of_images_or_are_judged
         assert study.snapshot().phase == "compiling the steps of mlp, loading digits"
         study.note_phase(1, "compiling the steps of mlp")
         assert study.snapshot().phase == "compiling the steps of mlp"
-        study.note_images(runs(0, 1), 64)
+        study.note_images(0, runs(0, 1), 64)
         study.note_phase(1, "scoring samples")
         assert study.snapshot().phase == "scoring samples"
         study.judge(1, 0, runs(2, 3), [report(3.0), report(2.0)])

@@ -75,7 +75,7 @@ class FailingRun:
 
     def advance(self) -> Any:
         if self._trained:
-            self._study.note_images(runs(0), 64)
+            self._study.note_images(0, runs(0), 64)
         raise self._error
 
 
@@ -83,15 +83,19 @@ def stepped(monkeypatch: pytest.MonkeyPatch, folder: RunFolder, error: BaseExcep
     """What a step of a process answers where this error is raised; what it told the study, where it raises itself."""
     told: list[tuple[int, str]] = []
     study = SimpleNamespace(
-        cohort=SimpleNamespace(remote=lambda number: SimpleNamespace(number=number)),
+        open_cohort=SimpleNamespace(remote=lambda size, taker: SimpleNamespace(number=3, owner=3)),
+        check_owner=SimpleNamespace(remote=lambda owner: None),
         note_failure=SimpleNamespace(remote=lambda *given: told.append(given)),
-        note_images=SimpleNamespace(remote=lambda trials, images: True),
+        note_images=SimpleNamespace(remote=lambda owner, trials, images: True),
         note_warning=SimpleNamespace(remote=lambda line: None),
     )
-    monkeypatch.setattr("ray.get", lambda answer: answer)
+    monkeypatch.setattr("ray.get", lambda answer, timeout=None: answer)
+    monkeypatch.setattr("ray.wait", lambda answers, timeout: (answers, []))
+    monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "node"))
     process: Any = object.__new__(trainable_class())
     build = None if when == "loading" else object()
-    process.setup({"cohort": 3}, tiny_spec(), folder, build, 2, study)
+    process._trial_info = None
+    process.setup({}, tiny_spec(), folder, build, 2, study)
     monkeypatch.setattr("ray.get_gpu_ids", list)
     monkeypatch.setattr("gan_core.workshop.workshop.Workshop", raises(error))
     monkeypatch.setattr(
@@ -127,8 +131,7 @@ def test_a_configuration_that_does_not_fit_the_memory_is_no_fault_of_the_place(t
 def test_what_ends_the_sweep_is_said_by_the_driver_after_it_has_looked_for_the_head(monkeypatch, place, kind):
     looked = []
     monkeypatch.setattr("ray.get", lambda answer: answer)
-    searcher = study_searcher(SimpleNamespace(), 1, 0, lambda: looked.append(1), lambda: None)
-    searcher._cohorts.update({"first": 0, "second": 1})
+    searcher = study_searcher(None, 0, lambda: 1, lambda node: False, lambda: looked.append(1), lambda: None)
     searcher.on_trial_complete("first", {"done": True, ENDING: "why", PLACE: place})
     searcher.on_trial_complete("second", {"done": True, ENDING: "another", PLACE: not place})
     with pytest.raises(kind, match="^why$"):

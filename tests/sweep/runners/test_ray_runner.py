@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 import tiny_runs
 from curve_array import run_folder, runs
+from events import Clock
 
 from benchmarks.first_sweep import family_of
 from benchmarks.kills import differences
@@ -24,6 +25,7 @@ from results.curves import load_curves
 from results.store import JsonLines
 from results.table import ResultsTable
 from sweep.ledger.endings import PlaceError
+from sweep.ledger.owners import Held, NoLongerOwner
 from sweep.runners.loading import uncollected
 from sweep.runners.local.runner import run_local
 from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
@@ -36,9 +38,10 @@ from sweep.runners.ray.cluster import (
     running_cluster,
 )
 from sweep.runners.ray.head import PULSE_SECONDS, Head
-from sweep.runners.ray.runner import run_ray, slots
-from sweep.runners.ray.searcher import RESTARTS, study_searcher
-from sweep.runners.ray.study_actor import RemoteStudy, _study_class
+from sweep.runners.ray.runner import run_ray
+from sweep.runners.ray.searcher import RESTARTS, searched_stopper, study_searcher
+from sweep.runners.ray.study_actor import RemoteStudy, StudyOutOfReach, _study_class
+from sweep.runners.ray.trainable import GIVEN_BACK
 from sweep.runners.signals import ending_as_ctrl_c, remembered_handlers
 from sweep.spec.sweep_spec import SweepSpec
 
@@ -171,27 +174,6 @@ def test_a_cohort_whose_process_dies_goes_on_from_its_rung_and_one_that_keeps_dy
     assert {(deaths / str(derived_seed(spec.seed, "trial", t))).read_text() for t in (0, 1)} == {"x"}
     rows = JsonLines(folder.rows).read()
     assert len({(row["trial"], row["rung"]) for row in rows}) == len(rows) == 2 * 3 + 2 * 2
-
-
-def test_more_gpus_than_the_cluster_has_are_refused_in_one_line():
-    spec = tiny_spec("resources.gpus_per_cohort=2")
-    with pytest.raises(InputError, match=r"resources.gpus_per_cohort asks for 2, and the cluster has 1 in all"):
-        slots(spec, {"CPU": 8.0, "GPU": 1.0})
-
-
-@pytest.mark.parametrize(
-    ("gpus", "cluster", "expected"),
-    [
-        ("auto", {"CPU": 2.0}, (2, {"cpu": 1.0, "gpu": 0.0})),
-        ("auto", {"CPU": 16.0, "GPU": 3.0}, (3, {"cpu": 1.0, "gpu": 1.0})),
-        ("0.25", {"CPU": 16.0, "GPU": 2.0}, (8, {"cpu": 1.0, "gpu": 0.25})),
-        ("0.3", {"CPU": 16.0, "GPU": 2.0}, (6, {"cpu": 1.0, "gpu": 0.3})),  # fractions do not tile over two GPUs
-        ("2", {"CPU": 16.0, "GPU": 5.0}, (2, {"cpu": 1.0, "gpu": 2.0})),
-        ("0", {"CPU": 4.0, "GPU": 1.0}, (4, {"cpu": 1.0, "gpu": 0.0})),
-    ],
-)
-def test_cohorts_fill_the_cluster(gpus, cluster, expected):
-    assert slots(tiny_spec(f"resources.gpus_per_cohort={gpus}"), cluster) == expected
 
 
 def test_an_address_where_nothing_answers_is_refused_at_once(tmp_path):
@@ -361,8 +343,7 @@ def test_a_handler_that_ray_or_tune_sets_is_ours_again_and_a_signal_meanwhile_in
 
     with ending_as_ctrl_c():
         ours = signal.getsignal(signal.SIGUSR1)
-        study = SimpleNamespace(open_cohort=SimpleNamespace(remote=lambda size: SimpleNamespace(number=2)))
-        searcher = study_searcher(study, 1, 0, ignored, remembered_handlers())
+        searcher = study_searcher(None, 1, lambda: 1, nowhere, ignored, remembered_handlers())
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)  # as `Tuner.fit` sets its own
         searcher.suggest("a Tune trial")
         assert signal.getsignal(signal.SIGUSR1) is ours
@@ -466,6 +447,39 @@ def test_packages_load_without_the_collector_which_is_then_as_it_was(was_on: boo
         (gc.enable if before else gc.disable)()
 
 
+class ToldStudy:
+    """A study of so many cohorts, as the searcher asks it; ends is what it was told of the ends of owners. Each Tune
+    trial owns what its name says.
+    """
+
+    def __init__(self, cohorts: int) -> None:
+        self.cohorts, self.waiting, self.ends = cohorts, True, list[tuple[str, int]]()
+
+    def __getattr__(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(remote=getattr(self, f"_{name}"))
+
+    def _has_cohort(self) -> bool:
+        return self.cohorts > 0
+
+    def _is_waiting(self) -> bool:
+        return self.waiting
+
+    def _held_by(self, name: str) -> Held | None:
+        return Held(int(name), 0, "", f"node-{name}") if name.isdigit() else None
+
+    def _note_death(self, owner: int, most: int) -> None:
+        assert most == RESTARTS + 1
+        self.ends.append(("died", owner))
+
+    def _give_back(self, owner: int) -> None:
+        self.ends.append(("given back", owner))
+
+
+def nowhere(node: str) -> bool:
+    """No node is lost."""
+    return False
+
+
 def test_what_dies_for_the_want_of_the_head_is_no_death_of_a_cohort(monkeypatch):
     class HeadIsLost(Exception):
         """Here the process would end."""
@@ -473,55 +487,141 @@ def test_what_dies_for_the_want_of_the_head_is_no_death_of_a_cohort(monkeypatch)
     def lost() -> None:
         raise HeadIsLost
 
-    failed: list[tuple[int, int]] = []
-    study = SimpleNamespace(note_death=SimpleNamespace(remote=lambda *arguments: failed.append(arguments)))
+    study = ToldStudy(1)
     monkeypatch.setattr("ray.get", lambda answer: answer)
-    for wait, error in ((lost, HeadIsLost), (lambda: None, None)):
-        searcher = study_searcher(study, 1, 0, wait, ignored)
-        searcher._cohorts["a Tune trial"] = 7
-        if error is None:
-            searcher.on_trial_complete("a Tune trial", error=True)
-        else:
-            with pytest.raises(error):
-                searcher.on_trial_complete("a Tune trial", error=True)
-            assert failed == []
-    assert failed == [(7, RESTARTS + 1)]
+    with pytest.raises(HeadIsLost):
+        study_searcher(study, 0, lambda: 1, nowhere, lost, ignored).on_trial_complete("7", error=True)
+    assert study.ends == []
 
 
-def test_a_process_that_starts_before_the_study_takes_a_cohort_itself_and_its_death_counts_for_that(monkeypatch):
-    failed, opened = list[tuple[int, int]](), iter((SimpleNamespace(number=2), None))
-    study = SimpleNamespace(
-        open_cohort=SimpleNamespace(remote=lambda size: next(opened)),
-        taken_by=SimpleNamespace(remote={"first": 0, "second": None}.get),
-        is_waiting=SimpleNamespace(remote=lambda: True),
-        note_death=SimpleNamespace(remote=lambda *arguments: failed.append(arguments)),
-    )
+def test_only_a_process_that_dies_on_a_living_node_is_a_death_of_its_cohort(monkeypatch):
+    study = ToldStudy(1)
     monkeypatch.setattr("ray.get", lambda answer: answer)
-    searcher = study_searcher(study, 4, 2, ignored, ignored)
-    asked = [searcher.suggest(name) for name in ("first", "second", "third", "fourth")]
-    assert asked == [{"cohort": None}, {"cohort": None}, {"cohort": 2}, None]
-    searcher.on_trial_complete("second", error=True)  # before it had taken any
-    assert failed == []
-    searcher.on_trial_complete("first", error=True)
-    searcher.on_trial_complete("third", error=True)
-    assert failed == [(0, RESTARTS + 1), (2, RESTARTS + 1)]
+    searcher = study_searcher(study, 0, lambda: 1, lambda node: node == "node-2", ignored, ignored)
+    searcher.on_trial_complete("1", error=True)
+    searcher.on_trial_complete("2", error=True)
+    searcher.on_trial_complete("3", result={"done": True, GIVEN_BACK: True})
+    searcher.on_trial_complete("4", result={"done": True})
+    searcher.on_trial_complete("none", error=True)  # before it had taken any
+    assert study.ends == [("died", 1), ("given back", 2), ("given back", 3)]
+
+
+def test_as_many_processes_are_started_as_there_are_slots_which_change_while_a_sweep_goes_on(monkeypatch):
+    """The first two are started before the study can be asked. Nothing is started for what is not there."""
+    study, room = ToldStudy(0), [2]
+    monkeypatch.setattr("ray.get", lambda answer: answer)
+    searcher = study_searcher(study, 2, lambda: room[0], nowhere, ignored, ignored)
+    assert [searcher.suggest(name) for name in "abc"] == [{}, {}, None]
+    room[0], study.cohorts = 4, 9
+    assert [searcher.suggest(name) for name in "defg"] == [{}, {}, None, None]
+    room[0] = 1  # nodes were lost, and their processes with them
+    for name in "abc":
+        searcher.on_trial_complete(name, error=True)
+    assert searcher.suggest("h") is None
+    for name in "de":
+        searcher.on_trial_complete(name)
+    assert searcher.suggest("i") == {}
+
+
+def test_what_tune_still_waits_for_does_not_keep_a_finished_sweep_from_its_end(monkeypatch):
+    """A process that was cut off after its last words, or one that found no place to start."""
+    study, clock = ToldStudy(0), Clock()
+    monkeypatch.setattr("ray.get", lambda answer: answer)
+    monkeypatch.setattr("sweep.runners.ray.searcher.time", clock)
+    searcher = study_searcher(study, 1, lambda: 1, nowhere, ignored, ignored)
+    stopper = searched_stopper(searcher)
+    assert searcher.suggest("a") == {}
+    for waiting, ends in ((True, False), (False, True)):
+        study.waiting = waiting
+        clock.tick()
+        assert searcher.suggest("b") == (searcher.FINISHED if ends else None)
+        assert (stopper.stop_all(), stopper("a", {})) == (ends, False)
+
+
+class Link:
+    """What a process sees of Ray while its link may be cut: `get` and `wait` for answers that are functions."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import ray
+
+        self.exceptions, self.cut = ray.exceptions, list[Exception]()
+        for name in ("get", "wait"):
+            monkeypatch.setattr(f"ray.{name}", getattr(self, name))
+
+    def get(self, answer, timeout=None):
+        if self.cut:
+            raise self.cut.pop(0)
+        return answer
+
+    def wait(self, answers, timeout):
+        assert timeout == 0
+        return ([], answers) if self.cut else (answers, [])
 
 
 def test_a_study_that_ends_nothing_is_told_as_often_as_people_look(monkeypatch):
     told: list[int] = []
-    study = SimpleNamespace(note_images=SimpleNamespace(remote=lambda trials, images: told.append(images) is None))
-    monkeypatch.setattr("ray.get", lambda answer: answer)
+    study = SimpleNamespace(
+        note_images=SimpleNamespace(remote=lambda owner, trials, images: told.append(images) is None)
+    )
+    Link(monkeypatch)
     now = iter(range(100))
     monkeypatch.setattr(
         "sweep.runners.ray.study_actor.time", SimpleNamespace(monotonic=lambda: next(now) * LIVE_SECONDS / 4)
     )
     seen = range(64, 64 * 65, 64)
     watching, cutting = (RemoteStudy(study, may_cut) for may_cut in (False, True))
-    assert all(watching.note_images(runs(0), images) for images in seen[:10])
+    assert all(watching.note_images(0, runs(0), images) for images in seen[:10])
     assert told == [64, 320, 576]  # a quarter of a period passes from one question to the next
     told.clear()
-    assert all(cutting.note_images(runs(0), images) for images in seen)
+    assert all(cutting.note_images(0, runs(0), images) for images in seen)
     assert told == [64, 2_112]  # of the first step at once
+
+
+def test_training_waits_for_no_answer_to_a_note_and_uses_it_once_it_has_come(monkeypatch):
+    """While the link is cut no more notes pile up than one in ANSWER_SECONDS."""
+    told: list[int] = []
+    study = SimpleNamespace(
+        note_images=SimpleNamespace(remote=lambda owner, trials, images: told.append(images) is not None)
+    )
+    link, clock = Link(monkeypatch), Clock()
+    monkeypatch.setattr("sweep.runners.ray.study_actor.time", clock)
+    remote = RemoteStudy(study, may_cut=True)
+    link.cut = [link.exceptions.ActorUnavailableError("cut", None)] * 99
+    for images in range(2_000, 62_000, 2_000):  # one a second
+        assert remote.note_images(0, runs(0), images)
+        clock.tick()
+    assert told == [2_000, 22_000, 42_000]
+    link.cut = []
+    assert not remote.note_images(0, runs(0), 64_000)  # the study has answered that it is to end
+    remote.note_images(0, runs(0), 66_000)
+    link.cut = [link.exceptions.ActorUnavailableError("cut", None)]
+    monkeypatch.setattr("ray.wait", lambda answers, timeout: (answers, []))
+    assert remote.note_images(0, runs(0), 68_000)  # an answer that was lost decides nothing
+
+
+def test_a_study_that_is_out_of_reach_is_asked_again_and_not_for_ever(monkeypatch):
+    link, clock, asked = Link(monkeypatch), Clock(), list[int]()
+    monkeypatch.setattr("sweep.runners.ray.study_actor.time", clock)
+    monkeypatch.setattr(clock, "sleep", clock.tick, raising=False)
+    study = SimpleNamespace(
+        check_owner=SimpleNamespace(remote=asked.append),
+        note_warning=SimpleNamespace(remote=ignored),
+        judge=SimpleNamespace(remote=lambda *given: ["verdict"]),
+    )
+    remote = RemoteStudy(study, may_cut=False)
+    slow, away = link.exceptions.GetTimeoutError("slow"), link.exceptions.ActorUnavailableError("cut", None)
+    link.cut = [slow, away, slow]
+    assert remote.judge(4, 0, runs(0), []) == ["verdict"]
+    link.cut = [away] * 999
+    with pytest.raises(StudyOutOfReach, match="no answer for 120 seconds"):
+        remote.check_owner(4)
+    assert asked == [4] * 121
+    link.cut = [NoLongerOwner("late")]
+    with pytest.raises(NoLongerOwner):
+        remote.check_owner(4)
+    link.cut = [link.exceptions.ActorDiedError()]
+    with pytest.raises(link.exceptions.ActorDiedError):
+        remote.check_owner(4)
 
 
 def test_a_study_shows_what_processes_warn_of_once(tmp_path):
@@ -536,20 +636,20 @@ def test_a_study_shows_what_processes_warn_of_once(tmp_path):
 def test_what_a_process_warns_of_that_trains_reaches_the_study_once(monkeypatch):
     said: list[str] = []
     answers = {
-        "note_images": SimpleNamespace(remote=lambda trials, images: True),
+        "note_images": SimpleNamespace(remote=lambda owner, trials, images: True),
         "judge": SimpleNamespace(remote=lambda *given: []),
         "note_warning": SimpleNamespace(remote=said.append),
     }
-    monkeypatch.setattr("ray.get", lambda answer: answer)
+    Link(monkeypatch)
     lines: list[str] = []
     monkeypatch.setattr("sweep.runners.ray.study_actor.told", lambda: lines)
     study = RemoteStudy(SimpleNamespace(**answers), may_cut=True)
-    assert study.note_images(runs(0), 64)
+    assert study.note_images(0, runs(0), 64)
     assert said == []
     lines.append("no C compiler is installed")
-    assert study.note_images(runs(0), 64)  # not due: it is told with the next note
+    assert study.note_images(0, runs(0), 64)  # not due: it is told with the next note
     assert study.judge(0, 0, runs(0), []) == []
     lines.append("another")
-    assert study.note_images(runs(0), 64_000)
+    assert study.note_images(0, runs(0), 64_000)
     assert study.judge(0, 0, runs(0), []) == []
     assert said == lines
