@@ -40,6 +40,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples"
         self.best_samples = self.path / "best.png"
+        self.progress = self.path / "progress.json"  # how far the sweep is that runs now
         self.scheduler = self.path / "ray"
         self.tracking = self.path / "tracking.json"
         self.tensorboard = self.path / "tensorboard"

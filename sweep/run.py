@@ -27,6 +27,7 @@ from sweep.ledger.same_data import check_same_data
 from sweep.ledger.standings import Standings
 from sweep.proposals.warm_start import warm_started
 from sweep.runners.progress import ProgressDisplay
+from sweep.runners.progress_file import ProgressFile
 from sweep.spec.sweep_spec import SweepSpec
 from sweep.spec.tracking import require_installed
 
@@ -68,7 +69,8 @@ def run_sweep(
     folder = RunFolder(out or Path("runs") / spec.name)
     check_callbacks(callbacks)
     spec = spec if warm_start is None else warm_started(spec, folder, warm_start)
-    display = ProgressDisplay(spec.ladder, spec.objective, spec.space.searched, silent=not progress)
+    file = ProgressFile(folder)
+    display = ProgressDisplay(spec.ladder, spec.objective, spec.space.searched, silent=not progress, file=file)
     with plain_endings(folder), display:
         check_run(spec, folder, download=download, extend=extend, on_phase=display.now)
         folder.create()

@@ -46,12 +46,12 @@ def execute(options: argparse.Namespace) -> int:
             print(f"\n{found}")
         if found := noise_text(table):
             print(found)
-        if unfinished := _unfinished(folder):
+        if unfinished := how_to_go_on(folder):
             print(unfinished)
     return 0
 
 
-def _unfinished(folder: Any) -> str:
+def how_to_go_on(folder: Any) -> str:
     """How to resume an interrupted run; "" if it is finished, and if its spec cannot be read (no error here)."""
     from results.store import ResultsError, is_held
     from sweep.run import is_finished

@@ -48,6 +48,6 @@ class BetweenRungs:
         last = {run: rows[-1].images_seen if (rows := self._rows[run]) else 0 for run in self._images}
         return sum(max(0, seen - last[run]) for run, seen in self._images.items())
 
-    def phases(self, cohorts: Iterable[int]) -> str:
-        """The phases of these cohorts, each once, joined by commas."""
-        return ", ".join(dict.fromkeys(self._phases[number] for number in cohorts if number in self._phases))
+    def phase(self, cohort: int) -> str:
+        """What a cohort does besides training, or ""."""
+        return self._phases.get(cohort, "")

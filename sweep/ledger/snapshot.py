@@ -1,14 +1,26 @@
 """Snapshot: where a sweep stands, for those who watch it."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NamedTuple
 
 from results.objectives import natural
 from results.rows import DEAD, Outcome
 from results.trial_run import TrialRun
 from sweep.ledger.agenda import search_ended, wanted_replicates
 from sweep.ledger.standings import Standings, best_row
+
+
+class RunningCohort(NamedTuple):
+    """A cohort in training. rung: the one that it trains to, counted from 0. lanes: its runs that have not ended.
+    phase: what it does besides training, or "".
+    """
+
+    number: int
+    rung: int
+    lanes: int
+    phase: str = ""
 
 
 @dataclass(frozen=True)
@@ -20,7 +32,7 @@ class Snapshot:
     device_seconds: the time for training and scoring, over all lanes. budget_used: in words, how much of the budget is
     used; "" without a budget. confirmations, confirmed: replicates that are asked for, and that have ended. notes:
     lines about what went wrong outside the trials. phase: what the processes that train do besides training
-    ("compiling ..."), or "".
+    ("compiling ..."), or "". cohorts: those in training.
     """
 
     trials: int
@@ -38,12 +50,33 @@ class Snapshot:
     confirmed: int = 0
     notes: tuple[str, ...] = ()
     phase: str = ""
+    cohorts: tuple[RunningCohort, ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """The snapshot as plain values for JSON; numbers that are not finite are None."""
+        values = {**asdict(self), "cohorts": [cohort._asdict() for cohort in self.cohorts]}
+        return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in values.items()}
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> "Snapshot":
+        """The inverse of `plain`. Keys that are not known are left out, so that a later version may write more. Raises
+        KeyError, TypeError or AttributeError for what is no snapshot.
+        """
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        numbers = {key: math.nan for key in ("best_score", "baseline_score") if known[key] is None}
+        places = [{key: place[key] for key in RunningCohort._fields if key in place} for place in known["cohorts"]]
+        cohorts = tuple(RunningCohort(**place) for place in places)
+        return cls(**{**known, **numbers, "notes": tuple(known["notes"]), "cohorts": cohorts})
 
 
 def snapshot_of(
-    standings: Standings, elapsed_seconds: float, images: int, running: int, notes: tuple[str, ...], phase: str
+    standings: Standings,
+    elapsed_seconds: float,
+    images: int,
+    cohorts: Sequence[RunningCohort],
+    notes: tuple[str, ...],
 ) -> Snapshot:
-    """Where a sweep stands. images: shown since the last rows; running: runs in training."""
+    """Where a sweep stands. images: shown since the last rows; cohorts: those in training."""
     spec, runs, best = standings.spec, standings.searched, standings.best
     ends = [standings.rows[run][-1].outcome for run in runs if standings.ended(run)]
     cost, over = standings.cost(elapsed_seconds, images), search_ended(standings)
@@ -53,7 +86,7 @@ def snapshot_of(
     return Snapshot(
         trials=len(runs) if over else spec.trials,
         done=len(ends),
-        running=running,
+        running=sum(cohort.lanes for cohort in cohorts),
         outcomes={str(outcome): ends.count(outcome) for outcome in Outcome if outcome is not Outcome.RUNNING},
         images=cost.images,
         best_trial=best,
@@ -65,5 +98,6 @@ def snapshot_of(
         confirmations=len(wanted_replicates(standings)) if over else spec.confirm.top * spec.confirm.seeds,
         confirmed=sum(standings.ended(run) for run in standings.rows if run.replicate),
         notes=notes,
-        phase=phase,
+        phase=", ".join(dict.fromkeys(cohort.phase for cohort in cohorts if cohort.phase)),
+        cohorts=tuple(cohorts),
     )

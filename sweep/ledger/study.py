@@ -21,7 +21,7 @@ from sweep.ledger.openings import Openings
 from sweep.ledger.owners import Held, Owners, Taker
 from sweep.ledger.recorder import Recorder
 from sweep.ledger.roster import Roster
-from sweep.ledger.snapshot import Snapshot, snapshot_of
+from sweep.ledger.snapshot import RunningCohort, Snapshot, snapshot_of
 from sweep.ledger.standings import Standings
 from sweep.ledger.verdicts import change_of, judged, population_moves, verdicts_at
 from sweep.proposals.proposals import Proposals
@@ -93,15 +93,13 @@ class LaneStudy:
 
     def snapshot(self) -> Snapshot:
         """Where the sweep stands now."""
-        running = {number: count for number in sorted(self._handed_out) if (count := len(self._unfinished(number)))}
-        return snapshot_of(
-            self._standings,
-            self._elapsed(),
-            self._between.new_images(),
-            sum(running.values()),
-            (*self._trackers.notes, *self._between.warnings),
-            self._between.phases(running),
-        )
+        running = [
+            RunningCohort(number, len(self._standings.rows[runs[0]]), len(runs), self._between.phase(number))
+            for number in sorted(self._handed_out)
+            if (runs := self._unfinished(number))
+        ]
+        notes = (*self._trackers.notes, *self._between.warnings)
+        return snapshot_of(self._standings, self._elapsed(), self._between.new_images(), running, notes)
 
     # ---- cohorts and verdicts
 

@@ -13,6 +13,7 @@ from results.objectives import score_name
 from results.printable import printable
 from sweep.ladder.ladder import Ladder
 from sweep.ledger.snapshot import Snapshot
+from sweep.runners.progress_file import ProgressFile
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,15 +34,23 @@ class ProgressDisplay:
     In a terminal that can move its cursor, the display is a panel that fits 80 columns. In a file, a pipe or a notebook
     it is a line of at most LONGEST_LINE characters every PLAIN_SECONDS, and rich is not loaded. While no images are
     shown to discriminators, it tells what the sweep waits for instead of a speed of 0, at once where that is new.
-    silent: only warnings are displayed.
+    silent: only warnings are displayed. file: is kept up to date, for those who watch from elsewhere, and removed in
+    the end.
     """
 
     def __init__(
-        self, ladder: Ladder, objective: str, searched: list[str], stream: TextIO | None = None, *, silent: bool = False
+        self,
+        ladder: Ladder,
+        objective: str,
+        searched: list[str],
+        stream: TextIO | None = None,
+        *,
+        silent: bool = False,
+        file: ProgressFile | None = None,
     ) -> None:
         self.ladder, self.objective, self.searched = ladder, score_name(objective), searched
         self.stream = stream or sys.stdout
-        self.silent = silent
+        self.silent, self._file = silent, file
         self.live = (
             not silent and self.stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
         )
@@ -69,9 +78,17 @@ class ProgressDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._file is not None:
+            self._file.remove()
         if self._view is not None:
             with suppress(OSError) if error else nullcontext():  # perhaps the closed terminal ended us
                 self._view.__exit__(kind, error, trace)
+
+    def begin(self, seconds_ago: float) -> None:
+        """Counts the time from so many seconds ago on, instead of from when the display was entered, and displays the
+        next snapshot at once.
+        """
+        self._started, self._shown = time.monotonic() - seconds_ago, -math.inf
 
     def due(self) -> bool:
         """Whether the last update is old enough for another."""
@@ -103,6 +120,8 @@ class ProgressDisplay:
     def show(self, snapshot: Snapshot) -> None:
         """Takes a snapshot in, and displays it when an update is due. New warnings are displayed at once."""
         now = time.monotonic()
+        if self._file is not None:
+            self._file.keep(snapshot, now - self._started)
         self._points.append((now, snapshot.images))
         while now - self._points[0][0] > RATE_WINDOW_SECONDS and len(self._points) > 2:
             self._points.popleft()

@@ -1,0 +1,82 @@
+"""`gan-sweep watch`."""
+
+import argparse
+import shlex
+import time
+from typing import Any
+
+from gan_core.config.input_error import InputError
+from results.printable import printable
+from sweep.commands.arguments import path
+
+ABOUT = "Watch a sweep that runs in another terminal, or on another machine that shares the run's folder."
+
+
+def add_arguments(part: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `gan-sweep watch`."""
+    part.add_argument("run", type=path, metavar="RUN", help="the folder of a run")
+    part.add_argument("--once", action="store_true", help="print how far it is, cohort by cohort, and end")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Shows how far a sweep is until it ends, and then how it ended. Ctrl-C ends the command, and not the sweep.
+    Returns the exit code.
+    """
+    from results.store import RunFolder
+    from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
+    from sweep.runners.progress_file import ProgressFile
+    from sweep.spec.sweep_spec import SweepSpec
+
+    folder = RunFolder(options.run).require()
+    spec, file, seen = SweepSpec.from_yaml(folder.spec), ProgressFile(folder), -1.0
+    with ProgressDisplay(spec.ladder, spec.objective, spec.space.searched) as display:
+        while True:
+            going, said = _is_going(folder, file), file.read()
+            if said is not None and said.written_seconds != seen:
+                if seen < 0:
+                    display.begin(said.elapsed_seconds)
+                seen = said.written_seconds
+                display.show(said.snapshot)
+            if options.once or not going:
+                break
+            time.sleep(LIVE_SECONDS)
+    if going and said is not None:
+        for cohort in said.snapshot.cohorts:
+            print(_line(cohort))
+    else:
+        print(_ending(folder, going))
+    return 0
+
+
+def _is_going(folder: Any, file: Any) -> bool:
+    """Whether a sweep runs in the folder. Where its machine is another one, whose locks may not be seen here, what it
+    wrote not long ago tells.
+    """
+    from results.store import is_held
+    from sweep.runners.progress_file import SILENT_SECONDS
+
+    if is_held(folder.driver_lock):
+        return True
+    said = file.read()
+    return said is not None and abs(time.time() - said.written_seconds) < SILENT_SECONDS
+
+
+def _line(cohort: Any) -> str:
+    trials = f"{cohort.lanes} trial{'s' * (cohort.lanes != 1)}"
+    doing = f": {cohort.phase}" if cohort.phase else ""
+    return printable(f"cohort {cohort.number}, on its way to rung {cohort.rung + 1}, {trials}{doing}")
+
+
+def _ending(folder: Any, going: bool) -> str:
+    """How the sweep stands that is not watched any longer."""
+    from results.store import ResultsError
+    from sweep.commands.results import how_to_go_on
+
+    if going:
+        return "this run is going on, and has not said yet how far it is"
+    try:
+        again = how_to_go_on(folder)
+    except (InputError, ResultsError) as error:
+        return printable(error)
+    table = shlex.join(["gan-sweep", "results", str(folder.path)])
+    return again or printable(f"{folder.path} is finished; see it: {table}")

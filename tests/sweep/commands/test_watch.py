@@ -1,0 +1,118 @@
+"""A sweep is watched from elsewhere: what it is doing while it runs, and how it ended afterwards."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_runs import TINY
+
+from results.rows import ResultRow
+from results.store import RunFolder, exclusive
+from sweep.commands.cli import main
+from sweep.ledger.snapshot import RunningCohort, Snapshot
+from sweep.run import run_sweep
+from sweep.runners.progress_file import SILENT_SECONDS, ProgressFile
+from sweep.spec.sweep_spec import SweepSpec
+
+SNAPSHOT = Snapshot(
+    trials=8,
+    done=2,
+    running=3,
+    outcomes={"pruned": 1, "completed": 1},
+    images=1_000,
+    best_trial=None,
+    best_score=math.nan,
+    best_config={},
+    baseline_score=2.5,
+    notes=("a tracker is away",),
+    phase="compiling",
+    cohorts=(RunningCohort(1, 0, 2, "compiling"), RunningCohort(3, 1, 1)),
+)
+
+
+class Looking:
+    """A callback that looks at the sweep as another process would: by the command, once for each row."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.capsys, self.seen = folder, capsys, list[str]()
+
+    def row(self, row: ResultRow) -> None:
+        self.capsys.readouterr()
+        assert main(["watch", str(self.folder), "--once"]) == 0
+        self.seen.append(self.capsys.readouterr().out)
+
+    def end(self, table: Any) -> None:
+        pass
+
+
+def test_a_running_sweep_is_watched_and_a_finished_one_says_how_to_see_it(tmp_path, capsys):
+    folder = tmp_path / "run"
+    looking = Looking(folder, capsys)
+    run_sweep(SweepSpec.from_mapping({}, [*TINY]), folder, local=True, progress=False, callbacks=[looking])
+    assert " trials 0/4 done, 2 running" in looking.seen[0]
+    assert looking.seen[0].endswith("\ncohort 0, on its way to rung 1, 2 trials\n")
+    assert not RunFolder(folder).progress.exists()
+    capsys.readouterr()
+    assert main(["watch", str(folder)]) == 0
+    assert capsys.readouterr().out == f"{folder} is finished; see it: gan-sweep results {folder}\n"
+
+
+def test_a_sweep_on_a_machine_whose_locks_are_not_seen_runs_as_long_as_it_says_so(tmp_path, capsys):
+    folder = unfinished(tmp_path)
+    ProgressFile(folder).keep(SNAPSHOT, 83.0)
+    assert main(["watch", str(folder.path), "--once"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "gan-sweep: warning: a tracker is away"
+    assert told[1].startswith("[1:23] trials 2/8 done, 3 running; best fidelity none yet; now compiling")
+    assert told[2:] == [
+        "cohort 1, on its way to rung 1, 2 trials: compiling",
+        "cohort 3, on its way to rung 2, 1 trial",
+    ]
+    values = json.loads(folder.progress.read_text())
+    folder.progress.write_text(json.dumps({**values, "written_seconds": time.time() - 2 * SILENT_SECONDS}))
+    assert main(["watch", str(folder.path)]) == 0
+    assert "this run was broken off; go on with: gan-sweep run" in capsys.readouterr().out
+
+
+def test_a_sweep_that_has_just_begun_has_not_said_how_far_it_is(tmp_path, capsys):
+    folder = unfinished(tmp_path)
+    with exclusive(folder.driver_lock):
+        assert main(["watch", str(folder.path), "--once"]) == 0
+    assert capsys.readouterr().out == "this run is going on, and has not said yet how far it is\n"
+
+
+def test_a_snapshot_survives_its_file_and_what_is_no_snapshot_is_none(tmp_path):
+    folder = unfinished(tmp_path)
+    file = ProgressFile(folder)
+    file.keep(SNAPSHOT, 1.5)
+    said = file.read()
+    assert said is not None
+    assert said.elapsed_seconds == 1.5
+    assert said.snapshot.plain() == SNAPSHOT.plain()
+    assert said.snapshot.cohorts == SNAPSHOT.cohorts
+    later = json.loads(folder.progress.read_text())
+    later["snapshot"]["added"] = 1
+    folder.progress.write_text(json.dumps(later))
+    read = file.read()
+    assert read is not None
+    assert read.snapshot.plain() == SNAPSHOT.plain()
+    for broken in ("", "[1]", "{}", '{"snapshot": 3}', "torn"):
+        folder.progress.write_text(broken)
+        assert file.read() is None
+
+
+def test_what_is_no_run_cannot_be_watched(tmp_path, capsys):
+    assert main(["watch", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"gan-sweep: {tmp_path} is no run folder: it has no spec.yaml; give the folder of a run\n"
+    )
+
+
+def unfinished(tmp_path: Path) -> RunFolder:
+    """The folder of a run of which nothing but the spec is there."""
+    folder = RunFolder(tmp_path / "run").create()
+    folder.spec.write_text(SweepSpec.from_mapping({}, [*TINY]).to_yaml())
+    return folder
