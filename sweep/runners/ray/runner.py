@@ -28,7 +28,8 @@ from sweep.cohorts.contracts import Build
 from sweep.ledger.endings import PlaceError
 from sweep.runners.loading import uncollected
 from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
-from sweep.runners.ray.cluster import connected_to_ray, has_session, running_cluster
+from sweep.runners.ray.address import has_session, running_cluster
+from sweep.runners.ray.cluster import connected_to_ray
 from sweep.runners.ray.head import Head
 from sweep.runners.ray.searcher import study_searcher
 from sweep.runners.ray.study_actor import plain_ending, start_study
