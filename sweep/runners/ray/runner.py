@@ -31,6 +31,7 @@ from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
 from sweep.runners.ray.address import has_session, running_cluster
 from sweep.runners.ray.cluster import connected_to_ray
 from sweep.runners.ray.head import Head
+from sweep.runners.ray.nodes import look_at_nodes, paths_read, refuse_faulty
 from sweep.runners.ray.searcher import study_searcher
 from sweep.runners.ray.study_actor import plain_ending, start_study
 from sweep.runners.ray.trainable import trainable_class
@@ -68,8 +69,19 @@ def run_ray(
     else:
         display.now(f"connecting to Ray at {address}")
     threading.Thread(target=_load_packages).start()
-    with connected_to_ray(address, partial(_say_lost_head, folder, display)) as head:
+    with connected_to_ray(address, partial(_say_lost_head, folder, display)) as head, _plain_errors(folder):
+        if head.local_folder is None:
+            _look_at_nodes(spec, folder, display)
         _tune(spec, folder, display, build, head, on_step)
+
+
+def _look_at_nodes(spec: SweepSpec, folder: RunFolder, display: ProgressDisplay) -> None:
+    """Says what is on each node of a cluster that runs already, and raises InputError where one cannot train."""
+    display.now("looking at the nodes")
+    reports = look_at_nodes(folder.path, paths_read(spec.conditions()), gpus=spec.resources.gpus_per_cohort != 0)
+    for report in reports:
+        display.tell(report.line)
+    refuse_faulty(reports)
 
 
 def _say_lost_head(folder: RunFolder, display: ProgressDisplay) -> None:
@@ -135,7 +147,7 @@ def _tune(
     early = min(count, math.ceil(spec.trials / size))
     searcher = study_searcher(study, size, early, head.wait, remembered_handlers())
     try:
-        with _plain_errors(folder), _silent_loggers(), _followed(study, display):
+        with _silent_loggers(), _followed(study, display):
             _tuner(trainable, searcher, count, folder, on_step).fit()
             searcher.check()
             ray.get(study.close.remote())
