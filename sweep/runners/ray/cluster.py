@@ -12,11 +12,12 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from gan_core.config.input_error import InputError, shown
 from sweep.ledger.endings import PlaceError
@@ -31,11 +32,15 @@ OBJECT_STORE_BYTES = 100 * 1024 * 1024  # nothing large goes through Ray: sample
 LONGEST_RAY_FOLDER_BYTES = 43  # of `<folder>/ray`: the paths of the sockets that Ray makes below it must fit 107 bytes
 LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0 makes Ray take 127.0.0.1 for this node; read at its import
 NICENESS_VARIABLE = "RAY_worker_niceness"
+# The thread of Ray that prints what happens to nodes, each time with screens of Ray's state, on standard output. No
+# option is against it. Should it have another name one day, it is seen again.
+PRINTING_THREAD = "ray_listen_error_messages"
 
 ENVIRONMENT = {  # of the driver, which Ray and Tune read there; `trainable_class` sets what workers must have
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",  # so that what is printed of nodes comes from PRINTING_THREAD, and not from all in the end
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study writes the results
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # so that Ctrl-C reaches us at once
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # a resumed sweep reads the run's own files, never those of Tune
@@ -125,10 +130,35 @@ def _loaded_ray() -> Iterator[Any]:
     """The package, without a session, and shut down in the end."""
     with uncollected():
         ray = importlib.import_module("ray")
+    with _without_states_of_ray():
+        try:
+            yield ray
+        finally:
+            ray.shutdown(wait_for_processes=True)
+
+
+@contextmanager
+def _without_states_of_ray() -> Iterator[None]:
+    """Within this context nothing is printed by PRINTING_THREAD."""
+    before, sys.stdout = sys.stdout, cast(TextIO, _Standard(sys.stdout))
     try:
-        yield ray
+        yield
     finally:
-        ray.shutdown(wait_for_processes=True)
+        sys.stdout = before
+
+
+class _Standard:
+    """A stream that drops what PRINTING_THREAD writes to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes a text, and returns its length."""
+        return len(text) if threading.current_thread().name == PRINTING_THREAD else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _connect(ray: Any, address: str) -> None:

@@ -85,7 +85,7 @@ def look_at_nodes(folder: Path | None, paths: Sequence[str], *, gpus: bool) -> l
     """
     ray: Any = importlib.import_module("ray")
     affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    nodes = [node for node in ray.nodes() if node["Alive"]]
+    nodes = _alive()
     asks_torch = [gpus and node["Resources"].get("GPU", 0) > 0 for node in nodes]
     began = time.time()
     with _token(folder) as token, _travelling(look):
@@ -114,10 +114,32 @@ def refuse_faulty(reports: Sequence[NodeReport]) -> None:
         raise InputError(f"nothing was started, because of {' | '.join(faulty)}")
 
 
+class NodeWatch:
+    """Tells which nodes a cluster loses and gains."""
+
+    def __init__(self) -> None:
+        self._known = {node["NodeID"]: _name(node) for node in _alive()}
+
+    def changes(self) -> list[str]:
+        """In words what has changed since the last call."""
+        now = {node["NodeID"]: _name(node) for node in _alive()}
+        before, self._known = self._known, now
+        lost = [f"node {before[one]} is lost: its cohorts start again elsewhere" for one in before.keys() - now.keys()]
+        return lost + [f"node {now[one]} has joined" for one in now.keys() - before.keys()]
+
+
+def _alive() -> list[dict[str, Any]]:
+    return [node for node in importlib.import_module("ray").nodes() if node["Alive"]]
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+
+
 def _report(node: Mapping[str, Any], ref: Any, began: float, limit: float) -> NodeReport:
     ray: Any = importlib.import_module("ray")
     offers = {"cpus": node["Resources"].get("CPU", 0.0), "gpus": node["Resources"].get("GPU", 0.0)}
-    name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+    name = _name(node)
     if ref is None:
         return NodeReport(node=name, **offers, trouble=f"no answer within {limit:g} s")
     try:

@@ -31,7 +31,7 @@ from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
 from sweep.runners.ray.address import has_session, running_cluster
 from sweep.runners.ray.cluster import connected_to_ray
 from sweep.runners.ray.head import Head
-from sweep.runners.ray.nodes import look_at_nodes, paths_read, refuse_faulty
+from sweep.runners.ray.nodes import NodeWatch, look_at_nodes, paths_read, refuse_faulty
 from sweep.runners.ray.searcher import study_searcher
 from sweep.runners.ray.study_actor import plain_ending, start_study
 from sweep.runners.ray.trainable import trainable_class
@@ -147,7 +147,7 @@ def _tune(
     early = min(count, math.ceil(spec.trials / size))
     searcher = study_searcher(study, size, early, head.wait, remembered_handlers())
     try:
-        with _silent_loggers(), _followed(study, display):
+        with _silent_loggers(), _followed(study, display, None if head.local_folder else NodeWatch()):
             _tuner(trainable, searcher, count, folder, on_step).fit()
             searcher.check()
             ray.get(study.close.remote())
@@ -224,10 +224,10 @@ def _silent_loggers() -> Iterator[None]:
 
 
 @contextmanager
-def _followed(study: Any, display: ProgressDisplay) -> Iterator[None]:
-    """Shows how far the sweep is, from another thread, while `fit` holds this one."""
+def _followed(study: Any, display: ProgressDisplay, nodes: NodeWatch | None) -> Iterator[None]:
+    """Shows how far the sweep is, and what becomes of the nodes, from another thread, while `fit` holds this one."""
     stop = threading.Event()
-    follower = threading.Thread(target=_follow, args=(study, display, stop), daemon=True)
+    follower = threading.Thread(target=_follow, args=(study, display, nodes, stop), daemon=True)
     follower.start()
     try:
         yield
@@ -236,8 +236,10 @@ def _followed(study: Any, display: ProgressDisplay) -> Iterator[None]:
         follower.join(timeout=5)
 
 
-def _follow(study: Any, display: ProgressDisplay, stop: threading.Event) -> None:
+def _follow(study: Any, display: ProgressDisplay, nodes: NodeWatch | None, stop: threading.Event) -> None:
     ray = importlib.import_module("ray")
     while not stop.wait(LIVE_SECONDS):
+        for line in [] if nodes is None else nodes.changes():
+            display.say(line)
         with suppress(ray.exceptions.RayError):  # the study is gone when Ray is shut down meanwhile
             display.show(ray.get(study.snapshot.remote()))
