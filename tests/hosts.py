@@ -107,7 +107,7 @@ class Hosts:
         out, err = process.communicate(timeout=seconds)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def start_ray(self, host: int, *options: str, cpus: float = 1, **how: Any) -> subprocess.Popen[Any]:
+    def start_ray(self, host: int, *options: str, cpus: int = 1, **how: Any) -> subprocess.Popen[Any]:
         """Starts Ray's head on host 0, or a worker of it on another, and returns when that is part of the cluster."""
         own = self.folder / f"node{host}"
         place = (

@@ -9,6 +9,11 @@ from gan_core.config.fields import as_number, is_whole
 from gan_core.config.gan import LARGEST_SEED
 from gan_core.config.input_error import InputError, home_path, shown
 
+ADDRESS_HELP = (
+    "a running Ray cluster: host:port of its head, auto for one on this machine, or local for none ($RAY_ADDRESS where "
+    "it is left out)"
+)
+
 
 def whole_number(low: int, high: int = LARGEST_SEED) -> Callable[[str], int]:
     """A parser of whole numbers from low to high (`1000`, `1e3`), for the `type` of argparse."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from gan_core.config.input_error import InputError, nearest, shown
 from results.printable import printable
-from sweep.commands.arguments import add_data_options, path, whole_number
+from sweep.commands.arguments import ADDRESS_HELP, add_data_options, path, whole_number
 from sweep.commands.terminal import FAILED, INTERRUPTED, width
 
 TOP_TRIALS = 8
@@ -35,7 +35,7 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
     )
     part.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=assignment)
     add_data_options(part)
-    part.add_argument("--address", metavar="RAY", help="a running Ray cluster (host:port); without it one starts here")
+    part.add_argument("--address", metavar="RAY", help=f"{ADDRESS_HELP}; without either, Ray starts here")
     part.add_argument("--local", action="store_true", help="train in this process, without Ray")
     extend = "go on with an existing run with more trials, further rungs, another budget or other confirmations"
     part.add_argument("--extend", action="store_true", help=extend)

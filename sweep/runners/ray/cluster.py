@@ -12,17 +12,19 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from gan_core.config.input_error import InputError, shown
 from sweep.ledger.endings import PlaceError
 from sweep.runners.cores import usable_cores
 from sweep.runners.loading import uncollected
-from sweep.runners.ray.head import CONNECT_SECONDS, Head
+from sweep.runners.ray.address import ADDRESS_VARIABLE, MODE, TOKEN, Access, access_of, checked_access, has_session
+from sweep.runners.ray.head import Head
 from sweep.runners.signals import ending_as_ctrl_c, interrupt, remembered_handlers
 
 LOOPBACK = "127.0.0.1"
@@ -30,11 +32,15 @@ OBJECT_STORE_BYTES = 100 * 1024 * 1024  # nothing large goes through Ray: sample
 LONGEST_RAY_FOLDER_BYTES = 43  # of `<folder>/ray`: the paths of the sockets that Ray makes below it must fit 107 bytes
 LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0 makes Ray take 127.0.0.1 for this node; read at its import
 NICENESS_VARIABLE = "RAY_worker_niceness"
+# The thread of Ray that prints what happens to nodes, each time with screens of Ray's state, on standard output. No
+# option is against it. Should it have another name one day, it is seen again.
+PRINTING_THREAD = "ray_listen_error_messages"
 
 ENVIRONMENT = {  # of the driver, which Ray and Tune read there; `trainable_class` sets what workers must have
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",  # so that what is printed of nodes comes from PRINTING_THREAD, and not from all in the end
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study writes the results
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # so that Ctrl-C reaches us at once
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # a resumed sweep reads the run's own files, never those of Tune
@@ -43,8 +49,9 @@ ENVIRONMENT = {  # of the driver, which Ray and Tune read there; `trainable_clas
 }
 LOCAL_ENVIRONMENT: dict[str, str | None] = {
     LOOPBACK_VARIABLE: "0",
-    "RAY_ADDRESS": None,
-    "RAY_AUTH_MODE": None,  # which may switch the token off, for a cluster elsewhere
+    ADDRESS_VARIABLE: None,
+    MODE: None,  # which may switch the token off, for a cluster elsewhere
+    "RAY_JOB_CONFIG_JSON_ENV_VAR": None,  # in a job of Ray: its packages, which lie in the job's own cluster
     "RAY_enable_autoscaler_v2": "1",  # `ray.init` starts one in any case, and the first version takes a second to end
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
@@ -61,8 +68,8 @@ def connected_to_ray(address: str | None, on_lost_head: Callable[[], None]) -> I
     When the head is lost, on_lost_head is called, in another thread, and this process ends (see `Head.watched`). A
     signal that asks this process to end raises KeyboardInterrupt, as Ctrl-C does.
 
-    Raises InputError when no cluster answers at the address, or the program's session is of another cluster, and
-    PlaceError when the local cluster does not start.
+    Raises InputError when no cluster answers at the address, when it refuses the token here, and when the program's
+    session is of another cluster; PlaceError when the local cluster does not start.
     """
     with ending_as_ctrl_c():
         if has_session():
@@ -70,9 +77,11 @@ def connected_to_ray(address: str | None, on_lost_head: Callable[[], None]) -> I
             with _environment(ENVIRONMENT), Head().watched(on_lost_head):
                 yield Head()
         elif address is not None:
-            _refuse_dead_address(address)
-            with _environment(ENVIRONMENT), _loaded_ray() as ray:
+            access = Access.UNKNOWN if address == "auto" else checked_access(address)
+            token = {MODE: "token"} if access is Access.TOKEN else {}  # Ray sends one only where this is set
+            with _environment({**ENVIRONMENT, **token}), _loaded_ray() as ray:
                 _connect(ray, address)
+                _warn_of_open_cluster()
                 with Head().watched(on_lost_head):
                     yield Head()
         else:
@@ -84,37 +93,14 @@ def connected_to_ray(address: str | None, on_lost_head: Callable[[], None]) -> I
                     yield head
 
 
-def has_session() -> bool:
-    """Whether this program is connected to Ray already. Asking does not load Ray."""
-    return "ray" in sys.modules and importlib.import_module("ray").is_initialized()
-
-
-def running_cluster(address: str | None) -> str | None:
-    """The address of a cluster that runs already, or None for a local one. Ray calls a local one `local`, but what it
-    starts by that name listens on every interface. `auto` is $RAY_ADDRESS, where that is set and there is no session.
-
-    Raises InputError for an empty address.
-    """
-    if address is not None and not address.strip():
-        raise InputError(f"--address must be host:port, got {shown(address)}; leave it out to start Ray here")
-    if address == "auto" and not has_session():
-        address = os.environ.get("RAY_ADDRESS") or "auto"
-    return None if address == "local" else address
-
-
 def _refuse_other_cluster(address: str | None) -> None:
     here = importlib.import_module("ray").get_runtime_context().gcs_address
     if address in (None, "auto") or _places(address) & _places(here):
         return
-    client = ", a ray:// address, which names a server of Ray Client and no cluster" if _is_of_client(address) else ""
     raise InputError(
-        f"this program is connected to Ray at {here}, and the sweep was given {shown(address)}{client}; leave the "
-        f"address out to use that session, or call ray.shutdown() before"
+        f"this program is connected to Ray at {here}, and the sweep was given {shown(address)}; leave the address out "
+        "to use that session, or call ray.shutdown() before"
     )
-
-
-def _is_of_client(address: str) -> bool:
-    return address.startswith("ray://")
 
 
 def _places(address: str) -> set[tuple[str, str]]:
@@ -139,35 +125,57 @@ def _is_this_machine(place: str) -> bool:
     return True
 
 
-def _refuse_dead_address(address: str) -> None:
-    """Ray itself would try for over a minute. `auto`, and what is not host:port, is left to Ray."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise InputError(
-            f"no Ray cluster answers at {shown(address)} ({error}); start one, or leave --address out"
-        ) from error
-
-
 @contextmanager
 def _loaded_ray() -> Iterator[Any]:
     """The package, without a session, and shut down in the end."""
     with uncollected():
         ray = importlib.import_module("ray")
+    with _without_states_of_ray():
+        try:
+            yield ray
+        finally:
+            ray.shutdown(wait_for_processes=True)
+
+
+@contextmanager
+def _without_states_of_ray() -> Iterator[None]:
+    """Within this context nothing is printed by PRINTING_THREAD."""
+    before, sys.stdout = sys.stdout, cast(TextIO, _Standard(sys.stdout))
     try:
-        yield ray
+        yield
     finally:
-        ray.shutdown(wait_for_processes=True)
+        sys.stdout = before
+
+
+class _Standard:
+    """A stream that drops what PRINTING_THREAD writes to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes a text, and returns its length."""
+        return len(text) if threading.current_thread().name == PRINTING_THREAD else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _connect(ray: Any, address: str) -> None:
     try:
         _init(ray, address=address)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RaySystemError) as error:
-        raise InputError(f"no Ray cluster answers at {shown(address)}: {_first_line(error)}") from error
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise InputError(f"Ray cannot use the cluster at {shown(address)}: {_first_line(error)}") from error
+
+
+def _warn_of_open_cluster() -> None:
+    host, port = Head().address() or ("", 0)
+    if access_of(f"{host}:{port}") is Access.OPEN:
+        warnings.warn(
+            f"the Ray cluster at {host}:{port} asks for no token: whoever reaches it can run programs on it. Start it "
+            f"with {MODE}=token and a token ({TOKEN}) to let nobody else in",
+            stacklevel=2,
+        )
 
 
 def _start(ray: Any) -> None:
@@ -234,7 +242,7 @@ def _prepare_token() -> None:
     because Ray reads its token once; one that Ray may have read before is left.
     """
     if "ray" not in sys.modules or not Path("~/.ray/auth_token").expanduser().exists():
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ.setdefault(TOKEN, secrets.token_hex(32))
 
 
 @contextmanager

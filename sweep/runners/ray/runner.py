@@ -28,8 +28,10 @@ from sweep.cohorts.contracts import Build
 from sweep.ledger.endings import PlaceError
 from sweep.runners.loading import uncollected
 from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
-from sweep.runners.ray.cluster import connected_to_ray, has_session, running_cluster
+from sweep.runners.ray.address import has_session, running_cluster
+from sweep.runners.ray.cluster import connected_to_ray
 from sweep.runners.ray.head import Head
+from sweep.runners.ray.nodes import NodeWatch, look_at_nodes, paths_read, refuse_faulty
 from sweep.runners.ray.searcher import searched_stopper, study_searcher
 from sweep.runners.ray.slots import MOST_SLOTS, Slots, cohorts_at_once, is_lost, living_nodes, refuse_unfit, share
 from sweep.runners.ray.study_actor import plain_ending, start_study
@@ -68,8 +70,19 @@ def run_ray(
     else:
         display.now(f"connecting to Ray at {address}")
     threading.Thread(target=_load_packages).start()
-    with connected_to_ray(address, partial(_say_lost_head, folder, display)) as head:
+    with connected_to_ray(address, partial(_say_lost_head, folder, display)) as head, _plain_errors(folder):
+        if head.local_folder is None:
+            _look_at_nodes(spec, folder, display)
         _tune(spec, folder, display, build, head, on_step)
+
+
+def _look_at_nodes(spec: SweepSpec, folder: RunFolder, display: ProgressDisplay) -> None:
+    """Says what is on each node of a cluster that runs already, and raises InputError where one cannot train."""
+    display.now("looking at the nodes")
+    reports = look_at_nodes(folder.path, paths_read(spec.conditions()), gpus=spec.resources.gpus_per_cohort != 0)
+    for report in reports:
+        display.tell(report.line)
+    refuse_faulty(reports)
 
 
 def _say_lost_head(folder: RunFolder, display: ProgressDisplay) -> None:
@@ -118,7 +131,7 @@ def _tune(
     early = min(count, math.ceil(spec.trials / size))
     searcher = study_searcher(study, early, Slots(each), is_lost, head.wait, remembered_handlers())
     try:
-        with _plain_errors(folder), _silent_loggers(), _followed(study, display):
+        with _silent_loggers(), _followed(study, display, None if head.local_folder else NodeWatch()):
             _tuner(trainable, searcher, folder, on_step).fit()
             searcher.check()
             ray.get(study.close.remote())
@@ -196,10 +209,10 @@ def _silent_loggers() -> Iterator[None]:
 
 
 @contextmanager
-def _followed(study: Any, display: ProgressDisplay) -> Iterator[None]:
-    """Shows how far the sweep is, from another thread, while `fit` holds this one."""
+def _followed(study: Any, display: ProgressDisplay, nodes: NodeWatch | None) -> Iterator[None]:
+    """Shows how far the sweep is, and what becomes of the nodes, from another thread, while `fit` holds this one."""
     stop = threading.Event()
-    follower = threading.Thread(target=_follow, args=(study, display, stop), daemon=True)
+    follower = threading.Thread(target=_follow, args=(study, display, nodes, stop), daemon=True)
     follower.start()
     try:
         yield
@@ -208,8 +221,10 @@ def _followed(study: Any, display: ProgressDisplay) -> Iterator[None]:
         follower.join(timeout=5)
 
 
-def _follow(study: Any, display: ProgressDisplay, stop: threading.Event) -> None:
+def _follow(study: Any, display: ProgressDisplay, nodes: NodeWatch | None, stop: threading.Event) -> None:
     ray = importlib.import_module("ray")
     while not stop.wait(LIVE_SECONDS):
+        for line in [] if nodes is None else nodes.changes():
+            display.say(line)
         with suppress(ray.exceptions.RayError):  # the study is gone when Ray is shut down meanwhile
             display.show(ray.get(study.snapshot.remote()))

@@ -34,7 +34,7 @@ from search_spaces.space import shipped_spaces
 from sweep.run import run_sweep
 from sweep.spec.sweep_spec import SweepSpec
 
-COMMANDS = ("run", "watch", "results", "export", "train", "verify", "sample", "spaces", "data", "dashboard")
+COMMANDS = ("run", "watch", "results", "export", "train", "verify", "sample", "spaces", "data", "dashboard", "doctor")
 SECONDS_ALLOWED = 0.5  # of processor time: a busy machine shall fail no test
 PROBE = (
     "import sys, atexit; from sweep.commands.cli import main; heavy = {'torch', 'ray', 'optuna', 'sklearn', 'pandas'}\n"

@@ -36,7 +36,6 @@ def test_an_address_of_the_cluster_that_this_program_uses_is_accepted_however_it
         ("localhost:6380", "was given 'localhost:6380'; leave the address out"),
         ("192.0.2.1:6379", "was given '192.0.2.1:6379'; leave the address out"),
         ("localhost", "was given 'localhost'; leave the address out"),
-        ("ray://localhost:6379", "'ray://localhost:6379', a ray:// address, which names a server of Ray Client"),
     ],
 )
 def test_an_address_of_another_cluster_is_refused(monkeypatch, address, says):

@@ -35,7 +35,6 @@ from sweep.runners.ray.cluster import (
     _init,
     _prepare_token,
     _start,
-    running_cluster,
 )
 from sweep.runners.ray.head import PULSE_SECONDS, Head
 from sweep.runners.ray.runner import run_ray
@@ -322,16 +321,6 @@ def test_a_head_that_does_not_answer_is_waited_for(tmp_path, monkeypatch):
         (session / "gcs_server_port_1").write_text(str(head.getsockname()[1]))
         Head(tmp_path).wait()
     assert pauses == [PULSE_SECONDS] * 3
-
-
-def test_what_ray_calls_local_is_our_own_cluster(monkeypatch):
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert [running_cluster(address) for address in (None, "local", "auto", "host:1")] == [None, None, "auto", "host:1"]
-    for address, expected in (("local", None), ("host:2", "host:2")):
-        monkeypatch.setenv("RAY_ADDRESS", address)
-        assert (running_cluster("auto"), running_cluster("host:1"), running_cluster(None)) == (expected, "host:1", None)
-    with pytest.raises(InputError, match="must be host:port, got ' '"):
-        running_cluster(" ")
 
 
 def test_a_handler_that_ray_or_tune_sets_is_ours_again_and_a_signal_meanwhile_interrupts(monkeypatch):
