@@ -35,6 +35,7 @@ class RunFolder:
         self.rows = self.path / "rows.jsonl"
         self.examination = self.path / "examination.json"  # of the features that scores compare images in
         self.curves = self.path / CURVES
+        self.mark = self.path / ".mark"  # while a sweep runs: by it other processes recognise the folder
         self.driver_lock = self.path / ".driver.lock"
         self.study_lock = self.path / ".study.lock"
         self.checkpoints = self.path / "checkpoints"

@@ -172,7 +172,7 @@ def climbing(
     cohort: Cohort, study: LaneStudy, build: Build = CurveArray, limits: dict[StructureConfig, int] | None = None
 ) -> CohortRun:
     """A cohort in training, as a runner has it."""
-    best = BestRungs(study.folder, study.objective)
+    best = BestRungs(study.objective)
     return CohortRun(cohort, study.spec.ladder, best, build, study, study.folder, limits)
 
 

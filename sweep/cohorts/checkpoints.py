@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,10 @@ from gan_core.config.input_error import DamagedFile
 from gan_core.config.reports import LaneReport
 from results.store import RunFolder, read_whole, write_atomically
 from results.trial_run import TrialRun
+from sweep.cohorts.contracts import Transfer
 
 DIGEST = "sha256"  # the key of the digest of all other keys
+PICTURE, GENERATOR, LAST_STATE = ".png", ".generator.safetensors", ".safetensors"  # ends of the names of a run's files
 
 
 @dataclass(frozen=True)
@@ -66,54 +68,90 @@ class RungNote:
 
 
 class Checkpoints:
-    """The files of a cohort. Only those of the latest rung are kept; they suffice to go on in another process."""
+    """The files of a cohort. Only those of the latest rung are kept; they suffice to go on in another process. What is
+    kept of each run for itself (its best picture and generator, and its last state) is written beside them, and moved
+    to its own place once the rung is complete.
 
-    def __init__(self, folder: RunFolder, cohort: int) -> None:
-        self._folder, self._home = folder, folder.checkpoint(cohort)
+    folder: the folder of the run, or a folder of this process alone with the same layout. transfer: takes the files to
+    the folder of the run; None where this process writes there itself.
+    """
+
+    def __init__(self, folder: RunFolder, cohort: int, transfer: Transfer | None = None) -> None:
+        self._folder, self._home, self._transfer = folder, folder.checkpoint(cohort), transfer
 
     def rung(self, rung: int) -> Path:
         """The folder of a rung, once it is complete."""
         return self._home / f"rung-{rung}"
 
+    def partial(self, rung: int, owner: int) -> Path:
+        """The folder into which one owner of the cohort (`Cohort.owner`) writes the files of a rung."""
+        return self._home / f"rung-{rung}.partial-{owner}"
+
     def begin(self, rung: int, owner: int) -> Path:
-        """An empty folder into which the files of a rung are written by one owner of the cohort (`Cohort.owner`)."""
-        partial = self._home / f"rung-{rung}.partial-{owner}"
+        """Makes `partial` anew, and empty."""
+        partial = self.partial(rung, owner)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         return partial
 
     def finish(self, note: RungNote, partial: Path) -> None:
-        """Makes the folder of a rung appear complete, with its note, in place of the rung before."""
-        final = self.rung(note.rung)
+        """Makes the folder of a rung appear complete, with its note, in place of the rung before. When this returns,
+        all that must last is in the folder of the run.
+        """
         note.write(partial)
+        self.complete(note.rung, partial)
+        if self._transfer is not None:
+            self._transfer.deliver(note.rung, self.rung(note.rung), whole=True)
+        self.keep_of_runs(self.rung(note.rung))
+
+    def complete(self, rung: int, partial: Path) -> None:
+        """Makes the folder of a rung, whose files are all in `partial`, appear in place of the rung before."""
+        final = self.rung(rung)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         for older in self._home.glob("rung-*"):
             if older != final:
                 shutil.rmtree(older, ignore_errors=True)
 
+    def break_off(self, rung: int, partial: Path) -> None:
+        """Keeps, of a rung that not all arrays have reached, what is kept of each run for itself."""
+        if self._transfer is not None:
+            self._transfer.deliver(rung, partial, whole=False)
+        self.keep_of_runs(partial)
+
     def latest(self) -> Path | None:
         """The folder of the latest complete rung, or None."""
         found = [path for path in self._home.glob("rung-*") if path.name.removeprefix("rung-").isdecimal()]
         return max(found, key=lambda path: int(path.name.removeprefix("rung-")), default=None)
 
-    def move_last_states(self, rung: Path) -> None:
-        """Moves the last states of runs out of the folder of the last rung to where each run keeps its own. Until that
-        folder is complete, the states that the runs began from must stay there.
+    def keep_of_runs(self, rung: Path) -> None:
+        """Moves what is kept of each run for itself from the folder of a rung to its own place. Until the last rung is
+        complete, the states that the runs began from must stay there.
         """
-        for path in rung.glob("trial-*.safetensors"):
-            kept = self._folder.last_state(TrialRun.read(path.stem))
+        for path in of_runs(rung):
+            name, dot, suffix = path.name.partition(".")
+            run = TrialRun.read(name)
+            kept = {
+                PICTURE: self._folder.trial_samples(run),
+                GENERATOR: self._folder.best_generator(run),
+                LAST_STATE: self._folder.last_state(run),
+            }[dot + suffix]
             kept.parent.mkdir(parents=True, exist_ok=True)
             path.replace(kept)
 
-    def clear(self) -> None:
-        """Removes all rungs."""
+    def forget(self, runs: Iterable[TrialRun]) -> None:
+        """Removes all rungs, and the files, where there are any, from which these runs would go on."""
+        if self._transfer is not None:
+            self._transfer.forget(runs)
         shutil.rmtree(self._home, ignore_errors=True)
+        for run in runs:
+            with suppress(IsADirectoryError):
+                self._folder.last_state(run).unlink(missing_ok=True)
 
-    def remove_last_state(self, run: TrialRun) -> None:
-        """Removes the file, if there is one, from which a run would go on."""
-        with suppress(IsADirectoryError):
-            self._folder.last_state(run).unlink(missing_ok=True)
+
+def of_runs(rung: Path) -> list[Path]:
+    """The files in the folder of a rung that are kept of each run for itself."""
+    return sorted(rung.glob("trial-*"))
 
 
 def _digest(text: str) -> str:

@@ -12,8 +12,8 @@ from results.store import RunFolder
 from results.trial_run import TrialRun
 from sweep.cohorts.arrays import CohortArrays, Group, Trained, grouped
 from sweep.cohorts.best_rungs import BestRungs
-from sweep.cohorts.checkpoints import Checkpoints, RungNote
-from sweep.cohorts.contracts import Build, CohortStudy, TrainableArray
+from sweep.cohorts.checkpoints import LAST_STATE, Checkpoints, RungNote
+from sweep.cohorts.contracts import Build, CohortStudy, TrainableArray, Transfer
 from sweep.ladder.ladder import Ladder
 from sweep.ledger.cohort_record import Cohort
 
@@ -23,6 +23,7 @@ class CohortRun:
 
     The files that are there after each rung are enough to go on in another process: then at most one rung is trained
     twice, and none is judged twice. best: is handed the arrays at each rung. limits: as `CohortArrays` has them.
+    folder, transfer: as `Checkpoints` has them.
     """
 
     def __init__(
@@ -34,10 +35,11 @@ class CohortRun:
         study: CohortStudy,
         folder: RunFolder,
         limits: dict[StructureConfig, int] | None = None,
+        transfer: Transfer | None = None,
     ) -> None:
         self.cohort, self.ladder, self.study = cohort, ladder, study
         self._best, self._limits = best, {} if limits is None else limits
-        self._checkpoints = Checkpoints(folder, cohort.number)
+        self._checkpoints = Checkpoints(folder, cohort.number, transfer)
         self._arrays = CohortArrays(build, self._limits, cohort.averages_images)
         self._began_anew = False
         self._begin(cohort.from_rung)
@@ -82,7 +84,6 @@ class CohortRun:
         self.study.check_owner(self.cohort.owner)
         note = RungNote(self.rung, runs, places, self._configs, trained.reports, self._best.scores)
         self._checkpoints.finish(note, folder)
-        self._checkpoints.move_last_states(self._checkpoints.rung(self.rung))
         self._settle(trained.reports)
         return trained.reports
 
@@ -99,13 +100,13 @@ class CohortRun:
         added to the ladder. Nothing is written where the cohort has another owner by now.
         """
         self.study.check_owner(self.cohort.owner)
-        self._best.keep_best(group.runs, array, reports)
+        self._best.keep_best(group.runs, array, reports, folder)
         name = f"array-{number}.safetensors"
         array.save(folder / name)
         if self.rung == len(self.ladder) - 1:
             for lane, (run, report) in enumerate(zip(group.runs, reports, strict=True)):
                 if report.death is None:
-                    array.save_lane(lane, folder / f"{run.name}.safetensors")
+                    array.save_lane(lane, folder / f"{run.name}{LAST_STATE}")
         group.places = [(self._checkpoints.rung(self.rung) / name, lane) for lane in range(len(group.runs))]
 
     def _settle(self, reports: Sequence[LaneReport]) -> None:
@@ -125,14 +126,15 @@ class CohortRun:
         """Ends the cohort because the budget is spent. Arrays that had reached the rung are judged there. The one in
         training is scored as it stands, if the memory allows that.
         """
-        self._checkpoints.move_last_states(folder)
+        self._checkpoints.break_off(self.rung, folder)
         if self.runs:
             self.study.judge(self.cohort.owner, self.rung, self.runs, trained.reports)
         reports = list[LaneReport]()
         if broken_off.array is not None and self.rung >= self.cohort.from_rung:
             with suppress(OutOfMemory):
                 reports = broken_off.array.score()
-                self._best.keep_best(broken_off.runs, broken_off.array, reports)
+                self._best.keep_best(broken_off.runs, broken_off.array, reports, folder)
+                self._checkpoints.break_off(self.rung, folder)
         self.study.cut(self.cohort.owner, broken_off.runs if reports else [], reports)
         self._arrays.groups = []
 
@@ -155,10 +157,8 @@ class CohortRun:
         self.study.note_warning(
             f"cohort {self.cohort.number} is trained again from the start, {count} trial{'s' * (count > 1)}: {damage}"
         )
-        self._checkpoints.clear()
-        if self.cohort.from_rung:  # if it is killed on the way it must begin anew again, not from files of a later rung
-            for run in self.cohort.runs:
-                self._checkpoints.remove_last_state(run)
+        # If it is killed on the way, it must begin anew again, and not from files of a later rung.
+        self._checkpoints.forget(self.cohort.runs if self.cohort.from_rung else ())
         self._begin(0)
 
     def _restore(self, saved: Path) -> None:
@@ -174,5 +174,5 @@ class CohortRun:
             Group(list(runs), [(saved / name, lane) for name, lane in places])
             for runs, places in zip(note.groups, note.places, strict=True)
         ]
-        self._checkpoints.move_last_states(saved)
+        self._checkpoints.keep_of_runs(saved)
         self._settle(note.reports)

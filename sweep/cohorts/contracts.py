@@ -1,6 +1,6 @@
 """What a cohort asks of those it works with: of the arrays that it trains, and of the study."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -55,3 +55,14 @@ class CohortStudy(Protocol):
     def note_phase(self, owner: int, phase: str) -> None: ...
     def note_warning(self, line: str) -> None: ...
     def cut(self, owner: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> None: ...
+
+
+class Transfer(Protocol):
+    """Takes the files of one cohort between a process that does not see the folder of the run and that folder.
+
+    deliver: takes the files of a rung there; whole: all of them, after which the rung is complete there too, otherwise
+    only what is kept of each run for itself. forget: removes there what `Checkpoints.forget` removes here.
+    """
+
+    def deliver(self, rung: int, folder: Path, *, whole: bool) -> None: ...
+    def forget(self, runs: Iterable[TrialRun]) -> None: ...

@@ -71,7 +71,7 @@ def run_local(
                         study.note_warning(line)
                 build = workshop.build
             limits: dict[StructureConfig, int] = {}
-            displayed, best = _DisplayedStudy(study, display), BestRungs(folder, study.objective)
+            displayed, best = _DisplayedStudy(study, display), BestRungs(study.objective)
             while (cohort := study.open_cohort(size)) is not None:
                 run = CohortRun(cohort, spec.ladder, best, build, displayed, folder, limits)
                 while not run.done:

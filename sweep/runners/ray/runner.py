@@ -30,6 +30,7 @@ from sweep.runners.loading import uncollected
 from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
 from sweep.runners.ray.address import has_session, running_cluster
 from sweep.runners.ray.cluster import connected_to_ray
+from sweep.runners.ray.files import marked
 from sweep.runners.ray.head import Head
 from sweep.runners.ray.nodes import NodeWatch, look_at_nodes, paths_read, refuse_faulty
 from sweep.runners.ray.searcher import searched_stopper, study_searcher
@@ -126,12 +127,13 @@ def _tune(
     with uncollected():
         tune = importlib.import_module("ray.tune")
     size = spec.cohort_size(count, on_gpu=each["gpu"] > 0)
-    given = {"spec": spec, "folder": folder, "build": build, "size": size, "study": study}
-    trainable = tune.with_resources(tune.with_parameters(trainable_class(), **given), each)
     early = min(count, math.ceil(spec.trials / size))
     searcher = study_searcher(study, early, Slots(each), is_lost, head.wait, remembered_handlers())
     try:
-        with _silent_loggers(), _followed(study, display, None if head.local_folder else NodeWatch()):
+        watch = None if head.local_folder else NodeWatch()
+        with _silent_loggers(), _followed(study, display, watch), marked(folder) as mark:
+            given = {"spec": spec, "folder": folder, "mark": mark, "build": build, "size": size, "study": study}
+            trainable = tune.with_resources(tune.with_parameters(trainable_class(), **given), each)
             _tuner(trainable, searcher, folder, on_step).fit()
             searcher.check()
             ray.get(study.close.remote())

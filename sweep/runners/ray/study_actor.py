@@ -20,6 +20,7 @@ from sweep.ledger.cohort_record import Cohort
 from sweep.ledger.endings import OF_THE_PLACE, PlaceError, disk_ending, plain_endings
 from sweep.ledger.owners import Taker
 from sweep.runners.progress import LIVE_SECONDS
+from sweep.runners.ray.files import start_file_server
 from sweep.spec.sweep_spec import SweepSpec
 
 ANSWER_SECONDS = 10.0  # for the first answer; each time that the study is asked again it has twice as long
@@ -45,8 +46,16 @@ def _study_class() -> Any:
         """The study in a separate process."""
 
         def __init__(self, spec: SweepSpec, folder: RunFolder) -> None:
+            self._file_server: Any = None
             with plain_endings(folder):
                 super().__init__(spec, folder)
+
+        def file_server(self) -> Any:
+            """The actor that serves processes that do not see the folder of the run. It starts when it is first asked
+            for.
+            """
+            self._file_server = self._file_server or start_file_server(self.folder)
+            return self._file_server
 
         def note_examination(self, owner: int, examination: Examination) -> None:
             """Keeps how the scores that a process uses were examined, and warns of what they cannot see."""
@@ -91,6 +100,9 @@ class RemoteStudy:
 
     def note_examination(self, owner: int, examination: Examination) -> None:
         self._ask(self._study.note_examination, owner, examination)
+
+    def file_server(self) -> Any:
+        return self._ask(self._study.file_server)
 
     def note_failure(self, owner: int, reason: str) -> None:
         self._ask(self._study.note_failure, owner, reason)

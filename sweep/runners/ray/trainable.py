@@ -2,6 +2,7 @@
 
 import importlib
 import os
+from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -9,10 +10,12 @@ from results.store import RunFolder
 from sweep.cohorts.best_rungs import BestRungs
 from sweep.cohorts.cohort import CohortRun
 from sweep.cohorts.contracts import Build
+from sweep.cohorts.transfer import CohortTransfer, own_folder
 from sweep.ledger.cohort_record import Cohort
 from sweep.ledger.endings import PlaceError
 from sweep.ledger.owners import NoLongerOwner, Taker
 from sweep.runners.loading import uncollected
+from sweep.runners.ray.files import is_in_sight, line_to
 from sweep.runners.ray.study_actor import RemoteStudy, StudyOutOfReach, cause_of, plain_ending
 from sweep.spec.sweep_spec import SweepSpec
 
@@ -28,7 +31,8 @@ def trainable_class() -> Any:
 
     class CohortTrainable(base):
         """Trains one cohort; a step is a rung. An actor is reused for cohort after cohort and loads the data set once.
-        study: the study's actor. size: how many trials a cohort has at most that the actor takes itself.
+        study: the study's actor. mark: the mark of the run's folder (`is_in_sight`). size: how many trials a cohort has
+        at most that the actor takes itself.
 
         Everything is loaded at the first step, because Tune may set up an actor for a cohort that trains elsewhere by
         then.
@@ -45,11 +49,13 @@ def trainable_class() -> Any:
             config: dict[str, Any],
             spec: SweepSpec,
             folder: RunFolder,
+            mark: str,
             build: Build | None,
             size: int,
             study: Any,
         ) -> None:
-            self._spec, self._folder, self._build, self._size = spec, folder, build, size
+            self._spec, self._folder, self._mark, self._build, self._size = spec, folder, mark, build, size
+            self._of_cohort = ExitStack()  # what is closed when the process is done with a cohort
             self._study_actor, self._process = study, uuid4().hex
             self._run: CohortRun | None = None
             self._equipped = False  # whether everything is loaded that any configuration needs
@@ -59,7 +65,19 @@ def trainable_class() -> Any:
             self._run, self._owner = None, None
             return True
 
+        def cleanup(self) -> None:
+            self._of_cohort.close()
+
         def step(self) -> dict[str, Any]:
+            said: dict[str, Any] = {"done": True}
+            try:
+                said = self._step()
+            finally:
+                if said["done"]:
+                    self._of_cohort.close()
+            return said
+
+        def _step(self) -> dict[str, Any]:
             try:
                 with uncollected():
                     from gan_core.lanes.axis import lane_arithmetic
@@ -133,8 +151,20 @@ def trainable_class() -> Any:
                     self._study.note_examination(cohort.owner, workshop.scorer.examination)
                 self._build = workshop.build
             self._equipped = True
-            ladder, folder, best = self._spec.ladder, self._folder, BestRungs(self._folder, self._spec.objective)
-            return CohortRun(cohort, ladder, best, self._build, self._study, folder, self._limits)
+            ladder, best, (folder, transfer) = self._spec.ladder, BestRungs(self._spec.objective), self._places(cohort)
+            return CohortRun(cohort, ladder, best, self._build, self._study, folder, self._limits, transfer)
+
+        def _places(self, cohort: Cohort) -> tuple[RunFolder, CohortTransfer | None]:
+            """The folder in which this process trains a cohort, and what takes its files to that of the run: nothing
+            where it is that.
+            """
+            if is_in_sight(self._folder, self._mark):
+                return self._folder, None
+            line = line_to(self._study.file_server())
+            folder = self._of_cohort.enter_context(own_folder())
+            transfer = CohortTransfer(line, cohort.number, cohort.owner)
+            transfer.fetch(cohort.runs if cohort.from_rung else (), folder)
+            return folder, transfer
 
         def _note_phase(self, phase: str) -> None:
             if self._owner is not None:

@@ -1,0 +1,55 @@
+"""Files between a run's folder and processes that do not see it: the file server of a run as an actor."""
+
+import importlib
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from results.store import ResultsError, RunFolder, read_whole, write_atomically
+from sweep.cohorts.file_server import FileServer
+from sweep.cohorts.transfer import Line
+
+ANSWER_SECONDS = 300.0  # within which the driver's node answers, or a cohort begins again elsewhere
+
+
+@contextmanager
+def marked(folder: RunFolder) -> Iterator[str]:
+    """Puts a mark into the folder of a run, by which other processes recognise it (`is_in_sight`). Yields the mark."""
+    mark = secrets.token_hex(16)
+    write_atomically(folder.mark, mark)
+    try:
+        yield mark
+    finally:
+        with suppress(OSError):
+            folder.mark.unlink()
+
+
+def is_in_sight(folder: RunFolder, mark: str) -> bool:
+    """Whether this process sees the folder of a run: a path that exists may be another folder, on another disk."""
+    try:
+        return read_whole(folder.mark) == mark.encode()
+    except ResultsError:
+        return False
+
+
+def start_file_server(folder: RunFolder) -> Any:
+    """Starts the `FileServer` of a run as an actor on this node, and returns its handle at once. It is not part of the
+    study, so that a large file delays no verdict. Where its node is out of reach, Ray repeats the call.
+    """
+    ray = importlib.import_module("ray")
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    return ray.remote(FileServer).options(num_cpus=0, scheduling_strategy=here, max_task_retries=-1).remote(folder)
+
+
+def line_to(server: Any) -> Line:
+    """A line to the actor. Waiting for an answer raises Ray's GetTimeoutError after ANSWER_SECONDS."""
+    ray = importlib.import_module("ray")
+
+    def call(method: str, *given: Any, **named: Any) -> Callable[[], Any]:
+        answer = getattr(server, method).remote(*given, **named)
+        return lambda: ray.get(answer, timeout=ANSWER_SECONDS)
+
+    return call
