@@ -31,10 +31,10 @@ class Parcel(NamedTuple):
 class FileServer:
     """Receives the files of cohorts, in pieces, into the folder of a run, and gives out those from which cohorts go on.
 
-    owner: `Cohort.owner`, which rises with each hand-out. Once a process has begun a cohort
-    with one number, what comes with a lower one is refused with NoLongerOwner, so a process that was out of reach cannot
-    spoil what its successor wrote. Repeating a call is harmless: an answer may be lost on its way. An OSError names the
-    file that cannot be read or written.
+    owner: `Cohort.owner`, which rises with each hand-out. Once a process has begun a cohort with one number, what comes
+    with a lower one is refused with NoLongerOwner, so a process that was out of reach cannot spoil what its successor
+    wrote. Repeating a call is harmless: an answer may be lost on its way. An OSError names the file that cannot be read
+    or written.
     """
 
     def __init__(self, folder: RunFolder) -> None:
