@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from gan_core.config.conditions import with_weights
 from gan_core.config.fields import as_number, is_whole
 from gan_core.config.input_error import shown
 from gan_core.files.plain_yaml import read_yaml
@@ -89,6 +90,10 @@ class ExportedConfiguration:
         _check_data(optional["data"], path)
         _check_scores(optional["score"], path)
         _check_first_rung(optional["first_rung"], optional["source"], path)
+        if (protocol := optional["score"].get("protocol")) is not None:
+            weights = optional["source"].get("features_digest")
+            protocol = with_weights(protocol, weights if isinstance(weights, str) else "")
+            optional["score"] = {**optional["score"], "protocol": protocol}
         return cls(
             configuration=values["configuration"],
             data_digest=optional["data"].get("digest") or "",
@@ -187,6 +192,7 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
         **{key: dict(spec[key]) for key in ("scoring", "health") if isinstance(spec.get(key), Mapping)},
         "source": {
             "run": spec.get("name"),
+            "folder": str(folder.path.absolute()),
             "sweep_seed": spec.get("seed"),
             **{key: row[key] for key in ("trial", "cohort", "rung", "outcome", "reason")},
             **_made_by(row),

@@ -8,6 +8,7 @@ from functools import cache
 from sys import intern
 from typing import Any
 
+from gan_core.config.conditions import with_weights
 from results.schema import AMOUNT, FLAG, NUMBER, SCALAR, TEXT, Kind, fault, one_of, whole_number
 from results.trial_run import MOST_TRIALS, TrialRun
 
@@ -135,6 +136,7 @@ class ResultRow:
             elif name not in KNOWN:
                 rest[intern(name)] = value
         plain = {f.name: values[f.name] for f in FIELDS if f.default is MISSING or f.name in values}
+        plain["protocol"] = intern(with_weights(values["protocol"], values.get("features_digest", "")))
         plain |= {name: intern(plain[name]) for name in MADE_BY if isinstance(plain.get(name), str)}
         outcome = Outcome(values["outcome"])
         overruled = values.get("overruled", str(values["reason"]).startswith(OVERRULED))

@@ -34,6 +34,8 @@ class RunFolder:
         self.cohorts = self.path / "cohorts.jsonl"
         self.rows = self.path / "rows.jsonl"
         self.examination = self.path / "examination.json"  # of the features that scores compare images in
+        self.features = self.path / "features.safetensors"  # what scores of images were fitted with
+        self.features_lock = self.path / ".features.lock"
         self.curves = self.path / CURVES
         self.mark = self.path / ".mark"  # while a sweep runs: by it other processes recognise the folder
         self.driver_lock = self.path / ".driver.lock"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gan_core.config.conditions import with_weights
 from results.confirmation import chance_of_order, confirmations, replicate_scores
 from results.idle import without_idle
 from results.objectives import higher_is_better, score_name
@@ -63,6 +64,8 @@ class ResultsTable:
         if not records:
             raise ResultsError(f"{folder.path} has no results yet; no trial has reached its first rung")
         try:
+            for record in records:  # of an earlier version
+                record["protocol"] = with_weights(record["protocol"], record.get("features_digest", ""))
             frame = _with_numbers(pd.DataFrame.from_records(records).drop(columns="overruled", errors="ignore"))
             return cls(frame if whole else without_idle(frame))
         except ResultsError as error:

@@ -54,6 +54,17 @@ def as_scored_before(scoring: ScoringConfig, protocol: object) -> ScoringConfig:
     return replace(scoring, features=named[1])
 
 
+def with_weights(protocol: str, features_digest: str) -> str:
+    """A protocol of image scores with the digest of the weights of the classifier, which earlier versions did not write
+    there: `fid/FEATURES@DIGEST/...`. Others are returned as they are.
+    """
+    kind, _, rest = protocol.partition("/")
+    features, slash, others = rest.partition("/")
+    if kind != "fid" or not features_digest or "@" in features:
+        return protocol
+    return f"{kind}/{features}@{features_digest}{slash}{others}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
     """All that a process must know to train and score any configuration of a sweep.

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import torch
 from torch import Tensor
 
-from gan_core.config.conditions import ScoringConfig
+from gan_core.config.conditions import ScoringConfig, with_weights
 from gan_core.config.input_error import home_path
 from gan_core.config.reports import FidelityReport
 from gan_core.data.dataset import Dataset
@@ -27,6 +27,7 @@ from gan_core.fidelity.examine import examine
 from gan_core.fidelity.features.extractors import extract_lanes, load_extractor
 from gan_core.fidelity.features.feature_extractor import FeatureExtractor
 from gan_core.fidelity.features.textures import SMALLEST_PIXELS
+from gan_core.fidelity.fitted import Fitted
 from gan_core.fidelity.image_reference import compared_with, image_reference
 from gan_core.fidelity.neighbours import coverage_null, pair_scores
 from gan_core.fidelity.pairs import read_in_c
@@ -82,10 +83,12 @@ class ImageScorer:
         names = "+".join(dict.fromkeys((extractor.name, cheap.name)))
         images, labels = compared_with(dataset)
         reference = reference_part(dataset, len(images))
-        self.protocol = "/".join(("fid", names, reference, drawn_samples(self.samples), limits(scoring)))
+        self.features_digest = extractor.weights or cheap.weights
+        self.protocol = with_weights(
+            "/".join(("fid", names, reference, drawn_samples(self.samples), limits(scoring))), self.features_digest
+        )
         self._check_counts()
         self._reference = image_reference(dataset, extractor, cheap, self.samples)
-        self.features_digest = extractor.weights or cheap.weights
         self._scale = point_mass_distance(self._reference.covariance)
         if labels is not None:
             self._shares = torch.bincount(labels, minlength=dataset.classes).double() / len(labels)
@@ -250,22 +253,31 @@ def _where_finite(scores: Scores, distances: Tensor) -> Scores:
     return {name: torch.where(distances.isnan(), math.nan, column) for name, column in scores.items()}
 
 
-def build_scorer(dataset: Dataset, scoring: ScoringConfig) -> Scorer:
+def build_scorer(dataset: Dataset, scoring: ScoringConfig, fitted: Fitted | None = None) -> Scorer:
     """Builds the scorer of a data set; for images it trains or loads a feature extractor and examines it.
 
     The scorer uses the first extractor of `kinds_in_turn` that passes its examination, or else the one with the fewest
-    faults, and its `examination` tells what was missed. Raises InputError for features that are not available.
+    faults, and its `examination` tells what was missed. fitted: what was fitted to the data set before, and which kind
+    was chosen; both are used as they are. What is fitted and chosen now is added to it.
+
+    Raises InputError for features that are not available.
     """
     if dataset.truth is not None:
         kind = ValueScorer if dataset.sample_shape == (1,) else PlaneScorer
         return kind(dataset, scoring, dataset.truth)
-    cheap = load_extractor(dataset)
-    tried: list[ImageScorer] = []
-    for kind in kinds_in_turn(dataset, scoring):
-        tried.append(_examined_scorer(dataset, scoring, kind, cheap))
-        if not tried[-1].faults:
-            return tried[-1]
-    return min(tried, key=lambda scorer: len(scorer.faults))
+    fitted = Fitted(data_digest=dataset.digest) if fitted is None else fitted
+    cheap = load_extractor(dataset, fitted=fitted)
+    kinds = kinds_in_turn(dataset, scoring)
+    if fitted.kind in kinds:
+        return _examined_scorer(dataset, scoring, fitted.kind, cheap, fitted)
+    tried: dict[str, ImageScorer] = {}
+    for kind in kinds:
+        tried[kind] = _examined_scorer(dataset, scoring, kind, cheap, fitted)
+        if not tried[kind].faults:
+            break
+    fitted.kind = kind = min(tried, key=lambda kind: len(tried[kind].faults))
+    fitted.examination, fitted.protocol = tried[kind].examination, tried[kind].protocol
+    return tried[kind]
 
 
 def kinds_in_turn(dataset: Dataset, scoring: ScoringConfig) -> tuple[str, ...]:
@@ -276,11 +288,16 @@ def kinds_in_turn(dataset: Dataset, scoring: ScoringConfig) -> tuple[str, ...]:
     return own if min(dataset.sample_shape[1:]) < SMALLEST_PIXELS else (*own, "pixels")
 
 
-def _examined_scorer(dataset: Dataset, scoring: ScoringConfig, kind: str, cheap: FeatureExtractor) -> ImageScorer:
+def _examined_scorer(
+    dataset: Dataset, scoring: ScoringConfig, kind: str, cheap: FeatureExtractor, fitted: Fitted
+) -> ImageScorer:
     weights = home_path(scoring.inception_weights) if scoring.inception_weights else None
     same = kind == ("classifier" if cheap.classifies else "pca") and weights is None
-    extractor = cheap if same else load_extractor(dataset, kind, weights)
+    extractor = cheap if same else load_extractor(dataset, kind, weights, fitted)
     scorer = ImageScorer(dataset, scoring, extractor, cheap)
+    if kind == fitted.kind and fitted.examination is not None:
+        scorer.examination = fitted.examination
+        return scorer
     samples = EXAMINED_IMAGES if extractor.features <= MANY_FEATURES else EXAMINED_OF_MANY_FEATURES
     same = scorer.samples == samples  # otherwise the choice of features would depend on the number of samples
     looked_at = scorer if same else ImageScorer(dataset, replace(scoring, samples=samples), extractor, cheap)

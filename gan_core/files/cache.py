@@ -103,7 +103,14 @@ def keep(path: Path, write: Callable[[Path], object]) -> None:
 
 def keep_tensors(path: Path, tensors: Mapping[str, Any], save: Callable[..., object]) -> None:
     """Keeps tensors together with their digest. save: safetensors' `save_file` for torch or numpy."""
-    keep(path, lambda partial: save(dict(tensors), partial, metadata={DIGEST: _digest(tensors)}))
+    keep(path, lambda partial: write_tensors(partial, tensors, save))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Any], save: Callable[..., object]) -> None:
+    """Writes tensors together with their digest, as `kept_tensors` reads them. save: as for `keep_tensors`. Raises what
+    that raises.
+    """
+    save(dict(tensors), path, metadata={DIGEST: _digest(tensors)})
 
 
 def kept_tensors(path: Path, load: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:

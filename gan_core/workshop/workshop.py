@@ -8,11 +8,14 @@ import torch
 from gan_core.config.combinations import check_objective
 from gan_core.config.conditions import Conditions
 from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError, shown
 from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.execution.pace import WHOLE_ARRAY, Pace, largest_call, within_memory
 from gan_core.execution.programs import ProgramMaker
+from gan_core.fidelity.features.classifier import PART as CLASSIFIER
 from gan_core.fidelity.features.classifier import awaits_training, training_seconds
+from gan_core.fidelity.fitted import Fitted
 from gan_core.fidelity.scorers import build_scorer
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.lanes.precision import check_processor
@@ -41,7 +44,10 @@ class Workshop:
 
     device: `cpu`, `cuda`, or `auto`, which means a GPU if torch sees one. on_phase: called with a description of each
     task, other than training, that may take seconds. dataset: that of the conditions, if it has been loaded before.
-    Raises InputError as `load_dataset`, `build_scorer` and `check_processor` do.
+    fitted: what the scores of images were fitted with elsewhere, which is used as it is. The attribute is that, or what
+    was fitted here; None for data sets of numbers.
+
+    Raises InputError as `load_dataset`, `build_scorer` and `check_processor` do, and where `fitted` is of other data.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class Workshop:
         device: str = "auto",
         on_phase: Callable[[str], object] = lambda phase: None,
         dataset: Dataset | None = None,
+        fitted: Fitted | None = None,
     ) -> None:
         self.conditions, self._on_phase = conditions, on_phase
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
@@ -58,13 +65,19 @@ class Workshop:
             on_phase(f"loading {conditions.dataset}")
             dataset = load_data(conditions)
         self.dataset = dataset
-        waits = awaits_training(self.dataset)
+        self.fitted = None if dataset.truth is not None else fitted or Fitted(data_digest=dataset.digest)
+        if self.fitted is not None and self.fitted.data_digest != dataset.digest:
+            raise InputError(
+                f"data set {shown(conditions.dataset)} here has digest {dataset.digest}, and the scores are of "
+                f"{self.fitted.data_digest}; bring those data here"
+            )
+        waits = not (fitted and fitted.has(CLASSIFIER)) and awaits_training(self.dataset)
         begin = "training a classifier for" if waits else "examining"
         minutes = training_seconds(self.dataset) / 60 if waits else 0.0
         long = f" (about {minutes:.0f} minutes, of images as large as these)" if minutes >= 1 else ""
         on_phase(f"{begin} the scores of {conditions.dataset}{long}")
         with lane_arithmetic():  # the reference must not depend on the settings of this process
-            self.scorer = build_scorer(self.dataset, conditions.scoring)
+            self.scorer = build_scorer(self.dataset, conditions.scoring, self.fitted)
         self._makers: dict[StructureConfig, ProgramMaker] = {}
 
     def build(self, configs: Sequence[GanConfig], averages_images: Sequence[float] = ()) -> ScoredArray:

@@ -12,12 +12,15 @@ from gan_core.files.whole_files import naming
 from results.store import RunFolder
 from results.trial_run import TrialRun
 from sweep.cohorts.checkpoints import Checkpoints
+from sweep.cohorts.shared_features import FeaturesInFolder
 from sweep.ledger.owners import NoLongerOwner
 
 PIECE_BYTES = 4 * 2**20
 OF_A_RUNG = re.compile(  # the names of the files that the folder of a rung has
     r"reports\.json|array-[0-9]+\.safetensors|trial-[0-9]+(-seed-[1-9][0-9]*)?\.(png|generator\.safetensors|safetensors)"
 )
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Parcel(NamedTuple):
@@ -93,6 +96,32 @@ class FileServer:
         else:
             checkpoints.break_off(rung, checkpoints.partial(rung, owner))
         self._ended[cohort] = owner, rung, parcels
+
+    def features(self) -> Parcel | None:
+        """Gives out what the scores of the run are fitted with, where that is there."""
+        path = FeaturesInFolder(self._folder).fetch()
+        return None if path is None else self.give(path, path.name)
+
+    def put_features(self, sha256: str, offset: int, piece: bytes) -> None:
+        """Writes a piece of a file that is offered (`SharedFeatures`). sha256: of the whole file."""
+        write_piece(self._offered(sha256), offset, piece)
+
+    def offer_features(self, parcel: Parcel) -> None:
+        """Keeps the file that was offered, once all its pieces have come, unless there is one. Raises as
+        `FeaturesInFolder.offer` does.
+        """
+        path, features = self._offered(parcel.sha256), FeaturesInFolder(self._folder)
+        try:
+            if features.fetch() is None:
+                check_arrived(path, parcel)
+                features.offer(path)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _offered(self, sha256: str) -> Path:
+        if not SHA256.fullmatch(sha256):
+            raise ValueError(f"{sha256!r} is no SHA-256")
+        return self._folder.path / f".features-{sha256}.partial"
 
     def forget(self, cohort: int, owner: int, runs: Iterable[TrialRun]) -> None:
         """Does what `Checkpoints.forget` does."""

@@ -60,6 +60,36 @@ class CohortTransfer:
         self._line("forget", self._cohort, self._owner, tuple(runs))()
 
 
+class FetchedFeatures:
+    """What the scores of a run are fitted with, for a process that does not see the folder of the run. line: to its
+    `FileServer`. folder: where the file is put that is fetched.
+    """
+
+    def __init__(self, line: Line, folder: Path) -> None:
+        self._line, self._folder = line, folder
+
+    def fetch(self) -> Path | None:
+        """The file, None where there is none yet."""
+        parcel = self._line("features")()
+        if parcel is None:
+            return None
+        path = self._folder / parcel.name
+        fetch_file(self._line, parcel, path)
+        return path
+
+    def offer(self, path: Path) -> Path:
+        """Offers a file, and returns the one that all processes use."""
+        parcel = Parcel(path.name, path.stat().st_size, sha256_of(path))
+        _piped(
+            self._line("put_features", parcel.sha256, offset, read_piece(path, offset))
+            for offset in range(0, parcel.size_bytes, PIECE_BYTES)
+        )
+        self._line("offer_features", parcel)()
+        kept = self.fetch()
+        assert kept is not None, "what was offered is there"
+        return kept
+
+
 def fetch_file(line: Line, parcel: Parcel, path: Path) -> None:
     """Brings a file that a `FileServer` has given out. Raises OSError, which names the file, where it
     cannot be written or is not what was given out, and what the line raises.

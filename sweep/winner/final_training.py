@@ -26,13 +26,14 @@ from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError, nearest, shown
 from gan_core.config.reports import OutOfMemory
 from gan_core.config.schedule import Schedule
+from gan_core.fidelity.fitted import Fitted, protocol_in
 from gan_core.files.plain_yaml import read_yaml
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.workshop.one_model import ModelFolder, Progress, best_row, train_model
-from gan_core.workshop.workshop import Workshop
+from gan_core.workshop.workshop import Workshop, load_data
 from results.export import DEFAULT_PRECISION, EXECUTIONS, ExportedConfiguration
 from results.objectives import score_name
-from results.store import ResultsError, exclusive, write_atomically
+from results.store import ResultsError, RunFolder, exclusive, write_atomically
 from sweep.planning.time_estimate import in_words
 from sweep.spec.objectives import objectives
 from sweep.winner.sampling import of_model, write_picture
@@ -95,14 +96,14 @@ class _Reporter:
         print(f"{clear}{line}{'  best' if progress.is_best else ''}", flush=True)
         recorded = self.score.get(self.objective)
         if recorded is not None and self.score.get("images_seen") == progress.images_seen:
-            if self.score.get("protocol") != report.fidelity.protocol:
+            if self.features_digest not in (None, report.fidelity.features_digest):
+                print("  the sweep's score was computed with another machine's classifier, and is not compared")
+            elif self.score.get("protocol") != report.fidelity.protocol:
                 print("  the sweep's score was computed by another protocol, and is not compared")
             elif self.fell_over != self.images:
                 print(
                     f"  the sweep's learning rates fell over {self.fell_over:,} images, and its score is not compared"
                 )
-            elif self.features_digest not in (None, report.fidelity.features_digest):
-                print("  the sweep's score was computed with another machine's classifier, and is not compared")
             elif recorded == value:
                 print(f"  reproduces the sweep's {recorded:.4g} exactly")
             else:
@@ -147,13 +148,28 @@ def open_workshop(
 
     Raises InputError if the data differ from those of the sweep, unless other_data allows it.
     """
-    workshop = Workshop(conditions, device, on_phase)
-    if not other_data and exported.data_digest and exported.data_digest != workshop.dataset.digest:
+    on_phase(f"loading {conditions.dataset}")
+    dataset = load_data(conditions)
+    if not other_data and exported.data_digest and exported.data_digest != dataset.digest:
         raise InputError(
-            f"data set {shown(conditions.dataset)} here has digest {workshop.dataset.digest}, the configuration "
+            f"data set {shown(conditions.dataset)} here has digest {dataset.digest}, the configuration "
             f"was found on {exported.data_digest}; give that data (--data-root), or train on these with --other-data"
         )
-    return workshop
+    fitted = _fitted_in_the_sweep(exported)
+    if fitted is not None and fitted.data_digest != dataset.digest:
+        fitted = None
+    return Workshop(conditions, device, on_phase, dataset, fitted)
+
+
+def _fitted_in_the_sweep(exported: ExportedConfiguration) -> Fitted | None:
+    """What the sweep's scores were fitted with, from the folder of the run; None where that is not there or has other
+    scores by now.
+    """
+    folder = exported.source.get("folder")
+    if not isinstance(folder, str):
+        return None
+    path = RunFolder(folder).features
+    return Fitted.read(path) if protocol_in(path) == exported.score.get("protocol") else None
 
 
 def train_final(

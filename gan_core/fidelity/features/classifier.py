@@ -18,10 +18,12 @@ from torch import Tensor, nn
 
 from gan_core.config.input_error import InputError
 from gan_core.data.dataset import Dataset
+from gan_core.fidelity.fitted import Fitted
 from gan_core.files.cache import alone, keep_tensors, kept_tensors, writable_cache_folder
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.lanes.streams import Stream, stream
 
+PART = "classifier"  # of what is fitted
 FEATURES = 64
 CHANNELS = 16  # of the first convolution; the second has twice as many
 SLOPE = 0.1  # of the leaky rectifiers, so that no unit dies and every feature has a variance
@@ -94,11 +96,13 @@ class ClassifierExtractor:
         return ClassifierExtractor(self.name, moved, self.mean.to(device), self.deviation.to(device), self.weights)
 
 
-def load_classifier(dataset: Dataset) -> ClassifierExtractor:
+def load_classifier(dataset: Dataset, fitted: Fitted | None = None) -> ClassifierExtractor:
     """The classifier of a labelled image data set, which is trained now if it is not in the cache.
 
     One process trains while others wait. An unreadable cache file is made again, and if the cache cannot be written, a
-    temporary folder is used. Raises InputError if there are no labels or the images are smaller than SMALLEST_PIXELS.
+    temporary folder is used. fitted: holds the classifier, which is then used as it is, or is given it.
+
+    Raises InputError if there are no labels or the images are smaller than SMALLEST_PIXELS.
     """
     if dataset.train_labels is None:
         raise InputError(
@@ -109,15 +113,22 @@ def load_classifier(dataset: Dataset) -> ClassifierExtractor:
             f"features 'classifier' need images of at least {SMALLEST_PIXELS}x{SMALLEST_PIXELS} pixels, and those of "
             f"data set {dataset.name!r} are {list(dataset.sample_shape)}; choose 'pca'"
         )
-    name, path = _name(dataset), _path(dataset)
+    classifier = _formed_classifier(dataset)
+    tensors = (fitted or Fitted()).part(PART, lambda: _kept_or_trained(dataset).state_dict())
+    classifier.load_state_dict(tensors, assign=True)
+    classifier.eval().requires_grad_(False)
+    mean, deviation = classifier.feature_mean, classifier.feature_deviation
+    return ClassifierExtractor(_name(dataset), classifier, mean, deviation, _digest(classifier))
+
+
+def _kept_or_trained(dataset: Dataset) -> Classifier:
+    path = _path(dataset)
     with alone(path):
         classifier = _read(path, dataset)
         if classifier is None:
             classifier = train_classifier(dataset)
             keep_tensors(path, classifier.state_dict(), save_file)
-    classifier.eval().requires_grad_(False)
-    mean, deviation = classifier.feature_mean, classifier.feature_deviation
-    return ClassifierExtractor(name, classifier, mean, deviation, _digest(classifier))
+    return classifier
 
 
 def _digest(classifier: Classifier) -> str:

@@ -16,6 +16,7 @@ from gan_core.fidelity.features.inception import load_inception
 from gan_core.fidelity.features.joined_features import join_features
 from gan_core.fidelity.features.own_network import LOADERS, load_own_network
 from gan_core.fidelity.features.principal_components import fit_principal_components
+from gan_core.fidelity.fitted import Fitted
 from gan_core.files.cache import cache_folder
 
 __all__ = [
@@ -34,7 +35,9 @@ IMAGES_AT_ONCE = 500  # per call of an extractor, so that the activations of a s
 DEVICE_IMAGES_AT_ONCE = 8_192  # the same on a GPU, over the samples of all lanes
 
 
-def load_extractor(dataset: Dataset, kind: str = "auto", weights: Path | None = None) -> FeatureExtractor:
+def load_extractor(
+    dataset: Dataset, kind: str = "auto", weights: Path | None = None, fitted: Fitted | None = None
+) -> FeatureExtractor:
     """Loads the feature extractor of a data set by its kind.
 
     `classifier`: the 64 standardised features of a classifier trained on the training split. `pca`: at most 64
@@ -44,6 +47,8 @@ def load_extractor(dataset: Dataset, kind: str = "auto", weights: Path | None = 
     .pt, .ts or .pt2 file: the raw features of a user's network, which is a program and must be trusted like one
     (`gan_core.fidelity.features.own_network` says why). Class probabilities come with the classifier, alone or joined.
 
+    fitted: what was fitted to the data set before, which is used as it is; what is fitted now is added to it.
+
     Raises InputError for an unknown kind, for weights with another kind than `inception`, and as the loaders do.
     """
     if weights is not None and kind != "inception":
@@ -51,11 +56,11 @@ def load_extractor(dataset: Dataset, kind: str = "auto", weights: Path | None = 
     if kind == "auto":
         kind = "pca" if dataset.train_labels is None else "classifier"
     if kind == "classifier":
-        return load_classifier(dataset)
+        return load_classifier(dataset, fitted)
     if kind == "pca":
-        return fit_principal_components(dataset)
+        return fit_principal_components(dataset, fitted)
     if kind in JOINED:
-        return join_features(dataset, kind)
+        return join_features(dataset, kind, fitted)
     if kind == "inception":
         return load_inception(dataset, weights)
     path = home_path(kind)

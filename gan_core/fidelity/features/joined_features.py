@@ -15,6 +15,7 @@ from gan_core.fidelity.features.classifier import load_classifier
 from gan_core.fidelity.features.feature_extractor import FeatureExtractor
 from gan_core.fidelity.features.principal_components import fit_principal_components
 from gan_core.fidelity.features.textures import fit_textures
+from gan_core.fidelity.fitted import Fitted
 from gan_core.lanes.axis import lane_arithmetic
 
 MOST_IMAGES = 10_000  # of the training split, evenly spaced, for means and variances
@@ -61,30 +62,35 @@ class JoinedFeatures:
         return replace(self, parts=parts, mean=self.mean.to(device), scale=self.scale.to(device))
 
 
-def join_features(dataset: Dataset, kind: str) -> JoinedFeatures:
+def join_features(dataset: Dataset, kind: str, fitted: Fitted | None = None) -> JoinedFeatures:
     """The extractor `pixels` (principal components and textures) or `classifier+pixels` (and the classifier).
 
-    Raises InputError as `load_classifier`, `fit_principal_components` and `fit_textures` do.
+    fitted: as the loaders of the parts take it. Raises InputError as `load_classifier`, `fit_principal_components` and
+    `fit_textures` do.
     """
-    components = fit_principal_components(dataset)
+    fitted = fitted or Fitted()
+    components = fit_principal_components(dataset, fitted)
     parts: list[FeatureExtractor] = [components]
     sizes, variances = [components.features], [PIXELS_VARIANCE]
     if kind == "classifier+pixels":
-        parts = [load_classifier(dataset), components]
+        parts = [load_classifier(dataset, fitted), components]
         sizes = [parts[0].features, min(PIXELS_BESIDE_CLASSIFIER, components.features)]
         variances = [CLASSIFIER_VARIANCE, PIXELS_BESIDE_VARIANCE]
-    textures = fit_textures(dataset)
-    return _scaled(dataset, kind, (*parts, textures), (*sizes, textures.features), (*variances, TEXTURES_VARIANCE))
+    textures = fit_textures(dataset, fitted)
+    joined, sizes = (*parts, textures), (*sizes, textures.features)
+    found = fitted.part(kind, lambda: _scaled(dataset, joined, sizes, (*variances, TEXTURES_VARIANCE)))
+    digest = hashlib.sha256(f"{RECIPE}:{':'.join(part.name for part in joined)}".encode()).hexdigest()[:12]
+    weights = "".join(part.weights for part in joined)
+    return JoinedFeatures(f"{kind}{sum(sizes)}-{digest}", joined, sizes, found["mean"], found["scale"], weights)
 
 
 def _scaled(
     dataset: Dataset,
-    kind: str,
     parts: tuple[FeatureExtractor, ...],
     sizes: tuple[int, ...],
     variances: Sequence[float],
-) -> JoinedFeatures:
-    """Joins the parts and scales each to the given total variance over the training split."""
+) -> dict[str, Tensor]:
+    """The mean of the joined parts, and the scales that give each the given total variance over the training split."""
     count = min(MOST_IMAGES, len(dataset.train_samples))
     chosen = torch.arange(count) * len(dataset.train_samples) // count
     with lane_arithmetic():
@@ -95,9 +101,7 @@ def _scaled(
         torch.full((size,), float((wanted / found).sqrt()) if found > 0 else 0.0)
         for size, wanted, found in zip(sizes, variances, total, strict=True)
     ]
-    digest = hashlib.sha256(f"{RECIPE}:{':'.join(part.name for part in parts)}".encode()).hexdigest()[:12]
-    weights = "".join(part.weights for part in parts)
-    return JoinedFeatures(f"{kind}{sum(sizes)}-{digest}", parts, sizes, mean.float(), torch.cat(scale), weights)
+    return {"mean": mean.float(), "scale": torch.cat(scale)}
 
 
 def _raw(parts: Sequence[FeatureExtractor], sizes: Sequence[int], images: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gan_core.config.input_error import InputError
 from gan_core.data.dataset import Dataset
+from gan_core.fidelity.fitted import Fitted
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.lanes.streams import Stream, stream
 
@@ -59,10 +60,11 @@ class Textures:
         return replace(self, filters=filters, floors=self.floors.to(device))
 
 
-def fit_textures(dataset: Dataset) -> Textures:
+def fit_textures(dataset: Dataset, fitted: Fitted | None = None) -> Textures:
     """The texture features of an image data set. Only their floors are fitted to the training split.
 
-    Raises InputError if the images are smaller than SMALLEST_PIXELS.
+    fitted: holds them, and they are then used as they are, or is given them. Raises InputError if the images are
+    smaller than SMALLEST_PIXELS.
     """
     channels, *sides = dataset.sample_shape
     if min(sides) < SMALLEST_PIXELS:
@@ -73,14 +75,20 @@ def fit_textures(dataset: Dataset) -> Textures:
     scales = 1
     while scales < MOST_SCALES and min(sides) >> scales >= SMALLEST_PIXELS:
         scales += 1
+    found = (fitted or Fitted()).part("textures", lambda: _fit(dataset, channels, scales))
+    digest = hashlib.sha256(f"{RECIPE}:{dataset.digest}".encode()).hexdigest()[:12]
+    filters = tuple(found[f"filters{scale}"] for scale in range(scales))
+    return Textures(f"textures{len(found['floors'])}-{digest}", filters, found["floors"])
+
+
+def _fit(dataset: Dataset, channels: int, scales: int) -> dict[str, Tensor]:
     filters = tuple(_filters(channels, scale) for scale in range(scales))
     count = min(MOST_IMAGES, len(dataset.train_samples))
     chosen = torch.arange(count) * len(dataset.train_samples) // count
     with lane_arithmetic():
         energies = torch.cat([_energies(part, filters) for part in dataset.train[chosen].split(500)]).mean(0)
     floors = FLOOR * energies.clamp_min(torch.finfo(torch.float32).tiny)
-    digest = hashlib.sha256(f"{RECIPE}:{dataset.digest}".encode()).hexdigest()[:12]
-    return Textures(f"textures{len(floors)}-{digest}", filters, floors)
+    return {"floors": floors, **{f"filters{scale}": part for scale, part in enumerate(filters)}}
 
 
 def _filters(channels: int, scale: int) -> Tensor:

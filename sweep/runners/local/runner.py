@@ -14,9 +14,11 @@ from sweep.cohorts.best_rungs import BestRungs
 from sweep.cohorts.cohort import CohortRun
 from sweep.cohorts.contracts import Build
 from sweep.cohorts.examined import keep_examination, unseen
+from sweep.cohorts.shared_features import FeaturesInFolder
 from sweep.ledger.endings import PlaceError
 from sweep.ledger.study import LaneStudy
 from sweep.runners.progress import ProgressDisplay
+from sweep.runners.scored_alike import workshop_of_run
 from sweep.spec.sweep_spec import SweepSpec
 
 SLOTS = 1  # cohorts that train at the same time
@@ -64,7 +66,7 @@ def run_local(
     try:
         with lane_arithmetic():
             if build is None:
-                workshop = _workshop(spec, "cpu" if wanted == 0 else "auto", display)
+                workshop = _workshop(spec, folder, "cpu" if wanted == 0 else "auto", display)
                 if (examination := workshop.scorer.examination) is not None:
                     keep_examination(folder, examination)
                     if line := unseen(spec.conditions().dataset, examination):
@@ -83,8 +85,8 @@ def run_local(
     display.show(study.snapshot())
 
 
-def _workshop(spec: SweepSpec, device: str, display: ProgressDisplay) -> Workshop:
+def _workshop(spec: SweepSpec, folder: RunFolder, device: str, display: ProgressDisplay) -> Workshop:
     try:
-        return Workshop(spec.conditions(), device, display.now)
+        return workshop_of_run(spec.conditions(), FeaturesInFolder(folder), device, display.now)
     except RuntimeError as error:  # torch raises it, and no configuration is involved yet
         raise PlaceError.of(error) from error

@@ -10,7 +10,8 @@ from results.store import RunFolder
 from sweep.cohorts.best_rungs import BestRungs
 from sweep.cohorts.cohort import CohortRun
 from sweep.cohorts.contracts import Build
-from sweep.cohorts.transfer import CohortTransfer, own_folder
+from sweep.cohorts.shared_features import FeaturesInFolder, SharedFeatures
+from sweep.cohorts.transfer import CohortTransfer, FetchedFeatures, own_folder
 from sweep.ledger.cohort_record import Cohort
 from sweep.ledger.endings import PlaceError
 from sweep.ledger.owners import NoLongerOwner, Taker
@@ -141,30 +142,31 @@ def trainable_class() -> Any:
             return Taker(self.trial_id, self._process, ray.get_runtime_context().get_node_id())
 
         def _begin(self, cohort: Cohort) -> CohortRun:
+            folder, transfer, features = self._places(cohort)
             if self._build is None:
-                from gan_core.workshop.workshop import Workshop
+                from sweep.runners.scored_alike import workshop_of_run
 
                 wants_gpu = bool(ray.get_gpu_ids())
                 device = "cuda" if wants_gpu else "cpu"
-                workshop = Workshop(self._spec.conditions(), device, self._note_phase)
+                workshop = workshop_of_run(self._spec.conditions(), features, device, self._note_phase)
                 if workshop.scorer.examination is not None:
                     self._study.note_examination(cohort.owner, workshop.scorer.examination)
                 self._build = workshop.build
             self._equipped = True
-            ladder, best, (folder, transfer) = self._spec.ladder, BestRungs(self._spec.objective), self._places(cohort)
+            ladder, best = self._spec.ladder, BestRungs(self._spec.objective)
             return CohortRun(cohort, ladder, best, self._build, self._study, folder, self._limits, transfer)
 
-        def _places(self, cohort: Cohort) -> tuple[RunFolder, CohortTransfer | None]:
-            """The folder in which this process trains a cohort, and what takes its files to that of the run: nothing
-            where it is that.
+        def _places(self, cohort: Cohort) -> tuple[RunFolder, CohortTransfer | None, SharedFeatures]:
+            """The folder in which this process trains a cohort; what takes its files to that of the run, None where it
+            is that; and where the features of the scores are.
             """
             if is_in_sight(self._folder, self._mark):
-                return self._folder, None
+                return self._folder, None, FeaturesInFolder(self._folder)
             line = line_to(self._study.file_server())
             folder = self._of_cohort.enter_context(own_folder())
             transfer = CohortTransfer(line, cohort.number, cohort.owner)
             transfer.fetch(cohort.runs if cohort.from_rung else (), folder)
-            return folder, transfer
+            return folder, transfer, FetchedFeatures(line, folder.path)
 
         def _note_phase(self, phase: str) -> None:
             if self._owner is not None:

@@ -394,11 +394,12 @@ def test_the_protocol_of_images_names_features_data_split_counts_latents_and_lim
     assert isinstance(digits_scorer, ImageScorer)
     features = digits_scorer.extractor.name
     held_out = f"digits-{digits.digest}-held_out-797"
-    assert digits_scorer.protocol == f"fid/{features}/{held_out}/2000@latents42/kl0.1-coverage0.5"
+    weights = digits_scorer.features_digest
+    assert digits_scorer.protocol == f"fid/{features}@{weights}/{held_out}/2000@latents42/kl0.1-coverage0.5"
     assert protocol(digits, features="classifier") == digits_scorer.protocol
     other = protocol(digits, features="pca")
     assert other.split("/")[1].startswith("pca")
-    assert other.split("/")[1].endswith(f"+{features}")
+    assert other.split("/")[1].endswith(f"+{features}@{weights}")
     assert other.split("/")[2:] == digits_scorer.protocol.split("/")[2:]
 
 

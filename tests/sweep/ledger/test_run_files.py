@@ -41,7 +41,7 @@ class Formulas:
 
     def __init__(self, *conditions: Any) -> None:
         self.build = CurveArray
-        self.scorer = SimpleNamespace(examination=None)
+        self.scorer, self.fitted = SimpleNamespace(examination=None), None
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def finished(tmp_path_factory, unsynced) -> Path:
 @pytest.fixture
 def run(finished, gan_sweep, monkeypatch) -> Path:
     """A copy of it, where the command line stands; to train there costs nothing."""
-    monkeypatch.setattr("sweep.runners.local.runner.Workshop", Formulas)
+    monkeypatch.setattr("sweep.runners.scored_alike.Workshop", Formulas)
     shutil.copytree(finished, "run")
     shutil.copy(finished / "spec.yaml", "spec.yaml")
     return Path("run")

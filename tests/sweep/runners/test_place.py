@@ -45,7 +45,7 @@ def test_here_it_is_one_line_and_exit_1_and_the_same_command_goes_on_once_it_is_
 ):
     command = ("run", "--local", "--out", tmp_path / "run", *settings(*TINY))
     with monkeypatch.context() as patch:
-        patch.setattr("sweep.runners.local.runner.Workshop", raises(FAULTS[fault]))
+        patch.setattr("sweep.runners.scored_alike.Workshop", raises(FAULTS[fault]))
         answer = gan_sweep(*command)
     assert (answer.code, answer.err.count("\n")) == (1, 1), answer.err
     assert answer.err.startswith(f"gan-sweep: {type(FAULTS[fault]).__name__}")
@@ -95,9 +95,10 @@ def stepped(monkeypatch: pytest.MonkeyPatch, folder: RunFolder, error: BaseExcep
     process: Any = object.__new__(trainable_class())
     build = None if when == "loading" else object()
     process._trial_info = None
-    process.setup({}, tiny_spec(), folder, build, 2, study)
+    folder.mark.write_text("mark")
+    process.setup({}, tiny_spec(), folder, "mark", build, 2, study)
     monkeypatch.setattr("ray.get_gpu_ids", list)
-    monkeypatch.setattr("gan_core.workshop.workshop.Workshop", raises(error))
+    monkeypatch.setattr("sweep.runners.scored_alike.Workshop", raises(error))
     monkeypatch.setattr(
         "sweep.runners.ray.trainable.CohortRun",
         lambda cohort, ladder, objective, build, judge, *rest: FailingRun(judge, error, when == "after a step"),

@@ -117,7 +117,7 @@ def test_loading_again_gives_the_same_bits_and_other_data_another_name(monkeypat
 
 def test_auto_takes_the_classifier_where_there_are_labels_and_principal_components_elsewhere(extractors, monkeypatch):
     assert load_extractor(shapes(labels=False)).name.startswith("pca")
-    monkeypatch.setattr("gan_core.fidelity.features.extractors.load_classifier", lambda data: extractors["classifier"])
+    monkeypatch.setattr("gan_core.fidelity.features.extractors.load_classifier", lambda *_: extractors["classifier"])
     assert load_extractor(shapes()) is extractors["classifier"]
 
 
