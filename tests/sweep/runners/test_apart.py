@@ -21,7 +21,7 @@ def test_on_a_host_without_the_folder_a_sweep_is_the_same_bit_for_bit_in_the_row
     there.path.mkdir()
     with hosts_up(2) as hosts:
         hosts.start_ray(0, cpus=0)
-        hosts.start_ray(1, private=[there.path])
+        hosts.start_ray(1, private=[there.path], env={"GAN_SWEEP_CACHE": f"{hosts.folder}/node1/cache"})
         done = hosts.run(0, *GAN_SWEEP, "run", "--address", hosts.ray, "--out", there.path, *settings(*TINY))
         assert done.returncode == 0, done.stderr
         left = list((hosts.folder / "node1" / "tmp").glob("gan-sweep-files-*"))
@@ -34,4 +34,5 @@ def test_on_a_host_without_the_folder_a_sweep_is_the_same_bit_for_bit_in_the_row
     ]
     assert len(of_trials[0]) >= 8
     assert of_trials[0] == of_trials[1]
+    assert there.features.read_bytes() == here.features.read_bytes()
     assert left == []
