@@ -1,4 +1,4 @@
-"""The files of `deploy/` are what Kubernetes, KubeRay, Ray and pip take: no field is misspelt, and no path is missing."""
+"""The files of `deploy/` are what KubeRay, Ray and pip take: no field is misspelt, and no path is missing."""
 
 import argparse
 import copy
