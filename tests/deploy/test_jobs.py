@@ -1,5 +1,5 @@
-"""Jobs of a Ray cluster: the commands of `deploy/kuberay` and `deploy/jobs` run as they stand, on a cluster of two hosts
-that is started as KubeRay starts it. They need `ray[default]`.
+"""The commands of `deploy/kuberay` and `deploy/jobs` run as they stand, as jobs of a Ray cluster of two hosts, which is
+started as KubeRay starts it. They need `ray[default]`.
 """
 
 import secrets

@@ -52,10 +52,10 @@ def rows(folder: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def check_table(folder: Path) -> None:
+def check_table(folder: Path, trials: int = TRIALS) -> None:
     """Every trial has ended once, at a rung of the ladder, and none failed."""
     table = ResultsTable.load(folder / "run")
-    assert sorted(table.trials["trial"]) == list(range(TRIALS))
+    assert sorted(table.trials["trial"]) == list(range(trials))
     assert set(table.trials["outcome"]) <= {"completed", "pruned"}
     assert not table.frame.duplicated(["trial", "images_seen"]).any()
     assert set(table.frame["images_seen"]) <= set(RUNGS)
@@ -82,12 +82,19 @@ def test_a_job_that_is_requeued_goes_on_and_its_table_is_whole(slurm, tmp_path):
 
 
 def test_a_job_that_reaches_its_time_limit_saves_and_goes_on_in_the_next(slurm, tmp_path):
-    job = submitted(slurm, tmp_path, "--time=1", "--signal=B:USR1@30")
+    job = submitted(slurm, tmp_path, "--time=60", "--signal=B:USR1@110", sweep=[*SWEEP, "--trials", "24"])
+    wait_until(lambda: rows(tmp_path) >= 4, tmp_path)
+    hours, minutes, _ = map(int, slurm.state(job)["RunTime"].split(":"))
+    slurm.command("scontrol", "update", f"JobId={job}", f"TimeLimit={60 * hours + minutes + 2}")
+    wait_until(lambda: slurm.state(job)["Restarts"] == "1", tmp_path)
+    slurm.command("scontrol", "update", f"JobId={job}", "TimeLimit=60")
+    before = rows(tmp_path)
     wait_until(lambda: slurm.state(job)["JobState"] in ("COMPLETED", "FAILED", "TIMEOUT"), tmp_path, 600)
     state, log = slurm.state(job), (tmp_path / "log").read_text()
-    assert (state["JobState"], state["ExitCode"]) == ("COMPLETED", "0:0"), log
-    assert int(state["Restarts"]) == log.count("interrupted; what was reported is in") >= 1, log
-    check_table(tmp_path)
+    assert (state["JobState"], state["Restarts"], state["ExitCode"]) == ("COMPLETED", "1", "0:0"), log
+    assert log.count("interrupted; what was reported is in") == 1, log
+    assert before < rows(tmp_path)
+    check_table(tmp_path, 24)
     assert left(slurm, job) == []
 
 
