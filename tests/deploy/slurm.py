@@ -74,16 +74,16 @@ class Slurm:
             assert time.monotonic() < deadline, self.command("sinfo", "-N")
             time.sleep(0.2)
 
-    def command(self, *words: str | Path, **options: object) -> str:
+    def command(self, *words: str | Path) -> str:
         """Runs a command of Slurm on the controller's host, and returns what it printed."""
-        done = self.hosts.run(0, *words, env=self._env, **options)
+        done = self.hosts.run(0, *words, env=self._env)
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout.strip()
 
     def state(self, job: str) -> dict[str, str]:
         """What `scontrol show job` says of a job, by its names: JobState, Restarts, ExitCode, ..."""
         said = self.command("scontrol", "show", "job", job)
-        return dict(word.partition("=")[::2] for word in said.split())
+        return {name: value for name, _, value in (word.partition("=") for word in said.split())}
 
     def _start(self, host: int, *command: str) -> None:
         with (self._folder / f"{command[0]}-{host}.log").open("w") as log:

@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 import yaml
 from hosts import ROOT
+from jsonschema.exceptions import best_match
 from ray.runtime_env import RuntimeEnv
 
 from sweep.commands import run
@@ -58,7 +59,7 @@ def manifest() -> dict[str, Any]:
 
 def refusal(value: Any, schema: dict[str, Any]) -> str:
     """Why a schema refuses a value, or nothing. The schema itself is not examined, which takes many seconds."""
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(value))
+    error = best_match(jsonschema.Draft202012Validator(schema).iter_errors(value))
     return "" if error is None else error.message
 
 
