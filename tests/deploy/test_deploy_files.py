@@ -5,7 +5,11 @@ import copy
 import gzip
 import json
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -152,6 +156,33 @@ def test_the_image_is_built_from_every_package_and_file_that_the_wheel_is():
     image = f"gan-sweep:{project['project']['version']}"
     texts = [docker, MANIFEST.read_text()]
     assert {found for text in texts for found in re.findall(r"gan-sweep:[\d.]+", text)} == {image}
+
+
+@pytest.mark.slow
+def test_what_the_image_copies_is_enough_to_build_the_package(tmp_path):
+    docker = (DEPLOY / "Dockerfile").read_text()
+    for line in re.findall(r"^COPY (.*)$", docker, re.MULTILINE):
+        *sources, target = line.split()
+        for source in (ROOT / name for name in sources):
+            place = tmp_path / target.lstrip("/")
+            place.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():  # whose content COPY takes
+                shutil.copytree(source, place, dirs_exist_ok=True)
+            else:
+                shutil.copy(source, place)
+    made = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", tmp_path, tmp_path / "src"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    (wheel,) = tmp_path.glob("gan_sweep-*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    kinds = {".py", ".yaml", ".h"}
+    packages = ("gan_core", "search_spaces", "sweep", "results")
+    sources = {path.relative_to(ROOT) for name in packages for path in (ROOT / name).rglob("*") if path.suffix in kinds}
+    assert {str(path) for path in sources} <= held
 
 
 def test_the_batch_file_of_slurm_is_one_of_bash():
