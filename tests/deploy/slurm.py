@@ -39,7 +39,7 @@ SwitchType=switch/none
 MpiDefault=none
 ReturnToService=2
 PropagateResourceLimits=NONE
-KillWait=10
+SlurmdTimeout=20
 NodeName=node1 NodeAddr={address1} NodeHostname=node1 Port=46818 CPUs={cpus} RealMemory=8000
 NodeName=node2 NodeAddr={address2} NodeHostname=node2 Port=46819 CPUs={cpus} RealMemory=8000
 PartitionName=all Nodes=node1,node2 Default=YES MaxTime=INFINITE State=UP
@@ -68,11 +68,15 @@ class Slurm:
         self._wait_for(self._folder / "munge.socket")
         self._start(0, "slurmctld", "-D", "-c")
         for host in (1, 2):
-            self._start(host, "slurmd", "-D", "-N", f"node{host}")
+            self.start_node(host)
         deadline = time.monotonic() + LONGEST_SECONDS
         while self.command("sinfo", "--noheader", "--format=%D %t") != "2 idle":
             assert time.monotonic() < deadline, self.command("sinfo", "-N")
             time.sleep(0.2)
+
+    def start_node(self, host: int) -> None:
+        """Starts the daemon of a node."""
+        self._start(host, "slurmd", "-D", "-N", f"node{host}")
 
     def command(self, *words: str | Path) -> str:
         """Runs a command of Slurm on the controller's host, and returns what it printed."""

@@ -122,3 +122,23 @@ def test_nobody_else_reads_the_token_of_a_job(slurm, tmp_path):
         shown = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
         assert not any(token.encode() in arguments for arguments in shown)
     slurm.command("scancel", job)
+
+
+def test_a_node_that_is_lost_costs_its_cohorts_a_rung_and_the_job_nothing(slurm, tmp_path):
+    job = submitted(slurm, tmp_path, "--time=10")
+    wait_until(lambda: rows(tmp_path) >= 4, tmp_path)
+    slurm.hosts.kill(2)
+    wait_until(lambda: slurm.state(job)["JobState"] in ("COMPLETED", "FAILED", "NODE_FAIL"), tmp_path, 600)
+    slurm.start_node(2)
+    state, log = slurm.state(job), (tmp_path / "log").read_text()
+    assert (state["JobState"], state["Restarts"], state["ExitCode"]) == ("COMPLETED", "0", "0:0"), log
+    check_table(tmp_path)
+
+
+def test_bad_input_ends_the_job_with_one_line(slurm, tmp_path):
+    job = submitted(slurm, tmp_path, "--time=10", sweep=["digits", "--set", "ladder.height=3"])
+    wait_until(lambda: slurm.state(job)["JobState"] in ("COMPLETED", "FAILED"), tmp_path)
+    log = (tmp_path / "log").read_text()
+    assert slurm.state(job)["ExitCode"] == "2:0", log
+    assert "ladder.height" in log
+    assert "Traceback" not in log
