@@ -97,6 +97,7 @@ COLUMNS = {  # columns of the table -> what they hold
     "compiler": "compiler of what was computed in C",
     "processor": "the GPU's name, or the CPU's with the instruction set of torch's kernels",
     "versions": "of packages, where the trial was trained",
+    "node": "the machine that trained the trial: its host name, or its name in Ray where hosts share one",
     "features_digest": "of the weights of the classifier that images were compared in",
     "examination": "`passed`, or `failed: ` and what the scores cannot see",
     "signs": "signs of trouble; see [Health](health.md)",

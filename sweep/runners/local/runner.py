@@ -1,5 +1,6 @@
 """Runs the cohorts one after another in this process: the reference behaviour, and the one to debug."""
 
+import platform
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,6 +16,7 @@ from sweep.cohorts.cohort import CohortRun
 from sweep.cohorts.contracts import Build
 from sweep.cohorts.examined import keep_examination, unseen
 from sweep.ledger.endings import PlaceError
+from sweep.ledger.owners import Taker
 from sweep.ledger.study import LaneStudy
 from sweep.runners.progress import ProgressDisplay
 from sweep.spec.sweep_spec import SweepSpec
@@ -70,9 +72,10 @@ def run_local(
                     if line := unseen(spec.conditions().dataset, examination):
                         study.note_warning(line)
                 build = workshop.build
+            here = Taker(host=platform.node())
             limits: dict[StructureConfig, int] = {}
             displayed, best = _DisplayedStudy(study, display), BestRungs(folder, study.objective)
-            while (cohort := study.open_cohort(size)) is not None:
+            while (cohort := study.open_cohort(size, here)) is not None:
                 run = CohortRun(cohort, spec.ladder, best, build, displayed, folder, limits)
                 while not run.done:
                     run.advance()

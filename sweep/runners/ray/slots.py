@@ -78,5 +78,15 @@ def is_lost(node: str) -> bool:
     return all(found["NodeID"] != node or not found["Alive"] for found in _nodes())
 
 
+def host_name(node: str) -> str:
+    """The name of a node for people: its host name, or the name by which it was started where hosts share one."""
+    nodes = {found["NodeID"]: found for found in _nodes()}
+    if node not in nodes:
+        return node[:8]
+    hosts = [found["NodeManagerHostname"] for found in nodes.values() if found["Alive"] or found["NodeID"] == node]
+    host = nodes[node]["NodeManagerHostname"]
+    return host if hosts.count(host) == 1 else nodes[node]["NodeName"]
+
+
 def _nodes() -> list[dict[str, Any]]:
     return importlib.import_module("ray").nodes()

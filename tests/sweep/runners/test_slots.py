@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gan_core.config.input_error import InputError
-from sweep.runners.ray.slots import LOOK_SECONDS, Slots, cohorts_at_once, is_lost, refuse_unfit, share
+from sweep.runners.ray.slots import LOOK_SECONDS, Slots, cohorts_at_once, host_name, is_lost, refuse_unfit, share
 from sweep.spec.resources import Resources
 
 
@@ -64,3 +64,13 @@ def test_slots_follow_the_nodes_that_are_alive(monkeypatch):
     now[0] += LOOK_SECONDS
     assert slots() == 3
     assert [is_lost(node) for node in ("a", "b", "never there")] == [True, False, True]
+
+
+def test_a_node_has_its_hosts_name_unless_another_host_has_it_too(monkeypatch):
+    hosts = {"a1": ("h", "n1", True), "b2": ("w", "n2", True), "c3": ("w", "n3", True), "d4": ("h", "n4", False)}
+    nodes = [
+        {"NodeID": node, "NodeManagerHostname": host, "NodeName": name, "Alive": alive}
+        for node, (host, name, alive) in hosts.items()
+    ]
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    assert [host_name(node) for node in ("a1", "b2", "c3", "0123456789")] == ["h", "n2", "n3", "01234567"]
