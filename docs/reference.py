@@ -73,6 +73,10 @@ KEYS = {  # keys of a sweep's file -> what is allowed, and what they mean
     "skip_corrupt_images": ("true, false", "leave out pictures that cannot be read, instead of refusing the folder"),
     "resources.gpus_per_cohort": ("auto, or at least 0", "`auto`: one GPU where there are any; fractions share one"),
     "resources.cpus_per_cohort": ("above 0", "CPU cores that Ray reserves for a cohort"),
+    "resources.wait_for": (
+        "a mapping of cpus, gpus, minutes",
+        "what a cluster will have whose nodes come later; see [Clusters](clusters.md)",
+    ),
 }
 COLUMNS = {  # columns of the table -> what they hold
     "trial": "the trial's number, from 0",

@@ -31,7 +31,7 @@ from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
 from sweep.runners.ray.cluster import connected_to_ray, has_session, running_cluster
 from sweep.runners.ray.head import Head
 from sweep.runners.ray.searcher import searched_stopper, study_searcher
-from sweep.runners.ray.slots import MOST_SLOTS, Slots, cohorts_at_once, is_lost, living_nodes, refuse_unfit, share
+from sweep.runners.ray.slots import MOST_SLOTS, Slots, is_lost, living_nodes, refuse_unfit, share
 from sweep.runners.ray.study_actor import plain_ending, start_study
 from sweep.runners.ray.trainable import trainable_class
 from sweep.runners.signals import remembered_handlers
@@ -106,8 +106,11 @@ def _tune(
     ray = importlib.import_module("ray")
     nodes = living_nodes()
     each = share(spec.resources, nodes)
-    refuse_unfit(each, nodes)
-    count = cohorts_at_once(each, nodes)
+    wait_for = spec.resources.wait_for
+    if not (wait_for.cpus or wait_for.gpus):
+        refuse_unfit(each, nodes)
+    slots = Slots(each, wait_for, display.tell)
+    count = max(1, slots())
     display.now("starting the processes that train")
     study = start_study(spec, folder)
     with uncollected():
@@ -116,7 +119,7 @@ def _tune(
     given = {"spec": spec, "folder": folder, "build": build, "size": size, "study": study}
     trainable = tune.with_resources(tune.with_parameters(trainable_class(), **given), each)
     early = min(count, math.ceil(spec.trials / size))
-    searcher = study_searcher(study, early, Slots(each), is_lost, head.wait, remembered_handlers())
+    searcher = study_searcher(study, early, slots, is_lost, head.wait, remembered_handlers())
     try:
         with _plain_errors(folder), _silent_loggers(), _followed(study, display):
             _tuner(trainable, searcher, folder, on_step).fit()
