@@ -73,6 +73,10 @@ KEYS = {  # keys of a sweep's file -> what is allowed, and what they mean
     "skip_corrupt_images": ("true, false", "leave out pictures that cannot be read, instead of refusing the folder"),
     "resources.gpus_per_cohort": ("auto, or at least 0", "`auto`: one GPU where there are any; fractions share one"),
     "resources.cpus_per_cohort": ("above 0", "CPU cores that Ray reserves for a cohort"),
+    "resources.wait_for": (
+        "a mapping of cpus, gpus, minutes",
+        "what a cluster will have whose nodes come later; see [Clusters](clusters.md)",
+    ),
 }
 COLUMNS = {  # columns of the table -> what they hold
     "trial": "the trial's number, from 0",
@@ -97,6 +101,7 @@ COLUMNS = {  # columns of the table -> what they hold
     "compiler": "compiler of what was computed in C",
     "processor": "the GPU's name, or the CPU's with the instruction set of torch's kernels",
     "versions": "of packages, where the trial was trained",
+    "node": "the machine that trained the trial: its host name, or its name in Ray where hosts share one",
     "features_digest": "of the weights of the classifier that images were compared in",
     "examination": "`passed`, or `failed: ` and what the scores cannot see",
     "signs": "signs of trouble; see [Health](health.md)",

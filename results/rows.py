@@ -66,6 +66,7 @@ class ResultRow:
     set that the kernels of torch use. code_version, versions: of the training core and of packages, where the lane was
     trained. features_digest: of the weights of the classifier in whose features images were compared. examination:
     whether these features reveal known damages to images of this data set (`passed`, or `failed: ` and what they miss).
+    node: the machine that trained the lane, by its host name, or by its name in Ray where hosts have the same name.
 
     hyperparameters: those in force on the way to this rung. proposed: what the sampler proposed, where that is no
     hyperparameter itself. parent: in a population, the trial whose state this lane took over after this rung; None if
@@ -98,6 +99,7 @@ class ResultRow:
     versions: str = ""
     features_digest: str = ""
     examination: str = ""
+    node: str = ""
     signs: str = ""
     replicate: int = 0
     elapsed_seconds: float = 0.0
@@ -137,7 +139,7 @@ class ResultRow:
                 rest[intern(name)] = value
         plain = {f.name: values[f.name] for f in FIELDS if f.default is MISSING or f.name in values}
         plain["protocol"] = intern(with_weights(values["protocol"], values.get("features_digest", "")))
-        plain |= {name: intern(plain[name]) for name in MADE_BY if isinstance(plain.get(name), str)}
+        plain |= {name: intern(plain[name]) for name in (*MADE_BY, "node") if isinstance(plain.get(name), str)}
         outcome = Outcome(values["outcome"])
         overruled = values.get("overruled", str(values["reason"]).startswith(OVERRULED))
         return cls(**{**plain, **groups, "outcome": outcome, "hyperparameters": rest, "overruled": overruled})

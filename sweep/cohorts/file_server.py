@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,8 +40,9 @@ class FileServer:
     or written.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
+    def __init__(self, folder: RunFolder, check_owner: Callable[[int], object] = lambda owner: None) -> None:
+        """check_owner: asks the study before a rung is made to last, and raises NoLongerOwner."""
+        self._folder, self._ask_study = folder, check_owner
         self._owners: dict[int, int] = {}  # cohort -> the highest number that has come
         self._given: dict[str, Path] = {}  # what may be asked for: name -> file
         self._ended: dict[int, tuple] = {}  # cohort -> what the last call of `end_rung` was given
@@ -90,6 +91,7 @@ class FileServer:
         checkpoints = Checkpoints(self._folder, cohort)
         for parcel in parcels:
             check_arrived(self._arriving(cohort, owner, rung, parcel.name), parcel)
+        self._ask_study(owner)
         if whole:
             checkpoints.complete(rung, checkpoints.partial(rung, owner))
             checkpoints.keep_of_runs(checkpoints.rung(rung))

@@ -64,7 +64,8 @@ def _is_going(folder: Any, file: Any) -> bool:
 def _line(cohort: Any) -> str:
     trials = f"{cohort.lanes} trial{'s' * (cohort.lanes != 1)}"
     doing = f": {cohort.phase}" if cohort.phase else ""
-    return printable(f"cohort {cohort.number}, on its way to rung {cohort.rung + 1}, {trials}{doing}")
+    place = f" on {cohort.node}" if cohort.node else ""
+    return printable(f"cohort {cohort.number}{place}, on its way to rung {cohort.rung + 1}, {trials}{doing}")
 
 
 def _ending(folder: Any, going: bool) -> str:

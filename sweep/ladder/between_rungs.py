@@ -45,8 +45,12 @@ class BetweenRungs:
 
     def new_images(self) -> int:
         """The images that all runs together have been shown since their last rows."""
-        last = {run: rows[-1].images_seen if (rows := self._rows[run]) else 0 for run in self._images}
-        return sum(max(0, seen - last[run]) for run, seen in self._images.items())
+        return sum(map(self.new_images_of, self._images))
+
+    def new_images_of(self, run: TrialRun) -> int:
+        """The images that a run has been shown since its last row, as far as it was noted."""
+        rows = self._rows[run]
+        return max(0, self.images(run) - (rows[-1].images_seen if rows else 0))
 
     def phase(self, cohort: int) -> str:
         """What a cohort does besides training, or ""."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan_core.config.reports import LaneReport, minimised
 from gan_core.config.version import code_version
@@ -13,6 +13,13 @@ from sweep.ledger.roster import Roster
 from sweep.ledger.standings import Standings
 
 
+class Moment(NamedTuple):
+    """When and where a row comes about: seconds since the sweep began, and the name of the machine that trained."""
+
+    elapsed_seconds: float
+    host: str
+
+
 class NewRows:
     """Makes rows that follow from the standings. Their outcome is RUNNING until a verdict says otherwise."""
 
@@ -21,7 +28,7 @@ class NewRows:
         self._objectives, self._objective = standings.spec.objectives, standings.spec.objective
         self._code_version = code_version()  # for rows without a report
 
-    def reported(self, cohort: Cohort, run: TrialRun, report: LaneReport, elapsed_seconds: float) -> ResultRow:
+    def reported(self, cohort: Cohort, run: TrialRun, report: LaneReport, at: Moment) -> ResultRow:
         """The row of a report. Raises ResultsError where it is of other data than the rows before."""
         earlier = self._standings.rows[run]
         score = minimised(report.fidelity.values, self._objective)
@@ -32,11 +39,9 @@ class NewRows:
             "hyperparameters": report.scored(self._roster.configs[run]).flatten(),
             **self._standings.shared.check(report).columns(),
         }
-        return self._row(cohort, run, found, elapsed_seconds)
+        return self._row(cohort, run, found, at)
 
-    def ended(
-        self, cohort: Cohort, run: TrialRun, images: int, outcome: Outcome, reason: str, elapsed_seconds: float
-    ) -> ResultRow:
+    def ended(self, cohort: Cohort, run: TrialRun, images: int, outcome: Outcome, reason: str, at: Moment) -> ResultRow:
         """The row of a run that ends without a report. images: that it had seen when they were last noted."""
         earlier = self._standings.rows[run]
         found = {
@@ -45,9 +50,9 @@ class NewRows:
             "outcome": outcome,
             "reason": reason,
         }
-        return self._row(cohort, run, found, elapsed_seconds)
+        return self._row(cohort, run, found, at)
 
-    def _row(self, cohort: Cohort, run: TrialRun, found: Mapping[str, Any], elapsed_seconds: float) -> ResultRow:
+    def _row(self, cohort: Cohort, run: TrialRun, found: Mapping[str, Any], at: Moment) -> ResultRow:
         lane = cohort.runs.index(run)
         blank = {
             **dict.fromkeys(("d_loss", "g_loss", "score"), math.nan),
@@ -64,7 +69,8 @@ class NewRows:
             lane=lane,
             rung=len(self._standings.rows[run]),
             objective=OBJECTIVES_JOINED_BY.join(self._objectives),
-            elapsed_seconds=elapsed_seconds,
+            elapsed_seconds=at.elapsed_seconds,
+            node=at.host,
             proposed=cohort.derived[lane] if cohort.derived else {},
             **{**blank, **found},
         )

@@ -11,21 +11,24 @@ class NoLongerOwner(Exception):
 
 class Taker(NamedTuple):
     """Who asks for a cohort. name: of what stays when a process is replaced, with Ray the Tune trial. process: of the
-    process itself. node: of the machine that the process runs on.
+    process itself. node: Ray's id of the machine that it runs on, and host: the name of that machine for people.
     """
 
-    name: str
+    name: str = ""
     process: str = ""
     node: str = ""
+    host: str = ""
+
+
+NOBODY = Taker()  # a taker that is not known again: each of its cohorts is handed out for itself
 
 
 class Held(NamedTuple):
-    """A cohort in somebody's hands: the number of its owner, and the process and node of who took it."""
+    """A cohort in somebody's hands: the number of its owner, and who took it."""
 
     owner: int
     cohort: int
-    process: str
-    node: str
+    taker: Taker
 
 
 class Owners:
@@ -40,15 +43,15 @@ class Owners:
         self._held: list[Held] = []  # by the number of the owner
         self._current: dict[int, int] = {}  # cohort -> its owner now
         self._of_takers: dict[str, int] = {}  # name of a taker -> the owner that it became last
+        self._hosts: dict[int, str] = {}  # cohort -> the host of its last owner
 
-    def hand_out(self, cohort: int, taker: Taker | None = None) -> int:
+    def hand_out(self, cohort: int, taker: Taker = NOBODY) -> int:
         """The number of the new owner of a cohort. An earlier owner of the cohort is none any more."""
         owner = len(self._held)
-        name, process, node = taker or ("", "", "")
-        self._held.append(Held(owner, cohort, process, node))
-        self._current[cohort] = owner
-        if name:
-            self._of_takers[name] = owner
+        self._held.append(Held(owner, cohort, taker))
+        self._current[cohort], self._hosts[cohort] = owner, taker.host
+        if taker.name:
+            self._of_takers[taker.name] = owner
         return owner
 
     def cohort_of(self, owner: int) -> int:
@@ -69,3 +72,7 @@ class Owners:
         """What the taker of this name owns; None if it owns nothing."""
         owner = self._of_takers.get(name)
         return self._held[owner] if owner is not None and self.is_current(owner) else None
+
+    def host_of(self, cohort: int) -> str:
+        """The name of the machine on which the cohort was trained last; "" where that is not known."""
+        return self._hosts.get(cohort, "")

@@ -14,13 +14,14 @@ from sweep.ledger.standings import Standings, best_row
 
 class RunningCohort(NamedTuple):
     """A cohort in training. rung: the one that it trains to, counted from 0. lanes: its runs that have not ended.
-    phase: what it does besides training, or "".
+    phase: what it does besides training, or "". node: the machine that trains it, "" where that is not known.
     """
 
     number: int
     rung: int
     lanes: int
     phase: str = ""
+    node: str = ""
 
 
 @dataclass(frozen=True)

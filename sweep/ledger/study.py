@@ -16,9 +16,9 @@ from sweep.ledger.agenda import nothing_left
 from sweep.ledger.cohort_record import Cohort, read_cohorts
 from sweep.ledger.curves import Curves
 from sweep.ledger.deaths import Deaths, refuse_cramped
-from sweep.ledger.new_rows import NewRows
+from sweep.ledger.new_rows import Moment, NewRows
 from sweep.ledger.openings import Openings
-from sweep.ledger.owners import Held, Owners, Taker
+from sweep.ledger.owners import NOBODY, Held, Owners, Taker
 from sweep.ledger.recorder import Recorder
 from sweep.ledger.roster import Roster
 from sweep.ledger.snapshot import RunningCohort, Snapshot, snapshot_of
@@ -94,7 +94,13 @@ class LaneStudy:
     def snapshot(self) -> Snapshot:
         """Where the sweep stands now."""
         running = [
-            RunningCohort(number, len(self._standings.rows[runs[0]]), len(runs), self._between.phase(number))
+            RunningCohort(
+                number,
+                len(self._standings.rows[runs[0]]),
+                len(runs),
+                self._between.phase(number),
+                self._owners.host_of(number),
+            )
             for number in sorted(self._handed_out)
             if (runs := self._unfinished(number))
         ]
@@ -103,14 +109,14 @@ class LaneStudy:
 
     # ---- cohorts and verdicts
 
-    def open_cohort(self, size: int, taker: Taker | None = None) -> Cohort | None:
+    def open_cohort(self, size: int, taker: Taker = NOBODY) -> Cohort | None:
         """The next cohort to train, of at most `size` runs, with the number of its owner: one that was interrupted, or
         a new one as `Openings` makes it. None if there is nothing to train now; `is_waiting` tells whether there may be
         later. A taker whose cohort has not ended gets that again, and as another owner if its process is another one.
 
         Raises InputError as `Proposals.ask` does, and PlaceError as `Deaths.refuse_place` does.
         """
-        if taker is not None and (held := self._held(taker)) is not None:
+        if (held := self._held(taker)) is not None:
             return held
         self._deaths.refuse_place(ended=False)
         for number in sorted(self._roster.cohorts.keys() - self._handed_out):
@@ -130,11 +136,13 @@ class LaneStudy:
         held = self._owners.held_by(taker.name)
         if held is None or not self._unfinished(held.cohort):
             return None
-        if held.process == taker.process:
+        if held.taker.process == taker.process:
             return replace(self._roster.cohorts[held.cohort], owner=held.owner)
+        self.give_back(held.owner, f"node {held.taker.host} was taken away")
+        self._handed_out.add(held.cohort)
         return self._owned(held.cohort, taker)
 
-    def _owned(self, cohort: int, taker: Taker | None) -> Cohort:
+    def _owned(self, cohort: int, taker: Taker) -> Cohort:
         return replace(self._roster.cohorts[cohort], owner=self._owners.hand_out(cohort, taker))
 
     def has_cohort(self) -> bool:
@@ -166,8 +174,8 @@ class LaneStudy:
             return self._judge_again(owner, rung, runs, reports)
         refuse_cramped(reports, first=not any(rows.values()))
         self._deaths.note_training(cohort)
-        members, now = self._roster.cohorts[cohort], self._elapsed()
-        new = {run: self._new_rows.reported(members, run, r, now) for run, r in zip(runs, reports, strict=True)}
+        members, at = self._roster.cohorts[cohort], self._moment(cohort)
+        new = {run: self._new_rows.reported(members, run, r, at) for run, r in zip(runs, reports, strict=True)}
         deaths = {run: report.death for run, report in zip(runs, reports, strict=True)}
         there = {run: rows[run] for run in self._roster.members(cohort) if run not in new}
         beside = {run: r[rung] for run, r in there.items() if len(r) > rung and r[rung].outcome is Outcome.RUNNING}
@@ -204,7 +212,7 @@ class LaneStudy:
         members, rows = self._roster.cohorts[cohort], []
         for run, report in zip(runs, reports, strict=True):
             if run in unfinished:
-                death, row = report.death, self._new_rows.reported(members, run, report, self._elapsed())
+                death, row = report.death, self._new_rows.reported(members, run, report, self._moment(cohort))
                 verdict = Verdict(Outcome(death.outcome), death.reason) if death else Verdict(Outcome.PRUNED, reason)
                 rows.append(judged(row, verdict))
         self._recorder.record_rows(rows, runs, reports)
@@ -215,7 +223,7 @@ class LaneStudy:
         members, rows = self._roster.cohorts[cohort], []
         for run in self._unfinished(cohort):
             images = self._between.images(run)
-            rows.append(self._new_rows.ended(members, run, images, outcome, reason, self._elapsed()))
+            rows.append(self._new_rows.ended(members, run, images, outcome, reason, self._moment(cohort)))
         self._recorder.record_rows(rows)
 
     # ---- what cohorts tell between rungs
@@ -254,15 +262,23 @@ class LaneStudy:
             if self._deaths.note_death(cohort, most):
                 self._handed_out.discard(cohort)
 
-    def give_back(self, owner: int) -> None:
+    def give_back(self, owner: int, why: str) -> None:
         """Told that the owner of a cohort trains it no longer, for which no configuration is to blame: its machine was
-        taken away, or cut off. The cohort is handed out again, and that is no death. Nothing follows where the cohort
-        has another owner by now.
+        taken away, or cut off. why: in words, for a warning. The cohort is handed out again, and that is no death.
+        Nothing follows where the cohort has another owner by now.
         """
-        if self._owners.is_current(owner):
-            cohort = self._owners.cohort_of(owner)
-            self._owners.retire(cohort)
-            self._handed_out.discard(cohort)
+        if not self._owners.is_current(owner):
+            return
+        cohort = self._owners.cohort_of(owner)
+        self._owners.retire(cohort)
+        self._handed_out.discard(cohort)
+        if going := self._unfinished(cohort):
+            rows = self._standings.rows
+            rung = min(len(rows[run]) for run in going)
+            again = sum(self._between.new_images_of(run) for run in going)
+            self.note_warning(
+                f"{why}; cohort {cohort} starts again elsewhere from rung {rung}, {again} images are trained again"
+            )
 
     def _unfinished(self, cohort: int) -> list[TrialRun]:
         return [run for run in self._roster.members(cohort) if not self._standings.ended(run)]
@@ -270,6 +286,9 @@ class LaneStudy:
     def _spent(self) -> str | None:
         self._standings.note_time(self._elapsed())
         return self.spec.budget.spent(self._standings.cost(self._elapsed(), self._between.new_images()))
+
+    def _moment(self, cohort: int) -> Moment:
+        return Moment(self._elapsed(), self._owners.host_of(cohort))
 
     def _elapsed(self) -> float:
         return self._before_seconds + time.monotonic() - self._began

@@ -20,7 +20,6 @@ from results.trial_run import MOST_TRIALS
 from search_spaces.space import DATASET, PICTURES, SearchSpace
 from sweep.ladder.ladder import Ladder
 from sweep.ladder.population import PopulationConfig
-from sweep.spec.assignments import parse_mapping
 from sweep.spec.budget import Budget
 from sweep.spec.confirmation import ConfirmConfig
 from sweep.spec.objectives import check_objectives
@@ -195,8 +194,7 @@ class SweepSpec:
         if "ladder" in values:
             given["ladder"] = parse_ladder(values["ladder"], cls.ladder)
         if "resources" in values:
-            part = parse_mapping(values["resources"], ("gpus_per_cohort", "cpus_per_cohort"), "resources")
-            given["resources"] = Resources(**{key: as_number(float, value) for key, value in part.items()})
+            given["resources"] = Resources.read(values["resources"])
         if "objective" in values:
             named = values["objective"]
             given["objectives"] = tuple(named) if isinstance(named, list | tuple) else (named,)
@@ -237,10 +235,7 @@ class SweepSpec:
             "skip_corrupt_images": self.skip_corrupt_images,
             "scoring": asdict(self.scoring),
             "health": asdict(self.health),
-            "resources": {
-                "gpus_per_cohort": self.resources.gpus_per_cohort,
-                "cpus_per_cohort": self.resources.cpus_per_cohort,
-            },
+            "resources": asdict(self.resources),
         }
 
     def placed(self) -> "SweepSpec":

@@ -1,5 +1,6 @@
 """Runs the cohorts one after another in this process: the reference behaviour, and the one to debug."""
 
+import platform
 from collections.abc import Callable, Sequence
 
 import torch
@@ -16,6 +17,7 @@ from sweep.cohorts.contracts import Build
 from sweep.cohorts.examined import keep_examination, unseen
 from sweep.cohorts.shared_features import FeaturesInFolder
 from sweep.ledger.endings import PlaceError
+from sweep.ledger.owners import Taker
 from sweep.ledger.study import LaneStudy
 from sweep.runners.progress import ProgressDisplay
 from sweep.runners.scored_alike import workshop_of_run
@@ -72,9 +74,10 @@ def run_local(
                     if line := unseen(spec.conditions().dataset, examination):
                         study.note_warning(line)
                 build = workshop.build
+            here = Taker(host=platform.node())
             limits: dict[StructureConfig, int] = {}
             displayed, best = _DisplayedStudy(study, display), BestRungs(study.objective)
-            while (cohort := study.open_cohort(size)) is not None:
+            while (cohort := study.open_cohort(size, here)) is not None:
                 run = CohortRun(cohort, spec.ladder, best, build, displayed, folder, limits)
                 while not run.done:
                     run.advance()

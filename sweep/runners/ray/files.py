@@ -4,6 +4,7 @@ import importlib
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from results.store import ResultsError, RunFolder, read_whole, write_atomically
@@ -33,15 +34,21 @@ def is_in_sight(folder: RunFolder, mark: str) -> bool:
         return False
 
 
-def start_file_server(folder: RunFolder) -> Any:
+def start_file_server(folder: RunFolder, study: Any) -> Any:
     """Starts the `FileServer` of a run as an actor on this node, and returns its handle at once. It is not part of the
-    study, so that a large file delays no verdict. Where its node is out of reach, Ray repeats the call.
+    study, whose handle this is, so that a large file delays no verdict. Where its node is out of reach, Ray repeats the
+    call.
     """
     ray = importlib.import_module("ray")
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
     )
-    return ray.remote(FileServer).options(num_cpus=0, scheduling_strategy=here, max_task_retries=-1).remote(folder)
+    server = ray.remote(FileServer).options(num_cpus=0, scheduling_strategy=here, max_task_retries=-1)
+    return server.remote(folder, partial(_check_owner, study))
+
+
+def _check_owner(study: Any, owner: int) -> None:
+    importlib.import_module("ray").get(study.check_owner.remote(owner))
 
 
 def line_to(server: Any) -> Line:

@@ -41,7 +41,8 @@ class NodeReport:
     def line(self) -> str:
         """What was found, in one line."""
         offers = f"node {self.node}: {_count(self.cpus, 'CPU')}, {_count(self.gpus, 'GPU')}"
-        return f"{offers}; {self.trouble or described(self.found)}{self._clock()}"
+        apart = "" if self.found.get("folder", True) else "; it does not see the run's folder: files are sent"
+        return f"{offers}; {self.trouble or described(self.found)}{apart}{self._clock()}"
 
     def faults(self, code: str) -> list[str]:
         """Why nothing can be trained here by the code of this version, each in words; empty where it can, and where
@@ -55,8 +56,6 @@ class NodeReport:
         if len(seen := self.found.get("gpus", [])) < self.gpus:
             offered = _count(self.gpus, "GPU")
             faults.append(f"it offers {offered} to Ray, and torch sees {len(seen) or 'none'} there")
-        if not self.found["folder"]:
-            faults.append("it does not see the run's folder: put that (--out) where every node can reach it")
         if self.found["missing"]:
             faults.append(f"there is no {', '.join(self.found['missing'])}")
         return faults
@@ -124,7 +123,7 @@ class NodeWatch:
         """In words what has changed since the last call."""
         now = {node["NodeID"]: _name(node) for node in _alive()}
         before, self._known = self._known, now
-        lost = [f"node {before[one]} is lost: its cohorts start again elsewhere" for one in before.keys() - now.keys()]
+        lost = [f"node {before[one]} is lost" for one in before.keys() - now.keys()]
         return lost + [f"node {now[one]} has joined" for one in now.keys() - before.keys()]
 
 

@@ -34,7 +34,7 @@ from sweep.runners.ray.files import marked
 from sweep.runners.ray.head import Head
 from sweep.runners.ray.nodes import NodeWatch, look_at_nodes, paths_read, refuse_faulty
 from sweep.runners.ray.searcher import searched_stopper, study_searcher
-from sweep.runners.ray.slots import MOST_SLOTS, Slots, cohorts_at_once, is_lost, living_nodes, refuse_unfit, share
+from sweep.runners.ray.slots import MOST_SLOTS, Slots, is_lost, living_nodes, refuse_unfit, share
 from sweep.runners.ray.study_actor import plain_ending, start_study
 from sweep.runners.ray.trainable import trainable_class
 from sweep.runners.signals import remembered_handlers
@@ -120,15 +120,18 @@ def _tune(
     ray = importlib.import_module("ray")
     nodes = living_nodes()
     each = share(spec.resources, nodes)
-    refuse_unfit(each, nodes)
-    count = cohorts_at_once(each, nodes)
+    wait_for = spec.resources.wait_for
+    if not (wait_for.cpus or wait_for.gpus):
+        refuse_unfit(each, nodes)
+    slots = Slots(each, wait_for, display.tell)
+    count = max(1, slots())
     display.now("starting the processes that train")
     study = start_study(spec, folder)
     with uncollected():
         tune = importlib.import_module("ray.tune")
     size = spec.cohort_size(count, on_gpu=each["gpu"] > 0)
     early = min(count, math.ceil(spec.trials / size))
-    searcher = study_searcher(study, early, Slots(each), is_lost, head.wait, remembered_handlers())
+    searcher = study_searcher(study, early, slots, is_lost, head.wait, remembered_handlers())
     try:
         watch = None if head.local_folder else NodeWatch()
         with _silent_loggers(), _followed(study, display, watch), marked(folder) as mark:

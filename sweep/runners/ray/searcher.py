@@ -78,10 +78,13 @@ def study_searcher(
             held = ray.get(study.held_by.remote(trial_id)) if error or GIVEN_BACK in said else None
             if held is None:
                 return
-            if error and not is_lost(held.node):
-                ray.get(study.note_death.remote(held.owner, RESTARTS + 1))
+            node, host = held.taker.node, held.taker.host
+            if not error:
+                ray.get(study.give_back.remote(held.owner, f"node {host} was cut off from the driver"))
+            elif is_lost(node):
+                ray.get(study.give_back.remote(held.owner, f"node {host} was lost"))
             else:
-                ray.get(study.give_back.remote(held.owner))
+                ray.get(study.note_death.remote(held.owner, RESTARTS + 1))
 
         def check(self) -> None:
             """Raises ResultsError or PlaceError when a cohort has ended the sweep. Raised in `on_trial_complete`, Tune

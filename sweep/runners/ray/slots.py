@@ -3,11 +3,12 @@
 import importlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gan_core.config.input_error import InputError
-from sweep.spec.resources import Resources
+from sweep.ledger.endings import PlaceError
+from sweep.spec.resources import Resources, WaitFor
 
 LOOK_SECONDS = 5.0  # between two looks at the nodes
 MOST_SLOTS = 10_000  # that Tune is told; the searcher decides
@@ -16,7 +17,7 @@ MOST_SLOTS = 10_000  # that Tune is told; the searcher decides
 def share(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """What each cohort is given, in Tune's words. nodes: Ray's totals of each node."""
     wanted = resources.gpus_per_cohort
-    some_gpu = any(node.get("GPU", 0.0) >= 1 for node in nodes)
+    some_gpu = resources.wait_for.gpus >= 1 or any(node.get("GPU", 0.0) >= 1 for node in nodes)
     return {
         "cpu": float(resources.cpus_per_cohort),
         "gpu": (1.0 if some_gpu else 0.0) if wanted == "auto" else float(wanted),
@@ -45,8 +46,8 @@ def refuse_unfit(each: Mapping[str, float], nodes: Sequence[Mapping[str, float]]
             total = sum(node.get(unit, 0.0) for node in nodes)
             have = f"the cluster has {total:g} in all" + (f", {largest:g} on its largest node" if total >= need else "")
             raise InputError(
-                f"resources.{name}_per_cohort asks for {need:g}, and {have}; lower it, or give a larger cluster with "
-                f"--address"
+                f"resources.{name}_per_cohort asks for {need:g}, and {have}; lower it, give a larger cluster with "
+                f"--address, or say with resources.wait_for what the cluster will have"
             )
     raise InputError(
         f"a cohort asks for {each['cpu']:g} CPUs and {each['gpu']:g} GPUs, and no node of the cluster has both; lower "
@@ -55,17 +56,38 @@ def refuse_unfit(each: Mapping[str, float], nodes: Sequence[Mapping[str, float]]
 
 
 class Slots:
-    """How many cohorts fit the cluster now. each: what a cohort is given."""
+    """How many cohorts are to train at once: as many as fit the nodes that there are now, or as fit what is waited for.
+    Of the latter Tune asks for what is not there yet, which an autoscaler sees.
 
-    def __init__(self, each: Mapping[str, float]) -> None:
-        self._each, self._looked_seconds, self._count = each, -math.inf, 0
+    each: what a cohort is given. wait_for: what the cluster will have. tell: is called with a line when it is waited
+    for a node with room for a cohort.
+    """
+
+    def __init__(self, each: Mapping[str, float], wait_for: WaitFor, tell: Callable[[str], object]) -> None:
+        self._each, self._wait_for, self._tell = each, wait_for, tell
+        self._awaited = cohorts_at_once(each, [{"CPU": wait_for.cpus, "GPU": wait_for.gpus}])
+        self._looked_seconds, self._count = -math.inf, 0
+        self._without_seconds: float | None = None  # since when no node has had room
 
     def __call__(self) -> int:
-        """The number, which is at most LOOK_SECONDS old."""
+        """The number, which is at most LOOK_SECONDS old. Raises PlaceError when no node has had room for too long."""
         now = time.monotonic()
         if now - self._looked_seconds >= LOOK_SECONDS:
-            self._count, self._looked_seconds = cohorts_at_once(self._each, living_nodes()), now
+            there = cohorts_at_once(self._each, living_nodes())
+            self._count, self._looked_seconds = max(there, self._awaited), now
+            self._note_room(there > 0, now)
         return self._count
+
+    def _note_room(self, there: bool, now: float) -> None:
+        room = f"a node with room for a cohort ({self._each['cpu']:g} CPUs, {self._each['gpu']:g} GPUs)"
+        minutes = self._wait_for.minutes
+        if there:
+            self._without_seconds = None
+        elif self._without_seconds is None:
+            self._without_seconds = now
+            self._tell(f"waiting for {room}, up to {minutes:g} minutes")
+        elif now - self._without_seconds > 60 * minutes:
+            raise PlaceError.because(f"{room} was waited for in vain for {minutes:g} minutes")
 
 
 def living_nodes() -> list[dict[str, float]]:
@@ -76,6 +98,16 @@ def living_nodes() -> list[dict[str, float]]:
 def is_lost(node: str) -> bool:
     """Whether the node of this id is not alive."""
     return all(found["NodeID"] != node or not found["Alive"] for found in _nodes())
+
+
+def host_name(node: str) -> str:
+    """The name of a node for people: its host name, or the name by which it was started where hosts share one."""
+    nodes = {found["NodeID"]: found for found in _nodes()}
+    if node not in nodes:
+        return node[:8]
+    hosts = [found["NodeManagerHostname"] for found in nodes.values() if found["Alive"] or found["NodeID"] == node]
+    host = nodes[node]["NodeManagerHostname"]
+    return host if hosts.count(host) == 1 else nodes[node]["NodeName"]
 
 
 def _nodes() -> list[dict[str, Any]]:

@@ -42,6 +42,8 @@ def _study_class() -> Any:
     # Imported here, because it loads Optuna, which the processes that train do not need.
     from sweep.ledger.study import LaneStudy
 
+    ray = importlib.import_module("ray")
+
     class LaneStudyActor(LaneStudy):
         """The study in a separate process."""
 
@@ -54,7 +56,8 @@ def _study_class() -> Any:
             """The actor that serves processes that do not see the folder of the run. It starts when it is first asked
             for.
             """
-            self._file_server = self._file_server or start_file_server(self.folder)
+            if self._file_server is None:
+                self._file_server = start_file_server(self.folder, ray.get_runtime_context().current_actor)
             return self._file_server
 
         def note_examination(self, owner: int, examination: Examination) -> None:

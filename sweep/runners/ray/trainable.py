@@ -17,6 +17,7 @@ from sweep.ledger.endings import PlaceError
 from sweep.ledger.owners import NoLongerOwner, Taker
 from sweep.runners.loading import uncollected
 from sweep.runners.ray.files import is_in_sight, line_to
+from sweep.runners.ray.slots import host_name
 from sweep.runners.ray.study_actor import RemoteStudy, StudyOutOfReach, cause_of, plain_ending
 from sweep.spec.sweep_spec import SweepSpec
 
@@ -58,6 +59,7 @@ def trainable_class() -> Any:
             self._spec, self._folder, self._mark, self._build, self._size = spec, folder, mark, build, size
             self._of_cohort = ExitStack()  # what is closed when the process is done with a cohort
             self._study_actor, self._process = study, uuid4().hex
+            self._host = ""
             self._run: CohortRun | None = None
             self._equipped = False  # whether everything is loaded that any configuration needs
             self._owner, self._limits = None, {}
@@ -139,7 +141,9 @@ def trainable_class() -> Any:
             }
 
         def _taker(self) -> Taker:
-            return Taker(self.trial_id, self._process, ray.get_runtime_context().get_node_id())
+            node = ray.get_runtime_context().get_node_id()
+            self._host = self._host or host_name(node)
+            return Taker(self.trial_id, self._process, node, self._host)
 
         def _begin(self, cohort: Cohort) -> CohortRun:
             folder, transfer, features = self._places(cohort)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ SNAPSHOT = Snapshot(
     baseline_score=2.5,
     notes=("a tracker is away",),
     phase="compiling",
-    cohorts=(RunningCohort(1, 0, 2, "compiling"), RunningCohort(3, 1, 1)),
+    cohorts=(RunningCohort(1, 0, 2, "compiling", "node1"), RunningCohort(3, 1, 1)),
 )
 
 
@@ -53,7 +54,7 @@ def test_a_running_sweep_is_watched_and_a_finished_one_says_how_to_see_it(tmp_pa
     looking = Looking(folder, capsys)
     run_sweep(SweepSpec.from_mapping({}, [*TINY]), folder, local=True, progress=False, callbacks=[looking])
     assert " trials 0/4 done, 2 running" in looking.seen[0]
-    assert looking.seen[0].endswith("\ncohort 0, on its way to rung 1, 2 trials\n")
+    assert looking.seen[0].endswith(f"\ncohort 0 on {platform.node()}, on its way to rung 1, 2 trials\n")
     assert not RunFolder(folder).progress.exists()
     capsys.readouterr()
     assert main(["watch", str(folder)]) == 0
@@ -68,7 +69,7 @@ def test_a_sweep_on_a_machine_whose_locks_are_not_seen_runs_as_long_as_it_says_s
     assert told[0] == "gan-sweep: warning: a tracker is away"
     assert told[1].startswith("[1:23] trials 2/8 done, 3 running; best fidelity none yet; now compiling")
     assert told[2:] == [
-        "cohort 1, on its way to rung 1, 2 trials: compiling",
+        "cohort 1 on node1, on its way to rung 1, 2 trials: compiling",
         "cohort 3, on its way to rung 2, 1 trial",
     ]
     values = json.loads(folder.progress.read_text())

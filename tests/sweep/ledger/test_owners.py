@@ -25,7 +25,7 @@ SPEC = curve_spec(
 
 
 def taken(study: LaneStudy, name: str, process: str = "", node: str = "") -> Cohort:
-    cohort = study.open_cohort(3, Taker(name, process, node))
+    cohort = study.open_cohort(3, Taker(name, process, node, node))
     assert cohort is not None
     return cohort
 
@@ -64,7 +64,7 @@ def test_a_taker_is_known_by_its_name_as_long_as_it_owns_something():
     owners.hand_out(4, Taker("tune-1", "a", "n1"))
     held = owners.held_by("tune-1")
     assert held is not None
-    assert held == (0, 4, "a", "n1")
+    assert held == (0, 4, Taker("tune-1", "a", "n1"))
     owners.hand_out(4, Taker("tune-2", "b", "n2"))
     assert owners.held_by("tune-1") is None
     assert owners.held_by("nobody") is None
@@ -89,7 +89,10 @@ def words(cohort: Cohort, run: CohortRun) -> dict[str, Callable[[LaneStudy], Any
 
 
 LATE = ("judge", "cut", "images", "phase", "failure", "check", "advance")
-ENDS = {"died": lambda study, owner: study.note_death(owner, 3), "cut off": LaneStudy.give_back}
+ENDS = {
+    "died": lambda study, owner: study.note_death(owner, 3),
+    "cut off": lambda study, owner: study.give_back(owner, "lost"),
+}
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -134,10 +137,10 @@ def refused(study: LaneStudy, folder: RunFolder, word: Callable[[LaneStudy], Any
 def test_an_end_of_who_owns_nothing_any_more_takes_the_cohort_from_nobody(tmp_path):
     with opened(SPEC, run_folder(SPEC, tmp_path)) as study:
         late = taken(study, "lost")
-        study.give_back(late.owner)
+        study.give_back(late.owner, "lost")
         again = taken(study, "next")
         study.note_death(late.owner, 1)
-        study.give_back(late.owner)
+        study.give_back(late.owner, "lost")
         study.check_owner(again.owner)
         assert study.is_waiting()
 
@@ -159,9 +162,9 @@ def test_a_preempted_taker_gets_its_own_cohort_again_however_often_and_that_is_n
     """Tune restarts it without a word to anybody. Of what an earlier process still says nothing counts."""
     folder = run_folder(SPEC, tmp_path / "run")
     with opened(SPEC, folder) as study:
-        owner = -1
+        owner, cohort = -1, None
         for process in range(9):
-            cohort = taken(study, "tune-1", str(process))
+            cohort = taken(study, "tune-1", str(process), f"n{process}")
             assert (cohort.number, cohort.owner > owner) == (0, True)
             if owner >= 0:
                 with pytest.raises(NoLongerOwner):
@@ -170,12 +173,17 @@ def test_a_preempted_taker_gets_its_own_cohort_again_however_often_and_that_is_n
             if process == 4:
                 climbing(cohort, study).advance()
         for last in (cohort, taken(study, "tune-2")):
+            assert last is not None
             run = climbing(last, study)
             while not run.done:
                 run.advance()
         assert (study.open_cohort(3), study.is_waiting()) == (None, False)
         assert study.snapshot().outcomes["failed"] == 0
-    assert timeless(folder) == undisturbed(tmp_path)
+        assert (
+            study.snapshot().notes[0].startswith("node n0 was taken away; cohort 0 starts again elsewhere from rung 0")
+        )
+        assert len(study.snapshot().notes) == 8
+    assert [{**row, "node": ""} for row in timeless(folder)] == undisturbed(tmp_path)
 
 
 def test_a_taker_whose_cohort_has_ended_takes_the_next_one(tmp_path):
@@ -193,7 +201,7 @@ def test_a_cohort_whose_machine_is_lost_is_handed_out_again_and_that_is_no_death
         for _ in range(losses):
             cohort = taken(study, "tune")
             assert cohort.number == 0
-            study.give_back(cohort.owner)
+            study.give_back(cohort.owner, "lost")
         assert study.has_cohort()
         assert study.snapshot().outcomes["failed"] == 0
 
@@ -210,7 +218,7 @@ def test_whether_there_is_a_cohort_to_take_is_what_taking_one_finds(tmp_path):
 
         found, first = list[int | None](), asked()
         assert first is not None
-        study.give_back(first.owner)
+        study.give_back(first.owner, "lost")
         for _ in range(2):
             pair = [asked(), asked()]
             assert asked() is None
@@ -221,3 +229,21 @@ def test_whether_there_is_a_cohort_to_take_is_what_taking_one_finds(tmp_path):
                     run.advance()
         assert (asked(), study.is_waiting(), study.finished) == (None, False, True)
     assert found == [0, 1, 2, None]
+
+
+def test_a_cohort_that_was_given_back_is_one_line_and_its_rows_name_the_machine_that_trained_them(tmp_path):
+    folder = run_folder(SPEC, tmp_path)
+    with opened(SPEC, folder) as study:
+        first = study.open_cohort(3, Taker("tune-1", "a", "id-1", "w1"))
+        assert first is not None
+        climbing(first, study).advance()
+        study.note_images(first.owner, first.runs, 178)
+        going = study.snapshot().running
+        study.give_back(first.owner, "node w1 was lost")
+        line = f"node w1 was lost; cohort 0 starts again elsewhere from rung 1, {50 * going} images are trained again"
+        assert (study.snapshot().notes, going > 0) == ((line,), True)
+        second = study.open_cohort(3, Taker("tune-2", "b", "id-2", "w2"))
+        assert second is not None
+        climbing(second, study).advance()
+        study.note_death(second.owner, 1)
+    assert {(row["rung"], row["node"]) for row in rows_of(folder)} == {(0, "w1"), (1, "w2"), (2, "w2")}

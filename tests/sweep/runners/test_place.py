@@ -91,6 +91,7 @@ def stepped(monkeypatch: pytest.MonkeyPatch, folder: RunFolder, error: BaseExcep
     )
     monkeypatch.setattr("ray.get", lambda answer, timeout=None: answer)
     monkeypatch.setattr("ray.wait", lambda answers, timeout: (answers, []))
+    monkeypatch.setattr("ray.nodes", list)
     monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "node"))
     process: Any = object.__new__(trainable_class())
     build = None if when == "loading" else object()

@@ -1,6 +1,7 @@
 """Ray places cohorts and restarts them; the table is the study's, whatever happens to processes."""
 
 import gc
+import importlib
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import tiny_runs
@@ -25,7 +27,7 @@ from results.curves import load_curves
 from results.store import JsonLines
 from results.table import ResultsTable
 from sweep.ledger.endings import PlaceError
-from sweep.ledger.owners import Held, NoLongerOwner
+from sweep.ledger.owners import Held, NoLongerOwner, Taker
 from sweep.runners.loading import uncollected
 from sweep.runners.local.runner import run_local
 from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
@@ -454,14 +456,14 @@ class ToldStudy:
         return self.waiting
 
     def _held_by(self, name: str) -> Held | None:
-        return Held(int(name), 0, "", f"node-{name}") if name.isdigit() else None
+        return Held(int(name), 0, Taker(name, "", f"node-{name}", f"w{name}")) if name.isdigit() else None
 
     def _note_death(self, owner: int, most: int) -> None:
         assert most == RESTARTS + 1
         self.ends.append(("died", owner))
 
-    def _give_back(self, owner: int) -> None:
-        self.ends.append(("given back", owner))
+    def _give_back(self, owner: int, why: str) -> None:
+        self.ends.append((why, owner))
 
 
 def nowhere(node: str) -> bool:
@@ -492,7 +494,7 @@ def test_only_a_process_that_dies_on_a_living_node_is_a_death_of_its_cohort(monk
     searcher.on_trial_complete("3", result={"done": True, GIVEN_BACK: True})
     searcher.on_trial_complete("4", result={"done": True})
     searcher.on_trial_complete("none", error=True)  # before it had taken any
-    assert study.ends == [("died", 1), ("given back", 2), ("given back", 3)]
+    assert study.ends == [("died", 1), ("node w2 was lost", 2), ("node w3 was cut off from the driver", 3)]
 
 
 def test_as_many_processes_are_started_as_there_are_slots_which_change_while_a_sweep_goes_on(monkeypatch):
@@ -531,9 +533,8 @@ class Link:
     """What a process sees of Ray while its link may be cut: `get` and `wait` for answers that are functions."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        import ray
-
-        self.exceptions, self.cut = ray.exceptions, list[Exception]()
+        self.exceptions: Any = importlib.import_module("ray").exceptions
+        self.cut: list[Any] = []
         for name in ("get", "wait"):
             monkeypatch.setattr(f"ray.{name}", getattr(self, name))
 

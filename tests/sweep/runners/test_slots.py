@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+from events import Clock
 
 from gan_core.config.input_error import InputError
-from sweep.runners.ray.slots import LOOK_SECONDS, Slots, cohorts_at_once, is_lost, refuse_unfit, share
-from sweep.spec.resources import Resources
+from sweep.ledger.endings import PlaceError
+from sweep.runners.ray.slots import LOOK_SECONDS, Slots, cohorts_at_once, host_name, is_lost, refuse_unfit, share
+from sweep.spec.resources import Resources, WaitFor
 
 
 @pytest.mark.parametrize(
@@ -52,15 +54,63 @@ def test_what_fits_one_node_is_not_refused():
 def test_slots_follow_the_nodes_that_are_alive(monkeypatch):
     nodes: list[dict[str, Any]] = [{"NodeID": "a", "Alive": True, "Resources": {"CPU": 2.0}}]
     monkeypatch.setattr("ray.nodes", lambda: nodes)
-    now = [100.0]
-    monkeypatch.setattr("sweep.runners.ray.slots.time.monotonic", lambda: now[0])
-    slots = Slots({"cpu": 1.0, "gpu": 0.0})
+    clock = Clock()
+    monkeypatch.setattr("sweep.runners.ray.slots.time", clock)
+    slots = Slots({"cpu": 1.0, "gpu": 0.0}, WaitFor(), list().append)
     assert slots() == 2
     nodes.append({"NodeID": "b", "Alive": True, "Resources": {"CPU": 3.0}})
     assert slots() == 2  # it was looked a moment ago
-    now[0] += LOOK_SECONDS
+    clock.seconds += LOOK_SECONDS
     assert slots() == 5
     nodes[0]["Alive"] = False
-    now[0] += LOOK_SECONDS
+    clock.seconds += LOOK_SECONDS
     assert slots() == 3
     assert [is_lost(node) for node in ("a", "b", "never there")] == [True, False, True]
+
+
+def test_a_node_has_its_hosts_name_unless_another_host_has_it_too(monkeypatch):
+    hosts = {"a1": ("h", "n1", True), "b2": ("w", "n2", True), "c3": ("w", "n3", True), "d4": ("h", "n4", False)}
+    nodes = [
+        {"NodeID": node, "NodeManagerHostname": host, "NodeName": name, "Alive": alive}
+        for node, (host, name, alive) in hosts.items()
+    ]
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    assert [host_name(node) for node in ("a1", "b2", "c3", "0123456789")] == ["h", "n2", "n3", "01234567"]
+
+
+def test_what_is_waited_for_is_asked_for_and_its_bound_is_kept(monkeypatch):
+    """Also where the last node with room is lost in the middle of a sweep."""
+    nodes: list[dict[str, Any]] = []
+    clock, said = Clock(), list[str]()
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    monkeypatch.setattr("sweep.runners.ray.slots.time", clock)
+    resources = Resources(wait_for=WaitFor(cpus=4, gpus=2, minutes=2))
+    each = share(resources, [])
+    assert each == {"cpu": 1.0, "gpu": 1.0}  # `auto` means what is waited for
+    slots = Slots(each, resources.wait_for, said.append)
+    line = "waiting for a node with room for a cohort (1 CPUs, 1 GPUs), up to 2 minutes"
+    assert (slots(), said) == (2, [line])
+    clock.seconds += 119
+    nodes.append({"NodeID": "a", "Alive": True, "Resources": {"CPU": 9.0, "GPU": 3.0}})
+    assert (slots(), said) == (3, [line])
+    nodes[0]["Alive"] = False
+    clock.seconds += 119
+    assert (slots(), said) == (2, [line, line])
+    clock.seconds += 121
+    with pytest.raises(PlaceError, match=r"room for a cohort \(1 CPUs, 1 GPUs\) was waited for in vain for 2 minutes"):
+        slots()
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"wait_for": {"cpus": -1}}, "resources.wait_for.cpus must be a number of at least 0, got -1"),
+        ({"wait_for": {"gpus": "many"}}, "resources.wait_for.gpus must be a number of at least 0, got 'many'"),
+        ({"wait_for": {"minutes": 0}}, "resources.wait_for.minutes must be a number above 0, got 0"),
+        ({"wait_for": {"nodes": 3}}, "nodes"),
+        ({"wait_for": 3}, "resources.wait_for must map cpus, gpus, minutes to values, got 3"),
+    ],
+)
+def test_what_cannot_be_waited_for_is_refused(values, says):
+    with pytest.raises(InputError, match=says):
+        Resources.read(values)
