@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import DamagedFile
-from gan_core.config.reports import Death, FidelityReport, LaneReport
+from gan_core.config.reports import Death, FidelityReport, LaneReport, Midway
 from gan_core.config.structure import StructureConfig
 from results.store import JsonLines, RunFolder
 from results.trial_run import TrialRun
@@ -86,6 +86,14 @@ class CurveArray:
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps([self.images, self.read_at, [config.seed for config in self.configs]]))
+
+    def save_midway(self, path: Path) -> Midway:
+        self.save(path)
+        return Midway(0.25)
+
+    def load_midway(self, path: Path, midway: Midway) -> None:
+        assert midway == Midway(0.25)
+        self.load_lanes([(path, lane) for lane in range(len(self.configs))])
 
     def save_lane(self, lane: int, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +181,8 @@ def climbing(
 ) -> CohortRun:
     """A cohort in training, as a runner has it."""
     best = BestRungs(study.objective)
-    return CohortRun(cohort, study.spec.ladder, best, build, study, study.folder, limits)
+    seconds = 60 * study.spec.checkpoint_minutes
+    return CohortRun(cohort, study.spec.ladder, best, build, study, study.folder, limits, checkpoint_seconds=seconds)
 
 
 def runs(*trials: int) -> list[TrialRun]:

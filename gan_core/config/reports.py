@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from gan_core.config.arithmetic import Arithmetic
@@ -108,3 +108,23 @@ class LaneReport:
         fidelity = FidelityReport(**values["fidelity"])
         made = {"fidelity": fidelity, "arithmetic": Arithmetic(**values.get("arithmetic", {})), "death": death}
         return cls(**{**values, **made, "signs": tuple(values["signs"]), "curve": tuple(values.get("curve", ()))})
+
+
+@dataclass(frozen=True)
+class Midway:
+    """What an array knows on its way to a rung, beside what is in its file. seconds: for which all its lanes together
+    have been trained since the rung before, times of lanes that died left out. dead: number of a lane -> the last
+    report of one that died on the way.
+    """
+
+    seconds: float = 0.0
+    dead: Mapping[int, LaneReport] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """The same as plain values for JSON."""
+        return {"seconds": self.seconds, "dead": [[lane, report.plain()] for lane, report in self.dead.items()]}
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> "Midway":
+        """The inverse of `plain`."""
+        return cls(values["seconds"], {lane: LaneReport.from_plain(report) for lane, report in values["dead"]})

@@ -5,14 +5,14 @@ L lanes, R decisions, S steps of D, T updates of G.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gan_core.config.health import HealthConfig, death
-from gan_core.config.input_error import InputError
+from gan_core.config.input_error import DamagedFile, InputError
 from gan_core.config.reports import Death
 from gan_core.lanes.products import lane_matmul
 
@@ -178,6 +178,26 @@ class Watch:
         if (mark.shape, mark.dtype) != (self._before.shape, self._before.dtype):
             raise InputError("the checkpoint's 'marked' does not fit this configuration; it is another run's")
         self._before, self._marks = mark, []
+
+    def marks(self) -> dict[str, Tensor]:
+        """All that `curves` needs beside the sums: the sums before the first point [L, S], those at each of M marks
+        [M, L, S], and the images seen there [M].
+        """
+        at_marks = [sums for _, sums in self._marks]
+        return {
+            "curve_before": self._before,
+            "curve_marks": torch.stack(at_marks) if at_marks else self._before.new_zeros(0, *self._before.shape),
+            "curve_images": torch.tensor([images for images, _ in self._marks], dtype=torch.int64),
+        }
+
+    def set_marks(self, marks: Mapping[str, Tensor]) -> None:
+        """Takes back what `marks` returned. Raises DamagedFile where it is missing, or is of other lanes."""
+        before, at_marks, images = (marks.get(f"curve_{name}") for name in ("before", "marks", "images"))
+        if before is None or at_marks is None or images is None:
+            raise DamagedFile("the checkpoint lacks the marks of its curves")
+        if (before.shape, at_marks.shape) != (self._before.shape, (len(images), *self._before.shape)):
+            raise DamagedFile("the marks of the checkpoint's curves are of other lanes")
+        self._before, self._marks = before, list(zip(images.tolist(), at_marks.unbind(0), strict=True))
 
     def read(self) -> list[dict[str, float]]:
         """Returns `means`, and sets all sums but those of KEPT to zero."""

@@ -12,7 +12,7 @@ from gan_core.config.arithmetic import Arithmetic
 from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig, signs
 from gan_core.config.input_error import DamagedFile, InputError
-from gan_core.config.reports import Death, FidelityReport, LaneReport, minimised
+from gan_core.config.reports import Death, FidelityReport, LaneReport, Midway, minimised
 from gan_core.execution.pace import is_out_of_memory, within_memory
 from gan_core.fidelity.protocol import LATENT_SEED, Scorer, report_of
 from gan_core.lanes.streams import Stream
@@ -121,6 +121,7 @@ class ScoredArray:
         self._dead: dict[int, LaneReport] = {}  # the last report of each lane that died
         self._picture_latents: dict[int, torch.Tensor] = {}  # number of samples -> their latents
         self._began = time.monotonic()  # when the training up to the next rung began
+        self._before_seconds = 0.0  # for which an earlier process has trained them on the way to it
 
     @property
     def arithmetic(self) -> Arithmetic:
@@ -141,7 +142,7 @@ class ScoredArray:
             return self._train_to(images, on_step)
 
     def _train_to(self, images: int, on_step: Callable[[int], None] | None) -> list[LaneReport]:
-        self._began = time.monotonic()
+        self._began, self._before_seconds = time.monotonic() - self._before_seconds, 0.0
         while self._living and not self.array.train_to(images, on_step):
             arithmetic = self.arithmetic
             share = (time.monotonic() - self._began) / len(self._living)
@@ -235,6 +236,22 @@ class ScoredArray:
             if "marked" in tensors:  # earlier versions did not write it
                 self.array.state.watch.go_on_from(tensors["marked"])
 
+    def save_midway(self, path: Path) -> Midway:
+        """Writes atomically all that is needed to go on, by `load_midway`, on the way from one rung to the next, and
+        returns what belongs to it.
+        """
+        self.array.settle_averages()
+        save_tensors(path, {**_saved(self.array.state, self._living), **self.array.state.watch.marks()})
+        return Midway(time.monotonic() - self._began, dict(self._dead))
+
+    def load_midway(self, path: Path, midway: Midway) -> None:
+        """Loads what `save_midway` wrote and returned for the same configurations, in an array that has not been
+        trained. Raises InputError or DamagedFile if it does not fit.
+        """
+        self.load(path)
+        self.array.state.watch.set_marks(load_tensors(path))
+        self._dead, self._before_seconds = dict(midway.dead), midway.seconds
+
     def save_lane(self, lane: int, path: Path) -> None:
         """Writes atomically all that one living lane needs to resume, like `save` of an array of that lane alone."""
         self.array.settle_averages()
@@ -259,8 +276,12 @@ class ScoredArray:
 
 
 def _save(state: TrainState, living: Sequence[int], path: Path) -> None:
+    save_tensors(path, _saved(state, living))
+
+
+def _saved(state: TrainState, living: Sequence[int]) -> dict[str, torch.Tensor]:
     beside = {"living": torch.tensor(living, dtype=torch.int64), "marked": state.watch.last_mark}
-    save_tensors(path, {**state.tensors(), **beside})
+    return {**state.tensors(), **beside}
 
 
 def _one_lane(tensors: Mapping[str, torch.Tensor], path: Path, lane: int) -> dict[str, torch.Tensor]:

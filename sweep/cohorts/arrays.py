@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gan_core.config.gan import GanConfig
-from gan_core.config.reports import Death, FidelityReport, LaneReport, OutOfMemory
+from gan_core.config.reports import Death, FidelityReport, LaneReport, Midway, OutOfMemory
 from gan_core.config.structure import StructureConfig
 from results.trial_run import TrialRun
 from sweep.cohorts.contracts import Build, TrainableArray
@@ -18,12 +18,16 @@ from sweep.ledger.endings import one_line
 @dataclass
 class Group:
     """Runs of one structure, in the order of the lanes of their array. array: None while it is not in memory. places:
-    for each run the file from which it goes on, and its lane there; empty if all are untrained.
+    for each run the file from which it goes on, and its lane there; empty if all are untrained. midway: the file from
+    which the whole array goes on instead, on its way to a rung, and what belongs to it. reports: once it has reached
+    the rung that others of the cohort are on their way to.
     """
 
     runs: list[TrialRun]
     places: list[tuple[Path, int]] = field(default_factory=list)
     array: TrainableArray | None = None
+    midway: tuple[Path, Midway] | None = None
+    reports: list[LaneReport] | None = None
 
 
 @dataclass
@@ -62,23 +66,35 @@ class CohortArrays:
         configs: Mapping[TrialRun, GanConfig],
         may_go_on: Callable[[Sequence[TrialRun], int], bool],
         save: Callable[[int, Group, TrainableArray, list[LaneReport]], None],
+        save_midway: Callable[[Sequence[Group], int], None],
     ) -> Trained:
-        """Trains every group, one after another. stretch: from how many real images on, and to how many. may_go_on: is
-        asked after each step, with the runs of a group and the images they have seen. save: is called with the number
-        of a group, counted from 0, before the next one begins. A lane that alone does not fit the memory is reported
-        dead, and not saved.
+        """Trains every group that has not reached the rung, one after another. stretch: from how many real images on,
+        and to how many. may_go_on: is asked after each step, with the runs of a group and the images they have seen.
+        save: is called with the number of a group, counted from 0, before the next one begins. save_midway: is called
+        after each step that is not the last, with all groups and the number of the one in training. A lane that alone
+        does not fit the memory is reported dead, and not saved.
         """
-        waiting, trained, reports = deque(self.groups), list[Group](), list[LaneReport]()
+        waiting, trained = deque(self.groups), list[Group]()
         while waiting:
             group = waiting.popleft()
+            if group.reports is not None:
+                trained.append(group)
+                continue
             try:
                 array = group.array = group.array or self._load(group, configs)
-                found = array.train_to(stretch[1], _asking(may_go_on, group.runs))
+
+                def on_step(images: int, group: Group = group) -> None:
+                    if not may_go_on(group.runs, images):
+                        raise _Stopped
+                    if images < stretch[1]:
+                        save_midway([*trained, group, *waiting], len(trained))
+
+                found = array.train_to(stretch[1], on_step)
             except _Stopped:
                 self.groups = trained
-                return Trained(reports, group)
+                return Trained(_reports(trained), group)
             except OutOfMemory as error:
-                group.array = None
+                group.array = group.midway = None
                 if self._drop_arrays([*trained, *waiting]):
                     waiting.appendleft(group)
                     continue
@@ -90,14 +106,18 @@ class CohortArrays:
                 save(len(trained), group, array, found)
             if self._one_at_a_time:
                 group.array = None
+            group.midway, group.reports = None, found
             trained.append(group)
-            reports += found
-        self.groups = trained
+        self.groups, reports = trained, _reports(trained)
+        for group in trained:
+            group.reports = None
         return Trained(reports)
 
     def _load(self, group: Group, configs: Mapping[TrialRun, GanConfig]) -> TrainableArray:
         array = self._build([configs[run] for run in group.runs], self._averages_images)
-        if group.places:
+        if group.midway is not None:
+            array.load_midway(*group.midway)
+        elif group.places:
             array.load_lanes(group.places)
         return array
 
@@ -115,7 +135,7 @@ class CohortArrays:
         return [Group(group.runs[part], group.places[part]) for part in (slice(half), slice(half, None))]
 
     def keep(self, going: Callable[[TrialRun], bool]) -> None:
-        """Drops the lanes of all runs that do not go on."""
+        """Drops the lanes of all runs that do not go on from the rung that all groups have reached."""
         for group in self.groups:
             lanes = [lane for lane, run in enumerate(group.runs) if going(run)]
             if group.array is not None and lanes and len(lanes) < len(group.runs):
@@ -159,12 +179,9 @@ def grouped(
     return groups
 
 
-def _asking(may_go_on: Callable[[Sequence[TrialRun], int], bool], runs: Sequence[TrialRun]) -> Callable[[int], None]:
-    def on_step(images: int) -> None:
-        if not may_go_on(runs, images):
-            raise _Stopped
-
-    return on_step
+def _reports(groups: Iterable[Group]) -> list[LaneReport]:
+    """Those of the runs of groups that reached a rung, one after another."""
+    return [report for group in groups for report in group.reports or ()]
 
 
 def _out_of_memory(error: OutOfMemory, images: int) -> LaneReport:

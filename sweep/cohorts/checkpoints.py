@@ -3,10 +3,11 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import DamagedFile
@@ -43,28 +44,47 @@ class RungNote:
             "reports": [report.plain() for report in self.reports],
             "best": {str(run): score for run, score in self.best.items()},
         }
-        write_atomically(folder / "reports.json", json.dumps({**values, DIGEST: _digest(json.dumps(values))}))
+        write_note(folder / "reports.json", values)
 
     @classmethod
     def read(cls, folder: Path) -> "RungNote":
         """The note in the folder of a rung. Raises DamagedFile when it is missing or not as it was written."""
         path = folder / "reports.json"
-        content = read_whole(path) or b""
-        try:
-            values = json.loads(content)
-            written = values.pop(DIGEST, None)  # earlier versions wrote no digest
-            if written is None or written == _digest(json.dumps(values)):
-                return cls(
-                    rung=values["rung"],
-                    groups=[[TrialRun.read(run) for run in runs] for runs in values["groups"]],
-                    places=[[(name, lane) for name, lane in places] for places in values["places"]],
-                    configs={TrialRun.read(run): GanConfig.unflatten(c) for run, c in values["configs"].items()},
-                    reports=[LaneReport.from_plain(report) for report in values["reports"]],
-                    best={TrialRun.read(run): score for run, score in values["best"].items()},
-                )
-        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-            raise DamagedFile(f"{path} is no note of a rung") from error
+        with unreadable(path, "a rung"):
+            values = read_note(path)
+            return cls(
+                rung=values["rung"],
+                groups=[[TrialRun.read(run) for run in runs] for runs in values["groups"]],
+                places=[[(name, lane) for name, lane in places] for places in values["places"]],
+                configs={TrialRun.read(run): GanConfig.unflatten(c) for run, c in values["configs"].items()},
+                reports=[LaneReport.from_plain(report) for report in values["reports"]],
+                best={TrialRun.read(run): score for run, score in values["best"].items()},
+            )
+
+
+def write_note(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes plain values as JSON, with a digest of them."""
+    write_atomically(path, json.dumps({**values, DIGEST: _digest(json.dumps(values))}))
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """What `write_note` wrote. Raises DamagedFile where it is not as it was written, and as `unreadable` expects."""
+    values = json.loads(read_whole(path) or b"")
+    written = values.pop(DIGEST, None)  # earlier versions wrote no digest
+    if written is not None and written != _digest(json.dumps(values)):
         raise DamagedFile(f"{path} is not as it was written")
+    return values
+
+
+@contextmanager
+def unreadable(path: Path, what: str) -> Iterator[None]:
+    """Raises DamagedFile for what is raised when something is made of values that are no note of `what`."""
+    try:
+        yield
+    except DamagedFile:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise DamagedFile(f"{path} is no note of {what}") from error
 
 
 class Checkpoints:
@@ -83,13 +103,21 @@ class Checkpoints:
         """The folder of a rung, once it is complete."""
         return self._home / f"rung-{rung}"
 
-    def partial(self, rung: int, owner: int) -> Path:
-        """The folder into which one owner of the cohort (`Cohort.owner`) writes the files of a rung."""
-        return self._home / f"rung-{rung}.partial-{owner}"
+    def midway(self, rung: int) -> Path:
+        """The folder of what the cohort was on its way to a rung."""
+        return self._home / f"rung-{rung}.midway"
 
-    def begin(self, rung: int, owner: int) -> Path:
+    def midways(self) -> list[Path]:
+        """The folders of all ways to a rung that are there: at most one, until the rung is complete."""
+        return sorted(self._home.glob("rung-*.midway"))
+
+    def partial(self, rung: int, owner: int, *, midway: bool = False) -> Path:
+        """The folder into which one owner of the cohort (`Cohort.owner`) writes the files of a rung, or of the way."""
+        return self._home / f"rung-{rung}{'.midway' * midway}.partial-{owner}"
+
+    def begin(self, rung: int, owner: int, *, midway: bool = False) -> Path:
         """Makes `partial` anew, and empty."""
-        partial = self.partial(rung, owner)
+        partial = self.partial(rung, owner, midway=midway)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         return partial
@@ -112,6 +140,18 @@ class Checkpoints:
         for older in self._home.glob("rung-*"):
             if older != final:
                 shutil.rmtree(older, ignore_errors=True)
+
+    def finish_midway(self, rung: int, partial: Path) -> None:
+        """Makes the folder of the way to a rung appear complete, in place of an earlier one."""
+        self.complete_midway(rung, partial)
+        if self._transfer is not None:
+            self._transfer.deliver(rung, self.midway(rung), whole=True, midway=True)
+
+    def complete_midway(self, rung: int, partial: Path) -> None:
+        """Does the same here alone. The rung before stays until the next is complete."""
+        final = self.midway(rung)
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
 
     def break_off(self, rung: int, partial: Path) -> None:
         """Keeps, of a rung that not all arrays have reached, what is kept of each run for itself."""

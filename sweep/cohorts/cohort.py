@@ -14,6 +14,7 @@ from sweep.cohorts.arrays import CohortArrays, Group, Trained, grouped
 from sweep.cohorts.best_rungs import BestRungs
 from sweep.cohorts.checkpoints import LAST_STATE, Checkpoints, RungNote
 from sweep.cohorts.contracts import Build, CohortStudy, TrainableArray, Transfer
+from sweep.cohorts.midway import STATE, MidwayNote, Pace, take_along
 from sweep.ladder.ladder import Ladder
 from sweep.ledger.cohort_record import Cohort
 
@@ -23,7 +24,8 @@ class CohortRun:
 
     The files that are there after each rung are enough to go on in another process: then at most one rung is trained
     twice, and none is judged twice. best: is handed the arrays at each rung. limits: as `CohortArrays` has them.
-    folder, transfer: as `Checkpoints` has them.
+    folder, transfer: as `Checkpoints` has them. checkpoint_seconds: between two checkpoints on the way to a rung, from
+    which it goes on too; 0: there are none.
     """
 
     def __init__(
@@ -36,12 +38,14 @@ class CohortRun:
         folder: RunFolder,
         limits: dict[StructureConfig, int] | None = None,
         transfer: Transfer | None = None,
+        *,
+        checkpoint_seconds: float = 0.0,
     ) -> None:
         self.cohort, self.ladder, self.study = cohort, ladder, study
         self._best, self._limits = best, {} if limits is None else limits
         self._checkpoints = Checkpoints(folder, cohort.number, transfer)
         self._arrays = CohortArrays(build, self._limits, cohort.averages_images)
-        self._began_anew = False
+        self._began_anew, self._pace = False, Pace(checkpoint_seconds)
         self._begin(cohort.from_rung)
         try:
             saved = self._checkpoints.latest()
@@ -50,6 +54,7 @@ class CohortRun:
             elif cohort.from_rung:
                 for group in self._arrays.groups:
                     group.places = [(folder.last_state(run), 0) for run in group.runs]
+            self._restore_midway()
         except DamagedFile as damage:
             self._begin_anew(damage)
 
@@ -68,9 +73,12 @@ class CohortRun:
         anew because the files to go on from are damaged.
         """
         folder = self._checkpoints.begin(self.rung, self.cohort.owner)
+        if any(group.reports is not None for group in self._arrays.groups):
+            take_along(self._checkpoints.midway(self.rung), folder)
         try:
             stretch = (0, *self.ladder.rungs_images)[self.rung : self.rung + 2]
-            trained = self._arrays.train(stretch, self._configs, self._may_go_on, partial(self._save, folder))
+            save, save_midway = partial(self._save, folder), partial(self._save_midway, folder)
+            trained = self._arrays.train(stretch, self._configs, self._may_go_on, save, save_midway)
         except DamagedFile as damage:
             self._begin_anew(damage)
             return []
@@ -108,6 +116,37 @@ class CohortRun:
                 if report.death is None:
                     array.save_lane(lane, folder / f"{run.name}{LAST_STATE}")
         group.places = [(self._checkpoints.rung(self.rung) / name, lane) for lane in range(len(group.runs))]
+
+    def _save_midway(self, folder: Path, groups: Sequence[Group], number: int) -> None:
+        """Saves where the cohort is on its way to the next rung, where that is due: the group in training, and those
+        that have reached the rung, whose files are in this folder.
+        """
+        training = groups[number]
+        if training.array is None or not self._pace.due():
+            return
+        self.study.check_owner(self.cohort.owner)
+        to = self._checkpoints.begin(self.rung, self.cohort.owner, midway=True)
+        take_along(folder, to)
+        note = MidwayNote(
+            self.rung,
+            [(g.runs, g.reports or [], g.places[0][0].name if g.places else "") for g in groups[:number]],
+            training.runs,
+            training.array.save_midway(to / STATE),
+            [group.runs for group in groups[number + 1 :]],
+            self._best.scores,
+        )
+        note.write(to)
+        self._checkpoints.finish_midway(self.rung, to)
+
+    def _restore_midway(self) -> None:
+        """Goes on from where the cohort was on its way to the next rung, if that was saved."""
+        folder = self._checkpoints.midway(self.rung)
+        if self.done or not folder.is_dir():
+            return
+        note = MidwayNote.read(folder)
+        if note.runs == set(self.runs):
+            self._best.begin(note.best)
+            self._arrays.groups = note.groups(self._arrays.groups, folder, self._checkpoints.rung(self.rung))
 
     def _settle(self, reports: Sequence[LaneReport]) -> None:
         """Asks for the verdicts, and goes on with the lanes that may; in a population, some take over others. Up to the

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from gan_core.config.gan import GanConfig
-from gan_core.config.reports import LaneReport
+from gan_core.config.reports import LaneReport, Midway
 from results.trial_run import TrialRun
 from sweep.ladder.ladder import Verdict
 
@@ -17,7 +17,8 @@ class TrainableArray(Protocol):
     the tests.
 
     train_to and score return one report for each lane, also for those that died. If on_step raises, training stops, and
-    `score` reports the lanes as they stand. choices: the number of classes or categorical codes; the samples of a
+    `score` reports the lanes as they stand. save_midway and load_midway: on the way to a rung, in the middle of
+    `train_to`, also with lanes that died. choices: the number of classes or categorical codes; the samples of a
     picture go through them in turn.
     """
 
@@ -29,6 +30,8 @@ class TrainableArray(Protocol):
     def take_over(self, sources: Sequence[int], configs: Sequence[GanConfig]) -> None: ...
     def picture(self, lane: int, count: int) -> np.ndarray: ...
     def save(self, path: Path) -> None: ...
+    def save_midway(self, path: Path) -> Midway: ...
+    def load_midway(self, path: Path, midway: Midway) -> None: ...
     def save_lane(self, lane: int, path: Path) -> None: ...
     def save_generator(self, lane: int, path: Path) -> None: ...
     def load_lanes(self, places: Sequence[tuple[Path, int]]) -> None: ...
@@ -60,9 +63,10 @@ class CohortStudy(Protocol):
 class Transfer(Protocol):
     """Takes the files of one cohort between a process that does not see the folder of the run and that folder.
 
-    deliver: takes the files of a rung there; whole: all of them, after which the rung is complete there too, otherwise
-    only what is kept of each run for itself. forget: removes there what `Checkpoints.forget` removes here.
+    deliver: takes the files of a rung there, or of the way to it (midway); whole: all of them, after which the rung is
+    complete there too, otherwise only what is kept of each run for itself. forget: removes there what
+    `Checkpoints.forget` removes here.
     """
 
-    def deliver(self, rung: int, folder: Path, *, whole: bool) -> None: ...
+    def deliver(self, rung: int, folder: Path, *, whole: bool, midway: bool = False) -> None: ...
     def forget(self, runs: Iterable[TrialRun]) -> None: ...

@@ -17,7 +17,7 @@ from sweep.ledger.owners import NoLongerOwner
 
 PIECE_BYTES = 4 * 2**20
 OF_A_RUNG = re.compile(  # the names of the files that the folder of a rung has
-    r"reports\.json|array-[0-9]+\.safetensors|trial-[0-9]+(-seed-[1-9][0-9]*)?\.(png|generator\.safetensors|safetensors)"
+    r"reports\.json|midway\.(json|safetensors)|array-[0-9]+\.safetensors|trial-[0-9]+(-seed-[1-9][0-9]*)?\.(png|generator\.safetensors|safetensors)"
 )
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -57,6 +57,7 @@ class FileServer:
         if latest is not None:
             checkpoints.keep_of_runs(latest)
         files = [self._folder.last_state(run) for run in runs] if latest is None else sorted(latest.iterdir())
+        files += [path for folder in checkpoints.midways() for path in sorted(folder.iterdir())]
         return [self.give(path, str(path.relative_to(self._folder.path))) for path in files if path.is_file()]
 
     def give(self, path: Path, name: str) -> Parcel:
@@ -70,29 +71,35 @@ class FileServer:
             raise ValueError(f"no file was given out by the name {name!r}")
         return read_piece(self._given[name], offset)
 
-    def begin_rung(self, cohort: int, owner: int, rung: int) -> None:
-        """Makes room for the files of a rung."""
+    def begin_rung(self, cohort: int, owner: int, rung: int, *, midway: bool = False) -> None:
+        """Makes room for the files of a rung, or of the way to it."""
         self._check_owner(cohort, owner)
         with naming(self._folder.checkpoints):
-            Checkpoints(self._folder, cohort).begin(rung, owner)
+            Checkpoints(self._folder, cohort).begin(rung, owner, midway=midway)
 
-    def put(self, cohort: int, owner: int, rung: int, name: str, offset: int, piece: bytes) -> None:
+    def put(
+        self, cohort: int, owner: int, rung: int, name: str, offset: int, piece: bytes, *, midway: bool = False
+    ) -> None:
         """Writes a piece of a file of a rung. Raises ValueError for a name that no file of a rung has."""
         self._check_owner(cohort, owner)
-        write_piece(self._arriving(cohort, owner, rung, name), offset, piece)
+        write_piece(self._arriving(cohort, owner, rung, name, midway), offset, piece)
 
-    def end_rung(self, cohort: int, owner: int, rung: int, parcels: Sequence[Parcel], *, whole: bool) -> None:
-        """Makes the files of a rung last, after all their pieces have come. parcels: all files. whole: see `Transfer`.
-        Raises OSError unless they are what was sent.
+    def end_rung(
+        self, cohort: int, owner: int, rung: int, parcels: Sequence[Parcel], *, whole: bool, midway: bool = False
+    ) -> None:
+        """Makes the files of a rung last, after all their pieces have come. parcels: all files. whole, midway: see
+        `Transfer`. Raises OSError unless they are what was sent.
         """
         self._check_owner(cohort, owner)
         if self._ended.get(cohort) == (owner, rung, parcels):
             return  # asked again, because the answer was lost
         checkpoints = Checkpoints(self._folder, cohort)
         for parcel in parcels:
-            check_arrived(self._arriving(cohort, owner, rung, parcel.name), parcel)
+            check_arrived(self._arriving(cohort, owner, rung, parcel.name, midway), parcel)
         self._ask_study(owner)
-        if whole:
+        if midway:
+            checkpoints.complete_midway(rung, checkpoints.partial(rung, owner, midway=True))
+        elif whole:
             checkpoints.complete(rung, checkpoints.partial(rung, owner))
             checkpoints.keep_of_runs(checkpoints.rung(rung))
         else:
@@ -135,10 +142,10 @@ class FileServer:
             raise NoLongerOwner(f"cohort {cohort} was handed to another process")
         self._owners[cohort] = owner
 
-    def _arriving(self, cohort: int, owner: int, rung: int, name: str) -> Path:
+    def _arriving(self, cohort: int, owner: int, rung: int, name: str, midway: bool) -> Path:
         if not OF_A_RUNG.fullmatch(name):
             raise ValueError(f"no file of a rung has the name {name!r}")
-        return Checkpoints(self._folder, cohort).partial(rung, owner) / name
+        return Checkpoints(self._folder, cohort).partial(rung, owner, midway=midway) / name
 
 
 def read_piece(path: Path, offset: int) -> bytes:

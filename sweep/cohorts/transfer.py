@@ -38,22 +38,23 @@ class CohortTransfer:
         for parcel in self._line("take_up", self._cohort, self._owner, runs)():
             fetch_file(self._line, parcel, folder.path / parcel.name)
 
-    def deliver(self, rung: int, folder: Path, *, whole: bool) -> None:
-        """Takes the files of a rung to the folder of the run. whole: all of them, after which the rung is complete
-        there; otherwise only what is kept of each run for itself. When this returns, they are on the disk there.
+    def deliver(self, rung: int, folder: Path, *, whole: bool, midway: bool = False) -> None:
+        """Takes the files of a rung, or of the way to it (midway), to the folder of the run. whole: all of them, after
+        which the rung is complete there; otherwise only what is kept of each run for itself. When this returns, they
+        are on the disk there.
         """
         files = sorted(folder.iterdir()) if whole else of_runs(folder)
         if not files:
             return
         to = self._cohort, self._owner, rung
-        self._line("begin_rung", *to)()
+        self._line("begin_rung", *to, midway=midway)()
         parcels = [Parcel(path.name, path.stat().st_size, sha256_of(path)) for path in files]
         _piped(
-            self._line("put", *to, parcel.name, offset, read_piece(path, offset))
+            self._line("put", *to, parcel.name, offset, read_piece(path, offset), midway=midway)
             for path, parcel in zip(files, parcels, strict=True)
             for offset in range(0, parcel.size_bytes, PIECE_BYTES)
         )
-        self._line("end_rung", *to, parcels, whole=whole)()
+        self._line("end_rung", *to, parcels, whole=whole, midway=midway)()
 
     def forget(self, runs: Iterable[TrialRun]) -> None:
         """Removes in the folder of the run what `Checkpoints.forget` removes here."""

@@ -11,7 +11,7 @@ import yaml
 
 from gan_core.config.conditions import Conditions, Execution, Precision, ScoringConfig, parse_section
 from gan_core.config.dataset_name import same_name
-from gan_core.config.fields import as_number, check_flag, check_whole, is_whole
+from gan_core.config.fields import as_number, check_flag, check_whole, is_number, is_whole
 from gan_core.config.gan import LARGEST_SEED
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError, home_path, shown
@@ -45,7 +45,14 @@ LARGEST_AUTO_COHORT = 32
 # from earlier ones. On CPUs there are more of them, because lanes gain little from larger cohorts.
 COHORTS_PER_SLOT, COHORTS_PER_GPU_SLOT = 16, 4
 DATASET_KEY = "space.base.structure.dataset"
-WHERE_IT_RUNS = ("data_root", "lanes_per_call", "resources", "tracking")  # keys that may differ when a run is resumed
+MOST_MINUTES = 1e6
+WHERE_IT_RUNS = (
+    "checkpoint_minutes",
+    "data_root",
+    "lanes_per_call",
+    "resources",
+    "tracking",
+)  # keys that may differ when a run is resumed
 EXTENDED = ("trials", "ladder.rungs_images", "budget", "confirm", "keep_checkpoints")  # the same with --extend
 PARTS = (*("space", "ladder", "resources", "objective", "sampler", "enqueue", "tracking", "population"), *SECTIONS)
 
@@ -59,8 +66,10 @@ class SweepSpec:
     if modes are missing. enqueue: points that are tried after trial 0, as dotted names; names that are missing take
     their base value. scoring: how scores are computed; health: thresholds of the warning signs; skip_corrupt_images,
     precision, execution, lanes_per_call: see `gan_core.config.conditions`. keep_checkpoints: the number of ended trials
-    of which the best generator and the last state are kept. tracking: see `sweep.spec.tracking`. seed: that of the
-    sampler and, with a trial's number, of each trial. Raises InputError for invalid values.
+    of which the best generator and the last state are kept. checkpoint_minutes: between two checkpoints on the way from
+    one rung to the next, to which a cohort goes back at most if its process or its machine is lost; 0: it goes back to
+    the rung. tracking: see `sweep.spec.tracking`. seed: that of the sampler and, with a trial's number, of each trial.
+    Raises InputError for invalid values.
     """
 
     name: str = DEFAULT_SPACE
@@ -78,6 +87,7 @@ class SweepSpec:
     confirm: ConfirmConfig = ConfirmConfig()
     budget: Budget = Budget()
     keep_checkpoints: int = 4
+    checkpoint_minutes: float = 10.0
     tracking: Tracking = field(default_factory=lambda: parse_tracking(None))
     seed: int = 0
     data_root: str | None = None
@@ -95,6 +105,11 @@ class SweepSpec:
             if not is_whole(value, low, high):
                 bound = f"at most {high}" if is_whole(value, low) else f"at least {low}"
                 raise InputError(f"{key} must be a whole number of {bound}, got {shown(value)}")
+        if not is_number(self.checkpoint_minutes, 0.0, MOST_MINUTES):
+            raise InputError(
+                f"checkpoint_minutes must be a number from 0 (none between rungs) to {MOST_MINUTES:g}, got "
+                f"{shown(self.checkpoint_minutes)}"
+            )
         if not is_whole(self.seed, 0, LARGEST_SEED):
             raise InputError(f"seed must be a whole number from 0 to {LARGEST_SEED}, got {shown(self.seed)}")
         check_whole("lanes_per_cohort", self.lanes_per_cohort, 1, or_auto=True)
@@ -229,6 +244,7 @@ class SweepSpec:
             "confirm": asdict(self.confirm),
             "budget": asdict(self.budget),
             "keep_checkpoints": self.keep_checkpoints,
+            "checkpoint_minutes": self.checkpoint_minutes,
             "tracking": plain_tracking(self.tracking),
             "seed": self.seed,
             "data_root": self.data_root,

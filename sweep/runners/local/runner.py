@@ -78,7 +78,8 @@ def run_local(
             limits: dict[StructureConfig, int] = {}
             displayed, best = _DisplayedStudy(study, display), BestRungs(study.objective)
             while (cohort := study.open_cohort(size, here)) is not None:
-                run = CohortRun(cohort, spec.ladder, best, build, displayed, folder, limits)
+                seconds = 60 * spec.checkpoint_minutes
+                run = CohortRun(cohort, spec.ladder, best, build, displayed, folder, limits, checkpoint_seconds=seconds)
                 while not run.done:
                     run.advance()
                     display.show(study.snapshot())

@@ -158,7 +158,17 @@ def trainable_class() -> Any:
                 self._build = workshop.build
             self._equipped = True
             ladder, best = self._spec.ladder, BestRungs(self._spec.objective)
-            return CohortRun(cohort, ladder, best, self._build, self._study, folder, self._limits, transfer)
+            return CohortRun(
+                cohort,
+                ladder,
+                best,
+                self._build,
+                self._study,
+                folder,
+                self._limits,
+                transfer,
+                checkpoint_seconds=60 * self._spec.checkpoint_minutes,
+            )
 
         def _places(self, cohort: Cohort) -> tuple[RunFolder, CohortTransfer | None, SharedFeatures]:
             """The folder in which this process trains a cohort; what takes its files to that of the run, None where it

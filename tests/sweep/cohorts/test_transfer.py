@@ -28,7 +28,7 @@ from sweep.spec.sweep_spec import SweepSpec
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 SPEC = curve_spec()
-ONE_COHORT = curve_spec(trials=2, lanes_per_cohort=2)
+ONE_COHORT = curve_spec(trials=2, lanes_per_cohort=2, checkpoint_minutes=1e-9)
 LONGER = curve_spec(ladder={"rungs_images": [100, 300, 900], "keep_fraction": 0.5})
 CLIFF = {"cliff_lr": 5e-4, "cliff_beta1": 0.49, "cliff_images": 200}
 
@@ -56,7 +56,16 @@ def run_apart(spec: SweepSpec, folder: RunFolder) -> None:
                 transfer = CohortTransfer(line_to(server), cohort.number, cohort.owner)
                 transfer.fetch(cohort.runs if cohort.from_rung else (), own)
                 best = BestRungs(study.objective)
-                run = CohortRun(cohort, spec.ladder, best, build, study, own, transfer=transfer)
+                run = CohortRun(
+                    cohort,
+                    spec.ladder,
+                    best,
+                    build,
+                    study,
+                    own,
+                    transfer=transfer,
+                    checkpoint_seconds=60 * spec.checkpoint_minutes,
+                )
                 while not run.done:
                     run.advance()
 
