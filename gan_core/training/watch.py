@@ -185,7 +185,7 @@ class Watch:
         """
         at_marks = [sums for _, sums in self._marks]
         return {
-            "curve_before": self._before,
+            "curve_before": self._before.clone(),  # a file of tensors takes none that share memory
             "curve_marks": torch.stack(at_marks) if at_marks else self._before.new_zeros(0, *self._before.shape),
             "curve_images": torch.tensor([images for images, _ in self._marks], dtype=torch.int64),
         }

@@ -236,10 +236,13 @@ class ScoredArray:
             if "marked" in tensors:  # earlier versions did not write it
                 self.array.state.watch.go_on_from(tensors["marked"])
 
-    def save_midway(self, path: Path) -> Midway:
+    def save_midway(self, path: Path) -> Midway | None:
         """Writes atomically all that is needed to go on, by `load_midway`, on the way from one rung to the next, and
-        returns what belongs to it.
+        returns what belongs to it. Writes nothing and returns None after a step in which a lane has died, which is
+        removed before the next.
         """
+        if any(self.array.dead()):
+            return None
         self.array.settle_averages()
         save_tensors(path, {**_saved(self.array.state, self._living), **self.array.state.watch.marks()})
         return Midway(time.monotonic() - self._began, dict(self._dead))

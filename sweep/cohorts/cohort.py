@@ -126,17 +126,15 @@ class CohortRun:
             return
         self.study.check_owner(self.cohort.owner)
         to = self._checkpoints.begin(self.rung, self.cohort.owner, midway=True)
+        midway = training.array.save_midway(to / STATE)
+        if midway is None:
+            return
         take_along(folder, to)
-        note = MidwayNote(
-            self.rung,
-            [(g.runs, g.reports or [], g.places[0][0].name if g.places else "") for g in groups[:number]],
-            training.runs,
-            training.array.save_midway(to / STATE),
-            [group.runs for group in groups[number + 1 :]],
-            self._best.scores,
-        )
-        note.write(to)
+        reached = [(g.runs, g.reports or [], g.places[0][0].name if g.places else "") for g in groups[:number]]
+        waiting = [group.runs for group in groups[number + 1 :]]
+        MidwayNote(self.rung, reached, training.runs, midway, waiting, self._best.scores).write(to)
         self._checkpoints.finish_midway(self.rung, to)
+        self._pace.note()
 
     def _restore_midway(self) -> None:
         """Goes on from where the cohort was on its way to the next rung, if that was saved."""

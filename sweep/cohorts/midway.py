@@ -84,12 +84,12 @@ class Pace:
         self._seconds, self._last = seconds, time.monotonic()
 
     def due(self) -> bool:
-        """Whether one is due now; the next is then due so many seconds later."""
-        now = time.monotonic()
-        if not self._seconds or now - self._last < self._seconds:
-            return False
-        self._last = now
-        return True
+        """Whether one is due now."""
+        return bool(self._seconds) and time.monotonic() - self._last >= self._seconds
+
+    def note(self) -> None:
+        """Notes that one was made: the next is due so many seconds later."""
+        self._last = time.monotonic()
 
 
 def take_along(files: Path, to: Path) -> None:

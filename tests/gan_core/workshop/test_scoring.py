@@ -1,5 +1,6 @@
 """Scored arrays: the content of a report, how lanes die and are removed, and how a workshop is made."""
 
+import json
 import math
 import shutil
 import time
@@ -16,9 +17,9 @@ from tiny_arrays import GAUSSIAN, bits, timeless
 from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
-from gan_core.config.input_error import InputError
+from gan_core.config.input_error import DamagedFile, InputError
 from gan_core.config.lane import LaneConfig
-from gan_core.config.reports import Death, FidelityReport
+from gan_core.config.reports import Death, FidelityReport, Midway
 from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.protocol import LATENT_SEED, Scorer
@@ -252,6 +253,48 @@ def test_where_all_lanes_die_nothing_is_scored_and_a_checkpoint_of_it_loads(gaus
     again.keep([])
     assert again.train_to(4000) == []
     assert again.array.state.images_seen == 0
+
+
+def test_an_array_goes_on_from_any_step_of_its_way_to_a_rung_with_the_bits_and_reports_of_one_left_alone(
+    gaussian, scorer, tmp_path
+):
+    """One lane is dead before the first of its steps from which another array goes on, and curves have points."""
+    images = 3 * WATCHED + 5 * BATCH
+    whole, saved = scored(gaussian, scorer), []
+
+    def save(seen: int) -> None:
+        path = tmp_path / str(seen)
+        saved.append((seen, path, whole.save_midway(path)))
+
+    poison(whole, 1)
+    expected = timeless(whole.train_to(images, save))
+    assert [seen for seen, _, _ in saved] == [WATCHED, 2 * WATCHED, 3 * WATCHED, images]
+    assert saved[0][2] is None  # a lane has died in this step, and is removed after it
+    assert not saved[0][1].exists()
+    for _, path, midway in saved[1:3]:
+        assert list(midway.dead) == [1]
+        other = scored(gaussian, scorer)
+        other.load_midway(path, Midway.from_plain(json.loads(json.dumps(midway.plain()))))
+        assert timeless(other.train_to(images)) == expected
+        assert bits(other.array.state.generator.flat) == bits(whole.array.state.generator.flat)
+
+
+def test_the_seconds_before_an_array_went_on_count(gaussian, scorer, tmp_path):
+    array = scored(gaussian, scorer)
+    array.train_to(WATCHED)
+    array.save_midway(tmp_path / "state")
+    other = scored(gaussian, scorer)
+    other.load_midway(tmp_path / "state", Midway(seconds=3_000.0))
+    assert all(1_000 <= report.seconds < 1_100 for report in other.train_to(2 * WATCHED))
+
+
+@pytest.mark.parametrize("lost", ["curve_before", "curve_marks", "curve_images"])
+def test_marks_of_other_lanes_are_refused(gaussian, scorer, lost):
+    watch, fewer = scored(gaussian, scorer).array.state.watch, scored(gaussian, scorer, [0]).array.state.watch
+    with pytest.raises(DamagedFile, match="are of other lanes"):
+        watch.set_marks(fewer.marks())
+    with pytest.raises(DamagedFile, match="lacks the marks"):
+        watch.set_marks({name: tensor for name, tensor in watch.marks().items() if name != lost})
 
 
 def test_a_generator_that_answers_alike_collapses_and_its_neighbours_go_on(gaussian, scorer):

@@ -124,9 +124,12 @@ def test_a_note_that_was_edited_is_no_note(tmp_path):
 
 
 def test_a_checkpoint_is_due_when_its_time_has_come_and_never_where_there_are_none():
-    assert Pace(1e-9).due()
+    always, never = Pace(1e-12), Pace(0)
+    assert always.due()
+    always.note()
+    assert always.due()
     assert not Pace(1e6).due()
-    assert not Pace(0).due()
+    assert not never.due()
 
 
 @pytest.mark.parametrize("minutes", [-1, 2e6, "ten", True])
