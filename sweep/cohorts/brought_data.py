@@ -13,10 +13,15 @@ from sweep.cohorts.transfer import Line, fetch_file
 
 
 def is_here(conditions: Conditions) -> bool:
-    """Whether the data set of a run is here, or needs no files. Its path exists then; what lies there is not read."""
+    """Whether the data set of a run is here, or needs no files. Of its path only that there is something is looked at:
+    where storage is not mounted, there is an empty folder.
+    """
     name = parse_dataset_name(conditions.dataset)
     place = conditions.data_root if name.kind in ON_DISK_KINDS else name.folder
-    return place is None or home_path(place).exists()
+    if place is None:
+        return True
+    path = home_path(place)
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))
 
 
 def packed_images(conditions: Conditions) -> Path:

@@ -81,6 +81,8 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(tmp_path, monkeypatch, ask
 def test_what_the_driver_cannot_read_either_is_said_as_there(tmp_path, monkeypatch, asked):
     conditions = Conditions(dataset="mnist", data_root=str(tmp_path / "absent"))
     assert not is_here(conditions)
+    (tmp_path / "absent").mkdir()  # as where storage is not mounted
+    assert not is_here(conditions)
     with pytest.raises(InputError, match="absent/MNIST/raw/train-images-idx3-ubyte nor"):
         fetched_images(line_from(tmp_path, conditions, str(tmp_path / "there"), asked, monkeypatch))
 

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from hosts import hosts_up
+from made_files import write_mnist
 from tiny_runs import TINY, settings
 
 from results.store import RunFolder
@@ -36,3 +37,29 @@ def test_on_a_host_without_the_folder_a_sweep_is_the_same_bit_for_bit_in_the_row
     assert of_trials[0] == of_trials[1]
     assert there.features.read_bytes() == here.features.read_bytes()
     assert left == []
+
+
+@pytest.mark.slow
+def test_a_host_without_the_data_fetches_them_and_one_where_they_lack_a_file_is_named(tmp_path):
+    raw, here, there = write_mnist(tmp_path), RunFolder(tmp_path / "here"), RunFolder(tmp_path / "there")
+    root = raw.parents[1]
+    there.path.mkdir()
+    small = settings(*TINY, "structure.dataset=mnist", "scoring.samples=20")
+    command = (*GAN_SWEEP, "run", *small, "--data-root", root)
+    with hosts_up(3) as hosts:
+        done = hosts.run(0, *command, "--local", "--out", here.path)
+        assert done.returncode == 0, done.stderr
+        hosts.start_ray(0, cpus=0)
+        env = {"GAN_SWEEP_CACHE": f"{hosts.folder}/node1/cache"}
+        first = hosts.start_ray(1, private=[there.path, root], env=env)
+        done = hosts.run(0, *command, "--address", hosts.ray, "--out", there.path)
+        assert done.returncode == 0, done.stderr
+        assert len(list((hosts.folder / "node1" / "cache").glob("data-*.safetensors"))) == 1
+        hosts.kill(1)
+        first.wait()
+        hosts.start_ray(2, private=[raw])  # the data root is there, and empty
+        done = hosts.run(0, *command, "--address", hosts.ray, "--out", tmp_path / "other")
+    mine, theirs = (ResultsTable.load(folder.path).frame.drop(columns=TIMING) for folder in (here, there))
+    assert mine.equals(theirs)
+    assert done.returncode == 2
+    assert f"node node2 ({hosts.address(2)}): no file {raw}" in done.stderr
