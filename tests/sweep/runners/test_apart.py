@@ -12,7 +12,7 @@ from results.table import ResultsTable
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 GAN_SWEEP = (sys.executable, "-m", "sweep")
-TIMING = ["seconds", "elapsed_seconds"]
+ELSEWHERE = ["seconds", "elapsed_seconds", "node"]
 
 
 def test_on_a_host_without_the_folder_a_sweep_is_the_same_bit_for_bit_in_the_rows_and_in_all_files(
@@ -26,7 +26,7 @@ def test_on_a_host_without_the_folder_a_sweep_is_the_same_bit_for_bit_in_the_row
         done = hosts.run(0, *GAN_SWEEP, "run", "--address", hosts.ray, "--out", there.path, *settings(*TINY))
         assert done.returncode == 0, done.stderr
         left = list((hosts.folder / "node1" / "tmp").glob("gan-sweep-files-*"))
-    mine, theirs = (ResultsTable.load(folder.path).frame.drop(columns=TIMING) for folder in (here, there))
+    mine, theirs = (ResultsTable.load(folder.path).frame.drop(columns=ELSEWHERE) for folder in (here, there))
     assert mine.equals(theirs)
     of_trials = [
         {path.relative_to(folder.path): path.read_bytes() for path in folder.path.rglob("*/trial-*/*.safetensors")}
@@ -59,7 +59,7 @@ def test_a_host_without_the_data_fetches_them_and_one_where_they_lack_a_file_is_
         first.wait()
         hosts.start_ray(2, private=[raw])  # the data root is there, and empty
         done = hosts.run(0, *command, "--address", hosts.ray, "--out", tmp_path / "other")
-    mine, theirs = (ResultsTable.load(folder.path).frame.drop(columns=TIMING) for folder in (here, there))
+    mine, theirs = (ResultsTable.load(folder.path).frame.drop(columns=ELSEWHERE) for folder in (here, there))
     assert mine.equals(theirs)
     assert done.returncode == 2
     assert f"node node2 ({hosts.address(2)}): no file {raw}" in done.stderr
