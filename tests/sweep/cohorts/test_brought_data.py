@@ -34,7 +34,7 @@ def line_from(folder: Path, conditions: Conditions, cache: str, asked: list[str]
             return packed_images(conditions)
 
     monkeypatch.setenv("GAN_SWEEP_CACHE", here)
-    server = FileServer(RunFolder(folder / "run"), pack)
+    server = FileServer(RunFolder(folder / "run"), pack_data=pack)
 
     def call(method: str, *given: Any):
         asked.append(method)
