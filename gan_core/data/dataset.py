@@ -120,17 +120,23 @@ def load_dataset(
     if image_size_pixels < 0 or (image_size_pixels and request.name.is_values):
         rule = "0 for numbers" if request.name.is_values else "at least 0; 0 keeps a set's own size"
         raise InputError(f"image_size_pixels must be {rule}, got {image_size_pixels} with data set {shown(name)}")
-    samples = DATASETS[request.name.kind](request)
+    return _dataset(name, _at_size(name, DATASETS[request.name.kind](request), image_size_pixels))
+
+
+def image_dataset(name: str, images: ImageSplits, image_size_pixels: int = 0) -> Dataset:
+    """The `Dataset` of images that have been read already, in uint8 or in [-1, 1]. image_size_pixels: as in
+    `load_dataset`.
+    """
+    return _dataset(name, _at_size(name, _samples(images), image_size_pixels))
+
+
+def _at_size(name: str, samples: SampleSplits, image_size_pixels: int) -> SampleSplits:
     train, held_out = samples.train, samples.held_out
-    if image_size_pixels not in (0, train.shape[-1]):
-        _check_memory(name, (len(train) + len(held_out)) * train.shape[1], image_size_pixels)
-        train, held_out = (resized(_numbers(part), image_size_pixels) for part in (train, held_out))
-    return _dataset(name, replace(samples, train=train, held_out=held_out))
-
-
-def image_dataset(name: str, images: ImageSplits) -> Dataset:
-    """The `Dataset` of images that have been read already, in uint8 or in [-1, 1], at the size they are trained at."""
-    return _dataset(name, _samples(images))
+    if image_size_pixels in (0, train.shape[-1]):
+        return samples
+    _check_memory(name, (len(train) + len(held_out)) * train.shape[1], image_size_pixels)
+    train, held_out = (resized(_numbers(part), image_size_pixels) for part in (train, held_out))
+    return replace(samples, train=train, held_out=held_out)
 
 
 def _dataset(name: str, samples: SampleSplits) -> Dataset:

@@ -40,9 +40,17 @@ class FileServer:
     or written.
     """
 
-    def __init__(self, folder: RunFolder, check_owner: Callable[[int], object] = lambda owner: None) -> None:
-        """check_owner: asks the study before a rung is made to last, and raises NoLongerOwner."""
-        self._folder, self._ask_study = folder, check_owner
+    def __init__(
+        self,
+        folder: RunFolder,
+        check_owner: Callable[[int], object] = lambda owner: None,
+        pack_data: Callable[[], Path] | None = None,
+    ) -> None:
+        """check_owner: asks the study before a rung is made to last, and raises NoLongerOwner. pack_data: makes the
+        file of the data set for processes that have not got it; called when one first asks.
+        """
+        self._folder, self._ask_study, self._pack_data = folder, check_owner, pack_data
+        self._data: Parcel | None = None
         self._owners: dict[int, int] = {}  # cohort -> the highest number that has come
         self._given: dict[str, Path] = {}  # what may be asked for: name -> file
         self._ended: dict[int, tuple] = {}  # cohort -> what the last call of `end_rung` was given
@@ -131,6 +139,14 @@ class FileServer:
         if not SHA256.fullmatch(sha256):
             raise ValueError(f"{sha256!r} is no SHA-256")
         return self._folder.path / f".features-{sha256}.partial"
+
+    def data(self) -> Parcel:
+        """Gives out the data set of the run. Raises what `pack_data` raises."""
+        if self._data is None:
+            assert self._pack_data is not None, "this run needs no data from here"
+            path = self._pack_data()
+            self._data = self.give(path, path.name)
+        return self._data
 
     def forget(self, cohort: int, owner: int, runs: Iterable[TrialRun]) -> None:
         """Does what `Checkpoints.forget` does."""

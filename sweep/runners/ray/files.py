@@ -2,39 +2,58 @@
 
 import importlib
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+from gan_core.config.conditions import Conditions
 from results.store import ResultsError, RunFolder, read_whole, write_atomically
+from sweep.cohorts.brought_data import packed_images
 from sweep.cohorts.file_server import FileServer
 from sweep.cohorts.transfer import Line
 
 ANSWER_SECONDS = 300.0  # within which the driver's node answers, or a cohort begins again elsewhere
 
 
+class Home(NamedTuple):
+    """Where the driver is. node: the id of its node. mark: what `RunFolder.mark` holds."""
+
+    node: str
+    mark: str
+
+    def is_here(self) -> bool:
+        """Whether this process is on the driver's node."""
+        return importlib.import_module("ray").get_runtime_context().get_node_id() == self.node
+
+
 @contextmanager
-def marked(folder: RunFolder) -> Iterator[str]:
-    """Puts a mark into the folder of a run, by which other processes recognise it (`is_in_sight`). Yields the mark."""
-    mark = secrets.token_hex(16)
-    write_atomically(folder.mark, mark)
+def marked(folder: RunFolder) -> Iterator[Home]:
+    """Puts a mark into the folder of a run, by which other processes recognise it (`is_in_sight`)."""
+    home = Home(importlib.import_module("ray").get_runtime_context().get_node_id(), secrets.token_hex(16))
+    write_atomically(folder.mark, home.mark)
     try:
-        yield mark
+        yield home
     finally:
         with suppress(OSError):
             folder.mark.unlink()
 
 
-def is_in_sight(folder: RunFolder, mark: str) -> bool:
+def is_in_sight(folder: RunFolder, home: Home) -> bool:
     """Whether this process sees the folder of a run: a path that exists may be another folder, on another disk."""
     try:
-        return read_whole(folder.mark) == mark.encode()
+        return read_whole(folder.mark) == home.mark.encode()
     except ResultsError:
         return False
 
 
-def start_file_server(folder: RunFolder, study: Any) -> Any:
+def node_here() -> str:
+    """Host name and address of the node of this process."""
+    return f"{socket.gethostname()} ({importlib.import_module('ray').util.get_node_ip_address()})"
+
+
+def start_file_server(folder: RunFolder, conditions: Conditions, study: Any) -> Any:
     """Starts the `FileServer` of a run as an actor on this node, and returns its handle at once. It is not part of the
     study, whose handle this is, so that a large file delays no verdict. Where its node is out of reach, Ray repeats the
     call.
@@ -44,7 +63,7 @@ def start_file_server(folder: RunFolder, study: Any) -> Any:
         ray.get_runtime_context().get_node_id(), soft=False
     )
     server = ray.remote(FileServer).options(num_cpus=0, scheduling_strategy=here, max_task_retries=-1)
-    return server.remote(folder, partial(_check_owner, study))
+    return server.remote(folder, partial(_check_owner, study), partial(packed_images, conditions))
 
 
 def _check_owner(study: Any, owner: int) -> None:

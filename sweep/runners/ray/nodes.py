@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from gan_core.config.conditions import Conditions
-from gan_core.config.dataset_name import ON_DISK_KINDS, parse_dataset_name
 from gan_core.config.input_error import InputError
 from gan_core.config.version import code_version
 from sweep.runners import look
@@ -99,10 +98,8 @@ def look_at_nodes(folder: Path | None, paths: Sequence[str], *, gpus: bool) -> l
 
 
 def paths_read(conditions: Conditions) -> list[str]:
-    """The files and folders of data that a process reads when it trains; empty for data that the package brings."""
-    name = parse_dataset_name(conditions.dataset)
-    root = conditions.data_root if name.kind in ON_DISK_KINDS else None
-    return [path for path in (root, name.folder, conditions.scoring.inception_weights) if path]
+    """The files that each node must have where a cohort trains. A data set is brought to where it is missing."""
+    return [conditions.scoring.inception_weights] if conditions.scoring.inception_weights else []
 
 
 def refuse_faulty(reports: Sequence[NodeReport]) -> None:

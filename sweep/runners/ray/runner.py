@@ -134,8 +134,8 @@ def _tune(
     searcher = study_searcher(study, early, slots, is_lost, head.wait, remembered_handlers())
     try:
         watch = None if head.local_folder else NodeWatch()
-        with _silent_loggers(), _followed(study, display, watch), marked(folder) as mark:
-            given = {"spec": spec, "folder": folder, "mark": mark, "build": build, "size": size, "study": study}
+        with _silent_loggers(), _followed(study, display, watch), marked(folder) as home:
+            given = {"spec": spec, "folder": folder, "home": home, "build": build, "size": size, "study": study}
             trainable = tune.with_resources(tune.with_parameters(trainable_class(), **given), each)
             _tuner(trainable, searcher, folder, on_step).fit()
             searcher.check()

@@ -57,7 +57,8 @@ def _study_class() -> Any:
             for.
             """
             if self._file_server is None:
-                self._file_server = start_file_server(self.folder, ray.get_runtime_context().current_actor)
+                here = ray.get_runtime_context().current_actor
+                self._file_server = start_file_server(self.folder, self.spec.conditions(), here)
             return self._file_server
 
         def note_examination(self, owner: int, examination: Examination) -> None:

@@ -3,11 +3,13 @@
 import importlib
 import os
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from gan_core.config.conditions import Conditions
 from results.store import RunFolder
 from sweep.cohorts.best_rungs import BestRungs
+from sweep.cohorts.brought_data import fetched_images, is_here
 from sweep.cohorts.cohort import CohortRun
 from sweep.cohorts.contracts import Build
 from sweep.cohorts.shared_features import FeaturesInFolder, SharedFeatures
@@ -16,10 +18,13 @@ from sweep.ledger.cohort_record import Cohort
 from sweep.ledger.endings import PlaceError
 from sweep.ledger.owners import NoLongerOwner, Taker
 from sweep.runners.loading import uncollected
-from sweep.runners.ray.files import is_in_sight, line_to
+from sweep.runners.ray.files import Home, is_in_sight, line_to, node_here
 from sweep.runners.ray.slots import host_name
 from sweep.runners.ray.study_actor import RemoteStudy, StudyOutOfReach, cause_of, plain_ending
 from sweep.spec.sweep_spec import SweepSpec
+
+if TYPE_CHECKING:
+    from gan_core.data.dataset import Dataset
 
 GIVEN_BACK = "given_back"  # key of a Tune trial's result: its cohort was not trained to its end, and is to be elsewhere
 ENDING = "ending"  # key of a Tune trial's result: the line that a person is told when it ends the sweep
@@ -33,8 +38,8 @@ def trainable_class() -> Any:
 
     class CohortTrainable(base):
         """Trains one cohort; a step is a rung. An actor is reused for cohort after cohort and loads the data set once.
-        study: the study's actor. mark: the mark of the run's folder (`is_in_sight`). size: how many trials a cohort has
-        at most that the actor takes itself.
+        study: the study's actor. home: where the driver is. size: how many trials a cohort has at most that the actor
+        takes itself.
 
         Everything is loaded at the first step, because Tune may set up an actor for a cohort that trains elsewhere by
         then.
@@ -51,12 +56,12 @@ def trainable_class() -> Any:
             config: dict[str, Any],
             spec: SweepSpec,
             folder: RunFolder,
-            mark: str,
+            home: Home,
             build: Build | None,
             size: int,
             study: Any,
         ) -> None:
-            self._spec, self._folder, self._mark, self._build, self._size = spec, folder, mark, build, size
+            self._spec, self._folder, self._home, self._build, self._size = spec, folder, home, build, size
             self._of_cohort = ExitStack()  # what is closed when the process is done with a cohort
             self._study_actor, self._process = study, uuid4().hex
             self._host = ""
@@ -107,7 +112,9 @@ def trainable_class() -> Any:
             if told is None and self._is_of_the_place(error):
                 told = PlaceError.of(cause_of(error))
             if told is not None:
-                return {"done": True, ENDING: str(told), PLACE: isinstance(told, PlaceError)}
+                here = isinstance(error, ray.exceptions.RayError) or self._home.is_here()
+                line = str(told) if here else f"node {node_here()}: {told}"
+                return {"done": True, ENDING: line, PLACE: isinstance(told, PlaceError)}
             if self._owner is not None:
                 self._study.note_failure(self._owner, f"{type(error).__name__}: {error}")
             raise error
@@ -152,7 +159,8 @@ def trainable_class() -> Any:
 
                 wants_gpu = bool(ray.get_gpu_ids())
                 device = "cuda" if wants_gpu else "cpu"
-                workshop = workshop_of_run(self._spec.conditions(), features, device, self._note_phase)
+                conditions = self._spec.conditions()
+                workshop = workshop_of_run(conditions, features, device, self._note_phase, self._brought(conditions))
                 if workshop.scorer.examination is not None:
                     self._study.note_examination(cohort.owner, workshop.scorer.examination)
                 self._build = workshop.build
@@ -170,11 +178,21 @@ def trainable_class() -> Any:
                 checkpoint_seconds=60 * self._spec.checkpoint_minutes,
             )
 
+        def _brought(self, conditions: Conditions) -> "Dataset | None":
+            """The data set, where this node has not got it and it is brought here; otherwise None."""
+            if is_here(conditions):
+                return None
+            from gan_core.data.dataset import image_dataset
+
+            self._note_phase(f"fetching {conditions.dataset}")
+            images = fetched_images(line_to(self._study.file_server()))
+            return image_dataset(conditions.dataset, images, conditions.image_size_pixels)
+
         def _places(self, cohort: Cohort) -> tuple[RunFolder, CohortTransfer | None, SharedFeatures]:
             """The folder in which this process trains a cohort; what takes its files to that of the run, None where it
             is that; and where the features of the scores are.
             """
-            if is_in_sight(self._folder, self._mark):
+            if is_in_sight(self._folder, self._home):
                 return self._folder, None, FeaturesInFolder(self._folder)
             line = line_to(self._study.file_server())
             folder = self._of_cohort.enter_context(own_folder())

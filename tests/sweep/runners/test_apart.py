@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from hosts import hosts_up
+from made_files import write_mnist
 from tiny_runs import TINY, settings
 
 from results.store import RunFolder
@@ -11,7 +12,7 @@ from results.table import ResultsTable
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 GAN_SWEEP = (sys.executable, "-m", "sweep")
-TIMING = ["seconds", "elapsed_seconds"]
+ELSEWHERE = ["seconds", "elapsed_seconds", "node"]
 
 
 def test_on_a_host_without_the_folder_a_sweep_is_the_same_bit_for_bit_in_the_rows_and_in_all_files(
@@ -25,7 +26,7 @@ def test_on_a_host_without_the_folder_a_sweep_is_the_same_bit_for_bit_in_the_row
         done = hosts.run(0, *GAN_SWEEP, "run", "--address", hosts.ray, "--out", there.path, *settings(*TINY))
         assert done.returncode == 0, done.stderr
         left = list((hosts.folder / "node1" / "tmp").glob("gan-sweep-files-*"))
-    mine, theirs = (ResultsTable.load(folder.path).frame.drop(columns=TIMING) for folder in (here, there))
+    mine, theirs = (ResultsTable.load(folder.path).frame.drop(columns=ELSEWHERE) for folder in (here, there))
     assert mine.equals(theirs)
     of_trials = [
         {path.relative_to(folder.path): path.read_bytes() for path in folder.path.rglob("*/trial-*/*.safetensors")}
@@ -36,3 +37,29 @@ def test_on_a_host_without_the_folder_a_sweep_is_the_same_bit_for_bit_in_the_row
     assert of_trials[0] == of_trials[1]
     assert there.features.read_bytes() == here.features.read_bytes()
     assert left == []
+
+
+@pytest.mark.slow
+def test_a_host_without_the_data_fetches_them_and_one_where_they_lack_a_file_is_named(tmp_path):
+    raw, here, there = write_mnist(tmp_path), RunFolder(tmp_path / "here"), RunFolder(tmp_path / "there")
+    root = raw.parents[1]
+    there.path.mkdir()
+    small = settings(*TINY, "structure.dataset=mnist", "scoring.samples=20")
+    command = (*GAN_SWEEP, "run", *small, "--data-root", root)
+    with hosts_up(3) as hosts:
+        done = hosts.run(0, *command, "--local", "--out", here.path)
+        assert done.returncode == 0, done.stderr
+        hosts.start_ray(0, cpus=0)
+        env = {"GAN_SWEEP_CACHE": f"{hosts.folder}/node1/cache"}
+        first = hosts.start_ray(1, private=[there.path, root], env=env)
+        done = hosts.run(0, *command, "--address", hosts.ray, "--out", there.path)
+        assert done.returncode == 0, done.stderr
+        assert len(list((hosts.folder / "node1" / "cache").glob("data-*.safetensors"))) == 1
+        hosts.kill(1)
+        first.wait()
+        hosts.start_ray(2, private=[raw])  # the data root is there, and empty
+        done = hosts.run(0, *command, "--address", hosts.ray, "--out", tmp_path / "other")
+    mine, theirs = (ResultsTable.load(folder.path).frame.drop(columns=ELSEWHERE) for folder in (here, there))
+    assert mine.equals(theirs)
+    assert done.returncode == 2
+    assert f"node node2 ({hosts.address(2)}): no file {raw}" in done.stderr

@@ -17,6 +17,7 @@ from benchmarks.kills import differences
 from gan_core.config.reports import OutOfMemory
 from results.store import JsonLines, RunFolder
 from sweep.ledger.endings import PlaceError
+from sweep.runners.ray.files import Home
 from sweep.runners.ray.runner import run_ray
 from sweep.runners.ray.searcher import study_searcher
 from sweep.runners.ray.trainable import ENDING, PLACE, trainable_class
@@ -97,7 +98,7 @@ def stepped(monkeypatch: pytest.MonkeyPatch, folder: RunFolder, error: BaseExcep
     build = None if when == "loading" else object()
     process._trial_info = None
     folder.mark.write_text("mark")
-    process.setup({}, tiny_spec(), folder, "mark", build, 2, study)
+    process.setup({}, tiny_spec(), folder, Home("node", "mark"), build, 2, study)
     monkeypatch.setattr("ray.get_gpu_ids", list)
     monkeypatch.setattr("sweep.runners.scored_alike.Workshop", raises(error))
     monkeypatch.setattr(

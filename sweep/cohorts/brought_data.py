@@ -1,0 +1,55 @@
+"""Data sets of files where a process trains that has not got them: fetched once a machine from beside the driver."""
+
+from pathlib import Path
+
+from gan_core.config.conditions import Conditions
+from gan_core.config.dataset_name import ON_DISK_KINDS, parse_dataset_name
+from gan_core.config.input_error import home_path
+from gan_core.data.carried_images import read_images, splits_digest, write_images
+from gan_core.data.image_files import Request, read_image_files
+from gan_core.data.published_images import ImageSplits
+from gan_core.files.cache import alone, writable_cache_folder
+from sweep.cohorts.transfer import Line, fetch_file
+
+
+def is_here(conditions: Conditions) -> bool:
+    """Whether the data set of a run is here, or needs no files. Of its path only that there is something is looked at:
+    where storage is not mounted, there is an empty folder.
+    """
+    name = parse_dataset_name(conditions.dataset)
+    place = conditions.data_root if name.kind in ON_DISK_KINDS else name.folder
+    if place is None:
+        return True
+    path = home_path(place)
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))
+
+
+def packed_images(conditions: Conditions) -> Path:
+    """The images of a data set that is here, as one file in the cache folder, named by their digest. Raises InputError
+    as `read_image_files` does, and OSError.
+    """
+    name, root = parse_dataset_name(conditions.dataset), conditions.data_root
+    size, skip = conditions.image_size_pixels, conditions.skip_corrupt_images
+    images = read_image_files(Request(name, Path(root) if root else None, size, skip_corrupt=skip))
+    path = writable_cache_folder() / f"data-{splits_digest(name.kind, images)}.safetensors"
+    with alone(path):
+        if read_images(path) is None:
+            write_images(path, images)
+    return path
+
+
+def fetched_images(line: Line) -> ImageSplits:
+    """The images of the run's data set, from this machine's cache folder, or fetched into it: one process of a machine
+    fetches while others wait. line: to the `FileServer`. Raises as `fetch_file` does.
+    """
+    parcel = line("data")()
+    path = writable_cache_folder() / parcel.name
+    with alone(path):
+        images = read_images(path)
+        if images is None:
+            partial = path.with_suffix(".partial")
+            fetch_file(line, parcel, partial)
+            partial.replace(path)
+            images = read_images(path)
+    assert images is not None, "its digest was checked"
+    return images

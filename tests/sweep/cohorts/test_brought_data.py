@@ -1,0 +1,104 @@
+"""A machine without the data set of a run gets it from beside the driver, once, and trains on the same samples."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_files import pictures, write_mnist
+from test_transfer import line_to
+
+from gan_core.config.conditions import Conditions
+from gan_core.config.input_error import InputError
+from gan_core.data.carried_images import read_images, write_images
+from gan_core.data.dataset import image_dataset, load_dataset
+from gan_core.data.published_images import ImageSplits
+from results.store import RunFolder
+from sweep.cohorts.brought_data import fetched_images, is_here, packed_images
+from sweep.cohorts.file_server import FileServer
+
+
+@pytest.fixture
+def asked(tmp_path) -> list[str]:
+    """The methods of the server that were called."""
+    return []
+
+
+def line_from(folder: Path, conditions: Conditions, cache: str, asked: list[str], monkeypatch):
+    """To a server on another machine, which has a cache of its own."""
+    here = str(folder / "here")
+
+    def pack() -> Path:
+        with monkeypatch.context() as there:
+            there.setenv("GAN_SWEEP_CACHE", cache)
+            return packed_images(conditions)
+
+    monkeypatch.setenv("GAN_SWEEP_CACHE", here)
+    server = FileServer(RunFolder(folder / "run"), pack_data=pack)
+
+    def call(method: str, *given: Any):
+        asked.append(method)
+        return line_to(server)(method, *given)
+
+    return call
+
+
+@pytest.mark.parametrize(("kind", "size"), [("mnist", 0), ("mnist", 14), ("images", 8)])
+def test_the_samples_are_those_of_the_driver_bit_for_bit(tmp_path, monkeypatch, asked, kind, size):
+    name, root = "mnist", str(tmp_path / "data")
+    if kind == "mnist":
+        write_mnist(tmp_path)
+    else:
+        name, root = f"images:{tmp_path / 'pictures'}", None
+        pictures(tmp_path / "pictures")
+    conditions = Conditions(dataset=name, data_root=root, image_size_pixels=size)
+    assert is_here(conditions)
+    line = line_from(tmp_path, conditions, str(tmp_path / "there"), asked, monkeypatch)
+    mine = load_dataset(name, None if root is None else Path(root), image_size_pixels=size)
+    brought = image_dataset(name, fetched_images(line), size)
+    assert brought.digest == mine.digest
+    assert np.array_equal(brought.train.numpy(), mine.train.numpy())
+    assert asked.count("piece") >= 1
+    asked.clear()
+    again = fetched_images(line)  # as another process of this machine
+    assert asked == ["data"]
+    assert np.array_equal(again.train, fetched_images(line).train)
+
+
+def test_a_damaged_file_in_the_cache_is_fetched_again(tmp_path, monkeypatch, asked):
+    write_mnist(tmp_path)
+    conditions = Conditions(dataset="mnist", data_root=str(tmp_path / "data"))
+    line = line_from(tmp_path, conditions, str(tmp_path / "there"), asked, monkeypatch)
+    first = fetched_images(line)
+    (kept,) = (tmp_path / "here").glob("data-*.safetensors")
+    kept.write_bytes(kept.read_bytes()[:-1])
+    asked.clear()
+    assert np.array_equal(fetched_images(line).train, first.train)
+    assert "piece" in asked
+    assert not list((tmp_path / "here").glob("*.partial"))
+
+
+def test_what_the_driver_cannot_read_either_is_said_as_there(tmp_path, monkeypatch, asked):
+    conditions = Conditions(dataset="mnist", data_root=str(tmp_path / "absent"))
+    assert not is_here(conditions)
+    (tmp_path / "absent").mkdir()  # as where storage is not mounted
+    assert not is_here(conditions)
+    with pytest.raises(InputError, match="absent/MNIST/raw/train-images-idx3-ubyte nor"):
+        fetched_images(line_from(tmp_path, conditions, str(tmp_path / "there"), asked, monkeypatch))
+
+
+@pytest.mark.parametrize("name", ["gaussian", "digits", "polygons"])
+def test_a_data_set_without_files_is_everywhere(name):
+    assert is_here(Conditions(dataset=name))
+
+
+def test_a_file_of_something_else_holds_no_images(tmp_path):
+    path = tmp_path / "file"
+    assert read_images(path) is None
+    images = ImageSplits(np.zeros((2, 1, 4, 4), np.uint8), None, np.ones((1, 1, 4, 4), np.uint8), None)
+    write_images(path, images)
+    found = read_images(path)
+    assert found is not None
+    assert (found.train_labels, found.held_out.tolist()) == (None, images.held_out.tolist())
+    path.write_bytes(b"something else")
+    assert read_images(path) is None
