@@ -13,7 +13,7 @@ from sweep.cohorts.contracts import Build
 from sweep.cohorts.shared_features import FeaturesInFolder, SharedFeatures
 from sweep.cohorts.transfer import CohortTransfer, FetchedFeatures, own_folder
 from sweep.ledger.cohort_record import Cohort
-from sweep.ledger.endings import PlaceError
+from sweep.ledger.endings import PlaceError, described
 from sweep.ledger.owners import NoLongerOwner, Taker
 from sweep.runners.loading import uncollected
 from sweep.runners.ray.files import is_in_sight, line_to
@@ -23,6 +23,7 @@ from sweep.spec.sweep_spec import SweepSpec
 
 GIVEN_BACK = "given_back"  # key of a Tune trial's result: its cohort was not trained to its end, and is to be elsewhere
 ENDING = "ending"  # key of a Tune trial's result: the line that a person is told when it ends the sweep
+NODE, HOST, WHY = "node", "host", "why"  # keys of the same result, where this node could not even load what is needed
 PLACE = "place"  # key of the same result: whether the cause would have hit any configuration
 
 
@@ -107,7 +108,11 @@ def trainable_class() -> Any:
             if told is None and self._is_of_the_place(error):
                 told = PlaceError.of(cause_of(error))
             if told is not None:
-                return {"done": True, ENDING: str(told), PLACE: isinstance(told, PlaceError)}
+                ending = {"done": True, ENDING: str(told), PLACE: isinstance(told, PlaceError)}
+                if self._equipped or isinstance(error, ray.exceptions.RayError):
+                    return ending
+                taker = self._taker()
+                return {**ending, NODE: taker.node, HOST: taker.host, WHY: described(error)}
             if self._owner is not None:
                 self._study.note_failure(self._owner, f"{type(error).__name__}: {error}")
             raise error
