@@ -105,7 +105,7 @@ class Cluster:
         command = (sys.executable, "-m", "sweep.commands.cli", "run", spec, "--address", self.hosts.ray)
         with said.open("w") as out:
             driver = self.hosts.start(
-                0, *command, "--out", folder.path, stdout=subprocess.DEVNULL, stderr=out, env=cache(self.hosts)
+                0, *command, "--out", folder.path, stdout=out, stderr=subprocess.STDOUT, env=cache(self.hosts)
             )
         return Sweep(folder, said, driver)
 
