@@ -32,16 +32,16 @@ from hosts import Hosts, hosts_up  # noqa: E402
 SPEC = {
     "name": "cluster",
     "space": {"extends": "digits", "base": {f"structure.{n}_width": 32 for n in ("generator", "discriminator")}},
-    "ladder": {"rungs_images": [8_192, 32_768, 98_304], "keep_fraction": 0.5},
+    "ladder": {"rungs_images": [32_768, 131_072, 393_216], "keep_fraction": 0.5},
     "sampler": "random",
     "scoring": {"samples": 500},
     "execution": "replayed",
-    "trials": 12,
+    "trials": 24,
     "lanes_per_cohort": 2,
     "tracking": {"tensorboard": False},
 }
 LONGEST_SECONDS = 600.0  # of one sweep: one that takes longer is counted as hanging, and killed
-LONGEST_WAIT_SECONDS = 10.0  # from the first row to what disturbs the sweep
+LONGEST_WAIT_SECONDS = 20.0  # from the first row to what disturbs the sweep
 NOTICE_SECONDS = 10  # of a drained host
 AGAIN = re.compile(r"cohort \d+ starts again elsewhere from rung \d+, (\d+) images are trained again")
 

@@ -113,6 +113,9 @@ class RemoteStudy:
     def cut(self, owner: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> None:
         self._ask(self._study.cut, owner, runs, reports)
 
+    def give_back(self, owner: int, why: str) -> None:
+        self._ask(self._study.give_back, owner, why)
+
     def _ask(self, method: Any, *given: Any) -> Any:
         """The answer of the study. Raises what the study raises, and StudyOutOfReach."""
         exceptions = self._ray.exceptions

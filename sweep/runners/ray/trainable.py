@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +17,7 @@ from sweep.ledger.endings import PlaceError, described
 from sweep.ledger.owners import NoLongerOwner, Taker
 from sweep.runners.loading import uncollected
 from sweep.runners.ray.files import is_in_sight, line_to
+from sweep.runners.ray.silence import Silence
 from sweep.runners.ray.slots import host_name
 from sweep.runners.ray.study_actor import RemoteStudy, StudyOutOfReach, cause_of, plain_ending
 from sweep.spec.sweep_spec import SweepSpec
@@ -31,6 +32,7 @@ def trainable_class() -> Any:
     """The Tune `Trainable`, whose base class exists only once Ray is loaded."""
     ray = importlib.import_module("ray")
     base = importlib.import_module("ray.tune").Trainable
+    out_of_reach = (ray.exceptions.GetTimeoutError, ray.exceptions.ActorUnavailableError)
 
     class CohortTrainable(base):
         """Trains one cohort; a step is a rung. An actor is reused for cohort after cohort and loads the data set once.
@@ -64,22 +66,34 @@ def trainable_class() -> Any:
             self._run: CohortRun | None = None
             self._equipped = False  # whether everything is loaded that any configuration needs
             self._owner, self._limits = None, {}
+            self._silence = Silence(self._leave)
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self._run, self._owner = None, None
             return True
 
         def cleanup(self) -> None:
+            self._silence.end()
             self._of_cohort.close()
 
         def step(self) -> dict[str, Any]:
+            self._silence.end()
             said: dict[str, Any] = {"done": True}
             try:
                 said = self._step()
             finally:
                 if said["done"]:
                     self._of_cohort.close()
+            if not said["done"]:
+                self._silence.begin()
             return said
+
+        def _leave(self) -> None:
+            """Gives the cohort back, and ends this process, of which Tune hears nothing any more."""
+            with suppress(StudyOutOfReach, ray.exceptions.RayError):
+                if self._owner is not None:
+                    self._study.give_back(self._owner, f"an answer of node {self._host} was lost")
+            os._exit(1)
 
         def _step(self) -> dict[str, Any]:
             try:
@@ -104,6 +118,8 @@ def trainable_class() -> Any:
                 raise error
             if self._owner is not None:
                 self._study.check_owner(self._owner)
+            if isinstance(error, out_of_reach):
+                raise StudyOutOfReach(str(error)) from error
             told = plain_ending(error, self._folder)
             if told is None and self._is_of_the_place(error):
                 told = PlaceError.of(cause_of(error))
@@ -133,10 +149,12 @@ def trainable_class() -> Any:
                 self._owner = cohort.owner
                 self._run = self._begin(cohort)
             run = self._run
+            if run.done:
+                return {"done": True}
             rung, runs = run.rung, run.runs
-            reports = [] if run.done else run.advance()
+            reports = run.advance()
             return {
-                "done": run.done,
+                "done": False,  # that the cohort is done is said when Tune has heard of its last rung: see Silence
                 "cohort": run.cohort.number,
                 "rung": rung,
                 "lanes": [  # as a list, because Tune keeps a history of every key

@@ -133,7 +133,7 @@ def test_a_configuration_that_does_not_fit_the_memory_is_no_fault_of_the_place(t
 def test_what_ends_the_sweep_is_said_by_the_driver_after_it_has_looked_for_the_head(monkeypatch, place, kind):
     looked = []
     monkeypatch.setattr("ray.get", lambda answer: answer)
-    searcher = study_searcher(None, 0, lambda: 1, lambda node: False, lambda: looked.append(1), lambda: None)
+    searcher = study_searcher(None, 0, slots, lambda node: False, lambda: looked.append(1), lambda: None)
     searcher.on_trial_complete("first", {"done": True, ENDING: "why", PLACE: place})
     searcher.on_trial_complete("second", {"done": True, ENDING: "another", PLACE: not place})
     with pytest.raises(kind, match="^why$"):

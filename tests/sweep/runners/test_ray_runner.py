@@ -41,7 +41,7 @@ from sweep.runners.ray.cluster import (
 from sweep.runners.ray.head import PULSE_SECONDS, Head
 from sweep.runners.ray.runner import run_ray
 from sweep.runners.ray.searcher import RESTARTS, searched_stopper, study_searcher
-from sweep.runners.ray.slots import AVOIDED
+from sweep.runners.ray.slots import AVOIDED, Slots
 from sweep.runners.ray.study_actor import RemoteStudy, StudyOutOfReach, _study_class
 from sweep.runners.ray.trainable import ENDING, GIVEN_BACK, HOST, NODE, PLACE, WHY
 from sweep.runners.signals import ending_as_ctrl_c, remembered_handlers
@@ -467,7 +467,7 @@ class ToldStudy:
         self.ends.append((why, owner))
 
 
-class Room:
+class Room(Slots):
     """A cluster with room for so many cohorts. nodes: those besides the one that is avoided."""
 
     def __init__(self, count: int, nodes: int = 1) -> None:
