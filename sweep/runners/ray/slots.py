@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from gan_core.config.input_error import InputError
 from sweep.ledger.endings import PlaceError
 from sweep.spec.resources import Resources, WaitFor
 
+CALL_SECONDS = 3.0  # for a node to take a connection
 LOOK_SECONDS = 5.0  # between two looks at the nodes
 AVOIDED = "avoided"  # key of a Tune trial's configuration: ids of the nodes that are not to train it
 NODE_LABEL = "ray.io/node-id"  # which Ray gives each node
@@ -134,8 +136,15 @@ def living_nodes() -> list[dict[str, float]]:
 
 
 def is_lost(node: str) -> bool:
-    """Whether the node of this id is not alive."""
-    return all(found["NodeID"] != node or not found["Alive"] for found in _nodes())
+    """Whether the node of this id is gone. Ray notices that only after some seconds, so it is called too."""
+    found = next((found for found in _nodes() if found["NodeID"] == node and found["Alive"]), None)
+    if found is None:
+        return True
+    try:
+        socket.create_connection((found["NodeManagerAddress"], found["NodeManagerPort"]), CALL_SECONDS).close()
+    except OSError:
+        return True
+    return False
 
 
 def host_name(node: str) -> str:

@@ -1,5 +1,6 @@
 """How many cohorts fit the nodes of a cluster at once."""
 
+import socket
 from typing import Any
 
 import pytest
@@ -75,7 +76,15 @@ def test_slots_follow_the_nodes_that_are_alive(monkeypatch):
     nodes[0]["Alive"] = False
     clock.seconds += LOOK_SECONDS
     assert slots() == 3
-    assert [is_lost(node) for node in ("a", "b", "never there")] == [True, False, True]
+
+
+def test_a_node_is_lost_where_ray_says_so_or_where_it_takes_no_connection_any_more(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as raylet:
+        at = {"NodeManagerAddress": "127.0.0.1", "NodeManagerPort": raylet.getsockname()[1]}
+        nodes = [{"NodeID": "a", "Alive": False, **at}, {"NodeID": "b", "Alive": True, **at}]
+        monkeypatch.setattr("ray.nodes", lambda: nodes)
+        assert [is_lost(node) for node in ("a", "b", "never there")] == [True, False, True]
+    assert is_lost("b")
 
 
 def test_a_node_has_its_hosts_name_unless_another_host_has_it_too(monkeypatch):
