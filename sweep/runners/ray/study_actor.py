@@ -60,6 +60,10 @@ def _study_class() -> Any:
                 self._file_server = start_file_server(self.folder, ray.get_runtime_context().current_actor)
             return self._file_server
 
+        def __repr__(self) -> str:
+            """How Ray's dashboard and lists name the actor."""
+            return f"gan-sweep:{self.spec.name} study"
+
         def note_examination(self, owner: int, examination: Examination) -> None:
             """Keeps how the scores that a process uses were examined, and warns of what they cannot see."""
             self.check_owner(owner)

@@ -68,6 +68,10 @@ def trainable_class() -> Any:
             self._owner, self._limits = None, {}
             self._silence = Silence(self._leave)
 
+        def __repr__(self) -> str:
+            """How Ray's dashboard and lists name the actor."""
+            return f"gan-sweep:{self._spec.name} trainer"
+
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self._run, self._owner = None, None
             return True
