@@ -31,7 +31,7 @@ def study_searcher(
     first `early` Tune trials begin while the study's process starts. The searcher proposes nothing (None) while the
     last cohorts are in training, because their processes may die and their finalists may be confirmed.
 
-    A node on which a process cannot load what all trials need is not used any more. Where no other has room, that ends
+    A node on which a process cannot load what all trials need, and has never trained, is not used any more. Where no other has room, that ends
     the sweep, and so do processes that die, one after another, before they have asked for a cohort.
 
     slots: how many cohorts fit the cluster now. is_lost: whether the node of this id is gone. wait_for_head: returns

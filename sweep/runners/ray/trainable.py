@@ -24,7 +24,7 @@ from sweep.spec.sweep_spec import SweepSpec
 
 GIVEN_BACK = "given_back"  # key of a Tune trial's result: its cohort was not trained to its end, and is to be elsewhere
 ENDING = "ending"  # key of a Tune trial's result: the line that a person is told when it ends the sweep
-NODE, HOST, WHY = "node", "host", "why"  # keys of the same result, where this node could not even load what is needed
+NODE, HOST, WHY = "node", "host", "why"  # keys of the same result, where this node has never come to train
 PLACE = "place"  # key of the same result: whether the cause would have hit any configuration
 
 
@@ -65,6 +65,7 @@ def trainable_class() -> Any:
             self._host = ""
             self._run: CohortRun | None = None
             self._equipped = False  # whether everything is loaded that any configuration needs
+            self._has_trained = False  # whether a cohort has come to a rung
             self._owner, self._limits = None, {}
             self._silence = Silence(self._leave)
 
@@ -129,7 +130,8 @@ def trainable_class() -> Any:
                 told = PlaceError.of(cause_of(error))
             if told is not None:
                 ending = {"done": True, ENDING: str(told), PLACE: isinstance(told, PlaceError)}
-                if self._equipped or isinstance(error, ray.exceptions.RayError):
+                trained = self._has_trained or (self._owner is not None and self._study.trains)
+                if trained or isinstance(error, ray.exceptions.RayError):
                     return ending
                 taker = self._taker()
                 return {**ending, NODE: taker.node, HOST: taker.host, WHY: described(error)}
@@ -157,6 +159,7 @@ def trainable_class() -> Any:
                 return {"done": True}
             rung, runs = run.rung, run.runs
             reports = run.advance()
+            self._has_trained = True
             return {
                 "done": False,  # that the cohort is done is said when Tune has heard of its last rung: see Silence
                 "cohort": run.cohort.number,
