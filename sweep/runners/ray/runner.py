@@ -25,7 +25,7 @@ from gan_core.config.input_error import InputError
 from gan_core.native.compiler import make_common_libraries
 from results.store import ResultsError, RunFolder
 from sweep.cohorts.contracts import Build
-from sweep.ledger.endings import PlaceError
+from sweep.ledger.endings import PlaceError, one_line
 from sweep.runners.loading import uncollected
 from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
 from sweep.runners.ray.address import has_session, running_cluster
@@ -34,7 +34,7 @@ from sweep.runners.ray.files import marked
 from sweep.runners.ray.head import Head
 from sweep.runners.ray.nodes import NodeWatch, look_at_nodes, paths_read, refuse_faulty
 from sweep.runners.ray.searcher import searched_stopper, study_searcher
-from sweep.runners.ray.slots import MOST_SLOTS, Slots, is_lost, living_nodes, refuse_unfit, share
+from sweep.runners.ray.slots import MOST_SLOTS, Slots, is_lost, living_nodes, placed, refuse_unfit, share
 from sweep.runners.ray.study_actor import plain_ending, start_study
 from sweep.runners.ray.trainable import trainable_class
 from sweep.runners.signals import remembered_handlers
@@ -136,14 +136,21 @@ def _tune(
         watch = None if head.local_folder else NodeWatch()
         with _silent_loggers(), _followed(study, display, watch), marked(folder) as home:
             given = {"spec": spec, "folder": folder, "home": home, "build": build, "size": size, "study": study}
-            trainable = tune.with_resources(tune.with_parameters(trainable_class(), **given), each)
-            _tuner(trainable, searcher, folder, on_step).fit()
+            trainable = tune.with_resources(tune.with_parameters(trainable_class(), **given), placed(each))
+            found = _tuner(trainable, searcher, folder, on_step).fit()
             searcher.check()
+            if searcher.is_barren:
+                raise PlaceError.because(f"no process that trains could start: {_last_line(found.errors[-1])}")
             ray.get(study.close.remote())
             display.show(ray.get(study.snapshot.remote()))
     finally:
         ray.kill(study)
         shutil.rmtree(folder.scheduler, ignore_errors=True)
+
+
+def _last_line(error: BaseException) -> str:
+    """The last line of the text of an error of Ray, which ends with what another process raised."""
+    return one_line(str(error).strip().splitlines()[-1])
 
 
 @contextmanager

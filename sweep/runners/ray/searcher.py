@@ -7,7 +7,8 @@ from typing import Any
 
 from results.store import ResultsError
 from sweep.ledger.endings import PlaceError
-from sweep.runners.ray.trainable import ENDING, GIVEN_BACK, PLACE
+from sweep.runners.ray.slots import AVOIDED, Slots
+from sweep.runners.ray.trainable import ENDING, GIVEN_BACK, HOST, NODE, PLACE, WHY
 
 # How often the study starts a cohort again whose process died. Tune itself would give a cohort up at its first death
 # where that comes before its first step.
@@ -18,7 +19,7 @@ LOOK_SECONDS = 1.0  # between two looks whether the sweep has ended while all sl
 def study_searcher(
     study: Any,
     early: int,
-    slots: Callable[[], int],
+    slots: Slots,
     is_lost: Callable[[str], bool],
     wait_for_head: Callable[[], None],
     restore_handlers: Callable[[], None],
@@ -29,6 +30,10 @@ def study_searcher(
     takes the same one again where Tune restarts it, as it does after a preemption without a word to the searcher. The
     first `early` Tune trials begin while the study's process starts. The searcher proposes nothing (None) while the
     last cohorts are in training, because their processes may die and their finalists may be confirmed.
+
+    A node on which a process cannot load what all trials need, and has never trained, is not used any more. Where no
+    other has room, that ends the sweep, and so do processes that die, one after another, before they have asked for a
+    cohort.
 
     slots: how many cohorts fit the cluster now. is_lost: whether the node of this id is gone. wait_for_head: returns
     when Ray's head answers. restore_handlers: sets this program's handlers of signals again. It is called whenever Tune
@@ -46,11 +51,16 @@ def study_searcher(
             self._looked_seconds = 0.0
             self.finished = False  # whether nothing is left to train, whatever Tune still waits for
             self.ending: ResultsError | PlaceError | None = None  # with which the process of a cohort ended the sweep
+            self._most = 1  # slots that there were at once
+            self._stillborn = 0  # processes in a row that died before they had asked for a cohort
+            self.is_barren = False  # whether so many did that the sweep is to end
 
         def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
             restore_handlers()
             self.check()
-            if len(self._live) >= slots():
+            room = slots()
+            self._most = max(self._most, room)
+            if len(self._live) >= room:
                 if time.monotonic() - self._looked_seconds >= LOOK_SECONDS:
                     self._may_start()
                 return base.FINISHED if self.finished else None
@@ -59,10 +69,14 @@ def study_searcher(
             elif not self._may_start():
                 return base.FINISHED if self.finished else None
             self._live.add(trial_id)
-            return {}  # Tune keeps what it is given for as long as the sweep goes on
+            return (
+                {AVOIDED: sorted(slots.avoided)} if slots.avoided else {}
+            )  # Tune keeps it as long as the sweep goes on
 
         def _may_start(self) -> bool:
             """Whether there is a cohort to take now. Notes whether there will be none any more."""
+            if self.is_barren:
+                return False
             self._looked_seconds = time.monotonic()
             there = ray.get(study.has_cohort.remote())
             self.finished = not there and not ray.get(study.is_waiting.remote())
@@ -73,13 +87,21 @@ def study_searcher(
             said = {} if result is None else result
             if error or ENDING in said:
                 wait_for_head()  # a process that ended because the head is lost is no death of a cohort
-            if ENDING in said and self.ending is None:
-                self.ending = (PlaceError if said[PLACE] else ResultsError)(said[ENDING])
-            held = ray.get(study.held_by.remote(trial_id)) if error or GIVEN_BACK in said else None
+            avoids = NODE in said and slots.avoid(said[NODE])
+            if ENDING in said and not avoids and self.ending is None:
+                on = f" (on node {said[HOST]})" if NODE in said and slots.has_several_nodes() else ""
+                self.ending = (PlaceError if said[PLACE] else ResultsError)(f"{said[ENDING]}{on}")
+            held = ray.get(study.held_by.remote(trial_id)) if error or avoids or GIVEN_BACK in said else None
+            self._stillborn = self._stillborn + 1 if error and held is None else 0
+            if self._stillborn > (RESTARTS + 1) * self._most:
+                self.is_barren = self.finished = True
             if held is None:
                 return
             node, host = held.taker.node, held.taker.host
-            if not error:
+            if avoids:
+                why = f"node {host} is not used any more, because what all trials need does not load ({said[WHY]})"
+                ray.get(study.give_back.remote(held.owner, why))
+            elif not error:
                 ray.get(study.give_back.remote(held.owner, f"node {host} was cut off from the driver"))
             elif is_lost(node):
                 ray.get(study.give_back.remote(held.owner, f"node {host} was lost"))

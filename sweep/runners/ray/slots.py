@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,10 @@ from gan_core.config.input_error import InputError
 from sweep.ledger.endings import PlaceError
 from sweep.spec.resources import Resources, WaitFor
 
+CALL_SECONDS = 3.0  # for a node to take a connection
 LOOK_SECONDS = 5.0  # between two looks at the nodes
+AVOIDED = "avoided"  # key of a Tune trial's configuration: ids of the nodes that are not to train it
+NODE_LABEL = "ray.io/node-id"  # which Ray gives each node
 MOST_SLOTS = 10_000  # that Tune is told; the searcher decides
 
 
@@ -55,6 +59,21 @@ def refuse_unfit(each: Mapping[str, float], nodes: Sequence[Mapping[str, float]]
     )
 
 
+def placed(each: Mapping[str, float]) -> Callable[[Mapping[str, Any]], Any]:
+    """What each Tune trial is given, by its configuration, as `tune.with_resources` takes it: a node that `AVOIDED`
+    does not name.
+    """
+    factory = importlib.import_module("ray.tune").PlacementGroupFactory
+    bundle = {"CPU": each["cpu"], **({"GPU": each["gpu"]} if each["gpu"] else {})}
+
+    def placement(config: Mapping[str, Any]) -> Any:
+        if not (avoided := config.get(AVOIDED)):
+            return factory([bundle])
+        return factory([bundle], bundle_label_selector=[{NODE_LABEL: f"!in({','.join(avoided)})"}])
+
+    return placement
+
+
 class Slots:
     """How many cohorts are to train at once: as many as fit the nodes that there are now, or as fit what is waited for.
     Of the latter Tune asks for what is not there yet, which an autoscaler sees.
@@ -68,15 +87,36 @@ class Slots:
         self._awaited = cohorts_at_once(each, [{"CPU": wait_for.cpus, "GPU": wait_for.gpus}])
         self._looked_seconds, self._count = -math.inf, 0
         self._without_seconds: float | None = None  # since when no node has had room
+        self.avoided: set[str] = set()  # ids of nodes that are not used
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune keeps a copy of its searcher, to restore a sweep by, which nobody uses. It tells nobody."""
+        return {**self.__dict__, "_tell": None}
 
     def __call__(self) -> int:
         """The number, which is at most LOOK_SECONDS old. Raises PlaceError when no node has had room for too long."""
         now = time.monotonic()
         if now - self._looked_seconds >= LOOK_SECONDS:
-            there = cohorts_at_once(self._each, living_nodes())
+            there = cohorts_at_once(self._each, self._usable())
             self._count, self._looked_seconds = max(there, self._awaited), now
             self._note_room(there > 0, now)
         return self._count
+
+    def _usable(self) -> list[dict[str, float]]:
+        return [node["Resources"] for node in _nodes() if node["Alive"] and node["NodeID"] not in self.avoided]
+
+    def avoid(self, node: str) -> bool:
+        """Uses a node no more. False, and nothing changes, where no other has room for a cohort."""
+        self.avoided.add(node)
+        if cohorts_at_once(self._each, self._usable()):
+            self._looked_seconds = -math.inf
+            return True
+        self.avoided.discard(node)
+        return False
+
+    def has_several_nodes(self) -> bool:
+        """Whether more than one node has room for a cohort, those that are not used included."""
+        return sum(_on_node(self._each, node) > 0 for node in living_nodes()) > 1
 
     def _note_room(self, there: bool, now: float) -> None:
         room = f"a node with room for a cohort ({self._each['cpu']:g} CPUs, {self._each['gpu']:g} GPUs)"
@@ -96,8 +136,15 @@ def living_nodes() -> list[dict[str, float]]:
 
 
 def is_lost(node: str) -> bool:
-    """Whether the node of this id is not alive."""
-    return all(found["NodeID"] != node or not found["Alive"] for found in _nodes())
+    """Whether the node of this id is gone. Ray notices that only after some seconds, so it is called too."""
+    found = next((found for found in _nodes() if found["NodeID"] == node and found["Alive"]), None)
+    if found is None:
+        return True
+    try:
+        socket.create_connection((found["NodeManagerAddress"], found["NodeManagerPort"]), CALL_SECONDS).close()
+    except OSError:
+        return True
+    return False
 
 
 def host_name(node: str) -> str:

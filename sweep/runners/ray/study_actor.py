@@ -61,6 +61,10 @@ def _study_class() -> Any:
                 self._file_server = start_file_server(self.folder, self.spec.conditions(), here)
             return self._file_server
 
+        def __repr__(self) -> str:
+            """How Ray's dashboard and lists name the actor."""
+            return f"gan-sweep:{self.spec.name} study"
+
         def note_examination(self, owner: int, examination: Examination) -> None:
             """Keeps how the scores that a process uses were examined, and warns of what they cannot see."""
             self.check_owner(owner)
@@ -113,6 +117,9 @@ class RemoteStudy:
 
     def cut(self, owner: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> None:
         self._ask(self._study.cut, owner, runs, reports)
+
+    def give_back(self, owner: int, why: str) -> None:
+        self._ask(self._study.give_back, owner, why)
 
     def _ask(self, method: Any, *given: Any) -> Any:
         """The answer of the study. Raises what the study raises, and StudyOutOfReach."""

@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -15,10 +15,11 @@ from sweep.cohorts.contracts import Build
 from sweep.cohorts.shared_features import FeaturesInFolder, SharedFeatures
 from sweep.cohorts.transfer import CohortTransfer, FetchedFeatures, own_folder
 from sweep.ledger.cohort_record import Cohort
-from sweep.ledger.endings import PlaceError
+from sweep.ledger.endings import PlaceError, described
 from sweep.ledger.owners import NoLongerOwner, Taker
 from sweep.runners.loading import uncollected
 from sweep.runners.ray.files import Home, is_in_sight, line_to, node_here
+from sweep.runners.ray.silence import Silence
 from sweep.runners.ray.slots import host_name
 from sweep.runners.ray.study_actor import RemoteStudy, StudyOutOfReach, cause_of, plain_ending
 from sweep.spec.sweep_spec import SweepSpec
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 GIVEN_BACK = "given_back"  # key of a Tune trial's result: its cohort was not trained to its end, and is to be elsewhere
 ENDING = "ending"  # key of a Tune trial's result: the line that a person is told when it ends the sweep
+NODE, HOST, WHY = "node", "host", "why"  # keys of the same result, where this node has never come to train
 PLACE = "place"  # key of the same result: whether the cause would have hit any configuration
 
 
@@ -35,6 +37,7 @@ def trainable_class() -> Any:
     """The Tune `Trainable`, whose base class exists only once Ray is loaded."""
     ray = importlib.import_module("ray")
     base = importlib.import_module("ray.tune").Trainable
+    out_of_reach = (ray.exceptions.GetTimeoutError, ray.exceptions.ActorUnavailableError)
 
     class CohortTrainable(base):
         """Trains one cohort; a step is a rung. An actor is reused for cohort after cohort and loads the data set once.
@@ -67,23 +70,40 @@ def trainable_class() -> Any:
             self._host = ""
             self._run: CohortRun | None = None
             self._equipped = False  # whether everything is loaded that any configuration needs
+            self._has_trained = False  # whether a cohort has come to a rung
             self._owner, self._limits = None, {}
+            self._silence = Silence(self._leave)
+
+        def __repr__(self) -> str:
+            """How Ray's dashboard and lists name the actor."""
+            return f"gan-sweep:{self._spec.name} trainer"
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self._run, self._owner = None, None
             return True
 
         def cleanup(self) -> None:
+            self._silence.end()
             self._of_cohort.close()
 
         def step(self) -> dict[str, Any]:
+            self._silence.end()
             said: dict[str, Any] = {"done": True}
             try:
                 said = self._step()
             finally:
                 if said["done"]:
                     self._of_cohort.close()
+            if not said["done"]:
+                self._silence.begin()
             return said
+
+        def _leave(self) -> None:
+            """Gives the cohort back, and ends this process, of which Tune hears nothing any more."""
+            with suppress(StudyOutOfReach, ray.exceptions.RayError):
+                if self._owner is not None:
+                    self._study.give_back(self._owner, f"an answer of node {self._host} was lost")
+            os._exit(1)
 
         def _step(self) -> dict[str, Any]:
             try:
@@ -108,13 +128,20 @@ def trainable_class() -> Any:
                 raise error
             if self._owner is not None:
                 self._study.check_owner(self._owner)
+            if isinstance(error, out_of_reach):
+                raise StudyOutOfReach(str(error)) from error
             told = plain_ending(error, self._folder)
             if told is None and self._is_of_the_place(error):
                 told = PlaceError.of(cause_of(error))
             if told is not None:
-                here = isinstance(error, ray.exceptions.RayError) or self._home.is_here()
-                line = str(told) if here else f"node {node_here()}: {told}"
-                return {"done": True, ENDING: line, PLACE: isinstance(told, PlaceError)}
+                ending = {"done": True, ENDING: str(told), PLACE: isinstance(told, PlaceError)}
+                trained = self._has_trained or (self._owner is not None and self._study.trains)
+                if isinstance(error, ray.exceptions.RayError):
+                    return ending
+                if trained:
+                    return ending if self._home.is_here() else {**ending, ENDING: f"node {node_here()}: {told}"}
+                taker = self._taker()
+                return {**ending, NODE: taker.node, HOST: taker.host, WHY: described(error)}
             if self._owner is not None:
                 self._study.note_failure(self._owner, f"{type(error).__name__}: {error}")
             raise error
@@ -135,10 +162,13 @@ def trainable_class() -> Any:
                 self._owner = cohort.owner
                 self._run = self._begin(cohort)
             run = self._run
+            if run.done:
+                return {"done": True}
             rung, runs = run.rung, run.runs
-            reports = [] if run.done else run.advance()
+            reports = run.advance()
+            self._has_trained = True
             return {
-                "done": run.done,
+                "done": False,  # that the cohort is done is said when Tune has heard of its last rung: see Silence
                 "cohort": run.cohort.number,
                 "rung": rung,
                 "lanes": [  # as a list, because Tune keeps a history of every key

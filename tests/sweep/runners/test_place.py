@@ -10,17 +10,23 @@ from typing import Any
 
 import pytest
 from curve_array import run_folder, runs
+from ray.exceptions import ActorUnavailableError, GetTimeoutError
 from test_ray_runner import quiet, ray_by_value, tiny_spec
 from tiny_runs import TINY, settings
 
 from benchmarks.kills import differences
+from gan_core.config.input_error import InputError
 from gan_core.config.reports import OutOfMemory
 from results.store import JsonLines, RunFolder
 from sweep.ledger.endings import PlaceError
+from sweep.ledger.owners import NoLongerOwner
 from sweep.runners.ray.files import Home
 from sweep.runners.ray.runner import run_ray
 from sweep.runners.ray.searcher import study_searcher
-from sweep.runners.ray.trainable import ENDING, PLACE, trainable_class
+from sweep.runners.ray.slots import Slots
+from sweep.runners.ray.study_actor import StudyOutOfReach
+from sweep.runners.ray.trainable import ENDING, GIVEN_BACK, HOST, NODE, PLACE, WHY, trainable_class
+from sweep.spec.resources import WaitFor
 
 __all__ = ["ray_by_value"]  # a fixture
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -80,12 +86,22 @@ class FailingRun:
         raise self._error
 
 
-def stepped(monkeypatch: pytest.MonkeyPatch, folder: RunFolder, error: BaseException, when: str) -> Any:
+def still_owner(owner: int) -> None:
+    """The study has handed the cohort to nobody else."""
+
+
+def stepped(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: RunFolder,
+    error: BaseException,
+    when: str,
+    check_owner: Callable[[int], None] = still_owner,
+) -> Any:
     """What a step of a process answers where this error is raised; what it told the study, where it raises itself."""
     told: list[tuple[int, str]] = []
     study = SimpleNamespace(
         open_cohort=SimpleNamespace(remote=lambda size, taker: SimpleNamespace(number=3, owner=3)),
-        check_owner=SimpleNamespace(remote=lambda owner: None),
+        check_owner=SimpleNamespace(remote=check_owner),
         note_failure=SimpleNamespace(remote=lambda *given: told.append(given)),
         note_images=SimpleNamespace(remote=lambda owner, trials, images: True),
         note_warning=SimpleNamespace(remote=lambda line: None),
@@ -130,11 +146,48 @@ def test_a_configuration_that_does_not_fit_the_memory_is_no_fault_of_the_place(t
     assert told == [(3, "OutOfMemory: one lane does not fit the memory")]
 
 
+@pytest.mark.parametrize("when", ["loading", "before a step", "after a step"])
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [
+        (NoLongerOwner("late"), {"done": True}),
+        (StudyOutOfReach("cut"), {"done": True, GIVEN_BACK: True}),
+        (GetTimeoutError("cut"), {"done": True, GIVEN_BACK: True}),
+        (ActorUnavailableError("cut", None), {"done": True, GIVEN_BACK: True}),
+    ],
+)
+def test_a_process_that_was_cut_off_ends_no_sweep_and_tells_of_no_failure(tmp_path, monkeypatch, error, ends, when):
+    assert stepped(monkeypatch, run_folder(tiny_spec(), tmp_path / "run"), error, when) == ends
+
+
+def test_whatever_goes_wrong_in_a_process_whose_cohort_has_another_owner_is_nobodys_concern(tmp_path, monkeypatch):
+    """For example that the new owner has removed the files that the late one was writing."""
+
+    def late(owner: int) -> None:
+        raise NoLongerOwner("late")
+
+    folder = run_folder(tiny_spec(), tmp_path / "run")
+    assert stepped(monkeypatch, folder, FileNotFoundError("x"), "after a step", late) == {"done": True}
+
+
+def test_what_does_not_load_says_on_which_node(tmp_path, monkeypatch):
+    found = stepped(monkeypatch, run_folder(tiny_spec(), tmp_path / "run"), InputError("no file x"), "loading")
+    assert found == {
+        "done": True,
+        ENDING: "no file x",
+        PLACE: False,
+        NODE: "node",
+        HOST: "node",
+        WHY: "InputError: no file x",
+    }
+
+
 @pytest.mark.parametrize(("place", "kind"), [(True, PlaceError), (False, ValueError)])
 def test_what_ends_the_sweep_is_said_by_the_driver_after_it_has_looked_for_the_head(monkeypatch, place, kind):
     looked = []
     monkeypatch.setattr("ray.get", lambda answer: answer)
-    searcher = study_searcher(None, 0, lambda: 1, lambda node: False, lambda: looked.append(1), lambda: None)
+    slots = Slots({"cpu": 1.0, "gpu": 0.0}, WaitFor(), looked.append)
+    searcher = study_searcher(None, 0, slots, lambda node: False, lambda: looked.append(1), lambda: None)
     searcher.on_trial_complete("first", {"done": True, ENDING: "why", PLACE: place})
     searcher.on_trial_complete("second", {"done": True, ENDING: "another", PLACE: not place})
     with pytest.raises(kind, match="^why$"):

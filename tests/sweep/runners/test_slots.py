@@ -1,5 +1,6 @@
 """How many cohorts fit the nodes of a cluster at once."""
 
+import socket
 from typing import Any
 
 import pytest
@@ -7,7 +8,17 @@ from events import Clock
 
 from gan_core.config.input_error import InputError
 from sweep.ledger.endings import PlaceError
-from sweep.runners.ray.slots import LOOK_SECONDS, Slots, cohorts_at_once, host_name, is_lost, refuse_unfit, share
+from sweep.runners.ray.slots import (
+    AVOIDED,
+    LOOK_SECONDS,
+    Slots,
+    cohorts_at_once,
+    host_name,
+    is_lost,
+    placed,
+    refuse_unfit,
+    share,
+)
 from sweep.spec.resources import Resources, WaitFor
 
 
@@ -65,7 +76,15 @@ def test_slots_follow_the_nodes_that_are_alive(monkeypatch):
     nodes[0]["Alive"] = False
     clock.seconds += LOOK_SECONDS
     assert slots() == 3
-    assert [is_lost(node) for node in ("a", "b", "never there")] == [True, False, True]
+
+
+def test_a_node_is_lost_where_ray_says_so_or_where_it_takes_no_connection_any_more(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as raylet:
+        at = {"NodeManagerAddress": "127.0.0.1", "NodeManagerPort": raylet.getsockname()[1]}
+        nodes = [{"NodeID": "a", "Alive": False, **at}, {"NodeID": "b", "Alive": True, **at}]
+        monkeypatch.setattr("ray.nodes", lambda: nodes)
+        assert [is_lost(node) for node in ("a", "b", "never there")] == [True, False, True]
+    assert is_lost("b")
 
 
 def test_a_node_has_its_hosts_name_unless_another_host_has_it_too(monkeypatch):
@@ -114,3 +133,19 @@ def test_what_is_waited_for_is_asked_for_and_its_bound_is_kept(monkeypatch):
 def test_what_cannot_be_waited_for_is_refused(values, says):
     with pytest.raises(InputError, match=says):
         Resources.read(values)
+
+
+def test_a_node_that_is_avoided_has_no_room_and_is_not_asked_unless_no_other_has_room(monkeypatch):
+    nodes = [{"NodeID": node, "Alive": True, "Resources": {"CPU": cpus}} for node, cpus in (("a", 2.0), ("b", 3.0))]
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    each = {"cpu": 1.0, "gpu": 0.5}
+    nodes[0]["Resources"]["GPU"] = nodes[1]["Resources"]["GPU"] = 1.0
+    slots = Slots(each, WaitFor(), list().append)
+    assert (slots(), slots.has_several_nodes()) == (4, True)
+    assert slots.avoid("a")
+    assert slots() == 2
+    assert not slots.avoid("b")
+    assert (slots(), slots.avoided) == (2, {"a"})
+    free, placed_elsewhere = (placed(each)(config) for config in ({}, {AVOIDED: ["a", "c"]}))
+    assert free.required_resources == placed_elsewhere.required_resources == {"CPU": 1.0, "GPU": 0.5}
+    assert free != placed_elsewhere
