@@ -71,7 +71,7 @@ def run_ray(
     else:
         display.now(f"connecting to Ray at {address}")
     threading.Thread(target=_load_packages).start()
-    with connected_to_ray(address, partial(_say_lost_head, folder, display)) as head, _plain_errors(folder):
+    with connected_to_ray(address, partial(_say_lost, folder, display)) as head, _plain_errors(folder):
         if head.local_folder is None:
             _look_at_nodes(spec, folder, display)
         _tune(spec, folder, display, build, head, on_step)
@@ -86,9 +86,9 @@ def _look_at_nodes(spec: SweepSpec, folder: RunFolder, display: ProgressDisplay)
     refuse_faulty(reports)
 
 
-def _say_lost_head(folder: RunFolder, display: ProgressDisplay) -> None:
+def _say_lost(folder: RunFolder, display: ProgressDisplay, lost: str) -> None:
     display.__exit__(None, None, None)
-    line = f"Ray's head process died; what was reported is in {folder.path}; run the same command again to continue"
+    line = f"{lost}; what was reported is in {folder.path}; run the same command again to continue"
     print(f"gan-sweep: {line}", file=sys.stderr, flush=True)
 
 
