@@ -12,6 +12,7 @@ import gc
 import importlib
 import logging
 import math
+import os
 import shutil
 import sys
 import threading
@@ -126,7 +127,9 @@ def _tune(
     slots = Slots(each, wait_for, display.tell)
     count = max(1, slots())
     display.now("starting the processes that train")
-    study = start_study(spec, folder)
+    umask = os.umask(0o077)  # the only way to ask for it
+    os.umask(umask)
+    study = start_study(spec, folder, umask)
     with uncollected():
         tune = importlib.import_module("ray.tune")
     size = spec.cohort_size(count, on_gpu=each["gpu"] > 0)
@@ -136,6 +139,7 @@ def _tune(
         watch = None if head.local_folder else NodeWatch()
         with _silent_loggers(), _followed(study, display, watch), marked(folder) as mark:
             given = {"spec": spec, "folder": folder, "mark": mark, "build": build, "size": size, "study": study}
+            given["umask"] = umask
             trainable = tune.with_resources(tune.with_parameters(trainable_class(), **given), each)
             _tuner(trainable, searcher, folder, on_step).fit()
             searcher.check()
@@ -152,18 +156,22 @@ def _plain_errors(folder: RunFolder) -> Iterator[None]:
     sweep nothing stays: a notebook keeps the traceback, and so the frames of Tune, whose actors would keep their share
     of its session.
     """
-    ray, tune = importlib.import_module("ray"), importlib.import_module("ray.tune")
     try:
         yield
     except KeyboardInterrupt as interrupt:
         traceback.clear_frames(interrupt.__traceback__)
         gc.collect()
         raise
-    except (ray.exceptions.RayError, tune.TuneError, OSError, InputError, ResultsError, PlaceError) as error:
+    except _explained() as error:
         told = plain_ending(error, folder)
         if told is None:
             raise
         raise told from error
+
+
+def _explained() -> tuple[type[Exception], ...]:
+    ray, tune = importlib.import_module("ray"), importlib.import_module("ray.tune")
+    return ray.exceptions.RayError, tune.TuneError, OSError, InputError, ResultsError, PlaceError
 
 
 def _tuner(trainable: Any, searcher: Any, folder: RunFolder, on_step: Callable[[], None] | None) -> Any:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import secrets
 from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
@@ -27,14 +28,17 @@ PLACE = "place"  # key of the same result: whether the cause would have hit any 
 
 
 def trainable_class() -> Any:
-    """The Tune `Trainable`, whose base class exists only once Ray is loaded."""
+    """The Tune `Trainable`, whose base class exists only once Ray is loaded. Each call makes a class of another name,
+    because Tune keeps classes by name: two sweeps of one program would train each other's cohorts.
+    """
     ray = importlib.import_module("ray")
     base = importlib.import_module("ray.tune").Trainable
 
     class CohortTrainable(base):
         """Trains one cohort; a step is a rung. An actor is reused for cohort after cohort and loads the data set once.
         study: the study's actor. mark: the mark of the run's folder (`is_in_sight`). size: how many trials a cohort has
-        at most that the actor takes itself.
+        at most that the actor takes itself. umask: of the driver, so that who started the sweep can read
+        its files, whoever started Ray here.
 
         Everything is loaded at the first step, because Tune may set up an actor for a cohort that trains elsewhere by
         then.
@@ -55,7 +59,9 @@ def trainable_class() -> Any:
             build: Build | None,
             size: int,
             study: Any,
+            umask: int,
         ) -> None:
+            os.umask(umask)
             self._spec, self._folder, self._mark, self._build, self._size = spec, folder, mark, build, size
             self._of_cohort = ExitStack()  # what is closed when the process is done with a cohort
             self._study_actor, self._process = study, uuid4().hex
@@ -176,4 +182,5 @@ def trainable_class() -> Any:
             if self._owner is not None:
                 self._study.note_phase(self._owner, phase)
 
+    CohortTrainable.__name__ = f"CohortTrainable-{secrets.token_hex(8)}"
     return CohortTrainable

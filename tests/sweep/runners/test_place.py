@@ -97,7 +97,7 @@ def stepped(monkeypatch: pytest.MonkeyPatch, folder: RunFolder, error: BaseExcep
     build = None if when == "loading" else object()
     process._trial_info = None
     folder.mark.write_text("mark")
-    process.setup({}, tiny_spec(), folder, "mark", build, 2, study)
+    process.setup({}, tiny_spec(), folder, "mark", build, 2, study, 0o022)
     monkeypatch.setattr("ray.get_gpu_ids", list)
     monkeypatch.setattr("sweep.runners.scored_alike.Workshop", raises(error))
     monkeypatch.setattr(
