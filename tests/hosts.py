@@ -168,7 +168,9 @@ class Hosts:
         inside = f"hostname node{host} && mount --bind {own}/ray /tmp/ray && exec sleep infinity"
         unshared = ["unshare", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--propagation", "private"]
         made = subprocess.Popen(
-            ["ip", "netns", "exec", self._name(host), *unshared, "sh", "-c", inside], start_new_session=True
+            ["ip", "netns", "exec", self._name(host), *unshared, "sh", "-c", inside],
+            start_new_session=True,
+            stderr=subprocess.DEVNULL,  # unshare complains when its child is killed
         )
         self._left.append(made)
         deadline = time.monotonic() + LONGEST_SECONDS
