@@ -43,8 +43,11 @@ def execute(options: argparse.Namespace) -> int:
     faults += [f"{one.node}: {one.trouble}" for one in reports if one.trouble]
     for fault in faults:
         print(printable(f"fault: node {fault}"))
-    print("nothing was found that would keep a sweep from training" if not faults else f"{len(faults)} faults")
-    return FAILED if faults else 0
+    if faults:
+        print("1 fault" if len(faults) == 1 else f"{len(faults)} faults")
+        return FAILED
+    print("nothing was found that would keep a sweep from training")
+    return 0
 
 
 def _here(paths: list[str]) -> tuple[list[Any], str]:
