@@ -5,6 +5,7 @@ exist within these namespaces alone, and two sets of hosts do not meet.
 """
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -35,7 +36,7 @@ class Hosts:
 
     def __init__(self, folder: Path, count: int) -> None:
         self.folder, self.count = folder, count
-        self._prefix = f"gs{os.getpid()}n"
+        self._prefix = f"gs{secrets.token_hex(4)}n"
         self._left: list[subprocess.Popen[Any]] = []
         self._holders: list[int] = []  # of each host the process that keeps its namespaces, its number 1
 

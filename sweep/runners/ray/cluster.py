@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any
 
 from gan_core.config.input_error import InputError, shown
 from sweep.ledger.endings import PlaceError
@@ -141,26 +141,20 @@ def _loaded_ray() -> Iterator[Any]:
 
 @contextmanager
 def _without_states_of_ray() -> Iterator[None]:
-    """Within this context nothing is printed by PRINTING_THREAD."""
-    before, sys.stdout = sys.stdout, cast(TextIO, _Standard(sys.stdout))
+    """Within this context nothing is printed by PRINTING_THREAD. Standard output stays the same object, because Tune
+    pickles what refers to it.
+    """
+    stream: Any = sys.stdout
+    write = stream.write
+
+    def written(text: str) -> int:
+        return len(text) if threading.current_thread().name == PRINTING_THREAD else write(text)
+
+    stream.write = written
     try:
         yield
     finally:
-        sys.stdout = before
-
-
-class _Standard:
-    """A stream that drops what PRINTING_THREAD writes to it."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Writes a text, and returns its length."""
-        return len(text) if threading.current_thread().name == PRINTING_THREAD else self._stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        stream.write = write
 
 
 def _connect(ray: Any, address: str) -> None:

@@ -23,6 +23,7 @@ from functools import partial
 from typing import Any
 
 from gan_core.config.input_error import InputError
+from gan_core.native.arithmetic import code_here
 from gan_core.native.compiler import make_common_libraries
 from results.store import ResultsError, RunFolder
 from sweep.cohorts.contracts import Build
@@ -139,7 +140,7 @@ def _tune(
         watch = None if head.local_folder else NodeWatch()
         with _silent_loggers(), _followed(study, display, watch), marked(folder) as mark:
             given = {"spec": spec, "folder": folder, "mark": mark, "build": build, "size": size, "study": study}
-            given["umask"] = umask
+            given |= {"umask": umask, "code": code_here()}
             trainable = tune.with_resources(tune.with_parameters(trainable_class(), **given), each)
             _tuner(trainable, searcher, folder, on_step).fit()
             searcher.check()

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
+from gan_core.native.arithmetic import code_here
 from results.store import RunFolder
 from sweep.cohorts.best_rungs import BestRungs
 from sweep.cohorts.cohort import CohortRun
@@ -37,8 +38,8 @@ def trainable_class() -> Any:
     class CohortTrainable(base):
         """Trains one cohort; a step is a rung. An actor is reused for cohort after cohort and loads the data set once.
         study: the study's actor. mark: the mark of the run's folder (`is_in_sight`). size: how many trials a cohort has
-        at most that the actor takes itself. umask: of the driver, so that who started the sweep can read
-        its files, whoever started Ray here.
+        at most that the actor takes itself. umask: of the driver, so that who started the sweep can read its files,
+        whoever started Ray here. code: the `code_version` of the driver.
 
         Everything is loaded at the first step, because Tune may set up an actor for a cohort that trains elsewhere by
         then.
@@ -60,8 +61,10 @@ def trainable_class() -> Any:
             size: int,
             study: Any,
             umask: int,
+            code: str,
         ) -> None:
             os.umask(umask)
+            self._code = code
             self._spec, self._folder, self._mark, self._build, self._size = spec, folder, mark, build, size
             self._of_cohort = ExitStack()  # what is closed when the process is done with a cohort
             self._study_actor, self._process = study, uuid4().hex
@@ -152,6 +155,8 @@ def trainable_class() -> Any:
             return Taker(self.trial_id, self._process, node, self._host)
 
         def _begin(self, cohort: Cohort) -> CohortRun:
+            if code_here() != self._code:  # a node that joined after all others were looked at
+                raise ImportError(f"{self._host} has gan-sweep {code_here()}, and the sweep {self._code}")
             folder, transfer, features = self._places(cohort)
             if self._build is None:
                 from sweep.runners.scored_alike import workshop_of_run

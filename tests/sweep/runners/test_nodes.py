@@ -104,8 +104,10 @@ def test_a_line_says_what_a_node_has():
     )
     assert node.line == (
         f"node node1 (10.0.0.2): 1 CPU, 1 GPU; gan-sweep {code_version()}, python 3.11.7, torch 2.14.1, ray 2.60.0; "
-        "gcc 12.2.0, avx2; NVIDIA H200 139 GiB"
+        "gcc 12.2.0, avx2; NVIDIA H200 139 GiB; sees the run's folder"
     )
+    assert report(folder=False).line.endswith("; does not see the run's folder")
+    assert report(folder=None).line.endswith("avx2")
     assert "no C compiler, no kernels for its CPU" in report(compiler="", isa="").line
     assert "no gan-sweep, python 3.11.7" in report(code="").line
     assert NodeReport(node="x (y)", cpus=0, gpus=0, trouble="no answer within 30 s").line == (
@@ -121,7 +123,7 @@ def test_a_line_says_what_a_node_has():
         (NodeReport(node="silent", cpus=1.0, gpus=0.0, trouble="no answer within 30 s"), None),
         (report(code="0.1.0+other"), f"it has gan-sweep 0.1.0+other, and the sweep {code_version()}: install the same"),
         (report(gpus=2.0), "it offers 2 GPUs to Ray, and torch sees none there"),
-        (report(folder=False), "it does not see the run's folder: put that (--out) where every node can reach it"),
+        (report(folder=False), None),  # files travel
         (report(missing=["/data/mnist"]), "there is no /data/mnist"),
         (report(code="", faults=["gan-sweep is not installed there (why)"]), "gan-sweep is not installed there (why)"),
     ],
@@ -143,7 +145,7 @@ def test_a_clock_is_off_only_where_its_time_lies_outside_the_look(monkeypatch, s
     monkeypatch.setattr("ray.get", lambda ref: {**FOUND, "seconds": time.time() + seconds})
     line = _report(NODE, "ref", time.time() - 50.0, 1.0).line
     expected = says.replace("100 s behind", "50 s behind")  # as the process may have looked at the beginning
-    assert line.endswith(f"avx2{expected}")
+    assert line.endswith(f"avx2; sees the run's folder{expected}")
 
 
 def test_a_node_that_cannot_be_looked_at_is_named(monkeypatch):

@@ -104,7 +104,7 @@ def test_a_signal_ends_a_sweep_on_a_cluster_with_130_and_the_line_how_to_go_on(t
 
 
 @pytest.mark.slow
-def test_what_is_wrong_with_a_node_is_said_at_once_with_its_name(tmp_path, two):
+def test_what_is_wrong_with_a_node_is_said_at_once_with_its_name(tmp_path):
     """Other code, a folder that is not shared, data that is missing, GPUs that are none, on a node that is added."""
     other, hidden = tmp_path / "other", tmp_path / "hidden"
     shutil.copytree(ROOT / "gan_core", other / "gan_core")
@@ -112,7 +112,7 @@ def test_what_is_wrong_with_a_node_is_said_at_once_with_its_name(tmp_path, two):
     hidden.mkdir()
     with hosts_up(2) as hosts:
         hosts.start_ray(0)
-        hosts.start_ray(1, "--num-gpus=2", env={"PYTHONPATH": str(other)}, private=[hidden])
+        hosts.start_ray(1, "--num-gpus=2", env={"PYTHONPATH": str(other)}, private=[hidden, ROOT])
         began = time.monotonic()
         code, said = Sweep(hosts, 0, hidden / "run").ended()
         assert code == 2, said
@@ -120,7 +120,8 @@ def test_what_is_wrong_with_a_node_is_said_at_once_with_its_name(tmp_path, two):
         assert line.startswith(f"gan-sweep: nothing was started, because of node node1 ({hosts.address(1)}): ")
         assert f"and the sweep {code_version()}: install the same on both" in line
         assert "it offers 2 GPUs to Ray, and torch sees none there" in line
-        assert "it does not see the run's folder" in line
+        assert f"node node1 ({hosts.address(1)}): 1 CPU, 2 GPUs" in said
+        assert "does not see the run's folder" in said
         assert time.monotonic() - began < 60
         asked = hosts.run(0, "python", "-m", "sweep", "doctor", "--address", hosts.ray, "--data-root", hidden)
         assert asked.returncode == 1
@@ -131,7 +132,7 @@ def test_what_is_wrong_with_a_node_is_said_at_once_with_its_name(tmp_path, two):
 def test_the_package_missing_on_a_node_is_said_at_once_with_its_name(tmp_path):
     with hosts_up(2) as hosts:
         hosts.start_ray(0)
-        hosts.start_ray(1, env={"PYTHONPATH": ""})
+        hosts.start_ray(1, private=[ROOT])
         code, said = Sweep(hosts, 0, tmp_path / "run").ended()
     assert code == 2
     assert f"node node1 ({hosts.address(1)}): gan-sweep is not installed there (ModuleNotFoundError" in said
