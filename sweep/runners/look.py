@@ -33,8 +33,7 @@ def look(token: str, paths: Sequence[str], gpus: bool) -> dict[str, Any]:
 
     Returns `host`; `seconds`, by the clock of this machine; `versions`, of Python and packages; `code`, the
     `code_version` of the package; `compiler` and `isa`; `gpus`, of which each is a name and bytes of memory; `folder`,
-    whether the token is seen, or None without one; `missing`, those of the paths that are not here; and `faults`, in
-    words.
+    whether the token is seen; `missing`, those of the paths that are not here; and `faults`, in words.
     """
     faults: list[str] = []
     found = {
@@ -42,7 +41,7 @@ def look(token: str, paths: Sequence[str], gpus: bool) -> dict[str, Any]:
         "seconds": time.time(),
         "versions": _versions(),
         "code": _code(faults),
-        "folder": os.path.exists(token) if token else None,
+        "folder": not token or os.path.exists(token),
         "missing": [path for path in paths if not os.path.exists(path)],
     }
     if found["code"]:

@@ -74,8 +74,6 @@ def described(found: Mapping[str, Any]) -> str:
     if found["code"]:
         parts.append(f"{found.get('compiler') or 'no C compiler'}, {found.get('isa') or 'no kernels for its CPU'}")
     parts += [f"{name} {size / 2**30:.0f} GiB" for name, size in found.get("gpus", [])]
-    if found["folder"] is not None:
-        parts.append("sees the run's folder" if found["folder"] else "does not see the run's folder")
     return "; ".join(parts)
 
 
@@ -122,7 +120,7 @@ class NodeWatch:
         self._known = {node["NodeID"]: _name(node) for node in _alive()}
 
     def changes(self) -> list[str]:
-        """In words what has changed since the last call. A trainer on a node that joins refuses to train other code."""
+        """In words what has changed since the last call."""
         now = {node["NodeID"]: _name(node) for node in _alive()}
         before, self._known = self._known, now
         lost = [f"node {before[one]} is lost" for one in before.keys() - now.keys()]

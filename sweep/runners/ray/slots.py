@@ -69,6 +69,12 @@ class Slots:
         self._looked_seconds, self._count = -math.inf, 0
         self._without_seconds: float | None = None  # since when no node has had room
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what shows lines, which cannot be pickled in a terminal: Tune writes down what it was given, and is
+        never asked to read that.
+        """
+        return {name: value for name, value in vars(self).items() if name != "_tell"}
+
     def __call__(self) -> int:
         """The number, which is at most LOOK_SECONDS old. Raises PlaceError when no node has had room for too long."""
         now = time.monotonic()
