@@ -29,11 +29,12 @@ class ResultsError(ValueError):
 
 def checked_place(out: str | Path) -> Path:
     """The folder that a person gave for a run. Warns of one that Ray will delete. Raises InputError for a URL."""
-    place = re.match(r"([A-Za-z][\w+.-]+):/+(.*)", str(out))  # a Path has lost one of the slashes
-    if place is not None:
-        scheme, rest = place.groups()
-        instead = f"write /{rest}" if scheme == "file" else "give a folder that this machine can write to"
-        raise InputError(f"--out {shown(f'{scheme}://{rest}')} is a URL, where no run can be kept; {instead}")
+    url = re.match(r"([A-Za-z][\w+.-]+):/+(.*)", str(out))  # a Path has lost some of the slashes
+    if url is not None:
+        scheme, rest = url.groups()
+        root = "/" if scheme == "file" else ""
+        instead = f"write /{rest}" if root else "give a folder that this machine can write to"
+        raise InputError(f"--out {shown(f'{scheme}://{root}{rest}')} is a URL, where no run can be kept; {instead}")
     folder = Path(out).expanduser()
     if any(part.startswith(RAY_PACKAGE) for part in folder.absolute().parts):
         warnings.warn(
