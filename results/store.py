@@ -4,6 +4,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import stat
 import time
 import warnings
@@ -12,16 +13,36 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from gan_core.config.input_error import InputError, shown
 from gan_core.files.whole_files import appearing_whole, clear_abandoned, naming
 from results.trial_run import TrialRun
 
 CURVES = "curves.jsonl"  # in the folder of a run and in the folder of a model
 OLD_OWNER_SECONDS = 15.0  # for so long the study of a driver that was killed may still hold `study_lock`
+RAY_PACKAGE = "_ray_pkg_"  # so begin the names of the folders into which Ray unpacks what travels with a job
 RESTORE = "the file was changed by hand: restore it"
 
 
 class ResultsError(ValueError):
     """A folder or a file of results is not as it should be. The message is one line: the rule, the value, the fix."""
+
+
+def checked_place(out: str | Path) -> Path:
+    """The folder that a person gave for a run. Warns of one that Ray will delete. Raises InputError for a URL."""
+    url = re.match(r"([A-Za-z][\w+.-]+):/+(.*)", str(out))  # a Path has lost some of the slashes
+    if url is not None:
+        scheme, rest = url.groups()
+        root = "/" if scheme == "file" else ""
+        instead = f"write /{rest}" if root else "give a folder that this machine can write to"
+        raise InputError(f"--out {shown(f'{scheme}://{root}{rest}')} is a URL, where no run can be kept; {instead}")
+    folder = Path(out).expanduser()
+    if any(part.startswith(RAY_PACKAGE) for part in folder.absolute().parts):
+        warnings.warn(
+            f"{folder.absolute()} lies in Ray's copy of a job's working folder, which Ray deletes: give --out a folder "
+            "that stays",
+            stacklevel=2,
+        )
+    return folder
 
 
 class RunFolder:

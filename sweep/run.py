@@ -17,7 +17,7 @@ from gan_core.data.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.data.published_images import ImageSplits
 from gan_core.files.whole_files import appearing_whole
 from gan_core.native.isa import this_isa
-from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
+from results.store import OLD_OWNER_SECONDS, RunFolder, checked_place, exclusive, write_atomically
 from results.trial_run import TrialRun
 from sweep.ledger import agenda
 from sweep.ledger.callbacks import Callback, RowFeed, check_callbacks
@@ -53,10 +53,11 @@ def run_sweep(
     """Runs a sweep to its end, goes on with one, or finds it finished, and returns its table.
 
     out: the run's folder; `runs/<name>` by default. local: train in this process, without Ray. address: a running Ray
-    cluster (host:port). A program that has called `ray.init` needs none: its session is used and left running.
-    Otherwise, without an address, a local cluster starts and ends with the sweep. Where the head of Ray is lost, which
-    includes the head of the program's own session, this process ends with exit code 2: every call of Ray would block,
-    and could not be interrupted. download: let torchvision fetch a
+    cluster (host:port, or `auto` for one on this machine); $RAY_ADDRESS decides where it is None, and `local` means
+    none. A program that has called `ray.init` needs no address: its session is used and left running. Otherwise,
+    without an address, a local cluster starts and ends with the sweep. Where the head of Ray is lost or its process on
+    this machine, which includes those of the program's own session, this process ends with exit code 2: every call of
+    Ray would block, and could not be interrupted. download: let torchvision fetch a
     missing data set. extend: the existing run may be given more trials, further rungs (the best of the completed trials
     go on from where they ended), another budget or other confirmations. warm_start: the folder of an earlier run, whose
     best trials are tried first. progress: whether to print how far the sweep is; warnings are printed in any case.
@@ -66,7 +67,7 @@ def run_sweep(
     have hit any configuration. KeyboardInterrupt passes through, with all that was reported on disk, and so does what a
     callback raises.
     """
-    folder = RunFolder(out or Path("runs") / spec.name)
+    folder = RunFolder(checked_place(out or Path("runs") / spec.name))
     check_callbacks(callbacks)
     spec = spec if warm_start is None else warm_started(spec, folder, warm_start)
     file = ProgressFile(folder)

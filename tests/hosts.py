@@ -5,6 +5,7 @@ exist within these namespaces alone, and two sets of hosts do not meet.
 """
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -26,17 +27,18 @@ SUBNET = "10.221.7"
 
 
 class Hosts:
-    """Hosts 0, 1, 2, ... of names `node0`, `node1`, .... Each has an address, a host name, and a home, a temporary
-    folder and a /tmp/ray that are its own. All other files are the machine's, so that a folder is shared between hosts
-    unless `private` hides it from one.
+    """Hosts 0, 1, 2, ... of names `node0`, `node1`, .... Each has an address, a host name, processes, and a home, a
+    temporary folder and a /tmp/ray that are its own. All other files are the machine's, so that a folder is shared
+    between hosts unless `private` hides it from one.
 
     folder: where the hosts' own folders lie; its path must be short, because Ray's sockets lie below it.
     """
 
     def __init__(self, folder: Path, count: int) -> None:
         self.folder, self.count = folder, count
-        self._prefix = f"gs{os.getpid()}n"
+        self._prefix = f"gs{secrets.token_hex(4)}n"
         self._left: list[subprocess.Popen[Any]] = []
+        self._holders: list[int] = []  # of each host the process that keeps its namespaces, its number 1
 
     def address(self, host: int) -> str:
         """The IP address of a host."""
@@ -64,11 +66,14 @@ class Hosts:
             self._ip(0, "link", "set", port, "master", "bridge", "up")
             self._ip(host, "addr", "add", f"{self.address(host)}/24", "dev", "eth0")
             self._ip(host, "link", "set", "eth0", "up")
+        for host in range(self.count):  # a route to everywhere, which leads nowhere: by it a process finds its address
+            self._ip(host, "route", "add", "default", "dev", "eth0" if host else "bridge")
+            self._holders.append(self._held(host))
 
     def down(self) -> None:
         """Kills every process of every host, and deletes the namespaces."""
-        for host in range(self.count):
-            self.kill(host)
+        for holder in self._holders:
+            os.kill(holder, signal.SIGKILL)  # the system then kills the others of its host
         for process in self._left:
             process.wait(LONGEST_SECONDS)
             for stream in (process.stdout, process.stderr):
@@ -88,18 +93,22 @@ class Hosts:
         """Starts a command on a host. env: added to the environment. private: folders that are empty for this command
         and what it starts. options: of Popen.
         """
-        own = self.folder / f"node{host}"
-        mounts = [f"mount --bind {own}/ray /tmp/ray", *(f"mount -t tmpfs tmpfs {folder}" for folder in private)]
-        inside = " && ".join([f"hostname node{host}", *mounts, 'exec "$@"'])
+        mounts = " && ".join([f"mount -t tmpfs tmpfs {folder}" for folder in private])
+        hidden = ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
+        into = ["nsenter", f"--target={self._holders[host]}", "--mount", "--uts", "--net", "--pid", f"--wd={ROOT}"]
         process = subprocess.Popen(
-            ["ip", "netns", "exec", self._name(host), "unshare", "--mount", "--uts", "--propagation", "private"]
-            + ["sh", "-c", inside, "sh", *map(str, command)],
-            env={**_environment(own), **(env or {})},
+            [*into, *(hidden if private else []), *map(str, command)],
+            env={**_environment(self.folder / f"node{host}"), **(env or {})},
             start_new_session=True,
             **options,
         )
         self._left.append(process)
         return process
+
+    def send(self, process: subprocess.Popen[Any], number: int) -> None:
+        """Sends a signal to a process that `start` started, without those that it started itself."""
+        for pid in _children(process.pid):
+            os.kill(pid, number)
 
     def run(self, host: int, *command: str | Path, seconds: float = 120.0, **options: Any) -> Any:
         """Runs a command on a host to its end, and returns it as a CompletedProcess with what it printed."""
@@ -138,7 +147,7 @@ class Hosts:
     def pids(self, host: int) -> set[int]:
         """The processes of a host."""
         found = subprocess.run(["ip", "netns", "pids", self._name(host)], check=False, capture_output=True, text=True)
-        return {int(pid) for pid in found.stdout.split()}
+        return {int(pid) for pid in found.stdout.split()} - {self._holders[host]}
 
     def kill(self, host: int, number: int = signal.SIGKILL) -> None:
         """Sends a signal to all processes of a host; after SIGKILL, returns when none is left."""
@@ -153,6 +162,24 @@ class Hosts:
             for process in self._left:
                 process.poll()  # so that those that this process started are no zombies
             time.sleep(0.05)
+
+    def _held(self, host: int) -> int:
+        """Begins a host's processes and mounts, and returns the process that keeps them."""
+        own = self.folder / f"node{host}"
+        inside = f"hostname node{host} && mount --bind {own}/ray /tmp/ray && exec sleep infinity"
+        unshared = ["unshare", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--propagation", "private"]
+        made = subprocess.Popen(
+            ["ip", "netns", "exec", self._name(host), *unshared, "sh", "-c", inside],
+            start_new_session=True,
+            stderr=subprocess.DEVNULL,  # unshare complains when its child is killed
+        )
+        self._left.append(made)
+        deadline = time.monotonic() + LONGEST_SECONDS
+        while not any(_words(pid) == ["sleep", "infinity"] for pid in _children(made.pid)):
+            assert made.poll() is None, "a host cannot be made"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return _children(made.pid)[0]
 
     def _name(self, host: int) -> str:
         return f"{self._prefix}{host}"
@@ -177,8 +204,8 @@ def hosts_up(count: int) -> Iterator[Hosts]:
 
 
 def _skip_without_namespaces() -> None:
-    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare", "mount", "hostname"))):
-        pytest.skip("hosts are network namespaces: they need root, ip and unshare")
+    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare", "nsenter", "mount"))):
+        pytest.skip("hosts are network namespaces: they need root, ip, unshare and nsenter")
     name = f"gs{os.getpid()}probe"
     if (made := subprocess.run(["ip", "netns", "add", name], check=False, capture_output=True, text=True)).returncode:
         pytest.skip(f"no network namespace can be made here: {made.stderr.strip()}")
@@ -187,6 +214,16 @@ def _skip_without_namespaces() -> None:
 
 def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _words(pid: int) -> list[str]:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+    return []
 
 
 def _script(name: str) -> str:

@@ -43,8 +43,11 @@ def execute(options: argparse.Namespace) -> int:
     faults += [f"{one.node}: {one.trouble}" for one in reports if one.trouble]
     for fault in faults:
         print(printable(f"fault: node {fault}"))
-    print("nothing was found that would keep a sweep from training" if not faults else f"{len(faults)} faults")
-    return FAILED if faults else 0
+    if faults:
+        print("1 fault" if len(faults) == 1 else f"{len(faults)} faults")
+        return FAILED
+    print("nothing was found that would keep a sweep from training")
+    return 0
 
 
 def _here(paths: list[str]) -> tuple[list[Any], str]:
@@ -61,14 +64,14 @@ def _on_cluster(address: str, folder: Path, paths: list[str]) -> tuple[list[Any]
     from sweep.runners.ray.cluster import connected_to_ray
     from sweep.runners.ray.nodes import look_at_nodes
 
-    with connected_to_ray(address, _say_lost_head) as head:
+    with connected_to_ray(address, _say_lost) as head:
         reports = look_at_nodes(folder, paths, gpus=True)
         host, port = head.address() or ("", 0)
         return reports, access_of(f"{host}:{port}").value
 
 
-def _say_lost_head() -> None:
-    print("gan-sweep: the head of the Ray cluster does not answer any more", file=sys.stderr, flush=True)
+def _say_lost(lost: str) -> None:
+    print(f"gan-sweep: {lost}", file=sys.stderr, flush=True)
 
 
 def _existing(folder: Path) -> Path:

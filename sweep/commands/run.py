@@ -48,11 +48,13 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Runs the sweep and prints its results; with --dry-run, prints what would be run. Returns the exit code."""
     spec = _spec(options)
-    from results.store import RunFolder
+    from results.store import RunFolder, checked_place
     from sweep.run import check_run, is_finished, run_sweep
     from sweep.spec.sampler import SamplerConfig, unsearched
 
-    folder = RunFolder(options.out or Path("runs") / spec.name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a sweep warns of the place itself
+        folder = RunFolder(checked_place(options.out or Path("runs") / spec.name))
     if options.dry_run:
         check_run(spec, folder, download=options.download, extend=options.extend)
         _print_plan(spec, options.local)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from tiny_runs import ROW
 
+from gan_core.config.input_error import InputError
 from results.rows import MADE_BY, OVERRULED, Outcome, ResultRow, row_fault
-from results.store import JsonLines, ResultsError, RunFolder, exclusive, write_atomically
+from results.store import JsonLines, ResultsError, RunFolder, checked_place, exclusive, write_atomically
 
 RECORDS = [
     {"trial": 0, "score": 1.5, "reason": "rank 1 of 2"},
@@ -209,3 +210,25 @@ def test_a_write_that_fails_leaves_nothing_beside_its_target(tmp_path):
     with pytest.raises(OSError, match="directory"):
         write_atomically(tmp_path / "taken.yaml", "text")
     assert [p.name for p in tmp_path.iterdir()] == ["taken.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("s3://bucket/run", "--out 's3://bucket/run' is a URL, where no run can be kept; give a folder"),
+        (Path("gs://bucket/run"), "--out 'gs://bucket/run' is a URL"),
+        ("file:///data/run", "--out 'file:///data/run' is a URL, where no run can be kept; write /data/run"),
+    ],
+)
+def test_a_url_is_no_folder_of_a_run(out, says):
+    with pytest.raises(InputError) as refused:
+        checked_place(out)
+    assert says in str(refused.value)
+
+
+def test_a_folder_of_a_run_is_taken_and_rays_copy_of_a_job_is_warned_of(tmp_path):
+    assert [checked_place(place) for place in (tmp_path, "c:/run", "a:b")] == [tmp_path, Path("c:/run"), Path("a:b")]
+    with pytest.warns(
+        UserWarning, match="_ray_pkg_1/runs/x lies in Ray's copy of a job's working folder, which Ray del"
+    ):
+        assert checked_place(tmp_path / "_ray_pkg_1" / "runs" / "x").name == "x"

@@ -17,14 +17,14 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any
 
 from gan_core.config.input_error import InputError, shown
 from sweep.ledger.endings import PlaceError
 from sweep.runners.cores import usable_cores
 from sweep.runners.loading import uncollected
 from sweep.runners.ray.address import ADDRESS_VARIABLE, MODE, TOKEN, Access, access_of, checked_access, has_session
-from sweep.runners.ray.head import Head
+from sweep.runners.ray.head import Head, watched_raylet
 from sweep.runners.signals import ending_as_ctrl_c, interrupt, remembered_handlers
 
 LOOPBACK = "127.0.0.1"
@@ -60,12 +60,13 @@ LOCAL_ENVIRONMENT: dict[str, str | None] = {
 
 
 @contextmanager
-def connected_to_ray(address: str | None, on_lost_head: Callable[[], None]) -> Iterator[Head]:
+def connected_to_ray(address: str | None, on_lost: Callable[[str], None]) -> Iterator[Head]:
     """Connects to Ray, and yields the head of the cluster that is used. Where this program has begun a session with
     `ray.init`, that is used and left running; otherwise the cluster at `address`; without an address, a local cluster
     of every core and GPU, which starts and ends here.
 
-    When the head is lost, on_lost_head is called, in another thread, and this process ends (see `Head.watched`). A
+    When the head or this machine's raylet is lost, on_lost is called in another thread with what it was, and this
+    process ends (see `Head.watched`). A
     signal that asks this process to end raises KeyboardInterrupt, as Ctrl-C does.
 
     Raises InputError when no cluster answers at the address, when it refuses the token here, and when the program's
@@ -74,7 +75,7 @@ def connected_to_ray(address: str | None, on_lost_head: Callable[[], None]) -> I
     with ending_as_ctrl_c():
         if has_session():
             _refuse_other_cluster(address)
-            with _environment(ENVIRONMENT), Head().watched(on_lost_head):
+            with _environment(ENVIRONMENT), Head().watched(on_lost), watched_raylet(on_lost):
                 yield Head()
         elif address is not None:
             access = Access.UNKNOWN if address == "auto" else checked_access(address)
@@ -82,15 +83,16 @@ def connected_to_ray(address: str | None, on_lost_head: Callable[[], None]) -> I
             with _environment({**ENVIRONMENT, **token}), _loaded_ray() as ray:
                 _connect(ray, address)
                 _warn_of_open_cluster()
-                with Head().watched(on_lost_head):
+                with Head().watched(on_lost), watched_raylet(on_lost):
                     yield Head()
         else:
             with _private_folder() as folder, _environment(_local_environment(folder)):
                 _prepare_token()
                 head = Head(Path(folder))
-                with _loaded_ray() as ray, head.watched(on_lost_head):
+                with _loaded_ray() as ray, head.watched(on_lost):
                     _start(ray)
-                    yield head
+                    with watched_raylet(on_lost):
+                        yield head
 
 
 def _refuse_other_cluster(address: str | None) -> None:
@@ -139,26 +141,20 @@ def _loaded_ray() -> Iterator[Any]:
 
 @contextmanager
 def _without_states_of_ray() -> Iterator[None]:
-    """Within this context nothing is printed by PRINTING_THREAD."""
-    before, sys.stdout = sys.stdout, cast(TextIO, _Standard(sys.stdout))
+    """Within this context nothing is printed by PRINTING_THREAD. Standard output stays the same object, because Tune
+    pickles what refers to it.
+    """
+    stream: Any = sys.stdout
+    write = stream.write
+
+    def written(text: str) -> int:
+        return len(text) if threading.current_thread().name == PRINTING_THREAD else write(text)
+
+    stream.write = written
     try:
         yield
     finally:
-        sys.stdout = before
-
-
-class _Standard:
-    """A stream that drops what PRINTING_THREAD writes to it."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Writes a text, and returns its length."""
-        return len(text) if threading.current_thread().name == PRINTING_THREAD else self._stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        stream.write = write
 
 
 def _connect(ray: Any, address: str) -> None:

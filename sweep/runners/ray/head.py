@@ -1,10 +1,14 @@
-"""The head process of the Ray cluster in use, without which this process can do nothing."""
+"""The processes of Ray without which this process can do nothing: the head of its cluster, and the raylet that serves
+this machine.
+"""
 
 import importlib
 import math
 import os
+import select
 import shutil
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-LOST_HEAD = 2  # the exit code, which also follows every other error that a person can mend
+LOST = 2  # the exit code, which also follows every other error that a person can mend
 CONNECT_SECONDS = 5.0
 PULSE_SECONDS = 0.5  # between two connections to the head
 LOCAL_PATIENCE_SECONDS, PATIENCE_SECONDS = 1.0, 45.0  # with a head that does not answer; Ray itself aborts us after 60
@@ -41,8 +45,9 @@ class Head:
             time.sleep(PULSE_SECONDS)
 
     @contextmanager
-    def watched(self, on_lost: Callable[[], None]) -> Iterator[None]:
-        """Ends this process with LOST_HEAD, after calling on_lost in another thread, when the head is lost meanwhile.
+    def watched(self, on_lost: Callable[[str], None]) -> Iterator[None]:
+        """Ends this process with LOST, after calling on_lost in another thread, when the head is lost meanwhile.
+        on_lost is told what was lost.
 
         Without its head a driver blocks wherever it next calls Ray, and does not react to Ctrl-C, until Ray aborts it.
         """
@@ -53,7 +58,7 @@ class Head:
         finally:
             left.set()
 
-    def _watch(self, left: threading.Event, on_lost: Callable[[], None]) -> None:
+    def _watch(self, left: threading.Event, on_lost: Callable[[str], None]) -> None:
         local = self.local_folder is not None
         patience = LOCAL_PATIENCE_SECONDS if local else PATIENCE_SECONDS
         # The head of a remote cluster may be out of reach from here from the beginning, while Ray reaches its nodes.
@@ -63,10 +68,49 @@ class Head:
             if address is None or _answers(address):
                 answered = time.monotonic()
             if time.monotonic() - answered > patience and not left.is_set():
-                on_lost()
+                on_lost("Ray's head process died")
                 if self.local_folder is not None:
                     shutil.rmtree(self.local_folder, ignore_errors=True)
-                os._exit(LOST_HEAD)  # the system then kills the processes of a local cluster, as Ray asked it to
+                os._exit(LOST)  # the system then kills the processes of a local cluster, as Ray asked it to
+
+
+@contextmanager
+def watched_raylet(on_lost: Callable[[str], None]) -> Iterator[None]:
+    """Ends this process with LOST, after calling on_lost with what was lost, when the raylet that it is connected to
+    dies meanwhile. Otherwise Ray ends this process at its next call, with exit code 1 and without a word. Where the
+    raylet's process cannot be found, nothing is watched.
+    """
+    left, raylet = threading.Event(), _raylet()
+    if raylet is None:
+        yield
+        return
+
+    def watch() -> None:
+        while not left.is_set():
+            if select.select([raylet], [], [], PULSE_SECONDS)[0] and not left.is_set():
+                on_lost("Ray's process on this machine (its raylet) died")
+                os._exit(LOST)
+        os.close(raylet)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        left.set()
+
+
+def _raylet() -> int | None:
+    """A descriptor that can be read once the raylet has ended. Its process is that which listens at its socket."""
+    ray = importlib.import_module("ray")
+    here = ray.get_runtime_context().get_node_id()
+    path = next((node["RayletSocketName"] for node in ray.nodes() if node["NodeID"] == here), "")
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(path)
+            peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return os.pidfd_open(struct.unpack("3i", peer)[0])
+    except (OSError, AttributeError):  # the raylet has gone, or the system is not Linux
+        return None
 
 
 def _answers(address: tuple[str, int]) -> bool:

@@ -12,6 +12,7 @@ import gc
 import importlib
 import logging
 import math
+import os
 import shutil
 import sys
 import threading
@@ -22,6 +23,7 @@ from functools import partial
 from typing import Any
 
 from gan_core.config.input_error import InputError
+from gan_core.native.arithmetic import code_here
 from gan_core.native.compiler import make_common_libraries
 from results.store import ResultsError, RunFolder
 from sweep.cohorts.contracts import Build
@@ -71,7 +73,7 @@ def run_ray(
     else:
         display.now(f"connecting to Ray at {address}")
     threading.Thread(target=_load_packages).start()
-    with connected_to_ray(address, partial(_say_lost_head, folder, display)) as head, _plain_errors(folder):
+    with connected_to_ray(address, partial(_say_lost, folder, display)) as head, _plain_errors(folder):
         if head.local_folder is None:
             _look_at_nodes(spec, folder, display)
         _tune(spec, folder, display, build, head, on_step)
@@ -86,9 +88,9 @@ def _look_at_nodes(spec: SweepSpec, folder: RunFolder, display: ProgressDisplay)
     refuse_faulty(reports)
 
 
-def _say_lost_head(folder: RunFolder, display: ProgressDisplay) -> None:
+def _say_lost(folder: RunFolder, display: ProgressDisplay, lost: str) -> None:
     display.__exit__(None, None, None)
-    line = f"Ray's head process died; what was reported is in {folder.path}; run the same command again to continue"
+    line = f"{lost}; what was reported is in {folder.path}; run the same command again to continue"
     print(f"gan-sweep: {line}", file=sys.stderr, flush=True)
 
 
@@ -126,7 +128,9 @@ def _tune(
     slots = Slots(each, wait_for, display.tell)
     count = max(1, slots())
     display.now("starting the processes that train")
-    study = start_study(spec, folder)
+    umask = os.umask(0o077)  # the only way to ask for it
+    os.umask(umask)
+    study = start_study(spec, folder, umask)
     with uncollected():
         tune = importlib.import_module("ray.tune")
     size = spec.cohort_size(count, on_gpu=each["gpu"] > 0)
@@ -136,6 +140,7 @@ def _tune(
         watch = None if head.local_folder else NodeWatch()
         with _silent_loggers(), _followed(study, display, watch), marked(folder) as home:
             given = {"spec": spec, "folder": folder, "home": home, "build": build, "size": size, "study": study}
+            given |= {"umask": umask, "code": code_here()}
             trainable = tune.with_resources(tune.with_parameters(trainable_class(), **given), placed(each))
             found = _tuner(trainable, searcher, folder, on_step).fit()
             searcher.check()
@@ -159,18 +164,22 @@ def _plain_errors(folder: RunFolder) -> Iterator[None]:
     sweep nothing stays: a notebook keeps the traceback, and so the frames of Tune, whose actors would keep their share
     of its session.
     """
-    ray, tune = importlib.import_module("ray"), importlib.import_module("ray.tune")
     try:
         yield
     except KeyboardInterrupt as interrupt:
         traceback.clear_frames(interrupt.__traceback__)
         gc.collect()
         raise
-    except (ray.exceptions.RayError, tune.TuneError, OSError, InputError, ResultsError, PlaceError) as error:
+    except _explained() as error:
         told = plain_ending(error, folder)
         if told is None:
             raise
         raise told from error
+
+
+def _explained() -> tuple[type[Exception], ...]:
+    ray, tune = importlib.import_module("ray"), importlib.import_module("ray.tune")
+    return ray.exceptions.RayError, tune.TuneError, OSError, InputError, ResultsError, PlaceError
 
 
 def _tuner(trainable: Any, searcher: Any, folder: RunFolder, on_step: Callable[[], None] | None) -> Any:

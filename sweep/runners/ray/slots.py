@@ -90,8 +90,10 @@ class Slots:
         self.avoided: set[str] = set()  # ids of nodes that are not used
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune keeps a copy of its searcher, to restore a sweep by, which nobody uses. It tells nobody."""
-        return {**self.__dict__, "_tell": None}
+        """Without what shows lines, which cannot be pickled in a terminal: Tune writes down what it was given, and is
+        never asked to read that.
+        """
+        return {name: value for name, value in vars(self).items() if name != "_tell"}
 
     def __call__(self) -> int:
         """The number, which is at most LOOK_SECONDS old. Raises PlaceError when no node has had room for too long."""

@@ -4,6 +4,7 @@ what a person is told when it ends a sweep.
 
 import importlib
 import math
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -29,13 +30,15 @@ PATIENCE_SECONDS = 120.0  # after which a cohort is left to another process
 NOTE_IMAGES = 2_000  # images between two notes of a lane's progress, to a study that may end it for what it has cost
 
 
-def start_study(spec: SweepSpec, folder: RunFolder) -> Any:
-    """Returns the actor's handle at once. What goes wrong with its start is raised by the first call of a method."""
+def start_study(spec: SweepSpec, folder: RunFolder, umask: int) -> Any:
+    """Returns the actor's handle at once. What goes wrong with its start is raised by the first call of a method.
+    umask: that of the driver, whose files it writes.
+    """
     ray = importlib.import_module("ray")
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
     )
-    return ray.remote(_study_class()).options(num_cpus=0, scheduling_strategy=here).remote(spec, folder)
+    return ray.remote(_study_class()).options(num_cpus=0, scheduling_strategy=here).remote(spec, folder, umask)
 
 
 def _study_class() -> Any:
@@ -47,7 +50,8 @@ def _study_class() -> Any:
     class LaneStudyActor(LaneStudy):
         """The study in a separate process."""
 
-        def __init__(self, spec: SweepSpec, folder: RunFolder) -> None:
+        def __init__(self, spec: SweepSpec, folder: RunFolder, umask: int) -> None:
+            os.umask(umask)
             self._file_server: Any = None
             with plain_endings(folder):
                 super().__init__(spec, folder)

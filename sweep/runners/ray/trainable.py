@@ -2,11 +2,13 @@
 
 import importlib
 import os
+import secrets
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from gan_core.config.conditions import Conditions
+from gan_core.native.arithmetic import code_here
 from results.store import RunFolder
 from sweep.cohorts.best_rungs import BestRungs
 from sweep.cohorts.brought_data import fetched_images, is_here
@@ -34,7 +36,9 @@ PLACE = "place"  # key of the same result: whether the cause would have hit any 
 
 
 def trainable_class() -> Any:
-    """The Tune `Trainable`, whose base class exists only once Ray is loaded."""
+    """The Tune `Trainable`, whose base class exists only once Ray is loaded. Each call makes a class of another name,
+    because Tune keeps classes by name: two sweeps of one program would train each other's cohorts.
+    """
     ray = importlib.import_module("ray")
     base = importlib.import_module("ray.tune").Trainable
     out_of_reach = (ray.exceptions.GetTimeoutError, ray.exceptions.ActorUnavailableError)
@@ -42,7 +46,8 @@ def trainable_class() -> Any:
     class CohortTrainable(base):
         """Trains one cohort; a step is a rung. An actor is reused for cohort after cohort and loads the data set once.
         study: the study's actor. home: where the driver is. size: how many trials a cohort has at most that the actor
-        takes itself.
+        takes itself. umask: of the driver, so that who started the sweep can read its files, whoever started Ray here.
+        code: the `code_version` of the driver.
 
         Everything is loaded at the first step, because Tune may set up an actor for a cohort that trains elsewhere by
         then.
@@ -63,7 +68,11 @@ def trainable_class() -> Any:
             build: Build | None,
             size: int,
             study: Any,
+            umask: int,
+            code: str,
         ) -> None:
+            os.umask(umask)
+            self._code = code
             self._spec, self._folder, self._home, self._build, self._size = spec, folder, home, build, size
             self._of_cohort = ExitStack()  # what is closed when the process is done with a cohort
             self._study_actor, self._process = study, uuid4().hex
@@ -183,6 +192,8 @@ def trainable_class() -> Any:
             return Taker(self.trial_id, self._process, node, self._host)
 
         def _begin(self, cohort: Cohort) -> CohortRun:
+            if code_here() != self._code:  # a node that joined after all others were looked at
+                raise ImportError(f"{self._host} has gan-sweep {code_here()}, and the sweep {self._code}")
             folder, transfer, features = self._places(cohort)
             if self._build is None:
                 from sweep.runners.scored_alike import workshop_of_run
@@ -234,4 +245,5 @@ def trainable_class() -> Any:
             if self._owner is not None:
                 self._study.note_phase(self._owner, phase)
 
+    CohortTrainable.__name__ = f"CohortTrainable-{secrets.token_hex(8)}"
     return CohortTrainable

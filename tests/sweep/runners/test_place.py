@@ -17,6 +17,7 @@ from tiny_runs import TINY, settings
 from benchmarks.kills import differences
 from gan_core.config.input_error import InputError
 from gan_core.config.reports import OutOfMemory
+from gan_core.config.version import code_version
 from results.store import JsonLines, RunFolder
 from sweep.ledger.endings import PlaceError
 from sweep.ledger.owners import NoLongerOwner
@@ -96,6 +97,7 @@ def stepped(
     error: BaseException,
     when: str,
     check_owner: Callable[[int], None] = still_owner,
+    code: str = code_version(),
 ) -> Any:
     """What a step of a process answers where this error is raised; what it told the study, where it raises itself."""
     told: list[tuple[int, str]] = []
@@ -114,7 +116,7 @@ def stepped(
     build = None if when == "loading" else object()
     process._trial_info = None
     folder.mark.write_text("mark")
-    process.setup({}, tiny_spec(), folder, Home("node", "mark"), build, 2, study)
+    process.setup({}, tiny_spec(), folder, Home("node", "mark"), build, 2, study, 0o022, code)
     monkeypatch.setattr("ray.get_gpu_ids", list)
     monkeypatch.setattr("sweep.runners.scored_alike.Workshop", raises(error))
     monkeypatch.setattr(
@@ -138,6 +140,14 @@ def test_there_it_ends_the_sweep_by_its_kind_and_by_when_it_is_raised(tmp_path, 
         assert answer[ENDING].startswith(f"{type(error).__name__}")
     else:  # it may be the configuration's: what the study is told is recorded where it happens again and again
         assert answer == [(3, f"{type(error).__name__}: {error}")]
+
+
+def test_a_node_that_joins_with_other_code_trains_nothing(tmp_path, monkeypatch):
+    answer = stepped(
+        monkeypatch, run_folder(tiny_spec(), tmp_path / "run"), MemoryError(), "before a step", code="0.1.0+x"
+    )
+    assert answer[PLACE]
+    assert f" has gan-sweep {code_version()}, and the sweep 0.1.0+x; no configuration is at fault" in answer[ENDING]
 
 
 def test_a_configuration_that_does_not_fit_the_memory_is_no_fault_of_the_place(tmp_path, monkeypatch):

@@ -1,13 +1,25 @@
 """How a sweep connects to Ray, and what its processes find there. Nothing here starts Ray."""
 
+import pickle
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from gan_core.config.gan import InputError
-from sweep.runners.ray.cluster import NICENESS_VARIABLE, _local_environment, _places, _refuse_other_cluster
+from sweep.runners.ray.cluster import (
+    NICENESS_VARIABLE,
+    PRINTING_THREAD,
+    _local_environment,
+    _places,
+    _refuse_other_cluster,
+    _without_states_of_ray,
+)
+from sweep.runners.ray.slots import Slots
 from sweep.runners.ray.trainable import trainable_class
+from sweep.spec.resources import Resources
 
 
 def test_a_process_that_trains_keeps_its_working_folder_whatever_its_cluster_says(tmp_path, monkeypatch):
@@ -56,3 +68,26 @@ def test_workers_have_the_priority_of_the_driver_unless_the_user_has_chosen_anot
     monkeypatch.setenv(NICENESS_VARIABLE, "7")
     found = _local_environment("folder")
     assert (found[NICENESS_VARIABLE], found["RAY_TMPDIR"]) == ("7", "folder")
+
+
+def test_standard_output_drops_what_ray_prints_of_nodes_and_stays_what_it_is(capsys):
+    before = sys.stdout
+    with _without_states_of_ray():
+        assert sys.stdout is before
+        thread = threading.Thread(target=print, args=("two screens",), name=PRINTING_THREAD)
+        thread.start()
+        thread.join()
+        print("ours")
+    thread = threading.Thread(target=print, args=("theirs",), name=PRINTING_THREAD)
+    thread.start()
+    thread.join()
+    assert capsys.readouterr().out == "ours\ntheirs\n"
+
+
+def test_what_tune_writes_down_of_a_sweep_can_be_written_where_a_terminal_shows_it():
+    slots = Slots({"cpu": 1.0, "gpu": 0.0}, Resources().wait_for, threading.Lock().acquire)
+    assert "_tell" not in pickle.loads(pickle.dumps(slots)).__dict__
+
+
+def test_two_sweeps_of_one_program_have_classes_of_their_own_for_tune():
+    assert trainable_class().__name__ != trainable_class().__name__

@@ -1,0 +1,199 @@
+"""What is found on a machine, and what is said of a node. Nothing here starts Ray."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gan_core.config.conditions import Conditions
+from gan_core.config.input_error import InputError
+from gan_core.config.version import code_version
+from sweep.runners import look
+from sweep.runners.ray.nodes import NodeReport, NodeWatch, _report, paths_read, refuse_faulty
+
+GIB = 2**30
+FOUND = {
+    "host": "node1",
+    "seconds": 0.0,
+    "versions": {"python": "3.11.7", "torch": "2.14.1", "ray": "2.60.0"},
+    "code": code_version(),
+    "compiler": "gcc 12.2.0",
+    "isa": "avx2",
+    "folder": True,
+    "missing": [],
+    "faults": [],
+}
+NODE = {
+    "NodeID": "a",
+    "Alive": True,
+    "NodeManagerHostname": "node1",
+    "NodeManagerAddress": "10.0.0.2",
+    "Resources": {"CPU": 4.0},
+}
+
+
+def report(cpus: float = 4.0, gpus: float = 0.0, **found: Any) -> NodeReport:
+    return NodeReport(node="node1 (10.0.0.2)", cpus=cpus, gpus=gpus, found={**FOUND, **found})
+
+
+def test_this_machine_is_seen_as_it_is(tmp_path):
+    token = tmp_path / "token"
+    token.touch()
+    before = time.time()
+    found = look.look(str(token), [str(tmp_path), str(tmp_path / "absent")], False)
+    assert before <= found["seconds"] <= time.time()
+    assert (found["code"], found["folder"], found["missing"]) == (code_version(), True, [str(tmp_path / "absent")])
+    assert found["versions"]["python"] == sys.version.split()[0]
+    assert found["faults"] == []
+    assert "gpus" not in found
+    token.unlink()
+    assert look.look(str(token), [], False)["folder"] is False
+
+
+def test_where_the_package_is_missing_or_its_instruction_set_is_wrong_a_fault_says_so(monkeypatch):
+    monkeypatch.setenv("GAN_SWEEP_ISA", "no_such")
+    assert look.look("", [], False)["faults"] == [
+        "InputError: unknown GAN_SWEEP_ISA 'no_such'; known: avx512_bf16, avx512, avx2, x86_64_v2, neon"
+    ]
+    monkeypatch.setitem(sys.modules, "gan_core.config.version", None)
+    found = look.look("", [], False)
+    assert found["code"] == ""
+    assert found["faults"][0].startswith("gan-sweep is not installed there (ModuleNotFoundError: ")
+
+
+@pytest.mark.parametrize(
+    ("program", "gpus", "fault"),
+    [
+        ("print('[[\"H200\", 5]]')", [["H200", 5]], None),
+        ("raise ImportError('libcuda is broken')", [], "torch does not load there (ImportError: libcuda is broken)"),
+        ("raise SystemExit(3)", [], "torch does not load there (exit code 3)"),
+        ("import time; time.sleep(60)", [], "torch does not load there (it took longer than 1 seconds)"),
+    ],
+)
+def test_torch_is_asked_for_gpus_in_a_process_of_its_own(monkeypatch, program, gpus, fault):
+    monkeypatch.setattr(look, "TORCH", program)
+    monkeypatch.setattr(look, "TORCH_SECONDS", 1.0 if "sleep" in program else 60.0)
+    found = look.look("", [], True)
+    assert (found["gpus"], found["faults"]) == (gpus, [fault] if fault else [])
+
+
+def test_torch_sees_the_gpus_that_ray_hides_from_a_process_without_any(monkeypatch):
+    """Unless they were hidden when the process started, as a batch queue does."""
+    monkeypatch.setattr(
+        look, "TORCH", "import json, os; print(json.dumps([[os.environ.get('CUDA_VISIBLE_DEVICES'), 1]]))"
+    )
+    started = look._started_with("CUDA_VISIBLE_DEVICES") or None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "as Ray sets it")
+    assert look.look("", [], True)["gpus"] == [[started, 1]]
+    assert look._started_with("PATH") in (os.environ["PATH"], *_path_at_start())
+
+
+def _path_at_start() -> list[str]:
+    path = Path("/proc/self/environ")
+    lines = path.read_bytes().split(b"\0") if path.exists() else []
+    return [line.decode().partition("=")[2] for line in lines if line.startswith(b"PATH=")]
+
+
+def test_a_line_says_what_a_node_has():
+    node = NodeReport(
+        node="node1 (10.0.0.2)", cpus=1.0, gpus=1.0, found={**FOUND, "gpus": [["NVIDIA H200", 139 * GIB]]}
+    )
+    assert node.line == (
+        f"node node1 (10.0.0.2): 1 CPU, 1 GPU; gan-sweep {code_version()}, python 3.11.7, torch 2.14.1, ray 2.60.0; "
+        "gcc 12.2.0, avx2; NVIDIA H200 139 GiB"
+    )
+    assert report(folder=False).line.endswith("; it does not see the run's folder: files are sent")
+    assert "no C compiler, no kernels for its CPU" in report(compiler="", isa="").line
+    assert "no gan-sweep, python 3.11.7" in report(code="").line
+    assert NodeReport(node="x (y)", cpus=0, gpus=0, trouble="no answer within 30 s").line == (
+        "node x (y): no CPU, no GPU; no answer within 30 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "says"),
+    [
+        (report(), None),
+        (report(cpus=0.0, code="0.1.0+other"), None),  # nothing is trained there
+        (NodeReport(node="silent", cpus=1.0, gpus=0.0, trouble="no answer within 30 s"), None),
+        (report(code="0.1.0+other"), f"it has gan-sweep 0.1.0+other, and the sweep {code_version()}: install the same"),
+        (report(gpus=2.0), "it offers 2 GPUs to Ray, and torch sees none there"),
+        (report(folder=False), None),  # files travel
+        (report(missing=["/data/mnist"]), "there is no /data/mnist"),
+        (report(code="", faults=["gan-sweep is not installed there (why)"]), "gan-sweep is not installed there (why)"),
+    ],
+)
+def test_what_keeps_a_node_from_training_is_refused_with_its_name(one, says):
+    if says is None:
+        assert refuse_faulty([one, report()]) is None
+        return
+    with pytest.raises(InputError, match=r"^nothing was started, because of node node1 \(10.0.0.2\): ") as refused:
+        refuse_faulty([report(), one])
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"), [(0.0, ""), (100.0, "; its clock is 100 s ahead"), (-100.0, "; its clock is 100 s behind")]
+)
+def test_a_clock_is_off_only_where_its_time_lies_outside_the_look(monkeypatch, seconds, says):
+    monkeypatch.setattr("ray.get", lambda ref: {**FOUND, "seconds": time.time() + seconds})
+    line = _report(NODE, "ref", time.time() - 50.0, 1.0).line
+    expected = says.replace("100 s behind", "50 s behind")  # as the process may have looked at the beginning
+    assert line.endswith(f"avx2{expected}")
+
+
+def test_a_node_that_cannot_be_looked_at_is_named(monkeypatch):
+    ray = pytest.importorskip("ray")
+
+    def lost(_: Any) -> Any:
+        raise ray.exceptions.NodeDiedError("the node died\nand more")
+
+    monkeypatch.setattr("ray.get", lost)
+    assert _report(NODE, "ref", 0.0, 1.0).line.endswith("4 CPUs, no GPU; it cannot be looked at (the node died)")
+    assert _report(NODE, None, 0.0, 30.0).line.endswith("no answer within 30 s")
+
+
+def test_nodes_that_are_lost_and_that_join_are_told_once(monkeypatch):
+    nodes = [NODE, {**NODE, "NodeID": "b", "NodeManagerHostname": "node2"}]
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    watch = NodeWatch()
+    assert watch.changes() == []
+    nodes[0] = {**NODE, "Alive": False}
+    assert watch.changes() == ["node node1 (10.0.0.2) is lost"]
+    nodes.append({**NODE, "NodeID": "c", "NodeManagerHostname": "node3"})
+    assert watch.changes() == ["node node3 (10.0.0.2) has joined"]
+    assert watch.changes() == []
+
+
+def test_the_data_that_a_trainer_reads_are_those_of_its_data_set():
+    assert paths_read(Conditions(dataset="digits", data_root="/data")) == []
+    assert paths_read(Conditions(dataset="mnist", data_root="/data")) == ["/data"]
+    assert paths_read(Conditions(dataset="images:/pictures", data_root="/data")) == ["/pictures"]
+
+
+def test_the_doctor_looks_at_this_machine_in_one_screen(gan_sweep, tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(look, "TORCH", "print([])")
+    answer = gan_sweep("doctor", "--out", tmp_path / "runs")
+    first, second, last = answer.out.splitlines()
+    assert first.startswith("node ")
+    assert f"gan-sweep {code_version()}" in first
+    assert second.startswith(f"folder of runs: {tmp_path}: ")
+    assert "MB/s" in second
+    assert (answer.code, last) == (0, "nothing was found that would keep a sweep from training")
+    assert list(tmp_path.iterdir()) == [tmp_path / "here"]
+    answer = gan_sweep("doctor", "--data-root", tmp_path / "absent")
+    assert answer.code == 1
+    assert answer.out.splitlines()[-2].endswith(f": there is no {tmp_path}/absent")
+    assert answer.out.splitlines()[-1] == "1 fault"
+
+
+def test_a_folder_that_cannot_be_written_is_said_by_the_doctor(gan_sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr(look, "TORCH", "print([])")
+    monkeypatch.setattr("sweep.commands.doctor.os", SimpleNamespace(**{**vars(os), "getpid": lambda: "x/y"}))
+    assert "cannot be written: No such file or directory" in gan_sweep("doctor", "--out", tmp_path).out

@@ -1,0 +1,172 @@
+"""A sweep on two hosts: what is said of them, and what is right when one of them is killed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from curve_array import rows_of, swept
+from held_curves import HELD, SPEC
+from hosts import ROOT, Hosts, hosts_up
+from tiny_runs import TINY, settings
+
+from gan_core.config.version import code_version
+from results.store import RunFolder
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def scores(folder: RunFolder) -> list[tuple]:
+    """What a table says of each trial, in whichever order rows were written."""
+    return sorted((row["trial"], row["rung"], row["images_seen"], row["score"]) for row in rows_of(folder))
+
+
+def waited_for(path: Path, process: subprocess.Popen) -> bool:
+    deadline = time.monotonic() + 120
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return path.exists()
+
+
+def test_a_host_that_is_killed_changes_no_row(tmp_path):
+    with hosts_up(2) as hosts:
+        for host in range(2):
+            hosts.start_ray(host)
+        run = tmp_path / "run"
+        sweep = hosts.start(
+            0, "python", "-m", "held_curves", run, env={"RAY_ADDRESS": hosts.ray},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        held = waited_for(tmp_path / HELD, sweep)
+        hosts.kill(1)
+        said, warned = sweep.communicate(timeout=200)
+    assert held, warned
+    assert sweep.returncode == 0, warned
+    assert warned.count("\n") <= 2  # where the warning was raised, and its line
+    assert f"the Ray cluster at {hosts.ray} asks for no token" in warned
+    lines = said.splitlines()
+    for host in range(2):
+        (seen,) = [line for line in lines if line.startswith(f"node node{host} ({hosts.address(host)}): 1 CPU")]
+        assert f"; gan-sweep {code_version()}, python 3." in seen
+    assert "state-dump" not in said + warned  # Ray's own words about a node, two screens of them
+    assert scores(RunFolder(run)) == scores(swept(SPEC, tmp_path / "undisturbed"))
+
+
+class Sweep:
+    """A sweep of the command line on a host of a cluster, whose trials last until something ends it."""
+
+    def __init__(self, hosts: Hosts, host: int, run: Path, env: dict[str, str] | None = None) -> None:
+        self.hosts, self.run = hosts, run
+        self.log = run.with_suffix(".log")
+        endless = settings(*TINY[:3], "execution=replayed", "ladder.rungs_images=[512, 50000000]", "trials=2")
+        command = ["python", "-m", "sweep", "run", "--out", run, "--address", hosts.ray, *endless]
+        with self.log.open("w") as log:
+            self.process = hosts.start(host, *command, env=env, stdout=log, stderr=log)
+
+    def wait_for(self, line: str) -> "Sweep":
+        """Returns when a line was printed."""
+        deadline = time.monotonic() + 120
+        while line not in self.log.read_text() and self.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert line in self.log.read_text(), self.log.read_text()
+        return self
+
+    def ended(self, seconds: float = 60.0) -> tuple[int, str]:
+        """The exit code and what was printed, without how far it was."""
+        code, said = self.process.wait(seconds), self.log.read_text()
+        assert "Traceback" not in said
+        assert "state-dump" not in said
+        return code, said
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Hosts]:
+    """Two hosts that share a cluster without a token. Tests leave it as it is."""
+    with hosts_up(2) as hosts:
+        for host in range(2):
+            hosts.start_ray(host)
+        yield hosts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["connecting to Ray", "looking at the nodes", "starting the processes", " running;"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_ends_a_sweep_on_a_cluster_with_130_and_the_line_how_to_go_on(two, tmp_path, phase, number):
+    sweep = Sweep(two, 0, tmp_path / "run").wait_for(phase)
+    two.send(sweep.process, number)
+    code, said = sweep.ended()
+    assert code == 130, said
+    assert said.splitlines()[-1].startswith(f"interrupted; what was reported is in {tmp_path}/run. Go on with: gan-sw")
+
+
+@pytest.mark.slow
+def test_what_is_wrong_with_a_node_is_said_at_once_with_its_name(tmp_path):
+    """Other code, a folder that is not shared, data that is missing, GPUs that are none, on a node that is added."""
+    other, hidden = tmp_path / "other", tmp_path / "hidden"
+    shutil.copytree(ROOT / "gan_core", other / "gan_core")
+    (other / "gan_core" / "more.py").write_text("")
+    hidden.mkdir()
+    with hosts_up(2) as hosts:
+        hosts.start_ray(0)
+        hosts.start_ray(1, "--num-gpus=2", env={"PYTHONPATH": str(other)}, private=[hidden, ROOT])
+        began = time.monotonic()
+        code, said = Sweep(hosts, 0, hidden / "run").ended()
+        assert code == 2, said
+        line = said.splitlines()[-1]
+        assert line.startswith(f"gan-sweep: nothing was started, because of node node1 ({hosts.address(1)}): ")
+        assert f"and the sweep {code_version()}: install the same on both" in line
+        assert "it offers 2 GPUs to Ray, and torch sees none there" in line
+        assert f"node node1 ({hosts.address(1)}): 1 CPU, 2 GPUs" in said
+        assert "does not see the run's folder" in said
+        assert time.monotonic() - began < 60
+        asked = hosts.run(0, "python", "-m", "sweep", "doctor", "--address", hosts.ray, "--data-root", hidden)
+        assert asked.returncode == 1
+        assert f"fault: node node1 ({hosts.address(1)}): " in asked.stdout
+
+
+@pytest.mark.slow
+def test_the_package_missing_on_a_node_is_said_at_once_with_its_name(tmp_path):
+    with hosts_up(2) as hosts:
+        hosts.start_ray(0)
+        hosts.start_ray(1, private=[ROOT])
+        code, said = Sweep(hosts, 0, tmp_path / "run").ended()
+    assert code == 2
+    assert f"node node1 ({hosts.address(1)}): gan-sweep is not installed there (ModuleNotFoundError" in said
+
+
+@pytest.mark.slow
+def test_a_cluster_with_a_token_takes_who_has_it_and_says_so_to_who_has_not(tmp_path):
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 32}
+    with hosts_up(1) as hosts:
+        hosts.start_ray(0, env=token)
+        for env, code, says in (
+            ({}, 2, "there is no token for Ray in RAY_AUTH_TOKEN or in"),
+            ({"RAY_AUTH_TOKEN": "b" * 32}, 2, "refuses the token in RAY_AUTH_TOKEN"),
+            ({"RAY_AUTH_TOKEN_PATH": "/nowhere"}, 2, "in /nowhere, which RAY_AUTH_TOKEN_PATH names,"),
+            ({"RAY_AUTH_TOKEN": "a" * 32}, 0, "token: a token is asked for, and the one here is accepted"),
+        ):
+            began = time.monotonic()
+            asked = hosts.run(0, "python", "-m", "sweep", "doctor", "--address", hosts.ray, env=env)
+            assert (asked.returncode, says in asked.stdout + asked.stderr) == (code, True), asked
+            assert code == 0 or (time.monotonic() - began < 10 and asked.stderr.count("\n") == 1)
+
+
+@pytest.mark.slow
+def test_a_node_that_is_lost_is_one_line_and_the_raylet_beside_the_driver_ends_the_sweep_with_one(tmp_path):
+    with hosts_up(3) as hosts:
+        for host in range(3):
+            hosts.start_ray(host)
+        sweep = Sweep(hosts, 1, tmp_path / "run").wait_for(" 2 running;")
+        hosts.kill(2)
+        lost = f"node node2 ({hosts.address(2)}) is lost"
+        sweep.wait_for(lost)
+        (raylet,) = [pid for pid in hosts.pids(1) if Path(f"/proc/{pid}/comm").read_text() == "raylet\n"]
+        os.kill(raylet, signal.SIGKILL)
+        code, said = sweep.ended()
+    assert code == 2
+    assert said.count(lost) == 1
+    assert said.splitlines()[-1].startswith("gan-sweep: Ray's process on this machine (its raylet) died; what was")
