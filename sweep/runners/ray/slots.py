@@ -69,6 +69,10 @@ class Slots:
         self._looked_seconds, self._count = -math.inf, 0
         self._without_seconds: float | None = None  # since when no node has had room
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without `tell`, which may hold a stream. Tune writes its searcher to a file that nobody reads."""
+        return {**self.__dict__, "_tell": None}
+
     def __call__(self) -> int:
         """The number, which is at most LOOK_SECONDS old. Raises PlaceError when no node has had room for too long."""
         now = time.monotonic()

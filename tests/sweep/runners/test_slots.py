@@ -1,5 +1,6 @@
 """How many cohorts fit the nodes of a cluster at once."""
 
+import pickle
 from typing import Any
 
 import pytest
@@ -114,3 +115,9 @@ def test_what_is_waited_for_is_asked_for_and_its_bound_is_kept(monkeypatch):
 def test_what_cannot_be_waited_for_is_refused(values, says):
     with pytest.raises(InputError, match=says):
         Resources.read(values)
+
+
+def test_what_tune_writes_of_the_slots_holds_no_stream(tmp_path):
+    with (tmp_path / "out").open("w") as stream:
+        slots = Slots({"cpu": 1.0, "gpu": 0.0}, WaitFor(cpus=3), stream.write)
+        assert vars(pickle.loads(pickle.dumps(slots))) == vars(slots) | {"_tell": None}
