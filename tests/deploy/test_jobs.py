@@ -108,7 +108,7 @@ def test_the_entrypoint_of_the_ray_job_goes_on_in_a_new_cluster(cluster):
                 time.sleep(0.2)
             for host in (0, 1):  # new pods have new processes, and no file of Ray's
                 cluster.hosts.kill(host)
-                shutil.rmtree(cluster.hosts.folder / f"node{host}" / "tmp" / "ray")
+                shutil.rmtree(cluster.hosts.folder / f"node{host}" / "tmp" / "ray", ignore_errors=True)
     said = cluster.run(0, "ray", "job", "logs", f"--address={cluster.dashboard}", "--follow", "second")
     assert "going on with /mnt/shared/runs/digits" in said
     assert 2 <= before < cluster.rows("shared/runs/digits")
