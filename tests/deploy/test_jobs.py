@@ -54,6 +54,8 @@ class Cluster:
         """Starts Ray with these options of `ray start` on head and worker, and returns when both are there."""
         common = [f"{BIN}/ray", "start", "--block", "--object-store-memory=80000000", "--disable-usage-stats"]
         given = [[f"--{name}={value}" for name, value in options.items()] for options in (head, worker)]
+        for host, options in enumerate(given):  # apart, as on two disks: what a job takes along is unpacked there
+            options.append(f"--temp-dir={self.hosts.folder}/node{host}/tmp/ray")
         address = self.hosts.address(0)
         self.start(0, *common, "--head", f"--node-ip-address={address}", "--dashboard-host=0.0.0.0", *given[0])
         self.start(1, *common, f"--address={self.hosts.ray}", *given[1])
