@@ -56,6 +56,7 @@ def machines() -> Iterator[Hosts]:
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
         for host in (1, 2):
+            hosts.run(host, "ip", "route", "add", "default", "via", hosts.address(0))  # by which Ray finds its address
             own = hosts.folder / f"node{host}"  # root's home is another on each host
             (own / "passwd").write_text(Path("/etc/passwd").read_text().replace(":/root:", f":{own}/home:"))
             (own / "home" / ".bashrc").touch()
