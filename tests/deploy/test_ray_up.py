@@ -102,8 +102,7 @@ def test_ray_up_starts_a_cluster_of_machines_by_ssh_and_a_sweep_runs_there(machi
     settings = "execution=replayed ladder.rungs_images=[64000] lanes_per_cohort=2"
     sweep = f"~/{ENVIRONMENT}/bin/gan-sweep run digits --trials 6 --address auto --out {tmp_path}/run "
     sweep += " ".join(f"--set {each}" for each in settings.split())
-    said = run(machines, ray, "exec", file, f"RAY_AUTH_MODE=token {sweep}", seconds=600)
-    assert "trials 6/6 done" in said
+    run(machines, ray, "exec", file, f"RAY_AUTH_MODE=token {sweep}", seconds=600)
     table = ResultsTable.load(tmp_path / "run")
     assert (sorted(table.trials["trial"]), set(table.trials["outcome"])) == (list(range(6)), {"completed"})
     run(machines, ray, "down", "-y", file)
