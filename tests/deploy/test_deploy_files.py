@@ -122,7 +122,8 @@ def test_the_sweep_of_the_manifest_is_one(manifest, tmp_path):
     options = parser.parse_args(typed)
     assert (program, command, options.spec) == ("gan-sweep", "run", "/mnt/sweep/sweep.yaml")
     assert all("/mnt/shared" in str(path) for path in (options.out, options.data_root))
-    assert SweepSpec.from_yaml(tmp_path / "sweep.yaml").trials == 64
+    (workers,) = manifest["RayJob"]["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert SweepSpec.from_yaml(tmp_path / "sweep.yaml").resources.wait_for.gpus == workers["maxReplicas"]
 
 
 @pytest.mark.parametrize("name", ["local.yaml", "aws.yaml"])

@@ -4,6 +4,7 @@ started as KubeRay starts it. They need `ray[default]`.
 
 import secrets
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -53,6 +54,8 @@ class Cluster:
         """Starts Ray with these options of `ray start` on head and worker, and returns when both are there."""
         common = [f"{BIN}/ray", "start", "--block", "--object-store-memory=80000000", "--disable-usage-stats"]
         given = [[f"--{name}={value}" for name, value in options.items()] for options in (head, worker)]
+        for host, options in enumerate(given):  # apart, as on two disks: what a job takes along is unpacked there
+            options.append(f"--temp-dir={self.hosts.folder}/node{host}/tmp/ray")
         address = self.hosts.address(0)
         self.start(0, *common, "--head", f"--node-ip-address={address}", "--dashboard-host=0.0.0.0", *given[0])
         self.start(1, *common, f"--address={self.hosts.ray}", *given[1])
@@ -105,8 +108,9 @@ def test_the_entrypoint_of_the_ray_job_goes_on_in_a_new_cluster(cluster):
             while cluster.rows("shared/runs/digits") < 2:
                 assert time.monotonic() < deadline, cluster.run(0, "ray", "job", "logs", "first")
                 time.sleep(0.2)
-            for host in (0, 1):
+            for host in (0, 1):  # new pods have new processes, and no file of Ray's
                 cluster.hosts.kill(host)
+                shutil.rmtree(cluster.hosts.folder / f"node{host}" / "tmp" / "ray", ignore_errors=True)
     said = cluster.run(0, "ray", "job", "logs", f"--address={cluster.dashboard}", "--follow", "second")
     assert "going on with /mnt/shared/runs/digits" in said
     assert 2 <= before < cluster.rows("shared/runs/digits")

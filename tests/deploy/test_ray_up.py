@@ -1,4 +1,4 @@
-"""`ray up` with the shipped file, over sshd on two hosts, of which each has processes and a home of its own."""
+"""`ray up` with the shipped file, over sshd on two hosts, of which each has processes and a home of root of its own."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ def run(hosts: Hosts, *command: str | Path, seconds: float = 300, **options: Any
 
 @pytest.fixture
 def machines() -> Iterator[Hosts]:
-    """Host 0 is where `ray up` is typed; hosts 1 and 2 run sshd, and see their own home as /root."""
+    """Host 0 is where `ray up` is typed; hosts 1 and 2 run sshd."""
     missing = [program for program in (SSHD, "ssh", "ssh-keygen", "rsync") if shutil.which(program) is None]
     if missing:
         pytest.skip(f"no {missing[0]} here: install openssh-server, openssh-client and rsync")
@@ -56,7 +56,11 @@ def machines() -> Iterator[Hosts]:
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
         for host in (1, 2):
-            inside = f"mount --bind {hosts.folder}/node{host}/home /root && exec unshare --pid --fork --mount-proc "
+            hosts.run(host, "ip", "route", "add", "default", "via", hosts.address(0))  # by which Ray finds its address
+            own = hosts.folder / f"node{host}"  # root's home is another on each host
+            (own / "passwd").write_text(Path("/etc/passwd").read_text().replace(":/root:", f":{own}/home:"))
+            (own / "home" / ".bashrc").touch()
+            inside = f"mount --bind {own}/passwd /etc/passwd && exec unshare --pid --fork --mount-proc "
             inside += f"{SSHD} -D -e -f {hosts.folder}/sshd_config"
             with (hosts.folder / f"sshd{host}.log").open("w") as log:
                 hosts.start(host, "sh", "-c", inside, stdout=log, stderr=log)
@@ -64,10 +68,10 @@ def machines() -> Iterator[Hosts]:
 
 
 def cluster_file(hosts: Hosts) -> Path:
-    """The shipped file with the addresses, the user and the environment of this machine."""
+    """The shipped file with the addresses, the user, the key and the environment of these hosts."""
     config = yaml.safe_load((ROOT / "deploy" / "ray-up" / "local.yaml").read_text())
     config["provider"] |= {"head_ip": hosts.address(1), "worker_ips": [hosts.address(2)]}
-    config["auth"]["ssh_user"] = "root"
+    config["auth"] = {"ssh_user": "root", "ssh_private_key": f"{hosts.folder}/node0/home/.ssh/id_ed25519"}
     installed = [command for command in config["setup_commands"] if ENVIRONMENT in command]
     assert [command.split()[1:3] for command in installed] == [["-m", "venv"], ["install", "--quiet"]]
     config["setup_commands"] = [command for command in config["setup_commands"] if command not in installed]
@@ -98,8 +102,7 @@ def test_ray_up_starts_a_cluster_of_machines_by_ssh_and_a_sweep_runs_there(machi
     settings = "execution=replayed ladder.rungs_images=[64000] lanes_per_cohort=2"
     sweep = f"~/{ENVIRONMENT}/bin/gan-sweep run digits --trials 6 --address auto --out {tmp_path}/run "
     sweep += " ".join(f"--set {each}" for each in settings.split())
-    said = run(machines, ray, "exec", file, f"RAY_AUTH_MODE=token {sweep}", seconds=600)
-    assert "trials 6/6 done" in said
+    run(machines, ray, "exec", file, f"RAY_AUTH_MODE=token {sweep}", seconds=600)
     table = ResultsTable.load(tmp_path / "run")
     assert (sorted(table.trials["trial"]), set(table.trials["outcome"])) == (list(range(6)), {"completed"})
     run(machines, ray, "down", "-y", file)

@@ -140,5 +140,5 @@ def test_bad_input_ends_the_job_with_one_line(slurm, tmp_path):
     wait_until(lambda: slurm.state(job)["JobState"] in ("COMPLETED", "FAILED"), tmp_path)
     log = (tmp_path / "log").read_text()
     assert slurm.state(job)["ExitCode"] == "2:0", log
-    assert "ladder.height" in log
+    assert "unknown key 'height' in ladder" in log
     assert "Traceback" not in log

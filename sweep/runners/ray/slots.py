@@ -95,6 +95,10 @@ class Slots:
         """
         return {name: value for name, value in vars(self).items() if name != "_tell"}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without `tell`, which may hold a stream. Tune writes its searcher to a file that nobody reads."""
+        return {**self.__dict__, "_tell": None}
+
     def __call__(self) -> int:
         """The number, which is at most LOOK_SECONDS old. Raises PlaceError when no node has had room for too long."""
         now = time.monotonic()

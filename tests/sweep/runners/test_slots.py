@@ -1,5 +1,6 @@
 """How many cohorts fit the nodes of a cluster at once."""
 
+import pickle
 import socket
 from typing import Any
 
@@ -149,3 +150,9 @@ def test_a_node_that_is_avoided_has_no_room_and_is_not_asked_unless_no_other_has
     free, placed_elsewhere = (placed(each)(config) for config in ({}, {AVOIDED: ["a", "c"]}))
     assert free.required_resources == placed_elsewhere.required_resources == {"CPU": 1.0, "GPU": 0.5}
     assert free != placed_elsewhere
+
+
+def test_what_tune_writes_of_the_slots_holds_no_stream(tmp_path):
+    with (tmp_path / "out").open("w") as stream:
+        slots = Slots({"cpu": 1.0, "gpu": 0.0}, WaitFor(cpus=3), stream.write)
+        assert vars(pickle.loads(pickle.dumps(slots))) == vars(slots) | {"_tell": None}
