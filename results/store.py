@@ -25,10 +25,13 @@ class ResultsError(ValueError):
 
 
 class RunFolder:
-    """The paths of all files that a run writes."""
+    """The paths of all files that a run writes. shown: the name of the run for a person, where it is not the path: the
+    address of the store of which this folder is a copy.
+    """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, shown: str = "") -> None:
         self.path = Path(path).expanduser()
+        self.shown = shown or str(self.path)
         self.spec = self.path / "spec.yaml"
         self.journal = self.path / "optuna.jsonl"
         self.cohorts = self.path / "cohorts.jsonl"
@@ -96,7 +99,7 @@ class RunFolder:
     def require(self) -> "RunFolder":
         """Returns this folder. Raises ResultsError when no run was begun here."""
         if not self.holds_run():
-            raise ResultsError(f"{self.path} is no run folder: it has no spec.yaml; give the folder of a run")
+            raise ResultsError(f"{self.shown} is no run folder: it has no spec.yaml; give the folder of a run")
         return self
 
 
