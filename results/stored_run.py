@@ -23,7 +23,7 @@ from results.store import RunFolder, is_held, write_atomically
 
 FETCHED = ".fetched.json"  # in a folder of the cache: path -> [time, size, digests of the pieces]
 GENERATORS = "checkpoints/trial-*/generator.safetensors"
-TRIES = 5  # readings of a manifest whose objects are removed while they are fetched, because the sweep goes on
+TRIES = 5  # readings of a manifest whose objects are replaced while they are fetched, because the sweep goes on
 
 
 Which = Callable[[str], bool]  # whether a file, by its path in the run's folder, is wanted
@@ -105,7 +105,7 @@ def run_folder(place: str | Path, which: Which = records) -> RunFolder:
             try:
                 pull(store, manifest or Manifest(""), folder, which)
                 break
-            except ObjectGone:
+            except StaleManifest:
                 if not left:
                     raise
     return RunFolder(folder, name)
@@ -116,15 +116,15 @@ def is_leased(place: str | Path) -> bool:
     return is_address(place) and open_store(str(place)).look(LEASE) is not None
 
 
-class ObjectGone(StoreError):
-    """An object that a manifest names is not there."""
+class StaleManifest(StoreError):
+    """An object that a manifest names is not there, or another one is: a later manifest may stand in the store."""
 
 
 def pull(store: ObjectStore, manifest: Manifest, folder: Path, which: Which = everything) -> None:
     """Makes the wanted files of a folder those of the manifest. Pieces that the folder has are not fetched again. Files
     that were fetched before, and that the manifest lacks, are removed.
 
-    Raises ObjectGone, and StoreError where the store cannot be read or an object is not as it was written.
+    Raises StaleManifest, and StoreError where the store cannot be read or names a file outside the folder.
     """
     stamps = _fetched(folder)
     wanted = {name: pieces for name, pieces in manifest.files.items() if which(name)}
@@ -181,6 +181,6 @@ def _pull_piece(store: ObjectStore, piece: Piece, write: Callable[[bytes], objec
         write(part)
 
     if not store.download(piece.key, take):
-        raise ObjectGone(f"{store.name} lacks {piece.key}, which its manifest names; restore it")
+        raise StaleManifest(f"{store.name} lacks {piece.key}, which its manifest names; restore it")
     if digest.hexdigest() != piece.digest:
-        raise StoreError(f"{piece.key} in {store.name} is not as it was written; restore it")
+        raise StaleManifest(f"{piece.key} in {store.name} is not as it was written; restore it")

@@ -31,7 +31,7 @@ from sweep.runners.progress import ProgressDisplay
 from sweep.runners.progress_file import ProgressFile
 from sweep.spec.sweep_spec import SweepSpec
 from sweep.spec.tracking import require_installed
-from sweep.storage.stored_run import PlacedRun, stored
+from sweep.storage.placed_run import PlacedRun, stored
 
 if TYPE_CHECKING:
     from results.table import ResultsTable

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from gan_core.config.input_error import InputError, shown
 
@@ -38,8 +38,7 @@ def shown_address(address: str) -> str:
     """
     parts = urlsplit(address)
     options = urlencode([(key, value) for key, value in parse_qsl(parts.query) if key in PLAIN_OPTIONS], safe=":/")
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}{'?' if options else ''}{options}"
+    return f"{parts.scheme}://{_host(parts)}{parts.path.rstrip('/')}{'?' if options else ''}{options}"
 
 
 def without_secrets(text: str) -> str:
@@ -50,7 +49,15 @@ def without_secrets(text: str) -> str:
 def holds_secrets(address: str) -> bool:
     """Whether an address has a user, a password, or an option that is not shown."""
     parts = urlsplit(address)
-    return "@" in parts.netloc or any(key not in PLAIN_OPTIONS for key, _ in parse_qsl(parts.query))
+    return _host(parts) != parts.netloc or any(key not in PLAIN_OPTIONS for key, _ in parse_qsl(parts.query))
+
+
+def _host(parts: SplitResult) -> str:
+    """The bucket or host without what is secret: of S3 the key and its id; else the password. The user stays, which is
+    the container in Azure's `abfss://container@account.dfs.core.windows.net/run`.
+    """
+    before, at, host = parts.netloc.rpartition("@")
+    return host if parts.scheme == "s3" else f"{before.partition(':')[0]}{at}{host}"
 
 
 def with_endpoint(address: str) -> str:

@@ -133,15 +133,17 @@ class ObjectStore:
 
     @contextmanager
     def _opened(self, key: str) -> Iterator[Any]:
-        """A stream to an object. File systems have folders, which are made where one is missing."""
+        """A stream to an object. File systems have folders, which are made where one is missing. Without
+        `compression=None`, pyarrow compresses what is called `.gz`.
+        """
         path = self._path(key)
         try:
-            stream = self._filesystem.open_output_stream(path)
+            stream = self._filesystem.open_output_stream(path, compression=None)
         except FileNotFoundError:
             self._filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-            stream = self._filesystem.open_output_stream(path)
-        with stream:
-            yield stream
+            stream = self._filesystem.open_output_stream(path, compression=None)
+        with stream as opened:
+            yield opened
 
     @contextmanager
     def _told(self, action: str) -> Iterator[None]:

@@ -12,8 +12,8 @@ from results.manifest import Manifest
 from results.store import ResultsError, RunFolder, exclusive
 from results.stored_run import DriverNote, DriverPlace, pull
 from sweep.ledger.endings import PlaceError
-from sweep.storage.copier import Copier
-from sweep.storage.lease import Lease, LeaseLost
+from sweep.storage.copier import Copier, CopierTimes
+from sweep.storage.lease import Lease, LeaseLost, LeaseTimes
 from sweep.storage.local_files import GROWING, whole_files
 from sweep.storage.mirror import Mirror, is_ours
 
@@ -30,7 +30,13 @@ class PlacedRun:
 
 
 @contextmanager
-def stored(place: str | Path, tell: Callable[[str], None], say: Callable[[str], None]) -> Iterator[PlacedRun]:
+def stored(
+    place: str | Path,
+    tell: Callable[[str], None],
+    say: Callable[[str], None],
+    lease_times: LeaseTimes | None = None,
+    copier_times: CopierTimes | None = None,
+) -> Iterator[PlacedRun]:
     """The run at a path or at an address. Of an address, the run's files are brought into a folder of the cache, and
     whatever changes there is copied back until the end, and then once more. No other driver may use the address.
 
@@ -43,13 +49,13 @@ def stored(place: str | Path, tell: Callable[[str], None], say: Callable[[str], 
         return
     driver, store = DriverPlace(str(place)), open_store(str(place))
     with _alone(driver.lock, store.name):
-        lease = Lease(store)
+        lease = Lease(store, lease_times)
         lease.take((driver.note.driver, *driver.note.owners), say)
         try:
             mirror = _brought(store, driver, lease, tell, say)
             folder = RunFolder(driver.folder, store.name)
             tell(f"{store.name} is kept up to date from {driver.folder}")
-            copier = Copier(mirror, lease, store.name, say, lambda: _note_copied(driver))
+            copier = Copier(mirror, lease, store.name, say, lambda: _note_copied(driver), copier_times)
             yield from _copied(driver, folder, copier, say)
         finally:
             with suppress(StoreError):  # the store is away, or another driver has the lease: it ends by its age
