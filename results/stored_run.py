@@ -30,8 +30,8 @@ Which = Callable[[str], bool]  # whether a file, by its path in the run's folder
 
 
 def records(name: str) -> bool:
-    """The files that a table and an export need: those beside spec.yaml."""
-    return "/" not in name
+    """The files that a table and an export need: those beside spec.yaml, but for weights."""
+    return "/" not in name and not name.endswith(".safetensors")
 
 
 def generators(name: str) -> bool:

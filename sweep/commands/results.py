@@ -53,8 +53,8 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def how_to_go_on(folder: Any, place: str | Path = "") -> str:
-    """How to resume an interrupted run; "" if it is finished, and if its spec cannot be read (no error here). place: the
-    address of the run, if it lives in a store.
+    """How to resume an interrupted run; "" if it is finished, and if its spec cannot be read (no error here). place: of
+    a run in a store, its address.
     """
     from results.store import ResultsError, is_held
     from results.stored_run import is_leased

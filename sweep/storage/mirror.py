@@ -15,7 +15,10 @@ from sweep.storage.lease import Lease
 from sweep.storage.local_files import GROWING, FileState, growing_sizes, whole_files
 
 # What a run has in its folder. Objects of other names may be a person's own, and are left alone.
-OURS = (*GROWING, "checkpoints", "samples", "spec.yaml", "examination.json", "best.png", "tracking.json")
+OURS = (
+    *(*GROWING, "checkpoints", "samples", "spec.yaml", "examination.json", "features.safetensors", "best.png"),
+    *("progress.json", "tracking.json"),
+)
 
 
 class Mirror:
