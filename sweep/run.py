@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gan_core.config.combinations import check_classes, check_objective
 from gan_core.config.conditions import Conditions, as_scored_before
@@ -145,12 +145,7 @@ def _run(
 ) -> None:
     here = RunFolder(run.folder.path.resolve())  # other processes may have other working folders
     spec = replace(spec, scoring=as_scored_before(spec.scoring, _protocol(run.folder)))
-    steps = [step for step in (feed.look if feed else None, run.check) if step is not None]
-
-    def on_step() -> None:
-        for step in steps:
-            step()
-
+    on_step = _Steps([step for step in (feed.look if feed else None, run.check) if step is not None])
     if local:
         display.now("loading PyTorch")
         from sweep.runners.local.runner import run_local
@@ -159,7 +154,23 @@ def _run(
     else:
         from sweep.runners.ray.runner import run_ray
 
-        run_ray(spec, here, display, address, on_step=on_step if steps else None)
+        run_ray(spec, here, display, address, on_step=on_step if on_step.steps else None)
+
+
+class _Steps:
+    """Makes these calls, one after another. Tune pickles what it is given, with locks and threads, and reads it back only
+    where it restores a run itself, which this program never asks it to: nothing of it is pickled.
+    """
+
+    def __init__(self, steps: Sequence[Callable[[], None]] = ()) -> None:
+        self.steps = steps
+
+    def __call__(self) -> None:
+        for step in self.steps:
+            step()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Steps, ()
 
 
 def _protocol(folder: RunFolder) -> str:
