@@ -158,8 +158,8 @@ def _run(
 
 
 class _Steps:
-    """Makes these calls, one after another. Tune pickles what it is given, with locks and threads, and reads it back only
-    where it restores a run itself, which this program never asks it to: nothing of it is pickled.
+    """Makes these calls, one after another. Tune pickles what it is given, in which threads and locks would be, to a
+    file that nobody reads: so nothing of it is pickled.
     """
 
     def __init__(self, steps: Sequence[Callable[[], None]] = ()) -> None:
