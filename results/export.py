@@ -12,6 +12,7 @@ import yaml
 from gan_core.config.conditions import with_weights
 from gan_core.config.fields import as_number, is_whole
 from gan_core.config.input_error import shown
+from gan_core.files.fetched import local_file
 from gan_core.files.plain_yaml import read_yaml
 from results.lineage import lineage, schedule_of
 from results.objectives import natural, score_name
@@ -19,6 +20,7 @@ from results.output import output
 from results.printable import printable
 from results.rows import MADE_BY
 from results.store import RESTORE, ResultsError, RunFolder
+from results.stored_run import run_folder
 from results.table import ResultsTable, configuration_of
 from results.text import seeds_text, spread_text
 
@@ -72,8 +74,8 @@ class ExportedConfiguration:
 
     @classmethod
     def read(cls, path: str | Path) -> "ExportedConfiguration":
-        """Reads an exported file. Raises ResultsError if it is not one."""
-        values = _read_yaml(Path(path).expanduser())
+        """Reads an exported file, which may be an object in a store. Raises ResultsError if it is not one."""
+        values = _read_yaml(local_file(path).expanduser())
         for key in ("configuration", "training"):
             if not isinstance(values.get(key), Mapping):
                 raise ResultsError(f"{path} has no mapping {key!r}; give a file written by `gan-sweep export`")
@@ -163,7 +165,7 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     A member of a population is exported with a schedule: the lane parameters of all trials whose training led to its
     best rung. Raises ResultsError if there is no such trial, or it has no score.
     """
-    folder = RunFolder(run).require()
+    folder = run_folder(run).require()
     table = ResultsTable.load(folder.path, whole=True)
     row = chosen_row(table, trial)
     spec = _read_yaml(folder.spec)

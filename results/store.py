@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_core.config.input_error import InputError, shown
+from gan_core.files.addresses import path_of
 from gan_core.files.whole_files import appearing_whole, clear_abandoned, naming
 from results.trial_run import TrialRun
 
@@ -28,14 +29,14 @@ class ResultsError(ValueError):
 
 
 def checked_place(out: str | Path) -> Path:
-    """The folder that a person gave for a run. Warns of one that Ray will delete. Raises InputError for a URL."""
-    url = re.match(r"([A-Za-z][\w+.-]+):/+(.*)", str(out))  # a Path has lost some of the slashes
-    if url is not None:
-        scheme, rest = url.groups()
-        root = "/" if scheme == "file" else ""
-        instead = f"write /{rest}" if root else "give a folder that this machine can write to"
-        raise InputError(f"--out {shown(f'{scheme}://{root}{rest}')} is a URL, where no run can be kept; {instead}")
-    folder = Path(out).expanduser()
+    """The folder that a person gave for a run, as a path or as `file:///PATH`. Warns of one that Ray will delete.
+    Raises InputError for a Path that was made of an address.
+    """
+    if not isinstance(out, str) and re.match(r"[A-Za-z][\w+.-]+:/", str(out)):
+        raise InputError(
+            f"{shown(str(out))} is a Path, in which an address loses a slash; give the address as a string"
+        )
+    folder = path_of(out).expanduser()
     if any(part.startswith(RAY_PACKAGE) for part in folder.absolute().parts):
         warnings.warn(
             f"{folder.absolute()} lies in Ray's copy of a job's working folder, which Ray deletes: give --out a folder "
@@ -46,10 +47,13 @@ def checked_place(out: str | Path) -> Path:
 
 
 class RunFolder:
-    """The paths of all files that a run writes."""
+    """The paths of all files that a run writes. shown: the name of the run for a person, where it is not the path: the
+    address of the store of which this folder is a copy.
+    """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, shown: str = "") -> None:
         self.path = Path(path).expanduser()
+        self.shown = shown or str(self.path)
         self.spec = self.path / "spec.yaml"
         self.journal = self.path / "optuna.jsonl"
         self.cohorts = self.path / "cohorts.jsonl"
@@ -117,7 +121,7 @@ class RunFolder:
     def require(self) -> "RunFolder":
         """Returns this folder. Raises ResultsError when no run was begun here."""
         if not self.holds_run():
-            raise ResultsError(f"{self.path} is no run folder: it has no spec.yaml; give the folder of a run")
+            raise ResultsError(f"{self.shown} is no run folder: it has no spec.yaml; give the folder of a run")
         return self
 
 

@@ -14,7 +14,8 @@ from results.idle import without_idle
 from results.objectives import higher_is_better, score_name
 from results.pareto import pareto_ranks
 from results.rows import DEAD, GROUPS, MADE_BY, MAY_BE_NULL, OBJECTIVES_JOINED_BY, row_fault
-from results.store import JsonLines, ResultsError, RunFolder
+from results.store import JsonLines, ResultsError
+from results.stored_run import run_folder
 
 SCORED = ("d_loss", "g_loss", "score", "best_score", "seconds")
 REQUIRED = ("trial", "replicate", "cohort", "lane", "rung", "images_seen", "outcome", "reason", "objective", "protocol")
@@ -54,15 +55,16 @@ class ResultsTable:
 
     @classmethod
     def load(cls, run: str | Path, *, whole: bool = False) -> "ResultsTable":
-        """Loads the table of a run, finished or not. Raises ResultsError if the run has no results yet.
+        """Loads the table of a run, finished or not, from its folder or its address in an object store (`s3://...`).
+        Raises ResultsError if the run has no results yet, and StoreError if the store cannot be read.
 
         A hyperparameter is missing in trials where it has no effect, such as the weight of a penalty that is not used;
         whole: keep its value. A hyperparameter that is null because it follows another one is missing in either case.
         """
-        folder = RunFolder(run).require()
+        folder = run_folder(run).require()
         records = JsonLines(folder.rows).read(row_fault)
         if not records:
-            raise ResultsError(f"{folder.path} has no results yet; no trial has reached its first rung")
+            raise ResultsError(f"{folder.shown} has no results yet; no trial has reached its first rung")
         try:
             for record in records:  # of an earlier version
                 record["protocol"] = with_weights(record["protocol"], record.get("features_digest", ""))

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gan_core.config.combinations import check_classes, check_objective
 from gan_core.config.conditions import Conditions, as_scored_before
@@ -15,9 +15,10 @@ from gan_core.config.structure import StructureConfig
 from gan_core.data.enough_images import check_images, notices
 from gan_core.data.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.data.published_images import ImageSplits
+from gan_core.data.roots import data_folder
 from gan_core.files.whole_files import appearing_whole
 from gan_core.native.isa import this_isa
-from results.store import OLD_OWNER_SECONDS, RunFolder, checked_place, exclusive, write_atomically
+from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
 from results.trial_run import TrialRun
 from sweep.ledger import agenda
 from sweep.ledger.callbacks import Callback, RowFeed, check_callbacks
@@ -30,6 +31,7 @@ from sweep.runners.progress import ProgressDisplay
 from sweep.runners.progress_file import ProgressFile
 from sweep.spec.sweep_spec import SweepSpec
 from sweep.spec.tracking import require_installed
+from sweep.storage.placed_run import PlacedRun, stored
 
 if TYPE_CHECKING:
     from results.table import ResultsTable
@@ -52,37 +54,42 @@ def run_sweep(
 ) -> "ResultsTable":
     """Runs a sweep to its end, goes on with one, or finds it finished, and returns its table.
 
-    out: the run's folder; `runs/<name>` by default. local: train in this process, without Ray. address: a running Ray
+    out: the run's folder, `runs/<name>` by default, or its address in an object store (`s3://bucket/run`), to which the
+    folder is then copied while the sweep goes on. local: train in this process, without Ray. address: a running Ray
     cluster (host:port, or `auto` for one on this machine); $RAY_ADDRESS decides where it is None, and `local` means
     none. A program that has called `ray.init` needs no address: its session is used and left running. Otherwise,
     without an address, a local cluster starts and ends with the sweep. Where the head of Ray is lost or its process on
     this machine, which includes those of the program's own session, this process ends with exit code 2: every call of
-    Ray would block, and could not be interrupted. download: let torchvision fetch a
-    missing data set. extend: the existing run may be given more trials, further rungs (the best of the completed trials
-    go on from where they ended), another budget or other confirmations. warm_start: the folder of an earlier run, whose
-    best trials are tried first. progress: whether to print how far the sweep is; warnings are printed in any case.
-    callbacks: see `sweep.ledger.callbacks`.
+    Ray would block, and could not be interrupted. download: let torchvision fetch a missing data set. extend: the
+    existing run may be given more trials, further rungs (the best of the completed trials go on from where they ended),
+    another budget or other confirmations. warm_start: the folder or the address of an earlier run, whose best trials
+    are tried first. progress: whether to print how far the sweep is; warnings are printed in any case. callbacks: see
+    `sweep.ledger.callbacks`.
 
     Raises InputError or ResultsError, with one line each, for what a person can mend, and PlaceError for what would
     have hit any configuration. KeyboardInterrupt passes through, with all that was reported on disk, and so does what a
     callback raises.
     """
-    folder = RunFolder(checked_place(out or Path("runs") / spec.name))
     check_callbacks(callbacks)
-    spec = spec if warm_start is None else warm_started(spec, folder, warm_start)
-    file = ProgressFile(folder)
-    display = ProgressDisplay(spec.ladder, spec.objective, spec.space.searched, silent=not progress, file=file)
-    with plain_endings(folder), display:
-        check_run(spec, folder, download=download, extend=extend, on_phase=display.now)
-        folder.create()
-        table = _run_in(folder, spec.placed(), local, address, extend, display, callbacks)
+    display = ProgressDisplay(spec.ladder, spec.objective, spec.space.searched, silent=not progress)
+    place = out or Path("runs") / spec.name
+    with (
+        display,
+        stored(place, display.tell, display.say) as run,
+        plain_endings(run.folder),
+        display.kept_in(ProgressFile(run.folder)),
+    ):
+        spec = spec if warm_start is None else warm_started(spec, run.folder, warm_start)
+        check_run(spec, run.folder, download=download, extend=extend, on_phase=display.now)
+        run.folder.create()
+        table = _run_in(run, spec.placed(), local, address, extend, display, callbacks)
     for callback in callbacks:
         callback.end(table)
     return table
 
 
 def _run_in(
-    folder: RunFolder,
+    run: PlacedRun,
     spec: SweepSpec,
     local: bool,
     address: str | None,
@@ -91,17 +98,18 @@ def _run_in(
     callbacks: Sequence[Callback],
 ) -> "ResultsTable":
     """Runs the sweep while no other process may use the folder, and returns its table."""
+    folder = run.folder
     with exclusive(folder.driver_lock):
         _refuse_other_spec(spec, folder, extend)
         with exclusive(folder.study_lock, wait_seconds=OLD_OWNER_SECONDS):
             folder.repair()  # the study may live in another process, where nobody sees the warning
         if not is_finished(spec, folder):
             if folder.spec.exists():
-                display.tell(f"going on with {folder.path}")
+                display.tell(f"going on with {folder.shown}")
                 _tell_of_noise(folder, display)
             write_atomically(folder.spec, spec.to_yaml())
             feed = RowFeed(callbacks, folder)
-            _run(spec, folder, local, address, display, feed)
+            _run(spec, run, local, address, display, feed)
             feed.look()
     from results.table import ResultsTable  # pandas loads while Ray starts
 
@@ -134,19 +142,36 @@ def is_finished(spec: SweepSpec, folder: RunFolder) -> bool:
 
 
 def _run(
-    spec: SweepSpec, folder: RunFolder, local: bool, address: str | None, display: ProgressDisplay, feed: RowFeed
+    spec: SweepSpec, run: PlacedRun, local: bool, address: str | None, display: ProgressDisplay, feed: RowFeed
 ) -> None:
-    here = RunFolder(folder.path.resolve())  # other processes may have other working folders
-    spec = replace(spec, scoring=as_scored_before(spec.scoring, _protocol(folder)))
+    here = RunFolder(run.folder.path.resolve())  # other processes may have other working folders
+    spec = replace(spec, scoring=as_scored_before(spec.scoring, _protocol(run.folder)))
+    on_step = _Steps([step for step in (feed.look if feed else None, run.check) if step is not None])
     if local:
         display.now("loading PyTorch")
         from sweep.runners.local.runner import run_local
 
-        run_local(spec, here, display, on_step=feed.look)
+        run_local(spec, here, display, on_step=on_step)
     else:
         from sweep.runners.ray.runner import run_ray
 
-        run_ray(spec, here, display, address, on_step=feed.look if feed else None)
+        run_ray(spec, here, display, address, on_step=on_step if on_step.steps else None)
+
+
+class _Steps:
+    """Makes these calls, one after another. Tune pickles what it is given, in which threads and locks would be, to a
+    file that nobody reads: so nothing of it is pickled.
+    """
+
+    def __init__(self, steps: Sequence[Callable[[], None]] = ()) -> None:
+        self.steps = steps
+
+    def __call__(self) -> None:
+        for step in self.steps:
+            step()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Steps, ()
 
 
 def _protocol(folder: RunFolder) -> str:
@@ -217,7 +242,7 @@ def check_files(structure: StructureConfig, conditions: Conditions, download: bo
     name, scoring = parse_dataset_name(conditions.dataset), conditions.scoring
     images, features = None, ""
     if name.kind in FILE_KINDS:  # read without torch, which takes seconds to load
-        root = Path(conditions.data_root) if conditions.data_root else None
+        root = data_folder(conditions.data_root or None, name.kind)
         size, skip = conditions.image_size_pixels, conditions.skip_corrupt_images
         images = read_image_files(Request(name, root, size, download, skip))
         check_objective(conditions.objective, conditions.dataset, images.classes)

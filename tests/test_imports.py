@@ -23,7 +23,7 @@ GAN_CORE = (
     *("fidelity", "workshop"),
 )
 SWEEP = (
-    *("ladder", "spec", "proposals", "tracking", "ledger", "cohorts", "runners", "run", "planning"),
+    *("ladder", "spec", "proposals", "tracking", "ledger", "storage", "cohorts", "runners", "run", "planning"),
     *("winner", "commands", "__main__"),
 )
 OURS = {  # package -> what it sees of the others
@@ -39,6 +39,8 @@ MAY_IMPORT = {  # heavy package -> the packages that import it
     "tensorboard": {"sweep.tracking"},
     "wandb": {"sweep.tracking"},
     "ray": {"sweep.runners.ray"},
+    "pyarrow": {"gan_core.files"},
+    "fsspec": {"gan_core.files"},
 }
 TORCH_INTERNALS = "gan_core/lanes/torch_internals.py"
 MAIN_NAMES = [
@@ -221,7 +223,7 @@ def test_a_heavy_package_is_imported_only_where_the_architecture_says(heavy):
         ("from search_spaces.space import SearchSpace; SearchSpace.load('mlp')", {"torch", "ray", "optuna"}),
         ("from sweep.spec.sweep_spec import SweepSpec; SweepSpec()", {"torch", "ray", "optuna"}),
         ("import sweep.cohorts.cohort, sweep.ledger.study, sweep.runners.progress", {"torch", "ray"}),
-        ("import sweep.commands.cli", {"torch", "ray", "optuna", "pandas", "numpy", "yaml"}),
+        ("import sweep.commands.cli", {"torch", "ray", "optuna", "pandas", "numpy", "yaml", "pyarrow"}),
     ],
 )
 def test_what_needs_no_heavy_package_loads_none(statement, absent):

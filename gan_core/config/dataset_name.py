@@ -5,7 +5,7 @@
 - `ring[:MODES[,RADIUS[,DEVIATION]]]`: 2-D normals on a circle around 0; 8 modes, radius 1, deviation 0.01.
 - `grid[:SIDE[,STEP[,DEVIATION]]]`: SIDE x SIDE 2-D normals around 0; 5 a side, step 2, deviation 0.05.
 - `digits`, `polygons`, `mnist`, `fashion_mnist`, `cifar10`.
-- `images:FOLDER`: any folder of pictures; everything after the colon is its path.
+- `images:FOLDER`: any folder of pictures; everything after the colon is its path or address.
 """
 
 import math

@@ -7,6 +7,7 @@ from gan_core.config.dataset_name import ON_DISK_KINDS, DatasetName
 from gan_core.config.input_error import InputError
 from gan_core.data.pictures import load_pictures, split_pictures
 from gan_core.data.published_images import ImageSplits, load_cifar10, load_idx_images
+from gan_core.files.fetched import local_folder
 
 FILE_KINDS = (*ON_DISK_KINDS, "images")
 IDX_FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
@@ -41,7 +42,7 @@ def _pictures(request: Request) -> ImageSplits:
     assert folder is not None
     if not size:
         raise InputError(f"data set 'images:{folder}' has no size of its own; set image_size_pixels, such as 32")
-    pictures = load_pictures(folder, size, skip_corrupt=request.skip_corrupt)
+    pictures = load_pictures(str(local_folder(folder)), size, skip_corrupt=request.skip_corrupt)
     train, held_out = split_pictures(pictures.labels, len(pictures.images), pictures.facts.held_out)
     labels = (None, None) if pictures.labels is None else (pictures.labels[train], pictures.labels[held_out])
     return ImageSplits(pictures.images[train], labels[0], pictures.images[held_out], labels[1], pictures.facts)

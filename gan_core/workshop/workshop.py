@@ -1,16 +1,17 @@
 """Builds scored arrays. A process loads the samples and their scorer once, and compiles each structure once."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 
 from gan_core.config.combinations import check_objective
 from gan_core.config.conditions import Conditions
+from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError, shown
 from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset, load_dataset
+from gan_core.data.roots import data_folder
 from gan_core.execution.pace import WHOLE_ARRAY, Pace, largest_call, within_memory
 from gan_core.execution.programs import ProgramMaker
 from gan_core.fidelity.features.classifier import PART as CLASSIFIER
@@ -24,13 +25,14 @@ from gan_core.workshop.scored_array import ScoredArray
 
 
 def load_data(conditions: Conditions, *, download: bool = False) -> Dataset:
-    """Loads the data set of the conditions. download: whether torchvision may fetch missing files.
+    """Loads the data set of the conditions; from an object store, once for this machine. download: whether torchvision
+    may fetch missing files.
 
     Raises InputError as `load_dataset` does, and if the objective needs labels and the data set has none.
     """
     dataset = load_dataset(
         conditions.dataset,
-        Path(conditions.data_root) if conditions.data_root else None,
+        data_folder(conditions.data_root or None, parse_dataset_name(conditions.dataset).kind),
         image_size_pixels=conditions.image_size_pixels,
         download=download,
         skip_corrupt=conditions.skip_corrupt_images,

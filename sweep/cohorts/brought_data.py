@@ -8,17 +8,19 @@ from gan_core.config.input_error import home_path
 from gan_core.data.carried_images import read_images, splits_digest, write_images
 from gan_core.data.image_files import Request, read_image_files
 from gan_core.data.published_images import ImageSplits
+from gan_core.data.roots import data_folder
+from gan_core.files.addresses import is_address
 from gan_core.files.cache import alone, writable_cache_folder
 from sweep.cohorts.transfer import Line, fetch_file
 
 
 def is_here(conditions: Conditions) -> bool:
     """Whether the data set of a run is here, or needs no files. Of its path only that there is something is looked at:
-    where storage is not mounted, there is an empty folder.
+    where storage is not mounted, there is an empty folder. What lies in an object store is everywhere.
     """
     name = parse_dataset_name(conditions.dataset)
     place = conditions.data_root if name.kind in ON_DISK_KINDS else name.folder
-    if place is None:
+    if place is None or is_address(place):
         return True
     path = home_path(place)
     return path.is_file() or (path.is_dir() and any(path.iterdir()))
@@ -28,9 +30,11 @@ def packed_images(conditions: Conditions) -> Path:
     """The images of a data set that is here, as one file in the cache folder, named by their digest. Raises InputError
     as `read_image_files` does, and OSError.
     """
-    name, root = parse_dataset_name(conditions.dataset), conditions.data_root
+    name = parse_dataset_name(conditions.dataset)
     size, skip = conditions.image_size_pixels, conditions.skip_corrupt_images
-    images = read_image_files(Request(name, Path(root) if root else None, size, skip_corrupt=skip))
+    images = read_image_files(
+        Request(name, data_folder(conditions.data_root or None, name.kind), size, skip_corrupt=skip)
+    )
     path = writable_cache_folder() / f"data-{splits_digest(name.kind, images)}.safetensors"
     with alone(path):
         if read_images(path) is None:

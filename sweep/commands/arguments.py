@@ -8,6 +8,7 @@ from pathlib import Path
 from gan_core.config.fields import as_number, is_whole
 from gan_core.config.gan import LARGEST_SEED
 from gan_core.config.input_error import InputError, home_path, shown
+from gan_core.files.addresses import is_address
 
 ADDRESS_HELP = (
     "a running Ray cluster: host:port of its head, auto for one on this machine, or local for none ($RAY_ADDRESS where "
@@ -44,9 +45,15 @@ def path(text: str) -> Path:
     return Path(path_text(text))
 
 
+def place(text: str) -> str | Path:
+    """The address of an object store (`s3://bucket/run`) as it is, or else the result of `path`."""
+    return path(text) if not is_address(text) or "\0" in text else text
+
+
 def add_data_options(part: argparse.ArgumentParser) -> None:
     """Declares the options on where data are found, and on files that are missing or unreadable."""
-    part.add_argument("--data-root", type=path, metavar="DIR", help="the folder that holds MNIST/raw and the like")
+    root = "the folder that holds MNIST/raw and the like, or its address (s3://...), from which it is fetched once"
+    part.add_argument("--data-root", type=place, metavar="DIR", help=root)
     part.add_argument("--download", action="store_true", help="let torchvision download a data set that is missing")
     skip = "leave out images of images:FOLDER that cannot be read, instead of refusing the folder"
     part.add_argument("--skip-corrupt-images", action="store_true", help=skip)

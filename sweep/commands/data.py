@@ -94,17 +94,19 @@ def _images(options: argparse.Namespace) -> "ImageSplits":
     """The images at the requested size. Images that cannot be read are left out, and listed in the facts."""
     from gan_core.data.image_files import FILE_KINDS, Request, read_image_files
     from gan_core.data.published_images import ImageSplits
+    from gan_core.data.roots import data_folder
 
     name, size = parse_dataset_name(options.dataset), _size_pixels(options)
     if name.kind in FILE_KINDS:
+        root = data_folder(options.data_root, name.kind)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about images that are left out, which the facts list
-            images = read_image_files(Request(name, options.data_root, size, options.download, skip_corrupt=True))
+            images = read_image_files(Request(name, root, size, options.download, skip_corrupt=True))
         if size in (0, images.train.shape[-1]):
             return images
     from gan_core.data.dataset import load_dataset  # loads torch, which draws or resizes the images
 
-    dataset = load_dataset(options.dataset, options.data_root, image_size_pixels=size)
+    dataset = load_dataset(options.dataset, data_folder(options.data_root, name.kind), image_size_pixels=size)
     labels = [None if part is None else part.numpy() for part in (dataset.train_labels, dataset.held_out_labels)]
     return ImageSplits(dataset.train.numpy(), labels[0], dataset.held_out.numpy(), labels[1])
 

@@ -4,14 +4,14 @@ import argparse
 import shlex
 from pathlib import Path
 
-from sweep.commands.arguments import path, whole_number
+from sweep.commands.arguments import path, place, whole_number
 
 ABOUT = "Write the configuration of a trial to a YAML file that can be edited and trained."
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares the arguments of `gan-sweep export`."""
-    part.add_argument("run", type=path, metavar="RUN", help="the folder of a run")
+    part.add_argument("run", type=place, metavar="RUN", help="the folder of a run, or its address (s3://...)")
     part.add_argument("--trial", type=whole_number(0), metavar="N", help="export this trial instead of the best")
     where = "the file to write; -: standard output; default: best.yaml"
     part.add_argument("-o", "--output", type=path, default=Path("best.yaml"), metavar="FILE", help=where)

@@ -3,10 +3,11 @@
 import argparse
 import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 from gan_core.config.input_error import InputError
-from sweep.commands.arguments import path, whole_number
+from sweep.commands.arguments import path, place, whole_number
 from sweep.commands.terminal import width
 
 ABOUT = "Print the trials of a run, the best first."
@@ -14,7 +15,7 @@ ABOUT = "Print the trials of a run, the best first."
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares the arguments of `gan-sweep results`."""
-    part.add_argument("run", type=path, metavar="RUN", help="the folder of a run")
+    part.add_argument("run", type=place, metavar="RUN", help="the folder of a run, or its address (s3://...)")
     part.add_argument("--top", type=whole_number(1), metavar="N", help="print only the best N trials")
     rows = "write all rows (each trial at each rung) to a file instead; -: to standard output"
     part.add_argument("--csv", type=path, metavar="FILE", help=rows)
@@ -24,14 +25,14 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Prints the trials, or writes the rows to a file. Returns the exit code."""
-    from results.store import RunFolder
+    from results.stored_run import run_folder
 
-    folder = RunFolder(options.run).require()  # before pandas is loaded
+    folder = run_folder(options.run).require()  # before pandas is loaded
     from results.output import STANDARD_OUTPUT, output
     from results.table import ResultsTable
     from results.text import confirmation_text, noise_text, trials_text
 
-    table = ResultsTable.load(options.run)
+    table = ResultsTable.load(folder.path)
     trials = table.trials if options.top is None else table.trials.head(options.top)
     if options.csv:
         with output(options.csv) as file:
@@ -46,14 +47,17 @@ def execute(options: argparse.Namespace) -> int:
             print(f"\n{found}")
         if found := noise_text(table):
             print(found)
-        if unfinished := how_to_go_on(folder):
+        if unfinished := how_to_go_on(folder, options.run):
             print(unfinished)
     return 0
 
 
-def how_to_go_on(folder: Any) -> str:
-    """How to resume an interrupted run; "" if it is finished, and if its spec cannot be read (no error here)."""
+def how_to_go_on(folder: Any, place: str | Path = "") -> str:
+    """How to resume an interrupted run; "" if it is finished, and if its spec cannot be read (no error here). place: of
+    a run in a store, its address.
+    """
     from results.store import ResultsError, is_held
+    from results.stored_run import is_leased
     from sweep.run import is_finished
     from sweep.spec.sweep_spec import SweepSpec
 
@@ -65,5 +69,7 @@ def how_to_go_on(folder: Any) -> str:
         return ""
     if is_held(folder.driver_lock):
         return "this run is going on"
-    again = shlex.join(["gan-sweep", "run", str(folder.spec), "--out", str(folder.path)])
+    if is_leased(place):
+        return "this run is going on, or its driver ended without a word"
+    again = shlex.join(["gan-sweep", "run", str(folder.spec), "--out", folder.shown])
     return f"this run was broken off; go on with: {again}"

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from gan_core.config.input_error import InputError, nearest, shown
+from gan_core.files.addresses import without_secrets
 from results.printable import printable
-from sweep.commands.arguments import ADDRESS_HELP, add_data_options, path, whole_number
+from sweep.commands.arguments import ADDRESS_HELP, add_data_options, place, whole_number
 from sweep.commands.terminal import FAILED, INTERRUPTED, width
 
 TOP_TRIALS = 8
@@ -24,7 +25,8 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
     part.add_argument("spec", nargs="?", metavar="SPEC", help="a sweep's YAML file, or a shipped space's name")
     part.add_argument("--space", metavar="SPACE", help="search this space: a shipped one's name or a YAML file")
     part.add_argument("--name", help="the run's name; its folder is runs/NAME")
-    part.add_argument("-o", "--out", type=path, metavar="DIR", help="the run's folder, instead of runs/NAME")
+    out = "the run's folder, instead of runs/NAME, or its address in an object store (s3://bucket/run)"
+    part.add_argument("-o", "--out", type=place, metavar="DIR", help=out)
     part.add_argument("--trials", type=whole_number(1), metavar="N", help="how many configurations are tried")
     part.add_argument(
         "--seed", type=whole_number(0), metavar="S", help="seed of the sampler and, with its number, of each trial"
@@ -40,7 +42,7 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
     extend = "go on with an existing run with more trials, further rungs, another budget or other confirmations"
     part.add_argument("--extend", action="store_true", help=extend)
     warm = "try the best trials of this earlier run first, after trial 0"
-    part.add_argument("--warm-start", type=path, metavar="RUN", help=warm)
+    part.add_argument("--warm-start", type=place, metavar="RUN", help=warm)
     part.add_argument("--quiet", action="store_true", help="print the results, and not how far the sweep is")
     part.add_argument("--dry-run", action="store_true", help="print what would be done and its cost; start nothing")
 
@@ -48,13 +50,12 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Runs the sweep and prints its results; with --dry-run, prints what would be run. Returns the exit code."""
     spec = _spec(options)
-    from results.store import RunFolder, checked_place
+    from results.stored_run import run_folder
     from sweep.run import check_run, is_finished, run_sweep
     from sweep.spec.sampler import SamplerConfig, unsearched
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a sweep warns of the place itself
-        folder = RunFolder(checked_place(options.out or Path("runs") / spec.name))
+    home = options.out or Path("runs") / spec.name
+    folder = run_folder(home)
     if options.dry_run:
         check_run(spec, folder, download=options.download, extend=options.extend)
         _print_plan(spec, options.local)
@@ -66,7 +67,7 @@ def execute(options: argparse.Namespace) -> int:
     try:
         table = run_sweep(
             spec,
-            folder.path,
+            home,
             local=options.local,
             address=options.address,
             download=options.download,
@@ -74,14 +75,14 @@ def execute(options: argparse.Namespace) -> int:
             progress=not options.quiet,
         )
     except KeyboardInterrupt:
-        again = shlex.join(["gan-sweep", *options.typed])
+        again = without_secrets(shlex.join(["gan-sweep", *options.typed]))
         with suppress(OSError):  # the terminal may be closed
-            said = printable(f"interrupted; what was reported is in {folder.path}. Go on with: {again}")
+            said = printable(f"interrupted; what was reported is in {folder.shown}. Go on with: {again}")
             print(f"\n{said}", file=sys.stderr)
         return INTERRUPTED
     if finished:
-        table_of = shlex.join(["gan-sweep", "results", str(folder.path)])
-        print(printable(f"{folder.path} is finished: {spec.trials} trials. See them: {table_of}"))
+        table_of = shlex.join(["gan-sweep", "results", folder.shown])
+        print(printable(f"{folder.shown} is finished: {spec.trials} trials. See them: {table_of}"))
     else:
         from results.text import trials_text  # imports pandas, which was loaded while Ray started
 
@@ -90,12 +91,12 @@ def execute(options: argparse.Namespace) -> int:
         print(_without_winner(table))
         return FAILED
     if not finished:
-        _print_winner(table, folder)
+        _print_winner(table, run_folder(home))
     return 0
 
 
 def _spec(options: argparse.Namespace) -> Any:
-    from results.store import RunFolder
+    from results.stored_run import run_folder
     from sweep.proposals.warm_start import warm_started
     from sweep.spec.sweep_spec import SweepSpec
 
@@ -113,7 +114,7 @@ def _spec(options: argparse.Namespace) -> Any:
     spec = SweepSpec.from_mapping({}, assignments) if file is None else SweepSpec.from_yaml(file, assignments)
     if options.warm_start is None:
         return spec
-    return warm_started(spec, RunFolder(options.out or Path("runs") / spec.name), options.warm_start)
+    return warm_started(spec, run_folder(options.out or Path("runs") / spec.name), options.warm_start)
 
 
 def _file_or_space(named: str | None) -> tuple[Path | None, str | None]:
@@ -190,4 +191,4 @@ def _print_winner(table: Any, folder: Any) -> None:
     if found := noise_text(table):
         print(found)
     print(disk_text(folder))
-    print(printable(f"next: gan-sweep export {shlex.quote(str(folder.path))} -o best.yaml"))
+    print(printable(f"next: gan-sweep export {shlex.quote(folder.shown)} -o best.yaml"))

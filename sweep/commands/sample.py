@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gan_core.config.input_error import InputError
-from sweep.commands.arguments import path, path_text, whole_number
+from gan_core.files.addresses import is_address
+from sweep.commands.arguments import path_text, place, whole_number
 
 ABOUT = "Draw samples from a trained model, or from a trial of a run whose generator was kept."
 FORMS = ("png", "npy")
@@ -15,7 +16,9 @@ FORMS = ("png", "npy")
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares the arguments of `gan-sweep sample`."""
-    part.add_argument("model", type=path, metavar="MODEL", help="the folder of a model or of a run")
+    part.add_argument(
+        "model", type=place, metavar="MODEL", help="the folder of a model or of a run, or the address of a run"
+    )
     trial = "for a run: draw from this trial instead of the best"
     part.add_argument("--trial", type=whole_number(0), metavar="N", help=trial)
     part.add_argument("-n", type=whole_number(1), default=64, metavar="N", help="the number of samples; default: 64")
@@ -30,17 +33,17 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
     named = "the format if the name of the output does not say it, as for a pipe or -; default: png"
     part.add_argument("--format", choices=FORMS, help=named)
     root = "for a run on images:FOLDER: the data root, if it differs from that of the run"
-    part.add_argument("--data-root", type=path, metavar="DIR", help=root)
+    part.add_argument("--data-root", type=place, metavar="DIR", help=root)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Writes the samples. Returns the exit code."""
-    place = Path(options.output)
+    output = Path(options.output)
     form = _form(options.output, options.format)
     from sweep.winner.sampling import write_numbers, write_picture, write_pictures  # loads torch
 
     write = {"png": write_picture, "npy": write_numbers, "folder": write_pictures}[form]
-    write(_generator(options), options.n, options.seed, place, options.choice)
+    write(_generator(options), options.n, options.seed, output, options.choice)
     if options.output != "-":
         print(f"{options.n:,} sample{'s' if options.n > 1 else ''} in {options.output}")
     return 0
@@ -69,10 +72,10 @@ def _form(output: str, asked: str | None) -> str:
 
 
 def _generator(options: argparse.Namespace) -> Any:
-    from results.store import RunFolder
+    from results.stored_run import run_folder
     from sweep.winner.sampling import of_model, of_trial
 
-    if RunFolder(options.model).holds_run():
+    if is_address(options.model) or run_folder(options.model).holds_run():
         return of_trial(options.model, options.trial, options.data_root)
     if options.trial is not None:
         raise InputError(f"{options.model} is no run, of which --trial could be drawn from; leave it out")

@@ -4,14 +4,16 @@ import argparse
 from pathlib import Path
 
 from gan_core.config.input_error import InputError
-from sweep.commands.arguments import add_data_options, path, whole_number
+from sweep.commands.arguments import add_data_options, path, place, whole_number
 
 ABOUT = "Train the final model from an exported configuration; after Ctrl-C the same command resumes it."
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares the arguments of `gan-sweep train`."""
-    part.add_argument("config", type=path, metavar="CONFIG", help="a file written by `gan-sweep export`")
+    part.add_argument(
+        "config", type=place, metavar="CONFIG", help="a file written by `gan-sweep export`, or its address"
+    )
     home = "the folder of the model; default: models/<CONFIG>"
     part.add_argument("-o", "--output", type=path, metavar="DIR", help=home)
     images = "the number of real images to train on; default: that of the file"

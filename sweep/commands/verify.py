@@ -2,14 +2,16 @@
 
 import argparse
 
-from sweep.commands.arguments import add_data_options, path
+from sweep.commands.arguments import add_data_options, place
 
 ABOUT = "Train an exported configuration to its first rung again, and compare the scores."
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares the arguments of `gan-sweep verify`."""
-    part.add_argument("config", type=path, metavar="CONFIG", help="a file written by `gan-sweep export`")
+    part.add_argument(
+        "config", type=place, metavar="CONFIG", help="a file written by `gan-sweep export`, or its address"
+    )
     add_data_options(part)
 
 

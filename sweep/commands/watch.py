@@ -3,18 +3,19 @@
 import argparse
 import shlex
 import time
+from pathlib import Path
 from typing import Any
 
 from gan_core.config.input_error import InputError
 from results.printable import printable
-from sweep.commands.arguments import path
+from sweep.commands.arguments import place
 
-ABOUT = "Watch a sweep that runs in another terminal, or on another machine that shares the run's folder."
+ABOUT = "Watch a sweep that runs in another terminal, or on another machine that sees the run's folder or its store."
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares the arguments of `gan-sweep watch`."""
-    part.add_argument("run", type=path, metavar="RUN", help="the folder of a run")
+    part.add_argument("run", type=place, metavar="RUN", help="the folder of a run, or its address (s3://...)")
     part.add_argument("--once", action="store_true", help="print how far it is, cohort by cohort, and end")
 
 
@@ -22,12 +23,12 @@ def execute(options: argparse.Namespace) -> int:
     """Shows how far a sweep is until it ends, and then how it ended. Ctrl-C ends the command, and not the sweep.
     Returns the exit code.
     """
-    from results.store import RunFolder
+    from results.stored_run import run_folder
     from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
-    from sweep.runners.progress_file import ProgressFile
+    from sweep.runners.progress_file import KEPT_SECONDS, ProgressFile
     from sweep.spec.sweep_spec import SweepSpec
 
-    folder = RunFolder(options.run).require()
+    folder = run_folder(options.run).require()
     spec, file, seen = SweepSpec.from_yaml(folder.spec), ProgressFile(folder), -1.0
     with ProgressDisplay(spec.ladder, spec.objective, spec.space.searched) as display:
         while True:
@@ -39,12 +40,13 @@ def execute(options: argparse.Namespace) -> int:
                 display.show(said.snapshot)
             if options.once or not going:
                 break
-            time.sleep(LIVE_SECONDS)
+            time.sleep(LIVE_SECONDS if folder.shown == str(folder.path) else KEPT_SECONDS)
+            run_folder(options.run)  # of a store, as it is now
     if going and said is not None:
         for cohort in said.snapshot.cohorts:
             print(_line(cohort))
     else:
-        print(_ending(folder, going))
+        print(_ending(folder, going, options.run))
     return 0
 
 
@@ -68,7 +70,7 @@ def _line(cohort: Any) -> str:
     return printable(f"cohort {cohort.number}{place}, on its way to rung {cohort.rung + 1}, {trials}{doing}")
 
 
-def _ending(folder: Any, going: bool) -> str:
+def _ending(folder: Any, going: bool, place: str | Path) -> str:
     """How the sweep stands that is not watched any longer."""
     from results.store import ResultsError
     from sweep.commands.results import how_to_go_on
@@ -76,8 +78,8 @@ def _ending(folder: Any, going: bool) -> str:
     if going:
         return "this run is going on, and has not said yet how far it is"
     try:
-        again = how_to_go_on(folder)
+        again = how_to_go_on(folder, place)
     except (InputError, ResultsError) as error:
         return printable(error)
-    table = shlex.join(["gan-sweep", "results", str(folder.path)])
-    return again or printable(f"{folder.path} is finished; see it: {table}")
+    table = shlex.join(["gan-sweep", "results", folder.shown])
+    return again or printable(f"{folder.shown} is finished; see it: {table}")

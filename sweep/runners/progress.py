@@ -5,7 +5,8 @@ import os
 import sys
 import time
 from collections import deque
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
@@ -46,11 +47,11 @@ class ProgressDisplay:
         stream: TextIO | None = None,
         *,
         silent: bool = False,
-        file: ProgressFile | None = None,
     ) -> None:
         self.ladder, self.objective, self.searched = ladder, score_name(objective), searched
         self.stream = stream or sys.stdout
-        self.silent, self._file = silent, file
+        self.silent = silent
+        self._file: ProgressFile | None = None
         self.live = (
             not silent and self.stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
         )
@@ -78,11 +79,19 @@ class ProgressDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            self._file.remove()
         if self._view is not None:
             with suppress(OSError) if error else nullcontext():  # perhaps the closed terminal ended us
                 self._view.__exit__(kind, error, trace)
+
+    @contextmanager
+    def kept_in(self, file: ProgressFile) -> Iterator[None]:
+        """Within this context the file says what is displayed."""
+        self._file = file
+        try:
+            yield
+        finally:
+            self._file = None
+            file.remove()
 
     def begin(self, seconds_ago: float) -> None:
         """Counts the time from so many seconds ago on, instead of from when the display was entered, and displays the
@@ -120,8 +129,8 @@ class ProgressDisplay:
     def show(self, snapshot: Snapshot) -> None:
         """Takes a snapshot in, and displays it when an update is due. New warnings are displayed at once."""
         now = time.monotonic()
-        if self._file is not None:
-            self._file.keep(snapshot, now - self._started)
+        if (file := self._file) is not None:  # another thread may show the last snapshot
+            file.keep(snapshot, now - self._started)
         self._points.append((now, snapshot.images))
         while now - self._points[0][0] > RATE_WINDOW_SECONDS and len(self._points) > 2:
             self._points.popleft()

@@ -15,6 +15,7 @@ from gan_core.config.fields import as_number, check_flag, check_whole, is_number
 from gan_core.config.gan import LARGEST_SEED
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError, home_path, shown
+from gan_core.files.addresses import is_address
 from gan_core.files.plain_yaml import check_keys, read_yaml
 from results.trial_run import MOST_TRIALS
 from search_spaces.space import DATASET, PICTURES, SearchSpace
@@ -294,7 +295,8 @@ def _moved(key: str, mine: Any, theirs: Any) -> bool:
 
 
 def _absolute(path: str) -> str:
-    return os.path.abspath(os.path.expanduser(path))
+    """Of a path; an address of a store stays as it is."""
+    return path if is_address(path) else os.path.abspath(os.path.expanduser(path))
 
 
 def _plain_population(population: PopulationConfig | None) -> dict[str, Any] | None:

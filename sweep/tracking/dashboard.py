@@ -13,7 +13,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
 from gan_core.config.input_error import InputError
-from results.store import JsonLines, RunFolder
+from gan_core.files.addresses import without_secrets
+from results.store import JsonLines
+from results.stored_run import run_folder
 from sweep.proposals.journal_record import JournalCheck
 
 HOST = "127.0.0.1"
@@ -62,13 +64,13 @@ def read_only(application: Application) -> Application:
     return guarded
 
 
-def open_dashboard(run: Path, port: int) -> WSGIServer:
+def open_dashboard(run: str | Path, port: int) -> WSGIServer:
     """A server for a run's dashboard on the loopback interface; `serve_forever` starts it. port 0 picks a free port.
 
     Raises ResultsError for a folder that is not a run and for a journal that was changed by hand, InputError where the
     package is missing or the port is taken.
     """
-    folder = RunFolder(run).require()
+    folder = run_folder(run).require()  # of a store, as it is now
     if find_spec("optuna_dashboard") is None:
         raise InputError('the dashboard needs optuna-dashboard: pip install "gan-sweep[dashboard]"')
     JsonLines(folder.journal).read(JournalCheck())
@@ -83,13 +85,13 @@ def open_dashboard(run: Path, port: int) -> WSGIServer:
         raise InputError(f"port {port} cannot be had ({error.strerror}); give another --port") from error
 
 
-def serve(run: Path, port: int) -> int:
+def serve(run: str | Path, port: int) -> int:
     """Prints the address of a run's dashboard and serves it until Ctrl-C. Returns the exit code; raises as
     `open_dashboard` does.
     """
     with open_dashboard(run, port) as server:
         address = f"http://{HOST}:{server.server_port}/dashboard"
-        print(f"{address} shows {run}, and only reads it; Ctrl-C ends it", flush=True)
+        print(f"{address} shows {without_secrets(str(run))}, and only reads it; Ctrl-C ends it", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

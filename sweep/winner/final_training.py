@@ -111,7 +111,7 @@ class _Reporter:
 
 
 def conditions_of(
-    config: GanConfig, exported: ExportedConfiguration, data_root: Path | None, skip_corrupt_images: bool
+    config: GanConfig, exported: ExportedConfiguration, data_root: str | Path | None, skip_corrupt_images: bool
 ) -> Conditions:
     """The conditions of the sweep in which an exported configuration was found.
 

@@ -30,7 +30,8 @@ from gan_core.workshop.workshop import load_data
 from results.export import DEFAULT_PRECISION, ExportedConfiguration, chosen_row
 from results.output import STANDARD_OUTPUT, output
 from results.plots import image_of, most_in_grid, picture_of, to_bytes, write_png
-from results.store import ResultsError, RunFolder
+from results.store import ResultsError
+from results.stored_run import generators, run_folder
 from results.table import ResultsTable, configuration_of
 from results.trial_run import TrialRun
 from sweep.spec.sweep_spec import SweepSpec
@@ -85,20 +86,20 @@ def of_model(path: Path) -> Generator:
     return Generator(config, SampleKind(tuple(shape), _classes(made)), load_generator_weights(folder), precision)
 
 
-def of_trial(run: Path, trial: int | None, data_root: Path | None = None) -> Generator:
+def of_trial(run: str | Path, trial: int | None, data_root: str | Path | None = None) -> Generator:
     """The generator of a trial at its best rung, which its run has kept. trial: its number; None: as in `chosen_row`.
 
     The images of `images:FOLDER` are read, because their channels and classes are needed. Raises ResultsError as
     `chosen_row` does, and InputError if no generator of the trial was kept.
     """
-    folder = RunFolder(run).require()
+    folder = run_folder(run, generators).require()
     row = chosen_row(ResultsTable.load(folder.path, whole=True), trial)
     file = folder.best_generator(TrialRun(int(row["trial"])))
     if not file.is_file():
         kept = sorted(int(path.parent.name.split("-")[1]) for path in folder.checkpoints.glob("trial-????/gen*"))
         known = f"kept: {', '.join(map(str, kept))}" if kept else "nothing is kept"
         raise InputError(
-            f"{folder.path} holds no generator of trial {row['trial']}; {known} (keep_checkpoints of a spec says how "
+            f"{folder.shown} holds no generator of trial {row['trial']}; {known} (keep_checkpoints of a spec says how "
             "many); export the trial and train it"
         )
     config = GanConfig.unflatten(configuration_of(row))

@@ -69,7 +69,7 @@ class Comparison:
 
 
 def verify_first_rung(
-    exported: ExportedConfiguration, data_root: Path | None, skip_corrupt_images: bool, download: bool
+    exported: ExportedConfiguration, data_root: str | Path | None, skip_corrupt_images: bool, download: bool
 ) -> int:
     """Trains to the first rung as the sweep did, prints both results, and returns the exit code: 0 if they agree.
 
