@@ -86,6 +86,12 @@ class FormulaArray:
 
     save_generator = save_lane
 
+    def save_midway(self, path: Path) -> Midway | None:
+        return None  # nothing takes minutes
+
+    def load_midway(self, path: Path, midway: Midway) -> None:
+        raise AssertionError("nothing is saved between rungs")
+
     def load_lanes(self, places: Sequence[tuple[Path, int]]) -> None:
         self.images = int(places[0][0].read_text())
 

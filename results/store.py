@@ -33,9 +33,7 @@ def checked_place(out: str | Path) -> Path:
     Raises InputError for a Path that was made of an address.
     """
     if not isinstance(out, str) and re.match(r"[A-Za-z][\w+.-]+:/", str(out)):
-        raise InputError(
-            f"{shown(str(out))} is a Path, in which an address loses a slash; give the address as a string"
-        )
+        raise InputError(f"{shown(str(out))} is a Path, in which an address loses a slash; give the address as a str")
     folder = path_of(out).expanduser()
     if any(part.startswith(RAY_PACKAGE) for part in folder.absolute().parts):
         warnings.warn(

@@ -8,7 +8,7 @@ from typing import Any
 from results.store import ResultsError
 from sweep.ledger.endings import PlaceError
 from sweep.runners.ray.slots import AVOIDED, Slots
-from sweep.runners.ray.trainable import ENDING, GIVEN_BACK, HOST, NODE, PLACE, WHY
+from sweep.runners.ray.trainable import ENDING, GIVEN_BACK, NODE, PLACE, WHY
 
 # How often the study starts a cohort again whose process died. Tune itself would give a cohort up at its first death
 # where that comes before its first step.
@@ -89,8 +89,7 @@ def study_searcher(
                 wait_for_head()  # a process that ended because the head is lost is no death of a cohort
             avoids = NODE in said and slots.avoid(said[NODE])
             if ENDING in said and not avoids and self.ending is None:
-                on = f" (on node {said[HOST]})" if NODE in said and slots.has_several_nodes() else ""
-                self.ending = (PlaceError if said[PLACE] else ResultsError)(f"{said[ENDING]}{on}")
+                self.ending = (PlaceError if said[PLACE] else ResultsError)(said[ENDING])
             held = ray.get(study.held_by.remote(trial_id)) if error or avoids or GIVEN_BACK in said else None
             self._stillborn = self._stillborn + 1 if error and held is None else 0
             if self._stillborn > (RESTARTS + 1) * self._most:

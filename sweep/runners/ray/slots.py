@@ -90,12 +90,6 @@ class Slots:
         self.avoided: set[str] = set()  # ids of nodes that are not used
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what shows lines, which cannot be pickled in a terminal: Tune writes down what it was given, and is
-        never asked to read that.
-        """
-        return {name: value for name, value in vars(self).items() if name != "_tell"}
-
-    def __getstate__(self) -> dict[str, Any]:
         """Without `tell`, which may hold a stream. Tune writes its searcher to a file that nobody reads."""
         return {**self.__dict__, "_tell": None}
 
@@ -119,10 +113,6 @@ class Slots:
             return True
         self.avoided.discard(node)
         return False
-
-    def has_several_nodes(self) -> bool:
-        """Whether more than one node has room for a cohort, those that are not used included."""
-        return sum(_on_node(self._each, node) > 0 for node in living_nodes()) > 1
 
     def _note_room(self, there: bool, now: float) -> None:
         room = f"a node with room for a cohort ({self._each['cpu']:g} CPUs, {self._each['gpu']:g} GPUs)"

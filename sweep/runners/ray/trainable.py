@@ -143,12 +143,12 @@ def trainable_class() -> Any:
             if told is None and self._is_of_the_place(error):
                 told = PlaceError.of(cause_of(error))
             if told is not None:
-                ending = {"done": True, ENDING: str(told), PLACE: isinstance(told, PlaceError)}
+                here = isinstance(error, ray.exceptions.RayError) or self._home.is_here()
+                line = str(told) if here else f"node {node_here()}: {told}"
+                ending = {"done": True, ENDING: line, PLACE: isinstance(told, PlaceError)}
                 trained = self._has_trained or (self._owner is not None and self._study.trains)
-                if isinstance(error, ray.exceptions.RayError):
+                if trained or isinstance(error, ray.exceptions.RayError):
                     return ending
-                if trained:
-                    return ending if self._home.is_here() else {**ending, ENDING: f"node {node_here()}: {told}"}
                 taker = self._taker()
                 return {**ending, NODE: taker.node, HOST: taker.host, WHY: described(error)}
             if self._owner is not None:

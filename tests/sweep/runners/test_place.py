@@ -121,7 +121,9 @@ def stepped(
     monkeypatch.setattr("sweep.runners.scored_alike.Workshop", raises(error))
     monkeypatch.setattr(
         "sweep.runners.ray.trainable.CohortRun",
-        lambda cohort, ladder, objective, build, judge, *rest: FailingRun(judge, error, when == "after a step"),
+        lambda cohort, ladder, objective, build, judge, *rest, **named: FailingRun(
+            judge, error, when == "after a step"
+        ),
     )
     try:
         return process.step()
