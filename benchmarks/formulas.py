@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.first_sweep import family_of
 from gan_core.config.gan import GanConfig
-from gan_core.config.reports import FidelityReport, LaneReport
+from gan_core.config.reports import FidelityReport, LaneReport, Midway
 from results.store import RunFolder
 from results.table import ResultsTable
 from sweep.runners.progress import ProgressDisplay

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gan_core.config.conditions import ScoringConfig
 from gan_core.config.gan import GanConfig
-from gan_core.config.reports import FidelityReport, LaneReport
+from gan_core.config.reports import FidelityReport, LaneReport, Midway
 from gan_core.data.dataset import Dataset, resized
 from gan_core.fidelity.protocol import Scorer
 from gan_core.fidelity.scorers import IMAGE_SAMPLES, build_scorer
