@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gan_core.config.conditions import Conditions
+from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.version import code_version
 from sweep.runners import look
@@ -170,10 +170,10 @@ def test_nodes_that_are_lost_and_that_join_are_told_once(monkeypatch):
     assert watch.changes() == []
 
 
-def test_the_data_that_a_trainer_reads_are_those_of_its_data_set():
-    assert paths_read(Conditions(dataset="digits", data_root="/data")) == []
-    assert paths_read(Conditions(dataset="mnist", data_root="/data")) == ["/data"]
-    assert paths_read(Conditions(dataset="images:/pictures", data_root="/data")) == ["/pictures"]
+def test_a_node_must_have_the_weights_of_inception_and_data_are_brought_to_it():
+    weights = ScoringConfig(features="inception", inception_weights="/weights.pt")
+    assert paths_read(Conditions(dataset="mnist", data_root="/data")) == []
+    assert paths_read(Conditions(dataset="images:/pictures", scoring=weights)) == ["/weights.pt"]
 
 
 def test_the_doctor_looks_at_this_machine_in_one_screen(gan_sweep, tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """How a sweep connects to Ray, and what its processes find there. Nothing here starts Ray."""
 
-import pickle
 import sys
 import threading
 from pathlib import Path
@@ -17,9 +16,7 @@ from sweep.runners.ray.cluster import (
     _refuse_other_cluster,
     _without_states_of_ray,
 )
-from sweep.runners.ray.slots import Slots
 from sweep.runners.ray.trainable import trainable_class
-from sweep.spec.resources import Resources
 
 
 def test_a_process_that_trains_keeps_its_working_folder_whatever_its_cluster_says(tmp_path, monkeypatch):
@@ -82,11 +79,6 @@ def test_standard_output_drops_what_ray_prints_of_nodes_and_stays_what_it_is(cap
     thread.start()
     thread.join()
     assert capsys.readouterr().out == "ours\ntheirs\n"
-
-
-def test_what_tune_writes_down_of_a_sweep_can_be_written_where_a_terminal_shows_it():
-    slots = Slots({"cpu": 1.0, "gpu": 0.0}, Resources().wait_for, lambda line: None)
-    assert "_tell" not in pickle.loads(pickle.dumps(slots)).__dict__
 
 
 def test_two_sweeps_of_one_program_have_classes_of_their_own_for_tune():
