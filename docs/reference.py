@@ -64,7 +64,7 @@ KEYS = {  # keys of a sweep's file -> what is allowed, and what they mean
     "population": ("null or a mapping", "population-based training; see [Populations](search.md#populations)"),
     "population.perturb": ("one factor below 1, one above", "what a lane parameter is multiplied by"),
     "keep_checkpoints": ("0 to 1000000", "for how many ended trials the generator and the last state are kept"),
-    "checkpoint_minutes": ("0 to 1e6", "between two checkpoints on the way from one rung to the next; 0: at rungs alone"),
+    "checkpoint_minutes": ("0 to 1e6", "between two checkpoints on the way to a rung; 0: at rungs alone"),
     "tracking": (
         "; ".join(f"{name} ({', '.join(options)})" if options else name for name, options in TRACKERS.items()),
         "where rows are sent beside the table; see [Watching a sweep](watching.md)",
