@@ -3,6 +3,7 @@
 import atexit
 import hashlib
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -110,7 +111,20 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], save: Callable[..., ob
     """Writes tensors together with their digest, as `kept_tensors` reads them. save: as for `keep_tensors`. Raises what
     that raises.
     """
-    save(dict(tensors), path, metadata={DIGEST: _digest(tensors)})
+    with plain_errors(path):
+        save(dict(tensors), path, metadata={DIGEST: _digest(tensors)})
+
+
+@contextmanager
+def plain_errors(path: Path) -> Iterator[None]:
+    """Raises an OSError, with the name of the file, for an error of the system that safetensors met."""
+    try:
+        yield
+    except SafetensorError as error:  # it gives the number of the system's error only in its message
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def kept_tensors(path: Path, load: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:

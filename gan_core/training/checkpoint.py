@@ -1,8 +1,6 @@
 """Tensors in safetensors files, which appear whole or not at all and hold a checksum. No pickle is written or read."""
 
 import hashlib
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gan_core.config.input_error import DamagedFile, InputError
+from gan_core.files.cache import plain_errors
 from gan_core.files.whole_files import appearing_whole
 
 DIGEST = "sha256"  # key in a file's metadata of a checksum of names, types, shapes and values: safetensors has none
@@ -20,14 +19,9 @@ DIGEST = "sha256"  # key in a file's metadata of a checksum of names, types, sha
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes a file that appears whole or not at all; raises as `appearing_whole` does."""
     with appearing_whole(path) as partial:
-        try:
-            plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        with plain_errors(path):
             save_file(plain, partial, {DIGEST: _digest(plain)})
-        except SafetensorError as error:  # it gives the number of the system's error only in its message
-            number = re.search(r"os error (\d+)", str(error))
-            if number is None:
-                raise
-            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 all others use it: each kind of processor would train slightly other weights, and scores would differ.
 """
 
-import shutil
 from pathlib import Path
 from typing import Protocol
 
@@ -42,7 +41,7 @@ class FeaturesInFolder:
             if self.fetch() is None:
                 self._check_protocol(path)
                 with appearing_whole(self._folder.features) as partial:
-                    shutil.copyfile(path, partial)
+                    partial.write_bytes(path.read_bytes())  # an error of copyfile would name the other file
         return self._folder.features
 
     def _check_protocol(self, path: Path) -> None:

@@ -23,6 +23,7 @@ from gan_core.files.cache import keep
 from gan_core.training.checkpoint import load_tensors, save_tensors
 from results.plots import draw_samples
 from results.store import JsonLines, append_whole, write_atomically
+from sweep.commands.cli import main
 from sweep.proposals.journal import Journal
 
 ROOT = Path(__file__).absolute().parents[2]
@@ -157,22 +158,30 @@ def spoilt(run: Path) -> dict[str, int]:
     return {**{name: size - 1 for name, size in sizes.items()}, "checkpoint": max(states) - 1}
 
 
+OF_POINTS = ("run", "--space", "ring", "--local", *settings(*TINY))  # whose scores need no features, a large file
+
+
+@pytest.fixture(scope="module")
+def ring_run(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("ring") / "run"
+    assert main([*OF_POINTS, "--out", str(out)]) == 0
+    return out
+
+
 @pytest.mark.parametrize("kind", ["spec.yaml", "cohorts.jsonl", "rows.jsonl", "optuna.jsonl", "checkpoint"])
-def test_a_sweep_on_a_full_disk_ends_with_one_line_and_goes_on_when_there_is_space(
-    kind, gan_sweep, digits_run, tmp_path
-):
+def test_a_sweep_on_a_full_disk_ends_with_one_line_and_goes_on_when_there_is_space(kind, gan_sweep, ring_run, tmp_path):
     out = tmp_path / "run"
-    command = ("run", "--local", "--out", out, *settings(*TINY))
-    with full_disk(spoilt(digits_run)[kind]):
+    command = (*OF_POINTS, "--out", out)
+    with full_disk(spoilt(ring_run)[kind]):
         answer = gan_sweep(*command)
     lines = [line for line in answer.err.splitlines() if ": warning: " not in line]
     assert (answer.code, len(lines)) == (2, 1), answer.err
     assert f"cannot write {out}" in lines[0]
-    limit = spoilt(digits_run)[kind] // 1024  # as `ulimit -f` counts
+    limit = spoilt(ring_run)[kind] // 1024  # as `ulimit -f` counts
     assert f"File too large; raise ulimit -f {limit}, then run the same command again to continue" in lines[0]
     again = gan_sweep(*command)
     assert (again.code, again.err) == (0, "")
-    assert differences(out, digits_run) == []
+    assert differences(out, ring_run) == []
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ PRINTING_THREAD = "ray_listen_error_messages"
 
 ENVIRONMENT = {  # of the driver, which Ray and Tune read there; `trainable_class` sets what workers must have
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of answers that are not waited for, which Ray would print
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DEDUP_LOGS": "0",  # so that what is printed of nodes comes from PRINTING_THREAD, and not from all in the end

@@ -341,7 +341,7 @@ def test_a_workshop_says_what_it_does_before_it_does_it(tmp_path, monkeypatch):
     workshop.build([GanConfig(structure=replace(structure, latent_size=3))])
     assert said[2:] == ["compiling the steps of mlp"] * 2
     said.clear()
-    monkeypatch.setattr("gan_core.workshop.workshop.build_scorer", lambda dataset, scoring: None)
+    monkeypatch.setattr("gan_core.workshop.workshop.build_scorer", lambda *given: None)
     monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path))
     replayed = Workshop(replace(conditions, execution="replayed"), "cpu", said.append)
     replayed.build([GanConfig(structure=structure)])
