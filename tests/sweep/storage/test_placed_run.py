@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from curve_array import CurveArray, curve_spec, rows_of, run_cohorts, swept
-from stores_in_memory import address, put
+from stores_in_memory import address, put, replace
 
 from gan_core.files.object_store import StoreError, open_store
 from results.manifest import LEASE
@@ -150,8 +150,9 @@ def test_a_sweep_whose_run_was_taken_over_ends_and_says_where_its_files_are(mach
     a, _ = machines
     with pytest.raises(LeaseLost) as raised, a.at_work() as run:
         assert run.check is not None
+        taken = json.dumps({"owner": "x", "host": "there", "process": 7}).encode()
         while True:  # the other one renews its lease too: this driver may be between a look at it and its own renewal
-            put(address, {LEASE: json.dumps({"owner": "x", "host": "there", "process": 7}).encode()})
+            replace(f"{address}/{LEASE}", taken)
             run.check()
     assert str(raised.value).endswith(
         f"process 7 of host there took over memory://bucket/run; this sweep stops; what it had is in {run.folder.path}"
