@@ -46,7 +46,7 @@ class Lease:
     def __init__(self, store: ObjectStore, times: LeaseTimes | None = None) -> None:
         self.owner = secrets.token_hex(8)
         self._store, self._times = store, times or LeaseTimes()
-        self._renewals, self._looked_seconds, self._turn = 0, 0.0, threading.Lock()
+        self._renewals, self._looked_seconds, self._released, self._turn = 0, 0.0, False, threading.Lock()
 
     def take(self, earlier: tuple[str, ...], tell: Callable[[str], None]) -> None:
         """Takes the lease, or raises StoreError: another driver is at work there, or the store cannot be written.
@@ -64,18 +64,22 @@ class Lease:
 
     def hold(self) -> None:
         """Looks whether the lease is still this driver's, and renews it, if that was not done for a while. Called
-        before each write. Raises LeaseLost.
+        before each write. Raises LeaseLost, also once it was released: a copy that took too long may be under way yet.
         """
         with self._turn:  # several files are written at the same time
+            if self._released:
+                raise LeaseLost(f"the lease in {self._store.name} was released", lasting=True)
             # this clock goes on while the machine sleeps, which a monotonic one does not
             if time.clock_gettime(time.CLOCK_BOOTTIME) - self._looked_seconds >= self._times.renew_seconds:
                 self._check()
                 self._write()
 
     def release(self) -> None:
-        """Lets another driver begin at once."""
-        self._check()
-        self._store.delete(LEASE)
+        """Lets another driver begin at once. Raises LeaseLost where one has."""
+        with self._turn:
+            self._released = True
+            self._check()
+            self._store.delete(LEASE)
 
     def _probe(self) -> float | None:
         """Writes and removes an object, so that a store that cannot be written is known. Returns its time."""

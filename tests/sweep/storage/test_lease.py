@@ -56,8 +56,17 @@ def test_a_driver_that_falls_silent_is_taken_over_with_a_line_and_stops_when_it_
     second.hold()
     second.release()
     assert store.read(LEASE) is None
-    with pytest.raises(LeaseLost, match="the lease in s3://bucket/run was removed; this sweep stops"):
+    with pytest.raises(LeaseLost, match="the lease in s3://bucket/run was released"):
         second.hold()
+    assert store.read(LEASE) is None
+
+
+def test_a_driver_whose_lease_was_removed_stops(tmp_path):
+    store = store_in(tmp_path)
+    lease, _ = taken(store)
+    store.delete(LEASE)
+    with pytest.raises(LeaseLost, match="the lease in s3://bucket/run was removed; this sweep stops"):
+        lease.hold()
 
 
 def test_an_old_lease_is_taken_over_at_once_by_the_clock_of_the_store(tmp_path):
