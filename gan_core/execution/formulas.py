@@ -81,10 +81,13 @@ FORMULAS: dict[Any, Callable[..., str]] = {
     aten.softplus_backward.default: "({1} * {2} > {3} ? {0} : {0} * sigmoid_of({1} * {2}))".format,
     aten.gt.Scalar: "({} > {})".format,
     aten.gt.Tensor: "({} > {})".format,
+    aten.ge.Scalar: "({} >= {})".format,
+    aten.le.Scalar: "({} <= {})".format,
     aten.lt.Scalar: "({} < {})".format,
     aten.lt.Tensor: "({} < {})".format,
     aten.eq.Tensor: "({} == {})".format,
     aten.masked_fill.Scalar: "({1} ? {2} : {0})".format,
+    aten.masked_fill_.Scalar: "({1} ? {2} : {0})".format,
     aten.logical_and_.default: "({} && {})".format,
     aten.where.self: "({} ? {} : {})".format,
 }

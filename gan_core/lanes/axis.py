@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,6 +36,8 @@ def lane_arithmetic() -> Iterator[None]:
     """
     threads = torch.get_num_threads()
     flushed = sys.float_info.min / 2 == 0  # torch has no way to ask for this setting
+    for kind in (np.float32, np.float64):
+        np.finfo(kind)  # keeps what it finds; numpy before 2.4 warns where it first looks while denormals are flushed
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     try:

@@ -78,7 +78,7 @@ def load_own_network(path: Path, dataset: Dataset) -> OwnExtractor:
 def _script(path: Path, content: bytes, device: torch.device) -> Network:
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"`torch\.jit\.load` is", FutureWarning)
+            warnings.filterwarnings("ignore", r"`torch\.jit\.load` is")
             return torch.jit.load(io.BytesIO(content), map_location=device).eval()
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{path} is not TorchScript ({_last_line(error)}); save it with torch.jit.save") from error
@@ -88,7 +88,9 @@ def _program(path: Path, content: bytes, device: torch.device) -> Network:
     if not _is_pt2(content):
         raise InputError(f"{path} is not a program of torch.export; save it with torch.export.save")
     try:
-        program = torch.export.load(io.BytesIO(content))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given buffer is not writable")  # torch 2.11, of its own buffer
+            program = torch.export.load(io.BytesIO(content))
     except (RuntimeError, ValueError, KeyError, TypeError, AssertionError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} cannot be loaded by torch.export ({_last_line(error)}); save it again") from error
     inputs = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]

@@ -35,7 +35,7 @@ def made_data(structure: StructureConfig) -> Dataset:
 def allocator_bytes(function: Callable[[], object]) -> tuple[int, int]:
     """By torch's allocator, the bytes that the result of a function holds, and the peak while it runs."""
     gc.collect()  # what earlier tests left in cycles must not be freed meanwhile
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
         kept = function()
     assert profiler.profiler is not None
     assert profiler.profiler.kineto_results is not None
