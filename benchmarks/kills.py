@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -243,24 +243,26 @@ def _equal(one: Any, other: Any) -> bool:
     return bool(((one == other) | (one.isna() & other.isna())).all())
 
 
-def order_of(each: int, chance: random.Random) -> list[str]:
+def order_of(kinds: Iterable[str], each: int, chance: random.Random) -> list[str]:
     """Every kind so often, shuffled, and no more trainers in a row than a cohort is started again for."""
-    victims = [kind for kind in VICTIMS for _ in range(each)]
+    victims = [kind for kind in kinds for _ in range(each)]
     while True:
         chance.shuffle(victims)
         if all(set(victims[at : at + RESTARTS + 1]) != {"trainer"} for at in range(len(victims) - RESTARTS)):
             return victims
 
 
-def measure(folder: Path, each: int, seed: int, environment: dict[str, str]) -> tuple[Record, list[str]]:
-    """Kills every kind so often, in a shuffled order. What was done, and the columns that differ in the end."""
-    kills = each * len(VICTIMS)
+def measure(
+    folder: Path, each: int, seed: int, environment: dict[str, str], kinds: Collection[str] = tuple(VICTIMS)
+) -> tuple[Record, list[str]]:
+    """Kills each kind so often, in a shuffled order. What was done, and the columns that differ in the end."""
+    kills = each * len(kinds)
     sizes = {"trials": TRIALS_A_KILL * kills, "confirm": {"top": CONFIRMED, "seeds": max(4, kills // 8)}}
     (folder / "spec.yaml").write_text(json.dumps({**SPEC, **sizes}))
     undisturbed = command(folder, "--local", "--out", str(folder / "undisturbed"))
     subprocess.run(undisturbed, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
     rows, chance = _rows(RunFolder(folder / "undisturbed")), random.Random(seed)
-    record = Disturbance(folder, order_of(each, chance), rows, chance).until_finished(environment)
+    record = Disturbance(folder, order_of(kinds, each, chance), rows, chance).until_finished(environment)
     return record, differences(folder / "run", folder / "undisturbed")
 
 

@@ -34,6 +34,7 @@ WRITES = (
 )
 
 
+@pytest.mark.slow
 def test_all_parts_run_on_the_cpu_without_ray(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """With Ray, which no other test is to start beside its own: `python -m benchmarks.gpu --device cpu --tiny`."""
     file = tmp_path / "gpu.json"

@@ -122,7 +122,7 @@ def matched(array: LaneArray, gan: StockGan) -> dict[str, tuple[Tensor, Tensor]]
 
 def given_weights(case: str, known: dict[str, Dataset], **options: Any) -> tuple[LaneArray, FedGan]:
     config = config_of(case)
-    array = LaneArray([config], known[config.structure.dataset], dtype=torch.float64)
+    array = LaneArray([config], known[config.structure.dataset], dtype=torch.float64, execution="replayed")
     gan = FedGan(array, **options)
     with torch.no_grad():
         for ours, theirs in matched(array, gan).values():

@@ -90,7 +90,9 @@ def test_a_stop_inside_a_block_changes_nothing(case: str, few: Few, stops: tuple
     assert_all_same(stopped, lane_results(whole))
 
 
-@pytest.mark.parametrize("case", ["gaussian moments least_squares", "mlp_bn", "dcgan"])
+@pytest.mark.parametrize(
+    "case", ["gaussian moments least_squares", "mlp_bn", pytest.param("dcgan", marks=pytest.mark.slow)]
+)
 def test_the_laws_hold_with_the_kernels_of_each_instruction_set(case: str, few: Few, each_isa: str):
     """Alone, in smaller calls and with a stop inside a block: the same bits, which are nearly those of eager steps."""
     together = made(case, few, ACROSS)

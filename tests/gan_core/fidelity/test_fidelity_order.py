@@ -59,7 +59,7 @@ def spoilt(data: Dataset) -> dict[str, Tensor]:
     }
 
 
-@pytest.fixture(scope="module", params=[8, 28])
+@pytest.fixture(scope="module", params=[8, pytest.param(28, marks=pytest.mark.slow)])
 def data(request: pytest.FixtureRequest, digits: Dataset) -> Dataset:
     """The digits in their own size, and enlarged to the size of MNIST."""
     size = request.param

@@ -16,6 +16,7 @@ LONGEST_SECONDS = 250.0  # on a machine that others use, where a host trains a c
 ELSEWHERE = ["seconds", "elapsed_seconds", "node"]
 
 
+@pytest.mark.slow
 def test_on_a_host_without_the_folder_a_sweep_is_the_same_bit_for_bit_in_the_rows_and_in_all_files(
     tmp_path, digits_run
 ):
