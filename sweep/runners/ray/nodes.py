@@ -3,19 +3,18 @@ cohort fails of it.
 """
 
 import importlib
-import os
-import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from gan_core.config.conditions import Conditions
 from gan_core.config.input_error import InputError
 from gan_core.config.version import code_version
 from sweep.runners import look
+from sweep.runners.ray.files import Home
+from sweep.runners.ray.node_table import host_names, living_nodes
 
 LOOK_SECONDS = 30.0  # for a process to start on a node and to look; those that look for GPUs load torch
 GPU_SECONDS = look.TORCH_SECONDS
@@ -24,7 +23,7 @@ SKEW_SECONDS = 2.0  # by which a clock may differ before it is worth a word
 
 @dataclass(frozen=True, kw_only=True)
 class NodeReport:
-    """What was found on a node. node: its host name and address. cpus, gpus: what it offers to Ray. found: the answer
+    """What was found on a node. node: its name for people. cpus, gpus: what it offers to Ray. found: the answer
     of `look.look`, empty where none came. trouble: why none came. skew_seconds: by how much at least its clock differs
     from the one here, negative where it is behind.
     """
@@ -76,25 +75,28 @@ def described(found: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def look_at_nodes(folder: Path | None, paths: Sequence[str], *, gpus: bool) -> list[NodeReport]:
+def look_at_nodes(home: Home | None, paths: Sequence[str], *, gpus: bool) -> list[NodeReport]:
     """Looks at every node of the cluster that this program is connected to, at all of them at once, for at most
-    LOOK_SECONDS (GPU_SECONDS more where torch is asked). folder: of the run, or None. paths: of data that training
-    reads. gpus: whether trainers would use the GPUs that a node offers.
+    LOOK_SECONDS (GPU_SECONDS more where torch is asked). home: a mark in the run's folder, or None. paths: of data that
+    training reads. gpus: whether trainers would use the GPUs that a node offers.
     """
     ray: Any = importlib.import_module("ray")
     affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    nodes = _alive()
+    nodes, names = living_nodes(), host_names()
     asks_torch = [gpus and node["Resources"].get("GPU", 0) > 0 for node in nodes]
-    began = time.time()
-    with _token(folder) as token, _travelling(look):
+    began, mark = time.time(), None if home is None else (str(home.path), home.mark)
+    with _travelling(look):
         task = ray.remote(num_cpus=0, max_retries=0)(look.look)
         refs = [
-            task.options(scheduling_strategy=affinity(node["NodeID"], soft=False)).remote(token, list(paths), asks)
+            task.options(scheduling_strategy=affinity(node["NodeID"], soft=False)).remote(mark, list(paths), asks)
             for node, asks in zip(nodes, asks_torch, strict=True)
         ]
         limit = LOOK_SECONDS + GPU_SECONDS * any(asks_torch)
         ended, _ = ray.wait(refs, num_returns=len(refs), timeout=limit)
-    return [_report(node, ref if ref in ended else None, began, limit) for node, ref in zip(nodes, refs, strict=True)]
+    return [
+        _report(node, names[node["NodeID"]], ref if ref in ended else None, began, limit)
+        for node, ref in zip(nodes, refs, strict=True)
+    ]
 
 
 def paths_read(conditions: Conditions) -> list[str]:
@@ -114,28 +116,24 @@ class NodeWatch:
     """Tells which nodes a cluster loses and gains."""
 
     def __init__(self) -> None:
-        self._known = {node["NodeID"]: _name(node) for node in _alive()}
+        self._known = self._living()
 
     def changes(self) -> list[str]:
         """In words what has changed since the last call."""
-        now = {node["NodeID"]: _name(node) for node in _alive()}
+        now = self._living()
         before, self._known = self._known, now
         lost = [f"node {before[one]} is lost" for one in before.keys() - now.keys()]
         return lost + [f"node {now[one]} has joined" for one in now.keys() - before.keys()]
 
-
-def _alive() -> list[dict[str, Any]]:
-    return [node for node in importlib.import_module("ray").nodes() if node["Alive"]]
-
-
-def _name(node: Mapping[str, Any]) -> str:
-    return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+    def _living(self) -> dict[str, str]:
+        """The id of each node that is alive -> its name."""
+        names = host_names()
+        return {node["NodeID"]: names[node["NodeID"]] for node in living_nodes()}
 
 
-def _report(node: Mapping[str, Any], ref: Any, began: float, limit: float) -> NodeReport:
+def _report(node: Mapping[str, Any], name: str, ref: Any, began: float, limit: float) -> NodeReport:
     ray: Any = importlib.import_module("ray")
     offers = {"cpus": node["Resources"].get("CPU", 0.0), "gpus": node["Resources"].get("GPU", 0.0)}
-    name = _name(node)
     if ref is None:
         return NodeReport(node=name, **offers, trouble=f"no answer within {limit:g} s")
     try:
@@ -147,21 +145,6 @@ def _report(node: Mapping[str, Any], ref: Any, began: float, limit: float) -> No
     # The process may have started late, so its clock is known to be off only where it tells a time outside the look.
     skew = max(found["seconds"] - time.time(), 0.0) + min(found["seconds"] - began, 0.0)
     return NodeReport(node=name, **offers, found=found, skew_seconds=skew)
-
-
-@contextmanager
-def _token(folder: Path | None) -> Iterator[str]:
-    """The path of a file in the run's folder, by which a node that sees it knows that folder for the same."""
-    if folder is None:
-        yield ""
-        return
-    path = folder / f".look-{secrets.token_hex(8)}"
-    path.touch()
-    try:
-        yield str(path.absolute())
-    finally:
-        with suppress(OSError):
-            os.unlink(path)
 
 
 @contextmanager
