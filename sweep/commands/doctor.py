@@ -63,10 +63,11 @@ def _on_cluster(address: str, folder: Path, paths: list[str]) -> tuple[list[Any]
     from sweep.runners.ray.address import access_of
     from sweep.runners.ray.cluster import connected_to_ray
     from sweep.runners.ray.files import marked
-    from sweep.runners.ray.nodes import look_at_nodes
+    from sweep.runners.ray.node_table import living_nodes
+    from sweep.runners.ray.nodes import Look
 
     with connected_to_ray(address, _say_lost) as head, marked(folder / f".look-{os.getpid()}") as home:
-        reports = look_at_nodes(home, paths, gpus=True)
+        reports = Look(living_nodes(), home, paths, gpus=True).reports()
         host, port = head.address() or ("", 0)
         return reports, access_of(f"{host}:{port}").value
 

@@ -17,7 +17,7 @@ import shutil
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -32,13 +32,13 @@ from sweep.runners.loading import uncollected
 from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
 from sweep.runners.ray.address import has_session, running_cluster
 from sweep.runners.ray.cluster import connected_to_ray
-from sweep.runners.ray.files import Home, marked
+from sweep.runners.ray.files import marked
 from sweep.runners.ray.head import Head
 from sweep.runners.ray.node_table import is_lost, living_nodes
-from sweep.runners.ray.nodes import NodeWatch, look_at_nodes, paths_read, refuse_faulty
+from sweep.runners.ray.nodes import Look, NodeWatch, faulty, paths_read, unused
 from sweep.runners.ray.processes import Processes
 from sweep.runners.ray.searcher import finished_stopper, study_searcher
-from sweep.runners.ray.slots import MOST_SLOTS, Slots, placed, refuse_unfit, share
+from sweep.runners.ray.slots import MOST_SLOTS, Slots, cohorts_at_once, placed, refuse_unfit, share
 from sweep.runners.ray.study_actor import plain_ending, start_study
 from sweep.runners.ray.trainable import trainable_class
 from sweep.runners.ray.trainer import Orders
@@ -80,15 +80,6 @@ def run_ray(
         _tune(spec, folder, display, build, head, on_step)
 
 
-def _look_at_nodes(spec: SweepSpec, home: Home, display: ProgressDisplay) -> None:
-    """Says what is on each node of a cluster that runs already, and raises InputError where one cannot train."""
-    display.now("looking at the nodes")
-    reports = look_at_nodes(home, paths_read(spec.conditions()), gpus=spec.resources.gpus_per_cohort != 0)
-    for report in reports:
-        display.tell(report.line)
-    refuse_faulty(reports)
-
-
 def _say_lost(folder: RunFolder, display: ProgressDisplay, lost: str) -> None:
     display.__exit__(None, None, None)
     line = f"{lost}; what was reported is in {folder.path}; run the same command again to continue"
@@ -123,9 +114,13 @@ def _tune(
     ray = importlib.import_module("ray")
     with ExitStack() as ending:
         home = ending.enter_context(marked(folder.mark))
-        if head.local_folder is None:
-            _look_at_nodes(spec, home, display)
-        each, slots = _slots(spec, display)
+        look = (
+            None
+            if head.local_folder
+            else partial(Look, home=home, paths=paths_read(spec.conditions()), gpus=spec.resources.gpus_per_cohort != 0)
+        )
+        faults = {} if look is None else _faults(look, display)
+        each, slots = _slots(spec, faults, display)
         count = max(1, slots())
         display.now("starting the processes that train")
         umask = os.umask(0o077)  # the only way to ask for it
@@ -140,7 +135,8 @@ def _tune(
         processes = Processes(study, early, slots, is_lost, head.wait, remembered_handlers())
         orders = Orders(spec, folder, home, build, size, study, umask, code_here())
         trainable = tune.with_resources(tune.with_parameters(trainable_class(), orders=orders), placed(each))
-        with _silent_loggers(), _followed(study, display, None if head.local_folder else NodeWatch()):
+        watch = None if look is None else NodeWatch(look, slots.avoid)
+        with _silent_loggers(), _followed(study, display, watch):
             found = _tuner(trainable, processes, folder, on_step).fit()
             processes.check()
             if processes.is_barren:
@@ -149,13 +145,31 @@ def _tune(
             display.show(ray.get(study.snapshot.remote()))
 
 
-def _slots(spec: SweepSpec, display: ProgressDisplay) -> tuple[dict[str, float], Slots]:
-    """What each cohort is given, and how many fit the cluster at once. Raises InputError where none ever will."""
-    nodes, wait_for = [node["Resources"] for node in living_nodes()], spec.resources.wait_for
-    each = share(spec.resources, nodes)
+def _faults(look: Callable[[list[dict[str, Any]]], Look], display: ProgressDisplay) -> dict[str, str]:
+    """Looks at each node, says what is there, and returns what `faulty` does."""
+    display.now("looking at the nodes")
+    reports = look(living_nodes()).reports()
+    for report in reports:
+        display.tell(report.line)
+    return faulty(reports)
+
+
+def _slots(spec: SweepSpec, faults: Mapping[str, str], display: ProgressDisplay) -> tuple[dict[str, float], Slots]:
+    """What each cohort is given, and how many fit the cluster at once. faults: as `faulty` returns them; these nodes
+    are not used, which is said. Raises InputError where no node has room for a cohort, and none is waited for.
+    """
+    nodes, wait_for = living_nodes(), spec.resources.wait_for
+    each = share(spec.resources, [node["Resources"] for node in nodes])
+    usable = [node["Resources"] for node in nodes if node["NodeID"] not in faults]
     if not (wait_for.cpus or wait_for.gpus):
-        refuse_unfit(each, nodes)
-    return each, Slots(each, wait_for, display.tell)
+        refuse_unfit(each, [node["Resources"] for node in nodes])
+        if not cohorts_at_once(each, usable):
+            raise InputError(f"nothing was started, because of {' | '.join(faults.values())}")
+    slots = Slots(each, wait_for, display.tell)
+    for node, fault in faults.items():
+        display.say(unused(fault))
+        slots.avoid(node)
+    return each, slots
 
 
 def _last_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gan_core.config.input_error import InputError
 from sweep.ledger.endings import PlaceError
-from sweep.runners.ray.node_table import node_table
+from sweep.runners.ray.node_table import living_nodes
 from sweep.spec.resources import Resources, WaitFor
 
 LOOK_SECONDS = 5.0  # between two looks at the nodes
@@ -98,16 +98,13 @@ class Slots:
         return self._count
 
     def _usable(self) -> list[dict[str, float]]:
-        return [node["Resources"] for node in node_table() if node["Alive"] and node["NodeID"] not in self.avoided]
+        return [node["Resources"] for node in living_nodes() if node["NodeID"] not in self.avoided]
 
     def avoid(self, node: str) -> bool:
-        """Uses a node no more. False, and nothing changes, where no other has room for a cohort."""
+        """Uses a node no more. Returns whether another one has room for a cohort."""
         self.avoided.add(node)
-        if cohorts_at_once(self._each, self._usable()):
-            self._looked_seconds = -math.inf
-            return True
-        self.avoided.discard(node)
-        return False
+        self._looked_seconds = -math.inf
+        return cohorts_at_once(self._each, self._usable()) > 0
 
     def _note_room(self, there: bool, now: float) -> None:
         room = f"a node with room for a cohort ({self._each['cpu']:g} CPUs, {self._each['gpu']:g} GPUs)"

@@ -3,9 +3,10 @@
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,7 +14,9 @@ from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.version import code_version
 from sweep.runners import look
-from sweep.runners.ray.nodes import NodeReport, NodeWatch, _report, paths_read, refuse_faulty
+from sweep.runners.ray.nodes import NodeReport, NodeWatch, _report, faulty, paths_read
+from sweep.runners.ray.runner import _slots
+from sweep.spec.resources import Resources, WaitFor
 
 GIB = 2**30
 FOUND = {
@@ -124,14 +127,48 @@ def test_a_line_says_what_a_node_has():
         (report(code="", faults=["gan-sweep is not installed there (why)"]), "gan-sweep is not installed there (why)"),
     ],
 )
-def test_what_keeps_a_node_from_training_is_refused_with_its_name(one, says):
+def test_what_keeps_a_node_from_training_is_said_in_one_line_with_its_name(one, says):
+    found = faulty([one, report()])
     if says is None:
-        assert refuse_faulty([one, report()]) is None
+        assert found == {}
         return
-    with pytest.raises(InputError, match=r"^nothing was started, because of node node1: ") as refused:
-        refuse_faulty([report(), one])
-    assert says in str(refused.value)
-    assert "\n" not in str(refused.value)
+    (line,) = found.values()
+    assert line.startswith("node node1: ")
+    assert says in line
+    assert "\n" not in line
+
+
+GIVEN = Resources(gpus_per_cohort=0)
+BAD = {"b": "node b: gan-sweep is not installed there"}
+
+
+@pytest.mark.parametrize(
+    ("faults", "resources", "room"),
+    [
+        ({}, GIVEN, 7),
+        (BAD, GIVEN, 4),
+        ({**BAD, "a": "node a: why"}, GIVEN, "nothing was started, because of node b: .* there | node a: why"),
+        (BAD, Resources(gpus_per_cohort=0, cpus_per_cohort=4), 1),
+        ({"a": "node a: why"}, Resources(gpus_per_cohort=0, cpus_per_cohort=4), "nothing was started, because of nod"),
+        (BAD, Resources(gpus_per_cohort=0, cpus_per_cohort=5), "cpus_per_cohort asks for 5"),
+        ({**BAD, "a": "node a: why"}, Resources(gpus_per_cohort=0, wait_for=WaitFor(cpus=9)), 9),
+    ],
+)
+def test_a_node_with_a_fault_is_not_used_and_only_where_no_other_has_room_is_the_sweep_refused(
+    monkeypatch, faults, resources, room
+):
+    nodes = [{"NodeID": node, "Alive": True, "Resources": {"CPU": cpus}} for node, cpus in (("a", 4.0), ("b", 3.0))]
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    said = list[str]()
+    display, spec = SimpleNamespace(tell=lambda line: None, say=said.append), SimpleNamespace(resources=resources)
+    if isinstance(room, str):
+        with pytest.raises(InputError, match=room):
+            _slots(cast(Any, spec), faults, cast(Any, display))
+        return
+    _, slots = _slots(cast(Any, spec), faults, cast(Any, display))
+    assert slots() == room
+    assert said == [f"gan-sweep: warning: {fault}; this node is not used" for fault in faults.values()]
+    assert slots.avoided == faults.keys()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +176,7 @@ def test_what_keeps_a_node_from_training_is_refused_with_its_name(one, says):
 )
 def test_a_clock_is_off_only_where_its_time_lies_outside_the_look(monkeypatch, seconds, says):
     monkeypatch.setattr("ray.get", lambda ref: {**FOUND, "seconds": time.time() + seconds})
-    line = _report(NODE, "node1", "ref", time.time() - 50.0, 1.0).line
+    line = _report(NODE, "node1", "ref", time.time() - 50.0).line
     expected = says.replace("100 s behind", "50 s behind")  # as the process may have looked at the beginning
     assert line.endswith(f"avx2{expected}")
 
@@ -151,22 +188,44 @@ def test_a_node_that_cannot_be_looked_at_is_named(monkeypatch):
         raise ray.exceptions.NodeDiedError("the node died\nand more")
 
     monkeypatch.setattr("ray.get", lost)
-    assert _report(NODE, "node1", "ref", 0.0, 1.0).line.endswith(
-        "4 CPUs, no GPU; it cannot be looked at (the node died)"
-    )
-    assert _report(NODE, "node1", None, 0.0, 30.0).line.endswith("no answer within 30 s")
+    assert _report(NODE, "node1", "ref", 0.0).line.endswith("4 CPUs, no GPU; it cannot be looked at (the node died)")
+    assert _report(NODE, "node1", None, 0.0).line.endswith("no answer in time")
 
 
-def test_nodes_that_are_lost_and_that_join_are_told_once(monkeypatch):
+def test_nodes_that_are_lost_and_that_join_are_told_once_and_those_that_join_are_looked_at(monkeypatch):
     nodes = [NODE, {**NODE, "NodeID": "b", "NodeManagerHostname": "node2"}]
     monkeypatch.setattr("ray.nodes", lambda: nodes)
-    watch = NodeWatch()
+    looked, avoided = list[list[str]](), list[str]()
+
+    class Slow:
+        """A look that ends when it is asked for the second time, and finds other code on one node of two."""
+
+        def __init__(self, nodes: Any) -> None:
+            looked.append([node["NodeID"] for node in nodes])
+            self.nodes, self.asked = nodes, 0
+
+        def has_ended(self) -> bool:
+            self.asked += 1
+            return self.asked == 2
+
+        def reports(self) -> list[NodeReport]:
+            return [replace(report(code=code), id=one["NodeID"]) for one, code in zip(self.nodes, CODES, strict=True)]
+
+    watch = NodeWatch(cast(Any, Slow), avoided.append)
     assert watch.changes() == []
     nodes[0] = {**NODE, "Alive": False}
     assert watch.changes() == ["node node1 is lost"]
-    nodes.append({**NODE, "NodeID": "c", "NodeManagerHostname": "node3"})
-    assert watch.changes() == ["node node3 has joined"]
-    assert watch.changes() == []
+    nodes += [{**NODE, "NodeID": "c", "NodeManagerHostname": "node3"}, {**NODE, "NodeID": "d", "NodeName": "n"}]
+    assert sorted(watch.changes()) == ["node node1 has joined", "node node3 has joined"]
+    assert (looked, avoided) == ([["c", "d"]], [])
+    *found, fault = watch.changes()
+    assert [line.startswith("node node1: 4 CPUs, no GPU; gan-sweep ") for line in found] == [True, True]
+    assert fault.startswith("gan-sweep: warning: node node1: it has gan-sweep 0.1.0+other, and the sweep ")
+    assert fault.endswith("; this node is not used")
+    assert (avoided, watch.changes()) == (["d"], [])
+
+
+CODES = (code_version(), "0.1.0+other")
 
 
 def test_a_node_must_have_the_weights_of_inception_and_data_are_brought_to_it():

@@ -105,7 +105,7 @@ def test_what_cannot_be_waited_for_is_refused(values, says):
         Resources.read(values)
 
 
-def test_a_node_that_is_avoided_has_no_room_and_is_not_asked_unless_no_other_has_room(monkeypatch):
+def test_a_node_that_is_avoided_has_no_room_and_is_not_asked(monkeypatch):
     nodes = [{"NodeID": node, "Alive": True, "Resources": {"CPU": cpus}} for node, cpus in (("a", 2.0), ("b", 3.0))]
     monkeypatch.setattr("ray.nodes", lambda: nodes)
     each = {"cpu": 1.0, "gpu": 0.5}
@@ -115,7 +115,7 @@ def test_a_node_that_is_avoided_has_no_room_and_is_not_asked_unless_no_other_has
     assert slots.avoid("a")
     assert slots() == 2
     assert not slots.avoid("b")
-    assert (slots(), slots.avoided) == (2, {"a"})
+    assert (slots(), slots.avoided) == (0, {"a", "b"})
     free, placed_elsewhere = (placed(each)(config) for config in ({}, {AVOIDED: ["a", "c"]}))
     assert free.required_resources == placed_elsewhere.required_resources == {"CPU": 1.0, "GPU": 0.5}
     assert free != placed_elsewhere
