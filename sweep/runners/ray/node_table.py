@@ -3,9 +3,21 @@
 import importlib
 import socket
 from collections import Counter
+from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
+# Numbers of Ray's NodeDeathInfo.Reason: it ended by itself, was preempted, or was idle. The others are 0, unknown, and
+# 2, unexpected.
+ANNOUNCED = (1, 3, 4)
 CALL_SECONDS = 3.0  # for a node to take a connection
+
+
+class Loss(Enum):
+    """How a node was lost."""
+
+    ANNOUNCED = "it was drained, or ended by itself"
+    UNEXPECTED = "it died, or was cut off"
 
 
 def node_table() -> list[dict[str, Any]]:
@@ -36,13 +48,20 @@ def host_name(node: str) -> str:
     return host_names().get(node, node[:8])
 
 
-def is_lost(node: str) -> bool:
-    """Whether the node of this id is gone. Ray notices that only after some seconds, so it is called too."""
-    found = next((one for one in living_nodes() if one["NodeID"] == node), None)
-    if found is None:
-        return True
+def loss_of(node: str) -> Loss | None:
+    """How the node of this id was lost; None where it is there. Ray notices a loss only after some seconds, so the node
+    is called too.
+    """
+    found = next((one for one in node_table() if one["NodeID"] == node), None)
+    if found is not None and found["Alive"] and _takes_connections(found):
+        return None
+    announced = found is not None and found.get("DeathReason") in ANNOUNCED
+    return Loss.ANNOUNCED if announced else Loss.UNEXPECTED
+
+
+def _takes_connections(node: Mapping[str, Any]) -> bool:
     try:
-        socket.create_connection((found["NodeManagerAddress"], found["NodeManagerPort"]), CALL_SECONDS).close()
+        socket.create_connection((node["NodeManagerAddress"], node["NodeManagerPort"]), CALL_SECONDS).close()
     except OSError:
-        return True
-    return False
+        return False
+    return True

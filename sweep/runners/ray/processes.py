@@ -8,6 +8,7 @@ from typing import Any
 from results.store import ResultsError
 from sweep.ledger.endings import PlaceError
 from sweep.ledger.owners import Held
+from sweep.runners.ray.node_table import Loss
 from sweep.runners.ray.slots import AVOIDED, Slots
 from sweep.runners.ray.step_results import ENDING, GIVEN_BACK, NODE, PLACE, WHY
 
@@ -28,7 +29,7 @@ class Processes:
     other has room, that ends the sweep, and so do processes that die, one after another, before they have asked for a
     cohort.
 
-    slots: how many cohorts fit the cluster now. is_lost: whether the node of this id is gone. wait_for_head: returns
+    slots: how many cohorts fit the cluster now. loss_of: how the node of this id was lost. wait_for_head: returns
     when Ray's head answers. restore_handlers: sets this program's handlers of signals again. It is called whenever Tune
     asks for a process, because Tune sets a handler of its own when it starts, with which SIGUSR1 would end a sweep as
     if it were finished.
@@ -39,13 +40,13 @@ class Processes:
         study: Any,
         early: int,
         slots: Slots,
-        is_lost: Callable[[str], bool],
+        loss_of: Callable[[str], Loss | None],
         wait_for_head: Callable[[], None],
         restore_handlers: Callable[[], None],
     ) -> None:
         self._ray = importlib.import_module("ray")
         self._study, self._early, self._slots = study, early, slots
-        self._is_lost, self._wait_for_head, self._restore_handlers = is_lost, wait_for_head, restore_handlers
+        self._loss_of, self._wait_for_head, self._restore_handlers = loss_of, wait_for_head, restore_handlers
         self._live: set[str] = set()  # Tune trials that have not ended
         self._looked_seconds = 0.0
         self.finished = False  # whether nothing is left to train, whatever Tune still waits for
@@ -110,8 +111,9 @@ class Processes:
             self._ray.get(study.give_back.remote(held.owner, why))
         elif not error:
             self._ray.get(study.give_back.remote(held.owner, f"node {host} was cut off from the driver"))
-        elif self._is_lost(node):
-            self._ray.get(study.give_back.remote(held.owner, f"node {host} was lost"))
+        elif (loss := self._loss_of(node)) is not None:
+            told = study.note_loss if loss is Loss.UNEXPECTED else study.give_back
+            self._ray.get(told.remote(held.owner, f"node {host} was lost"))
         else:
             self._ray.get(study.note_death.remote(held.owner, RESTARTS + 1))
 

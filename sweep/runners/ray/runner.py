@@ -34,7 +34,7 @@ from sweep.runners.ray.address import has_session, running_cluster
 from sweep.runners.ray.cluster import connected_to_ray
 from sweep.runners.ray.files import marked
 from sweep.runners.ray.head import Head
-from sweep.runners.ray.node_table import is_lost, living_nodes
+from sweep.runners.ray.node_table import living_nodes, loss_of
 from sweep.runners.ray.nodes import Look, NodeWatch, faulty, paths_read, unused
 from sweep.runners.ray.processes import Processes
 from sweep.runners.ray.searcher import finished_stopper, study_searcher
@@ -132,7 +132,7 @@ def _tune(
             tune = importlib.import_module("ray.tune")
         size = spec.cohort_size(count, on_gpu=each["gpu"] > 0)
         early = min(count, math.ceil(spec.trials / size))
-        processes = Processes(study, early, slots, is_lost, head.wait, remembered_handlers())
+        processes = Processes(study, early, slots, loss_of, head.wait, remembered_handlers())
         orders = Orders(spec, folder, home, build, size, study, umask, code_here())
         trainable = tune.with_resources(tune.with_parameters(trainable_class(), orders=orders), placed(each))
         watch = None if look is None else NodeWatch(look, slots.avoid)

@@ -2,16 +2,20 @@
 
 import socket
 
-from sweep.runners.ray.node_table import host_name, host_names, is_lost
+from sweep.runners.ray.node_table import Loss, host_name, host_names, loss_of
 
 
 def test_a_node_is_lost_where_ray_says_so_or_where_it_takes_no_connection_any_more(monkeypatch):
+    """What was drained, or ended by itself, was announced."""
     with socket.create_server(("127.0.0.1", 0)) as raylet:
-        at = {"NodeManagerAddress": "127.0.0.1", "NodeManagerPort": raylet.getsockname()[1]}
-        nodes = [{"NodeID": "a", "Alive": False, **at}, {"NodeID": "b", "Alive": True, **at}]
+        at = {"NodeManagerAddress": "127.0.0.1", "NodeManagerPort": raylet.getsockname()[1], "DeathReason": 0}
+        nodes = [{"NodeID": str(reason), "Alive": False, **at, "DeathReason": reason} for reason in range(5)]
+        nodes.append({"NodeID": "there", "Alive": True, **at})
         monkeypatch.setattr("ray.nodes", lambda: nodes)
-        assert [is_lost(node) for node in ("a", "b", "never there")] == [True, False, True]
-    assert is_lost("b")
+        assert [one for one in "01234" if loss_of(one) is Loss.ANNOUNCED] == ["1", "3", "4"]
+        assert [loss_of(one) for one in ("0", "2", "never")] == [Loss.UNEXPECTED] * 3
+        assert loss_of("there") is None
+    assert loss_of("there") is Loss.UNEXPECTED
 
 
 def test_a_node_has_its_hosts_name_unless_another_host_has_it_too(monkeypatch):

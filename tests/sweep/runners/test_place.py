@@ -198,7 +198,7 @@ def test_what_ends_the_sweep_is_said_by_the_driver_after_it_has_looked_for_the_h
     looked = []
     monkeypatch.setattr("ray.get", lambda answer: answer)
     slots = Slots({"cpu": 1.0, "gpu": 0.0}, WaitFor(), looked.append)
-    processes = Processes(None, 0, slots, lambda node: False, lambda: looked.append(1), lambda: None)
+    processes = Processes(None, 0, slots, lambda node: None, lambda: looked.append(1), lambda: None)
     processes.note_end("first", {"done": True, ENDING: "why", PLACE: place}, error=False)
     processes.note_end("second", {"done": True, ENDING: "another", PLACE: not place}, error=False)
     with pytest.raises(kind, match="^why$"):

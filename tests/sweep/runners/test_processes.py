@@ -8,6 +8,7 @@ from events import Clock
 
 from results.store import ResultsError
 from sweep.ledger.owners import Held, Taker
+from sweep.runners.ray.node_table import Loss
 from sweep.runners.ray.processes import RESTARTS, Processes
 from sweep.runners.ray.searcher import finished_stopper, study_searcher
 from sweep.runners.ray.slots import AVOIDED, Slots
@@ -42,6 +43,9 @@ class ToldStudy:
         assert most == RESTARTS + 1
         self.ends.append(("died", owner))
 
+    def _note_loss(self, owner: int, why: str) -> None:
+        self.ends.append((f"unexpectedly, {why}", owner))
+
     def _give_back(self, owner: int, why: str) -> None:
         self.ends.append((why, owner))
 
@@ -62,9 +66,8 @@ class Room(Slots):
         return node in self.avoided
 
 
-def nowhere(node: str) -> bool:
+def nowhere(node: str) -> None:
     """No node is lost."""
-    return False
 
 
 def test_what_dies_for_the_want_of_the_head_is_no_death_of_a_cohort(monkeypatch):
@@ -84,13 +87,18 @@ def test_what_dies_for_the_want_of_the_head_is_no_death_of_a_cohort(monkeypatch)
 def test_only_a_process_that_dies_on_a_living_node_is_a_death_of_its_cohort(monkeypatch):
     study = ToldStudy(1)
     monkeypatch.setattr("ray.get", lambda answer: answer)
-    processes = Processes(study, 0, Room(1), lambda node: node == "node-2", ignored, ignored)
+    processes = Processes(study, 0, Room(1), LOSSES.get, ignored, ignored)
     processes.note_end("1", {}, error=True)
     processes.note_end("2", {}, error=True)
     processes.note_end("3", {"done": True, GIVEN_BACK: True}, error=False)
     processes.note_end("4", {"done": True}, error=False)
     processes.note_end("none", {}, error=True)  # before it had taken any
-    assert study.ends == [("died", 1), ("node w2 was lost", 2), ("node w3 was cut off from the driver", 3)]
+    processes.note_end("5", {}, error=True)
+    told = ["died", "unexpectedly, node w2 was lost", "node w3 was cut off from the driver", "node w5 was lost"]
+    assert study.ends == list(zip(told, (1, 2, 3, 5), strict=True))
+
+
+LOSSES = {"node-2": Loss.UNEXPECTED, "node-5": Loss.ANNOUNCED}
 
 
 def test_as_many_processes_are_started_as_there_are_slots_which_change_while_a_sweep_goes_on(monkeypatch):
