@@ -55,12 +55,14 @@ def run_ray(
     address: str | None = None,
     build: Build | None = None,
     on_step: Callable[[], None] | None = None,
+    on_lost: Callable[[], object] | None = None,
 ) -> None:
     """Runs or resumes a sweep to its end on a Ray cluster: the one that this program is connected to already, which is
     left running; otherwise the one at `address`; otherwise a local one of every core and GPU that starts and ends here.
 
     build makes the arrays in the workers; without it they are real ones. on_step is called here several times a second
-    while the cohorts train; what it raises ends the sweep.
+    while the cohorts train; what it raises ends the sweep. on_lost is called in another thread, before this process
+    ends, where Ray is lost and this one can do nothing any more.
 
     Raises InputError when the cluster can never hold one cohort, cannot be reached, or is not the one that this program
     is connected to; ResultsError when the study's process died or files cannot be written; PlaceError for what would
@@ -76,14 +78,16 @@ def run_ray(
     else:
         display.now(f"connecting to Ray at {address}")
     threading.Thread(target=_load_packages).start()
-    with connected_to_ray(address, partial(_say_lost, folder, display)) as head, _plain_errors(folder):
+    with connected_to_ray(address, partial(_say_lost, folder, display, on_lost)) as head, _plain_errors(folder):
         _tune(spec, folder, display, build, head, on_step)
 
 
-def _say_lost(folder: RunFolder, display: ProgressDisplay, lost: str) -> None:
+def _say_lost(folder: RunFolder, display: ProgressDisplay, on_lost: Callable[[], object] | None, lost: str) -> None:
     display.__exit__(None, None, None)
     line = f"{lost}; what was reported is in {folder.path}; run the same command again to continue"
     print(f"gan-sweep: {line}", file=sys.stderr, flush=True)
+    if on_lost is not None:
+        on_lost()
 
 
 def _start_compiling(spec: SweepSpec) -> None:
