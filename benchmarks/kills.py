@@ -30,7 +30,7 @@ from results.rows import Outcome
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from results.trial_run import TrialRun
-from sweep.runners.ray.searcher import RESTARTS
+from sweep.runners.ray.processes import RESTARTS
 
 ROOT = Path(__file__).absolute().parent.parent
 VICTIMS = {"driver": "", "trainer": "Trainable", "owner": "LaneStudy", "head": "gcs_server"}

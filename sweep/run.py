@@ -155,7 +155,7 @@ def _run(
     else:
         from sweep.runners.ray.runner import run_ray
 
-        run_ray(spec, here, display, address, on_step=on_step if on_step.steps else None)
+        run_ray(spec, here, display, address, on_step=on_step if on_step.steps else None, on_lost=run.leave)
 
 
 class _Steps:

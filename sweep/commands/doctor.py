@@ -54,7 +54,7 @@ def _here(paths: list[str]) -> tuple[list[Any], str]:
     from sweep.runners.look import look
     from sweep.runners.ray.nodes import NodeReport
 
-    found = look("", paths, True)
+    found = look(None, paths, True)
     gpus = float(len(found["gpus"]))
     return [NodeReport(node=f"{found['host']} (this one)", cpus=float(usable_cores()), gpus=gpus, found=found)], ""
 
@@ -62,10 +62,12 @@ def _here(paths: list[str]) -> tuple[list[Any], str]:
 def _on_cluster(address: str, folder: Path, paths: list[str]) -> tuple[list[Any], str]:
     from sweep.runners.ray.address import access_of
     from sweep.runners.ray.cluster import connected_to_ray
-    from sweep.runners.ray.nodes import look_at_nodes
+    from sweep.runners.ray.files import marked
+    from sweep.runners.ray.node_table import living_nodes
+    from sweep.runners.ray.nodes import Look
 
-    with connected_to_ray(address, _say_lost) as head:
-        reports = look_at_nodes(folder, paths, gpus=True)
+    with connected_to_ray(address, _say_lost) as head, marked(folder / f".look-{os.getpid()}") as home:
+        reports = Look(living_nodes(), home, paths, gpus=True).reports()
         host, port = head.address() or ("", 0)
         return reports, access_of(f"{host}:{port}").value
 

@@ -6,17 +6,19 @@ from collections.abc import Callable, Sequence
 from gan_core.config.reports import LaneReport
 from results.rows import Outcome
 from sweep.ledger.endings import MEMORY_LIMITS, PlaceError, limits_in_force, one_line
+from sweep.ledger.losses import MOST_NODES, Losses, Progress
 
 KILLED = "its process was killed"
+LOST = "its node was lost each time"
 LEAST_OF_ANOTHER = 2  # so many deaths of a second cohort before its first step show that the first was no accident
 
 
 class Deaths:
-    """How often the processes of cohorts have died since the study began, and of what.
+    """How often the processes of cohorts have died since the study began, and of what, and the nodes that were lost.
 
-    A cohort whose process dies is at fault itself if it has trained, or if it could not train while another cohort
-    could. Until one of these is known it is a suspect, and after its last death it is set aside without being recorded
-    as failed: its cause, for example a library that does not load, may fail every trial of the sweep.
+    A cohort that is given up is at fault itself if it has trained, or if it could not train while another cohort could.
+    Until one of these is known it is a suspect, and set aside without being recorded as failed: its cause, for example
+    a library that does not load, may fail every trial of the sweep.
     """
 
     def __init__(self, fail: Callable[[int, str], object]) -> None:
@@ -24,38 +26,54 @@ class Deaths:
         self._fail = fail
         self._reasons: dict[int, str] = {}  # cohort -> what its process raised last
         self._counts: Counter[int] = Counter()
+        self._losses = Losses()
         self._at_fault: set[int] = set()
         self._suspects: set[int] = set()
-        self._aside: set[int] = set()
+        self._aside: dict[int, str] = {}  # cohort -> how often it died, and why
 
     def note_reason(self, cohort: int, reason: str) -> None:
         """Notes what the process of a cohort raised, before it ends."""
         self._reasons[cohort] = one_line(reason)
 
-    def note_training(self, cohort: int) -> None:
-        """Notes that a cohort trains. All suspects are then known to be at fault."""
+    def note_training(self, cohort: int, progress: Progress) -> None:
+        """Notes that a cohort trains, and how far it has come. All suspects are then known to be at fault."""
+        self._losses.note_progress(cohort, progress)
         self._at_fault |= {cohort, *self._suspects}
-        proved, self._suspects, self._aside = self._aside - {cohort}, set(), set()
-        for other in sorted(proved):
-            self._end(other)
+        proved = {other: why for other, why in self._aside.items() if other != cohort}
+        self._suspects, self._aside = set(), {}
+        for other, why in sorted(proved.items()):
+            self._fail(other, why)
 
     def note_death(self, cohort: int, most: int) -> bool:
-        """Notes that the process of a cohort died. Returns whether it may be started again: after `most` deaths the
-        cohort has failed, or is set aside.
+        """Notes that the process of a cohort died. Returns whether it may be started again: after `most` deaths it is
+        given up.
         """
         self._counts[cohort] += 1
+        reason = f"died {self._counts[cohort]} times: {self._reasons.get(cohort, KILLED)}"
+        return self._may_start_again(cohort, reason, given_up=self._counts[cohort] >= most)
+
+    def note_loss(self, cohort: int, node: str, progress: Progress) -> bool:
+        """Notes that the node of a cohort was lost without notice, which had come so far. Returns whether it may be
+        started again: if it is at fault (`Losses`) it is given up.
+        """
+        at_fault = self._losses.note_loss(cohort, node, progress)
+        return not at_fault or self._may_start_again(cohort, f"died {MOST_NODES} times: {LOST}", given_up=True)
+
+    def _may_start_again(self, cohort: int, reason: str, *, given_up: bool) -> bool:
         if cohort not in self._at_fault:
             self._suspects.add(cohort)
-        if self._counts[cohort] < most:
+        if not given_up:
             return True
         if cohort in self._suspects:
-            self._aside.add(cohort)
+            self._aside[cohort] = reason
         else:
-            self._end(cohort)
+            self._fail(cohort, reason)
         return False
 
-    def _end(self, cohort: int) -> None:
-        self._fail(cohort, f"died {self._counts[cohort]} times: {self._reasons.get(cohort, KILLED)}")
+    def must_wait(self, cohort: int, is_training: Callable[[int], bool]) -> bool:
+        """Whether a cohort is not to be started yet, because another suspect (`Losses`) is in training."""
+        suspects = self._losses.suspects()
+        return cohort in suspects and any(map(is_training, suspects - self._aside.keys() - {cohort}))
 
     def is_aside(self, cohort: int) -> bool:
         """Whether a cohort is given up without being known to be at fault."""
@@ -65,11 +83,10 @@ class Deaths:
         """Raises PlaceError if a cohort is set aside and another died before its first step too, or if a cohort is set
         aside and nothing is left to train (`ended`).
         """
-        others = max((self._counts[cohort] for cohort in self._suspects - self._aside), default=0)
+        others = max((self._counts[cohort] for cohort in self._suspects - self._aside.keys()), default=0)
         if self._aside and (ended or len(self._aside) > 1 or others >= LEAST_OF_ANOTHER):
-            first = min(self._aside)
-            why = self._reasons.get(first, KILLED)
-            raise PlaceError.because(f"training died {self._counts[first]} times before its first step: {why}")
+            count, _, why = self._aside[min(self._aside)].partition(": ")
+            raise PlaceError.because(f"training {count} before its first step: {why}")
 
 
 def refuse_cramped(reports: Sequence[LaneReport], *, first: bool) -> None:

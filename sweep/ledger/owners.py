@@ -60,6 +60,10 @@ class Owners:
             raise NoLongerOwner(f"hand-out {owner} is not the latest of its cohort")
         return self._held[owner].cohort
 
+    def taker_of(self, owner: int) -> Taker:
+        """Who took a cohort as this owner."""
+        return self._held[owner].taker
+
     def is_current(self, owner: int) -> bool:
         """Whether this is the owner of its cohort."""
         return 0 <= owner < len(self._held) and self._current.get(self._held[owner].cohort) == owner

@@ -16,6 +16,7 @@ from sweep.ledger.agenda import nothing_left
 from sweep.ledger.cohort_record import Cohort, read_cohorts
 from sweep.ledger.curves import Curves
 from sweep.ledger.deaths import Deaths, refuse_cramped
+from sweep.ledger.losses import MOST_NODES, Progress
 from sweep.ledger.new_rows import Moment, NewRows
 from sweep.ledger.openings import Openings
 from sweep.ledger.owners import NOBODY, Held, Owners, Taker
@@ -119,10 +120,9 @@ class LaneStudy:
         if (held := self._held(taker)) is not None:
             return held
         self._deaths.refuse_place(ended=False)
-        for number in sorted(self._roster.cohorts.keys() - self._handed_out):
+        for number in self._given_back():
             self._handed_out.add(number)
-            if self._unfinished(number):
-                return self._owned(number, taker)
+            return self._owned(number, taker)
         record = self._openings.next(size, self._elapsed(), spent=self._spent() is not None)
         if record is None:
             self._deaths.refuse_place(ended=not self.is_waiting())
@@ -130,6 +130,16 @@ class LaneStudy:
         self._recorder.record_cohort(record)
         self._handed_out.add(record.cohort.number)
         return self._owned(record.cohort.number, taker)
+
+    def _given_back(self) -> list[int]:
+        """The cohorts that were interrupted, and may be handed out now."""
+        there = sorted(self._roster.cohorts.keys() - self._handed_out)
+        waiting = [n for n in there if self._unfinished(n)]
+        self._handed_out.update(set(there) - set(waiting))  # what has ended is looked at once
+        return [n for n in waiting if not self._deaths.must_wait(n, self._is_in_training)]
+
+    def _is_in_training(self, cohort: int) -> bool:
+        return cohort in self._handed_out and bool(self._unfinished(cohort))
 
     def _held(self, taker: Taker) -> Cohort | None:
         """The cohort that a taker has and has not trained to its end, with its owner; None if there is none."""
@@ -148,8 +158,7 @@ class LaneStudy:
     def has_cohort(self) -> bool:
         """Whether `open_cohort` would hand something out now. Raises PlaceError as that does."""
         self._deaths.refuse_place(ended=False)
-        given_back = self._roster.cohorts.keys() - self._handed_out
-        if any(map(self._unfinished, given_back)) or self._openings.has_next(spent=self._spent() is not None):
+        if self._given_back() or self._openings.has_next(spent=self._spent() is not None):
             return True
         self._deaths.refuse_place(ended=not self.is_waiting())
         return False
@@ -173,7 +182,7 @@ class LaneStudy:
         if any(len(rows[run]) > rung for run in runs):  # an owner was killed while, or after, it wrote them
             return self._judge_again(owner, rung, runs, reports)
         refuse_cramped(reports, first=not any(rows.values()))
-        self._deaths.note_training(cohort)
+        self._deaths.note_training(cohort, self._progress(cohort))
         members, at = self._roster.cohorts[cohort], self._moment(cohort)
         new = {run: self._new_rows.reported(members, run, r, at) for run, r in zip(runs, reports, strict=True)}
         deaths = {run: report.death for run, report in zip(runs, reports, strict=True)}
@@ -233,8 +242,8 @@ class LaneStudy:
         may go on: not if the budget is spent and `budget.when_spent` is `cut`. Replicates are outside the budget.
         """
         cohort = self._owners.cohort_of(owner)
-        self._deaths.note_training(cohort)
         self._between.note_images(cohort, runs, images)
+        self._deaths.note_training(cohort, self._progress(cohort))
         if self.spec.budget.when_spent != "cut" or runs[0].replicate:
             return True
         return self._spent() is None
@@ -261,6 +270,25 @@ class LaneStudy:
             self._owners.retire(cohort)
             if self._deaths.note_death(cohort, most):
                 self._handed_out.discard(cohort)
+
+    def note_loss(self, owner: int, why: str) -> None:
+        """Told that the machine of the owner of a cohort was lost without notice. As `give_back`, until the cohort is
+        known to make the machines die that train it (`Losses`). Then it ends as after too many deaths.
+        """
+        if not self._owners.is_current(owner):
+            return
+        cohort, node = self._owners.cohort_of(owner), self._owners.taker_of(owner).node
+        if self._deaths.note_loss(cohort, node, self._progress(cohort)):
+            self.give_back(owner, why)
+            return
+        self._owners.retire(cohort)
+        self.note_warning(
+            f"{why}; cohort {cohort} is given up, because {MOST_NODES} nodes in a row died that trained it"
+        )
+
+    def _progress(self, cohort: int) -> Progress:
+        runs = self._roster.members(cohort)
+        return max(len(self._standings.rows[run]) for run in runs), max(map(self._between.images, runs))
 
     def give_back(self, owner: int, why: str) -> None:
         """Told that the owner of a cohort trains it no longer, for which no configuration is to blame: its machine was

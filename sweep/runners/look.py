@@ -27,13 +27,13 @@ print(json.dumps([[one.name, one.total_memory] for one in seen]))
 """
 
 
-def look(token: str, paths: Sequence[str], gpus: bool) -> dict[str, Any]:
-    """What is here. token: the path of a file in the run's folder, where there is one. paths: of data that training
-    reads. gpus: whether to ask torch for the GPUs that it sees, which takes seconds.
+def look(mark: tuple[str, str] | None, paths: Sequence[str], gpus: bool) -> dict[str, Any]:
+    """What is here. mark: the path of a file in the run's folder and what it holds, where there is one. paths: of data
+    that training reads. gpus: whether to ask torch for the GPUs that it sees, which takes seconds.
 
     Returns `host`; `seconds`, by the clock of this machine; `versions`, of Python and packages; `code`, the
     `code_version` of the package; `compiler` and `isa`; `gpus`, of which each is a name and bytes of memory; `folder`,
-    whether the token is seen; `missing`, those of the paths that are not here; and `faults`, in words.
+    whether the mark is seen; `missing`, those of the paths that are not here; and `faults`, in words.
     """
     faults: list[str] = []
     found = {
@@ -41,7 +41,7 @@ def look(token: str, paths: Sequence[str], gpus: bool) -> dict[str, Any]:
         "seconds": time.time(),
         "versions": _versions(),
         "code": _code(faults),
-        "folder": not token or os.path.exists(token),
+        "folder": mark is None or _holds(*mark),
         "missing": [path for path in paths if not os.path.exists(path)],
     }
     if found["code"]:
@@ -49,6 +49,14 @@ def look(token: str, paths: Sequence[str], gpus: bool) -> dict[str, Any]:
     if gpus:
         found["gpus"] = _gpus(faults)
     return {**found, "faults": faults}
+
+
+def _holds(path: str, text: str) -> bool:
+    """Whether a file is here and holds this text. Without a shared disk, an earlier run may have left another."""
+    try:
+        return Path(path).read_text() == text
+    except (OSError, ValueError):
+        return False
 
 
 def _versions() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Signals that ask a process to end: all of them end a command, and a sweep through Ray, as Ctrl-C does."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -45,6 +46,36 @@ def remembered_handlers() -> Callable[[], None]:
     return restore
 
 
+@contextmanager
+def noticed_at_once(on_interrupt: Callable[[], object]) -> Iterator[None]:
+    """Within this context, the first of these signals, or Ctrl-C, also calls on_interrupt, in another thread and at
+    once, while the main thread may be in a call that returns to Python after minutes. As in `ending_as_ctrl_c`, which
+    is around this context, signals that somebody else handles change nothing, and so it is where another part of the
+    program, as a notebook does, waits for signals in the same way.
+    """
+    ours = {number for number in (signal.SIGINT, *ENDING) if signal.getsignal(number) in OUR_HANDLERS}
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False) if _in_main_thread() else None
+    if before not in (None, -1):
+        signal.set_wakeup_fd(before)
+
+    def wait() -> None:
+        with open(reading, "rb", buffering=0) as numbers:
+            while number := numbers.read(1):
+                if number[0] in ours:
+                    on_interrupt()
+                    return
+
+    threading.Thread(target=wait, daemon=True).start()
+    try:
+        yield
+    finally:
+        if before == -1:
+            signal.set_wakeup_fd(-1)
+        os.close(writing)  # which ends the thread
+
+
 def interrupt() -> NoReturn:
     """Raises KeyboardInterrupt, and has these signals ignored until `ending_as_ctrl_c` is left."""
     for number in ENDING:
@@ -54,6 +85,9 @@ def interrupt() -> NoReturn:
 
 def _interrupt(number: int, frame: Any) -> NoReturn:
     interrupt()
+
+
+OUR_HANDLERS = (_interrupt, signal.default_int_handler)
 
 
 def _in_main_thread() -> bool:

@@ -23,10 +23,13 @@ BREAK_SECONDS = 20.0  # for which a broken off one does: schedulers kill 30 seco
 
 @dataclass(frozen=True)
 class PlacedRun:
-    """The folder of a run on this machine. check: called while the sweep goes on; raises what must end it."""
+    """The folder of a run on this machine. check: called while the sweep goes on; raises what must end it. leave:
+    called, in any thread, where the process is to end without leaving `stored`: copies what is left, for BREAK_SECONDS.
+    """
 
     folder: RunFolder
     check: Callable[[], None] | None = None
+    leave: Callable[[], None] | None = None
 
 
 @contextmanager
@@ -56,28 +59,44 @@ def stored(
             folder = RunFolder(driver.folder, store.name)
             tell(f"{store.name} is kept up to date from {driver.folder}")
             copier = Copier(mirror, lease, store.name, say, lambda: _note_copied(driver), copier_times)
-            yield from _copied(driver, folder, copier, say)
+            yield from _copied(driver, folder, copier, lease, say)
         finally:
-            with suppress(StoreError):  # the store is away, or another driver has the lease: it ends by its age
-                lease.release()
+            _release(lease)
 
 
-def _copied(driver: DriverPlace, folder: RunFolder, copier: Copier, say: Callable[[str], None]) -> Iterator[PlacedRun]:
+def _copied(
+    driver: DriverPlace, folder: RunFolder, copier: Copier, lease: Lease, say: Callable[[str], None]
+) -> Iterator[PlacedRun]:
     """Yields the folder, and copies what is left when the sweep ends or is broken off."""
     again = "the same command on this machine copies it"
-    try:
-        yield PlacedRun(folder, copier.check)
-    except LeaseLost as error:
-        raise LeaseLost(f"{error}; what it had is in {folder.path}", lasting=True) from error
-    except BaseException:
+
+    def break_off() -> bool:
+        """Whether nothing is missing in the store."""
         if missing := copier.finish(BREAK_SECONDS):
             say(f"{missing}; it is in {folder.path}, and {again}")
         else:
             driver.write(replace(driver.note, clean=True))
+        return not missing
+
+    def leave() -> None:
+        if break_off():  # a store that is away may let whoever asks it wait
+            _release(lease)
+
+    try:
+        yield PlacedRun(folder, copier.check, leave)
+    except LeaseLost as error:
+        raise LeaseLost(f"{error}; what it had is in {folder.path}", lasting=True) from error
+    except BaseException:
+        break_off()
         raise
     if missing := copier.finish(FINISH_SECONDS):
         raise PlaceError(f"the sweep has ended, with {missing}; it is in {folder.path}, and {again}")
     driver.write(replace(driver.note, clean=True))
+
+
+def _release(lease: Lease) -> None:
+    with suppress(StoreError):  # the store is away, or another driver has the lease: it ends by its age
+        lease.release()
 
 
 def _note_copied(driver: DriverPlace) -> None:

@@ -24,7 +24,7 @@ from sweep.ledger.endings import PlaceError
 from sweep.runners.cores import usable_cores
 from sweep.runners.loading import uncollected
 from sweep.runners.ray.address import ADDRESS_VARIABLE, MODE, TOKEN, Access, access_of, checked_access, has_session
-from sweep.runners.ray.head import Head, watched_raylet
+from sweep.runners.ray.head import Head, LastResort, watched_raylet
 from sweep.runners.signals import ending_as_ctrl_c, interrupt, remembered_handlers
 
 LOOPBACK = "127.0.0.1"
@@ -67,8 +67,9 @@ def connected_to_ray(address: str | None, on_lost: Callable[[str], None]) -> Ite
     of every core and GPU, which starts and ends here.
 
     When the head or this machine's raylet is lost, on_lost is called in another thread with what it was, and this
-    process ends (see `Head.watched`). A
-    signal that asks this process to end raises KeyboardInterrupt, as Ctrl-C does.
+    process ends (see `LastResort`). A signal that asks this process to end raises KeyboardInterrupt, as Ctrl-C does.
+    Where that does not end this context soon, because Ray does not answer, the process ends in the same way; the
+    session of this program is left to the program.
 
     Raises InputError when no cluster answers at the address, when it refuses the token here, and when the program's
     session is of another cluster; PlaceError when the local cluster does not start.
@@ -76,23 +77,26 @@ def connected_to_ray(address: str | None, on_lost: Callable[[str], None]) -> Ite
     with ending_as_ctrl_c():
         if has_session():
             _refuse_other_cluster(address)
-            with _environment(ENVIRONMENT), Head().watched(on_lost), watched_raylet(on_lost):
+            last = LastResort(on_lost, None)
+            with _environment(ENVIRONMENT), Head().watched(last), watched_raylet(last):
                 yield Head()
         elif address is not None:
             access = Access.UNKNOWN if address == "auto" else checked_access(address)
             token = {MODE: "token"} if access is Access.TOKEN else {}  # Ray sends one only where this is set
-            with _environment({**ENVIRONMENT, **token}), _loaded_ray() as ray:
+            last = LastResort(on_lost, None)
+            with _environment({**ENVIRONMENT, **token}), last.in_time(), _loaded_ray() as ray:
                 _connect(ray, address)
                 _warn_of_open_cluster()
-                with Head().watched(on_lost), watched_raylet(on_lost):
+                with Head().watched(last), watched_raylet(last):
                     yield Head()
         else:
             with _private_folder() as folder, _environment(_local_environment(folder)):
                 _prepare_token()
                 head = Head(Path(folder))
-                with _loaded_ray() as ray, head.watched(on_lost):
+                last = LastResort(on_lost, head.local_folder)
+                with last.in_time(), _loaded_ray() as ray, head.watched(last):
                     _start(ray)
-                    with watched_raylet(on_lost):
+                    with watched_raylet(last):
                         yield head
 
 

@@ -2,10 +2,10 @@
 
 import importlib
 import secrets
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from gan_core.config.conditions import Conditions
@@ -18,39 +18,34 @@ ANSWER_SECONDS = 300.0  # within which the driver's node answers, or a cohort be
 
 
 class Home(NamedTuple):
-    """Where the driver is. node: the id of its node. mark: what `RunFolder.mark` holds."""
+    """Where the driver is. node: the id of its node. path: of a file in the run's folder. mark: what that holds."""
 
     node: str
+    path: Path
     mark: str
 
     def is_here(self) -> bool:
         """Whether this process is on the driver's node."""
         return importlib.import_module("ray").get_runtime_context().get_node_id() == self.node
 
+    def is_in_sight(self) -> bool:
+        """Whether this process sees the run's folder: a path that exists may be another folder, on another disk."""
+        try:
+            return read_whole(self.path) == self.mark.encode()
+        except ResultsError:
+            return False
+
 
 @contextmanager
-def marked(folder: RunFolder) -> Iterator[Home]:
-    """Puts a mark into the folder of a run, by which other processes recognise it (`is_in_sight`)."""
-    home = Home(importlib.import_module("ray").get_runtime_context().get_node_id(), secrets.token_hex(16))
-    write_atomically(folder.mark, home.mark)
+def marked(path: Path) -> Iterator[Home]:
+    """Makes a file in the folder of a run, by which other processes recognise the folder, and removes it in the end."""
+    home = Home(importlib.import_module("ray").get_runtime_context().get_node_id(), path, secrets.token_hex(16))
+    write_atomically(path, home.mark)
     try:
         yield home
     finally:
         with suppress(OSError):
-            folder.mark.unlink()
-
-
-def is_in_sight(folder: RunFolder, home: Home) -> bool:
-    """Whether this process sees the folder of a run: a path that exists may be another folder, on another disk."""
-    try:
-        return read_whole(folder.mark) == home.mark.encode()
-    except ResultsError:
-        return False
-
-
-def node_here() -> str:
-    """Host name and address of the node of this process."""
-    return f"{socket.gethostname()} ({importlib.import_module('ray').util.get_node_ip_address()})"
+            path.unlink()
 
 
 def start_file_server(folder: RunFolder, conditions: Conditions, study: Any) -> Any:

@@ -3,19 +3,17 @@ cohort fails of it.
 """
 
 import importlib
-import os
-import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from gan_core.config.conditions import Conditions
-from gan_core.config.input_error import InputError
 from gan_core.config.version import code_version
 from sweep.runners import look
+from sweep.runners.ray.files import Home
+from sweep.runners.ray.node_table import host_names, living_nodes
 
 LOOK_SECONDS = 30.0  # for a process to start on a node and to look; those that look for GPUs load torch
 GPU_SECONDS = look.TORCH_SECONDS
@@ -24,12 +22,13 @@ SKEW_SECONDS = 2.0  # by which a clock may differ before it is worth a word
 
 @dataclass(frozen=True, kw_only=True)
 class NodeReport:
-    """What was found on a node. node: its host name and address. cpus, gpus: what it offers to Ray. found: the answer
-    of `look.look`, empty where none came. trouble: why none came. skew_seconds: by how much at least its clock differs
-    from the one here, negative where it is behind.
+    """What was found on a node. node: its name for people; id: Ray's. cpus, gpus: what it offers to Ray. found: the
+    answer of `look.look`, empty where none came. trouble: why none came. skew_seconds: by how much at least its clock
+    differs from the one here, negative where it is behind.
     """
 
     node: str
+    id: str = ""
     cpus: float
     gpus: float
     found: Mapping[str, Any] = field(default_factory=dict)
@@ -76,25 +75,44 @@ def described(found: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def look_at_nodes(folder: Path | None, paths: Sequence[str], *, gpus: bool) -> list[NodeReport]:
-    """Looks at every node of the cluster that this program is connected to, at all of them at once, for at most
-    LOOK_SECONDS (GPU_SECONDS more where torch is asked). folder: of the run, or None. paths: of data that training
-    reads. gpus: whether trainers would use the GPUs that a node offers.
+class Look:
+    """A look at nodes of the cluster that this program is connected to, at all of them at once, which begins when this
+    is made. nodes: in Ray's words. home: a mark in the run's folder, or None. paths: of data that training reads. gpus:
+    whether trainers would use the GPUs that a node offers.
     """
-    ray: Any = importlib.import_module("ray")
-    affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    nodes = _alive()
-    asks_torch = [gpus and node["Resources"].get("GPU", 0) > 0 for node in nodes]
-    began = time.time()
-    with _token(folder) as token, _travelling(look):
-        task = ray.remote(num_cpus=0, max_retries=0)(look.look)
-        refs = [
-            task.options(scheduling_strategy=affinity(node["NodeID"], soft=False)).remote(token, list(paths), asks)
-            for node, asks in zip(nodes, asks_torch, strict=True)
+
+    def __init__(
+        self, nodes: Sequence[Mapping[str, Any]], home: Home | None, paths: Sequence[str], *, gpus: bool
+    ) -> None:
+        ray: Any = importlib.import_module("ray")
+        affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        asks_torch = [gpus and node["Resources"].get("GPU", 0) > 0 for node in nodes]
+        mark = None if home is None else (str(home.path), home.mark)
+        self._ray, self._nodes, self._began_seconds = ray, nodes, time.time()
+        self._limit_seconds = LOOK_SECONDS + GPU_SECONDS * any(asks_torch)
+        with _travelling(look):
+            task = ray.remote(num_cpus=0, max_retries=0)(look.look)
+            self._refs = [
+                task.options(scheduling_strategy=affinity(node["NodeID"], soft=False)).remote(mark, list(paths), asks)
+                for node, asks in zip(nodes, asks_torch, strict=True)
+            ]
+
+    def has_ended(self) -> bool:
+        """Whether all nodes have answered, or the time for that is over."""
+        late = time.time() - self._began_seconds > self._limit_seconds
+        return late or len(self._answered(0)) == len(self._refs)
+
+    def reports(self) -> list[NodeReport]:
+        """What was found, once all have answered, or after LOOK_SECONDS (GPU_SECONDS more where torch is asked)."""
+        seconds = max(0.0, self._limit_seconds - (time.time() - self._began_seconds))
+        answered, names = self._answered(seconds), host_names()
+        return [
+            _report(node, names[node["NodeID"]], ref if ref in answered else None, self._began_seconds)
+            for node, ref in zip(self._nodes, self._refs, strict=True)
         ]
-        limit = LOOK_SECONDS + GPU_SECONDS * any(asks_torch)
-        ended, _ = ray.wait(refs, num_returns=len(refs), timeout=limit)
-    return [_report(node, ref if ref in ended else None, began, limit) for node, ref in zip(nodes, refs, strict=True)]
+
+    def _answered(self, seconds: float) -> list[Any]:
+        return self._ray.wait(self._refs, num_returns=len(self._refs), timeout=seconds)[0]
 
 
 def paths_read(conditions: Conditions) -> list[str]:
@@ -102,66 +120,69 @@ def paths_read(conditions: Conditions) -> list[str]:
     return [conditions.scoring.inception_weights] if conditions.scoring.inception_weights else []
 
 
-def refuse_faulty(reports: Sequence[NodeReport]) -> None:
-    """Raises InputError, in one line, where a node cannot train what it would be given."""
+def faulty(reports: Sequence[NodeReport]) -> dict[str, str]:
+    """The id of each node that cannot train what it would be given -> its name and why, in one line."""
     code = code_version()
-    faulty = [f"node {one.node}: {'; '.join(faults)}" for one in reports if (faults := one.faults(code))]
-    if faulty:
-        raise InputError(f"nothing was started, because of {' | '.join(faulty)}")
+    return {one.id: f"node {one.node}: {'; '.join(faults)}" for one in reports if (faults := one.faults(code))}
 
 
 class NodeWatch:
-    """Tells which nodes a cluster loses and gains."""
+    """Follows the nodes of a cluster while a sweep goes on. look: begins a look at nodes. avoid: is called with the id
+    of a node that is not to be used.
+    """
 
-    def __init__(self) -> None:
-        self._known = {node["NodeID"]: _name(node) for node in _alive()}
+    def __init__(self, look: Callable[[Sequence[Mapping[str, Any]]], Look], avoid: Callable[[str], object]) -> None:
+        self._look, self._avoid = look, avoid
+        self._known = self._living()
+        self._looks = list[Look]()  # at nodes that have joined
 
     def changes(self) -> list[str]:
-        """In words what has changed since the last call."""
-        now = {node["NodeID"]: _name(node) for node in _alive()}
-        before, self._known = self._known, now
-        lost = [f"node {before[one]} is lost" for one in before.keys() - now.keys()]
-        return lost + [f"node {now[one]} has joined" for one in now.keys() - before.keys()]
+        """In words what has changed since the last call. A node that has joined is looked at, as those that were there
+        at the start, and what was found follows in a later call.
+        """
+        before, self._known = self._known, self._living()
+        lines = [f"node {before[one]} is lost" for one in before.keys() - self._known.keys()]
+        joined = self._known.keys() - before.keys()
+        lines += [f"node {self._known[one]} has joined" for one in joined]
+        if joined:
+            self._looks.append(self._look([node for node in living_nodes() if node["NodeID"] in joined]))
+        for one in [one for one in self._looks if one.has_ended()]:
+            self._looks.remove(one)
+            lines += self._found(one.reports())
+        return lines
+
+    def _found(self, reports: Sequence[NodeReport]) -> list[str]:
+        faults = faulty(reports)
+        for node in faults:
+            self._avoid(node)
+        return [one.line for one in reports] + [unused(line) for line in faults.values()]
+
+    def _living(self) -> dict[str, str]:
+        """The id of each node that is alive -> its name."""
+        names = host_names()
+        return {node["NodeID"]: names[node["NodeID"]] for node in living_nodes()}
 
 
-def _alive() -> list[dict[str, Any]]:
-    return [node for node in importlib.import_module("ray").nodes() if node["Alive"]]
+def unused(fault: str) -> str:
+    """The line about a node with a fault."""
+    return f"gan-sweep: warning: {fault}; this node is not used"
 
 
-def _name(node: Mapping[str, Any]) -> str:
-    return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-
-
-def _report(node: Mapping[str, Any], ref: Any, began: float, limit: float) -> NodeReport:
+def _report(node: Mapping[str, Any], name: str, ref: Any, began_seconds: float) -> NodeReport:
     ray: Any = importlib.import_module("ray")
+    of = {"id": node["NodeID"], "node": name}
     offers = {"cpus": node["Resources"].get("CPU", 0.0), "gpus": node["Resources"].get("GPU", 0.0)}
-    name = _name(node)
     if ref is None:
-        return NodeReport(node=name, **offers, trouble=f"no answer within {limit:g} s")
+        return NodeReport(**of, **offers, trouble="no answer in time")
     try:
         found = ray.get(ref)
     except ray.exceptions.RayError as error:  # no process starts there, or the node has gone
         cause = getattr(error, "cause", error)
         first = (str(cause) or type(cause).__name__).strip().splitlines()[0]
-        return NodeReport(node=name, **offers, trouble=f"it cannot be looked at ({first})")
+        return NodeReport(**of, **offers, trouble=f"it cannot be looked at ({first})")
     # The process may have started late, so its clock is known to be off only where it tells a time outside the look.
-    skew = max(found["seconds"] - time.time(), 0.0) + min(found["seconds"] - began, 0.0)
-    return NodeReport(node=name, **offers, found=found, skew_seconds=skew)
-
-
-@contextmanager
-def _token(folder: Path | None) -> Iterator[str]:
-    """The path of a file in the run's folder, by which a node that sees it knows that folder for the same."""
-    if folder is None:
-        yield ""
-        return
-    path = folder / f".look-{secrets.token_hex(8)}"
-    path.touch()
-    try:
-        yield str(path.absolute())
-    finally:
-        with suppress(OSError):
-            os.unlink(path)
+    skew = max(found["seconds"] - time.time(), 0.0) + min(found["seconds"] - began_seconds, 0.0)
+    return NodeReport(**of, **offers, found=found, skew_seconds=skew)
 
 
 @contextmanager

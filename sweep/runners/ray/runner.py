@@ -1,7 +1,7 @@
 """Runs cohorts as Ray Tune trials, on one machine or a cluster: the driver's side.
 
 Ray Tune places cohorts on devices. What is tried, pruned, started again and remembered is decided by the study, an
-actor beside the driver (`study_actor.py`); `trainable.py` trains. In this package a *Tune trial* is a cohort.
+actor beside the driver (`study_actor.py`); `trainer.py` trains. In this package a *Tune trial* is a cohort.
 
 Ray is imported when a sweep starts, because it reads some of its environment at import. Only the processes that train
 import torch, which takes seconds. Starting processes is much of a short sweep: those that train start beside the
@@ -17,8 +17,8 @@ import shutil
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -34,11 +34,14 @@ from sweep.runners.ray.address import has_session, running_cluster
 from sweep.runners.ray.cluster import connected_to_ray
 from sweep.runners.ray.files import marked
 from sweep.runners.ray.head import Head
-from sweep.runners.ray.nodes import NodeWatch, look_at_nodes, paths_read, refuse_faulty
-from sweep.runners.ray.searcher import searched_stopper, study_searcher
-from sweep.runners.ray.slots import MOST_SLOTS, Slots, is_lost, living_nodes, placed, refuse_unfit, share
+from sweep.runners.ray.node_table import living_nodes, loss_of
+from sweep.runners.ray.nodes import Look, NodeWatch, faulty, paths_read, unused
+from sweep.runners.ray.processes import Processes
+from sweep.runners.ray.searcher import finished_stopper, study_searcher
+from sweep.runners.ray.slots import MOST_SLOTS, Slots, cohorts_at_once, placed, refuse_unfit, share
 from sweep.runners.ray.study_actor import plain_ending, start_study
 from sweep.runners.ray.trainable import trainable_class
+from sweep.runners.ray.trainer import Orders
 from sweep.runners.signals import remembered_handlers
 from sweep.spec.sweep_spec import SweepSpec
 
@@ -52,12 +55,14 @@ def run_ray(
     address: str | None = None,
     build: Build | None = None,
     on_step: Callable[[], None] | None = None,
+    on_lost: Callable[[], object] | None = None,
 ) -> None:
     """Runs or resumes a sweep to its end on a Ray cluster: the one that this program is connected to already, which is
     left running; otherwise the one at `address`; otherwise a local one of every core and GPU that starts and ends here.
 
     build makes the arrays in the workers; without it they are real ones. on_step is called here several times a second
-    while the cohorts train; what it raises ends the sweep.
+    while the cohorts train; what it raises ends the sweep. on_lost is called in another thread, before this process
+    ends, where Ray is lost and this one can do nothing any more.
 
     Raises InputError when the cluster can never hold one cohort, cannot be reached, or is not the one that this program
     is connected to; ResultsError when the study's process died or files cannot be written; PlaceError for what would
@@ -73,25 +78,16 @@ def run_ray(
     else:
         display.now(f"connecting to Ray at {address}")
     threading.Thread(target=_load_packages).start()
-    with connected_to_ray(address, partial(_say_lost, folder, display)) as head, _plain_errors(folder):
-        if head.local_folder is None:
-            _look_at_nodes(spec, folder, display)
+    with connected_to_ray(address, partial(_say_lost, folder, display, on_lost)) as head, _plain_errors(folder):
         _tune(spec, folder, display, build, head, on_step)
 
 
-def _look_at_nodes(spec: SweepSpec, folder: RunFolder, display: ProgressDisplay) -> None:
-    """Says what is on each node of a cluster that runs already, and raises InputError where one cannot train."""
-    display.now("looking at the nodes")
-    reports = look_at_nodes(folder.path, paths_read(spec.conditions()), gpus=spec.resources.gpus_per_cohort != 0)
-    for report in reports:
-        display.tell(report.line)
-    refuse_faulty(reports)
-
-
-def _say_lost(folder: RunFolder, display: ProgressDisplay, lost: str) -> None:
+def _say_lost(folder: RunFolder, display: ProgressDisplay, on_lost: Callable[[], object] | None, lost: str) -> None:
     display.__exit__(None, None, None)
     line = f"{lost}; what was reported is in {folder.path}; run the same command again to continue"
     print(f"gan-sweep: {line}", file=sys.stderr, flush=True)
+    if on_lost is not None:
+        on_lost()
 
 
 def _start_compiling(spec: SweepSpec) -> None:
@@ -120,37 +116,64 @@ def _tune(
     on_step: Callable[[], None] | None,
 ) -> None:
     ray = importlib.import_module("ray")
-    nodes = living_nodes()
-    each = share(spec.resources, nodes)
-    wait_for = spec.resources.wait_for
-    if not (wait_for.cpus or wait_for.gpus):
-        refuse_unfit(each, nodes)
-    slots = Slots(each, wait_for, display.tell)
-    count = max(1, slots())
-    display.now("starting the processes that train")
-    umask = os.umask(0o077)  # the only way to ask for it
-    os.umask(umask)
-    study = start_study(spec, folder, umask)
-    with uncollected():
-        tune = importlib.import_module("ray.tune")
-    size = spec.cohort_size(count, on_gpu=each["gpu"] > 0)
-    early = min(count, math.ceil(spec.trials / size))
-    searcher = study_searcher(study, early, slots, is_lost, head.wait, remembered_handlers())
-    try:
-        watch = None if head.local_folder else NodeWatch()
-        with _silent_loggers(), _followed(study, display, watch), marked(folder) as home:
-            given = {"spec": spec, "folder": folder, "home": home, "build": build, "size": size, "study": study}
-            given |= {"umask": umask, "code": code_here()}
-            trainable = tune.with_resources(tune.with_parameters(trainable_class(), **given), placed(each))
-            found = _tuner(trainable, searcher, folder, on_step).fit()
-            searcher.check()
-            if searcher.is_barren:
+    with ExitStack() as ending:
+        home = ending.enter_context(marked(folder.mark))
+        look = (
+            None
+            if head.local_folder
+            else partial(Look, home=home, paths=paths_read(spec.conditions()), gpus=spec.resources.gpus_per_cohort != 0)
+        )
+        faults = {} if look is None else _faults(look, display)
+        each, slots = _slots(spec, faults, display)
+        count = max(1, slots())
+        display.now("starting the processes that train")
+        umask = os.umask(0o077)  # the only way to ask for it
+        os.umask(umask)
+        study = start_study(spec, folder, umask)
+        ending.callback(shutil.rmtree, folder.scheduler, ignore_errors=True)
+        ending.callback(ray.kill, study)
+        with uncollected():
+            tune = importlib.import_module("ray.tune")
+        size = spec.cohort_size(count, on_gpu=each["gpu"] > 0)
+        early = min(count, math.ceil(spec.trials / size))
+        processes = Processes(study, early, slots, loss_of, head.wait, remembered_handlers())
+        orders = Orders(spec, folder, home, build, size, study, umask, code_here())
+        trainable = tune.with_resources(tune.with_parameters(trainable_class(), orders=orders), placed(each))
+        watch = None if look is None else NodeWatch(look, slots.avoid)
+        with _silent_loggers(), _followed(study, display, watch):
+            found = _tuner(trainable, processes, folder, on_step).fit()
+            processes.check()
+            if processes.is_barren:
                 raise PlaceError.because(f"no process that trains could start: {_last_line(found.errors[-1])}")
             ray.get(study.close.remote())
             display.show(ray.get(study.snapshot.remote()))
-    finally:
-        ray.kill(study)
-        shutil.rmtree(folder.scheduler, ignore_errors=True)
+
+
+def _faults(look: Callable[[list[dict[str, Any]]], Look], display: ProgressDisplay) -> dict[str, str]:
+    """Looks at each node, says what is there, and returns what `faulty` does."""
+    display.now("looking at the nodes")
+    reports = look(living_nodes()).reports()
+    for report in reports:
+        display.tell(report.line)
+    return faulty(reports)
+
+
+def _slots(spec: SweepSpec, faults: Mapping[str, str], display: ProgressDisplay) -> tuple[dict[str, float], Slots]:
+    """What each cohort is given, and how many fit the cluster at once. faults: as `faulty` returns them; these nodes
+    are not used, which is said. Raises InputError where no node has room for a cohort, and none is waited for.
+    """
+    nodes, wait_for = living_nodes(), spec.resources.wait_for
+    each = share(spec.resources, [node["Resources"] for node in nodes])
+    usable = [node["Resources"] for node in nodes if node["NodeID"] not in faults]
+    if not (wait_for.cpus or wait_for.gpus):
+        refuse_unfit(each, [node["Resources"] for node in nodes])
+        if not cohorts_at_once(each, usable):
+            raise InputError(f"nothing was started, because of {' | '.join(faults.values())}")
+    slots = Slots(each, wait_for, display.tell)
+    for node, fault in faults.items():
+        display.say(unused(fault))
+        slots.avoid(node)
+    return each, slots
 
 
 def _last_line(error: BaseException) -> str:
@@ -182,20 +205,20 @@ def _explained() -> tuple[type[Exception], ...]:
     return ray.exceptions.RayError, tune.TuneError, OSError, InputError, ResultsError, PlaceError
 
 
-def _tuner(trainable: Any, searcher: Any, folder: RunFolder, on_step: Callable[[], None] | None) -> Any:
-    """A Tune `Tuner` of as many cohorts at once as the searcher starts, which records nothing: the study does."""
+def _tuner(trainable: Any, processes: Processes, folder: RunFolder, on_step: Callable[[], None] | None) -> Any:
+    """A Tune `Tuner` of as many cohorts at once as are to train, which records nothing: the study does."""
     tune = importlib.import_module("ray.tune")
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=searcher,
+            search_alg=study_searcher(processes),
             num_samples=-1,
-            max_concurrent_trials=MOST_SLOTS,  # Tune never changes it; the searcher follows the cluster
+            max_concurrent_trials=MOST_SLOTS,  # Tune never changes it; `Processes` follows the cluster
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name="tune",
-            stop=searched_stopper(searcher),
+            stop=finished_stopper(processes),
             storage_path=str(folder.scheduler.resolve()),
             verbose=0,
             # Where it is given any callback, Tune loads MLflow and Weights & Biases, for a second.

@@ -2,16 +2,15 @@
 
 import importlib
 import math
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gan_core.config.input_error import InputError
 from sweep.ledger.endings import PlaceError
+from sweep.runners.ray.node_table import living_nodes
 from sweep.spec.resources import Resources, WaitFor
 
-CALL_SECONDS = 3.0  # for a node to take a connection
 LOOK_SECONDS = 5.0  # between two looks at the nodes
 AVOIDED = "avoided"  # key of a Tune trial's configuration: ids of the nodes that are not to train it
 NODE_LABEL = "ray.io/node-id"  # which Ray gives each node
@@ -89,10 +88,6 @@ class Slots:
         self._without_seconds: float | None = None  # since when no node has had room
         self.avoided: set[str] = set()  # ids of nodes that are not used
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Without `tell`, which may hold a stream. Tune writes its searcher to a file that nobody reads."""
-        return {**self.__dict__, "_tell": None}
-
     def __call__(self) -> int:
         """The number, which is at most LOOK_SECONDS old. Raises PlaceError when no node has had room for too long."""
         now = time.monotonic()
@@ -103,16 +98,13 @@ class Slots:
         return self._count
 
     def _usable(self) -> list[dict[str, float]]:
-        return [node["Resources"] for node in _nodes() if node["Alive"] and node["NodeID"] not in self.avoided]
+        return [node["Resources"] for node in living_nodes() if node["NodeID"] not in self.avoided]
 
     def avoid(self, node: str) -> bool:
-        """Uses a node no more. False, and nothing changes, where no other has room for a cohort."""
+        """Uses a node no more. Returns whether another one has room for a cohort."""
         self.avoided.add(node)
-        if cohorts_at_once(self._each, self._usable()):
-            self._looked_seconds = -math.inf
-            return True
-        self.avoided.discard(node)
-        return False
+        self._looked_seconds = -math.inf
+        return cohorts_at_once(self._each, self._usable()) > 0
 
     def _note_room(self, there: bool, now: float) -> None:
         room = f"a node with room for a cohort ({self._each['cpu']:g} CPUs, {self._each['gpu']:g} GPUs)"
@@ -124,34 +116,3 @@ class Slots:
             self._tell(f"waiting for {room}, up to {minutes:g} minutes")
         elif now - self._without_seconds > 60 * minutes:
             raise PlaceError.because(f"{room} was waited for in vain for {minutes:g} minutes")
-
-
-def living_nodes() -> list[dict[str, float]]:
-    """Ray's totals of each node that is alive."""
-    return [node["Resources"] for node in _nodes() if node["Alive"]]
-
-
-def is_lost(node: str) -> bool:
-    """Whether the node of this id is gone. Ray notices that only after some seconds, so it is called too."""
-    found = next((found for found in _nodes() if found["NodeID"] == node and found["Alive"]), None)
-    if found is None:
-        return True
-    try:
-        socket.create_connection((found["NodeManagerAddress"], found["NodeManagerPort"]), CALL_SECONDS).close()
-    except OSError:
-        return True
-    return False
-
-
-def host_name(node: str) -> str:
-    """The name of a node for people: its host name, or the name by which it was started where hosts share one."""
-    nodes = {found["NodeID"]: found for found in _nodes()}
-    if node not in nodes:
-        return node[:8]
-    hosts = [found["NodeManagerHostname"] for found in nodes.values() if found["Alive"] or found["NodeID"] == node]
-    host = nodes[node]["NodeManagerHostname"]
-    return host if hosts.count(host) == 1 else nodes[node]["NodeName"]
-
-
-def _nodes() -> list[dict[str, Any]]:
-    return importlib.import_module("ray").nodes()

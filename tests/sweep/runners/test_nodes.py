@@ -3,9 +3,10 @@
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,7 +14,9 @@ from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.version import code_version
 from sweep.runners import look
-from sweep.runners.ray.nodes import NodeReport, NodeWatch, _report, paths_read, refuse_faulty
+from sweep.runners.ray.nodes import NodeReport, NodeWatch, _report, faulty, paths_read
+from sweep.runners.ray.runner import _slots
+from sweep.spec.resources import Resources, WaitFor
 
 GIB = 2**30
 FOUND = {
@@ -31,36 +34,35 @@ NODE = {
     "NodeID": "a",
     "Alive": True,
     "NodeManagerHostname": "node1",
-    "NodeManagerAddress": "10.0.0.2",
     "Resources": {"CPU": 4.0},
 }
 
 
 def report(cpus: float = 4.0, gpus: float = 0.0, **found: Any) -> NodeReport:
-    return NodeReport(node="node1 (10.0.0.2)", cpus=cpus, gpus=gpus, found={**FOUND, **found})
+    return NodeReport(node="node1", cpus=cpus, gpus=gpus, found={**FOUND, **found})
 
 
 def test_this_machine_is_seen_as_it_is(tmp_path):
-    token = tmp_path / "token"
-    token.touch()
+    mark = tmp_path / "mark"
+    mark.write_text("this run's")
     before = time.time()
-    found = look.look(str(token), [str(tmp_path), str(tmp_path / "absent")], False)
+    found = look.look((str(mark), "this run's"), [str(tmp_path), str(tmp_path / "absent")], False)
     assert before <= found["seconds"] <= time.time()
     assert (found["code"], found["folder"], found["missing"]) == (code_version(), True, [str(tmp_path / "absent")])
     assert found["versions"]["python"] == sys.version.split()[0]
     assert found["faults"] == []
     assert "gpus" not in found
-    token.unlink()
-    assert look.look(str(token), [], False)["folder"] is False
+    for unseen in ((str(mark), "another's"), (str(tmp_path / "absent"), ""), (str(tmp_path), "")):
+        assert look.look(unseen, [], False)["folder"] is False
 
 
 def test_where_the_package_is_missing_or_its_instruction_set_is_wrong_a_fault_says_so(monkeypatch):
     monkeypatch.setenv("GAN_SWEEP_ISA", "no_such")
-    assert look.look("", [], False)["faults"] == [
+    assert look.look(None, [], False)["faults"] == [
         "InputError: unknown GAN_SWEEP_ISA 'no_such'; known: avx512_bf16, avx512, avx2, x86_64_v2, neon"
     ]
     monkeypatch.setitem(sys.modules, "gan_core.config.version", None)
-    found = look.look("", [], False)
+    found = look.look(None, [], False)
     assert found["code"] == ""
     assert found["faults"][0].startswith("gan-sweep is not installed there (ModuleNotFoundError: ")
 
@@ -77,7 +79,7 @@ def test_where_the_package_is_missing_or_its_instruction_set_is_wrong_a_fault_sa
 def test_torch_is_asked_for_gpus_in_a_process_of_its_own(monkeypatch, program, gpus, fault):
     monkeypatch.setattr(look, "TORCH", program)
     monkeypatch.setattr(look, "TORCH_SECONDS", 1.0 if "sleep" in program else 60.0)
-    found = look.look("", [], True)
+    found = look.look(None, [], True)
     assert (found["gpus"], found["faults"]) == (gpus, [fault] if fault else [])
 
 
@@ -88,7 +90,7 @@ def test_torch_sees_the_gpus_that_ray_hides_from_a_process_without_any(monkeypat
     )
     started = look._started_with("CUDA_VISIBLE_DEVICES") or None
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "as Ray sets it")
-    assert look.look("", [], True)["gpus"] == [[started, 1]]
+    assert look.look(None, [], True)["gpus"] == [[started, 1]]
     assert look._started_with("PATH") in (os.environ["PATH"], *_path_at_start())
 
 
@@ -99,18 +101,16 @@ def _path_at_start() -> list[str]:
 
 
 def test_a_line_says_what_a_node_has():
-    node = NodeReport(
-        node="node1 (10.0.0.2)", cpus=1.0, gpus=1.0, found={**FOUND, "gpus": [["NVIDIA H200", 139 * GIB]]}
-    )
+    node = NodeReport(node="node1", cpus=1.0, gpus=1.0, found={**FOUND, "gpus": [["NVIDIA H200", 139 * GIB]]})
     assert node.line == (
-        f"node node1 (10.0.0.2): 1 CPU, 1 GPU; gan-sweep {code_version()}, python 3.11.7, torch 2.14.1, ray 2.60.0; "
+        f"node node1: 1 CPU, 1 GPU; gan-sweep {code_version()}, python 3.11.7, torch 2.14.1, ray 2.60.0; "
         "gcc 12.2.0, avx2; NVIDIA H200 139 GiB"
     )
     assert report(folder=False).line.endswith("; it does not see the run's folder: files are sent")
     assert "no C compiler, no kernels for its CPU" in report(compiler="", isa="").line
     assert "no gan-sweep, python 3.11.7" in report(code="").line
-    assert NodeReport(node="x (y)", cpus=0, gpus=0, trouble="no answer within 30 s").line == (
-        "node x (y): no CPU, no GPU; no answer within 30 s"
+    assert NodeReport(node="x", cpus=0, gpus=0, trouble="no answer within 30 s").line == (
+        "node x: no CPU, no GPU; no answer within 30 s"
     )
 
 
@@ -127,14 +127,48 @@ def test_a_line_says_what_a_node_has():
         (report(code="", faults=["gan-sweep is not installed there (why)"]), "gan-sweep is not installed there (why)"),
     ],
 )
-def test_what_keeps_a_node_from_training_is_refused_with_its_name(one, says):
+def test_what_keeps_a_node_from_training_is_said_in_one_line_with_its_name(one, says):
+    found = faulty([one, report()])
     if says is None:
-        assert refuse_faulty([one, report()]) is None
+        assert found == {}
         return
-    with pytest.raises(InputError, match=r"^nothing was started, because of node node1 \(10.0.0.2\): ") as refused:
-        refuse_faulty([report(), one])
-    assert says in str(refused.value)
-    assert "\n" not in str(refused.value)
+    (line,) = found.values()
+    assert line.startswith("node node1: ")
+    assert says in line
+    assert "\n" not in line
+
+
+GIVEN = Resources(gpus_per_cohort=0)
+BAD = {"b": "node b: gan-sweep is not installed there"}
+
+
+@pytest.mark.parametrize(
+    ("faults", "resources", "room"),
+    [
+        ({}, GIVEN, 7),
+        (BAD, GIVEN, 4),
+        ({**BAD, "a": "node a: why"}, GIVEN, "nothing was started, because of node b: .* there | node a: why"),
+        (BAD, Resources(gpus_per_cohort=0, cpus_per_cohort=4), 1),
+        ({"a": "node a: why"}, Resources(gpus_per_cohort=0, cpus_per_cohort=4), "nothing was started, because of nod"),
+        (BAD, Resources(gpus_per_cohort=0, cpus_per_cohort=5), "cpus_per_cohort asks for 5"),
+        ({**BAD, "a": "node a: why"}, Resources(gpus_per_cohort=0, wait_for=WaitFor(cpus=9)), 9),
+    ],
+)
+def test_a_node_with_a_fault_is_not_used_and_only_where_no_other_has_room_is_the_sweep_refused(
+    monkeypatch, faults, resources, room
+):
+    nodes = [{"NodeID": node, "Alive": True, "Resources": {"CPU": cpus}} for node, cpus in (("a", 4.0), ("b", 3.0))]
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    said = list[str]()
+    display, spec = SimpleNamespace(tell=lambda line: None, say=said.append), SimpleNamespace(resources=resources)
+    if isinstance(room, str):
+        with pytest.raises(InputError, match=room):
+            _slots(cast(Any, spec), faults, cast(Any, display))
+        return
+    _, slots = _slots(cast(Any, spec), faults, cast(Any, display))
+    assert slots() == room
+    assert said == [f"gan-sweep: warning: {fault}; this node is not used" for fault in faults.values()]
+    assert slots.avoided == faults.keys()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +176,7 @@ def test_what_keeps_a_node_from_training_is_refused_with_its_name(one, says):
 )
 def test_a_clock_is_off_only_where_its_time_lies_outside_the_look(monkeypatch, seconds, says):
     monkeypatch.setattr("ray.get", lambda ref: {**FOUND, "seconds": time.time() + seconds})
-    line = _report(NODE, "ref", time.time() - 50.0, 1.0).line
+    line = _report(NODE, "node1", "ref", time.time() - 50.0).line
     expected = says.replace("100 s behind", "50 s behind")  # as the process may have looked at the beginning
     assert line.endswith(f"avx2{expected}")
 
@@ -154,20 +188,44 @@ def test_a_node_that_cannot_be_looked_at_is_named(monkeypatch):
         raise ray.exceptions.NodeDiedError("the node died\nand more")
 
     monkeypatch.setattr("ray.get", lost)
-    assert _report(NODE, "ref", 0.0, 1.0).line.endswith("4 CPUs, no GPU; it cannot be looked at (the node died)")
-    assert _report(NODE, None, 0.0, 30.0).line.endswith("no answer within 30 s")
+    assert _report(NODE, "node1", "ref", 0.0).line.endswith("4 CPUs, no GPU; it cannot be looked at (the node died)")
+    assert _report(NODE, "node1", None, 0.0).line.endswith("no answer in time")
 
 
-def test_nodes_that_are_lost_and_that_join_are_told_once(monkeypatch):
+def test_nodes_that_are_lost_and_that_join_are_told_once_and_those_that_join_are_looked_at(monkeypatch):
     nodes = [NODE, {**NODE, "NodeID": "b", "NodeManagerHostname": "node2"}]
     monkeypatch.setattr("ray.nodes", lambda: nodes)
-    watch = NodeWatch()
+    looked, avoided = list[list[str]](), list[str]()
+
+    class Slow:
+        """A look that ends when it is asked for the second time, and finds other code on one node of two."""
+
+        def __init__(self, nodes: Any) -> None:
+            looked.append([node["NodeID"] for node in nodes])
+            self.nodes, self.asked = nodes, 0
+
+        def has_ended(self) -> bool:
+            self.asked += 1
+            return self.asked == 2
+
+        def reports(self) -> list[NodeReport]:
+            return [replace(report(code=code), id=one["NodeID"]) for one, code in zip(self.nodes, CODES, strict=True)]
+
+    watch = NodeWatch(cast(Any, Slow), avoided.append)
     assert watch.changes() == []
     nodes[0] = {**NODE, "Alive": False}
-    assert watch.changes() == ["node node1 (10.0.0.2) is lost"]
-    nodes.append({**NODE, "NodeID": "c", "NodeManagerHostname": "node3"})
-    assert watch.changes() == ["node node3 (10.0.0.2) has joined"]
-    assert watch.changes() == []
+    assert watch.changes() == ["node node1 is lost"]
+    nodes += [{**NODE, "NodeID": "c", "NodeManagerHostname": "node3"}, {**NODE, "NodeID": "d", "NodeName": "n"}]
+    assert sorted(watch.changes()) == ["node node1 has joined", "node node3 has joined"]
+    assert (looked, avoided) == ([["c", "d"]], [])
+    *found, fault = watch.changes()
+    assert [line.startswith("node node1: 4 CPUs, no GPU; gan-sweep ") for line in found] == [True, True]
+    assert fault.startswith("gan-sweep: warning: node node1: it has gan-sweep 0.1.0+other, and the sweep ")
+    assert fault.endswith("; this node is not used")
+    assert (avoided, watch.changes()) == (["d"], [])
+
+
+CODES = (code_version(), "0.1.0+other")
 
 
 def test_a_node_must_have_the_weights_of_inception_and_data_are_brought_to_it():

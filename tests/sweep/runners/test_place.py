@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from curve_array import run_folder, runs
@@ -22,11 +22,12 @@ from results.store import JsonLines, RunFolder
 from sweep.ledger.endings import PlaceError
 from sweep.ledger.owners import NoLongerOwner
 from sweep.runners.ray.files import Home
+from sweep.runners.ray.processes import Processes
 from sweep.runners.ray.runner import run_ray
-from sweep.runners.ray.searcher import study_searcher
 from sweep.runners.ray.slots import Slots
+from sweep.runners.ray.step_results import ENDING, GIVEN_BACK, HOST, NODE, PLACE, WHY
 from sweep.runners.ray.study_actor import StudyOutOfReach
-from sweep.runners.ray.trainable import ENDING, GIVEN_BACK, HOST, NODE, PLACE, WHY, trainable_class
+from sweep.runners.ray.trainer import Orders, Trainer
 from sweep.spec.resources import WaitFor
 
 __all__ = ["ray_by_value"]  # a fixture
@@ -112,21 +113,19 @@ def stepped(
     monkeypatch.setattr("ray.wait", lambda answers, timeout: (answers, []))
     monkeypatch.setattr("ray.nodes", list)
     monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "node"))
-    process: Any = object.__new__(trainable_class())
-    build = None if when == "loading" else object()
-    process._trial_info = None
     folder.mark.write_text("mark")
-    process.setup({}, tiny_spec(), folder, Home("node", "mark"), build, 2, study, 0o022, code)
+    home, build = Home("node", folder.mark, "mark"), None if when == "loading" else object()
+    trainer = Trainer(Orders(tiny_spec(), folder, home, cast(Any, build), 2, study, 0o022, code))
     monkeypatch.setattr("ray.get_gpu_ids", list)
     monkeypatch.setattr("sweep.runners.scored_alike.Workshop", raises(error))
     monkeypatch.setattr(
-        "sweep.runners.ray.trainable.CohortRun",
+        "sweep.runners.ray.cohort_runs.CohortRun",
         lambda cohort, ladder, objective, build, judge, *rest, **named: FailingRun(
             judge, error, when == "after a step"
         ),
     )
     try:
-        return process.step()
+        return trainer.step("a Tune trial")
     except type(error):
         return told
 
@@ -199,11 +198,11 @@ def test_what_ends_the_sweep_is_said_by_the_driver_after_it_has_looked_for_the_h
     looked = []
     monkeypatch.setattr("ray.get", lambda answer: answer)
     slots = Slots({"cpu": 1.0, "gpu": 0.0}, WaitFor(), looked.append)
-    searcher = study_searcher(None, 0, slots, lambda node: False, lambda: looked.append(1), lambda: None)
-    searcher.on_trial_complete("first", {"done": True, ENDING: "why", PLACE: place})
-    searcher.on_trial_complete("second", {"done": True, ENDING: "another", PLACE: not place})
+    processes = Processes(None, 0, slots, lambda node: None, lambda: looked.append(1), lambda: None)
+    processes.note_end("first", {"done": True, ENDING: "why", PLACE: place}, error=False)
+    processes.note_end("second", {"done": True, ENDING: "another", PLACE: not place}, error=False)
     with pytest.raises(kind, match="^why$"):
-        searcher.suggest("third")
+        processes.begin("third")
     assert looked == [1, 1]
 
 

@@ -19,18 +19,20 @@ import pytest
 import tiny_runs
 from curve_array import run_folder, runs
 from events import Clock
+from test_processes import Room, ignored, nowhere
 
 from benchmarks.first_sweep import family_of
 from benchmarks.kills import differences
 from gan_core.config.input_error import InputError
 from results.curves import load_curves
-from results.store import JsonLines, ResultsError
+from results.store import JsonLines
 from results.table import ResultsTable
 from sweep.ledger.endings import PlaceError
-from sweep.ledger.owners import Held, NoLongerOwner, Taker
+from sweep.ledger.owners import NoLongerOwner
 from sweep.runners.loading import uncollected
 from sweep.runners.local.runner import run_local
 from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
+from sweep.runners.ray import processes
 from sweep.runners.ray.cluster import (
     LOOPBACK_VARIABLE,
     _environment,
@@ -39,12 +41,10 @@ from sweep.runners.ray.cluster import (
     _start,
 )
 from sweep.runners.ray.head import PULSE_SECONDS, Head
+from sweep.runners.ray.processes import Processes
 from sweep.runners.ray.runner import run_ray
-from sweep.runners.ray import searcher
-from sweep.runners.ray.searcher import RESTARTS, searched_stopper, study_searcher
-from sweep.runners.ray.slots import AVOIDED, Slots
+from sweep.runners.ray.searcher import study_searcher
 from sweep.runners.ray.study_actor import RemoteStudy, StudyOutOfReach, _study_class
-from sweep.runners.ray.trainable import ENDING, GIVEN_BACK, HOST, NODE, PLACE, WHY
 from sweep.runners.signals import ending_as_ctrl_c, remembered_handlers
 from sweep.spec.sweep_spec import SweepSpec
 
@@ -99,10 +99,6 @@ def test_the_local_runner_and_ray_give_the_same_table(tmp_path, monkeypatch):
     assert "running" not in set(mine.groupby("trial").tail(1)["outcome"])
     assert not list(there.checkpoints.glob("cohort-*"))
     assert sum(1 for _ in there.checkpoints.rglob("generator.safetensors")) == spec.keep_checkpoints
-
-
-def ignored() -> None:
-    """For what a test does not look at."""
 
 
 class DyingArray:
@@ -165,7 +161,7 @@ class DyingArray:
 def test_a_cohort_whose_process_dies_goes_on_from_its_rung_and_one_that_keeps_dying_fails(
     tmp_path, ray_by_value, monkeypatch
 ):
-    monkeypatch.setattr(searcher, "RESTARTS", 1)
+    monkeypatch.setattr(processes, "RESTARTS", 1)
     spec = tiny_spec("trials=3", "lanes_per_cohort=1", "sampler=random", "ladder.keep_fraction=1.0")
     folder = run_folder(spec, tmp_path / "run")
     deaths = tmp_path / "deaths"
@@ -345,7 +341,7 @@ def test_a_handler_that_ray_or_tune_sets_is_ours_again_and_a_signal_meanwhile_in
 
     with ending_as_ctrl_c():
         ours = signal.getsignal(signal.SIGUSR1)
-        searcher = study_searcher(None, 1, Room(1), nowhere, ignored, remembered_handlers())
+        searcher = study_searcher(Processes(None, 1, Room(1), nowhere, ignored, remembered_handlers()))
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)  # as `Tuner.fit` sets its own
         searcher.suggest("a Tune trial")
         assert signal.getsignal(signal.SIGUSR1) is ours
@@ -447,142 +443,6 @@ def test_packages_load_without_the_collector_which_is_then_as_it_was(was_on: boo
         assert gc.isenabled() is was_on
     finally:
         (gc.enable if before else gc.disable)()
-
-
-class ToldStudy:
-    """A study of so many cohorts, as the searcher asks it; ends is what it was told of the ends of owners. Each Tune
-    trial owns what its name says.
-    """
-
-    def __init__(self, cohorts: int) -> None:
-        self.cohorts, self.waiting, self.ends = cohorts, True, list[tuple[str, int]]()
-
-    def __getattr__(self, name: str) -> SimpleNamespace:
-        return SimpleNamespace(remote=getattr(self, f"_{name}"))
-
-    def _has_cohort(self) -> bool:
-        return self.cohorts > 0
-
-    def _is_waiting(self) -> bool:
-        return self.waiting
-
-    def _held_by(self, name: str) -> Held | None:
-        return Held(int(name), 0, Taker(name, "", f"node-{name}", f"w{name}")) if name.isdigit() else None
-
-    def _note_death(self, owner: int, most: int) -> None:
-        assert most == RESTARTS + 1
-        self.ends.append(("died", owner))
-
-    def _give_back(self, owner: int, why: str) -> None:
-        self.ends.append((why, owner))
-
-
-class Room(Slots):
-    """A cluster with room for so many cohorts. nodes: those besides the one that is avoided."""
-
-    def __init__(self, count: int, nodes: int = 1) -> None:
-        self.count, self.nodes, self.avoided = count, nodes, set[str]()
-
-    def __call__(self) -> int:
-        return self.count
-
-    def avoid(self, node: str) -> bool:
-        if self.nodes:
-            self.avoided.add(node)
-            self.nodes -= 1
-        return node in self.avoided
-
-
-def nowhere(node: str) -> bool:
-    """No node is lost."""
-    return False
-
-
-def test_what_dies_for_the_want_of_the_head_is_no_death_of_a_cohort(monkeypatch):
-    class HeadIsLost(Exception):
-        """Here the process would end."""
-
-    def lost() -> None:
-        raise HeadIsLost
-
-    study = ToldStudy(1)
-    monkeypatch.setattr("ray.get", lambda answer: answer)
-    with pytest.raises(HeadIsLost):
-        study_searcher(study, 0, Room(1), nowhere, lost, ignored).on_trial_complete("7", error=True)
-    assert study.ends == []
-
-
-def test_only_a_process_that_dies_on_a_living_node_is_a_death_of_its_cohort(monkeypatch):
-    study = ToldStudy(1)
-    monkeypatch.setattr("ray.get", lambda answer: answer)
-    searcher = study_searcher(study, 0, Room(1), lambda node: node == "node-2", ignored, ignored)
-    searcher.on_trial_complete("1", error=True)
-    searcher.on_trial_complete("2", error=True)
-    searcher.on_trial_complete("3", result={"done": True, GIVEN_BACK: True})
-    searcher.on_trial_complete("4", result={"done": True})
-    searcher.on_trial_complete("none", error=True)  # before it had taken any
-    assert study.ends == [("died", 1), ("node w2 was lost", 2), ("node w3 was cut off from the driver", 3)]
-
-
-def test_as_many_processes_are_started_as_there_are_slots_which_change_while_a_sweep_goes_on(monkeypatch):
-    """The first two are started before the study can be asked. Nothing is started for what is not there."""
-    study, room = ToldStudy(0), Room(2)
-    monkeypatch.setattr("ray.get", lambda answer: answer)
-    searcher = study_searcher(study, 2, room, nowhere, ignored, ignored)
-    assert [searcher.suggest(name) for name in "abc"] == [{}, {}, None]
-    room.count, study.cohorts = 4, 9
-    assert [searcher.suggest(name) for name in "defg"] == [{}, {}, None, None]
-    room.count = 1  # nodes were lost, and their processes with them
-    for name in "abc":
-        searcher.on_trial_complete(name, error=True)
-    assert searcher.suggest("h") is None
-    for name in "de":
-        searcher.on_trial_complete(name)
-    assert searcher.suggest("i") == {}
-
-
-UNLOADED = {"done": True, ENDING: "no file x; give --data-root", PLACE: False, HOST: "w1", WHY: "InputError: no file x"}
-
-
-def test_a_node_where_nothing_loads_is_not_used_any_more_and_of_all_nodes_that_ends_the_sweep(monkeypatch):
-    study, room = ToldStudy(9), Room(2, nodes=1)
-    monkeypatch.setattr("ray.get", lambda answer: answer)
-    searcher = study_searcher(study, 0, room, nowhere, ignored, ignored)
-    assert searcher.suggest("1") == {}
-    searcher.on_trial_complete("1", result={**UNLOADED, NODE: "id-1"})
-    why = "node w1 is not used any more, because what all trials need does not load (InputError: no file x)"
-    assert study.ends == [(why, 1)]
-    assert searcher.suggest("2") == {AVOIDED: ["id-1"]}
-    searcher.on_trial_complete("2", result={**UNLOADED, NODE: "id-2", HOST: "w2"})
-    with pytest.raises(ResultsError, match="^no file x; give --data-root$"):
-        searcher.suggest("3")
-
-
-def test_processes_that_die_before_they_ask_for_a_cohort_end_the_sweep_where_no_other_trains_meanwhile(monkeypatch):
-    study = ToldStudy(9)
-    monkeypatch.setattr("ray.get", lambda answer: answer)
-    searcher = study_searcher(study, 0, Room(2), nowhere, ignored, ignored)
-    stopper = searched_stopper(searcher)
-    for end, barren in [*[("error", False)] * 6, ("result", False), *[("error", False)] * 6, ("error", True)]:
-        assert searcher.suggest("none") == {}
-        searcher.on_trial_complete("none", **({"error": True} if end == "error" else {"result": {"done": True}}))
-        assert (searcher.is_barren, stopper.stop_all()) == (barren, barren)
-    assert searcher.suggest("none") == searcher.FINISHED
-
-
-def test_what_tune_still_waits_for_does_not_keep_a_finished_sweep_from_its_end(monkeypatch):
-    """A process that was cut off after its last words, or one that found no place to start."""
-    study, clock = ToldStudy(0), Clock()
-    monkeypatch.setattr("ray.get", lambda answer: answer)
-    monkeypatch.setattr("sweep.runners.ray.searcher.time", clock)
-    searcher = study_searcher(study, 1, Room(1), nowhere, ignored, ignored)
-    stopper = searched_stopper(searcher)
-    assert searcher.suggest("a") == {}
-    for waiting, ends in ((True, False), (False, True)):
-        study.waiting = waiting
-        clock.tick()
-        assert searcher.suggest("b") == (searcher.FINISHED if ends else None)
-        assert (stopper.stop_all(), stopper("a", {})) == (ends, False)
 
 
 class Link:

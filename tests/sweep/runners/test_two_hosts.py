@@ -50,7 +50,7 @@ def test_a_host_that_is_killed_changes_no_row(tmp_path):
     assert f"the Ray cluster at {hosts.ray} asks for no token" in warned
     lines = said.splitlines()
     for host in range(2):
-        (seen,) = [line for line in lines if line.startswith(f"node node{host} ({hosts.address(host)}): 1 CPU")]
+        (seen,) = [line for line in lines if line.startswith(f"node node{host}: 1 CPU")]
         assert f"; gan-sweep {code_version()}, python 3." in seen
     assert "state-dump" not in said + warned  # Ray's own words about a node, two screens of them
     assert scores(RunFolder(run)) == scores(swept(SPEC, tmp_path / "undisturbed"))
@@ -117,15 +117,15 @@ def test_what_is_wrong_with_a_node_is_said_at_once_with_its_name(tmp_path):
         code, said = Sweep(hosts, 0, hidden / "run").ended()
         assert code == 2, said
         line = said.splitlines()[-1]
-        assert line.startswith(f"gan-sweep: nothing was started, because of node node1 ({hosts.address(1)}): ")
+        assert line.startswith("gan-sweep: nothing was started, because of node node1: ")
         assert f"and the sweep {code_version()}: install the same on both" in line
         assert "it offers 2 GPUs to Ray, and torch sees none there" in line
-        assert f"node node1 ({hosts.address(1)}): 1 CPU, 2 GPUs" in said
+        assert "node node1: 1 CPU, 2 GPUs" in said
         assert "does not see the run's folder" in said
         assert time.monotonic() - began < 60
         asked = hosts.run(0, "python", "-m", "sweep", "doctor", "--address", hosts.ray, "--data-root", hidden)
         assert asked.returncode == 1
-        assert f"fault: node node1 ({hosts.address(1)}): " in asked.stdout
+        assert "fault: node node1: " in asked.stdout
 
 
 @pytest.mark.slow
@@ -135,7 +135,7 @@ def test_the_package_missing_on_a_node_is_said_at_once_with_its_name(tmp_path):
         hosts.start_ray(1, private=[ROOT])
         code, said = Sweep(hosts, 0, tmp_path / "run").ended()
     assert code == 2
-    assert f"node node1 ({hosts.address(1)}): gan-sweep is not installed there (ModuleNotFoundError" in said
+    assert "node node1: gan-sweep is not installed there (ModuleNotFoundError" in said
 
 
 @pytest.mark.slow
@@ -162,7 +162,7 @@ def test_a_node_that_is_lost_is_one_line_and_the_raylet_beside_the_driver_ends_t
             hosts.start_ray(host)
         sweep = Sweep(hosts, 1, tmp_path / "run").wait_for(" 2 running;")
         hosts.kill(2)
-        lost = f"node node2 ({hosts.address(2)}) is lost"
+        lost = "node node2 is lost"
         sweep.wait_for(lost)
         (raylet,) = [pid for pid in hosts.pids(1) if Path(f"/proc/{pid}/comm").read_text() == "raylet\n"]
         os.kill(raylet, signal.SIGKILL)
