@@ -13,6 +13,8 @@ from gan_core.data.dataset import image_dataset, load_dataset
 from gan_core.data.image_files import Request, read_image_files
 from gan_core.data.published_images import ImageSplits
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 def class_folders(folder: Path, count: int = 36) -> None:
     """Images of two classes, of 8x6 pixels and one of 12x9, all different."""

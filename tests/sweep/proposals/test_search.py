@@ -436,11 +436,11 @@ def dying_shares(path: Path, seed: int, *, told_failed: bool = False) -> tuple[f
 
 
 def test_the_share_of_proposals_that_die_falls_and_does_not_where_the_dead_are_forgotten(tmp_path):
-    """Measured over six seeds: 0.28 of the first half, 0.22 of the second; over two 0.99 where the dead are told FAIL.
+    """Measured over six seeds: 0.28 of the first half, 0.22 of the second; in one 0.94 where the dead are told FAIL.
     Random proposals die in half of the cases.
     """
     told = [dying_shares(tmp_path / f"told-{seed}", seed) for seed in range(6)]
-    forgotten = [dying_shares(tmp_path / f"failed-{seed}", seed, told_failed=True) for seed in range(2)]
+    forgotten = [dying_shares(tmp_path / f"failed-{seed}", seed, told_failed=True) for seed in range(1)]
     first, last, without = (sum(x) / len(x) for x in (*map(list, zip(*told, strict=True)), [b for _, b in forgotten]))
     assert first > 0.15
     assert last < 0.8 * first
