@@ -45,7 +45,7 @@ SPEC = {
 LONGEST_SECONDS = 600.0  # of one sweep: one that takes longer is counted as hanging, and killed
 LONGEST_WAIT_SECONDS = 20.0  # from the first row to what disturbs the sweep
 NOTICE_SECONDS = 10  # of a drained host
-AGAIN = re.compile(r"cohort \d+ starts again elsewhere from rung \d+, (\d+) images are trained again")
+AGAIN = re.compile(r"cohort \d+ starts again elsewhere from rung \d+, at most (\d+) images are trained again")
 
 
 @dataclass

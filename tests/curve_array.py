@@ -177,12 +177,16 @@ def opened(spec: SweepSpec, folder: RunFolder) -> Iterator[LaneStudy]:
 
 
 def climbing(
-    cohort: Cohort, study: LaneStudy, build: Build = CurveArray, limits: dict[StructureConfig, int] | None = None
+    cohort: Cohort,
+    study: LaneStudy,
+    build: Build = CurveArray,
+    limits: dict[StructureConfig, int] | None = None,
+    **named: Any,
 ) -> CohortRun:
     """A cohort in training, as a runner has it."""
-    best = BestRungs(study.objective)
-    seconds = 60 * study.spec.checkpoint_minutes
-    return CohortRun(cohort, study.spec.ladder, best, build, study, study.folder, limits, checkpoint_seconds=seconds)
+    ladder, best = study.spec.ladder, BestRungs(study.objective)
+    named = {"checkpoint_seconds": 60 * study.spec.checkpoint_minutes, **named}
+    return CohortRun(cohort, ladder, best, build, study, study.folder, limits, **named)
 
 
 def runs(*trials: int) -> list[TrialRun]:

@@ -1,6 +1,6 @@
 """CohortRun: one cohort on its way up the ladder. It trains to a rung, reports, drops the pruned lanes, and repeats."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,17 @@ from sweep.ladder.ladder import Ladder
 from sweep.ledger.cohort_record import Cohort
 
 
+class Leaving(Exception):
+    """A cohort has stopped on its way to a rung, because this process is to end. Where it was is saved."""
+
+
 class CohortRun:
     """A cohort in training. `advance` takes it one rung up; when it is `done`, all its runs have an outcome.
 
     The files that are there after each rung are enough to go on in another process: then at most one rung is trained
     twice, and none is judged twice. best: is handed the arrays at each rung. limits: as `CohortArrays` has them.
     folder, transfer: as `Checkpoints` has them. checkpoint_seconds: between two checkpoints on the way to a rung, from
-    which it goes on too; 0: there are none.
+    which it goes on too; 0: there are none. must_leave: asked after each step, whether to make one now and to stop.
     """
 
     def __init__(
@@ -40,12 +44,13 @@ class CohortRun:
         transfer: Transfer | None = None,
         *,
         checkpoint_seconds: float = 0.0,
+        must_leave: Callable[[], bool] = lambda: False,
     ) -> None:
         self.cohort, self.ladder, self.study = cohort, ladder, study
         self._best, self._limits = best, {} if limits is None else limits
         self._checkpoints = Checkpoints(folder, cohort.number, transfer)
         self._arrays = CohortArrays(build, self._limits, cohort.averages_images)
-        self._began_anew, self._pace = False, Pace(checkpoint_seconds)
+        self._began_anew, self._pace, self._must_leave = False, Pace(checkpoint_seconds), must_leave
         self._begin(cohort.from_rung)
         try:
             saved = self._checkpoints.latest()
@@ -70,7 +75,7 @@ class CohortRun:
     def advance(self) -> list[LaneReport]:
         """Trains to the next rung, saves, is judged, and drops the lanes that do not go on. Returns the reports, in the
         order of `runs` before the call. It returns none if the budget was spent on the way, and if the cohort begins
-        anew because the files to go on from are damaged.
+        anew because the files to go on from are damaged. Raises Leaving.
         """
         folder = self._checkpoints.begin(self.rung, self.cohort.owner)
         if any(group.reports is not None for group in self._arrays.groups):
@@ -119,10 +124,10 @@ class CohortRun:
 
     def _save_midway(self, folder: Path, groups: Sequence[Group], number: int) -> None:
         """Saves where the cohort is on its way to the next rung, where that is due: the group in training, and those
-        that have reached the rung, whose files are in this folder.
+        that have reached the rung, whose files are in this folder. Raises Leaving where it is to stop.
         """
-        training = groups[number]
-        if training.array is None or not self._pace.due():
+        training, leaves = groups[number], self._must_leave()
+        if training.array is None or not (leaves or self._pace.due()):
             return
         self.study.check_owner(self.cohort.owner)
         to = self._checkpoints.begin(self.rung, self.cohort.owner, midway=True)
@@ -135,6 +140,8 @@ class CohortRun:
         MidwayNote(self.rung, reached, training.runs, midway, waiting, self._best.scores).write(to)
         self._checkpoints.finish_midway(self.rung, to)
         self._pace.note()
+        if leaves:
+            raise Leaving
 
     def _restore_midway(self) -> None:
         """Goes on from where the cohort was on its way to the next rung, if that was saved."""

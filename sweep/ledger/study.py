@@ -290,10 +290,10 @@ class LaneStudy:
         runs = self._roster.members(cohort)
         return max(len(self._standings.rows[run]) for run in runs), max(map(self._between.images, runs))
 
-    def give_back(self, owner: int, why: str) -> None:
+    def give_back(self, owner: int, why: str, *, saved: bool = False) -> None:
         """Told that the owner of a cohort trains it no longer, for which no configuration is to blame: its machine was
-        taken away, or cut off. why: in words, for a warning. The cohort is handed out again, and that is no death.
-        Nothing follows where the cohort has another owner by now.
+        taken away, or cut off. why: in words, for a warning. saved: whether the cohort was saved where it stands. It is
+        handed out again, and that is no death. Nothing follows where the cohort has another owner by now.
         """
         if not self._owners.is_current(owner):
             return
@@ -304,9 +304,8 @@ class LaneStudy:
             rows = self._standings.rows
             rung = min(len(rows[run]) for run in going)
             again = sum(self._between.new_images_of(run) for run in going)
-            self.note_warning(
-                f"{why}; cohort {cohort} starts again elsewhere from rung {rung}, {again} images are trained again"
-            )
+            anew = f"starts again elsewhere from rung {rung}, at most {again} images are trained again"
+            self.note_warning(f"{why}; cohort {cohort} {'goes on elsewhere from where it was' if saved else anew}")
 
     def _unfinished(self, cohort: int) -> list[TrialRun]:
         return [run for run in self._roster.members(cohort) if not self._standings.ended(run)]

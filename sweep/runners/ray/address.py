@@ -18,6 +18,7 @@ from sweep.runners.ray.head import CONNECT_SECONDS
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 TOKEN_FILE = Path("~/.ray/auth_token")
+PROCESSES = Path("/proc")
 # The one call of Ray's protocol that is used by name: it answers without a session, and by it alone a wrong token can
 # be told from a head that is away. Where a version of Ray lacks it, nothing is known, and Ray itself finds out.
 ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
@@ -53,6 +54,45 @@ def running_cluster(address: str | None) -> str | None:
     if address != "auto":
         _host_and_port(address, name)
     return address
+
+
+def cluster_here() -> str:
+    """The address of the Ray cluster that runs on this machine, as Ray finds it for `auto`: that of the processes here,
+    or where these are of several clusters, or cannot be seen, of the cluster that was started last. Ray itself says
+    nothing of a token that is missing, and tries for long.
+
+    Raises InputError where there is none.
+    """
+    running = {
+        word.partition("=")[2]
+        for line in PROCESSES.glob("[0-9]*/cmdline")
+        for word in _words(line)
+        if word.startswith("--gcs-address=")
+    }
+    noted = _noted_address()
+    address = running.pop() if len(running) == 1 else noted or min(running, default="")
+    if not address:
+        raise InputError(
+            "no Ray cluster runs on this machine, which --address auto asks for; start one, give host:port of another, "
+            "or use --address local to start Ray here"
+        )
+    return address
+
+
+def _words(command_line: Path) -> list[str]:
+    try:
+        return command_line.read_text(errors="replace").split("\0")
+    except OSError:  # the process has ended
+        return []
+
+
+def _noted_address() -> str:
+    """What `ray start` noted last; "" where it did not."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    try:
+        return (Path(folder) / "ray" / "ray_current_cluster").read_text().strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _host_and_port(address: str, name: str) -> tuple[str, int]:

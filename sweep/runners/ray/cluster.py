@@ -23,7 +23,16 @@ from gan_core.config.input_error import InputError, shown
 from sweep.ledger.endings import PlaceError
 from sweep.runners.cores import usable_cores
 from sweep.runners.loading import uncollected
-from sweep.runners.ray.address import ADDRESS_VARIABLE, MODE, TOKEN, Access, access_of, checked_access, has_session
+from sweep.runners.ray.address import (
+    ADDRESS_VARIABLE,
+    MODE,
+    TOKEN,
+    Access,
+    access_of,
+    checked_access,
+    cluster_here,
+    has_session,
+)
 from sweep.runners.ray.head import Head, LastResort, watched_raylet
 from sweep.runners.signals import ending_as_ctrl_c, interrupt, remembered_handlers
 
@@ -81,7 +90,8 @@ def connected_to_ray(address: str | None, on_lost: Callable[[str], None]) -> Ite
             with _environment(ENVIRONMENT), Head().watched(last), watched_raylet(last):
                 yield Head()
         elif address is not None:
-            access = Access.UNKNOWN if address == "auto" else checked_access(address)
+            address = cluster_here() if address == "auto" else address
+            access = checked_access(address)
             token = {MODE: "token"} if access is Access.TOKEN else {}  # Ray sends one only where this is set
             last = LastResort(on_lost, None)
             with _environment({**ENVIRONMENT, **token}), last.in_time(), _loaded_ray() as ray:

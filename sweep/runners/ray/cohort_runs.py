@@ -1,6 +1,7 @@
 """CohortRuns: begins cohorts in a process of Ray, with what all of them need and with the files of each."""
 
 import importlib
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,8 @@ class CohortRuns:
         self._owner = -1
         self.equipped = False  # whether everything is loaded that any configuration needs
 
-    def begin(self, cohort: Cohort, study: RemoteStudy) -> CohortRun:
-        """A cohort, ready to train. study: told of what takes long."""
+    def begin(self, cohort: Cohort, study: RemoteStudy, must_leave: Callable[[], bool]) -> CohortRun:
+        """A cohort, ready to train. study: told of what takes long. must_leave: as `CohortRun` has it."""
         self._study, self._owner = study, cohort.owner
         folder, transfer, features = self._places(cohort, study)
         build = self._build
@@ -48,9 +49,17 @@ class CohortRuns:
             build = self._build = workshop.build
         self.equipped = True
         spec = self._spec
-        best, seconds = BestRungs(spec.objective), 60 * spec.checkpoint_minutes
         return CohortRun(
-            cohort, spec.ladder, best, build, study, folder, self._limits, transfer, checkpoint_seconds=seconds
+            cohort,
+            spec.ladder,
+            BestRungs(spec.objective),
+            build,
+            study,
+            folder,
+            self._limits,
+            transfer,
+            checkpoint_seconds=60 * spec.checkpoint_minutes,
+            must_leave=must_leave,
         )
 
     def close(self) -> None:

@@ -59,6 +59,18 @@ def loss_of(node: str) -> Loss | None:
     return Loss.ANNOUNCED if announced else Loss.UNEXPECTED
 
 
+def draining_nodes() -> set[str]:
+    """The ids of the nodes that are to be taken away soon, as a cloud announces it to Ray or a person does by `ray
+    drain-node`. No public call of Ray tells that; Ray Train asks as here. Where a version of Ray has no such call, or
+    its head does not answer, none is known, and what was trained since the last checkpoint is trained again.
+    """
+    ray = importlib.import_module("ray")
+    try:
+        return set(importlib.import_module("ray._private.state").state.get_draining_nodes())
+    except (ImportError, AttributeError, ray.exceptions.RayError):
+        return set()
+
+
 def _takes_connections(node: Mapping[str, Any]) -> bool:
     try:
         socket.create_connection((node["NodeManagerAddress"], node["NodeManagerPort"]), CALL_SECONDS).close()

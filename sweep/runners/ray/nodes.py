@@ -13,7 +13,7 @@ from gan_core.config.conditions import Conditions
 from gan_core.config.version import code_version
 from sweep.runners import look
 from sweep.runners.ray.files import Home
-from sweep.runners.ray.node_table import host_names, living_nodes
+from sweep.runners.ray.node_table import draining_nodes, host_names, living_nodes
 
 LOOK_SECONDS = 30.0  # for a process to start on a node and to look; those that look for GPUs load torch
 GPU_SECONDS = look.TORCH_SECONDS
@@ -135,13 +135,19 @@ class NodeWatch:
         self._look, self._avoid = look, avoid
         self._known = self._living()
         self._looks = list[Look]()  # at nodes that have joined
+        self._draining = set[str]()
 
     def changes(self) -> list[str]:
         """In words what has changed since the last call. A node that has joined is looked at, as those that were there
-        at the start, and what was found follows in a later call.
+        at the start, and what was found follows in a later call. A node that is being drained is not used any more.
         """
         before, self._known = self._known, self._living()
         lines = [f"node {before[one]} is lost" for one in before.keys() - self._known.keys()]
+        draining = draining_nodes() & self._known.keys() - self._draining
+        for one in draining:
+            self._draining.add(one)
+            self._avoid(one)
+            lines.append(f"node {self._known[one]} is being drained: its cohorts go elsewhere")
         joined = self._known.keys() - before.keys()
         lines += [f"node {self._known[one]} has joined" for one in joined]
         if joined:

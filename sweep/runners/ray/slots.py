@@ -98,7 +98,9 @@ class Slots:
         return self._count
 
     def _usable(self) -> list[dict[str, float]]:
-        return [node["Resources"] for node in living_nodes() if node["NodeID"] not in self.avoided]
+        living = living_nodes()
+        self.avoided.difference_update(self.avoided - {node["NodeID"] for node in living})  # ids never come again
+        return [node["Resources"] for node in living if node["NodeID"] not in self.avoided]
 
     def avoid(self, node: str) -> bool:
         """Uses a node no more. Returns whether another one has room for a cohort."""

@@ -122,16 +122,16 @@ class RemoteStudy:
     def cut(self, owner: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> None:
         self._ask(self._study.cut, owner, runs, reports)
 
-    def give_back(self, owner: int, why: str) -> None:
-        self._ask(self._study.give_back, owner, why)
+    def give_back(self, owner: int, why: str, *, saved: bool = False) -> None:
+        self._ask(self._study.give_back, owner, why, saved=saved)
 
-    def _ask(self, method: Any, *given: Any) -> Any:
+    def _ask(self, method: Any, *given: Any, **named: Any) -> Any:
         """The answer of the study. Raises what the study raises, and StudyOutOfReach."""
         exceptions = self._ray.exceptions
         began, wait_seconds = time.monotonic(), ANSWER_SECONDS
         while True:
             try:
-                return self._ray.get(method.remote(*given), timeout=wait_seconds)
+                return self._ray.get(method.remote(*given, **named), timeout=wait_seconds)
             except exceptions.GetTimeoutError as error:
                 silence = error
             except exceptions.ActorUnavailableError as error:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from gan_core.native.arithmetic import code_here
 from results.store import RunFolder
-from sweep.cohorts.cohort import CohortRun
+from sweep.cohorts.cohort import CohortRun, Leaving
 from sweep.cohorts.contracts import Build
 from sweep.ledger.endings import PlaceError, described
 from sweep.ledger.owners import NoLongerOwner, Taker
@@ -16,6 +16,7 @@ from sweep.runners.loading import uncollected
 from sweep.runners.ray.cohort_runs import CohortRuns
 from sweep.runners.ray.files import Home
 from sweep.runners.ray.node_table import host_name
+from sweep.runners.ray.notice import Notice
 from sweep.runners.ray.silence import Silence
 from sweep.runners.ray.step_results import ENDING, GIVEN_BACK, HOST, NODE, PLACE, WHY
 from sweep.runners.ray.study_actor import RemoteStudy, StudyOutOfReach, cause_of, plain_ending
@@ -56,6 +57,7 @@ class Trainer:
         self._owner: int | None = None
         self._has_trained = False  # whether a cohort has come to a rung
         self._silence = Silence(self._leave)
+        self._notice: Notice | None = None
 
     def reset(self) -> None:
         """Is called before the first step of another Tune trial."""
@@ -102,22 +104,21 @@ class Trainer:
                 return {"done": True, GIVEN_BACK: True}
 
     def _climb(self, name: str) -> dict[str, Any]:
-        orders = self.orders
-        if self._run is None:
-            self._study = RemoteStudy(orders.study, orders.spec.budget.when_spent == "cut")
-            cohort = self._study.open_cohort(orders.size, self._taker(name))
-            if cohort is None:
-                return {"done": True}
-            self._owner = cohort.owner
-            if code_here() != orders.code:  # a node that joined after all others were looked at
-                raise ImportError(f"{self._host} has gan-sweep {code_here()}, and the sweep {orders.code}")
-            self._run = self._cohorts.begin(cohort, self._study)
+        notice = self._notice = self._notice or Notice(self._ray.get_runtime_context().get_node_id())
+        if self._run is None and (notice.is_given or not self._begin(name, notice)):
+            return {"done": True}
         run = self._run
+        assert run is not None, "it has begun"
         if run.done:
             return {"done": True}
         rung, runs = run.rung, run.runs
-        reports = run.advance()
+        try:
+            reports = run.advance()
+        except Leaving:
+            return self._leave_node()
         self._has_trained = True
+        if notice.is_given and not run.done:
+            return self._leave_node()
         return {
             "done": False,  # that the cohort is done is said when Tune has heard of its last rung: see Silence
             "cohort": run.cohort.number,
@@ -127,6 +128,24 @@ class Trainer:
                 for one, r in zip(runs, reports, strict=False)
             ],
         }
+
+    def _begin(self, name: str, notice: Notice) -> bool:
+        """Takes a cohort of the study. Returns whether there is one."""
+        orders = self.orders
+        self._study = RemoteStudy(orders.study, orders.spec.budget.when_spent == "cut")
+        cohort = self._study.open_cohort(orders.size, self._taker(name))
+        if cohort is None:
+            return False
+        self._owner = cohort.owner
+        if code_here() != orders.code:  # a node that has joined, and was not looked at yet
+            raise ImportError(f"{self._host} has gan-sweep {code_here()}, and the sweep {orders.code}")
+        self._run = self._cohorts.begin(cohort, self._study, lambda: notice.is_given)
+        return True
+
+    def _leave_node(self) -> dict[str, Any]:
+        """Gives the cohort, which is saved where it stands, to another node, because this one is being drained."""
+        self._study.give_back(self._owner, f"node {self._host} is being drained", saved=True)
+        return {"done": True}
 
     def _taker(self, name: str) -> Taker:
         node = self._ray.get_runtime_context().get_node_id()

@@ -1,6 +1,7 @@
 """A cohort whose process is lost on the way to a rung goes on from where it last saved itself, to the same results."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from sabotage import Killed, facts
 from gan_core.config.input_error import DamagedFile, InputError
 from gan_core.config.reports import OutOfMemory
 from results.store import RunFolder
+from sweep.cohorts.cohort import Leaving
 from sweep.cohorts.midway import STATE, MidwayNote, Pace
 from sweep.spec.sweep_spec import SweepSpec
 
@@ -77,6 +79,31 @@ def test_without_minutes_the_whole_way_from_the_rung_is_trained_again(tmp_path):
     run_cohorts(whole, folder, second.build)
     to_the_first_rung = 4  # batches of 64
     assert second.count == steps.count - to_the_first_rung
+
+
+@pytest.mark.parametrize("lanes_that_fit", [99, 1], ids=["whole", "split"])
+def test_told_to_leave_after_any_step_no_step_is_trained_again_also_where_no_checkpoint_is_ever_due(
+    tmp_path, lanes_that_fit
+):
+    whole = spec(trials=4, lanes_per_cohort=4, checkpoint_minutes=0)
+    undisturbed, steps = run_folder(whole, tmp_path / "undisturbed"), Steps(lanes_that_fit=lanes_that_fit)
+    run_cohorts(whole, undisturbed, steps.build)
+    expected = facts(undisturbed, whole)
+    for leave_after in range(steps.count):
+        folder = run_folder(whole, tmp_path / str(leave_after))
+        first, second = (Steps(lanes_that_fit=lanes_that_fit) for _ in range(2))
+        with opened(whole, folder) as study:
+            cohort = study.open_cohort(4)
+            assert cohort is not None
+            run = climbing(
+                cohort, study, first.build, must_leave=lambda first=first, after=leave_after: first.count >= after
+            )
+            with suppress(Leaving):  # none, where only the last step of the last rung follows
+                while not run.done:
+                    run.advance()
+        run_cohorts(whole, folder, second.build)
+        assert facts(folder, whole) == expected
+        assert first.count + second.count in (steps.count - 1, steps.count)  # one is trained, and not counted
 
 
 def broken_off(tmp_path: Path) -> tuple[SweepSpec, RunFolder, Path]:

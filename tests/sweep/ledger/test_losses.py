@@ -55,19 +55,22 @@ def test_all_cohorts_of_a_node_are_suspects_and_which_of_them_is_at_fault_the_ne
 
 @pytest.mark.parametrize("seed", range(5))
 def test_where_nodes_die_at_random_hardly_a_cohort_is_blamed(seed):
-    """Of four nodes, each of which trains a cohort of 1,000 images, one dies every 400 images."""
+    """Each of four nodes trains cohorts of 3,000 images that are saved every 200 images, and is lost with its cohort,
+    which goes on there from where it was saved. A node dies every 400 images on average.
+    """
     draw, losses, blamed = random.Random(seed), Losses(), 0
-    done, number = {node: (node, 0) for node in range(4)}, 4
+    stands, number = {node: (node, 0.0) for node in range(4)}, 4
     for loss in range(500):
-        lost = draw.randrange(4)
-        for node, (cohort, images) in done.items():
-            losses.note_progress(cohort, (0, images + 400))
-            done[node] = (cohort, images + 400) if images + 400 < 1000 else (number, 0)
-            number += images + 400 >= 1000
-        cohort, images = done[lost]
-        blamed += losses.note_loss(cohort, str(loss), (0, images))
-        done[lost] = (cohort, 0)
-    assert blamed <= 5  # of 500 losses
+        images = draw.expovariate(1 / 400)
+        for node, (cohort, seen) in stands.items():
+            losses.note_progress(cohort, (0, int(seen + images)))
+            stands[node] = (cohort, seen + images) if seen + images < 3000 else (number, 0.0)
+            number += seen + images >= 3000
+        cohort, seen = stands[lost := draw.randrange(4)]
+        blamed += losses.note_loss(cohort, str(loss), (0, int(seen)))
+        stands[lost] = (cohort, seen // 200 * 200)
+    assert number > 200  # cohorts
+    assert blamed <= 5
 
 
 # ---- the study
@@ -97,7 +100,7 @@ def test_a_cohort_that_kills_three_nodes_has_failed_with_the_reason_and_the_samp
             "node n2 was lost; cohort 0 is given up, because 3 nodes in a row died that trained it"
         )
         told = {trial._trial_id: trial.state.name for trial in optunas_study(folder).trials}
-        assert {told[study.identities[run.trial]] for run in going} == {"FAIL"}
+        assert {told[study.identities[run.trial]] for run in going if run.trial} == {"FAIL"}  # 0 is told by itself
         assert taken(study, "n9").number == 1
 
 

@@ -240,10 +240,15 @@ def test_a_cohort_that_was_given_back_is_one_line_and_its_rows_name_the_machine_
         study.note_images(first.owner, first.runs, 178)
         going = study.snapshot().running
         study.give_back(first.owner, "node w1 was lost")
-        line = f"node w1 was lost; cohort 0 starts again elsewhere from rung 1, {50 * going} images are trained again"
+        again = f"at most {50 * going} images are trained again"
+        line = f"node w1 was lost; cohort 0 starts again elsewhere from rung 1, {again}"
         assert (study.snapshot().notes, going > 0) == ((line,), True)
         second = study.open_cohort(3, Taker("tune-2", "b", "id-2", "w2"))
         assert second is not None
         climbing(second, study).advance()
-        study.note_death(second.owner, 1)
+        study.give_back(second.owner, "node w2 is being drained", saved=True)
+        assert study.snapshot().notes[1] == "node w2 is being drained; cohort 0 goes on elsewhere from where it was"
+        third = study.open_cohort(3, Taker("tune-3", "c", "id-2", "w2"))
+        assert third is not None
+        study.note_death(third.owner, 1)
     assert {(row["rung"], row["node"]) for row in rows_of(folder)} == {(0, "w1"), (1, "w2"), (2, "w2")}

@@ -34,6 +34,7 @@ NODE = {
     "NodeID": "a",
     "Alive": True,
     "NodeManagerHostname": "node1",
+    "NodeName": "10.0.0.2",
     "Resources": {"CPU": 4.0},
 }
 
@@ -211,6 +212,8 @@ def test_nodes_that_are_lost_and_that_join_are_told_once_and_those_that_join_are
         def reports(self) -> list[NodeReport]:
             return [replace(report(code=code), id=one["NodeID"]) for one, code in zip(self.nodes, CODES, strict=True)]
 
+    draining = set[str]()
+    monkeypatch.setattr("sweep.runners.ray.nodes.draining_nodes", lambda: draining)
     watch = NodeWatch(cast(Any, Slow), avoided.append)
     assert watch.changes() == []
     nodes[0] = {**NODE, "Alive": False}
@@ -223,6 +226,9 @@ def test_nodes_that_are_lost_and_that_join_are_told_once_and_those_that_join_are
     assert fault.startswith("gan-sweep: warning: node node1: it has gan-sweep 0.1.0+other, and the sweep ")
     assert fault.endswith("; this node is not used")
     assert (avoided, watch.changes()) == (["d"], [])
+    draining |= {"a", "c"}  # the first is gone already
+    assert watch.changes() == ["node node3 is being drained: its cohorts go elsewhere"]
+    assert (avoided, watch.changes()) == (["d", "c"], [])
 
 
 CODES = (code_version(), "0.1.0+other")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +25,7 @@ from sweep.runners.ray.address import (
     Access,
     access_of,
     checked_access,
+    cluster_here,
     running_cluster,
 )
 from sweep.runners.ray.runner import run_ray
@@ -162,6 +164,54 @@ def test_a_mode_in_which_ray_would_send_no_token_is_named(monkeypatch):
             "sweep.runners.ray.address.sys", SimpleNamespace(modules={"ray": None})
         )  # which has read its mode then
         assert refusal(address).endswith("asks for a token, and ray is imported; set RAY_AUTH_MODE=token before")
+
+
+def process(folder: Path, number: int, *words: str) -> None:
+    (folder / str(number)).mkdir(parents=True)
+    (folder / str(number) / "cmdline").write_text("\0".join(words))
+
+
+def test_auto_is_the_cluster_that_runs_on_this_machine_as_ray_finds_it(monkeypatch, tmp_path):
+    monkeypatch.setattr("sweep.runners.ray.address.PROCESSES", tmp_path / "proc")
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with pytest.raises(InputError, match=r"^no Ray cluster runs on this machine, which --address auto asks for; start"):
+        cluster_here()
+    process(tmp_path / "proc", 7, "raylet", "--gcs-address=10.0.0.1:6379", "--more")
+    process(tmp_path / "proc", 8, "python", "--gcs-address=10.0.0.1:6379")
+    (tmp_path / "proc" / "9").mkdir()  # it has ended
+    assert cluster_here() == "10.0.0.1:6379"
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("10.0.0.2:6379\n")
+    assert cluster_here() == "10.0.0.1:6379"
+    process(tmp_path / "proc", 10, "raylet", "--gcs-address=10.0.0.3:6379")
+    assert cluster_here() == "10.0.0.2:6379"
+    monkeypatch.setattr("sweep.runners.ray.address.PROCESSES", tmp_path / "absent")
+    assert cluster_here() == "10.0.0.2:6379"
+
+
+@pytest.mark.parametrize("token", [None, "wrong"])
+def test_a_token_that_is_missing_or_wrong_is_said_at_once_also_for_auto(monkeypatch, tmp_path, token):
+    if token is not None:
+        monkeypatch.setenv(TOKEN, token)
+    with head(RIGHT) as address:
+        process(tmp_path / "proc", 7, "raylet", f"--gcs-address={address}")
+        monkeypatch.setattr("sweep.runners.ray.address.PROCESSES", tmp_path / "proc")
+        spec, began = tiny_spec(), time.monotonic()
+        says = "there is no token for Ray in" if token is None else "refuses the token in RAY_AUTH_TOKEN"
+        with pytest.raises(InputError, match=says):
+            run_ray(spec, run_folder(spec, tmp_path / "run"), quiet(spec), address="auto")
+        assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("kind", ["silent", "web"])
+def test_what_answers_otherwise_than_a_head_or_not_at_all_is_said_to_be_none(kind):
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server, ThreadPoolExecutor(1) as pool:
+        if kind == "web":  # otherwise the system takes connections, and nobody answers
+            pool.submit(server.serve_forever, 0.01)
+        assert "is no head of a Ray cluster" in refusal(f"127.0.0.1:{server.server_port}")
+        if kind == "web":
+            server.shutdown()
 
 
 def test_what_is_no_head_of_ray_is_said_to_be_none(monkeypatch):

@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from events import LONGEST_SECONDS
 from tiny_runs import TINY, settings
 
 from results.store import JsonLines
-from sweep.runners.signals import ENDING, ending_as_ctrl_c, interrupt, remembered_handlers
+from sweep.runners.signals import ENDING, ending_as_ctrl_c, interrupt, noticed_at_once, remembered_handlers
 
 ROOT = Path(__file__).absolute().parents[3]
 
@@ -85,11 +86,28 @@ def test_a_program_has_the_handlers_again_that_it_had_before_an_interrupt():
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_signal_is_noticed_in_another_thread_unless_the_program_waits_for_signals_itself(waiting):
+    noticed = threading.Event()
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing if waiting else -1)
+    try:
+        with suppress(KeyboardInterrupt), ending_as_ctrl_c(), noticed_at_once(noticed.set):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert waiting or noticed.wait(LONGEST_SECONDS)
+        assert signal.set_wakeup_fd(before) == (writing if waiting else -1)
+        assert noticed.is_set() is not waiting
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
 def test_in_another_thread_than_the_main_one_nothing_is_set():
     found = []
 
     def look() -> None:
-        with ending_as_ctrl_c():
+        with ending_as_ctrl_c(), noticed_at_once(lambda: None):
             found.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=look)

@@ -129,13 +129,73 @@ def test_what_is_wrong_with_a_node_is_said_at_once_with_its_name(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_package_missing_on_a_node_is_said_at_once_with_its_name(tmp_path):
-    with hosts_up(2) as hosts:
+def test_a_node_without_the_package_is_named_and_not_used_at_the_start_and_where_it_joins_later(tmp_path):
+    with hosts_up(3) as hosts:
         hosts.start_ray(0)
         hosts.start_ray(1, private=[ROOT])
-        code, said = Sweep(hosts, 0, tmp_path / "run").ended()
-    assert code == 2
-    assert "node node1: gan-sweep is not installed there (ModuleNotFoundError" in said
+        sweep = Sweep(hosts, 0, tmp_path / "run")
+        missing = "gan-sweep: warning: node node{}: gan-sweep is not installed there (ModuleNotFoundError"
+        sweep.wait_for(missing.format(1)).wait_for(" 1 running;")
+        hosts.start_ray(2, private=[ROOT])
+        sweep.wait_for("node node2 has joined").wait_for(missing.format(2))
+        rows = rows_of(RunFolder(tmp_path / "run"))
+        hosts.send(sweep.process, signal.SIGTERM)
+        code, said = sweep.ended()
+    assert (code, {row["node"] for row in rows}) == (130, {"node0"}), said
+    assert "died" not in said
+
+
+DRAIN = """
+import ray, subprocess, sys
+ray.init(log_to_driver=False)
+(node,) = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeManagerHostname"] == sys.argv[1]]
+subprocess.run(["ray", "drain-node", "--node-id", node, "--reason", "DRAIN_NODE_REASON_PREEMPTION",
+    "--reason-message", "test", "--deadline-remaining-seconds", "60"], check=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_drained_nodes_cohort_is_saved_within_seconds_and_goes_on_on_a_node_that_joins(tmp_path):
+    with hosts_up(3) as hosts:
+        for host in range(2):
+            hosts.start_ray(host)
+        sweep = Sweep(hosts, 0, tmp_path / "run").wait_for(" 2 running;")
+        began = time.monotonic()
+        drained = hosts.run(0, "python", "-c", DRAIN, "node1", env={"RAY_ADDRESS": hosts.ray})
+        assert drained.returncode == 0, drained.stderr
+        sweep.wait_for("node node1 is being drained: its cohorts go elsewhere")
+        sweep.wait_for(" goes on elsewhere from where it was")
+        assert time.monotonic() - began < 30
+        assert len(list((tmp_path / "run" / "checkpoints").glob("cohort-*/rung-*.midway"))) == 1
+        sweep.wait_for(" 1 running;")
+        hosts.kill(1)
+        running = sweep.log.read_text().count(" 2 running;")
+        hosts.start_ray(2)
+        deadline = time.monotonic() + 120
+        while sweep.log.read_text().count(" 2 running;") <= running and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert sweep.log.read_text().count(" 2 running;") > running
+        hosts.send(sweep.process, signal.SIGTERM)
+        code, said = sweep.ended()
+    assert code == 130, said
+    assert "images are trained again" not in said
+
+
+@pytest.mark.slow
+def test_a_signal_is_answered_in_time_also_where_the_head_is_out_of_reach(tmp_path):
+    """As by `scancel`, which ends the head and the driver together, and kills what is left after 30 seconds."""
+    with hosts_up(2) as hosts:
+        for host in range(2):
+            hosts.start_ray(host)
+        sweep = Sweep(hosts, 1, tmp_path / "run").wait_for(" 2 running;")
+        hosts.cut(1)
+        time.sleep(2)  # in which the driver comes to wait for the head
+        began = time.monotonic()
+        hosts.send(sweep.process, signal.SIGTERM)
+        code, said = sweep.ended()
+        seconds = time.monotonic() - began
+    assert (code, seconds < 20) == (130, True), (seconds, said)
+    assert "interrupted; what was reported is in" in said.splitlines()[-1]
 
 
 @pytest.mark.slow

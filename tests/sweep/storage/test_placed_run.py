@@ -68,7 +68,7 @@ def machines(tmp_path, monkeypatch, address) -> list[Machine]:
 
 def test_a_path_is_a_run_on_this_machine(tmp_path):
     with stored(tmp_path / "run", print, print) as run:
-        assert (run.folder.path, run.check) == (tmp_path / "run", None)
+        assert (run.folder.path, run.check, run.leave) == (tmp_path / "run", None, None)
 
 
 def test_another_machine_goes_on_to_the_undisturbed_table(machines, tmp_path, address):
@@ -84,6 +84,44 @@ def test_another_machine_goes_on_to_the_undisturbed_table(machines, tmp_path, ad
     again = a.sweeps()  # the store decides; all that was here is there
     assert rows_of(again) == rows_of(folder)
     assert not list(again.path.parent.glob("*aside*"))
+
+
+def test_a_process_that_ends_without_leaving_has_copied_what_was_left_and_another_machine_goes_on_at_once(
+    machines, tmp_path, address
+):
+    """As where Ray's head died, and the main thread blocks."""
+    a, b = machines
+    with pytest.raises(KeyboardInterrupt), a.at_work() as run:
+        run.folder.spec.write_text(SPEC.to_yaml())
+        with pytest.raises(KeyboardInterrupt):
+            run_cohorts(SPEC, run.folder, BrokenOff)
+        run.leave()
+        there = open_store(address).list()
+        assert LEASE not in there
+        assert DriverPlace(address).note.clean
+        raise KeyboardInterrupt
+    folder = b.sweeps()
+    assert b.said[0].startswith("fetching memory://bucket/run (")
+    assert rows_of(folder) == rows_of(swept(SPEC, tmp_path / "undisturbed"))
+
+
+def test_a_process_that_ends_while_the_store_is_away_says_what_is_not_there(machines, monkeypatch, address):
+    a, _ = machines
+    monkeypatch.setattr(placed_run, "BREAK_SECONDS", 0.05)
+    with pytest.raises(KeyboardInterrupt), a.at_work() as run:
+        run.folder.spec.write_text(SPEC.to_yaml())
+
+        def away(*_):
+            raise StoreError("no answer")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("sweep.storage.mirror.Mirror.copy", away)
+            run_cohorts(SPEC, run.folder)
+            run.leave()
+        assert a.said[-1].endswith(f"it is in {run.folder.path}, and the same command on this machine copies it")
+        assert " not in memory://bucket/run yet: no answer; " in a.said[-1]
+        assert LEASE in open_store(address).list()
+        raise KeyboardInterrupt
 
 
 def test_the_same_machine_fetches_nothing_again(machines):
