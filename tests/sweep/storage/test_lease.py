@@ -127,7 +127,7 @@ def test_it_is_looked_at_again_only_after_a_while(tmp_path):
 
 class StandingStill:
     """Two drivers of one run. The first stands still for an hour in the middle of a renewal, between its look and its
-    write, and the second takes the run over meanwhile. Time is that of `seconds`, which each look of the first moves on.
+    write, and the second takes the run over meanwhile. The time is `seconds`, which each look of the first moves on.
     """
 
     def __init__(self, tmp_path, monkeypatch) -> None:
