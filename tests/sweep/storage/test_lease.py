@@ -196,6 +196,13 @@ def test_a_driver_that_stood_still_ends_where_the_other_one_has_written_a_manife
         both.first.hold()
 
 
+def test_a_driver_that_stood_still_does_not_wait_where_its_sweep_has_ended(tmp_path, monkeypatch):
+    both = StandingStill(tmp_path, monkeypatch)
+    monkeypatch.setattr(both, "wakes", lambda kind, path: setattr(both.first, "_released", True))
+    with pytest.raises(LeaseLost, match="was released"):
+        both.first.hold()
+
+
 def test_a_renewal_in_time_waits_for_nobody(tmp_path, monkeypatch):
     both = StandingStill(tmp_path, monkeypatch)
     both.files.fault = both.wakes
