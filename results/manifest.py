@@ -1,7 +1,7 @@
 """Manifest: what a store holds of a run. It is one object, so it changes at once, and with it the run in the store.
 
     s3://bucket/run/manifest.json           which objects make which file
-    s3://bucket/run/rows.jsonl/000017       a piece of a file that only grows
+    s3://bucket/run/rows.jsonl/000017-X     a piece of a file that only grows, of the driver X
     s3://bucket/run/best.png                any other file, as it is
 
 An object that the manifest names is never written again: a file that changed gets another key (`best~.png`), and what

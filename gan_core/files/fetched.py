@@ -83,7 +83,7 @@ def at_once(calls: Iterable[Callable[[], Any]]) -> None:
         try:
             for done in waiting:
                 done.result()
-        except BaseException:
+        except BaseException:  # also Ctrl-C, which the pool would let wait until all calls are made
             for other in waiting:
                 other.cancel()
             raise

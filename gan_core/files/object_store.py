@@ -20,6 +20,7 @@ REFUSED = "the key is refused; check the credentials (for S3: AWS_ACCESS_KEY_ID 
 MISSING = "there is no such bucket; make it, or mend the address"
 FULL = "it is full, or over its quota; free space there"
 AWAY = "it does not answer"
+BROKEN = "it has an error of its own; it may be full, see what it says itself"
 MARKS = {  # of the messages of the libraries, which have no codes in common: what they mean -> what they contain
     MISSING: ("NO_SUCH_BUCKET", "NoSuchBucket", "ContainerNotFound", "bucket does not exist"),
     REFUSED: (
@@ -28,6 +29,7 @@ MARKS = {  # of the messages of the libraries, which have no codes in common: wh
         *("PERMISSION_DENIED", "PermissionDenied", "Unauthorized", "AuthenticationFailed", "Forbidden"),
     ),
     FULL: ("QuotaExceeded", "StorageFull", "HTTP status 507", "No space left", "storage limit", "EntityTooLarge"),
+    BROKEN: ("INTERNAL_FAILURE", "InternalError", "HTTP status 500"),
     AWAY: ("NETWORK_CONNECTION", "curlCode", "timed out", "Couldn't connect", "onnection refused"),
 }
 LASTING = (MISSING, REFUSED)  # what asking again does not help

@@ -1,5 +1,6 @@
 """Data sets of files where a process trains that has not got them: fetched once a machine from beside the driver."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from gan_core.config.conditions import Conditions
@@ -11,19 +12,45 @@ from gan_core.data.published_images import ImageSplits
 from gan_core.data.roots import data_folder
 from gan_core.files.addresses import is_address
 from gan_core.files.cache import alone, writable_cache_folder
+from gan_core.files.fetched import local_folder
+from gan_core.files.object_store import StoreError
 from sweep.cohorts.transfer import Line, fetch_file
 
 
 def is_here(conditions: Conditions) -> bool:
     """Whether the data set of a run is here, or needs no files. Of its path only that there is something is looked at:
-    where storage is not mounted, there is an empty folder. What lies in an object store is everywhere.
+    where storage is not mounted, there is an empty folder. What lies in an object store is fetched; it is not here
+    where the store does not let this machine in.
     """
-    name = parse_dataset_name(conditions.dataset)
-    place = conditions.data_root if name.kind in ON_DISK_KINDS else name.folder
-    if place is None or is_address(place):
+    place = place_of_data(conditions)
+    if place is None:
+        return True
+    if is_address(place):
+        try:
+            held_here(conditions)
+        except StoreError:
+            return False
         return True
     path = home_path(place)
     return path.is_file() or (path.is_dir() and any(path.iterdir()))
+
+
+def place_of_data(conditions: Conditions) -> str | None:
+    """The folder or the address of the files of the data set; None where it needs none."""
+    name = parse_dataset_name(conditions.dataset)
+    return conditions.data_root if name.kind in ON_DISK_KINDS else name.folder
+
+
+def held_here(conditions: Conditions) -> Conditions:
+    """The same conditions, in which a data set of an object store is the folder of this machine's cache into which it
+    was fetched: processes beside this one may have no key. Raises StoreError and InputError as `data_folder` does.
+    """
+    name, place = parse_dataset_name(conditions.dataset), place_of_data(conditions)
+    if place is None or not is_address(place):
+        return conditions
+    if name.kind in ON_DISK_KINDS:
+        return replace(conditions, data_root=str(data_folder(place, name.kind)))
+    return replace(conditions, dataset=f"{name.kind}:{local_folder(place)}")
 
 
 def packed_images(conditions: Conditions) -> Path:

@@ -1,53 +1,68 @@
 """The command `gan-sweep doctor`."""
 
 import argparse
-import os
-import shutil
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gan_core.config.input_error import InputError
 from gan_core.config.version import code_version
+from gan_core.files.addresses import is_address
 from results.printable import printable
-from sweep.commands.arguments import ADDRESS_HELP, path
+from sweep.commands.arguments import ADDRESS_HELP, place
 from sweep.commands.terminal import FAILED
 from sweep.runners.cores import usable_cores
 
 ABOUT = "Look at this machine, or at every node of a Ray cluster, for what a sweep needs there."
-WRITTEN_BYTES, APPENDS = 32 * 2**20, 20  # for the speed of a folder: at once, and as a run appends its rows
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     part.add_argument("--address", metavar="RAY", help=f"{ADDRESS_HELP}; without it this machine alone is looked at")
-    part.add_argument("-o", "--out", type=path, metavar="DIR", help="the folder where runs would lie; runs by default")
-    part.add_argument("--data-root", type=path, metavar="DIR", help="the folder that holds MNIST/raw and the like")
+    out = "the folder where runs would lie, runs by default, or an address in an object store (s3://bucket/runs)"
+    part.add_argument("-o", "--out", type=place, metavar="DIR", help=out)
+    root = "the folder that holds MNIST/raw and the like, or its address"
+    part.add_argument("--data-root", type=place, metavar="DIR", help=root)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Prints what was found, and returns the exit code: 1 where something would keep a sweep from training."""
+    from sweep.commands import speeds
     from sweep.runners.ray.address import running_cluster
 
-    folder, address = _existing(options.out or Path("runs")), running_cluster(options.address)
-    paths = [] if options.data_root is None else [str(options.data_root.absolute())]
+    out, root, address = options.out or Path("runs"), options.data_root, running_cluster(options.address)
+    folder = None if is_address(out) else _existing(Path(out))
+    paths = [] if root is None else [str(root if is_address(root) else Path(root).absolute())]
     reports, token = _here(paths) if address is None else _on_cluster(address, folder, paths)
     for report in reports:
         print(printable(report.line))
-    if paths:
-        print(printable(f"data root: {paths[0]}"))
-    print(printable(f"folder of runs: {_writing(folder)}"))
+    faults: list[str] = []
+    for path in paths:
+        _print_place("data root", path, speeds.reading if is_address(path) else str, faults)
+    if folder is None:
+        _print_place("store of runs", str(out), speeds.storing, faults)
+    else:
+        _print_place("folder of runs", folder, speeds.writing, faults)
     if token:
         print(f"token: {token}")
-    faults = [f"{one.node}: {fault}" for one in reports for fault in one.faults(code_version())]
-    faults += [f"{one.node}: {one.trouble}" for one in reports if one.trouble]
+    faults += [f"node {one.node}: {fault}" for one in reports for fault in one.faults(code_version())]
+    faults += [f"node {one.node}: {one.trouble}" for one in reports if one.trouble]
     for fault in faults:
-        print(printable(f"fault: node {fault}"))
+        print(printable(f"fault: {fault}"))
     if faults:
         print("1 fault" if len(faults) == 1 else f"{len(faults)} faults")
         return FAILED
     print("nothing was found that would keep a sweep from training")
     return 0
+
+
+def _print_place(name: str, where: Any, look: Callable[[Any], str], faults: list[str]) -> None:
+    """Prints what a look at a place finds. Where it cannot be used, that is a fault instead."""
+    try:
+        print(printable(f"{name}: {look(where)}"))
+    except InputError as error:
+        faults.append(str(error))
 
 
 def _here(paths: list[str]) -> tuple[list[Any], str]:
@@ -59,7 +74,7 @@ def _here(paths: list[str]) -> tuple[list[Any], str]:
     return [NodeReport(node=f"{found['host']} (this one)", cpus=float(usable_cores()), gpus=gpus, found=found)], ""
 
 
-def _on_cluster(address: str, folder: Path, paths: list[str]) -> tuple[list[Any], str]:
+def _on_cluster(address: str, folder: Path | None, paths: list[str]) -> tuple[list[Any], str]:
     from sweep.runners.ray.address import access_of
     from sweep.runners.ray.cluster import connected_to_ray
     from sweep.runners.ray.files import marked
@@ -79,25 +94,3 @@ def _say_lost(lost: str) -> None:
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest one around it that exists."""
     return next(one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir())
-
-
-def _writing(folder: Path) -> str:
-    """How fast a folder is written by this machine, in words."""
-    trial = folder / f".gan-sweep-doctor-{os.getpid()}"
-    try:
-        with open(trial, "xb", buffering=0) as file:
-            began = time.monotonic()
-            file.write(os.urandom(2**20) * (WRITTEN_BYTES // 2**20))
-            os.fsync(file.fileno())
-            speed = WRITTEN_BYTES / (time.monotonic() - began)
-            began = time.monotonic()
-            for _ in range(APPENDS):
-                file.write(b"x" * 1000)
-                os.fsync(file.fileno())
-            append = (time.monotonic() - began) / APPENDS
-    except OSError as error:
-        return f"{folder} cannot be written: {error.strerror}"
-    finally:
-        trial.unlink(missing_ok=True)
-    free = shutil.disk_usage(folder).free
-    return f"{folder}: {speed / 1e6:,.0f} MB/s, {append * 1000:.1f} ms for a row, {free / 1e9:,.0f} GB free"

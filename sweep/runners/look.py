@@ -33,8 +33,10 @@ def look(mark: tuple[str, str] | None, paths: Sequence[str], gpus: bool) -> dict
 
     Returns `host`; `seconds`, by the clock of this machine; `versions`, of Python and packages; `code`, the
     `code_version` of the package; `compiler` and `isa`; `gpus`, of which each is a name and bytes of memory; `folder`,
-    whether the mark is seen; `missing`, those of the paths that are not here; and `faults`, in words.
+    whether the mark is seen; `missing`, those of the paths that are not here; `unread`, in words, those of the
+    addresses of object stores that cannot be read from here; and `faults`, in words.
     """
+    addresses = [path for path in paths if "://" in path]
     faults: list[str] = []
     found = {
         "host": socket.gethostname(),
@@ -42,10 +44,10 @@ def look(mark: tuple[str, str] | None, paths: Sequence[str], gpus: bool) -> dict
         "versions": _versions(),
         "code": _code(faults),
         "folder": mark is None or _holds(*mark),
-        "missing": [path for path in paths if not os.path.exists(path)],
+        "missing": [path for path in paths if path not in addresses and not os.path.exists(path)],
     }
     if found["code"]:
-        found |= _compiling(faults)
+        found |= _compiling(faults) | {"unread": _unread(addresses)}
     if gpus:
         found["gpus"] = _gpus(faults)
     return {**found, "faults": faults}
@@ -86,6 +88,19 @@ def _compiling(faults: list[str]) -> dict[str, str]:
         faults.append(f"{type(error).__name__}: {error}")
         return {}
     return {"isa": isa.name if isa else "", "compiler": compiler}
+
+
+def _unread(addresses: Sequence[str]) -> list[str]:
+    """In one line each why an object store cannot be read from here."""
+    if not addresses:
+        return []
+    found, stores = [], importlib.import_module("gan_core.files.object_store")
+    for address in addresses:
+        try:
+            stores.open_store(address).look("-")  # of an object that is not there: to list all may take minutes
+        except stores.StoreError as error:
+            found.append(str(error))
+    return found
 
 
 def _gpus(faults: list[str]) -> list[list[Any]]:

@@ -69,12 +69,12 @@ class Copier:
         return f"{count} file{'' if count == 1 else 's'} ({size / 1e6:.1f} MB) not in {self._name} yet: {reason}"
 
     def _work(self) -> None:
-        """The thread. Whatever else goes wrong in it is raised by `check`, in the thread of the sweep."""
+        """The thread."""
         try:
             while not self._ended:
                 self._wake.wait(self._try())
                 self._wake.clear()
-        except Exception as error:
+        except Exception as error:  # nobody sees what a thread raises: `check` raises it in that of the sweep
             self._fault = error
 
     def _try(self) -> float:

@@ -109,17 +109,20 @@ class Mirror:
     def _copy_growth(self, name: str, size: int, number: int, files: dict[str, Sequence[Piece]]) -> None:
         """Makes a piece of what a file has grown by."""
         self._lease.hold()
-        good, key = still_good(files[name], size), f"{name}/{number:06d}"
+        good, key = still_good(files[name], size), f"{name}/{number:06d}-{self._lease.owner}"
         with (self._folder.path / name).open("rb") as file:
             file.seek(_size(good))
             length = size - _size(good)
             files[name] = [*good, Piece(key, length, self._store.upload(key, file, length, self._lease.hold))]
 
     def _commit(self, files: Mapping[str, Sequence[Piece]], states: dict[str, FileState], number: int) -> None:
-        """Writes the manifest where it says something new."""
+        """Writes the manifest where it says something new, or where another one stands in the store: a driver that had
+        stood still may have written that.
+        """
         self._lease.hold()
         next_manifest = self.manifest.holding(files, number, self._lease.owner)
-        if next_manifest != self.manifest:
+        if next_manifest != self.manifest or self._store.read(MANIFEST) != self.manifest.to_bytes():
+            self._lease.look()
             self._store.write(MANIFEST, next_manifest.to_bytes())
             self._superseded |= self.manifest.keys
         self.manifest, self._states = next_manifest, {name: states[name] for name in states.keys() & files.keys()}

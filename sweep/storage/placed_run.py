@@ -67,7 +67,7 @@ def stored(
 def _copied(
     driver: DriverPlace, folder: RunFolder, copier: Copier, lease: Lease, say: Callable[[str], None]
 ) -> Iterator[PlacedRun]:
-    """Yields the folder, and copies what is left when the sweep ends or is broken off."""
+    """Yields the folder, and copies what is left when the sweep ends or is broken off, also while it copies."""
     again = "the same command on this machine copies it"
 
     def break_off() -> bool:
@@ -84,12 +84,13 @@ def _copied(
 
     try:
         yield PlacedRun(folder, copier.check, leave)
+        missing = copier.finish(FINISH_SECONDS)
     except LeaseLost as error:
         raise LeaseLost(f"{error}; what it had is in {folder.path}", lasting=True) from error
     except BaseException:
         break_off()
         raise
-    if missing := copier.finish(FINISH_SECONDS):
+    if missing:
         raise PlaceError(f"the sweep has ended, with {missing}; it is in {folder.path}, and {again}")
     driver.write(replace(driver.note, clean=True))
 

@@ -116,7 +116,8 @@ def test_the_job_is_safe_from_preemption_and_behind_a_token(manifest):
 
 def test_the_sweep_of_the_manifest_is_one(manifest, tmp_path):
     (tmp_path / "sweep.yaml").write_text(manifest["ConfigMap"]["data"]["sweep.yaml"])
-    program, command, *typed = manifest["RayJob"]["spec"]["entrypoint"].split()
+    assert manifest["RayJob"]["spec"]["entrypoint"] == "bash /mnt/sweep/sweep.sh"
+    program, command, *typed = manifest["ConfigMap"]["data"]["sweep.sh"].splitlines()[0].split()
     parser = argparse.ArgumentParser()
     run.add_arguments(parser)
     options = parser.parse_args(typed)

@@ -77,6 +77,42 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield Cluster(hosts, tmp_path)
 
 
+class RayJob:
+    """The shipped RayJob, of which the ConfigMap is mounted, with another sweep."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        objects = yaml.safe_load_all((DEPLOY / "kuberay" / "gan-sweep.yaml").read_text())
+        self._cluster, self._kinds = cluster, {each["kind"]: each for each in objects}
+        self._spec = self._kinds["RayJob"]["spec"]["rayClusterSpec"]
+        (cluster.folder / "sweep").mkdir()
+        for name, text in self._kinds["ConfigMap"]["data"].items():
+            self.write(name, text)
+        self.write("sweep.yaml", yaml.safe_dump(TINY))
+        for variable in self._spec["headGroupSpec"]["template"]["spec"]["containers"][0]["env"]:
+            cluster.env[variable["name"]] = variable["value"]
+
+    def write(self, name: str, text: str) -> None:
+        """Writes a file of the ConfigMap."""
+        (self._cluster.folder / "sweep" / name).write_text(text)
+
+    def up(self) -> None:
+        """Starts the RayCluster."""
+        (worker,) = self._spec["workerGroupSpecs"]
+        labels = {"labels": ",".join(f"{name}={value}" for name, value in worker["labels"].items())}
+        head = self._spec["headGroupSpec"]["rayStartParams"]
+        self._cluster.up(head, {**worker["rayStartParams"], **labels, "num-cpus": "2"})
+
+    def submit(self, name: str) -> None:
+        """Submits the job as KubeRay does."""
+        typed = shlex.split(self._kinds["RayJob"]["spec"]["entrypoint"])
+        address = f"--address={self._cluster.dashboard}"
+        self._cluster.run(0, "ray", "job", "submit", address, "--no-wait", "--submission-id", name, "--", *typed)
+
+    def followed(self, name: str) -> str:
+        """The log of the job, to its end."""
+        return self._cluster.run(0, "ray", "job", "logs", f"--address={self._cluster.dashboard}", "--follow", name)
+
+
 def check_table(run: Path) -> None:
     table = ResultsTable.load(run)
     assert sorted(table.trials["trial"]) == list(range(TINY["trials"]))
@@ -85,24 +121,11 @@ def check_table(run: Path) -> None:
 
 
 def test_the_entrypoint_of_the_ray_job_goes_on_in_a_new_cluster(cluster):
-    (job,) = [
-        each
-        for each in yaml.safe_load_all((DEPLOY / "kuberay" / "gan-sweep.yaml").read_text())
-        if each["kind"] == "RayJob"
-    ]
-    spec = job["spec"]["rayClusterSpec"]
-    (cluster.folder / "sweep").mkdir()
-    (cluster.folder / "sweep" / "sweep.yaml").write_text(yaml.safe_dump(TINY))
-    for variable in spec["headGroupSpec"]["template"]["spec"]["containers"][0]["env"]:
-        cluster.env[variable["name"]] = variable["value"]
-    submit = ["ray", "job", "submit", f"--address={cluster.dashboard}", "--no-wait", "--submission-id"]
-    typed = shlex.split(job["spec"]["entrypoint"])
-    (worker,) = spec["workerGroupSpecs"]
-    labels = {"labels": ",".join(f"{name}={value}" for name, value in worker["labels"].items())}
+    job = RayJob(cluster)
     for attempt in ("first", "second"):
-        cluster.up(spec["headGroupSpec"]["rayStartParams"], {**worker["rayStartParams"], **labels, "num-cpus": "2"})
+        job.up()
         before = cluster.rows("shared/runs/digits")
-        cluster.run(0, *submit, attempt, "--", *typed)
+        job.submit(attempt)
         if attempt == "first":
             deadline = time.monotonic() + 300
             while cluster.rows("shared/runs/digits") < 2:
@@ -111,11 +134,22 @@ def test_the_entrypoint_of_the_ray_job_goes_on_in_a_new_cluster(cluster):
             for host in (0, 1):  # new pods have new processes, and no file of Ray's
                 cluster.hosts.kill(host)
                 shutil.rmtree(cluster.hosts.folder / f"node{host}" / "tmp" / "ray", ignore_errors=True)
-    said = cluster.run(0, "ray", "job", "logs", f"--address={cluster.dashboard}", "--follow", "second")
+    said = job.followed("second")
     assert "going on with /mnt/shared/runs/digits" in said
     assert 2 <= before < cluster.rows("shared/runs/digits")
-    assert "succeeded" in cluster.run(0, "ray", "job", "status", f"--address={cluster.dashboard}", "second")
+    assert "succeeded" in said
     check_table(cluster.folder / "shared" / "runs" / "digits")
+
+
+def test_bad_input_ends_the_ray_job_as_stopped_which_kuberay_does_not_try_again(cluster):
+    job = RayJob(cluster)
+    job.write("sweep.yaml", yaml.safe_dump(TINY | {"trails": 7}))
+    job.up()
+    job.submit("wrong")
+    said = job.followed("wrong")
+    assert "gan-sweep: unknown key 'trails' in the spec; did you mean 'trials'?" in said
+    assert "Job 'wrong' was stopped" in said.splitlines()[-1]
+    assert "Traceback" not in said
 
 
 def test_a_job_takes_its_folder_along_but_for_runs_and_data(cluster):

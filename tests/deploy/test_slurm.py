@@ -1,5 +1,6 @@
 """The batch file for Slurm, as it is shipped, on a Slurm of two nodes: a requeue and the time limit lose nothing."""
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.filterwarn
 SBATCH = ROOT / "deploy" / "slurm" / "gan-sweep.sbatch"
 SMALL = ["--cpus-per-task=1", "--partition=all"]
 TRIALS = 12
+KILL_WAIT_SECONDS = 30  # of Slurm by default: so long after its signal it kills
 RUNGS = [64_000, 128_000, 256_000]
 SWEEP = ["digits", "--trials", str(TRIALS), "--seed", "3", "--set", "execution=replayed"]
 SWEEP += ["--set", f"ladder.rungs_images={RUNGS}", "--set", "ladder.keep_fraction=0.6", "--set", "lanes_per_cohort=2"]
@@ -76,7 +78,7 @@ def test_a_job_that_is_requeued_goes_on_and_its_table_is_whole(slurm, tmp_path):
     state, log = slurm.state(job), (tmp_path / "log").read_text()
     assert (state["JobState"], state["Restarts"], state["ExitCode"]) == ("COMPLETED", "1", "0:0"), log
     assert before < rows(tmp_path)
-    assert log.count("2 of 2 nodes are there") == 2
+    assert {"node1", "node2"} <= set(re.findall(r"^node (node\d) ", log, re.MULTILINE))
     check_table(tmp_path)
     assert left(slurm, job) == []
 
@@ -105,6 +107,9 @@ def test_of_two_jobs_on_the_same_nodes_one_is_cancelled_and_the_other_ends_as_al
         wait_until(lambda folder=folder: rows(folder) >= 2, folder)
     slurm.command("scancel", goes)
     wait_until(lambda: slurm.state(goes)["JobState"] == "CANCELLED", folders[1])
+    log = folders[1] / "log"
+    wait_until(lambda: "interrupted; what was reported is in" in log.read_text(), folders[1], KILL_WAIT_SECONDS)
+    assert "Traceback" not in log.read_text()
     wait_until(lambda: slurm.state(stays)["JobState"] in ("COMPLETED", "FAILED"), folders[0])
     assert slurm.state(stays)["ExitCode"] == "0:0", (folders[0] / "log").read_text()
     check_table(folders[0])
@@ -135,10 +140,18 @@ def test_a_node_that_is_lost_costs_its_cohorts_a_rung_and_the_job_nothing(slurm,
     check_table(tmp_path)
 
 
-def test_bad_input_ends_the_job_with_one_line(slurm, tmp_path):
-    job = submitted(slurm, tmp_path, "--time=10", sweep=["digits", "--set", "ladder.height=3"])
+@pytest.mark.parametrize(
+    ("sweep", "says"),
+    [
+        (["digits", "--set", "ladder.height=3"], "unknown key 'height' in ladder"),
+        (["absent.yaml"], "absent.yaml"),
+    ],
+)
+def test_bad_input_ends_the_job_with_one_line(slurm, tmp_path, sweep, says):
+    job = submitted(slurm, tmp_path, "--time=10", sweep=sweep)
     wait_until(lambda: slurm.state(job)["JobState"] in ("COMPLETED", "FAILED"), tmp_path)
-    log = (tmp_path / "log").read_text()
-    assert slurm.state(job)["ExitCode"] == "2:0", log
-    assert "unknown key 'height' in ladder" in log
-    assert "Traceback" not in log
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    assert slurm.state(job)["ExitCode"] == "2:0", line
+    assert line.startswith("gan-sweep: ")
+    assert says in line
+    assert left(slurm, job) == []

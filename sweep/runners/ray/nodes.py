@@ -11,6 +11,8 @@ from typing import Any
 
 from gan_core.config.conditions import Conditions
 from gan_core.config.version import code_version
+from gan_core.files.addresses import is_address
+from sweep.cohorts.brought_data import place_of_data
 from sweep.runners import look
 from sweep.runners.ray.files import Home
 from sweep.runners.ray.node_table import draining_nodes, host_names, living_nodes
@@ -40,6 +42,7 @@ class NodeReport:
         """What was found, in one line."""
         offers = f"node {self.node}: {_count(self.cpus, 'CPU')}, {_count(self.gpus, 'GPU')}"
         apart = "" if self.found.get("folder", True) else "; it does not see the run's folder: files are sent"
+        apart += "".join(f"; it {why}: data are sent" for why in self.found.get("unread", []))
         return f"{offers}; {self.trouble or described(self.found)}{apart}{self._clock()}"
 
     def faults(self, code: str) -> list[str]:
@@ -116,8 +119,11 @@ class Look:
 
 
 def paths_read(conditions: Conditions) -> list[str]:
-    """The files that each node must have where a cohort trains. A data set is brought to where it is missing."""
-    return [conditions.scoring.inception_weights] if conditions.scoring.inception_weights else []
+    """The files that each node must have where a cohort trains. A data set is brought to where it is missing; where it
+    lies in an object store, that is named too, because a node may have no key.
+    """
+    place, weights = place_of_data(conditions), conditions.scoring.inception_weights
+    return [*([weights] if weights else []), *([place] if place and is_address(place) else [])]
 
 
 def faulty(reports: Sequence[NodeReport]) -> dict[str, str]:

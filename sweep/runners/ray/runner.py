@@ -26,6 +26,7 @@ from gan_core.config.input_error import InputError
 from gan_core.native.arithmetic import code_here
 from gan_core.native.compiler import make_common_libraries
 from results.store import ResultsError, RunFolder
+from sweep.cohorts.brought_data import held_here
 from sweep.cohorts.contracts import Build
 from sweep.ledger.endings import PlaceError, one_line
 from sweep.runners.loading import uncollected
@@ -129,7 +130,7 @@ def _tune(
         display.now("starting the processes that train")
         umask = os.umask(0o077)  # the only way to ask for it
         os.umask(umask)
-        study = start_study(spec, folder, umask)
+        study = start_study(spec, folder, umask, None if look is None else held_here(spec.conditions()))
         ending.callback(shutil.rmtree, folder.scheduler, ignore_errors=True)
         ending.callback(ray.kill, study)
         with uncollected():

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gan_core.config.conditions import Conditions
 from gan_core.config.input_error import InputError
 from gan_core.config.reports import LaneReport
 from gan_core.fidelity.examination import Examination
@@ -30,15 +31,16 @@ PATIENCE_SECONDS = 120.0  # after which a cohort is left to another process
 NOTE_IMAGES = 2_000  # images between two notes of a lane's progress, to a study that may end it for what it has cost
 
 
-def start_study(spec: SweepSpec, folder: RunFolder, umask: int) -> Any:
+def start_study(spec: SweepSpec, folder: RunFolder, umask: int, data: Conditions | None = None) -> Any:
     """Returns the actor's handle at once. What goes wrong with its start is raised by the first call of a method.
-    umask: that of the driver, whose files it writes.
+    umask: that of the driver, whose files it writes. data: the conditions of the spec as `held_here` gives them, where
+    the data set may be asked for by machines that have not got it.
     """
     ray = importlib.import_module("ray")
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
     )
-    return ray.remote(_study_class()).options(num_cpus=0, scheduling_strategy=here).remote(spec, folder, umask)
+    return ray.remote(_study_class()).options(num_cpus=0, scheduling_strategy=here).remote(spec, folder, umask, data)
 
 
 def _study_class() -> Any:
@@ -50,9 +52,10 @@ def _study_class() -> Any:
     class LaneStudyActor(LaneStudy):
         """The study in a separate process."""
 
-        def __init__(self, spec: SweepSpec, folder: RunFolder, umask: int) -> None:
+        def __init__(self, spec: SweepSpec, folder: RunFolder, umask: int, data: Conditions | None) -> None:
             os.umask(umask)
             self._file_server: Any = None
+            self._data = data or spec.conditions()
             with plain_endings(folder):
                 super().__init__(spec, folder)
 
@@ -62,7 +65,7 @@ def _study_class() -> Any:
             """
             if self._file_server is None:
                 here = ray.get_runtime_context().current_actor
-                self._file_server = start_file_server(self.folder, self.spec.conditions(), here)
+                self._file_server = start_file_server(self.folder, self._data, here)
             return self._file_server
 
         def __repr__(self) -> str:

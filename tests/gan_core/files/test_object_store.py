@@ -52,6 +52,11 @@ def test_a_large_file_goes_in_parts_with_a_look_after_each(tmp_path, address):
             "no such bucket",
             True,
         ),
+        (
+            lambda *_: (_ for _ in ()).throw(OSError("AWS Error INTERNAL_FAILURE during PutObject operation")),
+            "it has an error of its own; it may be full",
+            False,
+        ),
         (lambda *_: (_ for _ in ()).throw(RuntimeError("odd s3://me:hush@b/r")), "RuntimeError: odd s3://b/r", False),
     ],
 )

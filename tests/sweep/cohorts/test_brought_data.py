@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from made_files import pictures, write_mnist
+from stores_in_memory import address, put
 from test_transfer import line_to
 
 from gan_core.config.conditions import Conditions
@@ -13,9 +14,13 @@ from gan_core.config.input_error import InputError
 from gan_core.data.carried_images import read_images, write_images
 from gan_core.data.dataset import image_dataset, load_dataset
 from gan_core.data.published_images import ImageSplits
+from gan_core.files.object_store import ObjectStore, StoreError
+from gan_core.workshop.workshop import load_data
 from results.store import RunFolder
-from sweep.cohorts.brought_data import fetched_images, is_here, packed_images
+from sweep.cohorts.brought_data import fetched_images, held_here, is_here, packed_images, place_of_data
 from sweep.cohorts.file_server import FileServer
+
+__all__ = ["address"]  # a fixture
 
 
 @pytest.fixture
@@ -85,6 +90,44 @@ def test_what_the_driver_cannot_read_either_is_said_as_there(tmp_path, monkeypat
     assert not is_here(conditions)
     with pytest.raises(InputError, match="absent/MNIST/raw/train-images-idx3-ubyte nor"):
         fetched_images(line_from(tmp_path, conditions, str(tmp_path / "there"), asked, monkeypatch))
+
+
+@pytest.mark.filterwarnings("ignore:fetching")
+@pytest.mark.parametrize("kind", ["mnist", "images"])
+def test_a_machine_without_a_key_gets_what_the_driver_fetched_from_a_store(tmp_path, monkeypatch, asked, address, kind):
+    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path / "there"))
+    if kind == "mnist":
+        write_mnist(tmp_path)
+        put(address, {str(p.relative_to(tmp_path / "data")): p.read_bytes() for p in _files(tmp_path / "data")})
+        name, root = "mnist", address
+    else:
+        pictures(tmp_path / "pictures")
+        put(address, {str(p.relative_to(tmp_path / "pictures")): p.read_bytes() for p in _files(tmp_path / "pictures")})
+        name, root = f"images:{address}", None
+    conditions = Conditions(dataset=name, data_root=root, image_size_pixels=8)
+    mine = load_data(conditions)
+    assert is_here(conditions)
+    held = held_here(conditions)
+    assert place_of_data(held) == str(next((tmp_path / "there" / "data").iterdir()))
+
+    def refuse(*_: object) -> None:
+        raise StoreError("cannot list it: the key is refused", lasting=True)
+
+    monkeypatch.setattr(ObjectStore, "list", refuse)
+    assert not is_here(conditions)
+    brought = image_dataset(
+        name, fetched_images(line_from(tmp_path, held, str(tmp_path / "there"), asked, monkeypatch)), 8
+    )
+    assert brought.digest == mine.digest
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_folder_of_this_machine_stays_what_it_is():
+    conditions = Conditions(dataset="mnist", data_root="/data")
+    assert held_here(conditions) is conditions
 
 
 @pytest.mark.parametrize("name", ["gaussian", "digits", "polygons"])

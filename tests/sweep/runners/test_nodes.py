@@ -1,6 +1,7 @@
 """What is found on a machine, and what is said of a node. Nothing here starts Ray."""
 
 import os
+import re
 import sys
 import time
 from dataclasses import replace
@@ -9,15 +10,18 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from stores_in_memory import address, put
 
 from gan_core.config.conditions import Conditions, ScoringConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.version import code_version
+from gan_core.files.object_store import ObjectStore, StoreError, open_store
 from sweep.runners import look
 from sweep.runners.ray.nodes import NodeReport, NodeWatch, _report, faulty, paths_read
 from sweep.runners.ray.runner import _slots
 from sweep.spec.resources import Resources, WaitFor
 
+__all__ = ["address"]  # a fixture
 GIB = 2**30
 FOUND = {
     "host": "node1",
@@ -238,6 +242,8 @@ def test_a_node_must_have_the_weights_of_inception_and_data_are_brought_to_it():
     weights = ScoringConfig(features="inception", inception_weights="/weights.pt")
     assert paths_read(Conditions(dataset="mnist", data_root="/data")) == []
     assert paths_read(Conditions(dataset="images:/pictures", scoring=weights)) == ["/weights.pt"]
+    pictures = Conditions(dataset="images:s3://bucket/pictures", scoring=weights)
+    assert paths_read(pictures) == ["/weights.pt", "s3://bucket/pictures"]  # where a node may have no key
 
 
 def test_the_doctor_looks_at_this_machine_in_one_screen(gan_sweep, tmp_path, monkeypatch):
@@ -259,5 +265,49 @@ def test_the_doctor_looks_at_this_machine_in_one_screen(gan_sweep, tmp_path, mon
 
 def test_a_folder_that_cannot_be_written_is_said_by_the_doctor(gan_sweep, tmp_path, monkeypatch):
     monkeypatch.setattr(look, "TORCH", "print([])")
-    monkeypatch.setattr("sweep.commands.doctor.os", SimpleNamespace(**{**vars(os), "getpid": lambda: "x/y"}))
-    assert "cannot be written: No such file or directory" in gan_sweep("doctor", "--out", tmp_path).out
+    monkeypatch.setattr("sweep.commands.speeds.os", SimpleNamespace(**{**vars(os), "getpid": lambda: "x/y"}))
+    answer = gan_sweep("doctor", "--out", tmp_path)
+    assert answer.code == 1
+    assert answer.out.splitlines()[-2:] == [
+        f"fault: {tmp_path} cannot be written: No such file or directory",
+        "1 fault",
+    ]
+
+
+def test_the_doctor_writes_to_a_store_and_reads_data_from_one(gan_sweep, address, monkeypatch):
+    monkeypatch.setattr(look, "TORCH", "print([])")
+    data = address.replace("run", "data")
+    put(data, {"MNIST/raw/a": b"x" * 2_000_000, "MNIST/raw/b": b"x"})
+    answer = gan_sweep("doctor", "--out", address, "--data-root", data)
+    _, root, store, last = answer.out.splitlines()
+    assert re.fullmatch(r"data root: memory://bucket/data: 2 files, 2\.0 MB, [\d,]+ MB/s read", root)
+    speeds = r"[\d,]+ MB/s written, [\d,]+ MB/s read, \d+ ms for a small object"
+    assert re.fullmatch(rf"store of runs: memory://bucket/run: {speeds}", store)
+    assert (answer.code, last) == (0, "nothing was found that would keep a sweep from training")
+    assert open_store(address).list() == {}
+
+
+def test_stores_that_cannot_be_used_are_a_line_each_for_the_doctor(gan_sweep, address, monkeypatch):
+    monkeypatch.setattr(look, "TORCH", "print([])")
+
+    def full(*_: object) -> None:
+        raise StoreError("cannot write to it: it is full")
+
+    monkeypatch.setattr(ObjectStore, "write", full)
+    answer = gan_sweep("doctor", "--out", address, "--data-root", f"{address}/none")
+    assert (answer.code, answer.out.splitlines()[-3:]) == (
+        1,
+        [
+            "fault: there are no files in memory://bucket/run/none; give another address",
+            "fault: cannot write to it: it is full",
+            "2 faults",
+        ],
+    )
+
+
+def test_a_node_says_of_which_store_it_has_no_key(address):
+    assert look.look("", [address], False)["unread"] == []
+    found = look.look("", ["memory://bucket"], False)
+    assert (found["missing"], len(found["unread"])) == ([], 1)
+    line = report(unread=["cannot read s3://bucket/data: the key is refused"]).line
+    assert line.endswith("; it cannot read s3://bucket/data: the key is refused: data are sent")

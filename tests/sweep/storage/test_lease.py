@@ -3,12 +3,14 @@
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 from faulty_store import FaultyFiles, store_in
 
 from gan_core.files.object_store import StoreError
-from results.manifest import LEASE
+from results.manifest import LEASE, MANIFEST, Manifest
+from sweep.storage import lease
 from sweep.storage.lease import Lease, LeaseLost, LeaseTimes
 
 SHORT = LeaseTimes(renew_seconds=0.0, silent_seconds=0.2, settle_seconds=0.0, look_seconds=0.01)
@@ -121,3 +123,88 @@ def test_it_is_looked_at_again_only_after_a_while(tmp_path):
     before = len(files.requests)
     lease.hold()
     assert len(files.requests) == before
+
+
+class StandingStill:
+    """Two drivers of one run. The first stands still for an hour in the middle of a renewal, between its look and its
+    write, and the second takes the run over meanwhile. The time is `seconds`, which each look of the first moves on.
+    """
+
+    def __init__(self, tmp_path, monkeypatch) -> None:
+        self.seconds = 0.0
+        monkeypatch.setattr(lease, "now_seconds", lambda: self.seconds)
+        self.place, self.times = tmp_path, LeaseTimes(renew_seconds=20.0, settle_seconds=0.0, look_seconds=0.0)
+        self.files, self.looks = FaultyFiles(), 0
+        self.first, _ = taken(store_in(tmp_path, self.files), self.times)
+        self.second = Lease(store_in(tmp_path), self.times)
+        self.seconds += 30.0
+        self.files.fault = self.stands_still
+
+    def stands_still(self, kind: str, path: str) -> None:
+        if (kind, Path(path).name) == ("write", LEASE):
+            self.files.fault = self.wakes
+            hour = time.time() - 3600
+            os.utime(self.place / LEASE, (hour, hour))
+            self.second.take((), lambda line: None)
+            self.seconds += 3600.0
+
+    def wakes(self, kind: str, path: str) -> None:
+        """What happens before each request of the first from then on."""
+        self.seconds += 10.0
+        self.looks += 1
+
+    @property
+    def owner(self) -> str:
+        return json.loads((self.place / LEASE).read_text())["owner"]
+
+
+def test_a_driver_that_stood_still_in_a_renewal_writes_nothing_before_the_other_has_its_lease_again(
+    tmp_path, monkeypatch
+):
+    both = StandingStill(tmp_path, monkeypatch)
+
+    def other_renews_in_time(kind: str, path: str) -> None:
+        both.looks += 1
+        if both.looks == 3:  # the first has looked twice, found its own lease, and gone on waiting
+            assert both.owner == both.first.owner
+            both.seconds -= 3600.0  # the second did not stand still
+            both.second.hold()
+            both.seconds += 3600.0
+        both.seconds += 10.0
+
+    monkeypatch.setattr(both, "wakes", other_renews_in_time)
+    with pytest.raises(LeaseLost, match="took over s3://bucket/run"):
+        both.first.hold()
+    assert both.owner == both.second.owner
+    both.seconds -= 3600.0
+    both.second.look()
+
+
+def test_a_driver_that_stood_still_goes_on_where_the_other_one_has_gone(tmp_path, monkeypatch):
+    both = StandingStill(tmp_path, monkeypatch)
+    both.first.hold()
+    assert both.looks * 10.0 > both.times.silent_seconds / 2  # it has waited
+    with pytest.raises(LeaseLost):
+        both.second.hold()  # which comes back too late to write its lease again
+    assert both.owner == both.first.owner
+
+
+def test_a_driver_that_stood_still_ends_where_the_other_one_has_written_a_manifest_and_gone(tmp_path, monkeypatch):
+    both = StandingStill(tmp_path, monkeypatch)
+    (tmp_path / MANIFEST).write_bytes(Manifest(both.second.owner).to_bytes())
+    with pytest.raises(LeaseLost, match="another driver went on with s3://bucket/run; this sweep stops"):
+        both.first.hold()
+
+
+def test_a_driver_that_stood_still_does_not_wait_where_its_sweep_has_ended(tmp_path, monkeypatch):
+    both = StandingStill(tmp_path, monkeypatch)
+    monkeypatch.setattr(both, "wakes", lambda kind, path: setattr(both.first, "_released", True))
+    with pytest.raises(LeaseLost, match="was released"):
+        both.first.hold()
+
+
+def test_a_renewal_in_time_waits_for_nobody(tmp_path, monkeypatch):
+    both = StandingStill(tmp_path, monkeypatch)
+    both.files.fault = both.wakes
+    both.first.hold()
+    assert both.looks == 2  # a look, and the renewal

@@ -11,7 +11,7 @@ from gan_core.files.object_store import StoreError
 from results.manifest import LEASE, MANIFEST, Manifest
 from results.store import JsonLines, RunFolder
 from results.stored_run import pull
-from sweep.storage.lease import Lease, LeaseTimes
+from sweep.storage.lease import Lease, LeaseLost, LeaseTimes
 from sweep.storage.local_files import GROWING
 from sweep.storage.mirror import Mirror
 
@@ -20,10 +20,12 @@ SPEC = curve_spec(tracking={"tensorboard": False})
 AT_ONCE = LeaseTimes(settle_seconds=0.0)
 
 
-def mirror_of(folder: RunFolder, place: Path, files: FaultyFiles | None = None) -> Mirror:
+def mirror_of(
+    folder: RunFolder, place: Path, files: FaultyFiles | None = None, earlier: tuple[str, ...] = ()
+) -> Mirror:
     store = store_in(place, files)
     lease = Lease(store, AT_ONCE)
-    lease.take((), lambda line: None)
+    lease.take(earlier, lambda line: None)
     return Mirror(store, folder, lease, Manifest.read(store))
 
 
@@ -87,7 +89,7 @@ def test_a_copy_of_nothing_new_writes_nothing(tmp_path, monkeypatch):
     _, files, mirror = copied_sweep(tmp_path, monkeypatch)
     before = len(files.requests)
     mirror.copy()
-    assert files.requests[before:] == []
+    assert files.requests[before:] == [("read", str(tmp_path / "store" / MANIFEST))]  # whether it is still this one's
 
 
 def test_a_file_of_many_appends_is_few_pieces_and_each_byte_is_written_few_times(tmp_path):
@@ -129,6 +131,37 @@ def test_an_object_that_the_manifest_names_is_never_written_again(tmp_path):
     os.utime(folder.best_samples)  # the same content, at another time
     mirror.copy()
     assert len([path for path, content in files.done if "best" in path and content is not None]) == 4
+
+
+def test_a_manifest_of_a_driver_that_had_stood_still_is_replaced_at_the_next_copy(tmp_path):
+    folder, place = run_folder(SPEC, tmp_path / "run"), tmp_path / "store"
+    mirror = mirror_of(folder, place)
+    mirror.copy()
+    written = (place / MANIFEST).read_bytes()
+    (place / MANIFEST).write_bytes(Manifest("other").to_bytes())
+    mirror.copy()
+    assert (place / MANIFEST).read_bytes() == written
+
+
+def test_a_driver_that_was_taken_over_writes_no_manifest_even_before_it_renews_its_lease(tmp_path):
+    folder, place = run_folder(SPEC, tmp_path / "run"), tmp_path / "store"
+    mirror = mirror_of(folder, place)
+    mirror.copy()
+    written = (place / MANIFEST).read_bytes()
+    mirror_of(run_folder(SPEC, tmp_path / "other"), place, earlier=(mirror.manifest.owner,))
+    folder.best_samples.write_text("picture")
+    with pytest.raises(LeaseLost):
+        mirror.copy()
+    assert (place / MANIFEST).read_bytes() == written
+
+
+def test_two_drivers_give_the_pieces_of_files_different_keys(tmp_path):
+    for name in ("one", "other"):
+        folder = run_folder(SPEC, tmp_path / name)
+        folder.journal.write_bytes(b"a")
+        mirror_of(folder, tmp_path / "store" / name).copy()
+    keys = [{key for key in tree(tmp_path / "store" / name) if "jsonl" in key} for name in ("one", "other")]
+    assert (len(keys[0]), keys[0] & keys[1]) == (1, set())
 
 
 def test_a_checkpoint_that_goes_while_it_is_copied_stays_in_the_store_until_the_rows_say_why(tmp_path, monkeypatch):

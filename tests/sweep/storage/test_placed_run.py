@@ -225,6 +225,23 @@ def test_a_broken_off_sweep_that_could_not_be_copied_says_so(machines, monkeypat
     assert a.said[-1].endswith("and the same command on this machine copies it")
 
 
+def test_a_sweep_that_is_broken_off_while_it_copies_what_is_left_says_what_is_missing(machines, monkeypatch):
+    a, _ = machines
+    monkeypatch.setattr(placed_run, "BREAK_SECONDS", 0.1)
+    finish = placed_run.Copier.finish
+
+    def interrupted(copier: placed_run.Copier, seconds: float) -> str:
+        if seconds == placed_run.FINISH_SECONDS:
+            raise KeyboardInterrupt
+        return finish(copier, seconds)
+
+    monkeypatch.setattr(placed_run.Copier, "finish", interrupted)
+    with pytest.raises(KeyboardInterrupt), a.at_work() as run:
+        monkeypatch.setattr(placed_run.ObjectStore, "write", refusing)
+        run.folder.spec.write_text("name: x\n")
+    assert a.said[-1].endswith("and the same command on this machine copies it")
+
+
 def refusing(*_: object) -> None:
     """As a store that cannot be written."""
     raise StoreError("nothing can be written")
