@@ -63,12 +63,7 @@ def cluster_here() -> str:
 
     Raises InputError where there is none.
     """
-    running = {
-        word.partition("=")[2]
-        for line in PROCESSES.glob("[0-9]*/cmdline")
-        for word in _words(line)
-        if word.startswith("--gcs-address=")
-    }
+    running = _running_here()
     noted = _noted_address()
     address = running.pop() if len(running) == 1 else noted or min(running, default="")
     if not address:
@@ -77,6 +72,25 @@ def cluster_here() -> str:
             "or use --address local to start Ray here"
         )
     return address
+
+
+def refuse_other_machine(address: str) -> None:
+    """Raises InputError where no process of Ray runs on this machine, in which case Ray looks for one for a minute."""
+    if PROCESSES.is_dir() and not _running_here():
+        raise InputError(
+            f"this machine is no node of the Ray cluster at {shown(address)}: run the command on one of its nodes, or "
+            "start one here (ray start --address=...)"
+        )
+
+
+def _running_here() -> set[str]:
+    """The addresses of the clusters of which processes run on this machine, as far as this user sees them."""
+    return {
+        word.partition("=")[2]
+        for line in PROCESSES.glob("[0-9]*/cmdline")
+        for word in _words(line)
+        if word.startswith("--gcs-address=")
+    }
 
 
 def _words(command_line: Path) -> list[str]:

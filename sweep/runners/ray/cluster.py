@@ -32,6 +32,7 @@ from sweep.runners.ray.address import (
     checked_access,
     cluster_here,
     has_session,
+    refuse_other_machine,
 )
 from sweep.runners.ray.head import Head, LastResort, watched_raylet
 from sweep.runners.signals import ending_as_ctrl_c, interrupt, remembered_handlers
@@ -92,6 +93,7 @@ def connected_to_ray(address: str | None, on_lost: Callable[[str], None]) -> Ite
         elif address is not None:
             address = cluster_here() if address == "auto" else address
             access = checked_access(address)
+            refuse_other_machine(address)
             token = {MODE: "token"} if access is Access.TOKEN else {}  # Ray sends one only where this is set
             last = LastResort(on_lost, None)
             with _environment({**ENVIRONMENT, **token}), last.in_time(), _loaded_ray() as ray:

@@ -209,10 +209,11 @@ def test_a_cluster_with_a_token_takes_who_has_it_and_says_so_to_who_has_not(tmp_
             ({"RAY_AUTH_TOKEN_PATH": "/nowhere"}, 2, "in /nowhere, which RAY_AUTH_TOKEN_PATH names,"),
             ({"RAY_AUTH_TOKEN": "a" * 32}, 0, "token: a token is asked for, and the one here is accepted"),
         ):
-            began = time.monotonic()
-            asked = hosts.run(0, "python", "-m", "sweep", "doctor", "--address", hosts.ray, env=env)
-            assert (asked.returncode, says in asked.stdout + asked.stderr) == (code, True), asked
-            assert code == 0 or (time.monotonic() - began < 10 and asked.stderr.count("\n") == 1)
+            for address in (hosts.ray, "auto"):
+                began = time.monotonic()
+                asked = hosts.run(0, "python", "-m", "sweep", "doctor", "--address", address, env=env)
+                assert (asked.returncode, says in asked.stdout + asked.stderr) == (code, True), asked
+                assert code == 0 or (time.monotonic() - began < 10 and asked.stderr.count("\n") == 1)
 
 
 @pytest.mark.slow
