@@ -253,7 +253,8 @@ def _status(pid: int) -> str:
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads Linux's /proc")
 def test_an_interrupted_sweep_listens_on_loopback_alone_ends_with_130_and_resumes_to_the_undisturbed_table(tmp_path):
     """SIGTERM, then SIGKILL of the driver, then to the end: with one slot, the same table as never disturbed. Its
-    processes have the priority of the command, and Ray's files lie where nobody else may go.
+    processes have the priority of the command, and Ray's files lie where nobody else may go. It prints how far it is to
+    a pipe, which cannot be pickled as Tune does with what it is given.
     """
     sizes = ["ladder.rungs_images=[2048, 8192, 24576]", "lanes_per_cohort=2", "trials=8"]
     cores = len(os.sched_getaffinity(0))
@@ -298,6 +299,7 @@ def test_an_interrupted_sweep_listens_on_loopback_alone_ends_with_130_and_resume
 
     third = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=200)
     assert third.returncode == 0, third.stderr
+    assert "trials 8/8 done" in third.stdout
     mine, theirs = (ResultsTable.load(p).frame.drop(columns=TIMING) for p in (undisturbed.path, out))
     assert mine.equals(theirs)
 
