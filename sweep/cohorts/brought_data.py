@@ -11,6 +11,7 @@ from gan_core.data.published_images import ImageSplits
 from gan_core.data.roots import data_folder
 from gan_core.files.addresses import is_address
 from gan_core.files.cache import alone, writable_cache_folder
+from gan_core.files.whole_files import appearing_whole
 from sweep.cohorts.transfer import Line, fetch_file
 
 
@@ -51,9 +52,8 @@ def fetched_images(line: Line) -> ImageSplits:
     with alone(path):
         images = read_images(path)
         if images is None:
-            partial = path.with_suffix(".partial")
-            fetch_file(line, parcel, partial)
-            partial.replace(path)
+            with appearing_whole(path, synced=False) as partial:  # `fetch_file` waits for the disk
+                fetch_file(line, parcel, partial)
             images = read_images(path)
     assert images is not None, "its digest was checked"
     return images
