@@ -14,6 +14,7 @@ from gan_core.files.addresses import is_address
 from gan_core.files.cache import alone, writable_cache_folder
 from gan_core.files.fetched import local_folder
 from gan_core.files.object_store import StoreError
+from gan_core.files.whole_files import appearing_whole
 from sweep.cohorts.transfer import Line, fetch_file
 
 
@@ -78,9 +79,8 @@ def fetched_images(line: Line) -> ImageSplits:
     with alone(path):
         images = read_images(path)
         if images is None:
-            partial = path.with_suffix(".partial")
-            fetch_file(line, parcel, partial)
-            partial.replace(path)
+            with appearing_whole(path, synced=False) as partial:  # `fetch_file` waits for the disk
+                fetch_file(line, parcel, partial)
             images = read_images(path)
     assert images is not None, "its digest was checked"
     return images

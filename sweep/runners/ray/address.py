@@ -7,6 +7,9 @@ import os
 import re
 import socket
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -19,6 +22,7 @@ ADDRESS_VARIABLE = "RAY_ADDRESS"
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 TOKEN_FILE = Path("~/.ray/auth_token")
 PROCESSES = Path("/proc")
+BEGUN_HERE = threading.Lock()  # held while a sweep of this program has a session of Ray that it began itself
 # The one call of Ray's protocol that is used by name: it answers without a session, and by it alone a wrong token can
 # be told from a head that is away. Where a version of Ray lacks it, nothing is known, and Ray itself finds out.
 ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
@@ -34,8 +38,25 @@ class Access(Enum):
 
 
 def has_session() -> bool:
-    """Whether this program is connected to Ray already. Asking does not load Ray."""
-    return "ray" in sys.modules and importlib.import_module("ray").is_initialized()
+    """Whether this program has begun a session of Ray itself. Asking does not load Ray."""
+    loaded = "ray" in sys.modules and importlib.import_module("ray").is_initialized()
+    return loaded and not BEGUN_HERE.locked()
+
+
+@contextmanager
+def begun_here() -> Iterator[None]:
+    """Within this context, a session of Ray is this sweep's, which begins and ends it. Raises InputError where another
+    sweep of this program has one: Ray knows one session in a process.
+    """
+    if not BEGUN_HERE.acquire(blocking=False):
+        raise InputError(
+            "another sweep of this program has started Ray, and will end it: wait for that, run one of them with "
+            "local=True, or call ray.init before both, whose session they then share"
+        )
+    try:
+        yield
+    finally:
+        BEGUN_HERE.release()
 
 
 def running_cluster(address: str | None) -> str | None:
@@ -63,12 +84,7 @@ def cluster_here() -> str:
 
     Raises InputError where there is none.
     """
-    running = {
-        word.partition("=")[2]
-        for line in PROCESSES.glob("[0-9]*/cmdline")
-        for word in _words(line)
-        if word.startswith("--gcs-address=")
-    }
+    running = _running_here()
     noted = _noted_address()
     address = running.pop() if len(running) == 1 else noted or min(running, default="")
     if not address:
@@ -77,6 +93,25 @@ def cluster_here() -> str:
             "or use --address local to start Ray here"
         )
     return address
+
+
+def refuse_other_machine(address: str) -> None:
+    """Raises InputError where no process of Ray runs on this machine, in which case Ray looks for one for a minute."""
+    if PROCESSES.is_dir() and not _running_here():
+        raise InputError(
+            f"this machine is no node of the Ray cluster at {shown(address)}: run the command on one of its nodes, or "
+            "start one here (ray start --address=...)"
+        )
+
+
+def _running_here() -> set[str]:
+    """The addresses of the clusters of which processes run on this machine, as far as this user sees them."""
+    return {
+        word.partition("=")[2]
+        for line in PROCESSES.glob("[0-9]*/cmdline")
+        for word in _words(line)
+        if word.startswith("--gcs-address=")
+    }
 
 
 def _words(command_line: Path) -> list[str]:

@@ -29,9 +29,11 @@ from sweep.runners.ray.address import (
     TOKEN,
     Access,
     access_of,
+    begun_here,
     checked_access,
     cluster_here,
     has_session,
+    refuse_other_machine,
 )
 from sweep.runners.ray.head import Head, LastResort, watched_raylet
 from sweep.runners.signals import ending_as_ctrl_c, interrupt, remembered_handlers
@@ -81,7 +83,8 @@ def connected_to_ray(address: str | None, on_lost: Callable[[str], None]) -> Ite
     session of this program is left to the program.
 
     Raises InputError when no cluster answers at the address, when it refuses the token here, and when the program's
-    session is of another cluster; PlaceError when the local cluster does not start.
+    session is of another cluster, and when another sweep of this program began a session; PlaceError when the local
+    cluster does not start.
     """
     with ending_as_ctrl_c():
         if has_session():
@@ -89,25 +92,33 @@ def connected_to_ray(address: str | None, on_lost: Callable[[str], None]) -> Ite
             last = LastResort(on_lost, None)
             with _environment(ENVIRONMENT), Head().watched(last), watched_raylet(last):
                 yield Head()
-        elif address is not None:
-            address = cluster_here() if address == "auto" else address
-            access = checked_access(address)
-            token = {MODE: "token"} if access is Access.TOKEN else {}  # Ray sends one only where this is set
-            last = LastResort(on_lost, None)
-            with _environment({**ENVIRONMENT, **token}), last.in_time(), _loaded_ray() as ray:
-                _connect(ray, address)
-                _warn_of_open_cluster()
-                with Head().watched(last), watched_raylet(last):
-                    yield Head()
-        else:
-            with _private_folder() as folder, _environment(_local_environment(folder)):
-                _prepare_token()
-                head = Head(Path(folder))
-                last = LastResort(on_lost, head.local_folder)
-                with last.in_time(), _loaded_ray() as ray, head.watched(last):
-                    _start(ray)
-                    with watched_raylet(last):
-                        yield head
+            return
+        with begun_here():
+            yield from _begun(address, on_lost)
+
+
+def _begun(address: str | None, on_lost: Callable[[str], None]) -> Iterator[Head]:
+    """Connects to the cluster at an address, or to a local one that it starts, and yields the head, once."""
+    if address is not None:
+        address = cluster_here() if address == "auto" else address
+        access = checked_access(address)
+        refuse_other_machine(address)
+        token = {MODE: "token"} if access is Access.TOKEN else {}  # Ray sends one only where this is set
+        last = LastResort(on_lost, None)
+        with _environment({**ENVIRONMENT, **token}), last.in_time(), _loaded_ray() as ray:
+            _connect(ray, address)
+            _warn_of_open_cluster()
+            with Head().watched(last), watched_raylet(last):
+                yield Head()
+        return
+    with _private_folder() as folder, _environment(_local_environment(folder)):
+        _prepare_token()
+        head = Head(Path(folder))
+        last = LastResort(on_lost, head.local_folder)
+        with last.in_time(), _loaded_ray() as ray, head.watched(last):
+            _start(ray)
+            with watched_raylet(last):
+                yield head
 
 
 def _refuse_other_cluster(address: str | None) -> None:

@@ -13,8 +13,10 @@ from results.store import ResultsError, RunFolder, read_whole, write_atomically
 from sweep.cohorts.brought_data import packed_images
 from sweep.cohorts.file_server import FileServer
 from sweep.cohorts.transfer import Line
+from sweep.runners.ray.asking import answer_of
 
-ANSWER_SECONDS = 300.0  # within which the driver's node answers, or a cohort begins again elsewhere
+ANSWER_SECONDS = 30.0  # for the first answer to a call
+PATIENCE_SECONDS = 300.0  # within which the driver's node answers, or a cohort begins again elsewhere
 
 
 class Home(NamedTuple):
@@ -66,11 +68,12 @@ def _check_owner(study: Any, owner: int) -> None:
 
 
 def line_to(server: Any) -> Line:
-    """A line to the actor. Waiting for an answer raises Ray's GetTimeoutError after ANSWER_SECONDS."""
-    ray = importlib.import_module("ray")
+    """A line to the actor. Waiting for an answer raises as `answer_of` does."""
 
-    def call(method: str, *given: Any, **named: Any) -> Callable[[], Any]:
-        answer = getattr(server, method).remote(*given, **named)
-        return lambda: ray.get(answer, timeout=ANSWER_SECONDS)
+    def send(method: str, *given: Any, **named: Any) -> Callable[[], Any]:
+        def call() -> Any:
+            return getattr(server, method).remote(*given, **named)
 
-    return call
+        return partial(answer_of, call, call(), ANSWER_SECONDS, PATIENCE_SECONDS)
+
+    return send

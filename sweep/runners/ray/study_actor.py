@@ -22,11 +22,11 @@ from sweep.ledger.cohort_record import Cohort
 from sweep.ledger.endings import OF_THE_PLACE, PlaceError, disk_ending, plain_endings
 from sweep.ledger.owners import Taker
 from sweep.runners.progress import LIVE_SECONDS
+from sweep.runners.ray.asking import answer_of
 from sweep.runners.ray.files import start_file_server
 from sweep.spec.sweep_spec import SweepSpec
 
 ANSWER_SECONDS = 10.0  # for the first answer; each time that the study is asked again it has twice as long
-PAUSE_SECONDS = 1.0  # before it is asked again, where Ray says at once that it is out of reach
 PATIENCE_SECONDS = 120.0  # after which a cohort is left to another process
 NOTE_IMAGES = 2_000  # images between two notes of a lane's progress, to a study that may end it for what it has cost
 
@@ -82,17 +82,12 @@ def _study_class() -> Any:
     return LaneStudyActor
 
 
-class StudyOutOfReach(Exception):
-    """The study did not answer for PATIENCE_SECONDS, in which the machine of this process was cut off from it."""
-
-
 class RemoteStudy:
     """The study as the process that trains a cohort sees it. study: its actor's handle. may_cut: whether the study may
     end a training for what it has cost.
 
-    While a link is cut, Ray loses the answers that are under way, and may notice it after minutes. So no answer is
-    waited for without a bound: what must be answered is asked again, which changes nothing at the study, and raises
-    StudyOutOfReach in the end. Where the study has given the cohort to another process, NoLongerOwner is raised.
+    What must be answered raises OutOfReach in the end (`answer_of`). Where the study has given the cohort to another
+    process, NoLongerOwner is raised.
     """
 
     def __init__(self, study: Any, may_cut: bool) -> None:
@@ -129,20 +124,10 @@ class RemoteStudy:
         self._ask(self._study.give_back, owner, why, saved=saved)
 
     def _ask(self, method: Any, *given: Any, **named: Any) -> Any:
-        """The answer of the study. Raises what the study raises, and StudyOutOfReach."""
-        exceptions = self._ray.exceptions
-        began, wait_seconds = time.monotonic(), ANSWER_SECONDS
-        while True:
-            try:
-                return self._ray.get(method.remote(*given, **named), timeout=wait_seconds)
-            except exceptions.GetTimeoutError as error:
-                silence = error
-            except exceptions.ActorUnavailableError as error:
-                silence = error
-                time.sleep(PAUSE_SECONDS)
-            if time.monotonic() - began > PATIENCE_SECONDS:
-                raise StudyOutOfReach(f"no answer for {PATIENCE_SECONDS:g} seconds") from silence
-            wait_seconds = min(2 * wait_seconds, PATIENCE_SECONDS / 2)
+        def call() -> Any:
+            return method.remote(*given, **named)
+
+        return answer_of(call, call(), ANSWER_SECONDS, PATIENCE_SECONDS)
 
     def note_images(self, owner: int, runs: Sequence[TrialRun], images: int) -> bool:
         """Whether to go on, as the study answered the note before this one, where that answer has arrived: training

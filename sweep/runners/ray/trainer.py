@@ -13,13 +13,14 @@ from sweep.cohorts.contracts import Build
 from sweep.ledger.endings import PlaceError, described
 from sweep.ledger.owners import NoLongerOwner, Taker
 from sweep.runners.loading import uncollected
+from sweep.runners.ray.asking import OutOfReach
 from sweep.runners.ray.cohort_runs import CohortRuns
 from sweep.runners.ray.files import Home
 from sweep.runners.ray.node_table import host_name
 from sweep.runners.ray.notice import Notice
 from sweep.runners.ray.silence import Silence
 from sweep.runners.ray.step_results import ENDING, GIVEN_BACK, HOST, NODE, PLACE, WHY
-from sweep.runners.ray.study_actor import RemoteStudy, StudyOutOfReach, cause_of, plain_ending
+from sweep.runners.ray.study_actor import RemoteStudy, cause_of, plain_ending
 from sweep.spec.sweep_spec import SweepSpec
 
 
@@ -83,7 +84,7 @@ class Trainer:
 
     def _leave(self) -> None:
         """Gives the cohort back, and ends this process, of which Tune hears nothing any more."""
-        with suppress(StudyOutOfReach, self._ray.exceptions.RayError):
+        with suppress(OutOfReach, self._ray.exceptions.RayError):
             if self._owner is not None:
                 self._study.give_back(self._owner, f"an answer of node {self._host} was lost")
         os._exit(1)
@@ -100,7 +101,7 @@ class Trainer:
                 return self._ending(error, name)
             except NoLongerOwner:  # the cohort trains elsewhere: whatever happened here is nobody's concern
                 return {"done": True}
-            except StudyOutOfReach:
+            except OutOfReach:
                 return {"done": True, GIVEN_BACK: True}
 
     def _climb(self, name: str) -> dict[str, Any]:
@@ -154,15 +155,15 @@ class Trainer:
 
     def _ending(self, error: Exception, name: str) -> dict[str, Any]:
         """What Tune is told where a step raised an error, which is raised again where it is a configuration's. Raises
-        NoLongerOwner and StudyOutOfReach, by which the error may have come about.
+        NoLongerOwner and OutOfReach, by which the error may have come about.
         """
         exceptions = self._ray.exceptions
-        if isinstance(error, NoLongerOwner | StudyOutOfReach):
+        if isinstance(error, NoLongerOwner | OutOfReach):
             raise error
         if self._owner is not None:
             self._study.check_owner(self._owner)
         if isinstance(error, exceptions.GetTimeoutError | exceptions.ActorUnavailableError):
-            raise StudyOutOfReach(str(error)) from error
+            raise OutOfReach(str(error)) from error
         told = plain_ending(error, self.orders.folder)
         if told is None and self._is_of_the_place(error):
             told = PlaceError.of(cause_of(error))

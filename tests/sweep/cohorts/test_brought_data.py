@@ -83,6 +83,27 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(tmp_path, monkeypatch, ask
     assert not list((tmp_path / "here").glob("*.partial"))
 
 
+def test_a_link_that_is_cut_on_the_way_leaves_no_half_file(tmp_path, monkeypatch, asked):
+    write_mnist(tmp_path)
+    conditions = Conditions(dataset="mnist", data_root=str(tmp_path / "data"))
+    line = line_from(tmp_path, conditions, str(tmp_path / "there"), asked, monkeypatch)
+    monkeypatch.setattr("sweep.cohorts.file_server.PIECE_BYTES", 1000)
+    monkeypatch.setattr("sweep.cohorts.transfer.PIECE_BYTES", 1000)
+
+    class Cut(Exception):
+        """As `OutOfReach`."""
+
+    def cut(method: str, *given: Any):
+        if method == "piece" and given[1] == 3000:
+            raise Cut
+        return line(method, *given)
+
+    with pytest.raises(Cut):
+        fetched_images(cut)
+    assert [path.suffix for path in (tmp_path / "here").iterdir()] in ([], [".lock"])
+    assert fetched_images(line).train.size > 0
+
+
 def test_what_the_driver_cannot_read_either_is_said_as_there(tmp_path, monkeypatch, asked):
     conditions = Conditions(dataset="mnist", data_root=str(tmp_path / "absent"))
     assert not is_here(conditions)

@@ -1,8 +1,15 @@
 """Sweeps whose trainers are on another host, which shares no folder with the driver's."""
 
+import math
+import subprocess
 import sys
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
+from curve_array import curve_rows, rows_of
+from heavy_curves import SIZE_BYTES, SPEC
 from hosts import hosts_up
 from made_files import write_mnist
 from tiny_runs import TINY, settings
@@ -66,3 +73,51 @@ def test_a_host_without_the_data_fetches_them_and_one_where_they_lack_a_file_is_
     assert mine.equals(theirs)
     assert done.returncode == 2
     assert f"node node2: no file {raw}" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [10.0, math.inf], ids=["mended", "for ever"])
+def test_a_link_that_is_cut_in_the_middle_of_a_file_costs_no_row_and_leaves_no_half_file(tmp_path, seconds):
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    with hosts_up(3) as hosts:
+        hosts.start_ray(0, cpus=0)
+        hosts.start_ray(1, private=[folder.path])
+        said = (tmp_path / "said").open("w+")
+        sweep = hosts.start(
+            0, "python", "-m", "heavy_curves", folder.path, env={"RAY_ADDRESS": hosts.ray}, stdout=said, stderr=said
+        )
+        arriving = wait_for_half_a_file(folder, sweep)
+        hosts.cut(1)
+        began = time.monotonic()
+        if seconds < math.inf:
+            time.sleep(seconds)
+            hosts.mend(1)
+        else:
+            hosts.start_ray(2, private=[folder.path])
+        code = sweep.wait(LONGEST_SECONDS)
+        took = time.monotonic() - began
+        deadline = time.monotonic() + LONGEST_SECONDS
+        while seconds == math.inf and hosts.pids(1) and time.monotonic() < deadline:
+            time.sleep(0.1)  # Ray ends its processes there, of which none waits for ever
+        left = hosts.pids(1) if seconds == math.inf else set()
+        said.seek(0)
+        words = said.read()
+        said.close()
+    assert code == 0, words
+    assert (arriving.exists(), left, took < LONGEST_SECONDS) == (False, set(), True)
+    assert not list(folder.path.rglob("*partial*"))
+    mine = sorted((row["trial"], row["rung"], row["score"]) for row in rows_of(folder))
+    assert mine == sorted(
+        (row["trial"], row["rung"], row["score"]) for row in curve_rows(SPEC, tmp_path / "undisturbed")
+    )
+
+
+def wait_for_half_a_file(folder: RunFolder, sweep: subprocess.Popen[Any]) -> Path:
+    """The file of an array that is on its way into the folder of a run."""
+    while sweep.poll() is None:
+        for path in folder.checkpoints.glob("cohort-*/rung-*.partial-*/array-*"):
+            if 0 < path.stat().st_size < SIZE_BYTES:
+                return path
+        time.sleep(0.002)
+    raise AssertionError("the sweep has ended")

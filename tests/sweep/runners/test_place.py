@@ -21,12 +21,12 @@ from gan_core.config.version import code_version
 from results.store import JsonLines, RunFolder
 from sweep.ledger.endings import PlaceError
 from sweep.ledger.owners import NoLongerOwner
+from sweep.runners.ray.asking import OutOfReach
 from sweep.runners.ray.files import Home
 from sweep.runners.ray.processes import Processes
 from sweep.runners.ray.runner import run_ray
 from sweep.runners.ray.slots import Slots
 from sweep.runners.ray.step_results import ENDING, GIVEN_BACK, HOST, NODE, PLACE, WHY
-from sweep.runners.ray.study_actor import StudyOutOfReach
 from sweep.runners.ray.trainer import Orders, Trainer
 from sweep.spec.resources import WaitFor
 
@@ -162,7 +162,7 @@ def test_a_configuration_that_does_not_fit_the_memory_is_no_fault_of_the_place(t
     ("error", "ends"),
     [
         (NoLongerOwner("late"), {"done": True}),
-        (StudyOutOfReach("cut"), {"done": True, GIVEN_BACK: True}),
+        (OutOfReach("cut"), {"done": True, GIVEN_BACK: True}),
         (GetTimeoutError("cut"), {"done": True, GIVEN_BACK: True}),
         (ActorUnavailableError("cut", None), {"done": True, GIVEN_BACK: True}),
     ],

@@ -26,6 +26,7 @@ from sweep.runners.ray.address import (
     access_of,
     checked_access,
     cluster_here,
+    refuse_other_machine,
     running_cluster,
 )
 from sweep.runners.ray.runner import run_ray
@@ -188,6 +189,19 @@ def test_auto_is_the_cluster_that_runs_on_this_machine_as_ray_finds_it(monkeypat
     assert cluster_here() == "10.0.0.2:6379"
     monkeypatch.setattr("sweep.runners.ray.address.PROCESSES", tmp_path / "absent")
     assert cluster_here() == "10.0.0.2:6379"
+
+
+def test_a_machine_that_is_no_node_of_the_cluster_is_told_at_once(monkeypatch, tmp_path):
+    """Also in a sweep: its head answers, and none of its processes runs here."""
+    monkeypatch.setattr("sweep.runners.ray.address.PROCESSES", tmp_path / "proc")
+    assert refuse_other_machine("head:6379") is None  # where processes cannot be seen, Ray finds out
+    process(tmp_path / "proc", 7, "python", "more")
+    with head(None) as address:
+        spec = tiny_spec()
+        with pytest.raises(InputError, match=f"this machine is no node of the Ray cluster at '{address}': run the com"):
+            run_ray(spec, run_folder(spec, tmp_path / "run"), quiet(spec), address=address)
+    process(tmp_path / "proc", 8, "raylet", "--gcs-address=10.0.0.1:6379")
+    assert refuse_other_machine("head:6379") is None
 
 
 @pytest.mark.parametrize("token", [None, "wrong"])

@@ -1,13 +1,19 @@
 """How a sweep connects to Ray, and what its processes find there. Nothing here starts Ray."""
 
+import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import tiny_runs
+from curve_array import run_folder
+from test_ray_runner import quiet, tiny_spec
 
 from gan_core.config.gan import InputError
+from sweep.runners.ray.address import begun_here, has_session
 from sweep.runners.ray.cluster import (
     NICENESS_VARIABLE,
     PRINTING_THREAD,
@@ -16,6 +22,7 @@ from sweep.runners.ray.cluster import (
     _refuse_other_cluster,
     _without_states_of_ray,
 )
+from sweep.runners.ray.runner import run_ray
 from sweep.runners.ray.trainable import trainable_class
 
 
@@ -79,6 +86,58 @@ def test_standard_output_drops_what_ray_prints_of_nodes_and_stays_what_it_is(cap
     thread.start()
     thread.join()
     assert capsys.readouterr().out == "ours\ntheirs\n"
+
+
+def test_a_sweep_beside_another_that_has_started_ray_is_refused_and_where_the_program_has_it_is_not(
+    tmp_path, monkeypatch
+):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    spec = tiny_spec()
+    assert has_session()
+    with begun_here():
+        assert not has_session()
+        with pytest.raises(InputError, match="another sweep of this program has started Ray, and will end it: wait"):
+            run_ray(spec, run_folder(spec, tmp_path / "run"), quiet(spec))
+    assert has_session()
+
+
+TWO_THREADS = """
+import sys, threading
+from pathlib import Path
+from sweep.run import run_sweep
+from sweep.spec.sweep_spec import SweepSpec
+
+ends = []
+
+def sweep(name):
+    try:
+        table = run_sweep(SweepSpec.from_mapping({}, sys.argv[2:]), Path(sys.argv[1]) / name, progress=False)
+        ends.append(f"{len(table.trials)} trials")
+    except ValueError as error:
+        ends.append(str(error))
+
+threads = [threading.Thread(target=sweep, args=(name,)) for name in "ab"]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+sweep("c")
+print("\\n".join(ends))
+"""
+
+
+@pytest.mark.slow
+def test_of_two_threads_that_each_start_ray_one_trains_and_the_other_is_told_so(tmp_path):
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_THREADS, str(tmp_path), *tiny_runs.TINY],
+        env=environment, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    refused, *swept = done.stdout.splitlines()
+    assert refused.startswith("another sweep of this program has started Ray, and will end it")
+    assert swept == ["4 trials"] * 2
 
 
 def test_two_sweeps_of_one_program_have_classes_of_their_own_for_tune():

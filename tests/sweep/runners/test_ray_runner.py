@@ -33,6 +33,7 @@ from sweep.runners.loading import uncollected
 from sweep.runners.local.runner import run_local
 from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
 from sweep.runners.ray import processes
+from sweep.runners.ray.asking import OutOfReach
 from sweep.runners.ray.cluster import (
     LOOPBACK_VARIABLE,
     _environment,
@@ -40,11 +41,12 @@ from sweep.runners.ray.cluster import (
     _prepare_token,
     _start,
 )
+from sweep.runners.ray.files import line_to
 from sweep.runners.ray.head import PULSE_SECONDS, Head
 from sweep.runners.ray.processes import Processes
 from sweep.runners.ray.runner import run_ray
 from sweep.runners.ray.searcher import study_searcher
-from sweep.runners.ray.study_actor import RemoteStudy, StudyOutOfReach, _study_class
+from sweep.runners.ray.study_actor import RemoteStudy, _study_class
 from sweep.runners.signals import ending_as_ctrl_c, remembered_handlers
 from sweep.spec.sweep_spec import SweepSpec
 
@@ -253,7 +255,8 @@ def _status(pid: int) -> str:
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads Linux's /proc")
 def test_an_interrupted_sweep_listens_on_loopback_alone_ends_with_130_and_resumes_to_the_undisturbed_table(tmp_path):
     """SIGTERM, then SIGKILL of the driver, then to the end: with one slot, the same table as never disturbed. Its
-    processes have the priority of the command, and Ray's files lie where nobody else may go.
+    processes have the priority of the command, and Ray's files lie where nobody else may go. It prints how far it is to
+    a pipe, which cannot be pickled as Tune does with what it is given.
     """
     sizes = ["ladder.rungs_images=[2048, 8192, 24576]", "lanes_per_cohort=2", "trials=8"]
     cores = len(os.sched_getaffinity(0))
@@ -298,6 +301,7 @@ def test_an_interrupted_sweep_listens_on_loopback_alone_ends_with_130_and_resume
 
     third = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=200)
     assert third.returncode == 0, third.stderr
+    assert "trials 8/8 done" in third.stdout
     mine, theirs = (ResultsTable.load(p).frame.drop(columns=TIMING) for p in (undisturbed.path, out))
     assert mine.equals(theirs)
 
@@ -507,7 +511,7 @@ def test_training_waits_for_no_answer_to_a_note_and_uses_it_once_it_has_come(mon
 
 def test_a_study_that_is_out_of_reach_is_asked_again_and_not_for_ever(monkeypatch):
     link, clock, asked = Link(monkeypatch), Clock(), list[int]()
-    monkeypatch.setattr("sweep.runners.ray.study_actor.time", clock)
+    monkeypatch.setattr("sweep.runners.ray.asking.time", clock)
     monkeypatch.setattr(clock, "sleep", clock.tick, raising=False)
     study = SimpleNamespace(
         check_owner=SimpleNamespace(remote=asked.append),
@@ -519,7 +523,7 @@ def test_a_study_that_is_out_of_reach_is_asked_again_and_not_for_ever(monkeypatc
     link.cut = [slow, away, slow]
     assert remote.judge(4, 0, runs(0), []) == ["verdict"]
     link.cut = [away] * 999
-    with pytest.raises(StudyOutOfReach, match="no answer for 120 seconds"):
+    with pytest.raises(OutOfReach, match="no answer for 120 seconds"):
         remote.check_owner(4)
     assert asked == [4] * 121
     link.cut = [NoLongerOwner("late")]
@@ -528,6 +532,23 @@ def test_a_study_that_is_out_of_reach_is_asked_again_and_not_for_ever(monkeypatc
     link.cut = [link.exceptions.ActorDiedError()]
     with pytest.raises(link.exceptions.ActorDiedError):
         remote.check_owner(4)
+
+
+def test_a_file_server_that_is_out_of_reach_is_asked_again_and_not_for_ever(monkeypatch):
+    """What is sent at once is waited for later, and is sent again where an answer was lost."""
+    link, clock, sent = Link(monkeypatch), Clock(), list[tuple[Any, ...]]()
+    monkeypatch.setattr("sweep.runners.ray.asking.time", clock)
+    monkeypatch.setattr(clock, "sleep", clock.tick, raising=False)
+    put = SimpleNamespace(remote=lambda *given, **named: sent.append((*given, named)))
+    line = line_to(SimpleNamespace(put=put))
+    answers = [line("put", piece, midway=True) for piece in range(2)]
+    assert sent == [(0, {"midway": True}), (1, {"midway": True})]
+    link.cut = [link.exceptions.GetTimeoutError("slow")]
+    assert [answer() for answer in answers] == [None, None]
+    assert sent[2:] == [(0, {"midway": True})]
+    link.cut = [link.exceptions.ActorUnavailableError("cut", None)] * 999
+    with pytest.raises(OutOfReach, match="no answer for 300 seconds"):
+        line("put", 2)()
 
 
 def test_a_study_shows_what_processes_warn_of_once(tmp_path):

@@ -209,10 +209,30 @@ def test_a_cluster_with_a_token_takes_who_has_it_and_says_so_to_who_has_not(tmp_
             ({"RAY_AUTH_TOKEN_PATH": "/nowhere"}, 2, "in /nowhere, which RAY_AUTH_TOKEN_PATH names,"),
             ({"RAY_AUTH_TOKEN": "a" * 32}, 0, "token: a token is asked for, and the one here is accepted"),
         ):
-            began = time.monotonic()
-            asked = hosts.run(0, "python", "-m", "sweep", "doctor", "--address", hosts.ray, env=env)
-            assert (asked.returncode, says in asked.stdout + asked.stderr) == (code, True), asked
-            assert code == 0 or (time.monotonic() - began < 10 and asked.stderr.count("\n") == 1)
+            for address in (hosts.ray, "auto"):
+                began = time.monotonic()
+                asked = hosts.run(0, "python", "-m", "sweep", "doctor", "--address", address, env=env)
+                assert (asked.returncode, says in asked.stdout + asked.stderr) == (code, True), asked
+                assert code == 0 or (time.monotonic() - began < 10 and asked.stderr.count("\n") == 1)
+
+
+def raylet_of(hosts: Hosts, host: int) -> int:
+    (raylet,) = [pid for pid in hosts.pids(host) if Path(f"/proc/{pid}/comm").read_text() == "raylet\n"]
+    return raylet
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["connecting to Ray", "looking at the nodes", "starting the processes", " running;"])
+def test_a_raylet_that_is_killed_at_any_moment_ends_the_sweep_with_one_line(tmp_path, phase):
+    """Also before the first row."""
+    with hosts_up(1) as hosts:
+        hosts.start_ray(0)
+        sweep = Sweep(hosts, 0, tmp_path / "run").wait_for(phase)
+        os.kill(raylet_of(hosts, 0), signal.SIGKILL)
+        code, said = sweep.ended(100)
+    assert code == 2, said
+    (line,) = [line for line in said.splitlines() if line.startswith("gan-sweep: ") and "warning" not in line]
+    assert "raylet" in line or phase == "connecting to Ray", said
 
 
 @pytest.mark.slow
@@ -224,8 +244,7 @@ def test_a_node_that_is_lost_is_one_line_and_the_raylet_beside_the_driver_ends_t
         hosts.kill(2)
         lost = "node node2 is lost"
         sweep.wait_for(lost)
-        (raylet,) = [pid for pid in hosts.pids(1) if Path(f"/proc/{pid}/comm").read_text() == "raylet\n"]
-        os.kill(raylet, signal.SIGKILL)
+        os.kill(raylet_of(hosts, 1), signal.SIGKILL)
         code, said = sweep.ended()
     assert code == 2
     assert said.count(lost) == 1
