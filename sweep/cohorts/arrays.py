@@ -66,13 +66,13 @@ class CohortArrays:
         configs: Mapping[TrialRun, GanConfig],
         may_go_on: Callable[[Sequence[TrialRun], int], bool],
         save: Callable[[int, Group, TrainableArray, list[LaneReport]], None],
-        save_midway: Callable[[Sequence[Group], int], None],
+        save_midway: Callable[[Sequence[Group], int, int], None],
     ) -> Trained:
         """Trains every group that has not reached the rung, one after another. stretch: from how many real images on,
         and to how many. may_go_on: is asked after each step, with the runs of a group and the images they have seen.
         save: is called with the number of a group, counted from 0, before the next one begins. save_midway: is called
-        after each step that is not the last, with all groups and the number of the one in training. A lane that alone
-        does not fit the memory is reported dead, and not saved.
+        after each step that is not the last, with all groups, the number of the one in training, and the images that
+        its runs have seen. A lane that alone does not fit the memory is reported dead, and not saved.
         """
         waiting, trained = deque(self.groups), list[Group]()
         while waiting:
@@ -87,7 +87,7 @@ class CohortArrays:
                     if not may_go_on(group.runs, images):
                         raise _Stopped
                     if images < stretch[1]:
-                        save_midway([*trained, group, *waiting], len(trained))
+                        save_midway([*trained, group, *waiting], len(trained), images)
 
                 found = array.train_to(stretch[1], on_step)
             except _Stopped:

@@ -122,9 +122,10 @@ class CohortRun:
                     array.save_lane(lane, folder / f"{run.name}{LAST_STATE}")
         group.places = [(self._checkpoints.rung(self.rung) / name, lane) for lane in range(len(group.runs))]
 
-    def _save_midway(self, folder: Path, groups: Sequence[Group], number: int) -> None:
+    def _save_midway(self, folder: Path, groups: Sequence[Group], number: int, images: int) -> None:
         """Saves where the cohort is on its way to the next rung, where that is due: the group in training, and those
-        that have reached the rung, whose files are in this folder. Raises Leaving where it is to stop.
+        that have reached the rung, whose files are in this folder. images: that the group in training has seen. Raises
+        Leaving where it is to stop.
         """
         training, leaves = groups[number], self._must_leave()
         if training.array is None or not (leaves or self._pace.due()):
@@ -139,6 +140,8 @@ class CohortRun:
         waiting = [group.runs for group in groups[number + 1 :]]
         MidwayNote(self.rung, reached, training.runs, midway, waiting, self._best.scores).write(to)
         self._checkpoints.finish_midway(self.rung, to)
+        kept = dict.fromkeys([run for g in groups[:number] for run in g.runs], self.ladder.rungs_images[self.rung])
+        self.study.note_checkpoint(self.cohort.owner, kept | dict.fromkeys(training.runs, images))
         self._pace.note()
         if leaves:
             raise Leaving

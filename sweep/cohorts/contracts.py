@@ -1,6 +1,6 @@
 """What a cohort asks of those it works with: of the arrays that it trains, and of the study."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -46,7 +46,8 @@ class CohortStudy(Protocol):
     owner by now, what takes it raises NoLongerOwner, at once or with a later word, and nothing is recorded.
 
     judge: one verdict for each report, in their order. note_images: whether the runs may go on. note_phase: in words,
-    what the cohort does besides training, until it tells of images again or is judged. note_warning: a line to be
+    what the cohort does besides training, until it tells of images again or is judged. note_checkpoint: how many images
+    each run had seen at a checkpoint between two rungs, from which it would go on now. note_warning: a line to be
     shown. cut: ends the cohort because the budget is spent.
     """
 
@@ -55,6 +56,7 @@ class CohortStudy(Protocol):
         self, owner: int, rung: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]
     ) -> list[Verdict]: ...
     def note_images(self, owner: int, runs: Sequence[TrialRun], images: int) -> bool: ...
+    def note_checkpoint(self, owner: int, images: Mapping[TrialRun, int]) -> None: ...
     def note_phase(self, owner: int, phase: str) -> None: ...
     def note_warning(self, line: str) -> None: ...
     def cut(self, owner: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> None: ...

@@ -15,6 +15,8 @@ class BetweenRungs:
     def __init__(self, rows: Mapping[TrialRun, Sequence[ResultRow]]) -> None:
         self._rows = rows
         self._images: dict[TrialRun, int] = {}  # images seen
+        self._kept: dict[TrialRun, int] = {}  # images seen at the last checkpoint
+        self._fallen_back: set[TrialRun] = set()  # runs that have not trained since they fell back to it
         self._phases: dict[int, str] = {}  # cohort -> what its process does
         self._warnings: dict[str, None] = {}
 
@@ -23,10 +25,22 @@ class BetweenRungs:
         """Each warning once, in the order in which they came."""
         return tuple(self._warnings)
 
-    def note_images(self, cohort: int, runs: Iterable[TrialRun], images: int) -> None:
+    def note_images(self, cohort: int, runs: Sequence[TrialRun], images: int) -> None:
         """Notes that runs of a cohort have seen so many images. It trains, so its phase has ended."""
         self._images.update(dict.fromkeys(runs, images))
+        self._fallen_back.difference_update(runs)
         self.end_phase(cohort)
+
+    def note_checkpoint(self, images: Mapping[TrialRun, int]) -> None:
+        """Notes how many images runs had seen at the checkpoint from which they would go on now."""
+        self._kept.update(images)
+
+    def fall_back(self, runs: Iterable[TrialRun]) -> int:
+        """Notes that runs go on from their last checkpoint. Returns the images that are shown to them again."""
+        since = set(runs) - self._fallen_back
+        self._fallen_back |= since
+        kept = {run: max(self._at_last_row(run), self._kept.get(run, 0)) for run in since}
+        return sum(max(0, self.images(run) - kept[run]) for run in since)
 
     def note_phase(self, cohort: int, phase: str) -> None:
         """Notes in words what a cohort does, until it trains again or is judged."""
@@ -49,8 +63,11 @@ class BetweenRungs:
 
     def new_images_of(self, run: TrialRun) -> int:
         """The images that a run has been shown since its last row, as far as it was noted."""
+        return max(0, self.images(run) - self._at_last_row(run))
+
+    def _at_last_row(self, run: TrialRun) -> int:
         rows = self._rows[run]
-        return max(0, self.images(run) - (rows[-1].images_seen if rows else 0))
+        return rows[-1].images_seen if rows else 0
 
     def phase(self, cohort: int) -> str:
         """What a cohort does besides training, or ""."""

@@ -49,7 +49,7 @@ class Deaths:
         given up.
         """
         self._counts[cohort] += 1
-        reason = f"died {self._counts[cohort]} times: {self._reasons.get(cohort, KILLED)}"
+        reason = f"died {self._counts[cohort]} times: {self.reason(cohort)}"
         return self._may_start_again(cohort, reason, given_up=self._counts[cohort] >= most)
 
     def note_loss(self, cohort: int, node: str, progress: Progress) -> bool:
@@ -74,6 +74,10 @@ class Deaths:
         """Whether a cohort is not to be started yet, because another suspect (`Losses`) is in training."""
         suspects = self._losses.suspects()
         return cohort in suspects and any(map(is_training, suspects - self._aside.keys() - {cohort}))
+
+    def reason(self, cohort: int) -> str:
+        """What the process of a cohort raised last, in words."""
+        return self._reasons.get(cohort, KILLED)
 
     def is_aside(self, cohort: int) -> bool:
         """Whether a cohort is given up without being known to be at fault."""

@@ -248,6 +248,11 @@ class LaneStudy:
             return True
         return self._spent() is None
 
+    def note_checkpoint(self, owner: int, images: Mapping[TrialRun, int]) -> None:
+        """Told after a checkpoint between two rungs how many images the runs of a cohort had seen by then."""
+        self._owners.cohort_of(owner)
+        self._between.note_checkpoint(images)
+
     def note_phase(self, owner: int, phase: str) -> None:
         """Told in words what a cohort does besides training, until it tells of images again or is judged."""
         self._between.note_phase(self._owners.cohort_of(owner), phase)
@@ -270,6 +275,11 @@ class LaneStudy:
             self._owners.retire(cohort)
             if self._deaths.note_death(cohort, most):
                 self._handed_out.discard(cohort)
+                again = self._between.fall_back(self._unfinished(cohort))
+                self.note_warning(
+                    f"cohort {cohort}: {self._deaths.reason(cohort)}; it starts again from its last checkpoint, "
+                    f"{again} images are trained again"
+                )
 
     def note_loss(self, owner: int, why: str) -> None:
         """Told that the machine of the owner of a cohort was lost without notice. As `give_back`, until the cohort is
@@ -301,10 +311,8 @@ class LaneStudy:
         self._owners.retire(cohort)
         self._handed_out.discard(cohort)
         if going := self._unfinished(cohort):
-            rows = self._standings.rows
-            rung = min(len(rows[run]) for run in going)
-            again = sum(self._between.new_images_of(run) for run in going)
-            anew = f"starts again elsewhere from rung {rung}, at most {again} images are trained again"
+            again = self._between.fall_back(going)
+            anew = f"starts again elsewhere from its last checkpoint, {again} images are trained again"
             self.note_warning(f"{why}; cohort {cohort} {'goes on elsewhere from where it was' if saved else anew}")
 
     def _unfinished(self, cohort: int) -> list[TrialRun]:

@@ -32,7 +32,7 @@ class _DisplayedStudy:
     def __init__(self, study: LaneStudy, display: ProgressDisplay) -> None:
         self._study, self._display = study, display
         self.judge, self.cut, self.note_warning = study.judge, study.cut, study.note_warning
-        self.check_owner = study.check_owner
+        self.check_owner, self.note_checkpoint = study.check_owner, study.note_checkpoint
 
     def note_phase(self, owner: int, phase: str) -> None:
         self._display.now(phase)

@@ -6,7 +6,7 @@ import importlib
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gan_core.config.input_error import InputError
@@ -168,6 +168,10 @@ class RemoteStudy:
             return bool(self._ray.get(answer))
         except self._ray.exceptions.ActorUnavailableError:
             return True
+
+    def note_checkpoint(self, owner: int, images: Mapping[TrialRun, int]) -> None:
+        """Tells the study without waiting for an answer."""
+        self._study.note_checkpoint.remote(owner, images)
 
     def note_phase(self, owner: int, phase: str) -> None:
         """Tells the study without waiting for an answer."""

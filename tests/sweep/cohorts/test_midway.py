@@ -106,6 +106,32 @@ def test_told_to_leave_after_any_step_no_step_is_trained_again_also_where_no_che
         assert first.count + second.count in (steps.count - 1, steps.count)  # one is trained, and not counted
 
 
+@pytest.mark.parametrize(("minutes", "again"), [(AT_EVERY_STEP, 0), (0, 2 * 64)], ids=["saved", "not saved"])
+@pytest.mark.parametrize("how", ["died", "lost"])
+def test_the_line_about_a_lost_process_says_what_is_trained_again(tmp_path, minutes, again, how):
+    whole = spec(checkpoint_minutes=minutes, trials=1)
+    folder = run_folder(whole, tmp_path / "run")
+    with opened(whole, folder) as study:
+        cohort = study.open_cohort(1)
+        assert cohort is not None
+        run = climbing(cohort, study, Steps(kill_after=6).build)
+        run.advance()
+        with pytest.raises(Killed):
+            run.advance()
+        end = {"died": lambda: study.note_death(cohort.owner, 3), "lost": lambda: study.give_back(cohort.owner, "lost")}
+        end[how]()
+        before, where = {
+            "died": ("cohort 0: its process was killed; it", ""),
+            "lost": ("lost; cohort 0", " elsewhere"),
+        }[how]
+        line = f"{before} starts again{where} from its last checkpoint, {again} images are trained again"
+        assert study.snapshot().notes == (line,)
+        nothing_since = study.open_cohort(1)
+        assert nothing_since is not None
+        study.give_back(nothing_since.owner, "lost again")
+        assert study.snapshot().notes[-1].endswith(", 0 images are trained again")
+
+
 def broken_off(tmp_path: Path) -> tuple[SweepSpec, RunFolder, Path]:
     """A sweep that was killed on its way to the second rung, and the folder of that way."""
     whole = spec(trials=1)

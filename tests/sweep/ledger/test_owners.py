@@ -179,9 +179,8 @@ def test_a_preempted_taker_gets_its_own_cohort_again_however_often_and_that_is_n
                 run.advance()
         assert (study.open_cohort(3), study.is_waiting()) == (None, False)
         assert study.snapshot().outcomes["failed"] == 0
-        assert (
-            study.snapshot().notes[0].startswith("node n0 was taken away; cohort 0 starts again elsewhere from rung 0")
-        )
+        line = "node n0 was taken away; cohort 0 starts again elsewhere from its last checkpoint, 0 images are trained"
+        assert study.snapshot().notes[0] == f"{line} again"
         assert len(study.snapshot().notes) == 8
     assert [{**row, "node": ""} for row in timeless(folder)] == undisturbed(tmp_path)
 
@@ -240,8 +239,8 @@ def test_a_cohort_that_was_given_back_is_one_line_and_its_rows_name_the_machine_
         study.note_images(first.owner, first.runs, 178)
         going = study.snapshot().running
         study.give_back(first.owner, "node w1 was lost")
-        again = f"at most {50 * going} images are trained again"
-        line = f"node w1 was lost; cohort 0 starts again elsewhere from rung 1, {again}"
+        where = "cohort 0 starts again elsewhere from its last checkpoint"
+        line = f"node w1 was lost; {where}, {50 * going} images are trained again"
         assert (study.snapshot().notes, going > 0) == ((line,), True)
         second = study.open_cohort(3, Taker("tune-2", "b", "id-2", "w2"))
         assert second is not None
