@@ -1,9 +1,10 @@
 """What a sweep costs beside training.
 
-    python -m benchmarks.formulas [--trials 1000] [--lanes 32] [--sampler tpe]
+    python -m benchmarks.formulas [--trials 1000] [--lanes 32] [--sampler tpe] [--address HOST:PORT]
 
 Scores are formulas of the configuration. All else is as in any sweep: Ray, the sampler, pruning at four rungs, the
-journal and the rows on disk. Prints the seconds that it took and the memory of each process.
+journal and the rows on disk. Prints the seconds that it took and the memory of each process. With an address, the sweep
+is on that cluster, and the processes are those of this machine.
 """
 
 import argparse
@@ -97,15 +98,18 @@ class FormulaArray:
 
 
 class _Memory(threading.Thread):
-    """Samples the resident memory of this process and its descendants, by their names, until `stop` is set."""
+    """Samples the resident memory of this process and its descendants, by their names, until `stop` is set.
+    all_of_host: of all processes of this machine instead.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, all_of_host: bool) -> None:
         super().__init__(daemon=True)
+        self._all_of_host = all_of_host
         self.stop, self.megabytes = threading.Event(), dict[str, list[float]]()
 
     def run(self) -> None:
         while not self.stop.wait(SAMPLED_SECONDS):
-            for pid in {os.getpid(), *family_of(os.getpid())}:
+            for pid in self._pids():
                 try:
                     name = "driver" if pid == os.getpid() else _title(pid)
                     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -114,6 +118,11 @@ class _Memory(threading.Thread):
                 if name:
                     self.megabytes.setdefault(name, []).append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
 
+    def _pids(self) -> set[int]:
+        if self._all_of_host:
+            return {int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()}
+        return {os.getpid(), *family_of(os.getpid())}
+
 
 def _title(pid: int) -> str:
     """ "study" or "trainer" for a process that is one, otherwise empty."""
@@ -121,9 +130,11 @@ def _title(pid: int) -> str:
     return "study" if "LaneStudy" in words else "trainer" if "CohortTrainable" in words else ""
 
 
-def measure(trials: int, sampler: str, lanes: int) -> tuple[float, ResultsTable, dict[str, list[float]]]:
-    """Runs a sweep. Returns the seconds from the call to the table, the table, and the memory in MB of each kind of
-    process over time.
+def measure(
+    trials: int, sampler: str, lanes: int, address: str | None = None
+) -> tuple[float, ResultsTable, dict[str, list[float]]]:
+    """Runs a sweep, on the cluster at `address` where there is one. Returns the seconds from the
+    call to the table, the table, and the memory in MB of each kind of process over time.
     """
     spec = SweepSpec.from_mapping(
         {
@@ -135,14 +146,14 @@ def measure(trials: int, sampler: str, lanes: int) -> tuple[float, ResultsTable,
             "tracking": {"tensorboard": False},
         }
     )
-    memory = _Memory()
+    memory = _Memory(all_of_host=address is not None)
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(Path(place) / "run").create()
         folder.spec.write_text(spec.to_yaml())
         memory.start()
         started = time.monotonic()
         with ProgressDisplay(spec.ladder, spec.objective, [], open(os.devnull, "w")) as watch:  # noqa: SIM115
-            run_ray(spec, folder, watch, build=FormulaArray)
+            run_ray(spec, folder, watch, address, build=FormulaArray)
         table = ResultsTable.load(folder.path)
         seconds = time.monotonic() - started
         memory.stop.set()
@@ -154,13 +165,15 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--lanes", type=int, default=32)
     parser.add_argument("--sampler", default="tpe")
+    parser.add_argument("--address")
     options = parser.parse_args()
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray reads it when it is imported
+    if options.address is None:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray reads it when it is imported
     if __name__ == "__main__":
         from ray import cloudpickle
 
         cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    seconds, table, memory = measure(options.trials, options.sampler, options.lanes)
+    seconds, table, memory = measure(options.trials, options.sampler, options.lanes, options.address)
     outcomes: Any = table.trials["outcome"].value_counts().to_dict()
     print(f"{options.trials:,} trials, cohorts of {options.lanes}, {options.sampler}: {seconds:.1f} s; {outcomes}")
     print(f"best score {table.best()['score']:.4f}")
@@ -168,6 +181,8 @@ def main() -> None:
         third = max(1, len(values) // 3)
         early, late = np.median(values[third : 2 * third] or values), np.median(values[-third:])
         print(f"{name:8} MB, middle third {early:7.0f}, last third {late:7.0f}, most {max(values):7.0f}")
+        quarter, end = values[len(values) // 4], np.median(values[-5:])
+        print(f"{name:8} MB, a quarter {quarter:7.0f}, end {end:7.0f}")
 
 
 if __name__ == "__main__":

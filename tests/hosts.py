@@ -88,17 +88,23 @@ class Hosts:
         *command: str | Path,
         env: Mapping[str, str] | None = None,
         private: Sequence[Path] = (),
+        user: int | None = None,
         **options: Any,
     ) -> subprocess.Popen[Any]:
         """Starts a command on a host. env: added to the environment. private: folders that are empty for this command
-        and what it starts. options: of Popen.
+        and what it starts. user: the id of the user whose it is, to whom the host then belongs; None: root. options: of
+        Popen.
         """
+        own = self.folder / f"node{host}"
+        if user is not None and own.stat().st_uid != user:
+            subprocess.run(["chown", "-R", str(user), own], check=True)
         mounts = " && ".join([f"mount -t tmpfs tmpfs {folder}" for folder in private])
         hidden = ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
         into = ["nsenter", f"--target={self._holders[host]}", "--mount", "--uts", "--net", "--pid", f"--wd={ROOT}"]
+        as_user = [] if user is None else ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
         process = subprocess.Popen(
-            [*into, *(hidden if private else []), *map(str, command)],
-            env={**_environment(self.folder / f"node{host}"), **(env or {})},
+            [*into, *(hidden if private else []), *as_user, *map(str, command)],
+            env={**_environment(own), **(env or {})},
             start_new_session=True,
             **options,
         )

@@ -1,0 +1,87 @@
+"""Measures scenarios, one after another, on one cluster."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.cluster.comparisons import COMPARISONS, right_table
+from benchmarks.cluster.disturbances import DISTURBANCES, nothing
+from benchmarks.cluster.laws import HEAD, Found, Table
+from benchmarks.cluster.sweeps import WORKERS, Cluster
+
+FIRST_SECONDS = 4.0  # after which a sweep has found Ray
+TRIES = 3  # for each sweep that is to be disturbed, because some end before
+SCENARIOS = [*DISTURBANCES, *COMPARISONS]
+
+
+class Measured:
+    """The scenarios on a cluster. keep: see `--keep`."""
+
+    def __init__(self, cluster: Cluster, keep: Path | None = None) -> None:
+        self.cluster, self._keep = cluster, keep
+        self._right: Table | None = None
+        self._whole_seconds = 0.0  # how long a sweep goes on that is left alone
+
+    def table(self, wanted: dict[str, int]) -> bool:
+        """Measures each scenario so often and prints the table. Whether no law was broken."""
+        whole = True
+        print(HEAD, flush=True)
+        for name, times in wanted.items():
+            found = self.measure(name, times)
+            whole &= found.whole
+            print(found.line(name), flush=True)
+        return whole
+
+    def measure(self, name: str, times: int) -> Found:
+        """Measures one scenario."""
+        if name == "formulas":  # which trains nothing
+            found = Found()
+            COMPARISONS[name](self.cluster, found)
+            return found
+        if self._right is None:
+            self._right = right_table(self.cluster)
+            self.cluster.stand(*WORKERS)
+            sweep = self.cluster.sweep()
+            sweep.wait()
+            self._whole_seconds = sweep.seconds
+            _note(f"a sweep that is left alone takes {sweep.seconds:.0f} s")
+        found = Found(self._right)
+        if name in COMPARISONS:
+            for _ in range(times):
+                COMPARISONS[name](self.cluster, found)
+            return found
+        for _ in range(TRIES * times):
+            self._disturbed(name, found)
+            if found.codes.total() == times:
+                break
+        return found
+
+    def _disturbed(self, name: str, found: Found) -> None:
+        """One sweep that is disturbed at a random moment. One that ends before does not count."""
+        cluster, disturb = self.cluster, DISTURBANCES[name]
+        cluster.fall(*[host for host in cluster.standing if not cluster.pids(host, "raylet/raylet")])
+        cluster.stand(*WORKERS[: 1 if name == "join" else None])
+        moment = cluster.chance.uniform(FIRST_SECONDS, max(FIRST_SECONDS, self._whole_seconds))
+        sweep = cluster.sweep()
+        if disturb is not nothing and not sweep.wait_for(lambda: sweep.seconds >= moment):
+            sweep.wait()
+            return
+        rows, before = len(sweep.rows), found.faults
+        disturb(cluster, sweep, found)
+        found.count(sweep)
+        again = ", ".join(f"{seconds:.1f}" for seconds in found.again)
+        _note(f"{name}: at {moment:.0f} s, {rows} rows; took {found.seconds[-1]:.0f} s; all trained again: {again}")
+        if found.faults != before:
+            _note(f"broken: {before} became {found.faults}\n{sweep.words[-4000:]}")
+            self._put_aside(f"{name}-{found.codes.total()}")
+
+    def _put_aside(self, name: str) -> None:
+        """Keeps the runs and Ray's logs."""
+        if self._keep is not None:
+            (self._keep / name).mkdir(parents=True)
+            subprocess.run(["cp", "-a", f"{self.cluster.hosts.folder}/.", self._keep / name], check=False)
+
+
+def _note(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S', time.gmtime())} {line}", file=sys.stderr, flush=True)
