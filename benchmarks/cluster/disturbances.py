@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.cluster.laws import Found
-from benchmarks.cluster.sweeps import WORKERS, Cluster, Sweep
+from benchmarks.cluster.sweeps import TRAINER, WORKERS, Cluster, Sweep
 
 NOTICE_SECONDS = 10  # of a drained host
 JOINED_SECONDS = 30.0  # within which a host that joins is to have trained to a rung
@@ -24,7 +24,7 @@ def kill(cluster: Cluster, sweep: Sweep, found: Found) -> None:
 def trainer(cluster: Cluster, sweep: Sweep, found: Found) -> None:
     """One process that trains is killed."""
     trainers: list[int] = []
-    if sweep.wait_for(lambda: trainers.extend(cluster.pids(cluster.victim(), "Trainable")) or trainers):
+    if sweep.wait_for(lambda: trainers.extend(cluster.pids(cluster.victim(), TRAINER)) or trainers):
         os.kill(trainers[0], signal.SIGKILL)
 
 

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.cluster.sweeps import CHECKPOINT_SECONDS, SPEC, Sweep
+from benchmarks.cluster.sweeps import CHECKPOINT_SECONDS, Sweep
 
 AGAIN = re.compile(r"cohort \d+.* starts again (?:elsewhere )?from its last checkpoint, (\d+) images are trained again")
 NOISE = ("Traceback", "state-dump", "*** SIG")  # what nobody should have to read
-OF_PLACE_AND_TIME = {"cohort", "lane", "outcome", "reason", "seconds", "elapsed_seconds", "node", "overruled"}
+OF_PLACE_AND_TIME = {"cohort", "lane", "outcome", "reason", "seconds", "elapsed_seconds", "node", "overruled", "device"}
 SLACK_SECONDS = 2.0  # by which a checkpoint may be late: it is made after a step, and sent
 
 Table = Mapping[tuple[int, int], Mapping[str, object]]  # trial and rung -> what was measured there
@@ -54,7 +54,7 @@ class Found:
         self.codes[code] += 1
         self.ended += code == 0
         ends = {row["trial"]: row["outcome"] for row in rows}
-        self.lost += SPEC["trials"] - sum(outcome not in ("running", "failed") for outcome in ends.values())
+        self.lost += sweep.trials - sum(outcome not in ("running", "failed") for outcome in ends.values())
         self.twice += len(rows) - len({(row["trial"], row["rung"]) for row in rows})
         pairs = {(row["cohort"], row["rung"], row["node"]) for row in rows}
         self.two_owners += len(pairs) - len({pair[:2] for pair in pairs})

@@ -8,9 +8,9 @@ from pathlib import Path
 from benchmarks.cluster.comparisons import COMPARISONS, right_table
 from benchmarks.cluster.disturbances import DISTURBANCES, nothing
 from benchmarks.cluster.laws import HEAD, Found, Table
-from benchmarks.cluster.sweeps import WORKERS, Cluster
+from benchmarks.cluster.sweeps import TRIALS, WORKERS, Cluster
 
-FIRST_SECONDS = 4.0  # after which a sweep has found Ray
+TRIALS_WHILE_CUT = {"cut-60": 32, "cut-180": 96}  # so that the sweep goes on when the link is there again
 TRIES = 3  # for each sweep that is to be disturbed, because some end before
 SCENARIOS = [*DISTURBANCES, *COMPARISONS]
 
@@ -21,7 +21,7 @@ class Measured:
     def __init__(self, cluster: Cluster, keep: Path | None = None) -> None:
         self.cluster, self._keep = cluster, keep
         self._right: Table | None = None
-        self._whole_seconds = 0.0  # how long a sweep goes on that is left alone
+        self._whole_seconds = 0.0  # how long a sweep trains that is left alone
 
     def table(self, wanted: dict[str, int]) -> bool:
         """Measures each scenario so often and prints the table. Whether no law was broken."""
@@ -43,9 +43,11 @@ class Measured:
             self._right = right_table(self.cluster)
             self.cluster.stand(*WORKERS)
             sweep = self.cluster.sweep()
+            sweep.wait_for(lambda: sweep.cohorts)
+            before = sweep.seconds
             sweep.wait()
-            self._whole_seconds = sweep.seconds
-            _note(f"a sweep that is left alone takes {sweep.seconds:.0f} s")
+            self._whole_seconds = sweep.seconds - before
+            _note(f"a sweep that is left alone takes {sweep.seconds:.0f} s, {before:.0f} of them until it trains")
         found = Found(self._right)
         if name in COMPARISONS:
             for _ in range(times):
@@ -62,16 +64,18 @@ class Measured:
         cluster, disturb = self.cluster, DISTURBANCES[name]
         cluster.fall(*[host for host in cluster.standing if not cluster.pids(host, "raylet/raylet")])
         cluster.stand(*WORKERS[: 1 if name == "join" else None])
-        moment = cluster.chance.uniform(FIRST_SECONDS, max(FIRST_SECONDS, self._whole_seconds))
-        sweep = cluster.sweep()
-        if disturb is not nothing and not sweep.wait_for(lambda: sweep.seconds >= moment):
-            sweep.wait()
-            return
-        rows, before = len(sweep.rows), found.faults
+        sweep, moment = cluster.sweep(trials=TRIALS_WHILE_CUT.get(name, TRIALS)), cluster.chance.random()
+        if disturb is not nothing:
+            sweep.wait_for(lambda: sweep.cohorts)
+            until = sweep.seconds + moment * self._whole_seconds
+            if not sweep.wait_for(lambda: sweep.seconds >= until):
+                sweep.wait()
+                return
+        at, rows, before = sweep.seconds, len(sweep.rows), found.faults
         disturb(cluster, sweep, found)
         found.count(sweep)
         again = ", ".join(f"{seconds:.1f}" for seconds in found.again)
-        _note(f"{name}: at {moment:.0f} s, {rows} rows; took {found.seconds[-1]:.0f} s; all trained again: {again}")
+        _note(f"{name}: at {at:.0f} s, {rows} rows; took {found.seconds[-1]:.0f} s; all trained again: {again}")
         if found.faults != before:
             _note(f"broken: {before} became {found.faults}\n{sweep.words[-4000:]}")
             self._put_aside(f"{name}-{found.codes.total()}")

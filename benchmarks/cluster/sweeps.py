@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -19,32 +20,34 @@ sys.path.insert(0, str(ROOT / "tests"))  # the hosts are those of the tests, whi
 
 from hosts import Hosts, hosts_up  # noqa: E402, F401
 
-CHECKPOINT_SECONDS = 3.0
+CHECKPOINT_SECONDS = 1.0
 SPEC = {
     "name": "cluster",
     "space": {"extends": "digits", "base": {f"structure.{n}_width": 32 for n in ("generator", "discriminator")}},
-    "ladder": {"rungs_images": [32_768, 131_072, 393_216], "keep_fraction": 0.5},
+    "ladder": {"rungs_images": [16_384, 65_536, 196_608], "keep_fraction": 0.5},
     "sampler": "random",
     "scoring": {"samples": 500},
     "execution": "replayed",
     "checkpoint_minutes": CHECKPOINT_SECONDS / 60,
-    "trials": 24,
     "lanes_per_cohort": 2,
     "tracking": {"tensorboard": False},
 }
-LONGEST_SECONDS = 420.0  # of one sweep: one that takes longer is counted as hanging, and killed
+TRIALS = 16
+LONGEST_SECONDS = 600.0  # of one sweep: one that takes longer is counted as hanging, and killed
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "c" * 32}
 WORKERS = (1, 2)
+TRAINER = "Trainable|gan-sweep:.* (cohort|trainer)"  # in the title of a process that trains
 GAN_SWEEP = (sys.executable, "-m", "sweep")
 
 
 @dataclass
 class Sweep:
-    """A sweep whose command may be given again and again. start: starts the command with these streams. said, warned:
-    what it printed on them.
+    """A sweep of so many trials, whose command may be given again and again. start: starts the command with these
+    streams. said, warned: what it printed on them.
     """
 
     folder: RunFolder
+    trials: int
     start: Callable[..., subprocess.Popen[bytes]]
     said: Path = field(init=False)
     warned: Path = field(init=False)
@@ -64,6 +67,11 @@ class Sweep:
     @property
     def rows(self) -> list[dict]:
         return JsonLines(self.folder.rows).read() if self.folder.rows.exists() else []
+
+    @property
+    def cohorts(self) -> bool:
+        """Whether a cohort was handed out."""
+        return self.folder.cohorts.exists() and self.folder.cohorts.stat().st_size > 0
 
     @property
     def seconds(self) -> float:
@@ -112,8 +120,10 @@ class Cluster:
         return self.hosts.folder / "runs"
 
     def env(self, host: int) -> dict[str, str]:
-        """The token, and a cache that is the host's own."""
-        return {**TOKEN, "GAN_SWEEP_CACHE": f"{self.hosts.folder}/node{host}/cache"}
+        """The token, a cache that is the host's own, and no priority below that of other processes, which is Ray's
+        default.
+        """
+        return {**TOKEN, "RAY_worker_niceness": "0", "GAN_SWEEP_CACHE": f"{self.hosts.folder}/node{host}/cache"}
 
     def stand(self, *wanted: int) -> None:
         """Lets exactly these hosts have Ray, one CPU each; and host 0 its head."""
@@ -138,24 +148,26 @@ class Cluster:
         """A host that trains, by chance."""
         return self.chance.choice(sorted(self.standing & set(WORKERS)))
 
-    def pids(self, host: int, word: str) -> list[int]:
-        """The processes of a host with a word in their command line."""
+    def pids(self, host: int, words: str) -> list[int]:
+        """The processes of a host whose command line has this pattern."""
         found = []
         for pid in self.hosts.pids(host):
             try:
-                if word in Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace"):
+                if re.search(words, Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")):
                     found.append(pid)
             except OSError:  # it has ended
                 continue
         return found
 
-    def sweep(self, *options: str, host: int = 0, user: int | None = None, alone: bool = False) -> Sweep:
+    def sweep(
+        self, *options: str, trials: int = TRIALS, host: int = 0, user: int | None = None, alone: bool = False
+    ) -> Sweep:
         """Starts a new sweep from a host, on the cluster, or alone on that host. user: whose it is, with a umask that
         lets nobody else read its files.
         """
         self.run += 1
-        folder, spec = RunFolder(self.runs / f"run-{self.run}"), self.runs / "spec.yaml"
-        spec.write_text(json.dumps(SPEC))
+        folder, spec = RunFolder(self.runs / f"run-{self.run}"), self.runs / f"spec-{self.run}.yaml"
+        spec.write_text(json.dumps({**SPEC, "trials": trials}))
         where = () if alone else ("--address", self.hosts.ray)
         env = {"GAN_SWEEP_CACHE": self.env(host)["GAN_SWEEP_CACHE"]} if alone else self.env(host)
         command = (*GAN_SWEEP, "run", spec, *where, "--out", folder.path, *options)
@@ -164,4 +176,4 @@ class Cluster:
             umask = -1 if user is None else 0o077
             return self.hosts.start(host, *command, env=env, user=user, umask=umask, **streams)
 
-        return Sweep(folder, start)
+        return Sweep(folder, trials, start)
