@@ -98,12 +98,22 @@ class Hosts:
         own = self.folder / f"node{host}"
         if user is not None and own.stat().st_uid != user:
             subprocess.run(["chown", "-R", str(user), own], check=True)
-        mounts = " && ".join([f"mount -t tmpfs tmpfs {folder}" for folder in private])
-        hidden = ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
+        mounts = [f"mount -t tmpfs tmpfs {folder}" for folder in private]
+        mounts += [] if user is None else _reachable_python(own)
+        hidden = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            f'{" && ".join(mounts)} && exec "$@"',
+            "sh",
+        ]
         into = ["nsenter", f"--target={self._holders[host]}", "--mount", "--uts", "--net", "--pid", f"--wd={ROOT}"]
         as_user = [] if user is None else ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
         process = subprocess.Popen(
-            [*into, *(hidden if private else []), *as_user, *map(str, command)],
+            [*into, *(hidden if mounts else []), *as_user, *map(str, command)],
             env={**_environment(own), **(env or {})},
             start_new_session=True,
             **options,
@@ -220,6 +230,23 @@ def _skip_without_namespaces() -> None:
 
 def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+def _reachable_python(own: Path) -> list[str]:
+    """Shell commands by which other users than root reach this interpreter where it lies in a folder that is closed to
+    them, such as root's home.
+    """
+    base, copy = Path(sys.base_prefix), own / "python"
+    closed = [folder for folder in base.parents if not folder.stat().st_mode & 0o001]
+    if not closed:
+        return []
+    return [
+        f"mkdir -p {copy}",
+        f"mount --bind {base} {copy}",
+        f"mount -t tmpfs -o mode=755 tmpfs {closed[-1]}",
+        f"(umask 022 && mkdir -p {base})",
+        f"mount --bind {copy} {base}",
+    ]
 
 
 def _children(pid: int) -> list[int]:

@@ -20,7 +20,14 @@ def test_hosts_reach_each_other_unless_a_link_is_cut_and_leave_nothing(tmp_path)
         assert hosts.run(1, "hostname").stdout == "node1\n"
         assert hosts.run(1, "ls", hidden).stdout == "here\n"
         assert hosts.run(1, "ls", hidden, private=[hidden]).stdout == ""
-        assert hosts.run(0, "sh", "-c", "id -u && touch $HOME/mine", user=20_001).stdout == "20001\n"
+        mine = hosts.run(
+            0,
+            "python",
+            "-c",
+            "import os, pathlib; pathlib.Path.home().joinpath('x').touch(); print(os.getuid())",
+            user=20_001,
+        )
+        assert mine.stdout == "20001\n"
         hosts.start(1, "python", "-c", LISTEN)
         call = ("python", "-c", CALL, hosts.address(1))
         hosts.cut(1)

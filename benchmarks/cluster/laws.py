@@ -34,6 +34,7 @@ class Found:
     """
 
     right: Table | None = None
+    disturbed: int = 0
     ended: int = 0
     codes: Counter[int | None] = field(default_factory=Counter)
     lost: int = 0  # trials without an outcome, and trials that failed
@@ -85,7 +86,8 @@ class Found:
     def line(self, name: str) -> str:
         """The line of the table."""
         return (
-            f"| {name} | {self.ended} of {self.codes.total()} | {self.lost} | {self.twice} | {self.two_owners} "
+            f"| {name} | {self.disturbed or ''} | {self.ended} of {self.codes.total()} "
+            f"| {self.lost} | {self.twice} | {self.two_owners} "
             f"| {self.wrong} | {len(self.again)} times, at most {max(self.again, default=0):.1f} s "
             f"| {statistics.median(self.seconds):.0f} (most {max(self.seconds):.0f}) "
             f"| {'; '.join(f'{why} ({n} times)' if n > 1 else why for why, n in self._remarks())} |"
@@ -93,8 +95,8 @@ class Found:
 
 
 HEAD = (
-    "| scenario | sweeps that ended by themselves | trials lost | rows twice | rungs of two owners | rows that differ "
-    "| trained again | seconds | |\n|---|---|---|---|---|---|---|---|---|"
+    "| scenario | times | sweeps that ended by themselves | trials lost | rows twice | rungs of two owners "
+    "| rows that differ | trained again | seconds | |\n|---|---|---|---|---|---|---|---|---|---|"
 )
 
 

@@ -10,8 +10,9 @@ from benchmarks.cluster.disturbances import DISTURBANCES, nothing
 from benchmarks.cluster.laws import HEAD, Found, Table
 from benchmarks.cluster.sweeps import TRIALS, WORKERS, Cluster
 
-TRIALS_WHILE_CUT = {"cut-60": 32, "cut-180": 96}  # so that the sweep goes on when the link is there again
-TRIES = 3  # for each sweep that is to be disturbed, because some end before
+TRIALS_OF = {"kill": 64, "trainer": 48, "drain": 64, "cut-60": 32, "cut-180": 96}  # the sweep goes on afterwards
+TIMES_A_SWEEP = {"kill": 5, "trainer": 5, "drain": 3}  # that it is disturbed; the others: once
+TRIES = 3  # for each time that a sweep is to be disturbed, because some end before
 SCENARIOS = [*DISTURBANCES, *COMPARISONS]
 
 
@@ -54,28 +55,31 @@ class Measured:
                 COMPARISONS[name](self.cluster, found)
             return found
         for _ in range(TRIES * times):
-            self._disturbed(name, found)
-            if found.codes.total() == times:
+            self._disturbed(name, found, min(TIMES_A_SWEEP.get(name, 1), times - found.disturbed))
+            if found.disturbed == times:
                 break
         return found
 
-    def _disturbed(self, name: str, found: Found) -> None:
-        """One sweep that is disturbed at a random moment. One that ends before does not count."""
-        cluster, disturb = self.cluster, DISTURBANCES[name]
+    def _disturbed(self, name: str, found: Found, times: int) -> None:
+        """One sweep that is disturbed so often, at random moments. One that ends before the first does not count."""
+        cluster, disturb, before = self.cluster, DISTURBANCES[name], found.faults
         cluster.fall(*[host for host in cluster.standing if not cluster.pids(host, "raylet/raylet")])
         cluster.stand(*WORKERS[: 1 if name == "join" else None])
-        sweep, moment = cluster.sweep(trials=TRIALS_WHILE_CUT.get(name, TRIALS)), cluster.chance.random()
-        if disturb is not nothing:
-            sweep.wait_for(lambda: sweep.cohorts)
-            until = sweep.seconds + moment * self._whole_seconds
-            if not sweep.wait_for(lambda: sweep.seconds >= until):
-                sweep.wait()
-                return
-        at, rows, before = sweep.seconds, len(sweep.rows), found.faults
-        disturb(cluster, sweep, found)
+        sweep, moments = cluster.sweep(trials=TRIALS_OF.get(name, TRIALS)), list[str]()
+        sweep.wait_for(lambda: sweep.cohorts)
+        for _ in range(times):
+            until = sweep.seconds + cluster.chance.random() * self._whole_seconds
+            if disturb is not nothing and not sweep.wait_for(lambda until=until: sweep.seconds >= until):
+                break
+            moments.append(f"{sweep.seconds:.0f} s ({len(sweep.rows)} rows)")
+            disturb(cluster, sweep, found)
+        found.disturbed += len(moments)
+        if not moments:
+            sweep.wait()
+            return
         found.count(sweep)
         again = ", ".join(f"{seconds:.1f}" for seconds in found.again)
-        _note(f"{name}: at {at:.0f} s, {rows} rows; took {found.seconds[-1]:.0f} s; all trained again: {again}")
+        _note(f"{name} at {', '.join(moments)}; took {found.seconds[-1]:.0f} s; all that was trained again: {again}")
         if found.faults != before:
             _note(f"broken: {before} became {found.faults}\n{sweep.words[-4000:]}")
             self._put_aside(f"{name}-{found.codes.total()}")
