@@ -25,10 +25,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the hosts")
     parser.add_argument("--keep", type=Path, help="folder for what is left of sweeps that broke a law")
     given = parser.parse_args()
-    wanted = {
-        name: int(times or given.times) for name, _, times in (s.partition("=") for s in given.scenarios.split(","))
-    }
-    if unknown := wanted.keys() - set(SCENARIOS):
+    parts = [part.partition("=") for part in given.scenarios.split(",")]
+    wanted = [(name, int(times or given.times)) for name, _, times in parts]
+    if unknown := {name for name, _ in wanted} - set(SCENARIOS):
         parser.error(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
     try:
         with hosts_up(HOSTS) as hosts:

@@ -11,6 +11,8 @@ from benchmarks.cluster.laws import Found
 from benchmarks.cluster.sweeps import TRAINER, WORKERS, Cluster, Sweep
 
 NOTICE_SECONDS = 10  # of a drained host
+NOTICED_SECONDS = 15.0  # within which Ray ends on a host that was taken for dead, once its link is there again
+RAYLET = "raylet/raylet"
 JOINED_SECONDS = 30.0  # within which a host that joins is to have trained to a rung
 ENDS_SECONDS = 90.0  # within which a driver ends whose head is lost
 
@@ -52,15 +54,19 @@ def drain(cluster: Cluster, sweep: Sweep, found: Found) -> None:
 
 
 def cut(seconds: float) -> Callable[[Cluster, Sweep, Found], None]:
-    """The link of a host is cut for so long."""
+    """The link of a host is cut for so long. Where Ray has taken the host for dead, it ends there, and starts anew."""
 
     def disturb(cluster: Cluster, sweep: Sweep, found: Found) -> None:
         host = cluster.victim()
         cluster.hosts.cut(host)
         time.sleep(seconds)
         cluster.hosts.mend(host)
-        sweep.wait()
-        cluster.fall(host)  # Ray may have taken it for dead; the next sweep begins on a whole cluster
+        until = sweep.seconds + NOTICED_SECONDS
+        if not sweep.wait_for(lambda: sweep.seconds > until or not cluster.pids(host, RAYLET)):
+            sweep.wait()
+        if not cluster.pids(host, RAYLET):
+            cluster.fall(host)
+            cluster.stand(*WORKERS)
 
     return disturb
 

@@ -54,6 +54,8 @@ class Found:
         self.seconds.append(sweep.seconds)
         self.codes[code] += 1
         self.ended += code == 0
+        if code != 0:
+            self.remarks.append("killed, because it did not end" if code is None else f"exit code {code}")
         ends = {row["trial"]: row["outcome"] for row in rows}
         self.lost += sweep.trials - sum(outcome not in ("running", "failed") for outcome in ends.values())
         self.twice += len(rows) - len({(row["trial"], row["rung"]) for row in rows})

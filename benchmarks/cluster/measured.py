@@ -3,15 +3,16 @@
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.cluster.comparisons import COMPARISONS, right_table
-from benchmarks.cluster.disturbances import DISTURBANCES, nothing
+from benchmarks.cluster.disturbances import DISTURBANCES, RAYLET, nothing
 from benchmarks.cluster.laws import HEAD, Found, Table
 from benchmarks.cluster.sweeps import TRIALS, WORKERS, Cluster
 
-TRIALS_OF = {"kill": 64, "trainer": 48, "drain": 64, "cut-60": 32, "cut-180": 96}  # the sweep goes on afterwards
-TIMES_A_SWEEP = {"kill": 5, "trainer": 5, "drain": 3}  # that it is disturbed; the others: once
+TRIALS_OF = {name: 64 for name in ("kill", "trainer", "drain", "cut-20", "cut-60", "cut-180")}
+TIMES_A_SWEEP = {"kill": 5, "trainer": 5, "drain": 3, "cut-20": 3, "cut-60": 2}  # that it is disturbed; others: once
 TRIES = 3  # for each time that a sweep is to be disturbed, because some end before
 SCENARIOS = [*DISTURBANCES, *COMPARISONS]
 
@@ -24,11 +25,11 @@ class Measured:
         self._right: Table | None = None
         self._whole_seconds = 0.0  # how long a sweep trains that is left alone
 
-    def table(self, wanted: dict[str, int]) -> bool:
+    def table(self, wanted: Sequence[tuple[str, int]]) -> bool:
         """Measures each scenario so often and prints the table. Whether no law was broken."""
         whole = True
         print(HEAD, flush=True)
-        for name, times in wanted.items():
+        for name, times in wanted:
             found = self.measure(name, times)
             whole &= found.whole
             print(found.line(name), flush=True)
@@ -63,7 +64,7 @@ class Measured:
     def _disturbed(self, name: str, found: Found, times: int) -> None:
         """One sweep that is disturbed so often, at random moments. One that ends before the first does not count."""
         cluster, disturb, before = self.cluster, DISTURBANCES[name], found.faults
-        cluster.fall(*[host for host in cluster.standing if not cluster.pids(host, "raylet/raylet")])
+        cluster.fall(*[host for host in cluster.standing if not cluster.pids(host, RAYLET)])
         cluster.stand(*WORKERS[: 1 if name == "join" else None])
         sweep, moments = cluster.sweep(trials=TRIALS_OF.get(name, TRIALS)), list[str]()
         sweep.wait_for(lambda: sweep.cohorts)

@@ -24,7 +24,7 @@ CHECKPOINT_SECONDS = 3.0
 SPEC = {
     "name": "cluster",
     "space": {"extends": "digits", "base": {f"structure.{n}_width": 32 for n in ("generator", "discriminator")}},
-    "ladder": {"rungs_images": [16_384, 65_536, 327_680], "keep_fraction": 0.5},
+    "ladder": {"rungs_images": [16_384, 65_536, 196_608], "keep_fraction": 0.5},
     "sampler": "random",
     "scoring": {"samples": 500},
     "execution": "replayed",

@@ -1,6 +1,7 @@
 """Files between a run's folder and processes that do not see it: the file server of a run as an actor."""
 
 import importlib
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -52,15 +53,28 @@ def marked(path: Path) -> Iterator[Home]:
 
 def start_file_server(folder: RunFolder, conditions: Conditions, study: Any) -> Any:
     """Starts the `FileServer` of a run as an actor on this node, and returns its handle at once. It is not part of the
-    study, whose handle this is, so that a large file delays no verdict. Where its node is out of reach, Ray repeats the
-    call.
+    study, whose handle this is, so that a large file delays no verdict, and has the umask of this process. Where its
+    node is out of reach, Ray repeats the call.
     """
     ray = importlib.import_module("ray")
+    umask = os.umask(0o077)  # the only way to ask for it
+    os.umask(umask)
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
     )
-    server = ray.remote(FileServer).options(num_cpus=0, scheduling_strategy=here, max_task_retries=-1)
-    return server.remote(folder, partial(_check_owner, study), partial(packed_images, conditions))
+    server = ray.remote(_file_server_class()).options(num_cpus=0, scheduling_strategy=here, max_task_retries=-1)
+    return server.remote(umask, folder, partial(_check_owner, study), partial(packed_images, conditions))
+
+
+def _file_server_class() -> type[FileServer]:
+    class FileServerActor(FileServer):
+        """The file server in a process of its own, which Ray starts with another umask."""
+
+        def __init__(self, umask: int, *given: Any) -> None:
+            os.umask(umask)
+            super().__init__(*given)
+
+    return FileServerActor
 
 
 def _check_owner(study: Any, owner: int) -> None:

@@ -33,7 +33,7 @@ def test_on_a_host_without_the_folder_a_sweep_is_the_same_bit_for_bit_in_the_row
         hosts.start_ray(0, cpus=0)
         hosts.start_ray(1, private=[there.path], env={"GAN_SWEEP_CACHE": f"{hosts.folder}/node1/cache"})
         command = (*GAN_SWEEP, "run", "--address", hosts.ray, "--out", there.path, *settings(*TINY))
-        done = hosts.run(0, *command, seconds=LONGEST_SECONDS)
+        done = hosts.run(0, *command, seconds=LONGEST_SECONDS, umask=0o077)
         assert done.returncode == 0, done.stderr
         left = list((hosts.folder / "node1" / "tmp").glob("gan-sweep-files-*"))
     mine, theirs = (ResultsTable.load(folder.path).frame.drop(columns=ELSEWHERE) for folder in (here, there))
@@ -47,6 +47,7 @@ def test_on_a_host_without_the_folder_a_sweep_is_the_same_bit_for_bit_in_the_row
     assert of_trials[0] == of_trials[1]
     assert there.features.read_bytes() == here.features.read_bytes()
     assert left == []
+    assert not any(path.stat().st_mode & 0o077 for path in there.path.rglob("*"))  # whoever started Ray
 
 
 @pytest.mark.slow
