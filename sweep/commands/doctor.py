@@ -1,8 +1,10 @@
 """The command `gan-sweep doctor`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +83,9 @@ def _on_cluster(address: str, folder: Path | None, paths: list[str]) -> tuple[li
     from sweep.runners.ray.node_table import living_nodes
     from sweep.runners.ray.nodes import Look
 
-    with connected_to_ray(address, _say_lost) as head, marked(folder / f".look-{os.getpid()}") as home:
+    with ExitStack() as stack:
+        head = stack.enter_context(connected_to_ray(address, _say_lost))
+        home = None if folder is None else stack.enter_context(marked(folder / f".look-{os.getpid()}"))
         reports = Look(living_nodes(), home, paths, gpus=True).reports()
         host, port = head.address() or ("", 0)
         return reports, access_of(f"{host}:{port}").value

@@ -306,8 +306,8 @@ def test_stores_that_cannot_be_used_are_a_line_each_for_the_doctor(gan_sweep, ad
 
 
 def test_a_node_says_of_which_store_it_has_no_key(address):
-    assert look.look("", [address], False)["unread"] == []
-    found = look.look("", ["memory://bucket"], False)
+    assert look.look(None, [address], False)["unread"] == []
+    found = look.look(None, ["memory://bucket"], False)
     assert (found["missing"], len(found["unread"])) == ([], 1)
     line = report(unread=["cannot read s3://bucket/data: the key is refused"]).line
     assert line.endswith("; it cannot read s3://bucket/data: the key is refused: data are sent")
