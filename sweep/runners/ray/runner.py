@@ -19,6 +19,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -142,7 +143,7 @@ def _tune(
         orders = Orders(spec, folder, home, build, size, study, umask, code_here())
         trainable = tune.with_resources(tune.with_parameters(trainable_class(), orders=orders), placed(each))
         watch = None if look is None else NodeWatch(look, slots.avoid)
-        with _silent_loggers(), _followed(study, display, watch):
+        with _silent_loggers(), _followed(study, display, watch, slots):
             found = _tuner(trainable, processes, folder, on_step).fit()
             processes.check()
             if processes.is_barren:
@@ -254,10 +255,10 @@ def _silent_loggers() -> Iterator[None]:
 
 
 @contextmanager
-def _followed(study: Any, display: ProgressDisplay, nodes: NodeWatch | None) -> Iterator[None]:
+def _followed(study: Any, display: ProgressDisplay, nodes: NodeWatch | None, slots: Slots) -> Iterator[None]:
     """Shows how far the sweep is, and what becomes of the nodes, from another thread, while `fit` holds this one."""
     stop = threading.Event()
-    follower = threading.Thread(target=_follow, args=(study, display, nodes, stop), daemon=True)
+    follower = threading.Thread(target=_follow, args=(study, display, nodes, slots, stop), daemon=True)
     follower.start()
     try:
         yield
@@ -272,4 +273,5 @@ def _follow(study: Any, display: ProgressDisplay, nodes: NodeWatch | None, slots
         for line in [] if nodes is None else nodes.changes():
             display.say(line)
         with suppress(ray.exceptions.RayError):  # the study is gone when Ray is shut down meanwhile
-            display.show(ray.get(study.snapshot.remote()))
+            snapshot = ray.get(study.snapshot.remote())
+            display.show(snapshot if nodes is None else replace(snapshot, nodes=slots.seen()))

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from sweep.ledger.endings import PlaceError
+from sweep.ledger.snapshot import SeenNode
 from sweep.runners.ray.node_table import living_nodes
+from sweep.runners.ray.seen_nodes import seen_nodes
 from sweep.runners.ray.shares import Share, cohorts_at_once, why_unfit
 from sweep.spec.resources import WaitFor
 
@@ -50,6 +52,10 @@ class Slots:
         self.avoided[node] = why
         self._looked_seconds = -math.inf
         return cohorts_at_once(self._each, self._usable()) > 0
+
+    def seen(self) -> tuple[SeenNode, ...]:
+        """The nodes that there are, in the order of their names, and why those are given no cohort that are not."""
+        return seen_nodes(self._each, self.avoided)
 
     def _note_room(self, there: bool, now: float) -> None:
         room = f"a node with room for a cohort ({self._each.words})"

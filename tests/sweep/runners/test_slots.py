@@ -6,6 +6,7 @@ import pytest
 from events import Clock
 
 from sweep.ledger.endings import PlaceError
+from sweep.ledger.snapshot import SeenNode
 from sweep.runners.ray.shares import Share
 from sweep.runners.ray.slots import LOOK_SECONDS, Slots
 from sweep.spec.resources import Resources, WaitFor
@@ -75,3 +76,21 @@ def test_what_is_waited_for_is_taken_to_have_what_no_node_has_yet_and_the_larges
         "waiting for a node with room for a cohort (1 CPU, 8 GB of memory, 1 of tpu, zone: a), up to 10 minutes: "
         "resources.memory_gb: a cohort asks for 8 GB of memory, and the largest node, h, has 0 GB of memory"
     ]
+
+
+def test_each_node_that_is_given_no_cohort_is_seen_with_the_reason(monkeypatch):
+    def node(name: str, zone: str = "a", cpus: float = 2.0) -> dict[str, Any]:
+        place = {"NodeManagerHostname": name, "NodeName": "10.0.0.1", "Labels": {"zone": zone}}
+        return {"NodeID": f"id of {name}", "Alive": True, "Resources": {"CPU": cpus}, **place}
+
+    nodes = [node("g"), node("f"), node("e", zone="b"), node("d", cpus=0.0), node("c")]
+    monkeypatch.setattr("ray.nodes", lambda: [*nodes, {**node("lost"), "Alive": False}])
+    slots = Slots(Share(1.0, 0.0, labels={"zone": "a"}), WaitFor(), list().append)
+    slots.avoid("id of f", "it is broken")
+    assert slots.seen() == (
+        SeenNode("c", 2),
+        SeenNode("d", 0, "it is too small for a cohort (1 CPU, zone: a)"),
+        SeenNode("e", 0, "its labels are not those of resources.labels (zone: a)"),
+        SeenNode("f", 2, "it is broken"),
+        SeenNode("g", 2),
+    )
