@@ -74,6 +74,12 @@ KEYS = {  # keys of a sweep's file -> what is allowed, and what they mean
     "skip_corrupt_images": ("true, false", "leave out pictures that cannot be read, instead of refusing the folder"),
     "resources.gpus_per_cohort": ("auto, or at least 0", "`auto`: one GPU where there are any; fractions share one"),
     "resources.cpus_per_cohort": ("above 0", "CPU cores that Ray reserves for a cohort"),
+    "resources.memory_gb": ("0 to 1e6", "host memory that Ray reserves for a cohort, in 10^9 bytes; 0: none"),
+    "resources.labels": (
+        "a mapping of labels to values",
+        "what its node must be, such as `{ray.io/accelerator-type: H100}`; see [Clusters](clusters.md#mixed-machines)",
+    ),
+    "resources.custom": ("a mapping of names to numbers", "of resources that `ray start --resources` names"),
     "resources.wait_for": (
         "a mapping of cpus, gpus, minutes",
         "what a cluster will have whose nodes come later; see [Clusters](clusters.md)",

@@ -30,9 +30,14 @@ AVERAGED_SHARE = 0.1  # the longest half-life of a moving average, as a share of
 
 
 def stays_on_host(dataset: Dataset, device: torch.device) -> bool:
-    """Whether samples stay in host memory because they would take more than half of the device's."""
-    memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-    return memory is not None and host_or_device(dataset.train_samples.nbytes, memory) == "host"
+    """Whether samples stay in host memory because they would take more than half of what this process may have of the
+    device's.
+    """
+    if device.type != "cuda":
+        return False
+    share = torch.cuda.get_per_process_memory_fraction(device)
+    memory = int(share * torch.cuda.get_device_properties(device).total_memory)
+    return host_or_device(dataset.train_samples.nbytes, memory) == "host"
 
 
 class ShownSamples:

@@ -9,14 +9,16 @@ from typing import Any
 from gan_core.config.input_error import InputError
 from results.printable import printable
 from sweep.commands.arguments import place
+from sweep.commands.terminal import width
 
+PLAIN_WIDTH = 80  # characters of a line where no terminal has another width
 ABOUT = "Watch a sweep that runs in another terminal, or on another machine that sees the run's folder or its store."
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares the arguments of `gan-sweep watch`."""
     part.add_argument("run", type=place, metavar="RUN", help="the folder of a run, or its address (s3://...)")
-    part.add_argument("--once", action="store_true", help="print how far it is, cohort by cohort, and end")
+    part.add_argument("--once", action="store_true", help="print how far it is, with each node and cohort, and end")
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -24,13 +26,14 @@ def execute(options: argparse.Namespace) -> int:
     Returns the exit code.
     """
     from results.stored_run import run_folder
+    from sweep.runners.node_lines import node_lines
     from sweep.runners.progress import LIVE_SECONDS, ProgressDisplay
     from sweep.runners.progress_file import KEPT_SECONDS, ProgressFile
     from sweep.spec.sweep_spec import SweepSpec
 
     folder = run_folder(options.run).require()
     spec, file, seen = SweepSpec.from_yaml(folder.spec), ProgressFile(folder), -1.0
-    with ProgressDisplay(spec.ladder, spec.objective, spec.space.searched) as display:
+    with ProgressDisplay(spec.ladder, spec.objective, spec.space.searched, detailed=True) as display:
         while True:
             going, said = _is_going(folder, file), file.read()
             if said is not None and said.written_seconds != seen:
@@ -43,8 +46,8 @@ def execute(options: argparse.Namespace) -> int:
             time.sleep(LIVE_SECONDS if folder.shown == str(folder.path) else KEPT_SECONDS)
             run_folder(options.run)  # of a store, as it is now
     if going and said is not None:
-        for cohort in said.snapshot.cohorts:
-            print(_line(cohort))
+        for line in node_lines(said.snapshot, width() or PLAIN_WIDTH):
+            print(line)
     else:
         print(_ending(folder, going, options.run))
     return 0
@@ -61,13 +64,6 @@ def _is_going(folder: Any, file: Any) -> bool:
         return True
     said = file.read()
     return said is not None and abs(time.time() - said.written_seconds) < SILENT_SECONDS
-
-
-def _line(cohort: Any) -> str:
-    trials = f"{cohort.lanes} trial{'s' * (cohort.lanes != 1)}"
-    doing = f": {cohort.phase}" if cohort.phase else ""
-    place = f" on {cohort.node}" if cohort.node else ""
-    return printable(f"cohort {cohort.number}{place}, on its way to rung {cohort.rung + 1}, {trials}{doing}")
 
 
 def _ending(folder: Any, going: bool, place: str | Path) -> str:

@@ -39,6 +39,14 @@ class Openings:
         proposes = self._trials_left() > 0 and not spent
         return proposes or bool(survivors(self._standings)) or bool(self._replicates())
 
+    def why_none(self, *, spent: str | None) -> str:
+        """Why `next` would make no cohort, in words; "" where it would. spent: why the budget is spent, if it is."""
+        if self.has_next(spent=spent is not None):
+            return ""
+        if self._spec.confirm.top and not search_ended(self._standings):
+            return "finalists are confirmed when all trials have ended"
+        return spent or "no cohort is left to hand out"
+
     def _trials_left(self) -> int:
         return self._spec.trials - len(self._roster.identities)
 

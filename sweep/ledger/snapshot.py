@@ -11,6 +11,8 @@ from results.trial_run import TrialRun
 from sweep.ledger.agenda import search_ended, wanted_replicates
 from sweep.ledger.standings import Standings, best_row
 
+NOT_FINITE = ("best_score", "baseline_score", "images_per_second")  # may be NaN, which JSON does not know
+
 
 class RunningCohort(NamedTuple):
     """A cohort in training. rung: the one that it trains to, counted from 0. lanes: its runs that have not ended.
@@ -24,6 +26,19 @@ class RunningCohort(NamedTuple):
     node: str = ""
 
 
+class SeenNode(NamedTuple):
+    """A node of a cluster. name: as `RunningCohort.node` has it. room: how many cohorts fit it at once. why: why it is
+    given none, or "".
+    """
+
+    name: str
+    room: int
+    why: str = ""
+
+
+PLACES = {"cohorts": RunningCohort, "nodes": SeenNode}  # fields with several of a kind
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Where a sweep stands. done, running: trials that have ended, and runs in training. outcomes: of the trials that
@@ -33,7 +48,9 @@ class Snapshot:
     device_seconds: the time for training and scoring, over all lanes. budget_used: in words, how much of the budget is
     used; "" without a budget. confirmations, confirmed: replicates that are asked for, and that have ended. notes:
     lines about what went wrong outside the trials. phase: what the processes that train do besides training
-    ("compiling ..."), or "". cohorts: those in training.
+    ("compiling ..."), or "". cohorts: those in training. images_per_second: of these cohorts together, by what the kind
+    of device of each has done so far; NaN where that is not known. idle_because: why there is no cohort to hand out; ""
+    where there is one. nodes: of the cluster; none where one machine trains.
     """
 
     trials: int
@@ -52,10 +69,13 @@ class Snapshot:
     notes: tuple[str, ...] = ()
     phase: str = ""
     cohorts: tuple[RunningCohort, ...] = ()
+    images_per_second: float = math.nan
+    idle_because: str = ""
+    nodes: tuple[SeenNode, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """The snapshot as plain values for JSON; numbers that are not finite are None."""
-        values = {**asdict(self), "cohorts": [cohort._asdict() for cohort in self.cohorts]}
+        values = asdict(self) | {key: [one._asdict() for one in getattr(self, key)] for key in PLACES}
         return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in values.items()}
 
     @classmethod
@@ -64,10 +84,12 @@ class Snapshot:
         KeyError, TypeError or AttributeError for what is no snapshot.
         """
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        numbers = {key: math.nan for key in ("best_score", "baseline_score") if known[key] is None}
-        places = [{key: place[key] for key in RunningCohort._fields if key in place} for place in known["cohorts"]]
-        cohorts = tuple(RunningCohort(**place) for place in places)
-        return cls(**{**known, **numbers, "notes": tuple(known["notes"]), "cohorts": cohorts})
+        numbers = {key: math.nan for key in NOT_FINITE if known.get(key) is None}
+        places = {
+            key: tuple(kind(**{name: one[name] for name in kind._fields if name in one}) for one in known.get(key, ()))
+            for key, kind in PLACES.items()
+        }
+        return cls(**{**known, **numbers, **places, "notes": tuple(known["notes"])})
 
 
 def snapshot_of(
@@ -76,8 +98,9 @@ def snapshot_of(
     images: int,
     cohorts: Sequence[RunningCohort],
     notes: tuple[str, ...],
+    idle_because: str,
 ) -> Snapshot:
-    """Where a sweep stands. images: shown since the last rows; cohorts: those in training."""
+    """Where a sweep stands. images: shown since the last rows; cohorts: those in training; the rest: as in Snapshot."""
     spec, runs, best = standings.spec, standings.searched, standings.best
     ends = [standings.rows[run][-1].outcome for run in runs if standings.ended(run)]
     cost, over = standings.cost(elapsed_seconds, images), search_ended(standings)
@@ -101,4 +124,8 @@ def snapshot_of(
         notes=notes,
         phase=", ".join(dict.fromkeys(cohort.phase for cohort in cohorts if cohort.phase)),
         cohorts=tuple(cohorts),
+        images_per_second=standings.paces.images_per_second([cohort.node for cohort in cohorts])
+        if cohorts
+        else math.nan,
+        idle_because=idle_because,
     )

@@ -13,6 +13,7 @@ from results.store import ResultsError, RunFolder
 from results.trial_run import TrialRun
 from sweep.ladder.ladder import Reached, Standing
 from sweep.ledger.cohort_record import read_cohorts, read_rows
+from sweep.ledger.paces import Paces
 from sweep.ledger.same_data import SharedData
 from sweep.proposals.seeds import derived_seed
 from sweep.spec.budget import Cost
@@ -30,6 +31,7 @@ class Standings:
         self.spec, self.folder = spec, folder
         self.rows: dict[TrialRun, list[ResultRow]] = {}
         self.shared = SharedData(folder)
+        self.paces = Paces()
         self._from_rung: dict[TrialRun, int] = {}  # the rung to which a run was last begun to be trained
         self._reached: dict[tuple[int, int], Reached] = {}  # (bracket, rung) -> all that reached it
         self._lines = 0  # lines of the file of rows that were taken in
@@ -81,6 +83,7 @@ class Standings:
             self.note_time(row.elapsed_seconds)
             self._device_seconds += row.seconds
             self._images += row.images_seen - before
+            self.paces.note_row(row, row.images_seen - before)
             complete = row.images_seen >= self.spec.ladder.rungs_images[row.rung]  # it was not cut before the rung
             if complete and row.replicate == 0 and row.outcome not in DEAD and math.isfinite(row.score):
                 self.reached(row.trial, row.rung).add([self.standing(mine)])

@@ -106,7 +106,9 @@ class LaneStudy:
             if (runs := self._unfinished(number))
         ]
         notes = (*self._trackers.notes, *self._between.warnings)
-        return snapshot_of(self._standings, self._elapsed(), self._between.new_images(), running, notes)
+        given_back = any(map(self._unfinished, self._roster.cohorts.keys() - self._handed_out))
+        idle = "" if given_back else self._openings.why_none(spent=self._spent())
+        return snapshot_of(self._standings, self._elapsed(), self._between.new_images(), running, notes, idle)
 
     # ---- cohorts and verdicts
 
@@ -178,6 +180,7 @@ class LaneStudy:
         """
         cohort = self._owners.cohort_of(owner)
         self._between.end_phase(cohort)
+        self._standings.paces.note_break(cohort)
         rows = self._standings.rows
         if any(len(rows[run]) > rung for run in runs):  # an owner was killed while, or after, it wrote them
             return self._judge_again(owner, rung, runs, reports)
@@ -243,6 +246,8 @@ class LaneStudy:
         """
         cohort = self._owners.cohort_of(owner)
         self._between.note_images(cohort, runs, images)
+        host, now = self._owners.host_of(cohort), time.monotonic()
+        self._standings.paces.note_images(cohort, host, len(runs), images, now)
         self._deaths.note_training(cohort, self._progress(cohort))
         if self.spec.budget.when_spent != "cut" or runs[0].replicate:
             return True
@@ -255,7 +260,9 @@ class LaneStudy:
 
     def note_phase(self, owner: int, phase: str) -> None:
         """Told in words what a cohort does besides training, until it tells of images again or is judged."""
-        self._between.note_phase(self._owners.cohort_of(owner), phase)
+        cohort = self._owners.cohort_of(owner)
+        self._between.note_phase(cohort, phase)
+        self._standings.paces.note_break(cohort)
 
     def note_warning(self, line: str) -> None:
         """Told a warning of a process that trains. Each line is shown once."""

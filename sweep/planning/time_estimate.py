@@ -23,9 +23,9 @@ from gan_core.training.lane_array import LaneArray
 from gan_core.workshop.memory import data_form, made_data, row_bytes
 from gan_core.workshop.workshop import load_data
 from search_spaces.space import SearchSpace
+from sweep.cohorts.packing import LARGEST_MEASURED_BYTES
 from sweep.ladder.ladder import Ladder
 from sweep.ladder.population import draw
-from sweep.planning.estimate import LARGEST_MEASURED_BYTES
 from sweep.spec.sweep_spec import SweepSpec
 
 DRAWS = 64

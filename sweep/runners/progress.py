@@ -14,6 +14,7 @@ from results.objectives import score_name
 from results.printable import printable
 from sweep.ladder.ladder import Ladder
 from sweep.ledger.snapshot import Snapshot
+from sweep.runners.node_lines import node_lines
 from sweep.runners.progress_file import ProgressFile
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ LIVE_SECONDS, PLAIN_SECONDS = 0.5, 5.0  # between two updates
 RATE_WINDOW_SECONDS = 20.0
 SLOWEST_IMAGES_PER_SECOND = 1.0  # below this speed a person sees nothing move
 TRAINING = "training"  # shown where nothing moves and no reason is known: a block of steps takes long
-LONGEST_LINE = 120  # characters of a plain line; the least important facts are left out
+LONGEST_LINE, LONGEST_DETAILED = 120, 80  # characters of a plain line; the least important facts are left out
 PANEL_BAR = 50  # characters: with its label it fits a terminal of 80 columns
 
 
@@ -35,8 +36,8 @@ class ProgressDisplay:
     In a terminal that can move its cursor, the display is a panel that fits 80 columns. In a file, a pipe or a notebook
     it is a line of at most LONGEST_LINE characters every PLAIN_SECONDS, and rich is not loaded. While no images are
     shown to discriminators, it tells what the sweep waits for instead of a speed of 0, at once where that is new.
-    silent: only warnings are displayed. file: is kept up to date, for those who watch from elsewhere, and removed in
-    the end.
+    silent: only warnings are displayed. detailed: the panel also says what each node and each cohort does, and a line
+    has at most LONGEST_DETAILED characters. `kept_in` keeps a file up to date, for those who watch from elsewhere.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class ProgressDisplay:
         stream: TextIO | None = None,
         *,
         silent: bool = False,
+        detailed: bool = False,
     ) -> None:
         self.ladder, self.objective, self.searched = ladder, score_name(objective), searched
         self.stream = stream or sys.stdout
-        self.silent = silent
+        self.silent, self.detailed = silent, detailed
         self._file: ProgressFile | None = None
         self.live = (
             not silent and self.stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
@@ -172,6 +174,7 @@ class ProgressDisplay:
         """An estimate of the seconds to the end; NaN until a speed is known, and when nothing is left. A trial that is
         training counts as half done, and one that waits as costing what the others cost on average, or what the ladder
         expects as long as none has ended. Confirmations begin when all trials have ended, and climb the whole ladder.
+        The speed is what the devices in use have done so far, or that of the last seconds before the first row.
         """
         if self._is_finished(snapshot):
             return math.nan
@@ -182,7 +185,8 @@ class ProgressDisplay:
             expected = snapshot.images / begun * (snapshot.trials - begun)
         unconfirmed = snapshot.confirmations - snapshot.confirmed - (0 if searching else snapshot.running / 2)
         images = (max(0.0, expected) if searching else 0.0) + unconfirmed * self.ladder.rungs_images[-1]
-        rate = self.images_per_second()
+        learnt = snapshot.images_per_second
+        rate = learnt if math.isfinite(learnt) else self.images_per_second()
         return images / rate if rate > 0 else math.nan
 
     def _facts(self, snapshot: Snapshot) -> dict[str, str]:
@@ -210,7 +214,7 @@ class ProgressDisplay:
         line = f"[{_duration(time.monotonic() - self._started)}]"
         for number, (name, fact) in enumerate(self._facts(snapshot).items()):
             part = f"{'; ' if number else ' '}{name} {fact}"
-            if number < 2 or len(line) + len(part) <= LONGEST_LINE:
+            if number < 2 or len(line) + len(part) <= (LONGEST_DETAILED if self.detailed else LONGEST_LINE):
                 line += part
         return line
 
@@ -219,7 +223,12 @@ class ProgressDisplay:
         from rich.text import Text
 
         if self._latest is not None:
-            return self._panel(self._latest)
+            panel = self._panel(self._latest)
+            if not self.detailed:
+                return panel
+            from rich.console import Group
+
+            return Group(panel, *map(Text, node_lines(self._latest, self._view.console.width)))
         return Text(f"{_duration(time.monotonic() - self._started)}  {printable(self._phase)}")
 
     def _panel(self, snapshot: Snapshot) -> "RenderableType":

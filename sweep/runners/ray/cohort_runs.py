@@ -12,6 +12,7 @@ from sweep.cohorts.best_rungs import BestRungs
 from sweep.cohorts.brought_data import fetched_images, is_here
 from sweep.cohorts.cohort import CohortRun
 from sweep.cohorts.contracts import Build
+from sweep.cohorts.packing import Packing, packed, room_of
 from sweep.cohorts.shared_features import FeaturesInFolder, SharedFeatures
 from sweep.cohorts.transfer import CohortTransfer, FetchedFeatures, own_folder
 from sweep.ledger.cohort_record import Cohort
@@ -35,7 +36,25 @@ class CohortRuns:
         self._of_cohort = ExitStack()  # what is closed when the process is done with a cohort
         self._study: RemoteStudy | None = None  # as the latest cohort sees it, and the number of that one's owner
         self._owner = -1
+        self._most: int | None = None  # trials of a cohort
         self.equipped = False  # whether everything is loaded that any configuration needs
+
+    def fitting(self, trials: int, study: RemoteStudy, host: str) -> int:
+        """How many trials a cohort of this process has at most: of so many, those that fit its part of the memory of a
+        GPU or of its host, of which torch is not given more. That they are fewer is said, with the name of the host.
+        """
+        if self._most is None:
+            on_gpu = bool(importlib.import_module("ray").get_gpu_ids())
+            room = None if self._build is not None else room_of(self._spec.resources, on_gpu=on_gpu)
+            packing = Packing(trials) if room is None else packed(self._spec, trials, room)
+            if packing.why:
+                study.note_warning(f"on node {host}, {packing.why}")
+            if room is not None and room.on_gpu:
+                from gan_core.workshop.card_share import keep_to_share
+
+                keep_to_share(room.bytes)
+            self._most = packing.trials
+        return self._most
 
     def begin(self, cohort: Cohort, study: RemoteStudy, must_leave: Callable[[], bool]) -> CohortRun:
         """A cohort, ready to train. study: told of what takes long. must_leave: as `CohortRun` has it."""

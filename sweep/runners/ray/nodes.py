@@ -16,6 +16,7 @@ from sweep.cohorts.brought_data import place_of_data
 from sweep.runners import look
 from sweep.runners.ray.files import Home
 from sweep.runners.ray.node_table import draining_nodes, host_names, living_nodes
+from sweep.spec.labels import NODE_LABEL
 
 LOOK_SECONDS = 30.0  # for a process to start on a node and to look; those that look for GPUs load torch
 GPU_SECONDS = look.TORCH_SECONDS
@@ -24,15 +25,16 @@ SKEW_SECONDS = 2.0  # by which a clock may differ before it is worth a word
 
 @dataclass(frozen=True, kw_only=True)
 class NodeReport:
-    """What was found on a node. node: its name for people; id: Ray's. cpus, gpus: what it offers to Ray. found: the
-    answer of `look.look`, empty where none came. trouble: why none came. skew_seconds: by how much at least its clock
-    differs from the one here, negative where it is behind.
+    """What was found on a node. node: its name for people; id: Ray's. cpus, gpus, labels: what it offers to Ray. found:
+    the answer of `look.look`, empty where none came. trouble: why none came. skew_seconds: by how much at least its
+    clock differs from the one here, negative where it is behind.
     """
 
     node: str
     id: str = ""
     cpus: float
     gpus: float
+    labels: Mapping[str, str] = field(default_factory=dict)
     found: Mapping[str, Any] = field(default_factory=dict)
     trouble: str = ""
     skew_seconds: float = 0.0
@@ -40,7 +42,8 @@ class NodeReport:
     @property
     def line(self) -> str:
         """What was found, in one line."""
-        offers = f"node {self.node}: {_count(self.cpus, 'CPU')}, {_count(self.gpus, 'GPU')}"
+        named = [f", {name}: {value}" for name, value in self.labels.items() if name != NODE_LABEL]
+        offers = f"node {self.node}: {_count(self.cpus, 'CPU')}, {_count(self.gpus, 'GPU')}{''.join(named)}"
         apart = "" if self.found.get("folder", True) else "; it does not see the run's folder: files are sent"
         apart += "".join(f"; it {why}: data are sent" for why in self.found.get("unread", []))
         return f"{offers}; {self.trouble or described(self.found)}{apart}{self._clock()}"
@@ -134,10 +137,12 @@ def faulty(reports: Sequence[NodeReport]) -> dict[str, str]:
 
 class NodeWatch:
     """Follows the nodes of a cluster while a sweep goes on. look: begins a look at nodes. avoid: is called with the id
-    of a node that is not to be used.
+    of a node that is not to be used, and why.
     """
 
-    def __init__(self, look: Callable[[Sequence[Mapping[str, Any]]], Look], avoid: Callable[[str], object]) -> None:
+    def __init__(
+        self, look: Callable[[Sequence[Mapping[str, Any]]], Look], avoid: Callable[[str, str], object]
+    ) -> None:
         self._look, self._avoid = look, avoid
         self._known = self._living()
         self._looks = list[Look]()  # at nodes that have joined
@@ -152,7 +157,7 @@ class NodeWatch:
         draining = draining_nodes() & self._known.keys() - self._draining
         for one in draining:
             self._draining.add(one)
-            self._avoid(one)
+            self._avoid(one, "it is being drained")
             lines.append(f"node {self._known[one]} is being drained: its cohorts go elsewhere")
         joined = self._known.keys() - before.keys()
         lines += [f"node {self._known[one]} has joined" for one in joined]
@@ -165,8 +170,8 @@ class NodeWatch:
 
     def _found(self, reports: Sequence[NodeReport]) -> list[str]:
         faults = faulty(reports)
-        for node in faults:
-            self._avoid(node)
+        for node, fault in faults.items():
+            self._avoid(node, fault.partition(": ")[2])
         return [one.line for one in reports] + [unused(line) for line in faults.values()]
 
     def _living(self) -> dict[str, str]:
@@ -183,7 +188,8 @@ def unused(fault: str) -> str:
 def _report(node: Mapping[str, Any], name: str, ref: Any, began_seconds: float) -> NodeReport:
     ray: Any = importlib.import_module("ray")
     of = {"id": node["NodeID"], "node": name}
-    offers = {"cpus": node["Resources"].get("CPU", 0.0), "gpus": node["Resources"].get("GPU", 0.0)}
+    has: Mapping[str, float] = node["Resources"]
+    offers = {"cpus": has.get("CPU", 0.0), "gpus": has.get("GPU", 0.0), "labels": node["Labels"]}
     if ref is None:
         return NodeReport(**of, **offers, trouble="no answer in time")
     try:

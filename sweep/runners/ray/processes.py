@@ -9,7 +9,8 @@ from results.store import ResultsError
 from sweep.ledger.endings import PlaceError
 from sweep.ledger.owners import Held
 from sweep.runners.ray.node_table import Loss
-from sweep.runners.ray.slots import AVOIDED, Slots
+from sweep.runners.ray.shares import AVOIDED
+from sweep.runners.ray.slots import Slots
 from sweep.runners.ray.step_results import ENDING, GIVEN_BACK, NODE, PLACE, WHY
 
 # How often the study starts a cohort again whose process died. Tune itself would give a cohort up at its first death
@@ -93,7 +94,8 @@ class Processes:
         self._live.discard(name)
         if error or ENDING in result:
             self._wait_for_head()  # a process that ended because the head is lost is no death of a cohort
-        avoids = NODE in result and self._slots.avoid(result[NODE])
+        unloaded = f"what all trials need does not load ({result.get(WHY)})"
+        avoids = NODE in result and self._slots.avoid(result[NODE], unloaded)
         if ENDING in result and not avoids and self._ending is None:
             self._ending = (PlaceError if result[PLACE] else ResultsError)(result[ENDING])
         held = self._ray.get(self._study.held_by.remote(name)) if error or avoids or GIVEN_BACK in result else None
@@ -101,13 +103,13 @@ class Processes:
         if self._stillborn > (RESTARTS + 1) * self._most:
             self.is_barren = self.finished = True
         if held is not None:
-            self._note_end_of_owner(held, result[WHY] if avoids else None, error)
+            self._note_end_of_owner(held, unloaded if avoids else None, error)
 
     def _note_end_of_owner(self, held: Held, unloaded: str | None, error: bool) -> None:
         """Tells the study that an owner trains no longer. unloaded: why its node is not used any more, or None."""
         study, node, host = self._study, held.taker.node, held.taker.host
         if unloaded is not None:
-            why = f"node {host} is not used any more, because what all trials need does not load ({unloaded})"
+            why = f"node {host} is not used any more, because {unloaded}"
             self._ray.get(study.give_back.remote(held.owner, why))
         elif not error:
             self._ray.get(study.give_back.remote(held.owner, f"node {host} was cut off from the driver"))

@@ -19,6 +19,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -39,7 +40,8 @@ from sweep.runners.ray.node_table import living_nodes, loss_of
 from sweep.runners.ray.nodes import Look, NodeWatch, faulty, paths_read, unused
 from sweep.runners.ray.processes import Processes
 from sweep.runners.ray.searcher import finished_stopper, study_searcher
-from sweep.runners.ray.slots import MOST_SLOTS, Slots, cohorts_at_once, placed, refuse_unfit, share
+from sweep.runners.ray.shares import Share, cohorts_at_once, placed, refuse_unfit
+from sweep.runners.ray.slots import MOST_SLOTS, Slots
 from sweep.runners.ray.study_actor import plain_ending, start_study
 from sweep.runners.ray.trainable import trainable_class
 from sweep.runners.ray.trainer import Orders
@@ -135,13 +137,13 @@ def _tune(
         ending.callback(ray.kill, study)
         with uncollected():
             tune = importlib.import_module("ray.tune")
-        size = spec.cohort_size(count, on_gpu=each["gpu"] > 0)
+        size = spec.cohort_size(count, on_gpu=each.gpus > 0)
         early = min(count, math.ceil(spec.trials / size))
         processes = Processes(study, early, slots, loss_of, head.wait, remembered_handlers())
         orders = Orders(spec, folder, home, build, size, study, umask, code_here())
         trainable = tune.with_resources(tune.with_parameters(trainable_class(), orders=orders), placed(each))
         watch = None if look is None else NodeWatch(look, slots.avoid)
-        with _silent_loggers(), _followed(study, display, watch):
+        with _silent_loggers(), _followed(study, display, watch, slots):
             found = _tuner(trainable, processes, folder, on_step).fit()
             processes.check()
             if processes.is_barren:
@@ -159,21 +161,20 @@ def _faults(look: Callable[[list[dict[str, Any]]], Look], display: ProgressDispl
     return faulty(reports)
 
 
-def _slots(spec: SweepSpec, faults: Mapping[str, str], display: ProgressDisplay) -> tuple[dict[str, float], Slots]:
+def _slots(spec: SweepSpec, faults: Mapping[str, str], display: ProgressDisplay) -> tuple[Share, Slots]:
     """What each cohort is given, and how many fit the cluster at once. faults: as `faulty` returns them; these nodes
     are not used, which is said. Raises InputError where no node has room for a cohort, and none is waited for.
     """
     nodes, wait_for = living_nodes(), spec.resources.wait_for
-    each = share(spec.resources, [node["Resources"] for node in nodes])
-    usable = [node["Resources"] for node in nodes if node["NodeID"] not in faults]
+    each = Share.of(spec.resources, nodes)
     if not (wait_for.cpus or wait_for.gpus):
-        refuse_unfit(each, [node["Resources"] for node in nodes])
-        if not cohorts_at_once(each, usable):
+        refuse_unfit(each, nodes)
+        if not cohorts_at_once(each, [node for node in nodes if node["NodeID"] not in faults]):
             raise InputError(f"nothing was started, because of {' | '.join(faults.values())}")
     slots = Slots(each, wait_for, display.tell)
     for node, fault in faults.items():
         display.say(unused(fault))
-        slots.avoid(node)
+        slots.avoid(node, fault.partition(": ")[2])
     return each, slots
 
 
@@ -254,10 +255,10 @@ def _silent_loggers() -> Iterator[None]:
 
 
 @contextmanager
-def _followed(study: Any, display: ProgressDisplay, nodes: NodeWatch | None) -> Iterator[None]:
+def _followed(study: Any, display: ProgressDisplay, nodes: NodeWatch | None, slots: Slots) -> Iterator[None]:
     """Shows how far the sweep is, and what becomes of the nodes, from another thread, while `fit` holds this one."""
     stop = threading.Event()
-    follower = threading.Thread(target=_follow, args=(study, display, nodes, stop), daemon=True)
+    follower = threading.Thread(target=_follow, args=(study, display, nodes, slots, stop), daemon=True)
     follower.start()
     try:
         yield
@@ -266,10 +267,11 @@ def _followed(study: Any, display: ProgressDisplay, nodes: NodeWatch | None) -> 
         follower.join(timeout=5)
 
 
-def _follow(study: Any, display: ProgressDisplay, nodes: NodeWatch | None, stop: threading.Event) -> None:
+def _follow(study: Any, display: ProgressDisplay, nodes: NodeWatch | None, slots: Slots, stop: threading.Event) -> None:
     ray = importlib.import_module("ray")
     while not stop.wait(LIVE_SECONDS):
         for line in [] if nodes is None else nodes.changes():
             display.say(line)
         with suppress(ray.exceptions.RayError):  # the study is gone when Ray is shut down meanwhile
-            display.show(ray.get(study.snapshot.remote()))
+            snapshot = ray.get(study.snapshot.remote())
+            display.show(snapshot if nodes is None else replace(snapshot, nodes=slots.seen()))

@@ -1,76 +1,19 @@
 """Slots: how many cohorts fit the nodes of a Ray cluster at once, which may change while a sweep goes on."""
 
-import importlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from gan_core.config.input_error import InputError
 from sweep.ledger.endings import PlaceError
+from sweep.ledger.snapshot import SeenNode
 from sweep.runners.ray.node_table import living_nodes
-from sweep.spec.resources import Resources, WaitFor
+from sweep.runners.ray.seen_nodes import seen_nodes
+from sweep.runners.ray.shares import Share, cohorts_at_once, why_unfit
+from sweep.spec.resources import WaitFor
 
 LOOK_SECONDS = 5.0  # between two looks at the nodes
-AVOIDED = "avoided"  # key of a Tune trial's configuration: ids of the nodes that are not to train it
-NODE_LABEL = "ray.io/node-id"  # which Ray gives each node
 MOST_SLOTS = 10_000  # that Tune is told; the searcher decides
-
-
-def share(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """What each cohort is given, in Tune's words. nodes: Ray's totals of each node."""
-    wanted = resources.gpus_per_cohort
-    some_gpu = resources.wait_for.gpus >= 1 or any(node.get("GPU", 0.0) >= 1 for node in nodes)
-    return {
-        "cpu": float(resources.cpus_per_cohort),
-        "gpu": (1.0 if some_gpu else 0.0) if wanted == "auto" else float(wanted),
-    }
-
-
-def cohorts_at_once(each: Mapping[str, float], nodes: Sequence[Mapping[str, float]]) -> int:
-    """How many cohorts fit these nodes. A cohort is trained on one node."""
-    return sum(_on_node(each, node) for node in nodes)
-
-
-def _on_node(each: Mapping[str, float], node: Mapping[str, float]) -> int:
-    cpu, gpu, gpus = each["cpu"], each["gpu"], node.get("GPU", 0.0)
-    by_gpu = math.floor(1 / gpu + 1e-9) * math.floor(gpus) if 0 < gpu < 1 else math.floor(gpus / gpu) if gpu else None
-    by_cpu = math.floor(node.get("CPU", 0.0) / cpu + 1e-9)
-    return by_cpu if by_gpu is None else min(by_cpu, by_gpu)
-
-
-def refuse_unfit(each: Mapping[str, float], nodes: Sequence[Mapping[str, float]]) -> None:
-    """Raises InputError where not one node has room for a cohort."""
-    if cohorts_at_once(each, nodes):
-        return
-    for name, unit in (("gpus", "GPU"), ("cpus", "CPU")):
-        need, largest = each[unit.lower()], max((node.get(unit, 0.0) for node in nodes), default=0.0)
-        if need > largest:
-            total = sum(node.get(unit, 0.0) for node in nodes)
-            have = f"the cluster has {total:g} in all" + (f", {largest:g} on its largest node" if total >= need else "")
-            raise InputError(
-                f"resources.{name}_per_cohort asks for {need:g}, and {have}; lower it, give a larger cluster with "
-                f"--address, or say with resources.wait_for what the cluster will have"
-            )
-    raise InputError(
-        f"a cohort asks for {each['cpu']:g} CPUs and {each['gpu']:g} GPUs, and no node of the cluster has both; lower "
-        f"resources.cpus_per_cohort or gpus_per_cohort, or give a larger cluster with --address"
-    )
-
-
-def placed(each: Mapping[str, float]) -> Callable[[Mapping[str, Any]], Any]:
-    """What each Tune trial is given, by its configuration, as `tune.with_resources` takes it: a node that `AVOIDED`
-    does not name.
-    """
-    factory = importlib.import_module("ray.tune").PlacementGroupFactory
-    bundle = {"CPU": each["cpu"], **({"GPU": each["gpu"]} if each["gpu"] else {})}
-
-    def placement(config: Mapping[str, Any]) -> Any:
-        if not (avoided := config.get(AVOIDED)):
-            return factory([bundle])
-        return factory([bundle], bundle_label_selector=[{NODE_LABEL: f"!in({','.join(avoided)})"}])
-
-    return placement
 
 
 class Slots:
@@ -81,12 +24,13 @@ class Slots:
     for a node with room for a cohort.
     """
 
-    def __init__(self, each: Mapping[str, float], wait_for: WaitFor, tell: Callable[[str], object]) -> None:
+    def __init__(self, each: Share, wait_for: WaitFor, tell: Callable[[str], object]) -> None:
         self._each, self._wait_for, self._tell = each, wait_for, tell
-        self._awaited = cohorts_at_once(each, [{"CPU": wait_for.cpus, "GPU": wait_for.gpus}])
+        awaited = Share(each.cpus, each.gpus)  # what will come is taken to have the labels and all the rest
+        self._awaited = awaited.fits_in({"CPU": wait_for.cpus, "GPU": wait_for.gpus})
         self._looked_seconds, self._count = -math.inf, 0
         self._without_seconds: float | None = None  # since when no node has had room
-        self.avoided: set[str] = set()  # ids of nodes that are not used
+        self.avoided: dict[str, str] = {}  # id of a node that is not used -> why
 
     def __call__(self) -> int:
         """The number, which is at most LOOK_SECONDS old. Raises PlaceError when no node has had room for too long."""
@@ -97,24 +41,30 @@ class Slots:
             self._note_room(there > 0, now)
         return self._count
 
-    def _usable(self) -> list[dict[str, float]]:
+    def _usable(self) -> list[dict[str, Any]]:
         living = living_nodes()
-        self.avoided.difference_update(self.avoided - {node["NodeID"] for node in living})  # ids never come again
-        return [node["Resources"] for node in living if node["NodeID"] not in self.avoided]
+        for node in self.avoided.keys() - {node["NodeID"] for node in living}:
+            del self.avoided[node]  # ids never come again
+        return [node for node in living if node["NodeID"] not in self.avoided]
 
-    def avoid(self, node: str) -> bool:
-        """Uses a node no more. Returns whether another one has room for a cohort."""
-        self.avoided.add(node)
+    def avoid(self, node: str, why: str) -> bool:
+        """Uses a node no more. Returns whether another one has room for a cohort. why: in words."""
+        self.avoided[node] = why
         self._looked_seconds = -math.inf
         return cohorts_at_once(self._each, self._usable()) > 0
 
+    def seen(self) -> tuple[SeenNode, ...]:
+        """The nodes that there are, in the order of their names, and why those are given no cohort that are not."""
+        return seen_nodes(self._each, self.avoided)
+
     def _note_room(self, there: bool, now: float) -> None:
-        room = f"a node with room for a cohort ({self._each['cpu']:g} CPUs, {self._each['gpu']:g} GPUs)"
+        room = f"a node with room for a cohort ({self._each.words})"
         minutes = self._wait_for.minutes
         if there:
             self._without_seconds = None
         elif self._without_seconds is None:
             self._without_seconds = now
-            self._tell(f"waiting for {room}, up to {minutes:g} minutes")
+            why = f": {why_unfit(self._each, nodes)}" if (nodes := self._usable()) else ""
+            self._tell(f"waiting for {room}, up to {minutes:g} minutes{why}")
         elif now - self._without_seconds > 60 * minutes:
             raise PlaceError.because(f"{room} was waited for in vain for {minutes:g} minutes")

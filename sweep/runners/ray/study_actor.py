@@ -96,6 +96,7 @@ class RemoteStudy:
         self._noted_images, self._noted_seconds, self._answer = -math.inf, -math.inf, None
         self._told = 0  # how many of this process's warnings the study knows
         self.trains = False  # whether the cohort has come to a step
+        self.title = ""  # what the cohort does now, by which Ray's list of tasks names its judgements
 
     def open_cohort(self, size: int, taker: Taker) -> Cohort | None:
         return self._ask(self._study.open_cohort, size, taker)
@@ -106,7 +107,7 @@ class RemoteStudy:
     def judge(self, owner: int, rung: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> list[Verdict]:
         self._tell()
         self.trains = True
-        return self._ask(self._study.judge, owner, rung, runs, reports)
+        return self._ask(self._study.judge.options(name=self.title), owner, rung, runs, reports)
 
     def note_examination(self, owner: int, examination: Examination) -> None:
         self._ask(self._study.note_examination, owner, examination)

@@ -21,6 +21,7 @@ from sweep.runners.ray.notice import Notice
 from sweep.runners.ray.silence import Silence
 from sweep.runners.ray.step_results import ENDING, GIVEN_BACK, HOST, NODE, PLACE, WHY
 from sweep.runners.ray.study_actor import RemoteStudy, cause_of, plain_ending
+from sweep.runners.ray.titles import show_title, title_of
 from sweep.spec.sweep_spec import SweepSpec
 
 
@@ -113,6 +114,8 @@ class Trainer:
         if run.done:
             return {"done": True}
         rung, runs = run.rung, run.runs
+        self._study.title = title_of(self.orders.spec.name, run.cohort.number, rung, len(runs))
+        show_title(self._study.title)
         try:
             reports = run.advance()
         except Leaving:
@@ -134,7 +137,8 @@ class Trainer:
         """Takes a cohort of the study. Returns whether there is one."""
         orders = self.orders
         self._study = RemoteStudy(orders.study, orders.spec.budget.when_spent == "cut")
-        cohort = self._study.open_cohort(orders.size, self._taker(name))
+        taker = self._taker(name)
+        cohort = self._study.open_cohort(self._cohorts.fitting(orders.size, self._study, taker.host), taker)
         if cohort is None:
             return False
         self._owner = cohort.owner

@@ -40,6 +40,7 @@ NODE = {
     "NodeManagerHostname": "node1",
     "NodeName": "10.0.0.2",
     "Resources": {"CPU": 4.0},
+    "Labels": {"ray.io/node-id": "0a1b"},
 }
 
 
@@ -106,9 +107,12 @@ def _path_at_start() -> list[str]:
 
 
 def test_a_line_says_what_a_node_has():
-    node = NodeReport(node="node1", cpus=1.0, gpus=1.0, found={**FOUND, "gpus": [["NVIDIA H200", 139 * GIB]]})
+    labels = {"ray.io/node-id": "0a1b", "ray.io/accelerator-type": "H200"}
+    found = {**FOUND, "gpus": [["NVIDIA H200", 139 * GIB]]}
+    node = NodeReport(node="node1", cpus=1.0, gpus=1.0, labels=labels, found=found)
     assert node.line == (
-        f"node node1: 1 CPU, 1 GPU; gan-sweep {code_version()}, python 3.11.7, torch 2.14.1, ray 2.60.0; "
+        "node node1: 1 CPU, 1 GPU, ray.io/accelerator-type: H200; "
+        f"gan-sweep {code_version()}, python 3.11.7, torch 2.14.1, ray 2.60.0; "
         "gcc 12.2.0, avx2; NVIDIA H200 139 GiB"
     )
     assert report(folder=False).line.endswith("; it does not see the run's folder: files are sent")
@@ -155,14 +159,17 @@ BAD = {"b": "node b: gan-sweep is not installed there"}
         ({**BAD, "a": "node a: why"}, GIVEN, "nothing was started, because of node b: .* there | node a: why"),
         (BAD, Resources(gpus_per_cohort=0, cpus_per_cohort=4), 1),
         ({"a": "node a: why"}, Resources(gpus_per_cohort=0, cpus_per_cohort=4), "nothing was started, because of nod"),
-        (BAD, Resources(gpus_per_cohort=0, cpus_per_cohort=5), "cpus_per_cohort asks for 5"),
+        (BAD, Resources(gpus_per_cohort=0, cpus_per_cohort=5), "cpus_per_cohort: a cohort asks for 5 CPUs"),
         ({**BAD, "a": "node a: why"}, Resources(gpus_per_cohort=0, wait_for=WaitFor(cpus=9)), 9),
     ],
 )
 def test_a_node_with_a_fault_is_not_used_and_only_where_no_other_has_room_is_the_sweep_refused(
     monkeypatch, faults, resources, room
 ):
-    nodes = [{"NodeID": node, "Alive": True, "Resources": {"CPU": cpus}} for node, cpus in (("a", 4.0), ("b", 3.0))]
+    nodes = [
+        {"NodeID": node, "NodeManagerHostname": node, "Alive": True, "Resources": {"CPU": cpus}, "Labels": {}}
+        for node, cpus in (("a", 4.0), ("b", 3.0))
+    ]
     monkeypatch.setattr("ray.nodes", lambda: nodes)
     said = list[str]()
     display, spec = SimpleNamespace(tell=lambda line: None, say=said.append), SimpleNamespace(resources=resources)
@@ -173,7 +180,7 @@ def test_a_node_with_a_fault_is_not_used_and_only_where_no_other_has_room_is_the
     _, slots = _slots(cast(Any, spec), faults, cast(Any, display))
     assert slots() == room
     assert said == [f"gan-sweep: warning: {fault}; this node is not used" for fault in faults.values()]
-    assert slots.avoided == faults.keys()
+    assert slots.avoided == {node: fault.partition(": ")[2] for node, fault in faults.items()}
 
 
 @pytest.mark.parametrize(
@@ -200,7 +207,7 @@ def test_a_node_that_cannot_be_looked_at_is_named(monkeypatch):
 def test_nodes_that_are_lost_and_that_join_are_told_once_and_those_that_join_are_looked_at(monkeypatch):
     nodes = [NODE, {**NODE, "NodeID": "b", "NodeManagerHostname": "node2"}]
     monkeypatch.setattr("ray.nodes", lambda: nodes)
-    looked, avoided = list[list[str]](), list[str]()
+    looked, avoided = list[list[str]](), dict[str, str]()
 
     class Slow:
         """A look that ends when it is asked for the second time, and finds other code on one node of two."""
@@ -218,21 +225,22 @@ def test_nodes_that_are_lost_and_that_join_are_told_once_and_those_that_join_are
 
     draining = set[str]()
     monkeypatch.setattr("sweep.runners.ray.nodes.draining_nodes", lambda: draining)
-    watch = NodeWatch(cast(Any, Slow), avoided.append)
+    watch = NodeWatch(cast(Any, Slow), avoided.__setitem__)
     assert watch.changes() == []
     nodes[0] = {**NODE, "Alive": False}
     assert watch.changes() == ["node node1 is lost"]
     nodes += [{**NODE, "NodeID": "c", "NodeManagerHostname": "node3"}, {**NODE, "NodeID": "d", "NodeName": "n"}]
     assert sorted(watch.changes()) == ["node node1 has joined", "node node3 has joined"]
-    assert (looked, avoided) == ([["c", "d"]], [])
+    assert (looked, avoided) == ([["c", "d"]], {})
     *found, fault = watch.changes()
     assert [line.startswith("node node1: 4 CPUs, no GPU; gan-sweep ") for line in found] == [True, True]
     assert fault.startswith("gan-sweep: warning: node node1: it has gan-sweep 0.1.0+other, and the sweep ")
     assert fault.endswith("; this node is not used")
-    assert (avoided, watch.changes()) == (["d"], [])
+    assert (list(avoided), watch.changes()) == (["d"], [])
+    assert avoided["d"].startswith("it has gan-sweep 0.1.0+other, and the sweep ")
     draining |= {"a", "c"}  # the first is gone already
     assert watch.changes() == ["node node3 is being drained: its cohorts go elsewhere"]
-    assert (avoided, watch.changes()) == (["d", "c"], [])
+    assert (list(avoided), avoided["c"], watch.changes()) == (["d", "c"], "it is being drained", [])
 
 
 CODES = (code_version(), "0.1.0+other")

@@ -25,6 +25,7 @@ from sweep.runners.ray.asking import OutOfReach
 from sweep.runners.ray.files import Home
 from sweep.runners.ray.processes import Processes
 from sweep.runners.ray.runner import run_ray
+from sweep.runners.ray.shares import Share
 from sweep.runners.ray.slots import Slots
 from sweep.runners.ray.step_results import ENDING, GIVEN_BACK, HOST, NODE, PLACE, WHY
 from sweep.runners.ray.trainer import Orders, Trainer
@@ -80,7 +81,7 @@ class FailingRun:
 
     def __init__(self, study: Any, error: BaseException, trained: bool) -> None:
         self._study, self._error, self._trained = study, error, trained
-        self.done, self.rung, self.runs = False, 0, runs(0)
+        self.done, self.rung, self.runs, self.cohort = False, 0, runs(0), SimpleNamespace(number=3)
 
     def advance(self) -> Any:
         if self._trained:
@@ -197,7 +198,7 @@ def test_what_does_not_load_says_on_which_node(tmp_path, monkeypatch):
 def test_what_ends_the_sweep_is_said_by_the_driver_after_it_has_looked_for_the_head(monkeypatch, place, kind):
     looked = []
     monkeypatch.setattr("ray.get", lambda answer: answer)
-    slots = Slots({"cpu": 1.0, "gpu": 0.0}, WaitFor(), looked.append)
+    slots = Slots(Share(1.0, 0.0), WaitFor(), looked.append)
     processes = Processes(None, 0, slots, lambda node: None, lambda: looked.append(1), lambda: None)
     processes.note_end("first", {"done": True, ENDING: "why", PLACE: place}, error=False)
     processes.note_end("second", {"done": True, ENDING: "another", PLACE: not place}, error=False)

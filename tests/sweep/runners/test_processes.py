@@ -11,7 +11,8 @@ from sweep.ledger.owners import Held, Taker
 from sweep.runners.ray.node_table import Loss
 from sweep.runners.ray.processes import RESTARTS, Processes
 from sweep.runners.ray.searcher import finished_stopper, study_searcher
-from sweep.runners.ray.slots import AVOIDED, Slots
+from sweep.runners.ray.shares import AVOIDED
+from sweep.runners.ray.slots import Slots
 from sweep.runners.ray.step_results import ENDING, GIVEN_BACK, HOST, NODE, PLACE, WHY
 
 
@@ -54,14 +55,14 @@ class Room(Slots):
     """A cluster with room for so many cohorts. nodes: those besides the one that is avoided."""
 
     def __init__(self, count: int, nodes: int = 1) -> None:
-        self.count, self.nodes, self.avoided = count, nodes, set[str]()
+        self.count, self.nodes, self.avoided = count, nodes, dict[str, str]()
 
     def __call__(self) -> int:
         return self.count
 
-    def avoid(self, node: str) -> bool:
+    def avoid(self, node: str, why: str) -> bool:
         if self.nodes:
-            self.avoided.add(node)
+            self.avoided[node] = why
             self.nodes -= 1
         return node in self.avoided
 

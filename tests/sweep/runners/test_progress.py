@@ -12,7 +12,7 @@ from events import Clock
 from rich.console import Console
 
 from sweep.ladder.ladder import Ladder
-from sweep.ledger.snapshot import Snapshot
+from sweep.ledger.snapshot import SeenNode, Snapshot
 from sweep.runners import progress
 from sweep.runners.progress import LONGEST_LINE, RATE_WINDOW_SECONDS, ProgressDisplay
 
@@ -163,6 +163,20 @@ def test_a_terminal_gets_a_panel_and_one_that_cannot_move_its_cursor_lines(clock
     assert "\x1b[" not in terminal.getvalue()
 
 
+def test_a_panel_with_details_says_what_each_node_does_in_80_columns(clock, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    shown = ProgressDisplay(LADDER, "fidelity", ["lane.generator_lr"], terminal, detailed=True)
+    with shown:
+        clock.seconds += 6
+        shown.show(replace(FULL, nodes=(SeenNode("gpu1", 1), SeenNode("gpu2", 1, "it is being drained"))))
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue()).splitlines()
+    assert "node gpu2 is given no cohort: it is being drained" in map(str.rstrip, lines)
+    assert max(map(len, lines)) <= 80
+
+
 @pytest.mark.parametrize("phase", ["", "compiling the steps of mlp"])
 def test_no_line_has_a_speed_of_0_and_each_without_a_speed_says_what_is_waited_for(clock, phase):
     file = io.StringIO()
@@ -240,6 +254,16 @@ def test_the_rate_is_of_the_last_window_and_the_time_left_follows_from_it(clock)
     half = replace(START, done=3, running=2, images=4_000)  # 4 trials' worth of 8
     assert shown.seconds_left(half) == pytest.approx(4_000 / 100.0)
     assert shown.seconds_left(START) == pytest.approx(LADDER.expected_images(8) / 100.0)
+
+
+def test_the_time_left_follows_from_what_the_devices_in_use_have_done_where_that_is_known(clock):
+    """Of two cohorts, the one on the fast node has just ended: what both showed in the last seconds says too much."""
+    shown = watch(io.StringIO())
+    for second in range(3):
+        shown.show(replace(START, images=1_000 * second))
+        clock.seconds += 1
+    half = replace(START, done=3, running=2, images=4_000, images_per_second=10.0)
+    assert shown.seconds_left(half) == pytest.approx(4_000 / 10.0)
 
 
 def test_the_time_left_counts_confirmations_which_go_up_the_whole_ladder(clock):

@@ -47,6 +47,7 @@ from sweep.runners.ray.processes import Processes
 from sweep.runners.ray.runner import run_ray
 from sweep.runners.ray.searcher import study_searcher
 from sweep.runners.ray.study_actor import RemoteStudy, _study_class
+from sweep.runners.ray.titles import title_of
 from sweep.runners.signals import ending_as_ctrl_c, remembered_handlers
 from sweep.spec.sweep_spec import SweepSpec
 
@@ -115,6 +116,7 @@ class DyingArray:
         from gan_core.config.reports import FidelityReport, LaneReport
 
         self.rungs += 1
+        (self.deaths / f"title-{self.seeds[0]}-{self.rungs}").write_bytes(Path("/proc/self/cmdline").read_bytes())
         if self.rungs == 2 and self.seeds == [self.raises]:
             raise MemoryError("the card is full")
         if self.rungs == 2:
@@ -184,6 +186,9 @@ def test_a_cohort_whose_process_dies_goes_on_from_its_rung_and_one_that_keeps_dy
     assert (deaths / str(derived_seed(spec.seed, "trial", 0))).read_text() == "x"
     rows = JsonLines(folder.rows).read()
     assert len({(row["trial"], row["rung"]) for row in rows}) == len(rows) == 3 + 2 * 2
+    for rung in (1, 2, 3):
+        title = (deaths / f"title-{derived_seed(spec.seed, 'trial', 0)}-{rung}").read_text().rstrip("\0")
+        assert title == f"ray::gan-sweep:{spec.name} cohort 0, rung {rung}, 1 lane"
 
 
 def test_an_address_where_nothing_answers_is_refused_at_once(tmp_path):
@@ -516,12 +521,13 @@ def test_a_study_that_is_out_of_reach_is_asked_again_and_not_for_ever(monkeypatc
     study = SimpleNamespace(
         check_owner=SimpleNamespace(remote=asked.append),
         note_warning=SimpleNamespace(remote=ignored),
-        judge=SimpleNamespace(remote=lambda *given: ["verdict"]),
+        judge=SimpleNamespace(options=lambda name: SimpleNamespace(remote=lambda *given: [name])),
     )
     remote = RemoteStudy(study, may_cut=False)
     slow, away = link.exceptions.GetTimeoutError("slow"), link.exceptions.ActorUnavailableError("cut", None)
     link.cut = [slow, away, slow]
-    assert remote.judge(4, 0, runs(0), []) == ["verdict"]
+    remote.title = title_of("mnist", 12, 1, 8)
+    assert remote.judge(4, 0, runs(0), []) == ["gan-sweep:mnist cohort 12, rung 2, 8 lanes"]
     link.cut = [away] * 999
     with pytest.raises(OutOfReach, match="no answer for 120 seconds"):
         remote.check_owner(4)
@@ -564,7 +570,7 @@ def test_what_a_process_warns_of_that_trains_reaches_the_study_once(monkeypatch)
     said: list[str] = []
     answers = {
         "note_images": SimpleNamespace(remote=lambda owner, trials, images: True),
-        "judge": SimpleNamespace(remote=lambda *given: []),
+        "judge": SimpleNamespace(options=lambda name: SimpleNamespace(remote=lambda *given: [])),
         "note_warning": SimpleNamespace(remote=said.append),
     }
     Link(monkeypatch)
