@@ -55,7 +55,7 @@ def loss_of(node: str) -> Loss | None:
     found = next((one for one in node_table() if one["NodeID"] == node), None)
     if found is not None and found["Alive"] and _takes_connections(found):
         return None
-    announced = found is not None and found.get("DeathReason") in ANNOUNCED
+    announced = (found is not None and found.get("DeathReason") in ANNOUNCED) or node in draining_nodes()
     return Loss.ANNOUNCED if announced else Loss.UNEXPECTED
 
 

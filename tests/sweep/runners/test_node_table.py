@@ -12,10 +12,14 @@ def test_a_node_is_lost_where_ray_says_so_or_where_it_takes_no_connection_any_mo
         nodes = [{"NodeID": str(reason), "Alive": False, **at, "DeathReason": reason} for reason in range(5)]
         nodes.append({"NodeID": "there", "Alive": True, **at})
         monkeypatch.setattr("ray.nodes", lambda: nodes)
+        draining = set[str]()
+        monkeypatch.setattr("sweep.runners.ray.node_table.draining_nodes", lambda: draining)
         assert [one for one in "01234" if loss_of(one) is Loss.ANNOUNCED] == ["1", "3", "4"]
         assert [loss_of(one) for one in ("0", "2", "never")] == [Loss.UNEXPECTED] * 3
         assert loss_of("there") is None
     assert loss_of("there") is Loss.UNEXPECTED
+    draining.add("there")  # Ray has not noticed yet that it is gone
+    assert loss_of("there") is Loss.ANNOUNCED
 
 
 def test_a_node_has_its_hosts_name_unless_another_host_has_it_too(monkeypatch):

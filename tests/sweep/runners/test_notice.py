@@ -3,7 +3,7 @@
 import sys
 import threading
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from curve_array import run_folder, runs
@@ -65,7 +65,7 @@ def test_ray_has_the_call_that_tells_which_nodes_are_drained():
 class LeavingRun:
     """A cohort that is told to leave on its way to a rung, or that comes to it."""
 
-    done, rung, runs = False, 0, runs(0)
+    done, rung, runs, cohort = False, 0, runs(0), SimpleNamespace(number=3)
 
     def __init__(self, leaves: bool) -> None:
         self._leaves = leaves
@@ -101,11 +101,13 @@ def test_a_process_on_a_drained_node_gives_its_cohort_back_and_takes_no_other(tm
 
     monkeypatch.setattr("sweep.runners.ray.trainer.RemoteStudy", Study)
     monkeypatch.setattr("sweep.runners.ray.trainer.Notice", lambda node: notice)
-    monkeypatch.setattr("ray.nodes", list)
+    monkeypatch.setattr("sweep.runners.ray.trainer.show_title", lambda title: None)
+    for name in ("nodes", "get_gpu_ids"):
+        monkeypatch.setattr(f"ray.{name}", list)
     monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "node"))
     folder = run_folder(tiny_spec(), tmp_path / "run")
     home = Home("node", folder.mark, "mark")
-    trainer = Trainer(Orders(tiny_spec(), folder, home, None, 2, None, 0o022, code_here()))
+    trainer = Trainer(Orders(tiny_spec(), folder, home, cast(Any, object()), 2, None, 0o022, code_here()))
     monkeypatch.setattr(trainer._cohorts, "begin", begin)
     assert trainer.step("a Tune trial") == {"done": True}
     trainer.reset()

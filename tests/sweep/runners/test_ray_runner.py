@@ -44,7 +44,7 @@ from sweep.runners.ray.cluster import (
 from sweep.runners.ray.files import line_to
 from sweep.runners.ray.head import PULSE_SECONDS, Head
 from sweep.runners.ray.processes import Processes
-from sweep.runners.ray.runner import run_ray
+from sweep.runners.ray.runner import _say_lost, run_ray
 from sweep.runners.ray.searcher import study_searcher
 from sweep.runners.ray.study_actor import RemoteStudy, _study_class
 from sweep.runners.ray.titles import title_of
@@ -339,6 +339,14 @@ def test_a_head_that_does_not_answer_is_waited_for(tmp_path, monkeypatch):
         (session / "gcs_server_port_1").write_text(str(head.getsockname()[1]))
         Head(tmp_path).wait()
     assert pauses == [PULSE_SECONDS] * 3
+
+
+def test_what_is_lost_is_said_first_and_then_what_is_not_safe_yet_is_taken_to_safety(tmp_path, capsys):
+    spec, said = tiny_spec(), list[str]()
+    folder = run_folder(spec, tmp_path / "run")
+    _say_lost(folder, quiet(spec), lambda: said.append(capsys.readouterr().err), "the head died")
+    line = f"gan-sweep: the head died; what was reported is in {folder.path}; run the same command again to continue\n"
+    assert said == [line]
 
 
 def test_a_handler_that_ray_or_tune_sets_is_ours_again_and_a_signal_meanwhile_interrupts(monkeypatch):

@@ -216,6 +216,18 @@ def test_a_cluster_with_a_token_takes_who_has_it_and_says_so_to_who_has_not(tmp_
                 assert code == 0 or (time.monotonic() - began < 10 and asked.stderr.count("\n") == 1)
 
 
+@pytest.mark.slow
+def test_where_the_host_of_the_head_dies_the_sweep_ends_with_one_line(tmp_path):
+    with hosts_up(2) as hosts:
+        for host in range(2):
+            hosts.start_ray(host)
+        sweep = Sweep(hosts, 1, tmp_path / "run").wait_for(" 2 running;")
+        hosts.kill(0)
+        code, said = sweep.ended(120)
+    assert code == 2, said
+    assert said.splitlines()[-1].startswith("gan-sweep: Ray's head process died; what was reported is in ")
+
+
 def raylet_of(hosts: Hosts, host: int) -> int:
     (raylet,) = [pid for pid in hosts.pids(host) if Path(f"/proc/{pid}/comm").read_text() == "raylet\n"]
     return raylet
