@@ -2,6 +2,7 @@
 started as KubeRay starts it. They need `ray[default]`.
 """
 
+import re
 import secrets
 import shlex
 import shutil
@@ -131,6 +132,9 @@ def test_the_entrypoint_of_the_ray_job_goes_on_in_a_new_cluster(cluster):
             while cluster.rows("shared/runs/digits") < 2:
                 assert time.monotonic() < deadline, cluster.run(0, "ray", "job", "logs", "first")
                 time.sleep(0.2)
+            submit = ("ray", "job", "submit", f"--address={cluster.dashboard}", "--")
+            watched = cluster.run(0, *submit, "gan-sweep", "watch", "--once", "/mnt/shared/runs/digits")
+            assert re.search(r"^node node1: [12] of 2 places in use", watched, re.MULTILINE), watched
             for host in (0, 1):  # new pods have new processes, and no file of Ray's
                 cluster.hosts.kill(host)
                 shutil.rmtree(cluster.hosts.folder / f"node{host}" / "tmp" / "ray", ignore_errors=True)

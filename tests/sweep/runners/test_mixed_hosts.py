@@ -49,3 +49,40 @@ def test_only_nodes_with_the_labels_and_resources_train_and_a_watcher_sees_why_o
     assert "node node0 is given no cohort: its labels are not those of resources.labels" in lines
     assert "node node1: 1 of 1 place in use" in lines
     assert {row["node"] for row in rows_of(RunFolder(bound))} == {"node1"}
+
+
+USERS = {1: 20_001, 2: 20_002}  # host -> the user whose it is, and whose sweep is started there
+
+
+def test_the_sweeps_of_two_users_are_apart_and_neither_reads_the_others_folder():
+    """With a umask that lets nobody else in. Host 0, where all cohorts train, belongs to neither."""
+    with hosts_up(3) as hosts:
+        runs = hosts.folder / "runs"
+        runs.mkdir()
+        runs.chmod(0o1777)
+        hosts.start_ray(0, cpus=2, private=[runs])
+        for host, user in USERS.items():
+            hosts.start_ray(host, cpus=0, user=user)
+        sweeps = {host: begun_by(hosts, host, runs / str(user)) for host, user in USERS.items()}
+        for sweep in sweeps.values():
+            _, error = sweep.communicate(timeout=300)
+            assert (sweep.returncode, "Traceback" in error) == (0, False), error
+        for host, user in USERS.items():
+            for owner in USERS.values():
+                unread = ["!", "-readable"] if user == owner else ["-readable"]
+                assert hosts.run(host, "find", runs / str(owner), *unread, user=user).stdout == ""
+        tables = [
+            sorted(
+                (row["trial"], row["rung"], row["score"], row["node"]) for row in rows_of(RunFolder(runs / str(user)))
+            )
+            for user in USERS.values()
+        ]
+    assert tables[0] == tables[1]
+    assert {row[-1] for row in tables[0]} == {"node0"}
+
+
+def begun_by(hosts: Hosts, host: int, run: Path) -> subprocess.Popen[str]:
+    command = ["python", "-m", "sweep", "run", "--out", run, "--address", hosts.ray]
+    asked = settings(*TINY, "sampler=random", "ladder.keep_fraction=1.0", "execution=replayed")
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return hosts.start(host, *command, *asked, user=USERS[host], umask=0o077, **streams)
