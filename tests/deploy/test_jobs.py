@@ -41,8 +41,8 @@ class Cluster:
         (hosts.folder / "gan-sweep").chmod(0o755)
         self.env["PATH"] = f"{hosts.folder}:{BIN}:/usr/bin:/bin"
 
-    def start(self, host: int, *command: str | Path, **options: Any) -> subprocess.Popen[Any]:
-        mounted = f'mount --bind {self.folder} /mnt && exec "$@"'
+    def start(self, host: int, *command: str | Path, cwd: Path = ROOT, **options: Any) -> subprocess.Popen[Any]:
+        mounted = f'mount --bind {self.folder} /mnt && cd {cwd} && exec "$@"'
         return self.hosts.start(host, "sh", "-c", mounted, "sh", *command, env=self.env, **options)
 
     def run(self, host: int, *command: str | Path, **options: Any) -> str:

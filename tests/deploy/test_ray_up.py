@@ -36,6 +36,12 @@ def run(hosts: Hosts, *command: str | Path, seconds: float = 300, **options: Any
     return done.stdout + done.stderr
 
 
+def programs(hosts: Hosts, host: int) -> set[str]:
+    """The names of the programs that run on a host."""
+    found = [Path(f"/proc/{pid}/comm") for pid in hosts.pids(host)]
+    return {path.read_text().strip() for path in found if path.exists()}
+
+
 @pytest.fixture
 def machines() -> Iterator[Hosts]:
     """Host 0 is where `ray up` is typed; hosts 1 and 2 run sshd."""
@@ -88,7 +94,7 @@ def test_ray_up_starts_a_cluster_of_machines_by_ssh_and_a_sweep_runs_there(machi
     (checkout / "runs").mkdir()
     ray, file = machines.folder / "bin" / "ray", cluster_file(machines)
     run(machines, ray, "get-auth-token", "--generate")
-    run(machines, ray, "up", "-y", file, cwd=checkout)
+    run(machines, "sh", "-c", f"cd {checkout} && exec {ray} up -y {file}")
     homes = [machines.folder / f"node{host}" / "home" for host in (1, 2)]
     status = f"RAY_AUTH_MODE=token ~/{ENVIRONMENT}/bin/ray status"
     deadline = time.monotonic() + 3 * LONGEST_SECONDS
@@ -105,4 +111,9 @@ def test_ray_up_starts_a_cluster_of_machines_by_ssh_and_a_sweep_runs_there(machi
     run(machines, ray, "exec", file, f"RAY_AUTH_MODE=token {sweep}", seconds=600)
     table = ResultsTable.load(tmp_path / "run")
     assert (sorted(table.trials["trial"]), set(table.trials["outcome"])) == (list(range(6)), {"completed"})
+    assert {host for host in (1, 2) if "raylet" in programs(machines, host)} == {1, 2}
     run(machines, ray, "down", "-y", file)
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while {"raylet", "gcs_server"} & (programs(machines, 1) | programs(machines, 2)):
+        assert time.monotonic() < deadline, "Ray goes on after ray down"
+        time.sleep(0.5)

@@ -78,7 +78,7 @@ def test_a_job_that_is_requeued_goes_on_and_its_table_is_whole(slurm, tmp_path):
     state, log = slurm.state(job), (tmp_path / "log").read_text()
     assert (state["JobState"], state["Restarts"], state["ExitCode"]) == ("COMPLETED", "1", "0:0"), log
     assert before < rows(tmp_path)
-    assert {"node1", "node2"} <= set(re.findall(r"^node (node\d) ", log, re.MULTILINE))
+    assert {"node1", "node2"} <= set(re.findall(r"^node (node\d)\b", log, re.MULTILINE))
     check_table(tmp_path)
     assert left(slurm, job) == []
 
