@@ -14,7 +14,7 @@ USERS = {3: 20_001, 4: 20_002}  # host -> the user whose it is
 FORMULA_TRIALS, FORMULA_LANES = 2_000, 16
 SLOTS = {"one host": {0: 8}, "three hosts": {0: 2, 1: 3, 2: 3}}  # host -> its CPUs
 SLOWEST = 1.2  # three hosts against one
-GROWTH = 1.1  # of the memory of a process from the first quarter of its life to the last
+MOST_KILOBYTES = {"study": 16.0, "driver": 8.0}  # a trial; the study has all rows and Optuna's trials in memory
 
 
 def right_table(cluster: Cluster) -> Table:
@@ -106,7 +106,11 @@ def formulas(cluster: Cluster, found: Found) -> None:
         memory = re.findall(r"(driver|study) +MB, a quarter +(\d+), end +(\d+)", done.stdout)
         grown = ", ".join(f"{kind} {early} and {late} MB" for kind, early, late in memory)
         found.remarks.append(f"{name}: {seconds[name]:.1f} s, at a quarter and in the end {grown}")
-        found.broken += [f"{kind} grows" for kind, early, late in memory if int(late) > GROWTH * int(early)]
+        since_a_quarter = 0.75 * FORMULA_TRIALS
+        for kind, early, late in memory:
+            kilobytes = 1000 * (int(late) - int(early)) / since_a_quarter
+            line = f"{kind} grows by {kilobytes:.0f} kB a trial"
+            (found.broken if kilobytes > MOST_KILOBYTES[kind] else found.remarks).append(line)
         found.broken += [] if len(memory) == 2 else ["memory was not seen"]
     cluster.fall(*cluster.standing)
     if len(seconds) == len(SLOTS):

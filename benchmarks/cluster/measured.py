@@ -13,6 +13,7 @@ from benchmarks.cluster.sweeps import TRIALS, WORKERS, Cluster
 
 TRIALS_OF = {name: 64 for name in ("kill", "trainer", "drain", "cut-20", "cut-60", "cut-180")}
 TIMES_A_SWEEP = {"kill": 5, "trainer": 5, "drain": 3, "cut-20": 3, "cut-60": 2}  # that it is disturbed; others: once
+LONGEST_WAIT_SECONDS = 12.0  # from when a sweep trains, or was disturbed, to the next time
 TRIES = 3  # for each time that a sweep is to be disturbed, because some end before
 SCENARIOS = [*DISTURBANCES, *COMPARISONS]
 
@@ -23,7 +24,6 @@ class Measured:
     def __init__(self, cluster: Cluster, keep: Path | None = None) -> None:
         self.cluster, self._keep = cluster, keep
         self._right: Table | None = None
-        self._whole_seconds = 0.0  # how long a sweep trains that is left alone
 
     def table(self, wanted: Sequence[tuple[str, int]]) -> bool:
         """Measures each scenario so often and prints the table. Whether no law was broken."""
@@ -43,13 +43,6 @@ class Measured:
             return found
         if self._right is None:
             self._right = right_table(self.cluster)
-            self.cluster.stand(*WORKERS)
-            sweep = self.cluster.sweep()
-            sweep.wait_for(lambda: sweep.cohorts)
-            before = sweep.seconds
-            sweep.wait()
-            self._whole_seconds = sweep.seconds - before
-            _note(f"a sweep that is left alone takes {sweep.seconds:.0f} s, {before:.0f} of them until it trains")
         found = Found(self._right)
         if name in COMPARISONS:
             for _ in range(times):
@@ -69,7 +62,7 @@ class Measured:
         sweep, moments = cluster.sweep(trials=TRIALS_OF.get(name, TRIALS)), list[str]()
         sweep.wait_for(lambda: sweep.cohorts)
         for _ in range(times):
-            until = sweep.seconds + cluster.chance.random() * self._whole_seconds
+            until = sweep.seconds + cluster.chance.uniform(0, LONGEST_WAIT_SECONDS)
             if disturb is not nothing and not sweep.wait_for(lambda until=until: sweep.seconds >= until):
                 break
             moments.append(f"{sweep.seconds:.0f} s ({len(sweep.rows)} rows)")
