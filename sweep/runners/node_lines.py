@@ -33,4 +33,4 @@ def _node(node: SeenNode, busy: int, idle_because: str) -> str:
 def _cohort(cohort: RunningCohort, place: str = "") -> str:
     trials = f"{cohort.lanes} trial{'s' * (cohort.lanes != 1)}"
     doing = f": {cohort.phase}" if cohort.phase else ""
-    return f"cohort {cohort.number}{place}, on its way to rung {cohort.rung + 1}, {trials}{doing}"
+    return f"cohort {cohort.number}{place}, on its way to rung {cohort.rung}, {trials}{doing}"

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 
 def title_of(run: str, cohort: int, rung: int, lanes: int) -> str:
-    """Of a cohort that trains to a rung, counted from 0. run: the name of the run."""
-    return f"gan-sweep:{run} cohort {cohort}, rung {rung + 1}, {lanes} lane{'s' * (lanes != 1)}"
+    """Of a cohort that trains to a rung, counted from 0 as in the table. run: the name of the run."""
+    return f"gan-sweep:{run} cohort {cohort}, rung {rung}, {lanes} lane{'s' * (lanes != 1)}"
 
 
 def show_title(title: str) -> None:

@@ -59,7 +59,7 @@ def test_a_running_sweep_is_watched_and_a_finished_one_says_how_to_see_it(tmp_pa
     run_sweep(SweepSpec.from_mapping({}, [*TINY]), folder, local=True, progress=False, callbacks=[looking])
     line, *cohorts = looking.seen[0].splitlines()
     assert re.match(r"\[\d:\d\d\] trials [01]/4 done, [12] running; best fidelity ", line)
-    assert re.fullmatch(rf"cohort 0 on {platform.node()}, on its way to rung [12], [12] trials?", cohorts[0])
+    assert re.fullmatch(rf"cohort 0 on {platform.node()}, on its way to rung [01], [12] trials?", cohorts[0])
     assert not RunFolder(folder).progress.exists()
     capsys.readouterr()
     assert main(["watch", str(folder)]) == 0
@@ -75,8 +75,8 @@ def test_a_sweep_on_a_machine_whose_locks_are_not_seen_runs_as_long_as_it_says_s
     assert told[1].startswith("[1:23] trials 2/8 done, 3 running; best fidelity none yet; now compiling")
     assert told[2:] == [
         "node node1 is given no cohort: it is being drained",
-        "  cohort 1, on its way to rung 1, 2 trials: compiling",
-        "cohort 3, on its way to rung 2, 1 trial",
+        "  cohort 1, on its way to rung 0, 2 trials: compiling",
+        "cohort 3, on its way to rung 1, 1 trial",
     ]
     values = json.loads(folder.progress.read_text())
     folder.progress.write_text(json.dumps({**values, "written_seconds": time.time() - 2 * SILENT_SECONDS}))
@@ -99,13 +99,13 @@ def test_each_node_is_shown_with_its_cohorts_and_an_idle_one_with_the_reason_in_
     assert max(map(len, lines)) <= 80
     assert lines[:4] == [
         "node node1: 1 of 1 place in use",
-        "  cohort 1, on its way to rung 1, 2 trials: compiling",
+        "  cohort 1, on its way to rung 0, 2 trials: compiling",
         "node node2: 1 of 2 places in use; idle: no cohort is left to hand out",
-        "  cohort 4, on its way to rung 1, 1 trial",
+        "  cohort 4, on its way to rung 0, 1 trial",
     ]
     assert lines[4].startswith("node node3 is given no cohort: what all trials need does not load (no module")
     assert lines[5].startswith("    ")
-    assert lines[-1] == "cohort 3, on its way to rung 2, 1 trial"
+    assert lines[-1] == "cohort 3, on its way to rung 1, 1 trial"
     (waiting,) = node_lines(replace(on_a_cluster, nodes=on_a_cluster.nodes[1:2], cohorts=(), idle_because=""), 120)
     assert waiting == "node node2: 0 of 2 places in use; idle: a process starts there, or waits for what others use"
 

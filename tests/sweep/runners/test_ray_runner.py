@@ -534,7 +534,7 @@ def test_a_study_that_is_out_of_reach_is_asked_again_and_not_for_ever(monkeypatc
     remote = RemoteStudy(study, may_cut=False)
     slow, away = link.exceptions.GetTimeoutError("slow"), link.exceptions.ActorUnavailableError("cut", None)
     link.cut = [slow, away, slow]
-    remote.title = title_of("mnist", 12, 1, 8)
+    remote.title = title_of("mnist", 12, 2, 8)
     assert remote.judge(4, 0, runs(0), []) == ["gan-sweep:mnist cohort 12, rung 2, 8 lanes"]
     link.cut = [away] * 999
     with pytest.raises(OutOfReach, match="no answer for 120 seconds"):
