@@ -16,6 +16,7 @@ from sweep.cohorts.brought_data import place_of_data
 from sweep.runners import look
 from sweep.runners.ray.files import Home
 from sweep.runners.ray.node_table import draining_nodes, host_names, living_nodes
+from sweep.runners.ray.slots import Slots
 from sweep.spec.labels import NODE_LABEL
 
 LOOK_SECONDS = 30.0  # for a process to start on a node and to look; those that look for GPUs load torch
@@ -136,14 +137,12 @@ def faulty(reports: Sequence[NodeReport]) -> dict[str, str]:
 
 
 class NodeWatch:
-    """Follows the nodes of a cluster while a sweep goes on. look: begins a look at nodes. avoid: is called with the id
-    of a node that is not to be used, and why.
+    """Follows the nodes of a cluster while a sweep goes on. look: begins a look at nodes. slots: told of those that are
+    not to be used.
     """
 
-    def __init__(
-        self, look: Callable[[Sequence[Mapping[str, Any]]], Look], avoid: Callable[[str, str], object]
-    ) -> None:
-        self._look, self._avoid = look, avoid
+    def __init__(self, look: Callable[[Sequence[Mapping[str, Any]]], Look], slots: Slots) -> None:
+        self._look, self._slots = look, slots
         self._known = self._living()
         self._looks = list[Look]()  # at nodes that have joined
         self._draining = set[str]()
@@ -157,7 +156,7 @@ class NodeWatch:
         draining = draining_nodes() & self._known.keys() - self._draining
         for one in draining:
             self._draining.add(one)
-            self._avoid(one, "it is being drained")
+            self._slots.drain(one)
             lines.append(f"node {self._known[one]} is being drained: its cohorts go elsewhere")
         joined = self._known.keys() - before.keys()
         lines += [f"node {self._known[one]} has joined" for one in joined]
@@ -171,7 +170,7 @@ class NodeWatch:
     def _found(self, reports: Sequence[NodeReport]) -> list[str]:
         faults = faulty(reports)
         for node, fault in faults.items():
-            self._avoid(node, fault.partition(": ")[2])
+            self._slots.avoid(node, fault.partition(": ")[2])
         return [one.line for one in reports] + [unused(line) for line in faults.values()]
 
     def _living(self) -> dict[str, str]:

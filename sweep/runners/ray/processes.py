@@ -78,7 +78,7 @@ class Processes:
             return None
         self._live.add(name)
         # Tune keeps each configuration as long as the sweep goes on.
-        return {AVOIDED: sorted(self._slots.avoided)} if self._slots.avoided else {}
+        return {AVOIDED: forbidden} if (forbidden := self._slots.forbidden()) else {}
 
     def _may_start(self) -> bool:
         """Whether there is a cohort to take now. Notes whether there will be none any more."""

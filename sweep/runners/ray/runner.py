@@ -142,7 +142,7 @@ def _tune(
         processes = Processes(study, early, slots, loss_of, head.wait, remembered_handlers())
         orders = Orders(spec, folder, home, build, size, study, umask, code_here())
         trainable = tune.with_resources(tune.with_parameters(trainable_class(), orders=orders), placed(each))
-        watch = None if look is None else NodeWatch(look, slots.avoid)
+        watch = None if look is None else NodeWatch(look, slots)
         with _silent_loggers(), _followed(study, display, watch, slots):
             found = _tuner(trainable, processes, folder, on_step).fit()
             processes.check()

@@ -31,6 +31,7 @@ class Slots:
         self._looked_seconds, self._count = -math.inf, 0
         self._without_seconds: float | None = None  # since when no node has had room
         self.avoided: dict[str, str] = {}  # id of a node that is not used -> why
+        self._drained: set[str] = set()  # those of them on which Ray itself starts nothing
 
     def __call__(self) -> int:
         """The number, which is at most LOOK_SECONDS old. Raises PlaceError when no node has had room for too long."""
@@ -44,7 +45,7 @@ class Slots:
     def _usable(self) -> list[dict[str, Any]]:
         living = living_nodes()
         for node in self.avoided.keys() - {node["NodeID"] for node in living}:
-            del self.avoided[node]  # ids never come again
+            self.avoided.pop(node, None)  # ids never come again
         return [node for node in living if node["NodeID"] not in self.avoided]
 
     def avoid(self, node: str, why: str) -> bool:
@@ -52,6 +53,17 @@ class Slots:
         self.avoided[node] = why
         self._looked_seconds = -math.inf
         return cohorts_at_once(self._each, self._usable()) > 0
+
+    def drain(self, node: str) -> None:
+        """Uses a node no more, because it is being drained."""
+        self._drained.add(node)
+        self.avoid(node, "it is being drained")
+
+    def forbidden(self) -> list[str]:
+        """The ids of the nodes on which Ray may start no process. Of those that are drained it knows itself; named here
+        too, they would make Tune start all processes anew, because it reuses one only for the same demand.
+        """
+        return sorted(self.avoided.keys() - self._drained)
 
     def seen(self) -> tuple[SeenNode, ...]:
         """The nodes that there are, in the order of their names, and why those are given no cohort that are not."""

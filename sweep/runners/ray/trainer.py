@@ -24,6 +24,8 @@ from sweep.runners.ray.study_actor import RemoteStudy, cause_of, plain_ending
 from sweep.runners.ray.titles import show_title, title_of
 from sweep.spec.sweep_spec import SweepSpec
 
+EXIT_SECONDS = 2.0  # for the answer of a process that ends by itself to arrive
+
 
 class Orders(NamedTuple):
     """What the driver tells each process that trains. home: where the driver is. build: makes the arrays; None for real
@@ -81,6 +83,8 @@ class Trainer:
                 self._cohorts.close()
         if not said["done"]:
             self._silence.begin()
+        elif self._notice is not None and self._notice.is_given:  # Tune would give it one cohort after another
+            Silence(lambda: os._exit(0), EXIT_SECONDS).begin()
         return said
 
     def _leave(self) -> None:

@@ -225,7 +225,8 @@ def test_nodes_that_are_lost_and_that_join_are_told_once_and_those_that_join_are
 
     draining = set[str]()
     monkeypatch.setattr("sweep.runners.ray.nodes.draining_nodes", lambda: draining)
-    watch = NodeWatch(cast(Any, Slow), avoided.__setitem__)
+    slots = SimpleNamespace(avoid=avoided.__setitem__, drain=lambda node: avoided.update({node: "drained"}))
+    watch = NodeWatch(cast(Any, Slow), cast(Any, slots))
     assert watch.changes() == []
     nodes[0] = {**NODE, "Alive": False}
     assert watch.changes() == ["node node1 is lost"]
@@ -240,7 +241,7 @@ def test_nodes_that_are_lost_and_that_join_are_told_once_and_those_that_join_are
     assert avoided["d"].startswith("it has gan-sweep 0.1.0+other, and the sweep ")
     draining |= {"a", "c"}  # the first is gone already
     assert watch.changes() == ["node node3 is being drained: its cohorts go elsewhere"]
-    assert (list(avoided), avoided["c"], watch.changes()) == (["d", "c"], "it is being drained", [])
+    assert (list(avoided), avoided["c"], watch.changes()) == (["d", "c"], "drained", [])
 
 
 CODES = (code_version(), "0.1.0+other")

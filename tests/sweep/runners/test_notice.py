@@ -77,7 +77,12 @@ class LeavingRun:
 
 
 @pytest.mark.parametrize(("given", "leaves"), [("before", False), ("meanwhile", True), ("meanwhile", False)])
-def test_a_process_on_a_drained_node_gives_its_cohort_back_and_takes_no_other(tmp_path, monkeypatch, given, leaves):
+def test_a_process_on_a_drained_node_gives_its_cohort_back_and_takes_no_other_and_ends(
+    tmp_path, monkeypatch, given, leaves
+):
+    ends = threading.Semaphore(0)
+    monkeypatch.setattr("sweep.runners.ray.trainer.os._exit", lambda code: ends.release())
+    monkeypatch.setattr("sweep.runners.ray.trainer.EXIT_SECONDS", 0.0)
     told, opened = list[tuple[Any, ...]](), list[int]()
     notice = SimpleNamespace(is_given=given == "before")
 
@@ -115,3 +120,4 @@ def test_a_process_on_a_drained_node_gives_its_cohort_back_and_takes_no_other(tm
     gave_back = [(5, "node node is being drained", {"saved": True})]
     assert (opened, told) == (([], []) if given == "before" else ([2], gave_back))
     assert trainer._run is None
+    assert all(ends.acquire(timeout=LONGEST_SECONDS) for _ in range(2))  # once after each of its answers

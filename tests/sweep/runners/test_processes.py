@@ -55,7 +55,7 @@ class Room(Slots):
     """A cluster with room for so many cohorts. nodes: those besides the one that is avoided."""
 
     def __init__(self, count: int, nodes: int = 1) -> None:
-        self.count, self.nodes, self.avoided = count, nodes, dict[str, str]()
+        self.count, self.nodes, self.avoided, self._drained = count, nodes, dict[str, str](), set[str]()
 
     def __call__(self) -> int:
         return self.count

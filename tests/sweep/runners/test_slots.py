@@ -63,6 +63,20 @@ def test_a_node_that_is_avoided_has_no_room_and_is_not_asked(monkeypatch):
     assert (slots(), slots.avoided) == (0, {"a": "it is broken", "b": "it is, too"})
 
 
+def test_on_a_node_that_is_drained_nothing_is_counted_and_ray_itself_starts_nothing(monkeypatch):
+    living = [{"NodeID": node, "Alive": True, "Resources": {"CPU": 2.0}, "Labels": {}} for node in "abc"]
+    nodes = list(living)
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    slots = Slots(Share(1.0, 0.0), WaitFor(), list().append)
+    slots.drain("a")
+    assert (slots(), slots.forbidden()) == (4, [])
+    slots.avoid("b", "it is broken")
+    assert (slots(), slots.forbidden(), list(slots.avoided)) == (2, ["b"], ["a", "b"])
+    del nodes[:2]
+    slots.drain("c")
+    assert (slots(), slots.forbidden(), slots.avoided) == (0, [], {"c": "it is being drained"})
+
+
 def test_what_is_waited_for_is_taken_to_have_what_no_node_has_yet_and_the_largest_node_is_named(monkeypatch):
     nodes = [
         {"NodeID": "a", "NodeManagerHostname": "h", "Alive": True, "Resources": {"CPU": 2.0}, "Labels": {"zone": "a"}}

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from curve_array import rows_of, swept
@@ -75,6 +76,11 @@ class Sweep:
         assert line in self.log.read_text(), self.log.read_text()
         return self
 
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows so far."""
+        folder = RunFolder(self.run)
+        return rows_of(folder) if folder.rows.exists() else []
+
     def ended(self, seconds: float = 60.0) -> tuple[int, str]:
         """The exit code and what was printed, without how far it was."""
         code, said = self.process.wait(seconds), self.log.read_text()
@@ -138,7 +144,7 @@ def test_a_node_without_the_package_is_named_and_not_used_at_the_start_and_where
         sweep.wait_for(missing.format(1)).wait_for(" 1 running;")
         hosts.start_ray(2, private=[ROOT])
         sweep.wait_for("node node2 has joined").wait_for(missing.format(2))
-        rows = rows_of(RunFolder(tmp_path / "run"))
+        rows = sweep.rows()
         hosts.send(sweep.process, signal.SIGTERM)
         code, said = sweep.ended()
     assert (code, {row["node"] for row in rows}) == (130, {"node0"}), said
@@ -160,6 +166,8 @@ def test_a_drained_nodes_cohort_is_saved_within_seconds_and_goes_on_on_a_node_th
         for host in range(2):
             hosts.start_ray(host)
         sweep = Sweep(hosts, 0, tmp_path / "run").wait_for(" 2 running;")
+        while sweep.process.poll() is None and "node1" not in {row["node"] for row in sweep.rows()}:
+            time.sleep(0.05)  # from then on it is on its way to a rung that it never reaches
         began = time.monotonic()
         drained = hosts.run(0, "python", "-c", DRAIN, "node1", env={"RAY_ADDRESS": hosts.ray})
         assert drained.returncode == 0, drained.stderr
