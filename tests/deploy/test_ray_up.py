@@ -82,6 +82,8 @@ def cluster_file(hosts: Hosts) -> Path:
     assert [command.split()[1:3] for command in installed] == [["-m", "venv"], ["install", "--quiet"]]
     config["setup_commands"] = [command for command in config["setup_commands"] if command not in installed]
     config["setup_commands"] += [f"mkdir -p ~/{ENVIRONMENT}", f"ln -sfn {hosts.folder}/bin ~/{ENVIRONMENT}/bin"]
+    for key in ("head_start_ray_commands", "worker_start_ray_commands"):  # this machine may be busy
+        config[key] = [f"export RAY_raylet_start_wait_time_s=120; {command}" for command in config[key]]
     file = hosts.folder / "cluster.yaml"
     file.write_text(yaml.safe_dump(config))
     return file
