@@ -4,12 +4,12 @@ import argparse
 import copy
 import gzip
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -161,8 +161,13 @@ def test_the_image_is_built_from_every_package_and_file_that_the_wheel_is():
 
 
 @pytest.mark.slow
-def test_what_the_image_copies_is_enough_to_build_the_package(tmp_path):
+@pytest.mark.timeout(900)
+def test_each_step_of_the_image_runs_here(tmp_path):
+    """What it copies is enough to install the package, with its commands; the packages of Debian exist; its user can be
+    made. The packages that ours needs are those of this interpreter.
+    """
     docker = (DEPLOY / "Dockerfile").read_text()
+    apt, pip, user = re.findall(r"^RUN (.*)$", docker, re.MULTILINE)
     for line in re.findall(r"^COPY (.*)$", docker, re.MULTILINE):
         *sources, target = line.split()
         for source in (ROOT / name for name in sources):
@@ -172,19 +177,37 @@ def test_what_the_image_copies_is_enough_to_build_the_package(tmp_path):
                 shutil.copytree(source, place, dirs_exist_ok=True)
             else:
                 shutil.copy(source, place)
-    made = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", tmp_path, tmp_path / "src"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
-    (wheel,) = tmp_path.glob("gan_sweep-*.whl")
-    held = set(zipfile.ZipFile(wheel).namelist())
-    kinds = {".py", ".yaml", ".h"}
-    packages = ("gan_core", "search_spaces", "sweep", "results")
-    sources = {path.relative_to(ROOT) for name in packages for path in (ROOT / name).rglob("*") if path.suffix in kinds}
+    ran(sys.executable, "-m", "venv", tmp_path / "venv")
+    (packages,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    (packages / "here.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
+    bin_folder = tmp_path / "venv" / "bin"
+    install = pip.replace("/src", f"{tmp_path}/src").replace("pip install", f"{bin_folder}/pip install --quiet")
+    ran("bash", "-c", f"set -e; {install}")
+    assert not (tmp_path / "src").exists()
+    held = {str(path.relative_to(packages)) for path in packages.rglob("*")}
+    kinds, ours = {".py", ".yaml", ".h"}, ("gan_core", "search_spaces", "sweep", "results")
+    sources = {path.relative_to(ROOT) for name in ours for path in (ROOT / name).rglob("*") if path.suffix in kinds}
     assert {str(path) for path in sources} <= held
+    assert "gan-sweep" in ran(bin_folder / "gan-sweep", "--version", cwd=tmp_path)
+    needed = apt.partition("--no-install-recommends ")[2].partition(" &&")[0].split()
+    assert {"gcc", "libc6-dev", "wget"} == set(needed)
+    if shutil.which("apt-get"):
+        ran("apt-get", "install", "--simulate", "--no-install-recommends", *needed)
+    if os.geteuid() == 0:
+        (tmp_path / "root" / "etc").mkdir(parents=True)
+        for name in ("passwd", "group", "shadow", "gshadow", "login.defs"):
+            shutil.copy(f"/etc/{name}", tmp_path / "root" / "etc")
+        ran(*user.replace("useradd", f"useradd --prefix {tmp_path}/root").split())
+        assert (tmp_path / "root" / "home" / "sweep").is_dir()
+        assert "sweep:x:1000:" in (tmp_path / "root" / "etc" / "passwd").read_text()
+
+
+def ran(*command: str | Path, **options: Any) -> str:
+    """What a command printed that ended well, outside of this checkout."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_the_batch_file_of_slurm_is_one_of_bash():

@@ -18,6 +18,7 @@ from results.table import ResultsTable
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
 
+PAGE = (ROOT / "docs" / "clusters" / "ray-up.md").read_text()
 SSHD = "/usr/sbin/sshd"
 ENVIRONMENT = "gan-sweep-env"  # where the shipped file installs the package
 SSHD_CONFIG = """\
@@ -82,6 +83,8 @@ def cluster_file(hosts: Hosts) -> Path:
     assert [command.split()[1:3] for command in installed] == [["-m", "venv"], ["install", "--quiet"]]
     config["setup_commands"] = [command for command in config["setup_commands"] if command not in installed]
     config["setup_commands"] += [f"mkdir -p ~/{ENVIRONMENT}", f"ln -sfn {hosts.folder}/bin ~/{ENVIRONMENT}/bin"]
+    for key in ("head_start_ray_commands", "worker_start_ray_commands"):  # this machine may be busy
+        config[key] = [f"export RAY_raylet_start_wait_time_s=120; {command}" for command in config[key]]
     file = hosts.folder / "cluster.yaml"
     file.write_text(yaml.safe_dump(config))
     return file
@@ -112,8 +115,11 @@ def test_ray_up_starts_a_cluster_of_machines_by_ssh_and_a_sweep_runs_there(machi
     table = ResultsTable.load(tmp_path / "run")
     assert (sorted(table.trials["trial"]), set(table.trials["outcome"])) == (list(range(6)), {"completed"})
     assert {host for host in (1, 2) if "raylet" in programs(machines, host)} == {1, 2}
+    assert "\nray exec cluster.yaml '~/gan-sweep-env/bin/ray stop'\nray down -y cluster.yaml\n" in PAGE
+    run(machines, ray, "exec", file, f"~/{ENVIRONMENT}/bin/ray stop")
+    assert not {"raylet", "gcs_server"} & programs(machines, 1)
     run(machines, ray, "down", "-y", file)
-    deadline = time.monotonic() + LONGEST_SECONDS
-    while {"raylet", "gcs_server"} & (programs(machines, 1) | programs(machines, 2)):
-        assert time.monotonic() < deadline, "Ray goes on after ray down"
+    deadline = time.monotonic() + 5 * LONGEST_SECONDS
+    while "raylet" in programs(machines, 2):  # which has lost its head
+        assert time.monotonic() < deadline, "Ray goes on after its head was stopped"
         time.sleep(0.5)
