@@ -18,7 +18,9 @@ MOST_KILOBYTES = {"study": 16.0, "driver": 8.0}  # a trial; the study has all ro
 
 
 def right_table(cluster: Cluster) -> Table:
-    """What a table says of all trials at all rungs, by a sweep that prunes none, on one host without a cluster."""
+    """What a table says of the first TRIALS trials at all rungs, by a sweep that prunes none, on one host without a
+    cluster.
+    """
     sweep = cluster.sweep("--local", "--set", "ladder.keep_fraction=1.0", alone=True)
     if sweep.wait() != 0:
         raise RuntimeError(f"the sweep without a cluster failed: {sweep.words[-2000:]}")

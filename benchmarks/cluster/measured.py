@@ -11,7 +11,10 @@ from benchmarks.cluster.disturbances import DISTURBANCES, RAYLET, nothing
 from benchmarks.cluster.laws import HEAD, Found, Table
 from benchmarks.cluster.sweeps import TRIALS, WORKERS, Cluster
 
-TRIALS_OF = {name: 64 for name in ("kill", "trainer", "drain", "cut-20", "cut-60", "cut-180")}
+TRIALS_OF = {
+    **{name: 64 for name in ("kill", "trainer", "drain", "cut-20")},
+    **{"cut-60": 80, "cut-180": 144},  # so that the sweep goes on when the link is there again
+}
 TIMES_A_SWEEP = {"kill": 5, "trainer": 5, "drain": 3, "cut-20": 3, "cut-60": 2}  # that it is disturbed; others: once
 LONGEST_WAIT_SECONDS = 12.0  # from when a sweep trains, or was disturbed, to the next time
 TRIES = 3  # for each time that a sweep is to be disturbed, because some end before
