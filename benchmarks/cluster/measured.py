@@ -12,7 +12,7 @@ from benchmarks.cluster.laws import HEAD, Found, Table
 from benchmarks.cluster.sweeps import TRIALS, WORKERS, Cluster
 
 TRIALS_OF = {
-    **{name: 64 for name in ("kill", "trainer", "drain", "cut-20")},
+    **{name: 64 for name in ("kill", "trainer", "drain", "cut-20", "join")},
     **{"cut-60": 80, "cut-180": 144},  # so that the sweep goes on when the link is there again
 }
 TIMES_A_SWEEP = {"kill": 5, "trainer": 5, "drain": 3, "cut-20": 3, "cut-60": 2}  # that it is disturbed; others: once
