@@ -567,7 +567,7 @@ def test_a_file_server_that_is_out_of_reach_is_asked_again_and_not_for_ever(monk
 
 def test_a_study_shows_what_processes_warn_of_once(tmp_path):
     spec = tiny_spec()
-    study = _study_class()(spec, run_folder(spec, tmp_path / "run"), 0o022)
+    study = _study_class()(spec, run_folder(spec, tmp_path / "run"), 0o022, None)
     for line in ("no C compiler is installed", "another", "no C compiler is installed"):
         study.note_warning(line)
     assert study.snapshot().notes == ("no C compiler is installed", "another")
