@@ -188,7 +188,7 @@ def test_a_cohort_whose_process_dies_goes_on_from_its_rung_and_one_that_keeps_dy
     assert len({(row["trial"], row["rung"]) for row in rows}) == len(rows) == 3 + 2 * 2
     for rung in (1, 2, 3):
         title = (deaths / f"title-{derived_seed(spec.seed, 'trial', 0)}-{rung}").read_text().rstrip("\0")
-        assert title == f"ray::gan-sweep:{spec.name} cohort 0, rung {rung}, 1 lane"
+        assert title == f"ray::gan-sweep:{spec.name} cohort 0, rung {rung - 1}, 1 lane"
 
 
 def test_an_address_where_nothing_answers_is_refused_at_once(tmp_path):
@@ -567,7 +567,7 @@ def test_a_file_server_that_is_out_of_reach_is_asked_again_and_not_for_ever(monk
 
 def test_a_study_shows_what_processes_warn_of_once(tmp_path):
     spec = tiny_spec()
-    study = _study_class()(spec, run_folder(spec, tmp_path / "run"), 0o022)
+    study = _study_class()(spec, run_folder(spec, tmp_path / "run"), 0o022, None)
     for line in ("no C compiler is installed", "another", "no C compiler is installed"):
         study.note_warning(line)
     assert study.snapshot().notes == ("no C compiler is installed", "another")
