@@ -195,11 +195,11 @@ def test_each_step_of_the_image_runs_here(tmp_path):
         ran("apt-get", "install", "--simulate", "--no-install-recommends", *needed)
     if os.geteuid() == 0:
         (tmp_path / "root" / "etc").mkdir(parents=True)
-        for name in ("passwd", "group", "shadow", "gshadow", "login.defs"):
-            shutil.copy(f"/etc/{name}", tmp_path / "root" / "etc")
+        (tmp_path / "root" / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+        (tmp_path / "root" / "etc" / "group").write_text("root:x:0:\n")
         ran(*user.replace("useradd", f"useradd --prefix {tmp_path}/root").split())
         assert (tmp_path / "root" / "home" / "sweep").is_dir()
-        assert "sweep:x:1000:" in (tmp_path / "root" / "etc" / "passwd").read_text()
+        assert re.search(r"^sweep:.:1000:", (tmp_path / "root" / "etc" / "passwd").read_text(), re.MULTILINE)
 
 
 def ran(*command: str | Path, **options: Any) -> str:
