@@ -317,7 +317,7 @@ def test_more_gpus_than_there_are_end_the_command_with_one_line(tmp_path):
     done = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "resources.gpus_per_cohort asks for 64" in done.stderr
+    assert "resources.gpus_per_cohort: a cohort asks for 64 GPUs" in done.stderr
 
 
 # ---- the head
