@@ -152,7 +152,7 @@ def measure(
         folder.spec.write_text(spec.to_yaml())
         memory.start()
         started = time.monotonic()
-        with ProgressDisplay(spec.ladder, spec.objective, [], open(os.devnull, "w")) as watch:  # noqa: SIM115
+        with open(os.devnull, "w") as nowhere, ProgressDisplay(spec.ladder, spec.objective, [], nowhere) as watch:
             run_ray(spec, folder, watch, address, build=FormulaArray)
         table = ResultsTable.load(folder.path)
         seconds = time.monotonic() - started

@@ -68,7 +68,7 @@ def tiny_spec(*assignments: str) -> SweepSpec:
 
 
 def quiet(spec: SweepSpec) -> ProgressDisplay:
-    return ProgressDisplay(spec.ladder, spec.objective, [], open(os.devnull, "w"))  # noqa: SIM115
+    return ProgressDisplay(spec.ladder, spec.objective, [], io.StringIO())
 
 
 @pytest.fixture
