@@ -156,7 +156,7 @@ class ObjectStore:
             yield
         except StoreError:
             raise
-        except Exception as error:
+        except Exception as error:  # of any library: see above
             meaning, lasting = _meaning(error)
             raise StoreError(f"cannot {action} {self.name}: {meaning}", lasting=lasting) from error
 

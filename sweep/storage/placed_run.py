@@ -87,7 +87,7 @@ def _copied(
         missing = copier.finish(FINISH_SECONDS)
     except LeaseLost as error:
         raise LeaseLost(f"{error}; what it had is in {folder.path}", lasting=True) from error
-    except BaseException:
+    except BaseException:  # also Ctrl-C: whatever ends a sweep early, what it had is copied
         break_off()
         raise
     if missing:
