@@ -13,16 +13,16 @@ from gan_core.config.conditions import with_weights
 from gan_core.config.fields import as_number, is_whole
 from gan_core.config.input_error import shown
 from gan_core.files.fetched import local_file
-from gan_core.files.plain_yaml import read_yaml
 from results.lineage import lineage, schedule_of
 from results.objectives import natural, score_name
 from results.output import output
 from results.printable import printable
 from results.rows import MADE_BY
+from results.spec_file import read_mapping
 from results.store import RESTORE, ResultsError, RunFolder
 from results.stored_run import run_folder
-from results.table import ResultsTable, configuration_of
 from results.text import seeds_text, spread_text
+from results.trial_table import TrialTable, configuration_of
 
 FINAL_TRAINING_FACTOR = 4  # the budget of the final training, as a multiple of the sweep's largest budget
 MOST_IMAGES = 10**15  # the largest budget, because images are counted in 64-bit integers
@@ -75,7 +75,7 @@ class ExportedConfiguration:
     @classmethod
     def read(cls, path: str | Path) -> "ExportedConfiguration":
         """Reads an exported file, which may be an object in a store. Raises ResultsError if it is not one."""
-        values = _read_yaml(local_file(path).expanduser())
+        values = read_mapping(local_file(path).expanduser())
         for key in ("configuration", "training"):
             if not isinstance(values.get(key), Mapping):
                 raise ResultsError(f"{path} has no mapping {key!r}; give a file written by `gan-sweep export`")
@@ -166,9 +166,9 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     best rung. Raises ResultsError if there is no such trial, or it has no score.
     """
     folder = run_folder(run).require()
-    table = ResultsTable.load(folder.path, whole=True)
+    table = TrialTable.load(folder.path, whole=True)
     row = chosen_row(table, trial)
-    spec = _read_yaml(folder.spec)
+    spec = read_mapping(folder.spec)
     rungs = _rungs(spec, folder)
     led = lineage(table.frame, row["trial"], row["rung"])
     schedule = schedule_of(led) if spec.get("population") else []
@@ -254,7 +254,7 @@ def _versions(row: Mapping[str, Any]) -> dict[str, str]:
     return {package: number for package, _, number in parts}
 
 
-def chosen_row(table: ResultsTable, trial: int | None) -> dict[str, Any]:
+def chosen_row(table: TrialTable, trial: int | None) -> dict[str, Any]:
     """The row of `table.trials` to export: of this trial; or of the winner among the finalists that were confirmed from
     other seeds, or if there is none, of the best trial of the search.
 
@@ -269,7 +269,7 @@ def chosen_row(table: ResultsTable, trial: int | None) -> dict[str, Any]:
     return row.to_dict()
 
 
-def _confirmation(table: ResultsTable, trial: int) -> dict[str, Any]:
+def _confirmation(table: TrialTable, trial: int) -> dict[str, Any]:
     """The confirmation of a trial from other seeds, or an empty mapping; only the winner's has a chance_of_order."""
     for place, finalist in enumerate(table.confirmed.to_dict("records")):
         if finalist["trial"] == trial:
@@ -329,10 +329,3 @@ def _plain(value: Any) -> Any:
         return [_plain(inner) for inner in value]
     value = value.item() if hasattr(value, "item") else value
     return None if pd.isna(value) else value
-
-
-def _read_yaml(path: Path) -> Mapping[str, Any]:
-    try:
-        return read_yaml(path)
-    except ValueError as error:  # an InputError, whose message is complete
-        raise ResultsError(str(error)) from error

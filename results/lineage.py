@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from results.store import ResultsError
-from results.table import configuration_of
+from results.trial_table import configuration_of
 
 LANE_PREFIX = "lane."
 

@@ -9,7 +9,7 @@ from results.objectives import directed, score_name
 from results.printable import printable
 from results.rows import MAY_BE_NULL
 from results.store import RunFolder
-from results.table import ResultsTable
+from results.trial_table import TrialTable
 
 SHOWN_SCORES = (  # shown if the table has them
     *("fidelity", "fid", "kid", "precision", "recall", "coverage", "class_kl", "classes_covered"),
@@ -20,7 +20,7 @@ UNBOUNDED = 10_000  # characters
 FEWEST_TRIALS = 4  # fewer do not give a spread
 
 
-def trials_text(table: ResultsTable, trials: Any, *, reasons: bool, width: int | None = None) -> str:
+def trials_text(table: TrialTable, trials: Any, *, reasons: bool, width: int | None = None) -> str:
     """Formats rows of `table.trials`, with the hyperparameters that differ between trials, and a line on their order.
 
     A hyperparameter without effect in a trial is shown as a dash; one that is null, and so follows another, is shown as
@@ -46,7 +46,7 @@ def trials_text(table: ResultsTable, trials: Any, *, reasons: bool, width: int |
     )
 
 
-def noise_text(table: ResultsTable) -> str:
+def noise_text(table: TrialTable) -> str:
     """A warning with advice if the standard error of the score exceeds half of the interquartile range of the trials.
 
     Empty otherwise, with fewer than FEWEST_TRIALS contenders, and if no standard error is known.
@@ -67,7 +67,7 @@ def noise_text(table: ResultsTable) -> str:
     )
 
 
-def confirmation_text(table: ResultsTable, width: int | None = None) -> str:
+def confirmation_text(table: TrialTable, width: int | None = None) -> str:
     """The finalists run again from other seeds, the winner first, and how sure their order is; "" without any."""
     confirmed = table.confirmed
     if confirmed.empty:
@@ -77,7 +77,7 @@ def confirmation_text(table: ResultsTable, width: int | None = None) -> str:
     return f"{head}\n{_columns(confirmed, width)}\n{order_text(table)}"
 
 
-def order_text(table: ResultsTable) -> str:
+def order_text(table: TrialTable) -> str:
     """One line on the first two finalists, with medians, quartiles and the probability of their order by chance."""
     first, *others = table.confirmed.to_dict("records")
     if not others:

@@ -33,7 +33,8 @@ OURS = {  # package -> what it sees of the others
 }
 MAY_IMPORT = {  # heavy package -> the packages that import it
     "torch": {f"gan_core.{name}" for name in GAN_CORE[2:]} | {"sweep.runners.local", "sweep.winner"},
-    "optuna": {"search_spaces", "sweep.proposals", "sweep.tracking"},
+    "optuna": {"search_spaces", "sweep.proposals", "sweep.tracking", "results.analysis", "results.plots"},
+    "plotly": {"results.plots"},
     "optuna_dashboard": {"sweep.tracking"},
     "mlflow": {"sweep.tracking"},
     "tensorboard": {"sweep.tracking"},
@@ -215,7 +216,7 @@ def test_a_heavy_package_is_imported_only_where_the_architecture_says(heavy):
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import results.table, results.export, results.plots", {"torch", "ray", "optuna"}),
+        ("import results.table, results.export, results.pictures", {"torch", "ray", "optuna", "plotly"}),
         (f"import {', '.join(LIGHT)}", {"torch", "ray", "optuna", "pandas"}),
         (f"import {', '.join(modules_in('gan_core/config', 'gan_core/files'))}", {"torch", "ray", "optuna", "pandas"}),
         (f"import {', '.join(MAIN_NAMES)}", {"torch", "ray", "optuna", "pandas"}),

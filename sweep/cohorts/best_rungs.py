@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gan_core.config.reports import LaneReport, minimised
-from results.plots import draw_samples
+from results.pictures import draw_samples
 from results.trial_run import TrialRun
 from sweep.cohorts.checkpoints import GENERATOR, PICTURE
 from sweep.cohorts.contracts import TrainableArray

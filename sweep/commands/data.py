@@ -124,7 +124,7 @@ def _describe_values(options: argparse.Namespace) -> None:
 
 def _draw(samples: "np.ndarray", path: Path) -> None:
     """Draws samples, in uint8 or in [-1, 1], to a .png file."""
-    from results.plots import draw_samples
+    from results.pictures import draw_samples
 
     try:
         draw_samples(samples / 127.5 - 1 if samples.dtype == "uint8" else samples, path)

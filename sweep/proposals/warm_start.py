@@ -21,7 +21,8 @@ def best_points(run: str | Path, space: SearchSpace, points: int = POINTS) -> li
     from another seed, and may come from another protocol. Raises InputError where no trial of the run lies in the
     space, ResultsError where there is no run.
     """
-    from results.table import ResultsTable, configuration_of  # with pandas, which takes long to load
+    from results.table import ResultsTable  # with pandas, which takes long to load
+    from results.trial_table import configuration_of
 
     table, base = ResultsTable.load(run, whole=True), space.base.flatten()
     found: list[Mapping[str, Any]] = []

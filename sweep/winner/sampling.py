@@ -29,11 +29,12 @@ from gan_core.workshop.saved_generator import SampleKind, sample_in_parts
 from gan_core.workshop.workshop import load_data
 from results.export import DEFAULT_PRECISION, ExportedConfiguration, chosen_row
 from results.output import STANDARD_OUTPUT, output
-from results.plots import image_of, most_in_grid, picture_of, to_bytes, write_png
+from results.pictures import image_of, most_in_grid, picture_of, to_bytes, write_png
 from results.store import ResultsError
 from results.stored_run import generators, run_folder
-from results.table import ResultsTable, configuration_of
+from results.table import ResultsTable
 from results.trial_run import TrialRun
+from results.trial_table import configuration_of
 from sweep.spec.sweep_spec import SweepSpec
 
 FLOAT_BYTES = 4

@@ -21,7 +21,7 @@ from tiny_runs import TINY, settings
 from benchmarks.kills import differences
 from gan_core.files.cache import keep
 from gan_core.training.checkpoint import load_tensors, save_tensors
-from results.plots import draw_samples
+from results.pictures import draw_samples
 from results.store import JsonLines, append_whole, write_atomically
 from sweep.commands.cli import main
 from sweep.proposals.journal import Journal

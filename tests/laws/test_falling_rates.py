@@ -16,8 +16,9 @@ from results.export import ExportedConfiguration, export_trial
 from results.lineage import schedule_of
 from results.rows import MAY_BE_NULL
 from results.store import JsonLines, RunFolder
-from results.table import LATER_HYPERPARAMETERS, ResultsTable
+from results.table import ResultsTable
 from results.text import trials_text
+from results.trial_table import LATER_HYPERPARAMETERS
 from search_spaces.describe import describe_space
 from search_spaces.space import SearchSpace
 from sweep.ledger.cohort_record import read_rows

@@ -20,7 +20,8 @@ from gan_core.lanes.precision import host_pairs, host_rounds
 from results.export import FINAL_TRAINING_FACTOR, ExportedConfiguration, export_trial, write_export
 from results.rows import Outcome
 from results.store import ResultsError, RunFolder
-from results.table import ResultsTable, configuration_of
+from results.table import ResultsTable
+from results.trial_table import configuration_of
 from sweep.winner.final_training import conditions_of, train_final
 from sweep.winner.sampling import of_model, write_numbers
 

@@ -19,7 +19,7 @@ from PIL import Image
 from gan_core.training.checkpoint import save_tensors
 from results.export import write_export
 from results.output import output
-from results.plots import draw_samples
+from results.pictures import draw_samples
 from results.store import ResultsError, write_atomically
 from sweep.commands.cli import main
 

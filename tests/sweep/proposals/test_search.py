@@ -29,7 +29,8 @@ from gan_core.config.input_error import InputError
 from gan_core.config.reports import OutOfMemory
 from results.rows import Outcome
 from results.store import JsonLines, RunFolder
-from results.table import ResultsTable, configuration_of
+from results.table import ResultsTable
+from results.trial_table import configuration_of
 from search_spaces.space import SearchSpace
 from sweep.ledger.standings import Standings
 from sweep.proposals.proposals import OTHERS_NAME, Proposals

@@ -19,7 +19,7 @@ from PIL import Image
 from tiny_runs import ROW
 
 from gan_core.config.input_error import InputError
-from results.plots import draw_samples
+from results.pictures import draw_samples
 from results.rows import Outcome, ResultRow
 from results.store import RunFolder
 from results.trial_run import TrialRun

@@ -21,7 +21,7 @@ from gan_core.lanes.axis import lane_arithmetic
 from gan_core.networks.architectures import build_networks
 from gan_core.workshop.saved_generator import SampleKind, sample_generator
 from results.export import export_trial
-from results.plots import MOST_GRID_PIXELS, most_in_grid, picture_of
+from results.pictures import MOST_GRID_PIXELS, most_in_grid, picture_of
 from results.store import JsonLines, ResultsError, RunFolder
 from results.table import ResultsTable
 from sweep.winner.sampling import Generator, of_trial, write_numbers, write_picture, write_pictures

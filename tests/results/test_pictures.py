@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from results.plots import (
+from results.pictures import (
     BAR,
     BARS,
     INK,

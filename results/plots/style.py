@@ -1,0 +1,66 @@
+"""What all figures share: Plotly, loaded only when a figure is made, their colours, and how a figure is written."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from results.output import output
+from results.store import ResultsError
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+BEST, OTHER, DEAD, BASELINE = "#0072b2", "#999999", "#d55e00", "#009e73"  # of the palette of Okabe and Ito (2008)
+COLOURS = (BEST, "#e69f00", BASELINE, "#cc79a7", "#56b4e9", DEAD, "#f0e442")
+PICTURES = (".png", ".svg", ".pdf")  # which plotly writes with kaleido
+
+
+def graph_objects() -> Any:
+    """The module `plotly.graph_objects`. Raises ResultsError where plotly is not installed."""
+    try:
+        from plotly import graph_objects
+    except ImportError as error:
+        raise ResultsError("figures need plotly: pip install 'gan-sweep[report]'") from error
+    return graph_objects
+
+
+def figure(title: str, x: str = "", y: str = "", **layout: Any) -> "Figure":
+    """An empty figure with a title and named axes, in the style that all have. layout: further keys of its layout."""
+    made = graph_objects().Figure()
+    made.update_layout(
+        title={"text": title},
+        xaxis={"title": {"text": x}},
+        yaxis={"title": {"text": y}},
+        template="plotly_white",
+        colorway=COLOURS,
+        margin={"l": 60, "r": 20, "t": 50, "b": 50},
+        hoverlabel={"align": "left"},
+        **layout,
+    )
+    return made
+
+
+def save(made: "Figure", path: str | Path) -> None:
+    """Writes a figure as HTML that needs no network, or as .png, .svg or .pdf, for which kaleido must be installed.
+
+    Raises ResultsError for another ending, where kaleido is missing, and if the file cannot be written.
+    """
+    path = Path(path).expanduser()
+    ending = path.suffix.lower()
+    if ending == ".html":
+        content = made.to_html(include_plotlyjs=True).encode()
+    elif ending in PICTURES:
+        content = _picture(made, ending[1:])
+    else:
+        raise ResultsError(f"a figure is written as .html, {', '.join(PICTURES)}, got {path.name!r}")
+    with output(path) as file:
+        file.write(content)
+
+
+def _picture(made: "Figure", kind: str) -> bytes:
+    try:
+        return made.to_image(kind)
+    except (ImportError, ValueError, RuntimeError) as error:  # kaleido is missing, or finds no browser
+        reason = str(error).strip().partition("\n")[0]
+        raise ResultsError(
+            f"a .{kind} needs kaleido and a Chrome (pip install kaleido), or write .html: {reason}"
+        ) from error

@@ -1,0 +1,276 @@
+"""The rows of a sweep as a checked pandas DataFrame, and which of its trials are best."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from gan_core.config.conditions import with_weights
+from results.confirmation import chance_of_order, confirmations, replicate_scores
+from results.idle import without_idle
+from results.objectives import higher_is_better, score_name
+from results.pareto import pareto_ranks
+from results.rows import DEAD, GROUPS, MADE_BY, MAY_BE_NULL, OBJECTIVES_JOINED_BY, row_fault
+from results.spec_file import read_mapping
+from results.store import JsonLines, ResultsError, RunFolder
+from results.stored_run import run_folder
+
+SCORED = ("d_loss", "g_loss", "score", "best_score", "seconds")
+REQUIRED = ("trial", "replicate", "cohort", "lane", "rung", "images_seen", "outcome", "reason", "objective", "protocol")
+LATER = {"replicate": 0, "elapsed_seconds": 0.0, "parent": None}  # columns that earlier versions did not write
+LATER_HYPERPARAMETERS = {  # the same for hyperparameters, with the value that those versions trained with
+    "lane.lr_schedule": "constant",
+    "lane.lr_schedule_images": 0.0,
+    "lane.generator_weight_decay": 0.0,
+    "lane.discriminator_weight_decay": 0.0,
+}
+WHOLE = ("replicate", "parent")
+ALIKE = {  # columns in which all values that are not empty must be equal
+    "protocol": "scores of different protocols cannot be compared",
+    "objective": "rows of different objectives are not of one sweep",
+}
+NUMBERS = (*SCORED, *LATER, *MAY_BE_NULL)
+
+
+@dataclass(frozen=True)
+class TrialTable:
+    """frame: one row per trial and rung, in the order in which they were recorded. folder: the run it was loaded from,
+    None for a table made of a frame alone.
+
+    Rows of replicate 0 belong to the search, those of other replicates to finalists run again from other seeds. With
+    several objectives, the first decides which rung is a trial's best. Raises ResultsError if columns are missing, if a
+    (trial, replicate, rung) occurs twice, or if rows have different protocols or objectives.
+    """
+
+    frame: pd.DataFrame
+    folder: RunFolder | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        missing = [name for name in (*REQUIRED, *SCORED) if name not in self.frame.columns]
+        if missing:
+            raise ResultsError(f"the table lacks the columns {', '.join(missing)}; it is not a table of a sweep")
+        _check_once(self.frame)
+        for name, says in ALIKE.items():
+            _check_alike(self.frame[name].tolist(), says)
+
+    @classmethod
+    def load(cls, run: str | Path, *, whole: bool = False) -> Self:
+        """Loads the table of a run, finished or not, from its folder or its address in an object store (`s3://...`).
+        Raises ResultsError if the run has no results yet, and StoreError if the store cannot be read.
+
+        A hyperparameter is missing in trials where it has no effect, such as the weight of a penalty that is not used;
+        whole: keep its value. A hyperparameter that is null because it follows another one is missing in either case.
+        """
+        folder = run_folder(run).require()
+        records = JsonLines(folder.rows).read(row_fault)
+        if not records:
+            raise ResultsError(f"{folder.shown} has no results yet; no trial has reached its first rung")
+        try:
+            for record in records:  # of an earlier version
+                record["protocol"] = with_weights(record["protocol"], record.get("features_digest", ""))
+            frame = _with_numbers(pd.DataFrame.from_records(records).drop(columns="overruled", errors="ignore"))
+            return cls(frame if whole else without_idle(frame), folder)
+        except ResultsError as error:
+            raise ResultsError(f"{folder.rows}: {error}") from error
+
+    @cached_property
+    def spec(self) -> Mapping[str, Any]:
+        """The run's spec as plain values; empty for a table that was made of a frame alone. Raises ResultsError if the
+        file cannot be read.
+        """
+        return {} if self.folder is None else read_mapping(self.folder.spec)
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The objectives, in the notation of `results.objectives`."""
+        return tuple(str(self.frame["objective"].iloc[0]).split(OBJECTIVES_JOINED_BY))
+
+    @property
+    def objective(self) -> str:
+        """The first objective, which the column `score` holds."""
+        return self.objectives[0]
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row per trial of the search, the best first: its best rung, with the `outcome` and `reason` of its last.
+
+        `seconds` and `images_trained` are totals. Dead trials come last. With several objectives there is a column
+        `pareto_rank` (1 for the Pareto front), by which rows are ordered before the score. It ranks the objectives of
+        each contender at its best rung (`seconds` in total), and is missing for other trials.
+        """
+        return self._trials.copy()
+
+    @cached_property
+    def _trials(self) -> pd.DataFrame:
+        frame = self.frame.loc[self.frame["replicate"] == 0].sort_values(["trial", "rung"])
+        last = frame.groupby("trial").tail(1).set_index("trial")
+        scored = frame.assign(rank=frame["score"].fillna(float("inf")))
+        best = scored.loc[scored.groupby("trial")["rank"].idxmin()].set_index("trial").drop(columns="rank")
+        best["outcome"], best["reason"] = last["outcome"], last["reason"]
+        best["images_trained"] = last["images_seen"]
+        best["seconds"] = frame.groupby("trial")["seconds"].sum()
+        ranked = []
+        if len(self.objectives) > 1:
+            best["pareto_rank"] = self._pareto_rank(best.loc[_contends(best)])
+            ranked = ["pareto_rank"]
+        dead = best["outcome"].isin(DEAD)
+        order = best.assign(dead=dead).reset_index()
+        order = order.sort_values(["dead", *ranked, "score", "trial"], na_position="last")
+        return order.drop(columns="dead").reset_index(drop=True)
+
+    @property
+    def differing(self) -> list[str]:
+        """The columns of hyperparameters that differ between trials of the search; missing counts as a value."""
+        trials: Any = self.trials
+        names = [name for name in trials.columns if name.startswith(("structure.", "lane."))]
+        return [name for name in names if trials[name].nunique(dropna=False) > 1]
+
+    def _pareto_rank(self, contenders: pd.DataFrame) -> pd.Series:
+        """The Pareto ranks of contenders. Raises ResultsError if the table lacks the column of an objective."""
+        others = {name: name if name == "seconds" else f"fidelity.{score_name(name)}" for name in self.objectives[1:]}
+        columns = ["score", *others.values()]
+        if missing := [name for name in columns if name not in contenders.columns]:
+            raise ResultsError(f"objective {', '.join(missing)} is no column of the table; it was changed")
+        values = contenders[columns].to_numpy(float)
+        values[:, [False, *map(higher_is_better, others)]] *= -1  # the column `score` is negated already
+        ranks = pareto_ranks(values)
+        return pd.Series(ranks, index=contenders.index, dtype="Int64")
+
+    @property
+    def contenders(self) -> pd.DataFrame:
+        """The rows of `trials` that can be the best: those with a score that are not dead."""
+        trials = self.trials
+        return trials.loc[_contends(trials)]
+
+    @property
+    def endings(self) -> str:
+        """The number of trials per outcome, the most common first, such as `2 diverged, 1 out_of_memory`."""
+        return ", ".join(f"{count} {outcome}" for outcome, count in self.trials["outcome"].value_counts().items())
+
+    def best(self) -> pd.Series:
+        """The row of `trials` with the lowest score; with several objectives, among those on the Pareto front.
+
+        A dead trial (diverged, collapsed, failed or out of memory) is never the best. Raises ResultsError if no other
+        trial has a score.
+        """
+        if self.contenders.empty:
+            raise ResultsError(f"no trial of this run has a score: {self.endings}")
+        return self.contenders.iloc[0]
+
+    def trial(self, number: int) -> pd.Series:
+        """The row of `trials` of one trial. Raises ResultsError if there is no such trial."""
+        rows = self.trials
+        found = rows[rows["trial"] == number]
+        if found.empty:
+            known = f"0 to {max(rows['trial'].tolist())}" if len(rows) else "none"
+            raise ResultsError(f"there is no trial {number} in this run; trials with results: {known}")
+        return found.iloc[0]
+
+    def baseline(self) -> pd.Series | None:
+        """The row of trial 0, which has the default values of the space; None before it has a score."""
+        rows = self.trials
+        found = rows[(rows["trial"] == 0) & rows["score"].notna()]
+        return None if found.empty else found.iloc[0]
+
+    @property
+    def confirmed(self) -> pd.DataFrame:
+        """One row per finalist whose replicates have all ended, the winner first; `results.confirmation` has the rules.
+
+        The order is by the first objective, whose values are not negated here; if more is better, a failed replicate
+        counts as minus infinity.
+        """
+        trials = self.trials
+        search = dict(zip(trials["trial"].tolist(), trials["score"].tolist(), strict=True))
+        found = confirmations(replicate_scores(self.frame), search)
+        if not higher_is_better(self.objective):
+            return found
+        negated = {name: -found[name] for name in ("median", "mean", "search_score")}
+        return found.assign(**negated, q25=-found["q75"], q75=-found["q25"])
+
+    def records(self, trials: pd.DataFrame) -> list[dict[str, Any]]:
+        """Rows of `trials` as values for JSON, None where missing or infinite.
+
+        If finalists have been confirmed, the key `confirmed` holds the row of `confirmed`, or None for other trials.
+        """
+        found, confirmed = _plain(trials), {row["trial"]: row for row in _plain(self.confirmed)}
+        return [{**row, "confirmed": confirmed.get(row["trial"])} for row in found] if confirmed else found
+
+    def winner(self) -> pd.Series | None:
+        """The first row of `confirmed`; None if there is none, or if its median is infinite by failed replicates."""
+        rows = self.confirmed
+        return rows.iloc[0] if len(rows) and np.isfinite(rows["median"].iloc[0]) else None
+
+    def chance_of_order(self) -> float | None:
+        """The probability that chance alone separates the first two of `confirmed` so clearly; None without two."""
+        if len(self.confirmed) < 2:
+            return None
+        scores = replicate_scores(self.frame)
+        first, second = self.confirmed["trial"].iloc[:2]
+        return chance_of_order(scores[first], scores[second])
+
+
+def configuration_of(row: Mapping[str, Any] | pd.Series) -> dict[str, Any]:
+    """The hyperparameters and seeds of a row of a whole table: dotted name -> Python value, None if null.
+
+    Hyperparameters that the row lacks are left out.
+    """
+    known = {str(name): value for name, value in row.items() if _is_hyperparameter(str(name))}
+    plain = {name: value.item() if hasattr(value, "item") else value for name, value in known.items()}
+    present = {name: None if pd.isna(value) else value for name, value in plain.items()}
+    return {name: value for name, value in present.items() if value is not None or name in MAY_BE_NULL}
+
+
+def _is_hyperparameter(column: str) -> bool:
+    return column.startswith(("structure.", "lane.")) or column in ("seed", "data_seed")
+
+
+def _check_once(frame: pd.DataFrame) -> None:
+    """Raises ResultsError if a (trial, replicate, rung) occurs twice."""
+    twice = frame.duplicated(["trial", "replicate", "rung"])
+    if twice.any():
+        first = frame[twice].iloc[0]
+        whose = f"trial {first['trial']}" + (f", replicate {first['replicate']}," if first["replicate"] else "")
+        line = int(np.argmax(twice)) + 1
+        raise ResultsError(f"{whose} stands twice at rung {first['rung']}; the file was changed (line {line})")
+
+
+def _check_alike(texts: list[str], says: str) -> None:
+    """Raises ResultsError if the texts that are not empty differ."""
+    first = next(filter(None, texts), "")
+    for line, text in enumerate(texts, 1):
+        if text not in ("", first):
+            raise ResultsError(f"{says}: {', '.join(sorted((first, text)))} (line {line})")
+
+
+def _contends(trials: pd.DataFrame) -> Any:
+    """Whether each row can be the best, bool [n]."""
+    return ~trials["outcome"].isin(DEAD) & trials["score"].notna()
+
+
+def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain values, None where missing or infinite."""
+    known = frame.notna() & ~frame.isin([np.inf, -np.inf])
+    return [{str(k): v for k, v in row.items()} for row in frame.astype(object).where(known, None).to_dict("records")]
+
+
+def _with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Makes a frame of checked records: numeric columns are converted, and columns of later versions are filled in."""
+    for name, value in LATER.items():
+        if name not in frame.columns:
+            frame[name] = value
+    for name in MADE_BY:  # earlier versions wrote only the device and the code version
+        frame[name] = frame[name].fillna("") if name in frame.columns else ""
+    for name in frame.columns:
+        if name in NUMBERS or name.partition(".")[0] in GROUPS:
+            frame[name] = pd.to_numeric(frame[name])
+            if name in LATER and LATER[name] is not None:
+                frame[name] = frame[name].fillna(LATER[name])
+            if name in WHOLE:
+                frame[name] = frame[name].astype("Int64")
+        if name in LATER_HYPERPARAMETERS:
+            frame[name] = frame[name].fillna(LATER_HYPERPARAMETERS[name])
+    return frame.astype({"replicate": "int64"})
