@@ -9,7 +9,7 @@ from sys import intern
 from typing import Any
 
 from gan_core.config.conditions import with_weights
-from results.schema import AMOUNT, FLAG, NUMBER, SCALAR, TEXT, Kind, fault, one_of, whole_number
+from results.schema import AMOUNT, FLAG, NUMBER, SCALAR, TEXT, Kind, fault, is_text, one_of, whole_number
 from results.trial_run import MOST_TRIALS, TrialRun
 
 GROUPS = ("fidelity", "health")  # of numbers: a column is named by the group, a dot, and the name in the group
@@ -177,6 +177,11 @@ def row_fault(record: Mapping[str, Any]) -> str | None:
     finite are null there, and columns that an earlier version did not write may be missing.
     """
     return fault(record, KNOWN, REQUIRED, _other)
+
+
+def kind_of(name: str) -> Kind | None:
+    """What the values of a column must be, or None if no row may have such a column."""
+    return KNOWN.get(name) or (_other(name) if is_text(name) else None)
 
 
 @cache

@@ -9,31 +9,21 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from gan_core.config.conditions import with_weights
 from results.confirmation import chance_of_order, confirmations, replicate_scores
 from results.idle import without_idle
+from results.loading import SCORED, load_rows
 from results.objectives import higher_is_better, score_name
 from results.pareto import pareto_ranks
-from results.rows import DEAD, GROUPS, MADE_BY, MAY_BE_NULL, OBJECTIVES_JOINED_BY, row_fault
+from results.rows import DEAD, MAY_BE_NULL, OBJECTIVES_JOINED_BY
 from results.spec_file import read_mapping
-from results.store import JsonLines, ResultsError, RunFolder
+from results.store import ResultsError, RunFolder
 from results.stored_run import run_folder
 
-SCORED = ("d_loss", "g_loss", "score", "best_score", "seconds")
 REQUIRED = ("trial", "replicate", "cohort", "lane", "rung", "images_seen", "outcome", "reason", "objective", "protocol")
-LATER = {"replicate": 0, "elapsed_seconds": 0.0, "parent": None}  # columns that earlier versions did not write
-LATER_HYPERPARAMETERS = {  # the same for hyperparameters, with the value that those versions trained with
-    "lane.lr_schedule": "constant",
-    "lane.lr_schedule_images": 0.0,
-    "lane.generator_weight_decay": 0.0,
-    "lane.discriminator_weight_decay": 0.0,
-}
-WHOLE = ("replicate", "parent")
 ALIKE = {  # columns in which all values that are not empty must be equal
     "protocol": "scores of different protocols cannot be compared",
     "objective": "rows of different objectives are not of one sweep",
 }
-NUMBERS = (*SCORED, *LATER, *MAY_BE_NULL)
 
 
 @dataclass(frozen=True)
@@ -66,13 +56,10 @@ class TrialTable:
         whole: keep its value. A hyperparameter that is null because it follows another one is missing in either case.
         """
         folder = run_folder(run).require()
-        records = JsonLines(folder.rows).read(row_fault)
-        if not records:
+        frame = load_rows(folder.rows)
+        if frame.empty:
             raise ResultsError(f"{folder.shown} has no results yet; no trial has reached its first rung")
         try:
-            for record in records:  # of an earlier version
-                record["protocol"] = with_weights(record["protocol"], record.get("features_digest", ""))
-            frame = _with_numbers(pd.DataFrame.from_records(records).drop(columns="overruled", errors="ignore"))
             return cls(frame if whole else without_idle(frame), folder)
         except ResultsError as error:
             raise ResultsError(f"{folder.rows}: {error}") from error
@@ -255,22 +242,3 @@ def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as plain values, None where missing or infinite."""
     known = frame.notna() & ~frame.isin([np.inf, -np.inf])
     return [{str(k): v for k, v in row.items()} for row in frame.astype(object).where(known, None).to_dict("records")]
-
-
-def _with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """Makes a frame of checked records: numeric columns are converted, and columns of later versions are filled in."""
-    for name, value in LATER.items():
-        if name not in frame.columns:
-            frame[name] = value
-    for name in MADE_BY:  # earlier versions wrote only the device and the code version
-        frame[name] = frame[name].fillna("") if name in frame.columns else ""
-    for name in frame.columns:
-        if name in NUMBERS or name.partition(".")[0] in GROUPS:
-            frame[name] = pd.to_numeric(frame[name])
-            if name in LATER and LATER[name] is not None:
-                frame[name] = frame[name].fillna(LATER[name])
-            if name in WHOLE:
-                frame[name] = frame[name].astype("Int64")
-        if name in LATER_HYPERPARAMETERS:
-            frame[name] = frame[name].fillna(LATER_HYPERPARAMETERS[name])
-    return frame.astype({"replicate": "int64"})

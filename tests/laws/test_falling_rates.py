@@ -14,11 +14,11 @@ from gan_core.config.gan import HYPERPARAMETERS, GanConfig
 from gan_core.config.input_error import InputError
 from results.export import ExportedConfiguration, export_trial
 from results.lineage import schedule_of
+from results.loading import LATER_HYPERPARAMETERS
 from results.rows import MAY_BE_NULL
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from results.text import trials_text
-from results.trial_table import LATER_HYPERPARAMETERS
 from search_spaces.describe import describe_space
 from search_spaces.space import SearchSpace
 from sweep.ledger.cohort_record import read_rows
