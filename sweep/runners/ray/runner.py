@@ -40,7 +40,7 @@ from sweep.runners.ray.node_table import living_nodes, loss_of
 from sweep.runners.ray.nodes import Look, NodeWatch, faulty, paths_read, unused
 from sweep.runners.ray.processes import Processes
 from sweep.runners.ray.searcher import finished_stopper, study_searcher
-from sweep.runners.ray.shares import Share, cohorts_at_once, placed, refuse_unfit
+from sweep.runners.ray.shares import Share, beginning, cohorts_at_once, placed, refuse_unfit
 from sweep.runners.ray.slots import MOST_SLOTS, Slots
 from sweep.runners.ray.study_actor import plain_ending, start_study
 from sweep.runners.ray.trainable import trainable_class
@@ -129,7 +129,7 @@ def _tune(
         faults = {} if look is None else _faults(look, display)
         each, slots = _slots(spec, faults, display)
         count = max(1, slots())
-        display.now("starting the processes that train")
+        display.now(beginning(each, ray.available_resources()))
         umask = os.umask(0o077)  # the only way to ask for it
         os.umask(umask)
         study = start_study(spec, folder, umask, None if look is None else held_here(spec.conditions()))

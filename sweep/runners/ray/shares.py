@@ -81,6 +81,15 @@ def cohorts_at_once(each: Share, nodes: Sequence[Mapping[str, Any]]) -> int:
     return sum(map(each.fits, nodes))
 
 
+def beginning(each: Share, free: Mapping[str, float]) -> str:
+    """What is done first. each: what a cohort is given; free: how much of each resource is free on the whole cluster,
+    before this sweep takes any.
+    """
+    if each.fits_in(free):
+        return "starting the processes that train"
+    return f"waiting until other work on this cluster frees {each.words} for a cohort"
+
+
 def refuse_unfit(each: Share, nodes: Sequence[Mapping[str, Any]]) -> None:
     """Raises InputError where no node has room for a cohort."""
     if not cohorts_at_once(each, nodes):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gan_core.config.input_error import InputError
-from sweep.runners.ray.shares import AVOIDED, Share, cohorts_at_once, placed, refuse_unfit
+from sweep.runners.ray.shares import AVOIDED, Share, beginning, cohorts_at_once, placed, refuse_unfit
 from sweep.spec.labels import has_label
 from sweep.spec.resources import Resources, WaitFor
 
@@ -44,6 +44,13 @@ def test_memory_and_resources_of_ones_own_bound_how_many_cohorts_fit():
     assert each.fits(node(**{**room, "memory": 4.6e9})) == 3
     assert each.fits(node(**{**room, "disk": 0.3})) == 3
     assert each.fits(node(CPU=9.0, memory=9e9, disk=9.0)) == 0
+
+
+def test_a_sweep_whose_slots_others_hold_says_what_it_waits_for():
+    each = Share(cpus=2.0, gpus=0.5)
+    assert beginning(each, {"CPU": 8.0, "GPU": 1.0}) == "starting the processes that train"
+    says = "waiting until other work on this cluster frees 0.5 GPUs, 2 CPUs for a cohort"
+    assert beginning(each, {"CPU": 8.0, "GPU": 0.4}) == beginning(each, {"CPU": 8.0}) == says
 
 
 @pytest.mark.parametrize(
