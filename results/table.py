@@ -1,9 +1,134 @@
 """The results of a sweep: its checked rows, its trials, and what can be learnt from them, `ResultsTable`."""
 
+from typing import TYPE_CHECKING, Literal
+
 from results.trial_table import TrialTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from optuna import Study
+
+Rung = int | Literal["first", "last"] | None
 
 
 class ResultsTable(TrialTable):
     """The table of a run and its analyses, each a tidy DataFrame with one row per thing it is about. `results.plots`
     has a figure for each of them, by the same name and with the same arguments.
+
+    In all of them: rung is a rung's number from 0, "first" or "last"; None stands for each trial's best rung, with the
+    outcome of its last. ResultsError is raised for a rung that no trial reached. Scores are those of the first
+    objective and not negated, also where more is better. Dead trials are those that diverged, collapsed, failed or ran
+    out of memory. A parameter is what was drawn: the dotted name of a hyperparameter, or its `.ratio` or `.complement`.
     """
+
+    def contour(self, a: str, b: str, rung: Rung = None) -> "pd.DataFrame":
+        """The scores over two parameters. One row for each trial that has both: trial, score (NaN if it has none),
+        outcome, dead, and a column for each of the two. Raises ResultsError for a name that was not drawn, or twice the
+        same.
+        """
+        from results.analysis import landscape
+
+        return landscape.contour(self, a, b, rung)
+
+    def curves(self, metric: str = "d_loss", by_trial: bool = True) -> "pd.DataFrame":
+        """A metric of all trials of the search against the images that were shown to the discriminator: `d_loss`,
+        `g_loss`, `score`, or any column `fidelity.…` or `health.…`. Losses and health are means since the point before,
+        from the run's curves, which have many points between rungs. Other metrics, and trials without a curve, have a
+        point at each rung.
+
+        by_trial: one row for each point of a trial: trial, images_seen, metric, value (NaN where there was none), best
+        (whether the trial is among the 5 best), outcome (of the trial) and died (whether it is the last value of a dead
+        trial). Otherwise one row for each number of images: images_seen, metric, median, q25 and q75 over trials, and
+        trials, of how many: later points have the survivors alone. Raises ResultsError for an unknown metric.
+        """
+        from results.analysis import curves
+
+        return curves.curves(self, metric, by_trial)
+
+    def expected_best(self, budget: int | None = None) -> "pd.DataFrame":
+        """What the best of k trials reaches, for each k up to a budget, which is a number of trials; None: all there
+        are. One row for each k, or for about 200 of them.
+
+        Where trials are independent (the sampler is `random` or `qmc`, without a population), these are k of the drawn
+        trials that have ended, and all subsets of k count alike. This is unbiased, whereas subsets with repetition
+        (Dodge et al. 2019) are too pessimistic (Tang et al. 2020). For k close to all trials the subsets are nearly the
+        same, so that the band closes without reason. A dead trial counts as infinitely bad, a pruned one with its best
+        score. Trial 0 and `enqueue` were not drawn and do not count. Elsewhere it is the best score so far, of this
+        search in its order.
+
+        Columns: kind, "best of k random trials" or "best so far"; trials, k; device_seconds and images, what k such
+        trials cost on average, or what the first k had cost; best, the median of the best of k, or the best so far; low
+        and high, the 5% and 95% quantiles of the best of k, between which nine in ten such searches end; expected, the
+        mean of the best of k, infinite if k trials may all be dead; expected_if_any, the mean over those subsets in
+        which one has a score; chance_of_score, their share. Raises ResultsError for a budget that is no number of
+        trials or larger than there are, and if no trial that counts has a score.
+        """
+        from results.analysis import expected_best
+
+        return expected_best.expected_best(self, budget)
+
+    def history(self) -> "pd.DataFrame":
+        """The search row by row, in the order in which rows were recorded.
+
+        Columns: trial, rung and score of the row; what had been spent by then: trials (how many had a row), images (all
+        that were shown to discriminators), device_seconds and elapsed_seconds (wall time); best, the best score so far,
+        of trials that are not dead in the end; improved, whether this row made it so; default, the score of trial 0,
+        which has the default values of the space (NaN if it has none); finalist, whether this is the best rung of a
+        trial that was confirmed, so that it was found here.
+        """
+        from results.analysis import history
+
+        return history.history(self)
+
+    def importance(self, rung: int | Literal["first", "last", "both"] = "first") -> "pd.DataFrame":
+        """How much each parameter decides whether a trial is among the best at a rung, by Optuna's PED-ANOVA (Watanabe
+        et al. 2023; for conditional parameters arXiv 2601.20800). One row for each parameter and rung, the most
+        important first. rung: here also "both", the first (where all trials are) and the last.
+
+        Columns: rung; parameter; importance, its share, which sum to 1; noise, the 95% quantile of its importance where
+        scores are shuffled among trials, in the same unit; above_noise, which one in twenty parameters that decide
+        nothing is; trials, on which this rests; top_trials, the best of them (a tenth, and at least 5); permutations,
+        how often scores were shuffled (50, or down to 20 for many trials). Dead trials count as worse than all others.
+        Of more than 2,000 trials, so many are drawn at random, always the same. Raises ResultsError for a rung that too
+        few trials reached.
+        """
+        from results.analysis import importance
+
+        return importance.importance(self, rung)
+
+    def parallel(self, rung: Rung = None) -> "pd.DataFrame":
+        """Scores and parameters. One row for each trial, by number: trial, score (NaN if it has none), outcome, dead,
+        and a column for each parameter, missing where it is idle.
+        """
+        from results.analysis import landscape
+
+        return landscape.parallel(self, rung)
+
+    def rank(self, rung: Rung = None) -> "pd.DataFrame":
+        """What `parallel` returns, with a column `rank` after the score: from 0, the best trial, to 1, the worst that
+        has a score and is not dead; equal scores share their mean rank; NaN for other trials.
+        """
+        from results.analysis import landscape
+
+        return landscape.rank(self, rung)
+
+    def search_study(self, rung: Rung = None) -> "Study":
+        """An Optuna study in memory of the trials of the search. Trial n of the run is trial n of the study. It has the
+        run's objectives, with their own values and directions, the ranges of the space, and as intermediate values the
+        score by images seen. It has no figure here: all of `optuna.visualization` draws it.
+
+        Where a rung is given, trials with a score there are COMPLETE; those that were pruned before it are PRUNED, and
+        those that died there or before FAIL, without a value. At their best rungs, trials that went all the way are
+        COMPLETE and pruned ones PRUNED. All others are RUNNING.
+        """
+        from results.analysis import search_study
+
+        return search_study.search_study(self, rung)
+
+    def slices(self, rung: Rung = None) -> "pd.DataFrame":
+        """The scores over each parameter. One row for each parameter and trial that has it: parameter, value, trial,
+        score (NaN if it has none), outcome and dead.
+        """
+        from results.analysis import landscape
+
+        return landscape.slices(self, rung)

@@ -1,3 +1,24 @@
 """Figures of a run (Plotly), one function for each analysis of `ResultsTable`, by the same name and with the same
-arguments: `results.plots.curves(table, "score")` draws `table.curves("score")`. `style.save` writes a figure.
+arguments: `results.plots.curves(table, "score")` draws `table.curves("score")`. `save` writes a figure.
+
+Modules are named by what their figures are about, because a module by the name of a function would hide it.
 """
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from results.plots.style import save
+
+__all__ = [
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """A main name, whose module is loaded only now: Plotly and Optuna are loaded where a figure needs them."""
+    match name:
+        case "save":
+            from results.plots import style as home
+        case _:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(home, name)
