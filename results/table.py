@@ -41,3 +41,31 @@ class ResultsTable(TrialTable):
         from results.analysis import fronts
 
         return fronts.hypervolume(self, reference)
+
+    def replicates(self) -> "pd.DataFrame":
+        """The trainings of finalists from other seeds: one row per replicate, those of the winner first, then in the
+        order of `confirmed`. Empty for a search that was not confirmed.
+
+        Columns: trial, replicate; value, the lowest value of the first objective that it reached (the highest if more
+        is better), infinitely bad if it failed, and missing before its first score; outcome and reason of its last row;
+        images_seen, in all; seconds, of training and scoring; failed, whether it died or ended without a score.
+        """
+        from results.analysis import across_seeds
+
+        return across_seeds.replicates(self)
+
+    def finalists(self) -> "pd.DataFrame":
+        """What their replicates say of the finalists: the rows and columns of `confirmed`, the winner first, and more
+        columns, in which failed replicates count as worse than all others too. Empty for a search without confirmation.
+
+        interquartile_mean: the mean of the middle half of the replicates, which Agarwal et al. (2021, "Deep
+        reinforcement learning at the edge of the statistical precipice") recommend for few seeds; with five seeds, of
+        three. low, high: its 95% interval by the percentile bootstrap (9,999 resamples, with a fixed seed), missing for
+        one seed; with so few seeds it is rather too narrow. probability_of_improvement: that a replicate of the winner
+        is better than one of this finalist, equal ones counting half (Mann and Whitney's statistic as a share of all
+        pairs). chance_of_order: the p value of the exact test of `results.confirmation.chance_of_order` of the winner
+        against this finalist; with several finalists, several tests are made. Both are missing for the winner.
+        """
+        from results.analysis import across_seeds
+
+        return across_seeds.finalists(self)
