@@ -6,7 +6,7 @@ import numpy as np
 import optuna
 import pytest
 
-from results.pareto import pareto_ranks
+from results.pareto import dominated_volume, pareto_ranks
 
 
 def drawn(rows: int, columns: int, *, whole: bool = False) -> np.ndarray:
@@ -80,3 +80,26 @@ def test_the_order_of_rows_and_a_rising_change_of_scale_decide_nothing():
     order = np.random.default_rng(0).permutation(50)
     assert pareto_ranks(values[order]).tolist() == pareto_ranks(values)[order].tolist()
     assert pareto_ranks(np.exp(values) * [1, 10, 100]).tolist() == pareto_ranks(values).tolist()
+
+
+# ---- the dominated volume
+
+
+def test_the_volume_of_one_point_is_its_box_and_of_none_0():
+    assert dominated_volume(np.array([[1.0, 2.0, 4.0]]), np.array([3.0, 3.0, 5.0])) == 2.0
+    assert dominated_volume(np.empty((0, 2)), np.ones(2)) == 0.0
+    assert dominated_volume(np.empty((0, 3)), np.ones(3)) == 0.0
+
+
+def test_the_volume_of_two_points_counts_what_both_dominate_once():
+    points = np.array([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0], [1.0, 2.0]])
+    assert dominated_volume(points, np.array([3.0, 3.0])) == 2 + 2 - 1
+
+
+@pytest.mark.parametrize("columns", [2, 3, 4])
+def test_the_volume_is_the_share_of_the_unit_cube_that_is_dominated(columns):
+    """On a grid of whole numbers the cells are counted."""
+    points = np.random.default_rng(columns).integers(0, 6, size=(12, columns))
+    cells = np.stack(np.meshgrid(*[np.arange(6)] * columns, indexing="ij"), axis=-1).reshape(-1, columns)
+    dominated = (points[:, None] <= cells).all(axis=2).any(axis=0).sum()
+    assert dominated_volume(points.astype(float), np.full(columns, 6.0)) == dominated > 0
