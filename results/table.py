@@ -48,7 +48,7 @@ class ResultsTable(TrialTable):
 
     def expected_best(self, budget: int | None = None) -> "pd.DataFrame":
         """What the best of k trials reaches, for each k up to a budget, which is a number of trials; None: all there
-        are. One row for each k, or for about 200 of them.
+        are. One row for each k, or for at most 200 of them.
 
         Where trials are independent (the sampler is `random` or `qmc`, without a population), these are k of the drawn
         trials that have ended, and all subsets of k count alike. This is unbiased, whereas subsets with repetition

@@ -18,7 +18,7 @@ from results.trial_table import TrialTable
 INDEPENDENT = ("random", "qmc")  # samplers whose proposals do not depend on results
 RANDOM_TRIALS, SO_FAR = "best of k random trials", "best so far"
 BAND = (0.05, 0.95)
-MOST_BUDGETS = 200  # of more, about so many are taken, evenly on a log scale
+MOST_BUDGETS = 200  # of more, at most so many are taken, evenly on a log scale
 ROUNDING = 1e-9
 
 

@@ -23,12 +23,12 @@ def search_study(table: TrialTable, rung: Rung = None) -> "Study":
     """`ResultsTable.search_study` says what it is."""
     reached, best = rows_at(table, rung), rows_at(table, None)
     rows = pd.concat([reached, best.loc[~best["trial"].isin(reached["trial"])]], ignore_index=True)
-    ended_here = (np.arange(len(rows)) < len(reached)) & (rung is not None)
-    values = _natural_values(table, rows)
+    values, is_at_rung = _natural_values(table, rows), np.arange(len(rows)) < len(reached)
+    values[~is_at_rung] = np.nan
     scored = np.array(np.isfinite(values).all(axis=1))
     found = frozen_trials(
         parameters(table, rows),
-        states=_states(rows, ended_here, scored),
+        states=_states(rows, is_at_rung & (rung is not None), scored),
         values=values.tolist(),
         intermediate=_scores_by_images(table, rows["trial"].tolist()),
         outcomes=rows["outcome"].tolist(),
