@@ -175,9 +175,9 @@ class ResultsTable(TrialTable):
         """The trainings of finalists from other seeds: one row per replicate, those of the winner first, then in the
         order of `confirmed`. Empty for a search that was not confirmed.
 
-        Columns: trial, replicate; value, the lowest value of the first objective that it reached (the highest if more
-        is better), infinitely bad if it failed, and missing before its first score; outcome and reason of its last row;
-        images_seen, in all; seconds, of training and scoring; failed, whether it died or ended without a score.
+        Columns: trial, replicate; score, the best that it reached, infinitely bad if it failed, and missing before its
+        first; outcome and reason of its last row; images_seen, in all; seconds, of training and scoring; failed,
+        whether it died or ended without a score.
         """
         from results.analysis import across_seeds
 

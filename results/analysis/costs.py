@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results.analysis.spending import images_trained
 from results.rows import Outcome
 from results.trial_table import TrialTable
 
@@ -15,7 +14,9 @@ TRAINING = ["trial", "replicate"]  # the columns that tell one training from ano
 def cost(table: TrialTable) -> pd.DataFrame:
     """See `ResultsTable.cost`."""
     frame: Any = table.frame
-    last = frame.sort_values("rung").groupby(TRAINING)["outcome"].last().rename("ended")
+    trainings = frame.sort_values("rung").groupby(TRAINING)
+    last = trainings["outcome"].last().rename("ended")
+    images = frame["images_seen"] - trainings["images_seen"].shift(fill_value=0)  # since the rung before
     names = {
         "phase": np.where(frame["replicate"] > 0, "confirmation", "search"),
         "outcome": frame[TRAINING].join(last, on=TRAINING)["ended"],
@@ -23,7 +24,7 @@ def cost(table: TrialTable) -> pd.DataFrame:
         "structure": structures(frame),
         "node": frame["node"] if "node" in frame.columns else pd.Series("", frame.index),
     }
-    rows = frame[[*TRAINING, "seconds"]].assign(images=images_trained(frame))
+    rows = frame[[*TRAINING, "seconds"]].assign(images=images.clip(lower=0))
     parts = [_shares(rows.assign(name=values), by) for by, values in names.items()]
     return pd.concat(parts, ignore_index=True)
 
