@@ -144,6 +144,20 @@ class ResultsTable(TrialTable):
 
         return importance.importance(self, rung)
 
+    def outcomes(self, bins: int = 5) -> "pd.DataFrame":
+        """How trials ended, by region of each parameter: one row for each parameter, region and outcome.
+
+        bins: into how many intervals the range of a number is divided, of equal length on the scale of the space (log
+        where that is). Categories, and whole numbers of which there are no more, are a region each. Columns: parameter;
+        region, in words; low and high, the ends of an interval, both included for whole numbers, missing for
+        categories; outcome; trials, how many of the region ended so; share, of all trials of the region, missing where
+        there are none. Trials in which a parameter is idle are in the region "not drawn". Of a trial in a population,
+        the values at its end count. Raises ResultsError if bins is no whole number from 1 to 100.
+        """
+        from results.analysis import endings
+
+        return endings.outcomes(self, bins)
+
     def parallel(self, rung: Rung = None) -> "pd.DataFrame":
         """Scores and parameters. One row for each trial, by number: trial, score (NaN if it has none), outcome, dead,
         and a column for each parameter, missing where it is idle.
@@ -207,6 +221,22 @@ class ResultsTable(TrialTable):
         from results.analysis import search_study
 
         return search_study.search_study(self, rung)
+
+    def signs_before_death(self, between_rungs: bool = True) -> "pd.DataFrame":
+        """Which signs of trouble came before trials died, and how early: one row for each sign that was seen, the one
+        that the most dead trials had first. Dead are here those that diverged or collapsed; trials that failed or ran
+        out of memory do not count at all, and all others are survivors, so far.
+
+        between_rungs: also look at the points of the run's curves, with the thresholds of the run. Otherwise only the
+        rungs count, which no trial reaches that dies before the first; scores, and so missing classes, low coverage and
+        memorisation, are known at rungs alone. Columns: sign, as in the column `signs` of the rows; dead, how many dead
+        trials had it before they died, of_dead that were seen at all before; dead_share, their ratio; survivors,
+        of_survivors and survivors_share likewise, at any time; median_images_before_death, between the first time that
+        a dead trial had it and its death.
+        """
+        from results.analysis import endings
+
+        return endings.signs_before_death(self, between_rungs)
 
     def slices(self, rung: Rung = None) -> "pd.DataFrame":
         """The scores over each parameter. One row for each parameter and trial that has it: parameter, value, trial,

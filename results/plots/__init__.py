@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from results.plots.across_seeds import replicates
     from results.plots.costs import cost, savings, timeline
+    from results.plots.endings import outcomes, signs_before_death
     from results.plots.fronts import hypervolume, pareto
     from results.plots.style import save
 
 __all__ = [
     "cost",
     "hypervolume",
+    "outcomes",
     "pareto",
     "replicates",
     "save",
     "savings",
+    "signs_before_death",
     "timeline",
 ]
 
@@ -28,6 +31,8 @@ def __getattr__(name: str) -> Any:
     match name:
         case "cost" | "savings" | "timeline":
             from results.plots import costs as home
+        case "outcomes" | "signs_before_death":
+            from results.plots import endings as home
         case "hypervolume" | "pareto":
             from results.plots import fronts as home
         case "replicates":
