@@ -31,6 +31,20 @@ class ResultsTable(TrialTable):
 
         return landscape.contour(self, a, b, rung)
 
+    def cost(self) -> "pd.DataFrame":
+        """Where the device-seconds of the run went, confirmations included: one row for each part, in five divisions of
+        the whole.
+
+        Columns: by, how the whole is divided: "phase" (search or confirmation), "outcome" (how the training ended),
+        "rung" (on the way to it), "structure" (the hyperparameters of structure that differ, in words) or "node"; name,
+        of the part; seconds of training and scoring, over all lanes; images shown to discriminators; trials, how many
+        have rows in it, where each replicate counts as one; share of the seconds of the run, which add up to 1 in each
+        division. The largest part comes first, rungs come in their order.
+        """
+        from results.analysis import costs
+
+        return costs.cost(self)
+
     def curves(self, metric: str = "d_loss", by_trial: bool = True) -> "pd.DataFrame":
         """A metric of all trials of the search against the images that were shown to the discriminator: `d_loss`,
         `g_loss`, `score`, or any column `fidelity.…` or `health.…`. Losses and health are means since the point before,
@@ -68,6 +82,22 @@ class ResultsTable(TrialTable):
 
         return expected_best.expected_best(self, budget)
 
+    def finalists(self) -> "pd.DataFrame":
+        """What their replicates say of the finalists: the rows and columns of `confirmed`, the winner first, and more
+        columns, in which failed replicates count as worse than all others too. Empty for a search without confirmation.
+
+        interquartile_mean: the mean of the middle half of the replicates, which Agarwal et al. (2021, "Deep
+        reinforcement learning at the edge of the statistical precipice") recommend for few seeds; with five seeds, of
+        three. low, high: its 95% interval by the percentile bootstrap (9,999 resamples, with a fixed seed), missing for
+        one seed; with so few seeds it is rather too narrow. probability_of_improvement: that a replicate of the winner
+        is better than one of this finalist, equal ones counting half (Mann and Whitney's statistic as a share of all
+        pairs). chance_of_order: the p value of the exact test of `results.confirmation.chance_of_order` of the winner
+        against this finalist; with several finalists, several tests are made. Both are missing for the winner.
+        """
+        from results.analysis import across_seeds
+
+        return across_seeds.finalists(self)
+
     def history(self) -> "pd.DataFrame":
         """The search row by row, in the order in which rows were recorded.
 
@@ -80,6 +110,23 @@ class ResultsTable(TrialTable):
         from results.analysis import history
 
         return history.history(self)
+
+    def hypervolume(self, reference: Mapping[str, float] | None = None) -> "pd.DataFrame":
+        """How the Pareto front came forward: the hypervolume that trials dominate, once each trial had its last row.
+
+        reference: objective -> the worst value that counts; a trial that is worse in any objective adds nothing. By
+        default it lies beyond the worst values on the final front by a tenth of the front's extent (by a tenth of the
+        extent of all trials, or by 0.1, where the front has none), so that both ends of the front count. Volumes of two
+        runs can be compared only with one reference for both.
+
+        Columns: trials, how many had ended or have their last row here; trial, the last of them; elapsed_seconds, wall
+        time since the sweep began; device_seconds and images, what the search had cost by then; hypervolume, in the
+        product of the objectives' units; `reference.NAME`, the reference in each objective. Raises ResultsError if the
+        run has one objective, and for a reference without a finite value of each.
+        """
+        from results.analysis import fronts
+
+        return fronts.hypervolume(self, reference)
 
     def importance(self, rung: int | Literal["first", "last", "both"] = "first") -> "pd.DataFrame":
         """How much each parameter decides whether a trial is among the best at a rung, by Optuna's PED-ANOVA (Watanabe
@@ -97,6 +144,20 @@ class ResultsTable(TrialTable):
 
         return importance.importance(self, rung)
 
+    def outcomes(self, bins: int = 5) -> "pd.DataFrame":
+        """How trials ended, by region of each parameter: one row for each parameter, region and outcome.
+
+        bins: into how many intervals the range of a number is divided, of equal length on the scale of the space (log
+        where that is). Categories, and whole numbers of which there are no more, are a region each. Columns: parameter;
+        region, in words; low and high, the ends of an interval, both included for whole numbers, missing for
+        categories; outcome; trials, how many of the region ended so; share, of all trials of the region, missing where
+        there are none. Trials in which a parameter is idle are in the region "not drawn". Of a trial in a population,
+        the values at its end count. Raises ResultsError if bins is no whole number from 1 to 100.
+        """
+        from results.analysis import endings
+
+        return endings.outcomes(self, bins)
+
     def parallel(self, rung: Rung = None) -> "pd.DataFrame":
         """Scores and parameters. One row for each trial, by number: trial, score (NaN if it has none), outcome, dead,
         and a column for each parameter, missing where it is idle.
@@ -105,6 +166,17 @@ class ResultsTable(TrialTable):
 
         return landscape.parallel(self, rung)
 
+    def pareto(self) -> "pd.DataFrame":
+        """The trials of a search with several objectives: one row per trial, in the order of `trials`.
+
+        Columns: trial; outcome; the objectives with their own values, at the trial's best rung by the first objective
+        (`seconds` in total); pareto_rank, missing where a trial is dead or has no score; front, whether no other trial
+        is better in all of them (`pareto_rank` 1); images_trained. Raises ResultsError if the run has one objective.
+        """
+        from results.analysis import fronts
+
+        return fronts.pareto(self)
+
     def rank(self, rung: Rung = None) -> "pd.DataFrame":
         """What `parallel` returns, with a column `rank` after the score: from 0, the best trial, to 1, the worst that
         has a score and is not dead; equal scores share their mean rank; NaN for other trials.
@@ -112,6 +184,30 @@ class ResultsTable(TrialTable):
         from results.analysis import landscape
 
         return landscape.rank(self, rung)
+
+    def replicates(self) -> "pd.DataFrame":
+        """The trainings of finalists from other seeds: one row per replicate, those of the winner first, then in the
+        order of `confirmed`. Empty for a search that was not confirmed.
+
+        Columns: trial, replicate; score, the best that it reached, infinitely bad if it failed, and missing before its
+        first; outcome and reason of its last row; images_seen, in all; seconds, of training and scoring; failed,
+        whether it died or ended without a score.
+        """
+        from results.analysis import across_seeds
+
+        return across_seeds.replicates(self)
+
+    def savings(self) -> "pd.DataFrame":
+        """What pruning has saved: one row for each rung at which trials were pruned.
+
+        A pruned trial has saved the images from there to the last rung, and as many seconds as it would have taken for
+        them at its own pace until then. Columns: rung; trials that were pruned there; images and seconds that they
+        saved; share, these seconds as a share of what the search would have cost without pruning. Trials that a spent
+        budget cut off count as pruned, as in the table.
+        """
+        from results.analysis import costs
+
+        return costs.savings(self)
 
     def search_study(self, rung: Rung = None) -> "Study":
         """An Optuna study in memory of the trials of the search. Trial n of the run is trial n of the study. It has the
@@ -126,6 +222,22 @@ class ResultsTable(TrialTable):
 
         return search_study.search_study(self, rung)
 
+    def signs_before_death(self, between_rungs: bool = True) -> "pd.DataFrame":
+        """Which signs of trouble came before trials died, and how early: one row for each sign that was seen, the one
+        that the most dead trials had first. Dead are here those that diverged or collapsed; trials that failed or ran
+        out of memory do not count at all, and all others are survivors, so far.
+
+        between_rungs: also look at the points of the run's curves, with the thresholds of the run. Otherwise only the
+        rungs count, which no trial reaches that dies before the first; scores, and so missing classes, low coverage and
+        memorisation, are known at rungs alone. Columns: sign, as in the column `signs` of the rows; dead, how many dead
+        trials had it before they died, of_dead that were seen at all before; dead_share, their ratio; survivors,
+        of_survivors and survivors_share likewise, at any time; median_images_before_death, between the first time that
+        a dead trial had it and its death.
+        """
+        from results.analysis import endings
+
+        return endings.signs_before_death(self, between_rungs)
+
     def slices(self, rung: Rung = None) -> "pd.DataFrame":
         """The scores over each parameter. One row for each parameter and trial that has it: parameter, value, trial,
         score (NaN if it has none), outcome and dead.
@@ -134,58 +246,16 @@ class ResultsTable(TrialTable):
 
         return landscape.slices(self, rung)
 
-    def pareto(self) -> "pd.DataFrame":
-        """The trials of a search with several objectives: one row per trial, in the order of `trials`.
+    def timeline(self) -> "pd.DataFrame":
+        """Which cohorts were trained when, and on which machine: one row for each cohort and rung.
 
-        Columns: trial; outcome; the objectives with their own values, at the trial's best rung by the first objective
-        (`seconds` in total); pareto_rank, missing where a trial is dead or has no score; front, whether no other trial
-        is better in all of them (`pareto_rank` 1); images_trained. Raises ResultsError if the run has one objective.
+        Columns: node, the machine; slot, the place on it; cohort and rung; begins_seconds and ends_seconds since the
+        sweep began, without pauses; seconds of training and scoring, over the lanes; lanes that were trained; device,
+        as in the rows; confirmation, whether they are replicates of finalists. A rung begins when the one before was
+        judged, and the first when the cohort was handed out. Times and nodes are recorded and slots are not: the
+        cohorts of a node are packed on as few slots as possible, in the order in which they begin. Cohorts that have no
+        row yet are missing. Raises ResultsError if `cohorts.jsonl` was changed.
         """
-        from results.analysis import fronts
+        from results.analysis import slots
 
-        return fronts.pareto(self)
-
-    def hypervolume(self, reference: "Mapping[str, float] | None" = None) -> "pd.DataFrame":
-        """How the Pareto front came forward: the hypervolume that trials dominate, once each trial had its last row.
-
-        reference: objective -> the worst value that counts; a trial that is worse in any objective adds nothing. By
-        default it lies beyond the worst values on the final front by a tenth of the front's extent (by a tenth of the
-        extent of all trials, or by 0.1, where the front has none), so that both ends of the front count. Volumes of two
-        runs can be compared only with one reference for both.
-
-        Columns: trials, how many had ended or have their last row here; trial, the last of them; elapsed_seconds, wall
-        time since the sweep began; device_seconds and images, what the search had cost by then; hypervolume, in the
-        product of the objectives' units; `reference.NAME`, the reference in each objective. Raises ResultsError if the
-        run has one objective, and for a reference without a finite value of each.
-        """
-        from results.analysis import fronts
-
-        return fronts.hypervolume(self, reference)
-
-    def replicates(self) -> "pd.DataFrame":
-        """The trainings of finalists from other seeds: one row per replicate, those of the winner first, then in the
-        order of `confirmed`. Empty for a search that was not confirmed.
-
-        Columns: trial, replicate; value, the lowest value of the first objective that it reached (the highest if more
-        is better), infinitely bad if it failed, and missing before its first score; outcome and reason of its last row;
-        images_seen, in all; seconds, of training and scoring; failed, whether it died or ended without a score.
-        """
-        from results.analysis import across_seeds
-
-        return across_seeds.replicates(self)
-
-    def finalists(self) -> "pd.DataFrame":
-        """What their replicates say of the finalists: the rows and columns of `confirmed`, the winner first, and more
-        columns, in which failed replicates count as worse than all others too. Empty for a search without confirmation.
-
-        interquartile_mean: the mean of the middle half of the replicates, which Agarwal et al. (2021, "Deep
-        reinforcement learning at the edge of the statistical precipice") recommend for few seeds; with five seeds, of
-        three. low, high: its 95% interval by the percentile bootstrap (9,999 resamples, with a fixed seed), missing for
-        one seed; with so few seeds it is rather too narrow. probability_of_improvement: that a replicate of the winner
-        is better than one of this finalist, equal ones counting half (Mann and Whitney's statistic as a share of all
-        pairs). chance_of_order: the p value of the exact test of `results.confirmation.chance_of_order` of the winner
-        against this finalist; with several finalists, several tests are made. Both are missing for the winner.
-        """
-        from results.analysis import across_seeds
-
-        return across_seeds.finalists(self)
+        return slots.timeline(self)

@@ -24,11 +24,11 @@ def replicates(table: TrialTable) -> pd.DataFrame:
     runs = rows.groupby(["trial", "replicate"])
     found: Any = runs[["outcome", "reason", "images_seen"]].last()
     finite = rows["score"].where(np.isfinite(rows["score"]))
-    found.insert(0, "value", finite.groupby([rows["trial"], rows["replicate"]]).min())
+    found.insert(0, "score", finite.groupby([rows["trial"], rows["replicate"]]).min())
     found["seconds"] = runs["seconds"].sum()
     ended = found["outcome"] != Outcome.RUNNING
-    found["failed"] = found["outcome"].isin(DEAD) | (ended & found["value"].isna())
-    found["value"] = found["value"].mask(found["failed"], np.inf) * natural(table.objective, 1.0)
+    found["failed"] = found["outcome"].isin(DEAD) | (ended & found["score"].isna())
+    found["score"] = found["score"].mask(found["failed"], np.inf) * natural(table.objective, 1.0)
     order = {trial: place for place, trial in enumerate(table.confirmed["trial"])}
     found = found.reset_index()
     return found.sort_values("trial", key=lambda each: each.map(order), kind="stable").reset_index(drop=True)

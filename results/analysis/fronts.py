@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from gan_core.config.input_error import shown
-from results.analysis.spending import spent
+from results.analysis.history import history
 from results.objectives import higher_is_better, natural, score_name
 from results.pareto import dominated_volume
 from results.store import ResultsError
@@ -33,9 +33,8 @@ def hypervolume(table: TrialTable, reference: Mapping[str, float] | None = None)
     names, signs = _objectives(table), _signs(table)
     trials = pareto(table).set_index("trial")
     worst = _beyond_the_front(trials[names] * signs, trials) if reference is None else _chosen(reference, names) * signs
-    last = table.frame.loc[table.frame["replicate"] == 0].groupby("trial").tail(1)
-    values = (trials[names] * signs).where(trials["pareto_rank"].notna()).loc[last["trial"]].to_numpy(float)
-    ended = last[["trial", "elapsed_seconds"]].join(spent(table.frame))
+    ended = history(table).groupby("trial").tail(1)[["trial", "elapsed_seconds", "device_seconds", "images"]]
+    values = (trials[names] * signs).where(trials["pareto_rank"].notna()).loc[ended["trial"]].to_numpy(float)
     ended.insert(0, "trials", np.arange(1, len(ended) + 1))
     points = {f"reference.{name}": value for name, value in zip(names, worst * signs, strict=True)}
     return ended.assign(hypervolume=_volumes(values, worst), **points).reset_index(drop=True)

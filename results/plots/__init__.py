@@ -7,16 +7,36 @@ Modules are named by what their figures are about, because a module by the name 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from results.plots.across_seeds import replicates
+    from results.plots.costs import cost, savings, timeline
+    from results.plots.endings import outcomes, signs_before_death
+    from results.plots.fronts import hypervolume, pareto
     from results.plots.style import save
 
 __all__ = [
+    "cost",
+    "hypervolume",
+    "outcomes",
+    "pareto",
+    "replicates",
     "save",
+    "savings",
+    "signs_before_death",
+    "timeline",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """A main name, whose module is loaded only now: Plotly and Optuna are loaded where a figure needs them."""
     match name:
+        case "cost" | "savings" | "timeline":
+            from results.plots import costs as home
+        case "outcomes" | "signs_before_death":
+            from results.plots import endings as home
+        case "hypervolume" | "pareto":
+            from results.plots import fronts as home
+        case "replicates":
+            from results.plots import across_seeds as home
         case "save":
             from results.plots import style as home
         case _:

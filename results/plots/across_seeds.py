@@ -28,12 +28,12 @@ def replicates(table: ResultsTable) -> "Figure":
         raise ResultsError("no trial of this run was trained from other seeds: confirm finalists (confirm.top)")
     places = {trial: place for place, trial in enumerate(found["trial"].unique())}
     made = figure("Finalists trained from other seeds", "", directed([table.objective]))
-    edge = _edge(found["value"])
+    edge = _edge(found["score"])
     for label, colour, symbol, rows in (
         ("replicate", OTHER, "circle", found[~found["failed"]]),
         ("failed replicate", DEAD, "x", found[found["failed"]]),
     ):
-        values = rows["value"].where(np.isfinite(rows["value"]), edge)
+        values = rows["score"].where(np.isfinite(rows["score"]), edge)
         marker = {"color": colour, "symbol": symbol, "size": 8}
         shared = {"mode": "markers", "name": label, "marker": marker, "hoverinfo": "text"}
         texts = [_replicate_text(row) for row in rows.to_dict("records")]
@@ -70,7 +70,7 @@ def _edge(values: Any) -> float:
 
 
 def _replicate_text(row: dict[str, Any]) -> str:
-    said = str(row["outcome"]) if row["failed"] else f"{row['value']:.4g}, {row['outcome']}"
+    said = str(row["outcome"]) if row["failed"] else f"{row['score']:.4g}, {row['outcome']}"
     return f"trial {row['trial']}, replicate {row['replicate']}: {said}"
 
 

@@ -1,9 +1,11 @@
 """What all figures share: Plotly, loaded only when a figure is made, their colours, and how a figure is written."""
 
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results.output import output
+from results.printable import printable
 from results.store import ResultsError
 
 if TYPE_CHECKING:
@@ -21,6 +23,11 @@ def graph_objects() -> Any:
     except ImportError as error:
         raise ResultsError("figures need plotly: pip install 'gan-sweep[report]'") from error
     return graph_objects
+
+
+def as_text(name: object) -> str:
+    """A name as a figure shows it: on one line, and with nothing in it that Plotly would take for a tag."""
+    return escape(printable(name), quote=False)
 
 
 def figure(title: str, x: str = "", y: str = "", **layout: Any) -> "Figure":

@@ -32,7 +32,7 @@ def test_each_replicate_is_a_row_and_those_of_the_winner_come_first(confirmed):
     found = confirmed.replicates()
     assert found["trial"].tolist() == [3] * 5 + [2] * 5
     assert found["replicate"].tolist() == [1, 2, 3, 4, 5] * 2
-    assert found["value"].tolist() == [*FIRST, *SECOND]
+    assert found["score"].tolist() == [*FIRST, *SECOND]
     assert found["failed"].tolist() == [False] * 9 + [True]
     assert found["outcome"].tolist() == ["completed"] * 9 + ["failed"]
     assert found["images_seen"].tolist() == [200] * 10
@@ -43,8 +43,8 @@ def test_a_replicate_in_training_has_its_best_value_so_far_and_is_no_failure():
     going = [row(3, 0, 2.0, replicate=1), row(1, 0, math.nan, replicate=1)]
     found: Any = table(*going).replicates()
     assert (found["trial"].tolist(), found["failed"].tolist()) == ([1, 3], [False, False])
-    assert math.isnan(found["value"][0])
-    assert found["value"][1] == 2.0
+    assert math.isnan(found["score"][0])
+    assert found["score"][1] == 2.0
     assert table(*going).finalists().empty
 
 
@@ -55,7 +55,7 @@ def test_a_replicate_that_ended_without_a_score_failed_and_a_dead_one_too():
         row(3, 1, 1.0, Outcome.DIVERGED, replicate=2),
     ]
     found = table(*ended).replicates()
-    assert (found["value"].tolist(), found["failed"].tolist()) == ([INF, INF], [True, True])
+    assert (found["score"].tolist(), found["failed"].tolist()) == ([INF, INF], [True, True])
 
 
 def test_a_search_without_confirmation_has_none():
@@ -89,7 +89,7 @@ def test_the_interval_is_scipys_bootstrap_of_the_interquartile_mean(confirmed):
 def test_where_more_is_better_values_and_intervals_are_not_negated():
     rows = [*replicates(2, *(-score for score in (0.5, 0.6, 0.7))), *replicates(3, -0.9, -0.8, INF)]
     found = ResultsTable(table(*rows).frame.assign(objective="-coverage"))
-    assert found.replicates()["value"].tolist() == [0.9, 0.8, -INF, 0.5, 0.6, 0.7]
+    assert found.replicates()["score"].tolist() == [0.9, 0.8, -INF, 0.5, 0.6, 0.7]
     first, second = found.finalists().to_dict("records")
     assert (first["median"], first["interquartile_mean"], first["low"]) == (0.8, -INF, -INF)
     assert second["interquartile_mean"] == pytest.approx(0.6)

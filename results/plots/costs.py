@@ -1,0 +1,83 @@
+"""Figures of what a run cost, what pruning saved, and of its cohorts as a timeline."""
+
+from typing import TYPE_CHECKING, Any
+
+from results.plots.style import BEST, OTHER, as_text, figure, graph_objects
+from results.store import ResultsError
+from results.table import ResultsTable
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+MOST_PARTS = 12  # of a division that are drawn by name
+
+
+def cost(table: ResultsTable) -> "Figure":
+    """Draws the device-seconds of each part as a bar, in the divisions of `ResultsTable.cost` that have several parts.
+    Beyond the 12 largest parts of a division, the others are one bar.
+    """
+    found = table.cost()
+    total = found.loc[found["by"] == "phase", "seconds"].sum()
+    made = figure(f"Where {total:,.0f} device-seconds went", "device-seconds", showlegend=False)
+    for by, rows in found.groupby("by", sort=False):
+        parts = rows.to_dict("records")
+        if len(parts) > 1 or by == "outcome":
+            bars = _with_others(parts)[::-1]
+            names = [as_text(bar["name"]) for bar in bars]
+            texts = [f"{bar['share']:.0%}, {bar['trials']:,} trainings, {bar['images']:,} images" for bar in bars]
+            seconds = [bar["seconds"] for bar in bars]
+            shared = {"orientation": "h", "marker": {"color": BEST}, "hovertext": texts, "name": str(by)}
+            made.add_trace(graph_objects().Bar(x=seconds, y=[[str(by)] * len(bars), names], **shared))
+    return made
+
+
+def savings(table: ResultsTable) -> "Figure":
+    """Draws for each rung the device-seconds that were spent on the way to it, and those that the trials pruned there
+    have saved.
+    """
+    spent, saved = table.cost(), table.savings()
+    spent = spent.loc[spent["by"] == "rung"]
+    made = figure(f"Pruning saved {saved['share'].sum():.0%} of the search", "rung", "device-seconds", barmode="group")
+    bar = graph_objects().Bar
+    made.add_trace(bar(x=spent["name"].astype(int), y=spent["seconds"], name="spent", marker={"color": OTHER}))
+    texts = [f"{row['trials']:,} trials pruned, {row['images']:,.0f} images" for row in saved.to_dict("records")]
+    shared = {"name": "saved by pruning here", "marker": {"color": BEST}, "hovertext": texts}
+    made.add_trace(bar(x=saved["rung"], y=saved["seconds"], **shared))
+    made.update_xaxes(dtick=1)
+    return made
+
+
+def timeline(table: ResultsTable) -> "Figure":
+    """Draws when each cohort was trained, in a line for each slot of `ResultsTable.timeline`, a colour for each rung.
+    Raises ResultsError if no row has a time, as in tables of early versions.
+    """
+    found = table.timeline()
+    if not max(found["ends_seconds"].tolist()):
+        raise ResultsError("the rows of this run have no times: it was made by an early version")
+    made = figure("Cohorts on their machines", "seconds since the sweep began", barmode="overlay")
+    lines = [f"{as_text(row['node'] or 'this machine')}, slot {row['slot']}" for row in found.to_dict("records")]
+    found = found.assign(line=lines, length=found["ends_seconds"] - found["begins_seconds"])
+    for rung, rows in found.groupby("rung"):
+        texts = [_step_text(row) for row in rows.to_dict("records")]
+        shared = {"name": f"to rung {rung}", "hovertext": texts, "hoverinfo": "text", "orientation": "h"}
+        trace = graph_objects().Bar(x=rows["length"], y=rows["line"], base=rows["begins_seconds"], **shared)
+        made.add_trace(trace)
+    made.update_yaxes(categoryorder="array", categoryarray=list(dict.fromkeys(lines))[::-1])
+    return made
+
+
+def _with_others(parts: list[dict[Any, Any]]) -> list[dict[Any, Any]]:
+    """The largest parts, and what the others took together."""
+    if len(parts) <= MOST_PARTS:
+        return parts
+    rest = parts[MOST_PARTS:]
+    sums = {name: sum(part[name] for part in rest) for name in ("seconds", "images", "trials", "share")}
+    return [*parts[:MOST_PARTS], {**sums, "name": f"{len(rest)} others"}]
+
+
+def _step_text(row: dict[Any, Any]) -> str:
+    what = "confirmation" if row["confirmation"] else "search"
+    return (
+        f"cohort {row['cohort']}, {what}, to rung {row['rung']}: {row['lanes']} lanes<br>"
+        f"{row['begins_seconds']:,.0f} to {row['ends_seconds']:,.0f} s<br>{as_text(row['device'])}"
+    )
