@@ -1,0 +1,134 @@
+"""The verdict on a run in two sentences: who won and by how much; what it cost, and how sure it is."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from results.objectives import higher_is_better, natural, score_name
+from results.report.wording import counted, lasting, many, short
+from results.table import ResultsTable
+from results.text import noise_text, seeds_text
+
+CLEAR_CHANCE = 0.05  # below it the order of two finalists is called clear
+CLEAR_ERRORS = 2.0  # a lead of so many standard errors is more than other latents would change
+DISTANCES = ("fidelity", "fid", "kid", "wasserstein", "energy")  # of which a ratio means something
+BASELINE = "trial 0, the defaults of the space"
+
+
+def winner(table: ResultsTable) -> pd.Series | None:
+    """The row of `trials` of the winner: of the finalists, or else of the search; None where no trial has a score."""
+    if (found := table.winner()) is not None:
+        return table.trial(int(found["trial"]))
+    return None if table.contenders.empty else table.best()
+
+
+def verdict(table: ResultsTable, *, going_on: bool = False) -> list[str]:
+    """The two sentences. going_on: whether trials may follow."""
+    won = winner(table)
+    if won is None:
+        return [f"No trial of this run has a score: {table.endings}.", f"{_cost(table, going_on)}."]
+    return [_result(table, won), f"{_cost(table, going_on)}; {_certainty(table, won)}."]
+
+
+def warnings(table: ResultsTable) -> list[str]:
+    """Lines on what a reader should know before they trust the order of the trials."""
+    noise = noise_text(table)
+    return [f"{noise[:1].upper()}{noise[1:]}."] if noise else []
+
+
+def _result(table: ResultsTable, won: pd.Series) -> str:
+    number, name = int(won["trial"]), score_name(table.objective)
+    confirmed = {int(row["trial"]): row for row in table.confirmed.to_dict("records")}
+    reached = _reached(table, won)
+    if number in confirmed:
+        row = confirmed[number]
+        spread = f"middle half {short(row['q25'])} to {short(row['q75'])}"
+        reached = f"median {name} {short(row['median'])} over {seeds_text(row)} ({spread})"
+    front = " on the Pareto front" if "pareto_rank" in won else ""
+    broken = _broken(won)
+    if number == 0:
+        return f"No trial is better than {BASELINE}: {reached}{broken}."
+    return f"Trial {number} is the best{front}: {reached}{broken}, {_against(table, won, confirmed)}."
+
+
+def _reached(table: ResultsTable, row: Any) -> str:
+    name = score_name(table.objective)
+    error = standard_error(table, row)
+    beside = f" ± {short(error)}" if math.isfinite(error) else ""
+    return f"{name} {short(natural(table.objective, row['score']))}{beside} at {many(row['images_seen'])} images"
+
+
+def _broken(row: Any) -> str:
+    """What is said where the winner breaks a limit of fidelity."""
+    broken = row.get("limits_broken")
+    if isinstance(broken, str) and broken:
+        return f" (it breaks a limit: {broken})"
+    off = row.get("fidelity.violation", 0.0)
+    return " (it breaks the limit of class balance or coverage)" if off > 0 and broken is None else ""
+
+
+def _against(table: ResultsTable, won: pd.Series, confirmed: dict[int, Any]) -> str:
+    base = table.trial(0) if (table.trials["trial"] == 0).any() else None
+    if base is None:
+        return f"while {BASELINE}, has not been judged yet"
+    if pd.isna(base["score"]):
+        return f"while {BASELINE}, has no score ({base['outcome']})"
+    name = score_name(table.objective)
+    both = int(won["trial"]) in confirmed and 0 in confirmed
+    values = [
+        confirmed[n]["median"] if both else natural(table.objective, table.trial(n)["score"]) for n in (0, won["trial"])
+    ]
+    seed = "" if both or int(won["trial"]) not in confirmed else " from one seed"
+    change = _change(*values) if name in DISTANCES else ""
+    return f"against {short(values[0])}{seed} of {BASELINE}{change}"
+
+
+def _change(before: float, after: float) -> str:
+    """How a distance compares with the one before; "" where one is at its floor or infinite, which has no ratio."""
+    if not (math.isfinite(before) and math.isfinite(after) and min(before, after) > 0):
+        return ""
+    share = after / before
+    if share < 1:
+        return f" ({100 * (1 - share):.0f}% lower)" if share > 0.1 else f" ({short(1 / share)} times as much)"
+    return f" ({100 * (share - 1):.0f}% higher)"
+
+
+def _cost(table: ResultsTable, going_on: bool) -> str:
+    frame = table.frame
+    trials = counted(int(frame.loc[frame["replicate"] == 0, "trial"].nunique()), "trial")
+    again = int(frame.loc[frame["replicate"] > 0, ["trial", "replicate"]].drop_duplicates().shape[0])
+    images = frame.groupby(["trial", "replicate"])["images_seen"].max().sum()
+    so_far = "So far this took" if going_on else "It took"
+    more = f" and {counted(again, 'replicate')} of finalists" if again else ""
+    return f"{so_far} {trials}{more}, {many(images)} images and {lasting(frame['seconds'].sum())} of device time"
+
+
+def _certainty(table: ResultsTable, won: pd.Series) -> str:
+    confirmed, chance = table.confirmed, table.chance_of_order()
+    number = int(won["trial"])
+    if number in confirmed["trial"].tolist():
+        if chance is None:
+            return "it was the only finalist, so other seeds say nothing about its rank"
+        second = confirmed["trial"].iloc[1]
+        said = f"chance alone would put it so clearly before trial {second} with probability {chance:.2g}"
+        return said if chance < CLEAR_CHANCE else f"{said}, so which of the two is better is open"
+    lone = "it rests on one seed, which `confirm` would check"
+    rest = table.contenders.loc[lambda rows: rows["trial"] != number]
+    if len(table.objectives) > 1 or rest.empty:
+        return lone
+    second = rest.iloc[0]
+    lead = float(second["score"] - won["score"])
+    error = math.hypot(standard_error(table, won), standard_error(table, second))
+    if not math.isfinite(error) or not error:
+        return lone
+    clear = "more than" if lead > CLEAR_ERRORS * error else "no more than"
+    return f"{lone}, and its lead on trial {second['trial']}, {short(lead)}, is {clear} other latents would change"
+
+
+def standard_error(table: ResultsTable, row: Any) -> float:
+    """The standard error of the first objective of a row of `trials`; NaN where it is not known."""
+    name = score_name(table.objective)
+    columns = (f"fidelity.{name}_latent_error", f"fidelity.{name}_error")
+    known = [float(row[column]) for column in columns if column in row and pd.notna(row[column])]
+    return known[0] if known and not higher_is_better(table.objective) else math.nan
