@@ -33,7 +33,8 @@ def important(table: ResultsTable) -> list[str]:
         found: pd.DataFrame = table.importance()
     except ResultsError:
         return []
-    return found.sort_values("importance", ascending=False)["hyperparameter"].drop_duplicates().tolist()
+    names = found.sort_values("importance", ascending=False)["parameter"]
+    return [name.removesuffix(".ratio").removesuffix(".complement") for name in names]
 
 
 def sections(table: ResultsTable, ranked: list[str], key: str) -> list[Section]:

@@ -74,24 +74,15 @@ def _against(table: ResultsTable, won: pd.Series, confirmed: dict[int, Any]) -> 
         return f"while {BASELINE}, has not been judged yet"
     if pd.isna(base["score"]):
         return f"while {BASELINE}, has no score ({base['outcome']})"
-    name = score_name(table.objective)
     both = int(won["trial"]) in confirmed and 0 in confirmed
-    values = [
-        confirmed[n]["median"] if both else natural(table.objective, table.trial(n)["score"]) for n in (0, won["trial"])
-    ]
-    seed = "" if both or int(won["trial"]) not in confirmed else " from one seed"
-    change = _change(*values) if name in DISTANCES else ""
-    return f"against {short(values[0])}{seed} of {BASELINE}{change}"
-
-
-def _change(before: float, after: float) -> str:
-    """How a distance compares with the one before; "" where one is at its floor or infinite, which has no ratio."""
-    if not (math.isfinite(before) and math.isfinite(after) and min(before, after) > 0):
-        return ""
-    share = after / before
-    if share < 1:
-        return f" ({100 * (1 - share):.0f}% lower)" if share > 0.1 else f" ({short(1 / share)} times as much)"
-    return f" ({100 * (share - 1):.0f}% higher)"
+    before, now = (
+        confirmed[number]["median"] if both else natural(table.objective, table.trial(number)["score"])
+        for number in (0, won["trial"])
+    )
+    seed = "" if both or int(won["trial"]) not in confirmed else " (from one seed)"
+    if score_name(table.objective) in DISTANCES and 0 < now < before < math.inf:
+        return f"{short(100 * (1 - now / before))}% below the {short(before)} of {BASELINE}{seed}"
+    return f"against {short(before)} of {BASELINE}{seed}"
 
 
 def _cost(table: ResultsTable, going_on: bool) -> str:
@@ -113,7 +104,7 @@ def _certainty(table: ResultsTable, won: pd.Series) -> str:
         second = confirmed["trial"].iloc[1]
         said = f"chance alone would put it so clearly before trial {second} with probability {chance:.2g}"
         return said if chance < CLEAR_CHANCE else f"{said}, so which of the two is better is open"
-    lone = "it rests on one seed, which `confirm` would check"
+    lone = "it rests on one seed, and only other seeds (confirm) would tell how much of it is luck"
     rest = table.contenders.loc[lambda rows: rows["trial"] != number]
     if len(table.objectives) > 1 or rest.empty:
         return lone
@@ -123,7 +114,7 @@ def _certainty(table: ResultsTable, won: pd.Series) -> str:
     if not math.isfinite(error) or not error:
         return lone
     clear = "more than" if lead > CLEAR_ERRORS * error else "no more than"
-    return f"{lone}, and its lead on trial {second['trial']}, {short(lead)}, is {clear} other latents would change"
+    return f"its lead on trial {second['trial']}, {short(lead)}, is {clear} other latents would change, and {lone}"
 
 
 def standard_error(table: ResultsTable, row: Any) -> float:
