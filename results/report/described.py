@@ -191,24 +191,28 @@ def _beside(run: ReportedRun, won: pd.Series | None) -> tuple[list[Beside], str]
     shown = dict.fromkeys([*([] if won is None else [int(won["trial"])]), 0])
     paths = {number: folder.trial_samples(TrialRun(number, 0)) for number in shown}
     run.pictures([folder.real_samples, *paths.values()])
-    found = [Beside("Real samples", "of the held-out split", large(folder.real_samples), "This run kept none.")]
+    real = large(folder.real_samples)
+    lead = "As many of each, drawn in the same way: generated ones at the best rung of their trial, from the same latents."
+    if real is None:
+        lead += " Of real samples, this run has kept no picture."
+    found = [Beside("Real samples", "from the held-out split", real)] if real else []
     for number, path in paths.items():
         rows = table.trials[table.trials["trial"] == number]
         if rows.empty:
             continue
-        title = "The winner" if won is not None and number == int(won["trial"]) else "Trial 0, the defaults"
+        title = f"Trial {number}, the winner" if won is not None and number == won["trial"] else "Trial 0, the defaults"
         found.append(
             Beside(title, _caption(table, rows.iloc[0]), large(path), "It never had a score, so nothing was drawn.")
         )
-    return found, "64 samples of each, at the best rung of the trial, from the same latents."
+    return found, lead
 
 
 def _caption(table: ResultsTable, row: pd.Series) -> str:
     name = score_name(table.objective)
     if pd.isna(row["score"]):
-        return f"trial {row['trial']}, {row['outcome']}"
+        return str(row["outcome"]).replace("_", " ")
     return (
-        f"trial {row['trial']}: {name} {short(natural(table.objective, row['score']))} at {row['images_seen']:,} images"
+        f"{name} {short(natural(table.objective, row['score']))} at {row['images_seen']:,} images"
     )
 
 
