@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -22,7 +23,7 @@ def made_run(path: Path, trials: int = TRIALS, *, confirmed: bool = False, pictu
     """
     rows = []
     for trial in range(trials):
-        drawn = {"lane.generator_lr": 10 ** (-4 + trial / 20), "lane.beta1": trial % 7 / 10}
+        drawn: dict[str, Any] = {"lane.generator_lr": 10 ** (-4 + trial / 20), "lane.beta1": trial % 7 / 10}
         drawn |= {"structure.loss": EVIL if trial % 2 else "hinge", "node": EVIL, "device": "cpu"}
         score, ending = abs(trial - 20) + 1.0, Outcome.COMPLETED
         rows.append(row(trial, 0, score + 5, reason=EVIL, **drawn))
@@ -46,7 +47,11 @@ def made_run(path: Path, trials: int = TRIALS, *, confirmed: bool = False, pictu
     spec = {"name": f"run {EVIL}", "space": space, "trials": trials, "ladder": {"rungs_images": [100, 200]}}
     folder.spec.write_text(yaml.safe_dump(spec))
     finding = {"damage": EVIL, "kind": "noise", "dose": 0, "scores": {"fidelity": 3.0, "fid": 4.0}, "faults": [EVIL]}
-    examined = {"extractor": EVIL, "verdict": "failed: noise", "findings": [{**finding, "damage": "", "faults": []}, finding]}
+    examined = {
+        "extractor": EVIL,
+        "verdict": "failed: noise",
+        "findings": [{**finding, "damage": "", "faults": []}, finding],
+    }
     folder.examination.write_text(json.dumps(examined))
     if pictures:
         for trial in range(trials):

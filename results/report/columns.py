@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from results.objectives import higher_is_better, score_name
+from results.printable import printable
 from results.rows import MAY_BE_NULL
 from results.table import ResultsTable
 from results.text import SHOWN_SCORES
@@ -22,7 +23,8 @@ def table_columns(table: ResultsTable, important: list[str]) -> list[dict[str, A
     Each has `name`, `title` (shown), `about` (its full name and what is better), `key` (whether it is printed on
     paper), and `values`, one for each trial, None where missing. Texts are numbers of `words`.
     """
-    trials, objective = table.trials, score_name(table.objective)
+    trials: Any = table.trials
+    objective = score_name(table.objective)
     scores = [f"fidelity.{name}" for name in (*map(score_name, table.objectives), *SHOWN_SCORES)]
     limits = [name for name in trials.columns if name.startswith("limits_broken")]
     ranked = ordered(table, important)
@@ -62,7 +64,7 @@ def _is_shown(trials: pd.DataFrame, name: str) -> bool:
     return name not in ("signs",) and not name.startswith("limits_broken") or bool(trials[name].astype(bool).any())
 
 
-def _column(table: ResultsTable, values: pd.Series, key: bool) -> dict[str, Any]:
+def _column(table: ResultsTable, values: Any, key: bool) -> dict[str, Any]:
     name = str(values.name)
     title = name.partition(".")[2] or name.replace("_", " ")
     objective = next((each for each in table.objectives if name == f"fidelity.{score_name(each)}"), None)
@@ -73,7 +75,7 @@ def _column(table: ResultsTable, values: pd.Series, key: bool) -> dict[str, Any]
     if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
         return {**found, "values": [_number(value) for value in values.astype(object).where(values.notna(), None)]}
     words: dict[str, int] = {}
-    texts = [None if pd.isna(value) else words.setdefault(str(value), len(words)) for value in values.tolist()]
+    texts = [None if pd.isna(value) else words.setdefault(printable(value), len(words)) for value in values.tolist()]
     return {**found, "values": texts, "words": list(words)}
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from results.objectives import natural, score_name
 from results.report.figures import Drawn
@@ -27,7 +28,7 @@ def compared(runs: Sequence[ReportedRun]) -> Compared:
 
 def _row(run: ReportedRun) -> list[str]:
     """Name, best score, score of trial 0, trials, images and time of a run."""
-    table = run.table
+    table: Any = run.table
     if table is None:
         return [run.name, "no trial yet", "", "0", "", ""]
     won, base = winner(table), table.baseline()

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from results.objectives import directed, natural, score_name
-from results.printable import printable
 from results.report.columns import parallel_axes, table_columns
 from results.report.examined import Examined, examined
 from results.report.figures import Drawn
@@ -22,7 +21,7 @@ from results.rows import MAY_BE_NULL
 from results.table import ResultsTable
 from results.trial_run import TrialRun
 
-BEFORE = ("history", "curves", "importance")  # sections before parallel coordinates; the others follow
+BEFORE = ("history", "objectives", "curves", "importance")  # sections before parallel coordinates; the others follow
 
 
 @dataclass(frozen=True)
@@ -118,9 +117,9 @@ def described(run: ReportedRun, key: str, index: int) -> Described:
     made = Described(
         key=key,
         index=index,
-        name=printable(run.name),
+        name=run.name,
         subject=_subject(run),
-        place=f"{run.folder.shown}",
+        place=run.folder.shown,
         state=run.state,
         verdict=["No trial has reached its first rung yet, so there is nothing to judge."],
         reproduction=reproduction(run, number),
@@ -133,17 +132,19 @@ def described(run: ReportedRun, key: str, index: int) -> Described:
     return made
 
 
-def _describe(made: Described, run: ReportedRun, table: ResultsTable, won: pd.Series | None) -> None:
+def _describe(made: Described, run: ReportedRun, table: ResultsTable, won: Any) -> None:
     """Adds what rows say."""
     made.table, made.winner = True, None if won is None else int(won["trial"])
     made.verdict, made.warnings = verdict(table, going_on=bool(run.state)), warnings(table)
     typical = failures(table)
-    counts = table.trials["outcome"].value_counts()
-    made.endings = [(f"{count:,} {name.replace('_', ' ')}", str(name), int(count)) for name, count in counts.items()]
+    counts: Any = table.trials["outcome"].value_counts()
+    made.endings = [
+        (f"{count:,} {str(name).replace('_', ' ')}", str(name), int(count)) for name, count in counts.items()
+    ]
     made.beside, made.samples_lead = _beside(run, won)
     made.changes = [] if won is None else _changes(table, won)
     ranked = important(table)
-    parts = sections(table, ranked, made.key)
+    parts = sections(table, made.key)
     made.before = [part for part in parts if part.key in BEFORE]
     made.after = [part for part in parts if part.key not in BEFORE]
     made.failures = _failures(run, typical)
@@ -181,18 +182,18 @@ def _subject(run: ReportedRun) -> str:
         directed(table.objectives),
         counted(len(table.differing), "hyperparameter") + " searched",
     ]
-    return printable(" · ".join(str(part) for part in parts if part))
+    return " · ".join(str(part) for part in parts if part)
 
 
-def _beside(run: ReportedRun, won: pd.Series | None) -> tuple[list[Beside], str]:
+def _beside(run: ReportedRun, won: Any) -> tuple[list[Beside], str]:
     """The pictures of real samples, of the winner's and of trial 0's, and a line about them."""
     assert run.table is not None
     table, folder = run.table, run.folder
-    shown = dict.fromkeys([*([] if won is None else [int(won["trial"])]), 0])
+    shown: list[int] = list(dict.fromkeys([*([] if won is None else [int(won["trial"])]), 0]))
     paths = {number: folder.trial_samples(TrialRun(number, 0)) for number in shown}
     run.pictures([folder.real_samples, *paths.values()])
     real = large(folder.real_samples)
-    lead = "As many of each, drawn in the same way: generated ones at the best rung of their trial, from the same latents."
+    lead = "Drawn in the same way: generated ones at the best rung of their trial, all from the same latents."
     if real is None:
         lead += " Of real samples, this run has kept no picture."
     found = [Beside("Real samples", "from the held-out split", real)] if real else []
@@ -207,29 +208,27 @@ def _beside(run: ReportedRun, won: pd.Series | None) -> tuple[list[Beside], str]
     return found, lead
 
 
-def _caption(table: ResultsTable, row: pd.Series) -> str:
+def _caption(table: ResultsTable, row: Any) -> str:
     name = score_name(table.objective)
     if pd.isna(row["score"]):
         return str(row["outcome"]).replace("_", " ")
-    return (
-        f"{name} {short(natural(table.objective, row['score']))} at {row['images_seen']:,} images"
-    )
+    return f"{name} {short(natural(table.objective, row['score']))} at {row['images_seen']:,} images"
 
 
-def _changes(table: ResultsTable, won: pd.Series) -> list[tuple[str, str, str]]:
+def _changes(table: ResultsTable, won: Any) -> list[tuple[str, str, str]]:
     """The hyperparameters in which the winner differs from trial 0, with both values; none where that is unknown."""
     rows = table.trials[table.trials["trial"] == 0]
     if rows.empty or int(won["trial"]) == 0:
         return []
     base = rows.iloc[0]
     pairs = [(name, _value(name, won[name]), _value(name, base[name])) for name in table.differing]
-    return [(printable(name), now, before) for name, now, before in pairs if now != before]
+    return [(name, now, before) for name, now, before in pairs if now != before]
 
 
 def _value(name: str, value: Any) -> str:
     if pd.isna(value):
         return f"as {MAY_BE_NULL[name]}" if name in MAY_BE_NULL else "without effect"
-    return f"{value:.4g}" if isinstance(value, float) else printable(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _failures(run: ReportedRun, typical: Sequence[tuple[int, str]]) -> list[Failure]:
@@ -240,7 +239,7 @@ def _failures(run: ReportedRun, typical: Sequence[tuple[int, str]]) -> list[Fail
         Failure(
             number,
             kind,
-            printable(rows["reason"][number]),
+            str(rows["reason"][number]),
             small_picture(pictures[number]) if number in pictures else None,
         )
         for number, kind in typical

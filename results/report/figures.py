@@ -40,8 +40,8 @@ class Drawn:
 def drawn(key: str, title: str, make: Callable[[], "Figure"], note: str = "") -> Drawn:
     """A figure for the page; where its analysis cannot be made of this run, the reason in its place."""
     try:
-        made = make()
-    except ResultsError as error:
+        made: Any = make()
+    except (ResultsError, AttributeError) as error:
         return Drawn(key, title, note, missing=str(error))
     whole: dict[str, Any] = made.layout.to_plotly_json()  # of the figure itself, arrays would be coded
     layout = {name: value for name, value in whole.items() if name not in ("template", "width", "title")}

@@ -14,6 +14,7 @@ from importlib import resources
 from typing import Any
 
 from results.plots.style import plotly_script
+from results.printable import printable_lines
 from results.report.compared import compared
 from results.report.described import described
 from results.report.pictures import small
@@ -109,6 +110,12 @@ def _template() -> Any:
         from jinja2 import Environment, StrictUndefined
     except ImportError as error:
         raise ResultsError("a report needs jinja2: pip install 'gan-sweep[report]'") from error
-    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
-        _file("page.html")
+    environment = Environment(
+        autoescape=True, finalize=_readable, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    return environment.from_string(_file("page.html"))
+
+
+def _readable(value: Any) -> Any:
+    """A text without characters that are no text, before it is escaped; what the template calls safe as it is."""
+    return printable_lines(value) if type(value) is str else value

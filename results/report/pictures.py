@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -79,7 +80,8 @@ def failures(table: ResultsTable) -> list[tuple[int, str]]:
     """Typical failures, as a trial and what is typical of it: for each way to die and each sign of trouble, the trial
     in the middle of those that show it, by their score. Trials without a score have no picture, and are left out.
     """
-    scored = table.trials[table.trials["score"].notna()].sort_values("score")
+    trials: Any = table.trials
+    scored = trials[trials["score"].notna()].sort_values("score")
     kinds = {outcome.replace("_", " "): scored[scored["outcome"] == outcome] for outcome in map(str, DEAD)}
     signs = scored["signs"].str.split().explode().dropna()
     kinds |= {sign.replace("_", " "): scored.loc[signs.index[signs == sign]] for sign in sorted(set(signs))}

@@ -1,73 +1,103 @@
 """The parts of the page that are figures: which there are, what a reader should know of each, and in which order."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-import pandas as pd
-
-from results.objectives import score_name
+from results import plots
 from results.report.figures import Drawn, drawn
 from results.store import ResultsError
 from results.table import ResultsTable
 
-MOST_SLICES = 5
+CURVES = {"score": "The score at each rung", "d_loss": "Loss of the discriminator", "g_loss": "Loss of the generator"}
 
 
 @dataclass(frozen=True)
 class Section:
-    """key: its name in the page. title, lead: what it is about. figures: in their order."""
+    """key: its name in the page. title, lead: what it is about. figures: in their order. grid: how they stand, `one`
+    below the other, in a `pair`, or `several` small ones side by side.
+    """
 
     key: str
     title: str
     lead: str
     figures: list[Drawn] = field(default_factory=list)
+    grid: str = "one"
 
 
 def important(table: ResultsTable) -> list[str]:
     """The hyperparameters that differ, the most important first; none where importance cannot be told."""
-    if not hasattr(table, "importance"):
-        return []
     try:
-        found: pd.DataFrame = table.importance()
+        names = table.importance()["parameter"]
     except ResultsError:
         return []
-    names = found.sort_values("importance", ascending=False)["parameter"]
     return [name.removesuffix(".ratio").removesuffix(".complement") for name in names]
 
 
-def sections(table: ResultsTable, ranked: list[str], key: str) -> list[Section]:
-    """The sections of a run that are figures, but for parallel coordinates. ranked: as `important` returns it. key: what
-    the keys of its figures begin with.
+def sections(table: ResultsTable, key: str) -> list[Section]:
+    """The sections of a run that are figures, but for parallel coordinates. key: what the names of its figures begin
+    with.
     """
 
-    def temporary(table):
-        from results.plots.style import figure
+    def one(name: str, title: str, *given: Any, note: str = "") -> Drawn:
+        names = "-".join([key, "figure", name, *map(str, given)])
+        return drawn(names, title, lambda: getattr(plots, name)(table, *given), note)
 
-        f = figure("Best so far", "trials", "fidelity")
-        t = table.trials.sort_values("trial")
-        f.add_scatter(x=t["trial"], y=t["score"], mode="markers", name="trials", marker={"color": "#999999"})
-        f.add_scatter(
-            x=t["trial"],
-            y=t["score"].cummin(),
-            mode="lines",
-            name="best so far",
-            line={"color": "#0072b2", "shape": "hv"},
-        )
-        return f
-
-    def one(name: str, title: str, make: Callable[..., Any], *given: Any, note: str = "", **named: Any) -> Drawn:
-        return drawn(f"{key}-{name}", title, partial(make, table, *given, **named), note)
-
-    name = score_name(table.objective)
-    return [
+    rungs = table.frame.loc[table.frame["replicate"] == 0, "rung"].nunique()
+    ends = ("first", "last") if rungs > 1 else ("first",)
+    found = [
         Section(
             "history",
             "History",
-            "How the best score fell, and what more budget might buy.",
+            "How the best score went down, what it had cost by then, and what a smaller search would have found.",
+            [one("history", "The best score so far"), one("expected_best", "What a budget buys")],
+        ),
+        Section(
+            "curves",
+            "Curves",
+            "Each line is a trial, from its first image to its last; the best ones are highlighted.",
+            [one("curves", title, metric) for metric, title in CURVES.items()],
+            "pair",
+        ),
+        Section(
+            "importance",
+            "Importance",
+            "Which hyperparameters decide whether a trial is among the best. A bar within the noise says nothing. At "
+            "the first rung all trials count, at the last only those that were not pruned.",
+            [one("importance", f"At the {end} rung", end) for end in ends],
+            "pair",
+        ),
+        Section(
+            "slices",
+            "Slices",
+            "The score over each of the hyperparameters that matter most. Where trials died, the region is marked.",
+            [one("slices", "The score over each hyperparameter")],
+            "several",
+        ),
+        Section(
+            "outcomes",
+            "Outcomes and signs",
+            "How trials ended and where, and which signs of trouble came before.",
+            [one("outcomes", "How trials ended"), one("signs", "What came before")],
+        ),
+        Section(
+            "finalists",
+            "Finalists",
+            "The best trials of the search, trained again from other seeds: how much of their rank was luck.",
+            [one("replicates", "Finalists from other seeds")],
+        ),
+        Section(
+            "cost",
+            "Cost",
+            "Where the device time went, what pruning saved of it, and which cohort was trained where.",
             [
-                one("history", "The best so far", temporary),
+                one("cost", "Where the time went"),
+                one("savings", "What pruning saved"),
+                one("timeline", "Cohorts in time"),
             ],
         ),
     ]
+    if len(table.objectives) > 1:
+        lead = "Trials on the front are those that no other trial beats in every objective."
+        figures = [one("pareto", "The Pareto front"), one("hypervolume", "How the front came forward")]
+        found.insert(1, Section("objectives", "Several objectives", lead, figures))
+    return found

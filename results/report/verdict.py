@@ -12,13 +12,15 @@ from results.text import noise_text, seeds_text
 
 CLEAR_CHANCE = 0.05  # below it the order of two finalists is called clear
 CLEAR_ERRORS = 2.0  # a lead of so many standard errors is more than other latents would change
+MEAN = "interquartile_mean"  # what finalists are told by, which has an interval
 DISTANCES = ("fidelity", "fid", "kid", "wasserstein", "energy")  # of which a ratio means something
 BASELINE = "trial 0, the defaults of the space"
 
 
-def winner(table: ResultsTable) -> pd.Series | None:
+def winner(table: ResultsTable) -> Any:
     """The row of `trials` of the winner: of the finalists, or else of the search; None where no trial has a score."""
-    if (found := table.winner()) is not None:
+    found: Any = table.winner()
+    if found is not None:
         return table.trial(int(found["trial"]))
     return None if table.contenders.empty else table.best()
 
@@ -37,14 +39,14 @@ def warnings(table: ResultsTable) -> list[str]:
     return [f"{noise[:1].upper()}{noise[1:]}."] if noise else []
 
 
-def _result(table: ResultsTable, won: pd.Series) -> str:
+def _result(table: ResultsTable, won: Any) -> str:
     number, name = int(won["trial"]), score_name(table.objective)
-    confirmed = {int(row["trial"]): row for row in table.confirmed.to_dict("records")}
+    confirmed = {int(row["trial"]): row for row in table.finalists().to_dict("records")}
     reached = _reached(table, won)
     if number in confirmed:
         row = confirmed[number]
-        spread = f"middle half {short(row['q25'])} to {short(row['q75'])}"
-        reached = f"median {name} {short(row['median'])} over {seeds_text(row)} ({spread})"
+        interval = f", 95% interval {short(row['low'])} to {short(row['high'])}" if row["seeds"] > 1 else ""
+        reached = f"{name} {short(row[MEAN])} over {seeds_text(row)} (interquartile mean{interval})"
     front = " on the Pareto front" if "pareto_rank" in won else ""
     broken = _broken(won)
     if number == 0:
@@ -68,25 +70,25 @@ def _broken(row: Any) -> str:
     return " (it breaks the limit of class balance or coverage)" if off > 0 and broken is None else ""
 
 
-def _against(table: ResultsTable, won: pd.Series, confirmed: dict[int, Any]) -> str:
-    base = table.trial(0) if (table.trials["trial"] == 0).any() else None
+def _against(table: ResultsTable, won: Any, confirmed: dict[int, Any]) -> str:
+    """What the winner is compared with: trial 0, from other seeds where it was a finalist too."""
+    base: Any = table.trial(0) if 0 in table.trials["trial"].tolist() else None
     if base is None:
         return f"while {BASELINE}, has not been judged yet"
     if pd.isna(base["score"]):
         return f"while {BASELINE}, has no score ({base['outcome']})"
-    both = int(won["trial"]) in confirmed and 0 in confirmed
     before, now = (
-        confirmed[number]["median"] if both else natural(table.objective, table.trial(number)["score"])
-        for number in (0, won["trial"])
+        confirmed[int(row["trial"])][MEAN] if int(row["trial"]) in confirmed else natural(table.objective, row["score"])
+        for row in (base, won)
     )
-    seed = "" if both or int(won["trial"]) not in confirmed else " (from one seed)"
+    seed = " (from one seed)" if confirmed and 0 not in confirmed else ""
     if score_name(table.objective) in DISTANCES and 0 < now < before < math.inf:
         return f"{short(100 * (1 - now / before))}% below the {short(before)} of {BASELINE}{seed}"
     return f"against {short(before)} of {BASELINE}{seed}"
 
 
 def _cost(table: ResultsTable, going_on: bool) -> str:
-    frame = table.frame
+    frame: Any = table.frame
     trials = counted(int(frame.loc[frame["replicate"] == 0, "trial"].nunique()), "trial")
     again = int(frame.loc[frame["replicate"] > 0, ["trial", "replicate"]].drop_duplicates().shape[0])
     images = frame.groupby(["trial", "replicate"])["images_seen"].max().sum()
@@ -95,7 +97,7 @@ def _cost(table: ResultsTable, going_on: bool) -> str:
     return f"{so_far} {trials}{more}, {many(images)} images and {lasting(frame['seconds'].sum())} of device time"
 
 
-def _certainty(table: ResultsTable, won: pd.Series) -> str:
+def _certainty(table: ResultsTable, won: Any) -> str:
     confirmed, chance = table.confirmed, table.chance_of_order()
     number = int(won["trial"])
     if number in confirmed["trial"].tolist():

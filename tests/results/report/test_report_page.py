@@ -45,7 +45,9 @@ def test_the_policy_allows_the_scripts_of_the_page_and_nothing_else(tmp_path):
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (*scripts, library)]
     assert re.findall(r"script-src ([^;]*);", policy) == [" ".join(f"'sha256-{digest}'" for digest in digests)]
     assert not re.search(r"(?:src|href)=\"(?!data:|#)", page)
-    assert not re.search(r"url\(|@import|https?:", re.sub(r'id="plotly">[^<]*', "", page).replace("http://www.w3.org", ""))
+    assert not re.search(
+        r"url\(|@import|https?:", re.sub(r'id="plotly">[^<]*', "", page).replace("http://www.w3.org", "")
+    )
 
 
 def test_no_text_of_the_run_is_markup(tmp_path):
