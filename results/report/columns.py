@@ -41,8 +41,8 @@ def ordered(table: ResultsTable, important: list[str]) -> list[str]:
 
 
 def parallel_axes(table: ResultsTable, columns: list[dict[str, Any]], important: list[str]) -> list[dict[str, Any]]:
-    """The axes of parallel coordinates: the most important hyperparameters, then the first objective. Each is the
-    number of its `column`, whether it is a `log` axis, and for choices their numbers among the words in order.
+    """The axes of parallel coordinates: the most important hyperparameters, then the first objective (`score`). Each is
+    the number of its `column`, whether it is a `log` axis, and whether it has `choices`, which stand evenly on it.
     """
     place = {column["name"]: number for number, column in enumerate(columns)}
     ranges: Mapping[str, Any] = (table.spec.get("space") or {}).get("ranges") or {}
@@ -51,10 +51,11 @@ def parallel_axes(table: ResultsTable, columns: list[dict[str, Any]], important:
         drawn = ranges.get(name) if isinstance(ranges, Mapping) else None
         values = [value for value in columns[place[name]]["values"] if value is not None]
         log = isinstance(drawn, Mapping) and bool(drawn.get("log")) and all(value > 0 for value in values)
-        axes.append({"column": place[name], "log": log and "words" not in columns[place[name]]})
+        choices = isinstance(drawn, Mapping) and "choices" in drawn
+        axes.append({"column": place[name], "log": log, "choices": choices or "words" in columns[place[name]]})
     score = place.get(f"fidelity.{score_name(table.objective)}")
     if score is not None:
-        axes.append({"column": score, "log": False, "score": True})
+        axes.append({"column": score, "log": False, "choices": False, "score": True})
     return axes
 
 

@@ -9,12 +9,12 @@ const LEAST_DRAG = 4;
 // Where the values of an axis lie, from 0 (bottom) to 1, and its ticks as [place, text].
 function scaleOf(column, axis) {
   const values = column.values.filter((value) => value !== null);
-  if (column.words) {
-    const words = column.words.map((word, number) => [word, number]);
-    words.sort(([a], [b]) => (isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b));
-    const places = new Map(words.map(([, number], place) => [number, words.length > 1 ? place / (words.length - 1) : 0.5]));
-    const ticks = words.length > 14 ? [] : words.map(([word, number]) => [places.get(number), word]);
-    return { ticks, place: (value) => places.get(value) };
+  if (axis.choices) {
+    const choices = [...new Set(values)].map((value) => [value, column.words ? column.words[value] : value]);
+    choices.sort(([, a], [, b]) => (isNaN(a) || isNaN(b) ? String(a).localeCompare(b) : a - b));
+    const places = new Map(choices.map(([value], place) => [value, choices.length > 1 ? place / (choices.length - 1) : 0.5]));
+    const ticks = choices.map(([value, text]) => [places.get(value), typeof text === "number" ? shown(text) : text]);
+    return { ticks: ticks.length > 14 ? [] : ticks, place: (value) => places.get(value) };
   }
   let low = values.reduce((a, b) => Math.min(a, b), Infinity), high = values.reduce((a, b) => Math.max(a, b), -Infinity);
   const log = low > 0 && (axis.log || (axis.score && high / low > 30));

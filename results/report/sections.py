@@ -8,7 +8,12 @@ from results.report.figures import Drawn, drawn
 from results.store import ResultsError
 from results.table import ResultsTable
 
-CURVES = {"score": "The score at each rung", "d_loss": "Loss of the discriminator", "g_loss": "Loss of the generator"}
+CURVES = {
+    "score": "The score at each rung",
+    "d_loss": "Loss of the discriminator",
+    "g_loss": "Loss of the generator",
+    "health.discriminator_accuracy": "How often the discriminator is right",
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ def sections(table: ResultsTable, key: str) -> list[Section]:
         names = "-".join([key, "figure", name, *map(str, given)])
         return drawn(names, title, lambda: getattr(plots, name)(table, *given), note)
 
+    known = table.frame.columns
     rungs = table.frame.loc[table.frame["replicate"] == 0, "rung"].nunique()
     ends = ("first", "last") if rungs > 1 else ("first",)
     found = [
@@ -55,7 +61,7 @@ def sections(table: ResultsTable, key: str) -> list[Section]:
             "curves",
             "Curves",
             "Each line is a trial, from its first image to its last; the best ones are highlighted.",
-            [one("curves", title, metric) for metric, title in CURVES.items()],
+            [one("curves", title, metric) for metric, title in CURVES.items() if metric in known],
             "pair",
         ),
         Section(
