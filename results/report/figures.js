@@ -2,6 +2,7 @@
 "use strict";
 
 const ON_PAPER = { ink: "#1b1e23", muted: "#5b6470", line: "#d9dde2", paper: "#ffffff" };
+const MOST_PIXELS = 1500; // the height of a figure
 const PAPER_PIXELS = 640; // the width of a figure on paper
 
 function template(narrow, paper) {
@@ -21,10 +22,15 @@ function template(narrow, paper) {
   };
 }
 
+// The traces with what is black in them in the colour of the text, which is seen in the dark too.
+function inked(traces, paper) {
+  return JSON.parse(JSON.stringify(traces).replaceAll('"#000000"', JSON.stringify(paper ? ON_PAPER.ink : colour("ink"))));
+}
+
 function layoutOf(box, figure, paper) {
   const width = paper ? PAPER_PIXELS / (box.closest(".several") ? 2 : 1) : box.clientWidth;
   const narrow = width < 560;
-  const tall = Math.max(box.closest(".several") ? 300 : narrow ? 330 : 380, Math.min(figure.layout.height || 0, 900));
+  const tall = Math.max(box.closest(".several") ? 300 : narrow ? 330 : 380, Math.min(figure.layout.height || 0, MOST_PIXELS));
   const margin = { l: narrow ? 44 : 56, r: narrow ? 10 : 16, t: 28, b: 44, ...(narrow ? {} : { pad: 0 }) };
   const layout = { ...structuredClone(figure.layout), margin, height: tall, width, template: template(narrow, paper) };
   if (narrow && layout.legend) delete layout.legend.orientation;
@@ -33,7 +39,7 @@ function layoutOf(box, figure, paper) {
 
 function draw(box, figure, paper = false) {
   const config = { displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
-  return Plotly.react(box, structuredClone(figure.data), layoutOf(box, figure, paper), config);
+  return Plotly.react(box, inked(figure.data, paper), layoutOf(box, figure, paper), config);
 }
 
 // Draws all figures, one after another, and again when the width, the colours or the paper change.

@@ -1,5 +1,6 @@
 """The parts of the page that are figures: which there are, what a reader should know of each, and in which order."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,7 +84,7 @@ def sections(table: ResultsTable, key: str) -> list[Section]:
             "outcomes",
             "Outcomes and signs",
             "How trials ended and where, and which signs of trouble came before.",
-            [one("outcomes", "How trials ended"), one("signs", "What came before")],
+            [_outcomes(table, one), one("signs_before_death", "What came before")],
         ),
         Section(
             "finalists",
@@ -107,3 +108,12 @@ def sections(table: ResultsTable, key: str) -> list[Section]:
         figures = [one("pareto", "The Pareto front"), one("hypervolume", "How the front came forward")]
         found.insert(1, Section("objectives", "Several objectives", lead, figures))
     return found
+
+
+def _outcomes(table: ResultsTable, one: Callable[..., Drawn]) -> Drawn:
+    """How trials ended, region by region; where all ended alike, a sentence instead."""
+    outcomes = table.trials["outcome"]
+    if outcomes.nunique() > 1:
+        return one("outcomes", "How trials ended")
+    said = f"All {len(outcomes):,} trials are {str(outcomes.iloc[0]).replace('_', ' ')}, whatever their configuration."
+    return Drawn("", "How trials ended", missing=said)

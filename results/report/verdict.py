@@ -106,7 +106,7 @@ def _certainty(table: ResultsTable, won: Any) -> str:
         second = confirmed["trial"].iloc[1]
         said = f"chance alone would put it so clearly before trial {second} with probability {chance:.2g}"
         return said if chance < CLEAR_CHANCE else f"{said}, so which of the two is better is open"
-    lone = "it rests on one seed, and only other seeds (confirm) would tell how much of it is luck"
+    lone = "it rests on one seed, which confirming finalists would check"
     rest = table.contenders.loc[lambda rows: rows["trial"] != number]
     if len(table.objectives) > 1 or rest.empty:
         return lone
@@ -116,7 +116,8 @@ def _certainty(table: ResultsTable, won: Any) -> str:
     if not math.isfinite(error) or not error:
         return lone
     clear = "more than" if lead > CLEAR_ERRORS * error else "no more than"
-    return f"its lead on trial {second['trial']}, {short(lead)}, is {clear} other latents would change, and {lone}"
+    lead_text = f"its lead of {short(lead)} on trial {second['trial']} is {clear} other latents would change"
+    return f"{lead_text}, and {lone}"
 
 
 def standard_error(table: ResultsTable, row: Any) -> float:
