@@ -65,6 +65,7 @@ class RunFolder:
         self.study_lock = self.path / ".study.lock"
         self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples"
+        self.real_samples = self.samples / "real.png"
         self.best_samples = self.path / "best.png"
         self.progress = self.path / "progress.json"  # how far the sweep is that runs now
         self.scheduler = self.path / "ray"

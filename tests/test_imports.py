@@ -36,6 +36,7 @@ MAY_IMPORT = {  # heavy package -> the packages that import it
     "optuna": {"search_spaces", "sweep.proposals", "sweep.tracking"}
     | {"results.analysis", "results.plots", "results.table"},  # the last for the type of what it returns
     "plotly": {"results.plots"},
+    "jinja2": {"results.report"},
     "optuna_dashboard": {"sweep.tracking"},
     "mlflow": {"sweep.tracking"},
     "tensorboard": {"sweep.tracking"},

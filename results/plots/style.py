@@ -30,6 +30,14 @@ def as_text(name: object) -> str:
     return escape(printable(name), quote=False)
 
 
+def plotly_script() -> str:
+    """Plotly's own script, which draws figures in a browser. Raises ResultsError where plotly is not installed."""
+    graph_objects()
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs()
+
+
 def figure(title: str, x: str = "", y: str = "", **layout: Any) -> "Figure":
     """An empty figure with a title and named axes, in the style that all have. layout: further keys of its layout."""
     made = graph_objects().Figure()

@@ -35,7 +35,7 @@ def execute(options: argparse.Namespace) -> int:
     spec, file, seen = SweepSpec.from_yaml(folder.spec), ProgressFile(folder), -1.0
     with ProgressDisplay(spec.ladder, spec.objective, spec.space.searched, detailed=True) as display:
         while True:
-            going, said = _is_going(folder, file), file.read()
+            going, said = is_going(folder, file), file.read()
             if said is not None and said.written_seconds != seen:
                 if seen < 0:
                     display.begin(said.elapsed_seconds)
@@ -53,7 +53,7 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def _is_going(folder: Any, file: Any) -> bool:
+def is_going(folder: Any, file: Any) -> bool:
     """Whether a sweep runs in the folder. Where its machine is another one, whose locks may not be seen here, what it
     wrote not long ago tells.
     """

@@ -15,6 +15,7 @@ from sweep.cohorts.best_rungs import BestRungs
 from sweep.cohorts.cohort import CohortRun
 from sweep.cohorts.contracts import Build
 from sweep.cohorts.examined import keep_examination, unseen
+from sweep.cohorts.real_samples import keep_real_samples, real_samples
 from sweep.cohorts.shared_features import FeaturesInFolder
 from sweep.ledger.endings import PlaceError
 from sweep.ledger.owners import Taker
@@ -73,6 +74,7 @@ def run_local(
                     keep_examination(folder, examination)
                     if line := unseen(spec.conditions().dataset, examination):
                         study.note_warning(line)
+                keep_real_samples(folder, real_samples(workshop.dataset))
                 build = workshop.build
             here = Taker(host=platform.node())
             limits: dict[StructureConfig, int] = {}

@@ -13,6 +13,7 @@ from sweep.cohorts.brought_data import fetched_images, is_here
 from sweep.cohorts.cohort import CohortRun
 from sweep.cohorts.contracts import Build
 from sweep.cohorts.packing import Packing, packed, room_of
+from sweep.cohorts.real_samples import real_samples
 from sweep.cohorts.shared_features import FeaturesInFolder, SharedFeatures
 from sweep.cohorts.transfer import CohortTransfer, FetchedFeatures, own_folder
 from sweep.ledger.cohort_record import Cohort
@@ -65,6 +66,8 @@ class CohortRuns:
             workshop = self._workshop(features, study)
             if workshop.scorer.examination is not None:
                 study.note_examination(cohort.owner, workshop.scorer.examination)
+            if not self._folder.real_samples.is_file():
+                study.note_real_samples(cohort.owner, real_samples(workshop.dataset))
             build = self._build = workshop.build
         self.equipped = True
         spec = self._spec

@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from gan_core.config.conditions import Conditions
 from gan_core.config.input_error import InputError
 from gan_core.config.reports import LaneReport
@@ -17,6 +19,7 @@ from gan_core.native.toolchain import told
 from results.store import ResultsError, RunFolder
 from results.trial_run import TrialRun
 from sweep.cohorts.examined import keep_examination, unseen
+from sweep.cohorts.real_samples import keep_real_samples
 from sweep.ladder.ladder import Verdict
 from sweep.ledger.cohort_record import Cohort
 from sweep.ledger.endings import OF_THE_PLACE, PlaceError, disk_ending, plain_endings
@@ -79,6 +82,11 @@ def _study_class() -> Any:
             if line := unseen(self.spec.conditions().dataset, examination):
                 self.note_warning(line)
 
+        def note_real_samples(self, owner: int, samples: np.ndarray) -> None:
+            """Keeps a picture of real samples, which a process that trains has."""
+            self.check_owner(owner)
+            keep_real_samples(self.folder, samples)
+
     return LaneStudyActor
 
 
@@ -111,6 +119,9 @@ class RemoteStudy:
 
     def note_examination(self, owner: int, examination: Examination) -> None:
         self._ask(self._study.note_examination, owner, examination)
+
+    def note_real_samples(self, owner: int, samples: np.ndarray) -> None:
+        self._ask(self._study.note_real_samples, owner, samples)
 
     def file_server(self) -> Any:
         return self._ask(self._study.file_server)

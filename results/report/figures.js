@@ -1,0 +1,64 @@
+// Figures: Plotly draws them, in the colours of the page.
+"use strict";
+
+const ON_PAPER = { ink: "#1b1e23", muted: "#5b6470", line: "#d9dde2", paper: "#ffffff" };
+const MOST_PIXELS = 1500; // the height of a figure
+const PAPER_PIXELS = 640; // the width of a figure on paper
+
+function template(narrow, paper) {
+  const of = (name) => (paper ? ON_PAPER[name] : colour(name));
+  const axis = {
+    gridcolor: of("line"), linecolor: of("muted"), zerolinecolor: of("line"), tickcolor: of("muted"), automargin: true,
+    tickfont: { color: of("muted") }, title: { font: { size: narrow ? 12 : 13 }, standoff: 8 },
+  };
+  return {
+    layout: {
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", separators: ".,",
+      font: { family: getComputedStyle(document.body).fontFamily, size: narrow ? 11 : 12.5, color: of("ink") },
+      xaxis: axis, yaxis: axis, colorway: ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"],
+      hoverlabel: { bgcolor: of("paper"), bordercolor: of("muted"), font: { color: of("ink") }, align: "left" },
+      legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
+    },
+  };
+}
+
+// The traces with what is black in them in the colour of the text, which is seen in the dark too.
+function inked(traces, paper) {
+  return JSON.parse(JSON.stringify(traces).replaceAll('"#000000"', JSON.stringify(paper ? ON_PAPER.ink : colour("ink"))));
+}
+
+function layoutOf(box, figure, paper) {
+  const width = paper ? PAPER_PIXELS / (box.closest(".several") ? 2 : 1) : box.clientWidth;
+  const narrow = width < 560;
+  const tall = Math.max(box.closest(".several") ? 300 : narrow ? 330 : 380, Math.min(figure.layout.height || 0, MOST_PIXELS));
+  const margin = { l: narrow ? 44 : 56, r: narrow ? 10 : 16, t: 28, b: 44, ...(narrow ? {} : { pad: 0 }) };
+  const layout = { ...structuredClone(figure.layout), margin, height: tall, width, template: template(narrow, paper) };
+  if (narrow && layout.legend) delete layout.legend.orientation;
+  return { ...layout, legend: { ...(layout.legend || {}), ...(narrow ? template(true, paper).layout.legend : {}) } };
+}
+
+function draw(box, figure, paper = false) {
+  const config = { displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  return Plotly.react(box, inked(figure.data, paper), layoutOf(box, figure, paper), config);
+}
+
+// Draws all figures, one after another, and again when the width, the colours or the paper change.
+async function drawFigures(figures) {
+  const boxes = [...document.querySelectorAll("[data-figure]")].filter((box) => figures[box.dataset.figure]);
+  const all = (paper) => boxes.forEach((box) => draw(box, figures[box.dataset.figure], paper));
+  for (const box of boxes) {
+    await draw(box, figures[box.dataset.figure]);
+    await new Promise((done) => setTimeout(done)); // the page stays alive in between
+  }
+  let width = document.body.clientWidth;
+  let waiting = 0;
+  addEventListener("resize", () => {
+    if (document.body.clientWidth === width) return;
+    width = document.body.clientWidth;
+    clearTimeout(waiting);
+    waiting = setTimeout(all, 150, false);
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => all(false));
+  addEventListener("beforeprint", () => all(true));
+  addEventListener("afterprint", () => all(false));
+}

@@ -1,0 +1,119 @@
+"""The parts of the page that are figures: which there are, what a reader should know of each, and in which order."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from results import plots
+from results.report.figures import Drawn, drawn
+from results.store import ResultsError
+from results.table import ResultsTable
+
+CURVES = {
+    "score": "The score at each rung",
+    "d_loss": "Loss of the discriminator",
+    "g_loss": "Loss of the generator",
+    "health.discriminator_accuracy": "How often the discriminator is right",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """key: its name in the page. title, lead: what it is about. figures: in their order. grid: how they stand, `one`
+    below the other, in a `pair`, or `several` small ones side by side.
+    """
+
+    key: str
+    title: str
+    lead: str
+    figures: list[Drawn] = field(default_factory=list)
+    grid: str = "one"
+
+
+def important(table: ResultsTable) -> list[str]:
+    """The hyperparameters that differ, the most important first; none where importance cannot be told."""
+    try:
+        names = table.importance()["parameter"]
+    except ResultsError:
+        return []
+    return [name.removesuffix(".ratio").removesuffix(".complement") for name in names]
+
+
+def sections(table: ResultsTable, key: str) -> list[Section]:
+    """The sections of a run that are figures, but for parallel coordinates. key: what the names of its figures begin
+    with.
+    """
+
+    def one(name: str, title: str, *given: Any, note: str = "") -> Drawn:
+        names = "-".join([key, "figure", name, *map(str, given)])
+        return drawn(names, title, lambda: getattr(plots, name)(table, *given), note)
+
+    known = table.frame.columns
+    rungs = table.frame.loc[table.frame["replicate"] == 0, "rung"].nunique()
+    ends = ("first", "last") if rungs > 1 else ("first",)
+    found = [
+        Section(
+            "history",
+            "History",
+            "How the best score went down, what it had cost by then, and what a smaller search would have found.",
+            [one("history", "The best score so far"), one("expected_best", "What a budget buys")],
+        ),
+        Section(
+            "curves",
+            "Curves",
+            "Each line is a trial, from its first image to its last; the best ones are highlighted.",
+            [one("curves", title, metric) for metric, title in CURVES.items() if metric in known],
+            "pair",
+        ),
+        Section(
+            "importance",
+            "Importance",
+            "Which hyperparameters decide whether a trial is among the best. A bar within the noise says nothing. At "
+            "the first rung all trials count, at the last only those that were not pruned.",
+            [one("importance", f"At the {end} rung", end) for end in ends],
+            "pair",
+        ),
+        Section(
+            "slices",
+            "Slices",
+            "The score over each of the hyperparameters that matter most. Where trials died, the region is marked.",
+            [one("slices", "The score over each hyperparameter")],
+            "several",
+        ),
+        Section(
+            "outcomes",
+            "Outcomes and signs",
+            "How trials ended and where, and which signs of trouble came before.",
+            [_outcomes(table, one), one("signs_before_death", "What came before")],
+        ),
+        Section(
+            "finalists",
+            "Finalists",
+            "The best trials of the search, trained again from other seeds: how much of their rank was luck.",
+            [one("replicates", "Finalists from other seeds")],
+        ),
+        Section(
+            "cost",
+            "Cost",
+            "Where the device time went, what pruning saved of it, and which cohort was trained where.",
+            [
+                one("cost", "Where the time went"),
+                one("savings", "What pruning saved"),
+                one("timeline", "Cohorts in time"),
+            ],
+        ),
+    ]
+    if len(table.objectives) > 1:
+        lead = "Trials on the front are those that no other trial beats in every objective."
+        figures = [one("pareto", "The Pareto front"), one("hypervolume", "How the front came forward")]
+        found.insert(1, Section("objectives", "Several objectives", lead, figures))
+    return found
+
+
+def _outcomes(table: ResultsTable, one: Callable[..., Drawn]) -> Drawn:
+    """How trials ended, region by region; where all ended alike, a sentence instead."""
+    outcomes = table.trials["outcome"]
+    if outcomes.nunique() > 1:
+        return one("outcomes", "How trials ended")
+    said = f"All {len(outcomes):,} trials are {str(outcomes.iloc[0]).replace('_', ' ')}, whatever their configuration."
+    return Drawn("", "How trials ended", missing=said)
