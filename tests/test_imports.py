@@ -35,7 +35,7 @@ MAY_IMPORT = {  # heavy package -> the packages that import it
     "torch": {f"gan_core.{name}" for name in GAN_CORE[2:]} | {"sweep.runners.local", "sweep.winner"},
     "optuna": {"search_spaces", "sweep.proposals", "sweep.tracking"}
     | {"results.analysis", "results.plots", "results.table"},  # the last for the type of what it returns
-    "plotly": {"results.plots"},
+    "plotly": {"results.plots", "results.report"},
     "jinja2": {"results.report"},
     "optuna_dashboard": {"sweep.tracking"},
     "mlflow": {"sweep.tracking"},

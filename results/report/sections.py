@@ -112,8 +112,8 @@ def sections(table: ResultsTable, key: str) -> list[Section]:
 
 def _outcomes(table: ResultsTable, one: Callable[..., Drawn]) -> Drawn:
     """How trials ended, region by region; where all ended alike, a sentence instead."""
-    outcomes = table.trials["outcome"]
-    if outcomes.nunique() > 1:
+    outcomes = table.trials["outcome"].tolist()
+    if len(set(outcomes)) > 1:
         return one("outcomes", "How trials ended")
-    said = f"All {len(outcomes):,} trials are {str(outcomes.iloc[0]).replace('_', ' ')}, whatever their configuration."
+    said = f"All {len(outcomes):,} trials are {str(outcomes[0]).replace('_', ' ')}, whatever their configuration."
     return Drawn("", "How trials ended", missing=said)
