@@ -5,7 +5,7 @@
 Proposals, rungs and the pruning rule are those of a sweep. The score of a trial at a rung is a formula of its
 configuration, so that a sweep takes a second (with `gp` half a minute). The budget is a number of images: what
 `--trials` random trials take, of which half go on at each of three rungs. Prints in how many seeds a sampler has a
-better best score among completed trials than `random`, and the p-value of a sign test.
+better best score than `random` among completed trials that keep the limits, and the p-value of a sign test.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from statistics import median
 from typing import Any
 
 from gan_core.config.gan import GanConfig
+from gan_core.config.limits import LAST, Place
 from results.rows import Outcome
 from results.store import RunFolder
 from sweep.ladder.ladder import Reached, Standing
@@ -37,26 +38,34 @@ SPACE = {
 RUNGS = [100, 300, 900]
 DEADLY_LR = 3e-3  # a generator's rate above which trials diverge before the first rung; the best scores are close to it
 
-Formula = Callable[[GanConfig, int], float]
+Formula = Callable[[GanConfig, int], Place]  # by how much it breaks limits, and its score, after so many images
 
 
-def valley(config: GanConfig, images: int) -> float:
+def valley(config: GanConfig, images: int) -> Place:
     """Lowest at a rate of 1e-3 for the generator and 3e-4 for the discriminator, without momentum, with the wider
     network; falls with images.
     """
-    return 0.1 + distance(config) + 30 / images + luck(config) / 100
+    return 0.0, 0.1 + distance(config) + 30 / images + luck(config) / 100
 
 
-def hasty(config: GanConfig, images: int) -> float:
+def hasty(config: GanConfig, images: int) -> Place:
     """The same minimum, but lower rates take longer, so that the first rung favours rates that are too high. Scores
-    span several orders of magnitude, as those of GANs do: to bad ones a thousand is added.
+    span several orders of magnitude, as those of GANs do, and bad ones break limits.
     """
     pace = math.sqrt(config.lane.generator_lr / 1e-3)
     score = 3 * math.exp(distance(config) + 1.5 * math.exp(-pace * images / 300) + luck(config) / 10)
-    return score + 1000 * (score > 60)
+    return min(1.0, score / 1000) * (score > 60), score
 
 
-FORMULAS: dict[str, Formula] = {"valley": valley, "hasty": hasty}
+def narrow(config: GanConfig, images: int) -> Place:
+    """The valley, whose minimum breaks a limit: the best that keeps it lies at the edge, at a momentum of 0.4. At the
+    first rung nearly all trials break another one, by less the better they are.
+    """
+    young = 0.2 * (images < 300) * min(1.0, distance(config))
+    return max(0.0, 0.4 - config.lane.beta1) + young, valley(config, images)[1]
+
+
+FORMULAS: dict[str, Formula] = {"valley": valley, "hasty": hasty, "narrow": narrow}
 
 
 def distance(config: GanConfig) -> float:
@@ -72,8 +81,8 @@ def luck(config: GanConfig) -> float:
 
 @dataclass(frozen=True)
 class Search:
-    """What a sweep over a formula found. best: the lowest score of a completed trial; configs and outcomes: one for
-    each trial.
+    """What a sweep over a formula found. best: the lowest score of a completed trial that keeps the limits; configs and
+    outcomes: one for each trial.
     """
 
     best: float
@@ -92,29 +101,28 @@ def search(sampler: Any, formula: Formula, seed: int, trials: int) -> Search:
         proposals = Proposals(spec, RunFolder(Path(folder)), ())
         while left > 0:
             proposal = proposals.ask(len(configs))
-            outcome, score, images = climb(proposal, proposals, reached, formula)
+            outcome, (violation, score), images = climb(proposal, proposals, reached, formula)
             configs.append(proposal.config)
             outcomes.append(outcome)
             left -= images
-            best = min(best, score) if outcome is Outcome.COMPLETED else best
+            best = min(best, score) if outcome is Outcome.COMPLETED and not violation else best
     return Search(best, configs, outcomes)
 
 
 def climb(
     proposal: Proposal, proposals: Proposals, reached: Sequence[Reached], formula: Formula
-) -> tuple[Outcome, float, int]:
-    """Takes one trial up the ladder. Returns how it ended, its best score, and the images that it saw."""
-    outcome, best, images = Outcome.DIVERGED, math.nan, RUNGS[0] // 2
+) -> tuple[Outcome, Place, int]:
+    """Takes one trial up the ladder. Returns how it ended, its best rung, and the images that it saw."""
+    outcome, best, images = Outcome.DIVERGED, LAST, RUNGS[0] // 2
     if proposal.config.lane.generator_lr > DEADLY_LR:
-        proposals.tell(proposal.identity, outcome, (best,), images)
+        proposals.tell(proposal.identity, outcome, (math.nan,), images)
         return outcome, best, images
     for rung, images in enumerate(RUNGS):
-        score = formula(proposal.config, images)
-        best = score if rung == 0 else min(best, score)
-        standing = Standing((best,), (0.0,))
+        best = min(best, formula(proposal.config, images))
+        standing = Standing((best[1],), (0.0,), best[0])
         reached[rung].add([standing])
         outcome = proposals.spec.ladder.judge(rung, 0, standing, reached[rung]).outcome
-        proposals.tell(proposal.identity, outcome, standing.best, images)
+        proposals.tell(proposal.identity, outcome, standing.best, images, standing.violation)
         if outcome is not Outcome.RUNNING:
             break
     return outcome, best, images

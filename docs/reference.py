@@ -96,7 +96,7 @@ COLUMNS = {  # columns of the table -> what they hold
     "d_loss": "the discriminator's loss, a mean since the rung before",
     "g_loss": "the generator's loss, a mean since the rung before",
     "score": "the objective at this rung, as it is minimised (of `-coverage` the negative); of several, the first",
-    "best_score": "its lowest score so far",
+    "best_score": "that of its best rung so far: the lowest of those that keep the limits",
     "seconds": "the trial's share of training and scoring since the rung before",
     "device": "`cpu` or the GPU's name, how steps were carried out, and trials a kernel was called for",
     "objective": "what is minimised",
@@ -111,6 +111,7 @@ COLUMNS = {  # columns of the table -> what they hold
     "node": "the machine that trained the trial: its host name, or its name in Ray where hosts share one",
     "features_digest": "of the weights of the classifier that images were compared in",
     "examination": "`passed`, or `failed: ` and what the scores cannot see",
+    "limits_broken": "limits that its scores break, if any: class_balance, coverage; see [Limits](scores.md#limits)",
     "signs": "signs of trouble; see [Health](health.md)",
     "replicate": "0 in the search; from 1, the same trial trained again from another seed",
     "elapsed_seconds": "wall time since the sweep began, without pauses",
@@ -118,9 +119,13 @@ COLUMNS = {  # columns of the table -> what they hold
 }
 ERROR = "standard error of {}: what other latents would change"
 SCORES = {  # scores, without `fidelity.` -> what they are
-    "fidelity": "the distance less its floor, and far more where a limit is broken; 0: as good as real samples",
+    "fidelity": "the distance less its floor; 0: as good as real samples",
     "fidelity_error": ERROR.format("`fidelity`"),
-    "violation": "by how much the class balance or the coverage breaks its limit",
+    "class_balance_violation": "by how much the balance of the classes breaks its limit; 0: it does not",
+    "coverage_violation": "the same of the coverage",
+    "violation": "how far off samples are that break a limit, by which they are ranked: both, and `fidelity` as a "
+    "share of what one repeated sample has; 0: none is broken",
+    "violation_error": ERROR.format("`violation`"),
     "fid": "Fréchet distance of features",
     "fid_error": ERROR.format("`fid`"),
     "fid_floor": "what real samples of these numbers would have, in closed form",
@@ -139,7 +144,8 @@ SCORES = {  # scores, without `fidelity.` -> what they are
     "class_kl": "KL divergence of the drawn classes from the real ones, in nats",
     "class_kl_error": ERROR.format("`class_kl`"),
     "class_kl_floor": "what real samples are expected to have",
-    "classes_covered": "classes with at least 1% of the samples",
+    "classes": "classes of the data set",
+    "classes_covered": "classes with at least a tenth of their real share of the samples",
     "class_accuracy": "conditional models: share of samples of the class that was asked for",
     "class_accuracy_N": "the same for class N",
     "code_agreement": "InfoGAN: share of samples whose class follows from the categorical code, matched one to one",

@@ -5,25 +5,29 @@ A finalist is a trial of the search that is trained again; a replicate is one su
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from results.rows import DEAD, Outcome
+from gan_core.config.limits import LIMITED
+from results.rows import DEAD, OBJECTIVES_JOINED_BY, Outcome
 
 COLUMNS = ("trial", "seeds", "failed", "median", "q25", "q75", "mean", "deviation", "search_score")
 READ = ("trial", "replicate", "rung", "score", "outcome")
 
 
 def replicate_scores(frame: pd.DataFrame) -> dict[int, np.ndarray]:
-    """Trial -> the scores of its replicates, [seeds]: the lowest score of each, +inf if it died or has none.
+    """Trial -> the scores of its replicates, [seeds]: the lowest score of each at the rungs where it keeps the limits
+    (`gan_core.config.limits`), +inf if it died or has none.
 
     Only for trials whose replicates have all ended and are as many as those of any other trial.
     """
     runs: dict[int, dict[int, dict[int, tuple[float, str]]]] = {}  # trial -> replicate -> rung
-    for trial, replicate, rung, score, outcome in frame[list(READ)].itertuples(index=False):
-        if replicate > 0:
-            runs.setdefault(trial, {}).setdefault(replicate, {})[rung] = score, outcome
+    frame = frame.loc[frame["replicate"] > 0]
+    kept = frame["score"].where(~_breaks_limits(frame))
+    for trial, replicate, rung, score, outcome in frame.assign(score=kept)[list(READ)].itertuples(index=False):
+        runs.setdefault(trial, {}).setdefault(replicate, {})[rung] = score, outcome
     seeds = max((len(replicates) for replicates in runs.values()), default=0)
     ended = {
         trial: [replicates[number] for number in sorted(replicates)]
@@ -33,8 +37,16 @@ def replicate_scores(frame: pd.DataFrame) -> dict[int, np.ndarray]:
     return {trial: np.array([_score(rungs) for rungs in ended[trial]]) for trial in sorted(ended)}
 
 
+def _breaks_limits(frame: pd.DataFrame) -> Any:
+    """Whether each row breaks the limits of the first objective, bool [n]."""
+    if "fidelity.violation" not in frame:
+        return pd.Series(False, frame.index)
+    first = frame["objective"].map(lambda names: names.partition(OBJECTIVES_JOINED_BY)[0])
+    return first.isin(LIMITED) & (frame["fidelity.violation"] > 0)
+
+
 def _score(rungs: Mapping[int, tuple[float, str]]) -> float:
-    """The lowest score of a replicate, or +inf. rungs: rung -> (score, outcome)."""
+    """The lowest score of a replicate, or +inf. rungs: rung -> (score, NaN where it breaks limits; outcome)."""
     scores = [score for score, _ in rungs.values() if np.isfinite(score)]
     return np.inf if rungs[max(rungs)][1] in DEAD else min(scores, default=np.inf)
 
@@ -45,7 +57,7 @@ def confirmations(scores: Mapping[int, np.ndarray], search_scores: Mapping[int, 
     scores: as `replicate_scores` returns them; search_scores: trial -> its score in the search. median, q25 and q75
     count a failed replicate as worse than all others, so they are infinite if most have failed. mean and deviation
     (with n - 1) are those of the replicates that did not fail, NaN if these are too few. seeds: how many replicates
-    there are, `failed` ones included.
+    there are, `failed` ones included, which died, have no score or break limits.
     """
     rows = []
     for trial, found in scores.items():

@@ -207,6 +207,8 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     }
     reached = f"{printable(score_name(table.objective))} {natural(table.objective, row['score']):.4g}"
     head = _head(f"Trial {row['trial']} of sweep {spec.get('name')!r}: {reached}", row, confirmed, schedule)
+    if breaks := table.breaks(row):
+        head += f"# It breaks {breaks}; every trial that keeps the limits ranks before it.\n"
     return head + yaml.safe_dump(_plain(values), sort_keys=False, width=100)
 
 

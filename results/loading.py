@@ -60,7 +60,7 @@ def _with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     for name, value in LATER.items():
         if name not in frame.columns:
             frame[name] = value
-    for name in MADE_BY:  # earlier versions wrote only the device and the code version
+    for name in (*MADE_BY, "limits_broken"):  # earlier versions wrote only the device and the code version
         frame[name] = frame[name].fillna("") if name in frame.columns else ""
     for name in frame.columns:
         if name in NUMBERS or name.partition(".")[0] in GROUPS:

@@ -3,6 +3,16 @@
 import numpy as np
 
 
+def constrained_ranks(values: np.ndarray, violations: np.ndarray) -> np.ndarray:
+    """The ranks int64 [n] of values [n, k] and violations of limits [n], at least 0, by constrained domination (Deb et
+    al. 2002, section VI.A): first `pareto_ranks` of the rows that keep the limits, then the others by violation alone.
+    """
+    ranks, kept = np.zeros(len(values), np.int64), ~(violations > 0)
+    ranks[kept] = pareto_ranks(values[kept])
+    ranks[~kept] = ranks.max(initial=0) + 1 + np.unique(violations[~kept], return_inverse=True)[1]
+    return ranks
+
+
 def pareto_ranks(values: np.ndarray) -> np.ndarray:
     """The ranks int64 [n] of values [n, k] by non-dominated sorting (Deb et al. 2002, section III.A); lower is better.
 

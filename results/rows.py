@@ -9,6 +9,7 @@ from sys import intern
 from typing import Any
 
 from gan_core.config.conditions import with_weights
+from gan_core.config.limits import Place, place, violation
 from results.schema import AMOUNT, FLAG, NUMBER, SCALAR, TEXT, Kind, fault, is_text, one_of, whole_number
 from results.trial_run import MOST_TRIALS, TrialRun
 
@@ -54,9 +55,11 @@ class ResultRow:
 
     rung: 0 is the first. images_seen: real images shown to the discriminator. d_loss, g_loss: means since the rung
     before, NaN where there are none. score: the objective at this rung as it is minimised (for an objective `-coverage`
-    the negative coverage); best_score: the lowest score so far. Both are NaN where the lane had no score, and of the
-    first objective where `objective` names several, joined by ", ". fidelity: name of a score -> number; health: name
-    of what was watched during training -> number; signs: the signs of trouble in these, separated by spaces. seconds:
+    the negative coverage); best_score: that of the best rung so far, which is the lowest of those that keep the limits
+    (`gan_core.config.limits`). Both are NaN where the lane had no score, and of the first objective where `objective`
+    names several, joined by ", ". fidelity: name of a score -> number; limits_broken: the names of the limits that
+    these break, separated by spaces; health: name of what was watched during training -> number; signs: the signs of
+    trouble in these, separated by spaces. seconds:
     the lane's share of the time for training and scoring since the rung before. elapsed_seconds: wall time since the
     sweep began, without the time during which it was stopped.
 
@@ -101,6 +104,7 @@ class ResultRow:
     examination: str = ""
     node: str = ""
     signs: str = ""
+    limits_broken: str = ""
     replicate: int = 0
     elapsed_seconds: float = 0.0
     parent: int | None = None
@@ -114,6 +118,11 @@ class ResultRow:
     def run(self) -> TrialRun:
         """Which training of the trial it is of."""
         return TrialRun(self.trial, self.replicate)
+
+    @property
+    def place(self) -> Place:
+        """Its place in the order of `gan_core.config.limits`, by the first objective."""
+        return place(self.score, violation(self.fidelity, self.objective.partition(OBJECTIVES_JOINED_BY)[0]))
 
     def flat(self) -> dict[str, Any]:
         """Column -> value. Groups have the columns `fidelity.*`, `health.*` and `proposed.*`; hyperparameters and seeds

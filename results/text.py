@@ -29,7 +29,8 @@ def trials_text(table: TrialTable, trials: Any, *, reasons: bool, width: int | N
     searched = table.differing
     wanted = dict.fromkeys(f"fidelity.{name}" for name in (*map(score_name, table.objectives), *SHOWN_SCORES))
     scores = [column for column in wanted if column in trials.columns]
-    signs = ["signs"] if "signs" in trials.columns and trials["signs"].astype(bool).any() else []
+    said = ("limits_broken", "signs")
+    signs = [name for name in said if name in trials.columns and trials[name].astype(bool).any()]
     front = ["pareto_rank"] if "pareto_rank" in trials.columns else []
     seconds = ["seconds"] if "seconds" in table.objectives else []
     reason = ["reason"] if reasons else []

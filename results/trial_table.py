@@ -1,6 +1,6 @@
 """The rows of a sweep as a checked pandas DataFrame, and which of its trials are best."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,11 +9,12 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from gan_core.config.limits import LIMITED, LIMITS, broken_in_words
 from results.confirmation import chance_of_order, confirmations, replicate_scores
 from results.idle import without_idle
 from results.loading import SCORED, load_rows
 from results.objectives import higher_is_better, score_name
-from results.pareto import pareto_ranks
+from results.pareto import constrained_ranks
 from results.rows import DEAD, MAY_BE_NULL, OBJECTIVES_JOINED_BY
 from results.spec_file import read_mapping
 from results.store import ResultsError, RunFolder
@@ -85,9 +86,11 @@ class TrialTable:
     def trials(self) -> pd.DataFrame:
         """One row per trial of the search, the best first: its best rung, with the `outcome` and `reason` of its last.
 
-        `seconds` and `images_trained` are totals. Dead trials come last. With several objectives there is a column
-        `pareto_rank` (1 for the Pareto front), by which rows are ordered before the score. It ranks the objectives of
-        each contender at its best rung (`seconds` in total), and is missing for other trials.
+        Rungs and trials that keep the limits of the objective come before those that break them, which are ordered by
+        how far they are off (`gan_core.config.limits`). `seconds` and `images_trained` are totals. Dead trials come
+        last. With several objectives there is a column `pareto_rank` (1 for the Pareto front), by which rows are
+        ordered before the score. It ranks the objectives of each contender at its best rung (`seconds` in total) by
+        constrained domination, and is missing for other trials.
         """
         return self._trials.copy()
 
@@ -95,19 +98,23 @@ class TrialTable:
     def _trials(self) -> pd.DataFrame:
         frame = self.frame.loc[self.frame["replicate"] == 0].sort_values(["trial", "rung"])
         last = frame.groupby("trial").tail(1).set_index("trial")
-        scored = frame.assign(rank=frame["score"].fillna(float("inf")))
-        best = scored.loc[scored.groupby("trial")["rank"].idxmin()].set_index("trial").drop(columns="rank")
+        ranked = frame.assign(violation=_violations(frame, self.objectives[:1]), unscored=frame["score"].isna())
+        ranked = ranked.sort_values(["trial", "unscored", "violation", "score", "rung"])
+        best = ranked.groupby("trial").head(1).set_index("trial").drop(columns=["violation", "unscored"])
         best["outcome"], best["reason"] = last["outcome"], last["reason"]
         best["images_trained"] = last["images_seen"]
         best["seconds"] = frame.groupby("trial")["seconds"].sum()
-        ranked = []
+        by = ["dead", "unscored", "violation", "score", "trial"]
         if len(self.objectives) > 1:
             best["pareto_rank"] = self._pareto_rank(best.loc[_contends(best)])
-            ranked = ["pareto_rank"]
-        dead = best["outcome"].isin(DEAD)
-        order = best.assign(dead=dead).reset_index()
-        order = order.sort_values(["dead", *ranked, "score", "trial"], na_position="last")
-        return order.drop(columns="dead").reset_index(drop=True)
+            by = ["dead", "pareto_rank", "score", "trial"]
+        order = best.assign(
+            dead=best["outcome"].isin(DEAD),
+            unscored=best["score"].isna(),
+            violation=_violations(best, self.objectives),
+        ).reset_index()
+        order = order.sort_values(by, na_position="last")
+        return order.drop(columns=["dead", "unscored", "violation"]).reset_index(drop=True)
 
     @property
     def differing(self) -> list[str]:
@@ -124,7 +131,7 @@ class TrialTable:
             raise ResultsError(f"objective {', '.join(missing)} is no column of the table; it was changed")
         values = contenders[columns].to_numpy(float)
         values[:, [False, *map(higher_is_better, others)]] *= -1  # the column `score` is negated already
-        ranks = pareto_ranks(values)
+        ranks = constrained_ranks(values, _violations(contenders, self.objectives))
         return pd.Series(ranks, index=contenders.index, dtype="Int64")
 
     @property
@@ -139,7 +146,8 @@ class TrialTable:
         return ", ".join(f"{count} {outcome}" for outcome, count in self.trials["outcome"].value_counts().items())
 
     def best(self) -> pd.Series:
-        """The row of `trials` with the lowest score; with several objectives, among those on the Pareto front.
+        """The first row of `trials`: of those that keep the limits, the one with the lowest score; with several
+        objectives, among those on the Pareto front. If no trial keeps the limits, `breaks` says what this one breaks.
 
         A dead trial (diverged, collapsed, failed or out of memory) is never the best. Raises ResultsError if no other
         trial has a score.
@@ -147,6 +155,15 @@ class TrialTable:
         if self.contenders.empty:
             raise ResultsError(f"no trial of this run has a score: {self.endings}")
         return self.contenders.iloc[0]
+
+    def breaks(self, row: Mapping[str, Any] | pd.Series) -> str:
+        """In words, which limits of the objectives a row breaks, such as `class balance: 8 of 10 classes`; "" if it
+        keeps them, and where no objective has limits.
+        """
+        if not set(self.objectives) & set(LIMITED):
+            return ""
+        scores = {str(name): value for name, value in row.items() if str(name).startswith("fidelity.")}
+        return broken_in_words({k.partition(".")[2]: float(v) for k, v in scores.items() if not pd.isna(v)})
 
     def trial(self, number: int) -> pd.Series:
         """The row of `trials` of one trial. Raises ResultsError if there is no such trial."""
@@ -168,7 +185,7 @@ class TrialTable:
         """One row per finalist whose replicates have all ended, the winner first; `results.confirmation` has the rules.
 
         The order is by the first objective, whose values are not negated here; if more is better, a failed replicate
-        counts as minus infinity.
+        counts as minus infinity. A replicate that breaks limits at all its rungs counts as failed.
         """
         trials = self.trials
         search = dict(zip(trials["trial"].tolist(), trials["score"].tolist(), strict=True))
@@ -231,6 +248,16 @@ def _check_alike(texts: list[str], says: str) -> None:
     for line, text in enumerate(texts, 1):
         if text not in ("", first):
             raise ResultsError(f"{says}: {', '.join(sorted((first, text)))} (line {line})")
+
+
+def _violations(frame: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
+    """By how much each row breaks the limits of any of the objectives, float64 [n]; 0 where it keeps them."""
+    if not set(objectives) & set(LIMITED) or "fidelity.violation" not in frame.columns:
+        return np.zeros(len(frame))
+    found = frame["fidelity.violation"].fillna(0.0).clip(lower=0)
+    if not any(f"fidelity.{name}_violation" in frame.columns for name in LIMITS):
+        found = (found > 0).astype(float)  # of an earlier version, whose scores count by how much a limit is broken
+    return found.to_numpy(float)
 
 
 def _contends(trials: pd.DataFrame) -> Any:

@@ -35,7 +35,7 @@ class ScoringConfig:
     )
     inception_weights: str = ranged("", "the file of Inception's weights; empty: torch.hub's folder")
     samples: int = ranged(0, "drawn for a score; 0: 2,000 images or 10,000 numbers", low=0, high=10**6)
-    class_kl_limit: float = ranged(0.1, "KL of classes in nats that fidelity puts up with", low=1e-6, high=1e3)
+    class_kl_limit: float = ranged(0.1, "KL of classes in nats above its floor that is put up with", low=1e-6, high=1e3)
     coverage_limit: float = ranged(0.5, "share of real samples' coverage that it asks for", low=0.0, high=1.0)
 
     def __post_init__(self) -> None:

@@ -36,7 +36,9 @@ class HealthConfig:
     exploded_gradient: float = ranged(100.0, "norm of a gradient above which it has exploded", low=0.0, high=1e12)
     won_accuracy: float = ranged(0.99, "discriminator_accuracy from which D may have won", low=0.0, high=1.0)
     won_loss: float = ranged(0.07, "and its loss: 5% of 2 ln 2", low=-1e12, high=1e12)
-    class_kl: float = ranged(0.1, "KL of classes in nats above which some are missing", low=0.0, high=1e12)
+    class_kl: float = ranged(
+        0.1, "KL of classes in nats above its floor from which some are missing", low=0.0, high=1e12
+    )
     coverage: float = ranged(0.5, "share of real samples' coverage below which modes are missing", low=0.0, high=1e12)
     oscillation: float = ranged(1.0, "d_loss_deviation above which training oscillates", low=0.0, high=1e12)
     copying: float = ranged(0.6, "memorisation above which G copies training samples; 1/2 is none", low=0.0, high=1.0)
@@ -53,7 +55,7 @@ _SIGNS: dict[str, Callable[[Mapping[str, float], HealthConfig], bool]] = {
         v.get("discriminator_accuracy", 0) >= t.won_accuracy and v.get("d_loss", math.inf) < t.won_loss
     ),
     "ignores_latent": lambda v, t: v.get("sample_deviation", math.inf) < t.collapsed_deviation,
-    "missing_classes": lambda v, t: v.get("class_kl", 0) > t.class_kl,
+    "missing_classes": lambda v, t: v.get("class_kl", 0) > t.class_kl + v.get("class_kl_floor", 0),
     "low_coverage": lambda v, t: v.get("coverage", math.inf) < t.coverage * v.get("coverage_floor", 1.0),
     "oscillation": lambda v, t: v.get("d_loss_deviation", 0) > t.oscillation,
     "memorisation": lambda v, t: v.get("memorisation", 0) > t.copying,

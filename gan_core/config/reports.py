@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from gan_core.config.arithmetic import Arithmetic
 from gan_core.config.gan import GanConfig
+from gan_core.config.limits import Place, limits_broken, place, violation
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ def minimised(values: Mapping[str, float], objective: str) -> float:
     """
     value = values.get(objective.removeprefix("-"), math.nan)
     return -value if objective.startswith("-") else value
+
+
+def place_of(values: Mapping[str, float], objective: str) -> Place:
+    """The place of a result in the order of `gan_core.config.limits`, by its scores and an objective."""
+    return place(minimised(values, objective), violation(values, objective))
 
 
 class OutOfMemory(Exception):
@@ -95,6 +101,7 @@ class LaneReport:
             "features_digest": self.fidelity.features_digest,
             "examination": self.fidelity.examination,
             "signs": " ".join(self.signs),
+            "limits_broken": " ".join(limits_broken(self.fidelity.values)),
         }
 
     def plain(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from gan_core.lanes.axis import alone
 
 CLASS_KL_LIMIT = 0.1  # nats; above it some of the classes are missing
 COVERAGE_LIMIT = 0.5  # as a fraction of the coverage of real samples
+MOST_EXCESS = 5.0  # so that no violation reaches what the samplers are told of trials that died
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,36 +125,40 @@ def _one_hot(numbers: Tensor, classes: int) -> Tensor:
 def point_mass_distance(real_covariance: Tensor) -> float:
     """The mean `frechet_distance` of a generator that repeats one real sample: E|x - m|^2 + Tr S = 2 Tr S.
 
-    It is the scale of total mode collapse, which `constrained_fidelity` uses.
+    It is the scale of total mode collapse, which `limit_violations` uses.
     """
     return 2 * float(real_covariance.double().trace())
 
 
-def constrained_fidelity(
-    fid: Tensor,
-    floor: float,
+def limit_violations(
+    excess: Tensor,
     class_kl: Tensor | None,
     coverage: Tensor | None,
     *,
     scale: float,
+    class_kl_floor: float = 0.0,
     class_kl_limit: float = CLASS_KL_LIMIT,
     coverage_limit: float = COVERAGE_LIMIT,
-) -> tuple[Tensor, Tensor]:
-    """The value that a sweep minimises, in which a collapsed lane cannot win, and the violation of the limits: two [L].
+) -> dict[str, Tensor]:
+    """By how much lanes break the limits: `class_balance_violation`, `coverage_violation`, and `violation`, by which
+    `gan_core.config.limits` orders lanes that break any: each [L], 0 where the limits hold, NaN where the excess is.
 
-    The value is fid - floor if both limits hold, else fid - floor + scale * (1 + violation), where scale is that of
-    `point_mass_distance`. class_kl [L] in nats and coverage [L] as a fraction of `coverage_null`; None means no such
-    limit. violation, in [0, 2], is max(0, 1 - limit/class_kl) + max(0, 1 - coverage/limit), which is 0 if both hold. So
-    a lane that breaks a limit never ranks above one that holds both with fid < scale, that is, above one that beats a
-    repeated real sample; lanes that break limits are ranked by fid and violation. The rule is ours. The limits mark a
-    partial collapse: that of KL is twenty times the mean for 1,000 balanced samples of ten classes, and five times that
-    for 250. Both results are NaN where a score is NaN.
+    excess [L]: the distance above its floor. class_kl [L] in nats and coverage [L] as a fraction of `coverage_null`;
+    None means no such limit. The first two are relative and in [0, 1]: max(0, 1 - limit/(class_kl - floor)) and
+    max(0, 1 - coverage/limit). The floor is the mean KL of as many balanced real samples: chance alone gives 450
+    classes 0.11 nats at 2,000 samples. The limits mark a partial collapse: that of KL is more than forty times the mean
+    for 2,000 balanced samples of ten classes.
+
+    `violation` is their sum plus, where that is above 0, excess/scale, at most MOST_EXCESS; scale is that of
+    `point_mass_distance`. The sum alone would prefer noise to samples of few classes, and at early rungs, where nearly
+    all lanes break limits by about as much, it would rank by noise. The rule is ours.
     """
-    violation = torch.zeros_like(fid)
+    parts = {}
     if class_kl is not None:
-        violation = violation + (1 - class_kl_limit / class_kl.clamp_min(class_kl_limit))
+        above = (class_kl - class_kl_floor).clamp_min(class_kl_limit)
+        parts["class_balance_violation"] = 1 - class_kl_limit / above
     if coverage is not None:
-        violation = violation + (1 - coverage / coverage_limit).clamp_min(0)
-    excess = fid - floor
-    value = torch.where(violation == 0, excess, excess + scale * (1 + violation))
-    return value, torch.where(fid.isnan(), math.nan, violation)
+        parts["coverage_violation"] = (1 - coverage / coverage_limit).clamp_min(0)
+    total = sum(parts.values(), torch.zeros_like(excess))
+    far = torch.where(total > 0, total + (excess / scale).clamp(0, MOST_EXCESS), 0.0)
+    return {name: torch.where(excess.isnan(), math.nan, amount) for name, amount in {**parts, "violation": far}.items()}

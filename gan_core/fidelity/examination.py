@@ -8,7 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from gan_core.config.limits import Place
+from gan_core.config.reports import place_of
+
 PASSED = "passed"
+FIRST: Place = (-math.inf, -math.inf)
 COLUMNS = ("fidelity", "fid", "fid_error", "precision", "coverage", "memorisation")
 
 
@@ -91,13 +95,14 @@ def judged(findings: Sequence[Finding], distinct_images: int) -> tuple[Finding, 
     """Adds to each finding its faults. The first finding is of fresh real images, distinct_images of them different.
 
     `fid` must rise for every damage, by more than the combined standard error of both scores, and more for a larger
-    dose. For missing modes this holds of `fidelity` instead, whose limit of class shares may tell. Besides, `precision`
-    must fall for noise alone, shuffled pixels and the largest dose of noise, `coverage` for the largest dose of missing
-    modes and for one repeated image, and `memorisation` must rise for copies. Noise alone must have a worse `fidelity`
-    than any blur, which leaves the layout of the image. Fresh real images must break no limit of `fidelity`.
+    dose. For missing modes, a broken limit of class shares or coverage may tell instead, and the order of a sweep
+    (`gan_core.config.limits`) must show a larger dose. Besides, `precision` must fall for noise alone, shuffled pixels
+    and the largest dose of noise, `coverage` for the largest dose of missing modes and for one repeated image, and
+    `memorisation` must rise for copies. Noise alone must rank behind any blur, which leaves the layout of the image.
+    Fresh real images must break no limit.
     """
     real = findings[0]
-    blurred = max((f.scores["fidelity"] for f in findings if f.kind == "blur"), default=-math.inf)
+    blurred = max((_place(f) for f in findings if f.kind == "blur"), default=FIRST)
     last: dict[str, int] = {}
     for finding in findings:
         last[finding.kind] = max(finding.dose, last.get(finding.kind, 0))
@@ -105,8 +110,8 @@ def judged(findings: Sequence[Finding], distinct_images: int) -> tuple[Finding, 
     found = [replace(real, faults=_faults_of_real(real))]
     for finding in findings[1:]:
         faults = _faults(finding, real, before.get(finding.kind), finding.dose == last[finding.kind], distinct_images)
-        if finding.kind == "pure noise" and not finding.scores["fidelity"] > blurred:
-            faults.append(f"{finding.damage} has a better fidelity than blurred images")
+        if finding.kind == "pure noise" and not _place(finding) > blurred:
+            faults.append(f"{finding.damage} ranks before blurred images")
         if finding.dose or finding.kind not in before:
             before[finding.kind] = finding
         found.append(replace(finding, faults=tuple(faults)))
@@ -118,17 +123,25 @@ def _faults_of_real(real: Finding) -> tuple[str, ...]:
     return ("fresh real images break a limit of fidelity",) if broken else ()
 
 
+def _place(finding: Finding) -> Place:
+    return place_of(finding.scores, "fidelity")
+
+
 def _faults(finding: Finding, real: Finding, before: Finding | None, most: bool, distinct_images: int) -> list[str]:
     """before: the finding of the next smaller dose, if any; most: whether this is the largest dose."""
     mine, theirs, name = finding.scores, real.scores, finding.damage
     if finding.kind == "copies":
         seen = mine["memorisation"] > 0.5 + mine["memorisation_error"]
         return [] if seen else [f"{name} go unnoticed by memorisation"]
-    faults, score = [], "fidelity" if finding.kind == "modes" else "fid"
-    if not mine[score] - theirs[score] > math.hypot(mine["fid_error"], theirs["fid_error"]):
+    modes = finding.kind == "modes"
+    limited = modes and mine["violation"] > theirs["violation"]
+    faults, score = [], "fidelity" if modes else "fid"
+    if not limited and not mine[score] - theirs[score] > math.hypot(mine["fid_error"], theirs["fid_error"]):
         faults.append(f"{name}: {score} does not see it")
-    if finding.dose and before is not None and not mine[score] > before.scores[score]:
-        faults.append(f"{name}: {score} is not worse than after {before.damage}")
+    if finding.dose and before is not None:
+        worse = _place(finding) > _place(before) if modes else mine[score] > before.scores[score]
+        if not worse:
+            faults.append(f"{name}: {score} is not worse than after {before.damage}")
     if finding.kind in ("pure noise", "shuffled pixels") or (finding.kind == "noise" and most):
         faults += _not_lower("precision", finding, real, distinct_images)
     if finding.kind == "repetition" or (finding.kind == "modes" and most):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gan_core.config.conditions import ScoringConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.limits import limits_text
 from gan_core.config.reports import FidelityReport
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.examination import Examination
@@ -82,5 +83,5 @@ def reference_part(dataset: Dataset, count: int) -> str:
 
 
 def limits(scoring: ScoringConfig) -> str:
-    """The part of a protocol that names the limits, with all digits, because they decide `fidelity`."""
-    return f"kl{float(scoring.class_kl_limit)}-coverage{float(scoring.coverage_limit)}"
+    """The part of a protocol that names the limits."""
+    return limits_text(scoring.class_kl_limit, scoring.coverage_limit)

@@ -16,9 +16,9 @@ from gan_core.fidelity.distances import (
     class_accuracy,
     class_divergence,
     code_agreement,
-    constrained_fidelity,
     frechet_distance,
     frechet_floor,
+    limit_violations,
     moments,
     point_mass_distance,
 )
@@ -55,20 +55,21 @@ COPY_SAMPLES = 250  # searched for in the whole training split, a sixth of the c
 EXAMINED_IMAGES = IMAGE_SAMPLES  # for each kind of damage
 EXAMINED_OF_MANY_FEATURES = 500  # the same for an extractor with more than MANY_FEATURES
 MANY_FEATURES = 512  # such an extractor, Inception for example, takes seconds for a thousand images
-COVERED_SHARE = 0.01  # a class with a smaller share of the samples counts as missing
+COVERED_SHARE = 0.1  # a class with a smaller share of the samples, as a fraction of its real share, counts as missing
 
 
 class ImageScorer:
     """Scores images in a feature space against real ones. Scores come with their noise floor or standard error.
 
-    `fidelity`, which a sweep minimises, is `fid` minus `fid_floor`, and far larger if the class shares or the coverage
-    break their limits, by `violation`. `kid` has `kid_error`; `precision` and `recall` have `_real`, the values of
-    fresh real images; `coverage` has `coverage_floor`, its expectation for real images; `density` has neither.
-    `memorisation` is the probability that a sample is nearer to the training split than a held-out image is, 1/2
-    without copying, with `memorisation_error`. Labelled data add `class_kl` in nats and `classes_covered`, conditional
-    models `class_accuracy`, overall and by class, categorical codes `code_agreement`, and triangles their own
-    precision, recall and distance. The errors due to the choice of latents (`gan_core.fidelity.standard_errors`) are
-    `fidelity_error`, `fid_error`, `kid_latent_error`, `class_kl_error` and `triangle_distance_error`.
+    `fidelity`, which a sweep minimises, is `fid` minus `fid_floor`. `violation` is by how much the class shares and the
+    coverage break their limits, as `limit_violations` has it, with `violation_error`. `kid` has `kid_error`;
+    `precision` and `recall` have `_real`, the values of fresh real images; `coverage` has `coverage_floor`, its
+    expectation for real images; `density` has neither. `memorisation` is the probability that a sample is nearer to the
+    training split than a held-out image is, 1/2 without copying, with `memorisation_error`. Labelled data add
+    `class_kl` in nats and `classes_covered`, conditional models `class_accuracy`, overall and by class, categorical
+    codes `code_agreement`, and triangles their own precision, recall and distance. The errors due to the choice of
+    latents (`gan_core.fidelity.standard_errors`) are `fidelity_error`, `fid_error`, `kid_latent_error`,
+    `class_kl_error` and `triangle_distance_error`.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class ImageScorer:
         }
         if self._cheap.classifies:
             constants["class_kl_floor"] = (self.dataset.classes - 1) / (2 * self.samples)
+            constants["classes"] = float(self.dataset.classes)
         if self._triangles is not None:
             constants["triangle_recall_floor"] = recall_ceiling(self.samples, self._references)
         return constants
@@ -155,17 +157,19 @@ class ImageScorer:
             scores, predicted = self._distances(images, strata)
         if predicted is not None:
             scores |= self._class_scores(predicted, scores["fid"], strata)
-        fidelity, violation = constrained_fidelity(
-            scores["fid"],
-            self.constants["fid_floor"],
+        coverage = scores["coverage"] / self.constants["coverage_floor"]
+        fidelity = scores["fid"] - self.constants["fid_floor"]
+        limited = limit_violations(
+            fidelity,
             scores.get("class_kl"),
-            scores["coverage"] / self.constants["coverage_floor"],
+            coverage,
             scale=self._scale,
+            class_kl_floor=self.constants.get("class_kl_floor", 0.0),
             class_kl_limit=self.scoring.class_kl_limit,
             coverage_limit=self.scoring.coverage_limit,
         )
-        error = self._fidelity_error(scores)
-        return {"fidelity": fidelity, "fidelity_error": error, "violation": violation, **scores}, predicted
+        limited["violation_error"] = self._violation_error(scores, coverage)
+        return {"fidelity": fidelity, "fidelity_error": scores["fid_error"], **limited, **scores}, predicted
 
     def _strata(self, array: LaneArray) -> Tensor:
         """The class or code that each sample is drawn with, one-hot [M, S]; S = 1 for models that have neither."""
@@ -176,21 +180,23 @@ class ImageScorer:
             asked = shared_choices(self.samples, choices or 1)
         return torch.nn.functional.one_hot(asked, max(choices, 1)).double()
 
-    def _fidelity_error(self, scores: Scores) -> Tensor:
-        """The standard error [L] of `fidelity`: that of `fid`, and that of the violation of the limits.
+    def _violation_error(self, scores: Scores, coverage: Tensor) -> Tensor:
+        """The standard error [L] of `violation`. coverage: [L], as a fraction of that of real samples.
 
         The binomial standard error of the coverage is an upper bound: on trained lanes it is 1.2 to 5 times the spread
         over latents, because most balls are always covered or never.
         """
-        coverage = scores["coverage"] / self.constants["coverage_floor"]
         spread = (scores["coverage"] * (1 - scores["coverage"]) / self._references).sqrt()
-        error = violation_error(
-            (scores["class_kl"], scores["class_kl_error"]) if "class_kl" in scores else None,
+        above = None
+        if "class_kl" in scores:
+            above = scores["class_kl"] - self.constants["class_kl_floor"], scores["class_kl_error"]
+        return violation_error(
+            scores["fid_error"] / self._scale,
+            above,
             (coverage, spread / self.constants["coverage_floor"]),
             self.scoring.class_kl_limit,
             self.scoring.coverage_limit,
         )
-        return (scores["fid_error"].square() + (self._scale * error).square()).sqrt()
 
     def _distances(self, images: Tensor, strata: Tensor) -> tuple[Scores, Tensor | None]:
         """The scores [L] of features, and the predicted classes [L, M] for labelled data, of images [L, M, C, H, W].
@@ -230,7 +236,7 @@ class ImageScorer:
         scores = {
             "class_kl": class_divergence(shares, self._shares),
             "class_kl_error": class_divergence_error(predicted, self._shares, strata),
-            "classes_covered": (shares >= COVERED_SHARE).sum(1).double(),
+            "classes_covered": ((shares > 0) & (shares >= COVERED_SHARE * self._shares)).sum(1).double(),
         }
         return _where_finite(scores, distances)
 

@@ -103,23 +103,27 @@ def _class_divergence_error(predicted: Tensor, real_shares: Tensor, strata: Tens
 
 
 def violation_error(
+    distance_error: Tensor,
     class_kl: tuple[Tensor, Tensor] | None,
     coverage: tuple[Tensor, Tensor],
     class_kl_limit: float,
     coverage_limit: float,
 ) -> Tensor:
-    """The standard error [L] of the violation in `constrained_fidelity`, from the pairs (score, its standard error).
+    """The standard error [L] of `violation` in `limit_violations`, 0 where no limit is broken. distance_error: of
+    excess/scale; class_kl, which is above its floor, and coverage: pairs (score, its standard error).
 
     It follows from the slopes where a limit is broken, and treats the two scores as independent. It does not include
     that a lane near a limit might fall on the other side of it.
     """
     share, share_error = coverage
-    squares = torch.where(share < coverage_limit, share_error / coverage_limit, 0.0).square()
+    kept = share >= coverage_limit
+    squares = torch.where(kept, 0.0, share_error / coverage_limit).square()
     if class_kl is not None:
         divergence, error = class_kl
         slope = torch.where(divergence > class_kl_limit, class_kl_limit / divergence.square(), 0.0)
         squares = squares + torch.where(slope > 0, slope * error, 0.0).square()  # an infinite divergence has slope 0
-    return squares.sqrt()
+        kept = kept & (divergence <= class_kl_limit)
+    return torch.where(kept, 0.0, squares + distance_error.square()).sqrt()
 
 
 def wasserstein_error(samples: Tensor, quantiles: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from gan_core.config.reports import FidelityReport
 from gan_core.data.dataset import Dataset
 from gan_core.data.values import Mixture
 from gan_core.fidelity.discrepancy import energy_distance, energy_reference
-from gan_core.fidelity.distances import constrained_fidelity, wasserstein_1d, wasserstein_floor_of_cdf
+from gan_core.fidelity.distances import limit_violations, wasserstein_1d, wasserstein_floor_of_cdf
 from gan_core.fidelity.examination import Examination
 from gan_core.fidelity.modes import mode_scores
 from gan_core.fidelity.protocol import (
@@ -44,10 +44,10 @@ class ValueScorer:
     """Scores numbers [n, 1] against their exact distribution.
 
     `fidelity` is `wasserstein`, the Wasserstein-1 distance to the exact quantiles, minus `wasserstein_floor`, its
-    expectation for exact samples; for a mixture it is far larger if fewer modes are covered than the limit asks. Other
-    scores are `energy`, `mean_error` and `deviation_error`, and for a mixture those of `ModeScores`. Each score that
-    can be minimised has an `_error`, its spread over latents; that of `energy` is `energy_latent_error`, while
-    `energy_error` includes the draw of the real samples.
+    expectation for exact samples. For a mixture, `violation` is by how much fewer modes are covered than the limit
+    asks. Other scores are `energy`, `mean_error` and `deviation_error`, and for a mixture those of `ModeScores`. Each
+    score that can be minimised has an `_error`, its spread over latents; that of `energy` is `energy_latent_error`,
+    while `energy_error` includes the draw of the real samples.
     """
 
     in_c, features_digest = False, ""
@@ -61,10 +61,13 @@ class ValueScorer:
         self.quantiles = truth.quantiles(self.samples)
         # Quantiles do not vary as draws do. The unbiased energy would be off by its standard error with as many
         # quantiles as samples, and is off by a tenth of it with ten times as many.
+        self._scale = 2 * float(truth.deviation)
         self._fine = energy_reference(truth.quantiles(10 * self.samples).unsqueeze(1))
         spread = 9 * float(truth.deviations.max())
         grid = torch.linspace(float(truth.means.min()) - spread, float(truth.means.max()) + spread, 200_001).double()
         self.constants = {"wasserstein_floor": wasserstein_floor_of_cdf(grid, truth.cdf(grid), self.samples)}
+        if truth.modes > 1:
+            self.constants["modes"] = float(truth.modes)
         self.protocol = f"wasserstein/exact-quantiles/{dataset.name}/{drawn_samples(self.samples)}/{limits(scoring)}"
 
     def score(self, array: LaneArray) -> list[FidelityReport]:
@@ -93,20 +96,19 @@ class ValueScorer:
             found = mode_scores(values.unsqueeze(2), self.truth)
             scores |= asdict(found)
             covered = found.modes_covered / self.truth.modes
-        scale = 2 * float(self.truth.deviation)
-        limit = self.scoring.coverage_limit
-        floor = self.constants["wasserstein_floor"]
-        fidelity, violation = constrained_fidelity(distance, floor, None, covered, scale=scale, coverage_limit=limit)
-        scores = on_host({"fidelity": fidelity, "fidelity_error": distance_error, "violation": violation, **scores})
-        return reports(scores, self.constants, self, array.lanes)
+        fidelity, limit = distance - self.constants["wasserstein_floor"], self.scoring.coverage_limit
+        limited = limit_violations(fidelity, None, covered, scale=self._scale, coverage_limit=limit)
+        limited["violation_error"] = torch.where(limited["violation"] == 0, 0.0, distance_error / self._scale)
+        found = {"fidelity": fidelity, "fidelity_error": distance_error, **limited, **scores}
+        return reports(on_host(found), self.constants, self, array.lanes)
 
 
 class PlaneScorer:
     """Scores points [n, 2] against held-out draws of a mixture.
 
-    `fidelity` is `energy`, the unbiased squared energy distance, whose floor is 0; it is far larger if fewer modes are
-    covered than the limit asks. `energy_error` is its standard error, and `energy_latent_error`, its spread over
-    latents, is also `fidelity_error`. The other scores are those of `gan_core.fidelity.modes.ModeScores`.
+    `fidelity` is `energy`, the unbiased squared energy distance, whose floor is 0; `violation` is by how much fewer
+    modes are covered than the limit asks. `energy_error` is its standard error, and `energy_latent_error`, its spread
+    over latents, is also `fidelity_error`. The other scores are those of `gan_core.fidelity.modes.ModeScores`.
     """
 
     in_c, features_digest = False, ""
@@ -129,13 +131,12 @@ class PlaneScorer:
         energy = energy_distance(drawn, self._real)  # of [L, M, 2]
         found = mode_scores(drawn, self.truth)
         covered, limit = found.modes_covered / self.truth.modes, self.scoring.coverage_limit
-        fidelity, violation = constrained_fidelity(
-            energy.value, 0.0, None, covered, scale=self._scale, coverage_limit=limit
-        )
+        limited = limit_violations(energy.value, None, covered, scale=self._scale, coverage_limit=limit)
+        limited["violation_error"] = torch.where(limited["violation"] == 0, 0.0, energy.latent_error / self._scale)
         scores = {
-            "fidelity": fidelity,
+            "fidelity": energy.value,
             "fidelity_error": energy.latent_error,
-            "violation": violation,
+            **limited,
             "energy": energy.value,
             "energy_error": energy.error,
             "energy_latent_error": energy.latent_error,

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from gan_core.config.arithmetic import Arithmetic
 from gan_core.config.input_error import DamagedFile, InputError, home_path
-from gan_core.config.reports import LaneReport, minimised
+from gan_core.config.limits import LAST, Place
+from gan_core.config.reports import LaneReport, place_of
 from gan_core.config.schedule import Schedule
 from gan_core.files.whole_files import appearing_whole
 from gan_core.training.checkpoint import load_tensors, save_tensors
@@ -104,7 +105,7 @@ def train_model(
             how = f"{report.death.outcome} at {report.images_seen:,} images: {report.death.reason}"
             raise InputError(f"training {how}; lower the rates")
         row = _metrics_row(report)
-        is_best = _minimised(row, objective) < min((_minimised(r, objective) for r in metrics), default=math.inf)
+        is_best = row_place(row, objective) < min((row_place(r, objective) for r in metrics), default=LAST)
         if is_best:
             save_tensors(folder.generator, array.array.generator_tensors(0))
         scored.add(report.images_seen)
@@ -204,9 +205,15 @@ def _read_curve(path: Path) -> list[tuple[int, str]]:
     return found
 
 
-def _minimised(row: Mapping[str, float], objective: str) -> float:
-    """The value of the objective that is minimised, from a row of metrics; NaN if the score is missing."""
-    return minimised({name.removeprefix("fidelity."): value for name, value in row.items()}, objective)
+def row_place(row: Mapping[str, float], objective: str) -> Place:
+    """The place of a row of metrics in the order of `gan_core.config.limits`; the last if the score is missing."""
+    return place_of(row_scores(row), objective)
+
+
+def row_scores(row: Mapping[str, float]) -> dict[str, float]:
+    """The scores in a row of metrics by their names; those that an earlier version did not write are missing."""
+    scores = {name.removeprefix("fidelity."): value for name, value in row.items() if name.startswith("fidelity.")}
+    return {name: value for name, value in scores.items() if not math.isnan(value)}
 
 
 def _metrics_row(report: LaneReport) -> dict[str, float]:
@@ -251,7 +258,7 @@ def best_row(folder: ModelFolder, objective: str) -> dict[str, float]:
     rows = read_metrics(folder.metrics, f"fidelity.{objective.removeprefix('-')}")
     if not rows:
         raise InputError(f"{folder.metrics} holds no scoring; it was changed by hand")
-    return min(rows, key=lambda row: _minimised(row, objective))
+    return min(rows, key=lambda row: row_place(row, objective))
 
 
 def load_generator_weights(folder: ModelFolder) -> dict[str, Tensor]:

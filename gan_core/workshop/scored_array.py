@@ -12,7 +12,7 @@ from gan_core.config.arithmetic import Arithmetic
 from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig, signs
 from gan_core.config.input_error import DamagedFile, InputError
-from gan_core.config.reports import Death, FidelityReport, LaneReport, Midway, minimised
+from gan_core.config.reports import Death, FidelityReport, LaneReport, Midway, place_of
 from gan_core.execution.pace import is_out_of_memory, within_memory
 from gan_core.fidelity.protocol import LATENT_SEED, Scorer, report_of
 from gan_core.lanes.streams import Stream
@@ -26,7 +26,7 @@ def evaluate(
 ) -> list[LaneReport]:
     """One report per lane on what happened since the last evaluation. started: time.monotonic() of that moment.
 
-    A lane with several moving averages of its weights is reported with the average that has the lowest objective, which
+    A lane with several moving averages of its weights is reported with the average that is best by the objective, which
     becomes `chosen` in the array. Every lane must be alive; one whose weights or score are not finite is reported as
     diverged.
     """
@@ -57,7 +57,8 @@ def evaluate(
 
 
 def score_averages(array: LaneArray, score: Callable[[], list[FidelityReport]], objective: str) -> list[FidelityReport]:
-    """One report per lane, of the average with the lowest objective (the first among equals), which becomes `chosen`.
+    """One report per lane, of the average that is best by the objective (the first among equals), which becomes
+    `chosen`.
 
     score: scores the averages that are chosen. Training does not depend on the averages, so a lane with A half-lives
     covers A configurations in one training, like the lengths that Karras et al. 2024 ("EDM2", section 3) choose after
@@ -69,15 +70,10 @@ def score_averages(array: LaneArray, score: Callable[[], list[FidelityReport]], 
         array.chosen = [place] * array.lanes
         found.append(score())
     best = [
-        min(range(len(places)), key=lambda i: _comparable(found[i][lane], objective)) for lane in range(array.lanes)
+        min(range(len(places)), key=lambda i: place_of(found[i][lane].values, objective)) for lane in range(array.lanes)
     ]
     array.chosen = [places[i] for i in best]
     return [found[i][lane] for lane, i in enumerate(best)]
-
-
-def _comparable(report: FidelityReport, objective: str) -> float:
-    value = minimised(report.values, objective)
-    return value if math.isfinite(value) else math.inf
 
 
 def _scored(array: LaneArray, scorer: Scorer) -> list[FidelityReport]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import DamagedFile
+from gan_core.config.limits import Place, read_place, written
 from gan_core.config.reports import LaneReport
 from results.store import RunFolder, read_whole, write_atomically
 from results.trial_run import TrialRun
@@ -24,7 +25,8 @@ PICTURE, GENERATOR, LAST_STATE = ".png", ".generator.safetensors", ".safetensors
 class RungNote:
     """A cohort at a rung that is trained, and not yet judged. groups: the runs of each array, in the order of its
     lanes. places: for each of them the name of the file of the array, and the lane in it. configs: of all runs of the
-    cohort, those in force. reports: of the runs of all groups, one after another. best: run -> its lowest score so far.
+    cohort, those in force. reports: of the runs of all groups, one after another. best: run -> the place of its best
+    rung so far.
     """
 
     rung: int
@@ -32,7 +34,7 @@ class RungNote:
     places: Sequence[Sequence[tuple[str, int]]]
     configs: Mapping[TrialRun, GanConfig]
     reports: Sequence[LaneReport]
-    best: Mapping[TrialRun, float]
+    best: Mapping[TrialRun, Place]
 
     def write(self, folder: Path) -> None:
         """Writes the note into the folder of a rung."""
@@ -42,7 +44,7 @@ class RungNote:
             "places": self.places,
             "configs": {str(run): config.flatten() for run, config in self.configs.items()},
             "reports": [report.plain() for report in self.reports],
-            "best": {str(run): score for run, score in self.best.items()},
+            "best": {str(run): written(place) for run, place in self.best.items()},
         }
         write_note(folder / "reports.json", values)
 
@@ -58,7 +60,7 @@ class RungNote:
                 places=[[(name, lane) for name, lane in places] for places in values["places"]],
                 configs={TrialRun.read(run): GanConfig.unflatten(c) for run, c in values["configs"].items()},
                 reports=[LaneReport.from_plain(report) for report in values["reports"]],
-                best={TrialRun.read(run): score for run, score in values["best"].items()},
+                best={TrialRun.read(run): read_place(place) for run, place in values["best"].items()},
             )
 
 

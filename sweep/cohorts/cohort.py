@@ -95,7 +95,7 @@ class CohortRun:
             runs.append(group.runs)
             places.append([(path.name, lane) for path, lane in group.places])
         self.study.check_owner(self.cohort.owner)
-        note = RungNote(self.rung, runs, places, self._configs, trained.reports, self._best.scores)
+        note = RungNote(self.rung, runs, places, self._configs, trained.reports, self._best.places)
         self._checkpoints.finish(note, folder)
         self._settle(trained.reports)
         return trained.reports
@@ -138,7 +138,7 @@ class CohortRun:
         take_along(folder, to)
         reached = [(g.runs, g.reports or [], g.places[0][0].name if g.places else "") for g in groups[:number]]
         waiting = [group.runs for group in groups[number + 1 :]]
-        MidwayNote(self.rung, reached, training.runs, midway, waiting, self._best.scores).write(to)
+        MidwayNote(self.rung, reached, training.runs, midway, waiting, self._best.places).write(to)
         self._checkpoints.finish_midway(self.rung, to)
         kept = dict.fromkeys([run for g in groups[:number] for run in g.runs], self.ladder.rungs_images[self.rung])
         self.study.note_checkpoint(self.cohort.owner, kept | dict.fromkeys(training.runs, images))

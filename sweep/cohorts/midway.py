@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gan_core.config.limits import Place, read_place, written
 from gan_core.config.reports import LaneReport, Midway
 from results.trial_run import TrialRun
 from sweep.cohorts.arrays import Group
@@ -19,8 +20,8 @@ NOTE, STATE = "midway.json", "midway.safetensors"
 class MidwayNote:
     """A cohort on its way to a rung. reached: the groups that have come there, each with its reports and the name of
     the file of its array, "" for a lane that did not fit the memory. training: the runs of the group that is on its
-    way, and what belongs to its file. waiting: those of the groups that stand at the rung before. best: run -> its
-    lowest score so far.
+    way, and what belongs to its file. waiting: those of the groups that stand at the rung before. best: run -> the
+    place of its best rung so far.
     """
 
     rung: int
@@ -28,7 +29,7 @@ class MidwayNote:
     training: Sequence[TrialRun]
     midway: Midway
     waiting: Sequence[Sequence[TrialRun]]
-    best: Mapping[TrialRun, float]
+    best: Mapping[TrialRun, Place]
 
     @property
     def runs(self) -> set[TrialRun]:
@@ -43,7 +44,7 @@ class MidwayNote:
             "training": _plain(self.training),
             "midway": self.midway.plain(),
             "waiting": [_plain(runs) for runs in self.waiting],
-            "best": {str(run): score for run, score in self.best.items()},
+            "best": {str(run): written(place) for run, place in self.best.items()},
         }
         write_note(folder / NOTE, values)
 
@@ -58,7 +59,7 @@ class MidwayNote:
                 training=_runs(values["training"]),
                 midway=Midway.from_plain(values["midway"]),
                 waiting=[_runs(runs) for runs in values["waiting"]],
-                best={TrialRun.read(run): score for run, score in values["best"].items()},
+                best={TrialRun.read(run): read_place(place) for run, place in values["best"].items()},
             )
 
     def groups(self, now: Sequence[Group], folder: Path, rung: Path) -> list[Group]:

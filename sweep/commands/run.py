@@ -181,7 +181,10 @@ def _print_winner(table: Any, folder: Any) -> None:
     best, base = table.best(), table.baseline()
     objective = table.objective
     reached = f"{printable(score_name(objective))} {natural(objective, best['score']):.4g}"
-    print(f"best: trial {best['trial']}, {reached}", end="")
+    if breaks := table.breaks(best):
+        print(f"no trial keeps the limits; nearest: trial {best['trial']}, {reached}, breaks {breaks}", end="")
+    else:
+        print(f"best: trial {best['trial']}, {reached}", end="")
     if base is not None and best["trial"] != 0:
         print(f"; the defaults (trial 0) reach {natural(objective, base['score']):.4g}")
     else:

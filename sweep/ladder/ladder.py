@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from gan_core.config.fields import check_whole, is_number, is_whole
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError, nearest, shown
-from results.pareto import pareto_ranks
+from results.pareto import constrained_ranks
 from results.rows import Outcome
 from results.trial_run import TrialRun
 
@@ -45,47 +45,57 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a lane stands at a rung. best: the best value so far of each objective, lower is better. errors: their
-    standard errors, 0 where they are not known.
+    """How a lane stands at a rung. best: the value of each objective at its best rung so far, lower is better. errors:
+    their standard errors, 0 where they are not known. violation: by how much it breaks limits there, 0 if it keeps them
+    (`gan_core.config.limits`); violation_error: the standard error of that.
     """
 
     best: tuple[float, ...]
     errors: tuple[float, ...]
+    violation: float = 0.0
+    violation_error: float = 0.0
 
     @property
     def known(self) -> bool:
         return not any(map(math.isnan, self.best))
 
     @property
+    def place(self) -> tuple[float, ...]:
+        """The violation, then the best values: of two lanes and one objective, the lower place is the better."""
+        return self.violation, *self.best
+
+    @property
     def hopeful(self) -> tuple[float, ...]:
-        """The best values so far, lowered by STANDARD_ERRORS standard errors."""
-        return tuple(b - STANDARD_ERRORS * e for b, e in zip(self.best, self.errors, strict=True))
+        """The place with all its values lowered by STANDARD_ERRORS standard errors, the violation to no less than 0."""
+        violation = max(0.0, self.violation - STANDARD_ERRORS * self.violation_error)
+        return violation, *(b - STANDARD_ERRORS * e for b, e in zip(self.best, self.errors, strict=True))
 
 
 @dataclass
 class Reached:
-    """The best values so far of all lanes of one bracket that have reached one rung alive, sorted."""
+    """The places so far of all lanes of one bracket that have reached one rung alive, sorted."""
 
-    values: list[tuple[float, ...]] = field(default_factory=list)
+    places: list[tuple[float, ...]] = field(default_factory=list)
 
     def add(self, standings: Sequence[Standing]) -> None:
         """Takes in lanes that reached the rung together. Those whose score is not a number are left out."""
         for standing in standings:
             if standing.known:
-                insort(self.values, standing.best)
+                insort(self.places, standing.place)
 
-    def rank(self, best: tuple[float, ...]) -> int:
+    def rank(self, place: tuple[float, ...]) -> int:
         """The rank among these lanes: 1 + the number of better ones. With several objectives, a lane is better if it is
-        on an earlier Pareto front, or on the same front with a lower first objective. Multi-objective ASHA (Schmucker
-        et al. 2021, section 3) sorts by fronts too, and breaks ties by how far apart solutions are.
+        on an earlier front of `constrained_ranks`, or on the same with a lower first objective. Multi-objective ASHA
+        (Schmucker et al. 2021, section 3) sorts by fronts too, and breaks ties by how far apart solutions are.
         """
-        if len(best) == 1:
-            return 1 + bisect_left(self.values, best)
+        if len(place) == 2:
+            return 1 + bisect_left(self.places, place)
         import numpy as np
 
-        ranks = pareto_ranks(np.array([best, *self.values]))
+        table = np.array([place, *self.places])
+        ranks = constrained_ranks(table[:, 1:], table[:, 0])
         return 1 + sum(
-            (rank, value[0]) < (ranks[0], best[0]) for rank, value in zip(ranks[1:], self.values, strict=True)
+            (rank, other[1]) < (ranks[0], place[1]) for rank, other in zip(ranks[1:], self.places, strict=True)
         )
 
 
@@ -150,7 +160,7 @@ class Ladder:
         """
         if not standing.known:
             return Verdict(Outcome.PRUNED, "its score is not a number")
-        rank, count = reached.rank(standing.best), len(reached.values)
+        rank, count = reached.rank(standing.place), len(reached.places)
         if rung == len(self) - 1:
             return Verdict(Outcome.COMPLETED, f"rank {rank} of {count} at the last rung")
         if self.rule == "none" or rung < bracket or self.rungs_images[rung] < self.grace_images:
@@ -165,14 +175,15 @@ class Ladder:
         return Verdict(Outcome.PRUNED, f"rank {rank} of {count} at rung {rung}, the best {places} go on")
 
     def is_plateau(self, course: Sequence[Standing]) -> bool:
-        """Whether the first objective of a lane has not improved over the last `patience_rungs` rungs by more than
-        STANDARD_ERRORS of its standard errors. course: the standings of the lane, rung by rung.
+        """Whether a lane has not improved over the last `patience_rungs` rungs by more than STANDARD_ERRORS standard
+        errors, in its first objective or, as long as it breaks limits, in the violation. course: the standings of the
+        lane, rung by rung.
         """
         patience = self.patience_rungs
         if not patience or len(course) <= patience:
             return False
         before, now = course[-1 - patience], course[-1]
-        return now.best[0] >= before.best[0] - STANDARD_ERRORS * before.errors[0]
+        return now.place[:2] >= before.hopeful[:2]
 
     def expected_lanes(self, trials: int) -> list[float]:
         """How many of so many trials reach each rung, if exactly keep_fraction of them, at least one, always go on."""

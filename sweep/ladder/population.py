@@ -15,6 +15,7 @@ import numpy as np
 from gan_core.config.fields import as_number, check_fields, describe, fitted, ranged
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError, nearest, shown
+from gan_core.config.limits import Place, place
 from gan_core.config.structure import StructureConfig
 
 CERTAIN_ERRORS = 2.0  # a difference counts from so many standard errors of the worse score on
@@ -93,17 +94,25 @@ def _factors(value: Any) -> tuple[float, float]:
 @dataclass(frozen=True)
 class Member:
     """A trial of a population at a rung. score: its score there, lower is better; not finite if the trial is dead.
-    error: the standard error of the score, 0 or NaN if it is not known.
+    error: the standard error of the score, 0 if it is not known. violation, violation_error: the same of limits that it
+    breaks there.
     """
 
     trial: int
     config: GanConfig
     score: float
     error: float = 0.0
+    violation: float = 0.0
+    violation_error: float = 0.0
 
     @property
     def lives(self) -> bool:
         return math.isfinite(self.score)
+
+    @property
+    def place(self) -> Place:
+        """Its place in the order of `gan_core.config.limits`; dead trials come last."""
+        return place(self.score, self.violation)
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ def plan(members: Sequence[Member], space: Space, settings: PopulationConfig, ru
         groups.setdefault(member.config.structure, []).append(member)
     moves: dict[int, Move] = {}
     for group in groups.values():
-        ranked = sorted(group, key=lambda member: (member.score if member.lives else math.inf, member.trial))
+        ranked = sorted(group, key=lambda member: (member.place, member.trial))
         for rank, member in enumerate(ranked):
             generator = np.random.default_rng([seed, rung, member.trial])
             donor, why = _donor(rank, ranked, settings, generator)
@@ -154,9 +163,13 @@ def _donor(
     donor = living[:many][generator.integers(min(many, len(living)))]
     if not member.lives:
         return donor, f"dead, copied trial {donor.trial}"
-    behind, certain = member.score - donor.score, CERTAIN_ERRORS * member.error
+    if member.violation == donor.violation:
+        behind, error, what = member.score - donor.score, member.error, ""
+    else:
+        behind, error, what = member.violation - donor.violation, member.violation_error, " in its limits"
+    certain = CERTAIN_ERRORS * error
     if behind < certain or behind <= 0:
-        return None, f"kept: {behind:.3g} behind trial {donor.trial}, and less than {certain:.3g} may be noise"
+        return None, f"kept: {behind:.3g} behind trial {donor.trial}{what}, and less than {certain:.3g} may be noise"
     return donor, f"copied trial {donor.trial}"
 
 

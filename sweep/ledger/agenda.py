@@ -26,9 +26,11 @@ def survivors(standings: Standings) -> list[TrialRun]:
 
 
 def wanted_replicates(standings: Standings) -> list[TrialRun]:
-    """The replicates of all finalists. Who is a finalist is known only when the search has ended."""
+    """The replicates of all finalists. Who is a finalist is known only when the search has ended; a trial that breaks
+    limits is none.
+    """
     confirm = standings.spec.confirm
-    finalists = standings.ranking()[: confirm.top]
+    finalists = [trial for trial in standings.ranking()[: confirm.top] if standings.keeps_limits(trial)]
     return [TrialRun(trial, replicate) for trial in finalists for replicate in range(1, confirm.seeds + 1)]
 
 

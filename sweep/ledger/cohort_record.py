@@ -6,12 +6,15 @@ from typing import Any
 
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.limits import Place, read_place, written
 from results.rows import ResultRow, row_fault
 from results.schema import AMOUNT, ANY_NUMBER, NUMBER, SCALAR, Kind, fault, list_of, mapping_of, whole_number
 from results.store import RESTORE, JsonLines, ResultsError, RunFolder
 from results.trial_run import TrialRun
 
-IDENTITY, BROKEN, SCORES = whole_number(), mapping_of(ANY_NUMBER), mapping_of(NUMBER)
+IDENTITY, BROKEN = whole_number(), mapping_of(ANY_NUMBER)
+PLACE = Kind("a number or two", lambda value: NUMBER.fits(value) or (list_of(NUMBER).fits(value) and len(value) == 2))
+PLACES = mapping_of(PLACE)
 
 
 def _is_run(value: Any) -> bool:
@@ -34,7 +37,7 @@ KINDS: Mapping[str, Kind] = {
     "configs": list_of(mapping_of(SCALAR.or_none())),
     "derived": list_of(mapping_of(SCALAR)),
     "from_rung": whole_number(),
-    "best": Kind("a mapping of trials to numbers", lambda value: SCORES.fits(value) and all(map(_is_run, value))),
+    "best": Kind("a mapping of trials to numbers", lambda value: PLACES.fits(value) and all(map(_is_run, value))),
     "averages_images": list_of(AMOUNT),
     "optuna": list_of(IDENTITY),
     "refused": list_of(Kind("an id and what it broke by how much", _is_refusal)),
@@ -47,10 +50,10 @@ REQUIRED = ("cohort", "trials", "configs", "optuna")
 class Cohort:
     """The runs of trials that one process trains together. configs: one for each of `runs`, in the same order. derived:
     for each, what the sampler proposed that is no hyperparameter itself; empty if there is nothing. from_rung: the
-    first rung to train to, above 0 if the runs go on from their own checkpoints; best: run -> its lowest score until
-    then. averages_images: half-lives of the moving averages of the weights that each lane keeps side by side; empty if
-    each keeps only the one of its configuration. owner: the number of the process to which it is handed out (`Owners`),
-    which is not recorded.
+    first rung to train to, above 0 if the runs go on from their own checkpoints; best: run -> the place of its best
+    rung until then. averages_images: half-lives of the moving averages of the weights that each lane keeps side by
+    side; empty if each keeps only the one of its configuration. owner: the number of the process to which it is handed
+    out (`Owners`), which is not recorded.
     """
 
     number: int
@@ -58,7 +61,7 @@ class Cohort:
     configs: tuple[GanConfig, ...]
     derived: tuple[Mapping[str, Any], ...] = ()
     from_rung: int = 0
-    best: Mapping[TrialRun, float] = field(default_factory=dict)
+    best: Mapping[TrialRun, Place] = field(default_factory=dict)
     averages_images: tuple[float, ...] = ()
     owner: int = field(default=0, compare=False)
 
@@ -70,7 +73,7 @@ class Cohort:
             "configs": [c.flatten() for c in self.configs],
             "derived": [dict(values) for values in self.derived],
             "from_rung": self.from_rung,
-            "best": {str(run): score for run, score in self.best.items()},
+            "best": {str(run): written(place) for run, place in self.best.items()},
             "averages_images": list(self.averages_images),
         }
 
@@ -79,7 +82,7 @@ class Cohort:
         """The inverse of `plain`."""
         configs = tuple(GanConfig.unflatten(config) for config in values["configs"])
         derived = tuple(values.get("derived", ()))
-        best = {TrialRun.read(run): score for run, score in values.get("best", {}).items()}
+        best = {TrialRun.read(run): read_place(place) for run, place in values.get("best", {}).items()}
         averages = tuple(values.get("averages_images", ()))
         from_rung = values.get("from_rung", 0)
         runs = tuple(map(TrialRun.read, values["trials"]))

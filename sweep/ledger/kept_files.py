@@ -1,13 +1,13 @@
 """Which checkpoints of a run are kept: those of what is in training, and those of the best trials that have ended."""
 
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 
+from gan_core.config.limits import LAST, Place
 from results.rows import DEAD
 from results.store import RunFolder
 from results.trial_run import TrialRun
-from sweep.ledger.standings import Standings
+from sweep.ledger.standings import Standings, best_row
 
 
 class KeptFiles:
@@ -31,7 +31,7 @@ class KeptFiles:
             shutil.rmtree(self._folder.trial_checkpoint(run), ignore_errors=True)
             self._ended.discard(run)
 
-    def _place(self, run: TrialRun) -> tuple[bool, float, TrialRun]:
-        last = self._standings.rows[run][-1]
-        useless = last.outcome in DEAD or math.isnan(last.best_score)
-        return useless, math.inf if useless else last.best_score, run
+    def _place(self, run: TrialRun) -> tuple[Place, TrialRun]:
+        rows = self._standings.rows[run]
+        best = None if rows[-1].outcome in DEAD else best_row(rows)
+        return LAST if best is None else best.place, run

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from gan_core.config.reports import LaneReport, minimised
+from gan_core.config.limits import LAST
+from gan_core.config.reports import LaneReport, minimised, place_of
 from gan_core.config.version import code_version
 from results.rows import OBJECTIVES_JOINED_BY, Outcome, ResultRow
 from results.trial_run import TrialRun
@@ -31,11 +32,11 @@ class NewRows:
     def reported(self, cohort: Cohort, run: TrialRun, report: LaneReport, at: Moment) -> ResultRow:
         """The row of a report. Raises ResultsError where it is of other data than the rows before."""
         earlier = self._standings.rows[run]
-        score = minimised(report.fidelity.values, self._objective)
-        scores = [score, *(row.score for row in earlier)]
+        values = report.fidelity.values
+        best = min([place_of(values, self._objective), *(row.place for row in earlier)])
         found = {
-            "score": score,
-            "best_score": min((s for s in scores if math.isfinite(s)), default=math.nan),
+            "score": minimised(values, self._objective),
+            "best_score": math.nan if best == LAST else best[1],
             "hyperparameters": report.scored(self._roster.configs[run]).flatten(),
             **self._standings.shared.check(report).columns(),
         }

@@ -1,6 +1,5 @@
 """Openings: which cohort a run trains next, when all cohorts that were recorded are handed out."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +8,7 @@ from results.trial_run import TrialRun
 from sweep.ledger.agenda import search_ended, survivors, wanted_replicates
 from sweep.ledger.cohort_record import Cohort, CohortRecord
 from sweep.ledger.roster import Roster
-from sweep.ledger.standings import Standings
+from sweep.ledger.standings import Standings, best_row
 from sweep.proposals.proposals import Proposals
 from sweep.proposals.seeds import derived_seed
 
@@ -65,7 +64,7 @@ class Openings:
             tuple(self._roster.configs[run] for run in runs),
             tuple(row.proposed for row in last.values()),
             from_rung=len(self._standings.rows[runs[0]]),
-            best={run: row.best_score for run, row in last.items() if math.isfinite(row.best_score)},
+            best={run: best.place for run in runs if (best := best_row(self._standings.rows[run])) is not None},
             averages_images=self._roster.cohort_of(runs[0]).averages_images,
         )
 

@@ -92,7 +92,7 @@ class Recorder:
         outcome = Outcome.PRUNED if row.overruled else row.outcome
         # a batch may end a little beyond a rung: Optuna is told the images of the rung itself
         images = min(row.images_seen, self._standings.spec.ladder.rungs_images[row.rung])
-        self._proposals.tell(identity, outcome, standing.best, images)
+        self._proposals.tell(identity, outcome, standing.best, images, standing.violation)
 
     def _track(self, row: ResultRow) -> None:
         """Hands a row of the search to the trackers. Replicates are in the table alone."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gan_core.config.conditions import Conditions
 from gan_core.config.dataset_name import parse_dataset_name
+from gan_core.config.limits import limits_text
 from gan_core.config.reports import LaneReport
 from gan_core.data.digest import data_digest
 from gan_core.data.published_images import ImageSplits
@@ -56,6 +57,12 @@ def check_same_data(
         if found != shared.digest:
             root = f" in {conditions.data_root}" if conditions.data_root else ""
             raise ResultsError(_other_data(folder, shared.digest, found, f"{conditions.dataset}{root}"))
+    limits = limits_text(conditions.scoring.class_kl_limit, conditions.scoring.coverage_limit)
+    if shared.protocol.count("/") and shared.protocol.rpartition("/")[2] != limits:
+        raise ResultsError(
+            f"{folder.path} was scored by an earlier version, in which a broken limit made fidelity larger; go on with "
+            "that version, or begin another run (--out)"
+        )
     known = shared.protocol.split("/")[1].split("+") if shared.protocol.count("/") else []
     if features and known and features not in known:
         raise ResultsError(

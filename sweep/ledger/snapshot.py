@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
+from gan_core.config.limits import broken_in_words
 from results.objectives import natural
 from results.rows import DEAD, Outcome
 from results.trial_run import TrialRun
@@ -43,7 +44,8 @@ PLACES = {"cohorts": RunningCohort, "nodes": SeenNode}  # fields with several of
 class Snapshot:
     """Where a sweep stands. done, running: trials that have ended, and runs in training. outcomes: of the trials that
     have ended, outcome -> count. images: real images shown to all lanes so far. best_trial, best_score, best_config: of
-    the best trial, None, NaN and empty if there is none. baseline_score: of trial 0.
+    the best trial, None, NaN and empty if there is none. best_breaks: in words, which limits that trial breaks, because
+    none keeps them yet; "" if it keeps them. baseline_score: of trial 0.
 
     device_seconds: the time for training and scoring, over all lanes. budget_used: in words, how much of the budget is
     used; "" without a budget. confirmations, confirmed: replicates that are asked for, and that have ended. notes:
@@ -72,6 +74,7 @@ class Snapshot:
     images_per_second: float = math.nan
     idle_because: str = ""
     nodes: tuple[SeenNode, ...] = ()
+    best_breaks: str = ""
 
     def plain(self) -> dict[str, Any]:
         """The snapshot as plain values for JSON; numbers that are not finite are None."""
@@ -128,4 +131,7 @@ def snapshot_of(
         if cohorts
         else math.nan,
         idle_because=idle_because,
+        best_breaks=""
+        if best is None or row is None or standings.keeps_limits(best)
+        else broken_in_words(row.fidelity),
     )

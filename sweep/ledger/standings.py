@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gan_core.config.gan import GanConfig
+from gan_core.config.limits import LAST, violation
 from gan_core.config.reports import minimised
 from results.objectives import score_name
-from results.pareto import pareto_ranks
+from results.pareto import constrained_ranks
 from results.rows import DEAD, Outcome, ResultRow
 from results.store import ResultsError, RunFolder
 from results.trial_run import TrialRun
@@ -32,6 +33,7 @@ class Standings:
         self.rows: dict[TrialRun, list[ResultRow]] = {}
         self.shared = SharedData(folder)
         self.paces = Paces()
+        self._best: dict[TrialRun, ResultRow] = {}  # the row of the best rung of each run that has a score
         self._from_rung: dict[TrialRun, int] = {}  # the rung to which a run was last begun to be trained
         self._reached: dict[tuple[int, int], Reached] = {}  # (bracket, rung) -> all that reached it
         self._lines = 0  # lines of the file of rows that were taken in
@@ -80,6 +82,9 @@ class Standings:
             before = mine[-1].images_seen if mine else 0
             same = bool(mine) and mine[-1].hyperparameters == row.hyperparameters  # to keep forty names and values once
             mine.append(replace(row, hyperparameters=mine[-1].hyperparameters) if same else row)
+            best = self._best.get(row.run)
+            if row.place < (LAST if best is None else best.place):
+                self._best[row.run] = mine[-1]
             self.note_time(row.elapsed_seconds)
             self._device_seconds += row.seconds
             self._images += row.images_seen - before
@@ -104,8 +109,8 @@ class Standings:
         return sorted(run for run in self.rows if not run.replicate)
 
     def standing(self, rows: Sequence[ResultRow]) -> Standing:
-        """How a trial stands after some of its rows: all objectives at the rung where the first one is lowest, and
-        costs over all rungs. NaN if no rung has a score.
+        """How a trial stands after some of its rows: all objectives at its best rung (`best_row`), and costs over all
+        rungs. Limits count where any of the objectives has limits. NaN if no rung has a score.
         """
         best, names = best_row(rows), self.spec.objectives
         if best is None:
@@ -113,7 +118,9 @@ class Standings:
         costs = {"seconds": sum(row.seconds for row in rows)}
         values = tuple(costs[name] if name in COSTS else minimised(best.fidelity, name) for name in names)
         errors = tuple(_standard_error(best.fidelity, name) for name in names)
-        return Standing((best.score, *values[1:]), errors)
+        broken = max(violation(best.fidelity, name) for name in names)
+        error = best.fidelity.get("violation_error", 0.0)
+        return Standing((best.score, *values[1:]), errors, broken, error if math.isfinite(error) else 0.0)
 
     def reached(self, trial: int, rung: int) -> Reached:
         """All trials that have reached a rung, of those in the bracket of this trial."""
@@ -131,30 +138,39 @@ class Standings:
         return row_config(best_row(rows) or rows[-1])
 
     def ranking(self) -> list[int]:
-        """The trials that have a score and are not dead, best first: by the objective, or with several objectives by
-        their Pareto fronts, and within a front by the first objective.
+        """The trials that have a score and are not dead, best first: those that keep the limits by the objective, or
+        with several objectives by their Pareto fronts and within a front by the first objective; then the others by how
+        far they are off.
         """
         alive = [run for run in self.searched if self.rows[run] and self.rows[run][-1].outcome not in DEAD]
         standings = {run.trial: self.standing(self.rows[run]) for run in alive}
-        best = {trial: standing.best for trial, standing in standings.items() if standing.known}
-        if len(self.spec.objectives) == 1 or not best:
-            return sorted(best, key=lambda trial: (best[trial], trial))
+        places = {trial: standing.place for trial, standing in standings.items() if standing.known}
+        if len(self.spec.objectives) == 1 or not places:
+            return sorted(places, key=lambda trial: (places[trial], trial))
         import numpy as np
 
-        fronts = pareto_ranks(np.array(list(best.values())))
-        return [trial for _, _, trial in sorted(zip(fronts, best.values(), best, strict=True))]
+        table = np.array(list(places.values()))
+        fronts = constrained_ranks(table[:, 1:], table[:, 0])
+        firsts = [place[1:] for place in places.values()]
+        return [trial for _, _, trial in sorted(zip(fronts, firsts, places, strict=True))]
+
+    def keeps_limits(self, trial: int) -> bool:
+        """Whether a trial keeps the limits of the objectives at its best rung, or has no score."""
+        return self.standing(self.rows[TrialRun(trial)]).violation == 0
 
     @property
     def best(self) -> int | None:
-        """The first trial of the ranking, or None. With one objective it is found without sorting all trials."""
+        """The first trial of the ranking, or None; it may break limits, if all do. With one objective it is found
+        without sorting all trials.
+        """
         if len(self.spec.objectives) > 1:
             return next(iter(self.ranking()), None)
-        scored = (
-            (rows[-1].best_score, run.trial)
-            for run, rows in self.rows.items()
-            if rows and not run.replicate and rows[-1].outcome not in DEAD
+        places = (
+            (row.place, run.trial)
+            for run, row in self._best.items()
+            if not run.replicate and self.rows[run][-1].outcome not in DEAD
         )
-        found = min((pair for pair in scored if math.isfinite(pair[0])), default=None)
+        found = min(places, default=None)
         return None if found is None else found[1]
 
     def cost(self, elapsed_seconds: float = 0.0, images: int = 0) -> Cost:
@@ -164,7 +180,7 @@ class Standings:
             elapsed_seconds=max(self._elapsed_seconds, elapsed_seconds),
             device_seconds=self._device_seconds,
             images=self._images + images,
-            best_score=math.inf if best is None else self.rows[TrialRun(best)][-1].best_score,
+            best_score=math.inf if best is None or not self.keeps_limits(best) else self._best[TrialRun(best)].score,
             objective=self.spec.objective,
         )
 
@@ -179,8 +195,8 @@ def _standard_error(fidelity: Mapping[str, float], name: str) -> float:
 
 
 def best_row(rows: Sequence[ResultRow]) -> ResultRow | None:
-    """The row with the lowest score, or None if no row has a score."""
-    return min((row for row in rows if math.isfinite(row.score)), key=lambda row: row.score, default=None)
+    """The best row in the order of `gan_core.config.limits`, or None if no row has a score."""
+    return min((row for row in rows if math.isfinite(row.score)), key=lambda row: row.place, default=None)
 
 
 def row_config(row: ResultRow) -> GanConfig:

@@ -29,7 +29,7 @@ def verdicts_at(
         if deaths[run] is None and not run.replicate:
             bracket = standings.bracket(run.trial)
             if bracket not in reached:
-                reached[bracket] = Reached(list(standings.reached(run.trial, row.rung).values))
+                reached[bracket] = Reached(list(standings.reached(run.trial, row.rung).places))
             reached[bracket].add([standings.standing(courses[run])])
     verdicts = {
         run: _judge(standings, run, courses[run], reached)
@@ -68,10 +68,11 @@ def population_moves(standings: Standings, rows: Mapping[TrialRun, ResultRow]) -
     spec = standings.spec
     if spec.population is None or not rows:
         return {}
-    members = [
-        Member(row.trial, row_config(row), row.score, standings.standing([row]).errors[0])
-        for _, row in sorted(rows.items())
-    ]
+    members = []
+    for _, row in sorted(rows.items()):
+        there = standings.standing([row])
+        off = there.violation, there.violation_error
+        members.append(Member(row.trial, row_config(row), row.score, there.errors[0], *off))
     rung = next(iter(rows.values())).rung
     return {TrialRun(move.trial): move for move in plan(members, spec.space, spec.population, rung, spec.seed)}
 

@@ -69,6 +69,8 @@ def _attribute(name: str) -> Kind:
     """The kind of an attribute of a trial or of the study, by its name: this program's, and those of samplers."""
     if name.startswith("constraints:"):
         return ANY_NUMBER
+    if name.startswith("violation:"):
+        return NUMBER
     return ATTRIBUTES.get(name.rpartition(":")[2], ANYTHING)
 
 

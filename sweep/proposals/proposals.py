@@ -16,7 +16,7 @@ from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
 from results.rows import DEAD, Outcome
 from results.store import ResultsError, RunFolder
-from sweep.proposals.fairness import IMAGES, as_seen_by
+from sweep.proposals.fairness import IMAGES, LIMITS, as_seen_by, violation_at
 from sweep.proposals.generations import Optimisers, generations_from, notes, shown_in_two_generations
 from sweep.proposals.journal import EXTENDS, Journal, cut_unrecorded
 from sweep.proposals.samplers import build_sampler
@@ -27,6 +27,7 @@ from sweep.spec.sweep_spec import SweepSpec
 
 STUDY_NAME, OTHERS_NAME = "gan-sweep", "gan-sweep-others"
 TRIAL = "trial"  # the attribute of each of Optuna's trials that is the number of the trial in the table
+AMOUNT_OF_DEATH = 10.0  # above all violations of limits of scores: what died or was refused ranks behind what lives
 ATTEMPTS = 100  # proposals that break a constraint of the space, one after another, before the sweep gives up
 
 
@@ -179,35 +180,41 @@ class Proposals:
             trial = optuna.Trial(self._study, identity)
             for constraint, amount in broken.items():
                 if constraint not in known.constraints:
-                    trial.set_constraint(constraint, amount)
+                    trial.set_constraint(constraint, AMOUNT_OF_DEATH + amount)
             self._end(identity, TrialState.PRUNED)
 
-    def tell(self, identity: int, outcome: Outcome, best: Sequence[float], images: int) -> None:
-        """Tells how a trial stands. best: its best score so far, one number for each objective. images: those of the
-        rung, or those at which the trial ended on the way there. Told a second time, nothing changes.
+    def tell(self, identity: int, outcome: Outcome, best: Sequence[float], images: int, violation: float = 0.0) -> None:
+        """Tells how a trial stands. best: its scores at its best rung so far, one number for each objective; violation:
+        by how much it breaks limits there. images: those of the rung, or those at which the trial ended on the way
+        there. Told a second time, nothing changes.
 
         A pruned trial keeps its best score so far at the images it reached: TPE ranks it below every completed trial,
-        and among the pruned ones by images and score. A trial that died is also marked infeasible, so that samplers
-        learn that its region is bad; told FAIL, it would be forgotten. A trial that failed is told FAIL, for it says
-        nothing about its configuration.
+        and among the pruned ones by images and score. A trial that ends and breaks limits has the violation as a
+        constraint, by which Optuna ranks it below all that keep them. A trial that died breaks a constraint by more, so
+        that samplers learn that its region is bad; told FAIL, it would be forgotten. A trial that failed is told FAIL,
+        for it says nothing about its configuration.
         """
         known = self._storage.get_trial(identity)
         if known.state.is_finished():
             if outcome is Outcome.COMPLETED:
-                self._tell_more(identity, best, images)
+                self._tell_more(identity, best, images, violation)
         elif outcome is Outcome.FAILED:
             self._end(identity, TrialState.FAIL)
         else:
-            self._tell_open(identity, outcome, best, images)
+            self._tell_open(identity, outcome, best, images, violation)
 
-    def _tell_open(self, identity: int, outcome: Outcome, best: Sequence[float], images: int) -> None:
+    def _tell_open(self, identity: int, outcome: Outcome, best: Sequence[float], images: int, violation: float) -> None:
         """Tells of a trial of which Optuna does not know yet how it ended."""
         known = self._storage.get_trial(identity)
         finite = all(map(math.isfinite, best))
         if len(best) == 1 and finite and images not in known.intermediate_values:
+            for name, amount in violation_at(images, violation).items():
+                self._storage.set_trial_user_attr(identity, name, amount)
             self._storage.set_trial_intermediate_value(identity, images, best[0])
         if outcome in DEAD and str(outcome) not in known.constraints:
-            optuna.Trial(self._study, identity).set_constraint(str(outcome), 1.0)
+            optuna.Trial(self._study, identity).set_constraint(str(outcome), AMOUNT_OF_DEATH + 1.0)
+        if outcome is not Outcome.RUNNING and violation > 0 and LIMITS not in known.constraints:
+            optuna.Trial(self._study, identity).set_constraint(LIMITS, violation)
         if outcome is Outcome.COMPLETED:
             self._end(identity, TrialState.COMPLETE, best)
         elif outcome is not Outcome.RUNNING:
@@ -215,12 +222,13 @@ class Proposals:
                 self._storage.set_trial_user_attr(identity, IMAGES, images)
             self._end(identity, TrialState.PRUNED, best if finite else None)
 
-    def _tell_more(self, identity: int, best: Sequence[float], images: int) -> None:
+    def _tell_more(self, identity: int, best: Sequence[float], images: int, violation: float) -> None:
         """Tells that a completed trial went on and reached a better score, as another trial beside those of the table:
         Optuna does not change a finished one. Of a trial that was told pruned, as a baseline is, nothing more is told.
         """
         known = self._storage.get_trial(identity)
-        if known.state is not TrialState.COMPLETE or list(best) >= list(known.values):
+        place = violation, *best
+        if known.state is not TrialState.COMPLETE or place >= (known.constraints.get(LIMITS, 0.0), *known.values):
             return
         if any(t.user_attrs.get(EXTENDS) == identity and t.values == list(best) for t in self.trials):
             return
@@ -229,8 +237,13 @@ class Proposals:
             distributions=known.distributions,
             values=list(best),
             intermediate_values={images: best[0]} if len(best) == 1 else {},
-            user_attrs={EXTENDS: identity, TRIAL: known.user_attrs.get(TRIAL)},
+            user_attrs={
+                **{EXTENDS: identity, TRIAL: known.user_attrs.get(TRIAL)},
+                **(violation_at(images, violation) if len(best) == 1 else {}),
+            },
         )
+        if violation > 0:
+            again.set_constraint(LIMITS, violation)
         self._create(self._others(), again)
         self._drawing = None
 

@@ -15,8 +15,8 @@ class Cost:
     """What a sweep has cost so far, and its best score.
 
     elapsed_seconds: wall time without pauses; device_seconds: the time of training and scoring, over all lanes; images:
-    real images shown, over all discriminators; best_score: that of the objective as it is minimised, infinite if there
-    is none.
+    real images shown, over all discriminators; best_score: that of the objective as it is minimised, infinite if no
+    trial that keeps the limits has one.
     """
 
     elapsed_seconds: float

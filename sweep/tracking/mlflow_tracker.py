@@ -1,7 +1,6 @@
 """The rows in MLflow: a parent run for the sweep, with a nested run for each trial."""
 
 import logging
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gan_core.config.limits import LAST
 from results.rows import DEAD, ResultRow
 from results.store import RunFolder
 from sweep.tracking.tracked_row import TrackerFailed, has_ended, hyperparameters, numbers, trial_name, words
@@ -51,7 +51,7 @@ class MlflowTracker:
         self._trials = spec["trials"]
         self._sweep = identity_of(folder)
         self._runs: dict[int, _Run] = {}
-        self._best = math.inf
+        self._best = LAST
         with _failures():
             self._client = MlflowClient(uri)
             self._experiment = self._open_experiment(options.get("experiment", spec["name"]), uri)
@@ -67,8 +67,8 @@ class MlflowTracker:
             wanted = (FAILED if row.outcome in DEAD else FINISHED) if has_ended(row) else STARTED
             if row.rung + 1 == run.rows and run.status != wanted:
                 self._set_status(run, wanted)
-        if row.outcome not in DEAD and math.isfinite(row.best_score):
-            self._best = min(self._best, row.best_score)
+        if row.outcome not in DEAD:
+            self._best = min(self._best, row.place)
 
     def close(self) -> None:
         """Marks runs that have not ended as stopped. A resumed sweep marks them as running again."""
@@ -77,8 +77,9 @@ class MlflowTracker:
                 if run.status == STARTED:
                     self._set_status(run, STOPPED)
             ended = sum(run.status in (FINISHED, FAILED) for run in self._runs.values())
-            if math.isfinite(self._best):
-                self._client.log_metric(self._parent, "best_score", self._best, step=ended)
+            if self._best < LAST:
+                self._client.log_metric(self._parent, "best_score", self._best[1], step=ended)
+                self._client.log_metric(self._parent, "best_violation", self._best[0], step=ended)
             self._client.update_run(self._parent, FINISHED if ended >= self._trials else STOPPED)
 
     def _log(self, run: _Run, row: ResultRow, picture: Path | None) -> None:

@@ -34,8 +34,9 @@ def point_numbers(point: Mapping[str, Any]) -> dict[str, float]:
 
 
 def words(row: ResultRow) -> dict[str, str]:
-    """The trial's outcome after the row, the reason for it, and any signs of trouble."""
-    return {"outcome": str(row.outcome), "reason": row.reason, "signs": row.signs}
+    """The trial's outcome after the row, the reason for it, the limits that it breaks, and any signs of trouble."""
+    said = {"outcome": str(row.outcome), "reason": row.reason}
+    return {**said, "limits_broken": row.limits_broken, "signs": row.signs}
 
 
 def hyperparameters(row: ResultRow) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def hyperparameters(row: ResultRow) -> dict[str, Any]:
 
 def is_best_so_far(row: ResultRow) -> bool:
     """Whether the row is the trial's best so far, so that the trial's picture shows it."""
-    return row.outcome not in DEAD and math.isfinite(row.score) and row.score <= row.best_score
+    return row.outcome not in DEAD and math.isfinite(row.score) and row.score == row.best_score
 
 
 def has_ended(row: ResultRow) -> bool:

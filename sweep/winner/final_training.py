@@ -24,12 +24,13 @@ from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError, nearest, shown
+from gan_core.config.limits import broken_in_words
 from gan_core.config.reports import OutOfMemory
 from gan_core.config.schedule import Schedule
 from gan_core.fidelity.fitted import Fitted, protocol_in
 from gan_core.files.plain_yaml import read_yaml
 from gan_core.lanes.axis import lane_arithmetic
-from gan_core.workshop.one_model import ModelFolder, Progress, best_row, train_model
+from gan_core.workshop.one_model import ModelFolder, Progress, best_row, row_place, row_scores, train_model
 from gan_core.workshop.workshop import Workshop, load_data
 from results.export import DEFAULT_PRECISION, EXECUTIONS, ExportedConfiguration
 from results.objectives import score_name
@@ -225,7 +226,9 @@ def _train_locked(
     best = best_row(folder, exported.objective)
     name = score_name(exported.objective)
     found = f"{name} {best[f'fidelity.{name}']:.4g} at {best['images_seen']:,.0f} images"
-    print(f"best {found}; samples: {folder.samples}")
+    off, _ = row_place(best, exported.objective)
+    breaks = f", which breaks {broken_in_words(row_scores(best))}" if off else ""
+    print(f"best {found}{breaks}; samples: {folder.samples}")
     print(f"next: gan-sweep sample {shlex.quote(str(folder.path))} -n 64 -o grid.png")
     return 0
 

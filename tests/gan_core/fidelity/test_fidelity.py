@@ -14,12 +14,14 @@ from torch import Tensor
 from torch_twins import drawn
 
 from gan_core.fidelity.distances import (
+    CLASS_KL_LIMIT,
+    MOST_EXCESS,
     class_accuracy,
     class_divergence,
     code_agreement,
-    constrained_fidelity,
     frechet_distance,
     frechet_floor,
+    limit_violations,
     moments,
     point_mass_distance,
     wasserstein_1d,
@@ -216,52 +218,68 @@ def test_codes_of_a_generator_of_one_class_agree_no_more_than_the_commonest_code
     assert code_agreement(codes, torch.full((1, 8), 2), 4).item() == 3 / 8
 
 
-def test_where_the_limits_hold_the_constrained_fidelity_is_the_distance_above_its_floor():
-    value, violation = constrained_fidelity(
-        lanes_of(5, 1, 0.5), 1.0, lanes_of(0, 0.1, 0.05), lanes_of(1, 0.5, 0.97), scale=100
-    )
-    assert value.tolist() == [4, 0, -0.5]
-    assert violation.tolist() == [0, 0, 0]
-    without, none = constrained_fidelity(lanes_of(5, 1, 0.5), 1.0, None, None, scale=100)
-    assert torch.equal(without, value)
-    assert torch.equal(none, violation)
+def test_where_the_limits_hold_nothing_is_violated():
+    found = limit_violations(lanes_of(4, 0, -0.5), lanes_of(0, 0.1, 0.05), lanes_of(1, 0.5, 0.97), scale=100)
+    assert list(found) == ["class_balance_violation", "coverage_violation", "violation"]
+    assert all(amounts.tolist() == [0, 0, 0] for amounts in found.values())
+    without = limit_violations(lanes_of(4, 0, -0.5), None, None, scale=100)
+    assert {name: amounts.tolist() for name, amounts in without.items()} == {"violation": [0, 0, 0]}
 
 
-def test_a_broken_limit_costs_the_scale_and_the_relative_excesses():
+def test_a_broken_limit_is_violated_by_its_relative_excess_and_by_the_distance_as_a_share_of_the_scale():
     """KL 0.2 and 0.4 break the limit 0.1 by 1/2 and 3/4; coverage 0.4 and 0 break the limit 0.5 by 1/5 and 1."""
-    value, violation = constrained_fidelity(
-        lanes_of(5, 5, 5, 5), 1.0, lanes_of(0.2, 0.01, 0.4, math.inf), lanes_of(1, 0.4, 0.4, 0), scale=100
+    distance, kl, coverage = (
+        lanes_of(4, 4, 4, -4, 4e9),
+        lanes_of(0.2, 0.01, 0.4, math.inf, 0.2),
+        lanes_of(1, 0.4, 0.4, 0, 1),
     )
-    np.testing.assert_allclose(violation.numpy(), [0.5, 0.2, 0.95, 2])
-    np.testing.assert_allclose(value.numpy(), [154, 124, 199, 304])
-    chosen_limits, _ = constrained_fidelity(
-        lanes_of(5), 1.0, lanes_of(0.2), lanes_of(0.4), scale=100, class_kl_limit=0.2, coverage_limit=0.4
+    found = limit_violations(distance, kl, coverage, scale=100)
+    np.testing.assert_allclose(found["class_balance_violation"].numpy(), [0.5, 0, 0.75, 1, 0.5])
+    np.testing.assert_allclose(found["coverage_violation"].numpy(), [0, 0.2, 0.2, 1, 0])
+    np.testing.assert_allclose(found["violation"].numpy(), [0.54, 0.24, 0.99, 2, 0.5 + MOST_EXCESS])
+    chosen_limits = limit_violations(
+        lanes_of(4), lanes_of(0.2), lanes_of(0.4), scale=100, class_kl_limit=0.2, coverage_limit=0.4
     )
-    assert chosen_limits.item() == 4
+    assert chosen_limits["violation"].item() == 0
 
 
-def test_no_broken_lane_ranks_before_one_that_holds_and_is_better_than_a_repeated_sample():
-    source, count, scale, floor = np.random.default_rng(0), 500, 128.0, 1.3
-    fid = torch.from_numpy(source.uniform(0, 1, count) ** 3 * scale)
+def test_the_limit_of_class_balance_counts_above_the_floor():
+    found = limit_violations(lanes_of(4, 4), lanes_of(0.2, 0.3), None, scale=100, class_kl_floor=0.1)
+    np.testing.assert_allclose(found["class_balance_violation"].numpy(), [0, 0.5])
+
+
+def test_450_balanced_classes_keep_the_limit_at_2000_samples():
+    """Chance alone gives them 0.11 nats, which is more than the limit of 0.1; half of the classes break it."""
+    classes, samples, generator = 450, 2_000, np.random.default_rng(0)
+    real = torch.full((classes,), 1 / classes, dtype=torch.float64)
+    halved = np.repeat([2 / classes, 0.0], classes // 2)
+    shares = torch.from_numpy(generator.multinomial(samples, [np.full(classes, 1 / classes)] * 20 + [halved]) / samples)
+    divergence = class_divergence(shares, real)
+    assert (divergence[:20] > CLASS_KL_LIMIT).sum() > 15
+    floor = (classes - 1) / (2 * samples)
+    assert divergence[:20].mean().item() == pytest.approx(floor, rel=0.1)
+    found = limit_violations(torch.ones(21), divergence, None, scale=1.0, class_kl_floor=floor)
+    assert found["class_balance_violation"][:20].tolist() == [0] * 20
+    assert found["class_balance_violation"][20] > 0.8
+
+
+def test_what_breaks_a_limit_is_ranked_by_all_that_is_off_and_what_keeps_them_never_is():
+    source, count, scale = np.random.default_rng(0), 500, 128.0
+    distance = torch.from_numpy(source.uniform(0, 1, count) ** 3 * scale)
     class_kl, coverage = (torch.from_numpy(source.uniform(0, high, count)) for high in (0.3, 1))
-    value, violation = constrained_fidelity(fid, floor, class_kl, coverage, scale=scale)
+    violation = limit_violations(distance, class_kl, coverage, scale=scale)["violation"]
     broken = (class_kl > 0.1) | (coverage < 0.5)
     assert 100 < broken.sum() < 450
     assert torch.equal(violation > 0, broken)
-    assert value[~broken].max() < value[broken].min()
-    assert ((violation >= 0) & (violation <= 2)).all()
-    assert len(value[broken].unique()) == broken.sum()
-    worse, _ = constrained_fidelity(fid, floor, class_kl * 1.5, coverage, scale=scale)
-    assert (worse >= value).all()
+    assert len(violation[broken].unique()) == broken.sum()
+    for worse in ((distance * 1.5, class_kl, coverage), (distance, class_kl * 1.5, coverage)):
+        assert (limit_violations(*worse, scale=scale)["violation"] >= violation).all()
 
 
-def test_a_score_of_nan_makes_the_constrained_fidelity_nan_in_its_lane_alone():
-    good = lanes_of(5, 5, 5, 5), lanes_of(0, 0, 0, 0), lanes_of(1, 1, 1, 1)
-    for i, scores in enumerate(good):
-        scores[i] = math.nan
-    value, violation = constrained_fidelity(good[0], 1.0, good[1], good[2], scale=100)
-    assert value.isnan().tolist() == violation.isnan().tolist() == [True, True, True, False]
-    assert value[3] == 4
+def test_a_distance_of_nan_makes_the_violations_nan_in_its_lane_alone():
+    found = limit_violations(lanes_of(math.nan, 5), lanes_of(0.2, 0), lanes_of(1, 1), scale=100)
+    for amounts in found.values():
+        assert amounts.isnan().tolist() == [True, False]
 
 
 def test_the_scale_is_the_mean_distance_of_generators_that_repeat_one_real_sample_each():

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from gan_core.config.conditions import ScoringConfig
 from gan_core.config.gan import GanConfig
-from gan_core.config.reports import FidelityReport, LaneReport, Midway
+from gan_core.config.limits import Place, broken_in_words
+from gan_core.config.reports import FidelityReport, LaneReport, Midway, place_of
 from gan_core.data.dataset import Dataset, resized
 from gan_core.fidelity.protocol import Scorer
 from gan_core.fidelity.scorers import IMAGE_SAMPLES, build_scorer
@@ -96,6 +97,7 @@ def test_fidelity_and_both_distances_prefer_real_images_to_all_others(found):
     others = [name for name in found if name not in ("real", "copied")]
     for score in ("fidelity", "fid", "kid"):
         assert max(found[name][score] for name in ("real", "copied")) < min(found[name][score] for name in others)
+    assert max(place(found["real"]), place(found["copied"])) < min(place(found[name]) for name in others)
 
 
 def test_the_more_noise_the_worse(found):
@@ -118,8 +120,9 @@ def test_missing_classes_are_counted_in_nats(found):
     for name, kept in (("one class", 1), ("three classes", 3), ("four classes", 4), ("nine classes", 9)):
         assert found[name]["class_kl"] == pytest.approx(np.log(10 / kept), abs=0.06)
         assert found[name]["classes_covered"] == pytest.approx(kept, abs=1)
-        assert found[name]["violation"] > 0
-    assert found["nine classes"]["fidelity"] < found["three classes"]["fidelity"] < found["one class"]["fidelity"]
+        assert found[name]["class_balance_violation"] > 0
+        assert broken_in_words(found[name]).startswith(f"class balance: {found[name]['classes_covered']:.0f} of 10 cl")
+    assert place(found["nine classes"]) < place(found["three classes"]) < place(found["one class"])
 
 
 def test_perfect_images_without_diversity_have_all_precision_and_no_recall(found):
@@ -130,7 +133,7 @@ def test_perfect_images_without_diversity_have_all_precision_and_no_recall(found
     assert found["an image a class"]["class_kl"] < 0.01
     assert found["an image a class"]["classes_covered"] == 10
     less_and_less = ["five images a class", "an image a class", "one image"]
-    values = [found[name]["fidelity"] for name in less_and_less]
+    values = [place(found[name]) for name in less_and_less]
     assert values == sorted(values)
 
 
@@ -146,6 +149,10 @@ def test_images_that_were_never_seen_are_no_copies(data, scorer):
     assert abs(fresh["memorisation"] - 0.5) < 4 * fresh["memorisation_error"]
 
 
+def place(values: dict[str, float]) -> Place:
+    return place_of(values, "fidelity")
+
+
 DECENT = ("a little noise", "noisy")
 
 
@@ -154,7 +161,7 @@ def test_no_collapse_is_preferred_to_a_merely_decent_generator_though_by_precisi
     for decent in DECENT:
         assert found[decent]["violation"] == 0
         assert found[name]["violation"] > 0
-        assert found[name]["fidelity"] > 10 * found[decent]["fidelity"]
+        assert place(found[decent]) < place(found[name])
     for score in ("precision", "density"):
         assert found[name][score] > 1.1 * found["noisy"][score]
 
@@ -163,16 +170,16 @@ def test_the_ladder_lets_decent_generators_go_on_and_no_collapse(found):
     names = [*DECENT, *COLLAPSED]
     ladder = Ladder((100, 200), 0.25)
 
-    def going(score: Callable[[dict[str, float]], float]) -> set[str]:
+    def going(score: Callable[[dict[str, float]], Place]) -> set[str]:
         reached = [score(found[name]) for name in names]
-        standings = [Standing((own,), (0.0,)) for own in reached]
+        standings = [Standing((own,), (0.0,), violation) for violation, own in reached]
         there = Reached()
         there.add(standings)
         judged = zip(names, standings, strict=True)
         return {name for name, standing in judged if ladder.judge(0, 0, standing, there).goes_on}
 
-    assert going(lambda values: values["fidelity"]) == set(DECENT)
-    assert not going(lambda values: -values["precision"]) & set(DECENT)
+    assert going(place) == set(DECENT)
+    assert not going(lambda values: (0.0, -values["precision"])) & set(DECENT)
 
 
 class PlantedArray:

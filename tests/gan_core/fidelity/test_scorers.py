@@ -14,6 +14,8 @@ from gan_core.config.conditions import ScoringConfig
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.lane import LaneConfig
+from gan_core.config.limits import broken_in_words
+from gan_core.config.reports import place_of
 from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.data.polygons import polygon_vertices, rasterise
@@ -68,7 +70,7 @@ def cases(digits: Dataset, gaussian: Dataset) -> dict[str, tuple[Dataset, Callab
 
 FLOORS = {
     *("fid_floor", "coverage_floor", "precision_real", "recall_real", "memorisation_error", "class_kl_floor"),
-    *("triangle_recall_floor", "wasserstein_floor", "modes"),
+    *("classes", "triangle_recall_floor", "wasserstein_floor", "modes"),
 }
 NAMES = ["digits", "blobs", "polygons", "gaussian", MIXTURE, "ring"]
 
@@ -253,9 +255,11 @@ def test_a_mixture_of_which_most_modes_are_missing_is_worse_than_any_that_has_th
     assert [values["modes_covered"] for values in (of_real, of_two, of_one)] == [3, 2, 1]
     assert of_real["high_quality_share"] == pytest.approx(0.9973, abs=0.002)
     assert of_real["mode_jsd"] < 1e-3 < of_two["mode_jsd"] < of_one["mode_jsd"]
-    assert of_one["violation"] == pytest.approx(1 - (1 / 3) / 0.5, abs=1e-12)
+    assert of_one["coverage_violation"] == pytest.approx(1 - (1 / 3) / 0.5, abs=1e-12)
     assert [values["violation"] for values in (of_real, of_two, of_shifted)] == [0, 0, 0]
-    assert of_real["fidelity"] < of_shifted["fidelity"] < of_two["fidelity"] < of_one["fidelity"]
+    places = [place_of(values, "fidelity") for values in (of_real, of_shifted, of_two, of_one)]
+    assert places == sorted(places)
+    assert broken_in_words(of_one) == "coverage: 1 of 3 modes"
 
 
 @pytest.mark.parametrize(("name", "modes", "deviation"), [("ring", 8, 0.05), ("grid", 25, 0.05)])
@@ -285,8 +289,11 @@ def test_points_on_few_modes_are_worse_than_any_that_cover_them(name):
     )
     assert of_few["high_quality_share"] == of_one["high_quality_share"] == 1
     assert of_coarse["high_quality_share"] < 0.2
-    assert of_real["fidelity"] < of_coarse["fidelity"] < of_few["fidelity"] < of_one["fidelity"]
-    assert (of_coarse["violation"], of_one["violation"]) == (0, pytest.approx(1 - 2 / len(means), abs=1e-12))
+    places = [place_of(values, "fidelity") for values in (of_real, of_coarse, of_few, of_one)]
+    assert places == sorted(places)
+    assert of_coarse["violation"] == of_coarse["violation_error"] == 0 < of_one["violation_error"]
+    assert of_one["coverage_violation"] == pytest.approx(1 - 2 / len(means), abs=1e-12)
+    assert of_one["violation"] > of_one["coverage_violation"]
 
 
 def test_triangles_are_scored_by_what_is_known_of_them():
@@ -335,20 +342,25 @@ def test_each_score_that_can_be_minimised_has_the_error_that_other_draws_of_the_
         assert 0.75 < math.sqrt(np.square(errors).mean()) / values.std() < 1.5, score
 
 
-def test_where_a_limit_is_broken_the_error_of_fidelity_is_that_of_what_breaks_it_too(digits, digits_scorer):
-    """A few classes with varying shares: the error exceeds that of the distance; with the coverage it is a bound."""
+def test_the_violation_has_the_error_of_all_that_it_is_made_of(digits, digits_scorer):
+    """A few classes with varying shares: with the coverage, the error is a bound."""
     few = digits.train[digits.train_labels < 4]
     broken = scores(digits_scorer, [chosen(few, seed=seed) for seed in range(12)])
     (whole,) = scores(digits_scorer, [chosen(digits.train)])
-    assert whole["violation"] == 0 < min(lane["violation"] for lane in broken)
-    assert whole["fidelity_error"] == whole["fid_error"]
-    assert np.std([lane["fidelity"] for lane in broken]) < min(lane["fidelity_error"] for lane in broken)
+    assert whole["violation"] == whole["violation_error"] == 0 < min(lane["violation"] for lane in broken)
+    assert np.std([lane["violation"] for lane in broken]) < min(lane["violation_error"] for lane in broken)
+    for lane in (whole, *broken):
+        assert lane["fidelity"] == lane["fid"] - lane["fid_floor"]
+        assert lane["fidelity_error"] == lane["fid_error"]
+    scale = 2 * float(digits_scorer._reference.covariance.trace())
     for lane in broken:
+        above = lane["class_kl"] - lane["class_kl_floor"]
         coverage_error = math.sqrt(lane["coverage"] * (1 - lane["coverage"]) / 797) / lane["coverage_floor"]
-        parts = 0.1 / lane["class_kl"] ** 2 * lane["class_kl_error"], coverage_error / 0.5
-        scale = 2 * float(digits_scorer._reference.covariance.trace())
-        expected = math.hypot(lane["fid_error"], scale * parts[0], scale * parts[1])
-        assert lane["fidelity_error"] == pytest.approx(expected, rel=1e-12)
+        parts = 0.1 / above**2 * lane["class_kl_error"], coverage_error / 0.5, lane["fid_error"] / scale
+        assert lane["violation_error"] == pytest.approx(math.hypot(*parts), rel=1e-12)
+        off = 1 - 0.1 / above, 1 - lane["coverage"] / lane["coverage_floor"] / 0.5
+        assert (lane["class_balance_violation"], lane["coverage_violation"]) == pytest.approx(off, rel=1e-12)
+        assert lane["violation"] == pytest.approx(sum(off) + lane["fidelity"] / scale, rel=1e-12)
 
 
 @pytest.mark.parametrize(("name", "samples", "least"), [("digits", 5, 6), ("gaussian", 3, 4), ("ring", 3, 4)])
@@ -395,7 +407,7 @@ def test_the_protocol_of_images_names_features_data_split_counts_latents_and_lim
     features = digits_scorer.extractor.name
     held_out = f"digits-{digits.digest}-held_out-797"
     weights = digits_scorer.features_digest
-    assert digits_scorer.protocol == f"fid/{features}@{weights}/{held_out}/2000@latents42/kl0.1-coverage0.5"
+    assert digits_scorer.protocol == f"fid/{features}@{weights}/{held_out}/2000@latents42/limits-kl0.1-coverage0.5"
     assert protocol(digits, features="classifier") == digits_scorer.protocol
     other = protocol(digits, features="pca")
     assert other.split("/")[1].startswith("pca")

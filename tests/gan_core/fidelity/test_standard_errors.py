@@ -338,9 +338,12 @@ def test_the_error_of_a_median_of_very_few_is_a_quarter_of_their_range():
 
 
 def test_the_violation_moves_with_the_scores_that_break_their_limits_and_with_no_other():
-    """The error of max(0, 1 - 0.1/kl) + max(0, 1 - coverage/0.5) by the slopes 0.1/kl^2 and 1/0.5."""
+    """The error of max(0, 1 - 0.1/kl) + max(0, 1 - coverage/0.5) by the slopes 0.1/kl^2 and 1/0.5, and that of the
+    distance where a limit is broken.
+    """
     divergence = lanes_of(0.2, 0.05, 0.2, 0.05, math.inf), lanes_of(0.01, 0.01, 0.01, 0.01, math.nan)
     coverage = lanes_of(0.9, 0.4, 0.4, 0.9, 0.9), lanes_of(0.02, 0.02, 0.02, 0.02, 0.02)
-    found = violation_error(divergence, coverage, 0.1, 0.5)
+    found = violation_error(torch.zeros(5), divergence, coverage, 0.1, 0.5)
     assert found.tolist() == pytest.approx([0.025, 0.04, math.hypot(0.025, 0.04), 0, 0], rel=1e-12)
-    assert violation_error(None, coverage, 0.1, 0.5).tolist() == pytest.approx([0, 0.04, 0.04, 0, 0])
+    found = violation_error(torch.full((5,), 0.3), None, coverage, 0.1, 0.5)
+    assert found.tolist() == pytest.approx([0, math.hypot(0.04, 0.3), math.hypot(0.04, 0.3), 0, 0])

@@ -212,6 +212,6 @@ def test_several_objectives_are_ranked_by_fronts_and_then_by_the_first():
     reached.add([Standing(point, (0.0, 0.0)) for point in points])
     ladder = Ladder((10, 20), 0.6)
     going = [p for p in points if ladder.judge(0, 0, Standing(p, (0.0, 0.0)), reached).goes_on]
-    assert [reached.rank(point) for point in points] == [1, 2, 3, 4, 5]
+    assert [reached.rank((0.0, *point)) for point in points] == [1, 2, 3, 4, 5]
     assert going == points[:3]
     assert ladder.judge(0, 0, Standing((3.0, 3.0), (0.5, 0.5)), reached).goes_on  # it may be as good as (2, 2)

@@ -219,7 +219,7 @@ def test_optuna_is_told_the_best_score_of_the_completed_and_an_infeasible_prunin
             assert (state, value) == (TrialState.PRUNED, overruled["best_score"])
             continue
         assert state is {"completed": TrialState.COMPLETE}.get(row["outcome"], TrialState.PRUNED)
-        assert constraints == ({row["outcome"]: 1.0} if row["outcome"] in DEAD else {})
+        assert constraints == ({row["outcome"]: 11.0} if row["outcome"] in DEAD else {})
         if row["outcome"] == "completed":
             assert value == row["best_score"]
 
@@ -245,7 +245,7 @@ def test_a_lane_that_diverges_after_good_rungs_is_infeasible_and_keeps_its_repor
     assert late
     with opened(spec, folder) as study:
         for trial in late:
-            assert told(study)[trial] == (TrialState.PRUNED, ends[trial]["best_score"], {"diverged": 1.0})
+            assert told(study)[trial] == (TrialState.PRUNED, ends[trial]["best_score"], {"diverged": 11.0})
             assert study.snapshot().best_trial != trial
 
 

@@ -25,37 +25,56 @@ LADDER = {"rungs_images": [100, 300, 900], "keep_fraction": 0.5}
 # ---- the order of trials that came to different rungs
 
 
+def order_of(courses: Mapping[int, Mapping[int, float]]) -> list[int]:
+    """The order of trials that keep all limits. courses: trial -> images -> its best score by then."""
+    return in_order({n: {images: (0.0, score) for images, score in course.items()} for n, course in courses.items()})
+
+
 def test_where_the_best_go_on_whoever_came_further_is_better():
     courses = {0: {100: 5.0}, 1: {100: 4.0, 300: 3.9}, 2: {100: 2.0, 300: 1.0, 900: 0.9}, 3: {100: 3.0, 300: 2.0}}
-    assert in_order(courses) == [2, 3, 1, 0]
+    assert order_of(courses) == [2, 3, 1, 0]
 
 
 def test_who_went_on_alone_is_passed_by_what_was_better_at_its_rung_and_ends_before_what_was_worse():
     """Trial 0 was the first, so it went on with the worst score but one, and completed."""
     courses = {0: {100: 9.0, 300: 8.0, 900: 7.0}, 1: {100: 2.0, 300: 1.5, 900: 1.0}, 2: {100: 4.0}, 3: {100: 9.5}}
-    assert in_order(courses) == [1, 2, 0, 3]
+    assert order_of(courses) == [1, 2, 0, 3]
 
 
 def test_a_score_at_a_lower_rung_is_never_held_against_one_at_a_higher_rung():
     """At 100 images all score ten times as high as at 900: what stopped there stands where it stood there."""
     slow = {number: {100: 10.0 * number, 900: float(number)} for number in (1, 2, 4)}
-    assert in_order({**slow, 3: {100: 30.0}, 0: {100: 5.0}}) == [0, 1, 2, 3, 4]
+    assert order_of({**slow, 3: {100: 30.0}, 0: {100: 5.0}}) == [0, 1, 2, 3, 4]
 
 
 def test_the_order_does_not_change_when_scores_are_on_another_scale():
     courses = {n: {100: 3 + math.sin(n), **({300: 2 + math.sin(2 * n)} if n % 3 else {})} for n in range(12)}
     stretched = {n: {images: math.exp(3 * score) for images, score in course.items()} for n, course in courses.items()}
-    assert in_order(courses) == in_order(stretched)
-    assert sorted(in_order(courses)) == list(range(12))
+    assert order_of(courses) == order_of(stretched)
+    assert sorted(order_of(courses)) == list(range(12))
 
 
 # ---- what is shown
 
 
-def ended(number: int, course: Mapping[int, float], completed: bool, **constraints: float) -> FrozenTrial:
+def ended(
+    number: int,
+    course: Mapping[int, float],
+    completed: bool,
+    off: Mapping[int, float] | None = None,
+    /,
+    **constraints: float,
+) -> FrozenTrial:
+    """off: images -> by how much it broke limits there."""
     state = TrialState.COMPLETE if completed else TrialState.PRUNED
     value = list(course.values())[-1] if course else None
-    trial = create_trial(state=state, value=value, intermediate_values=dict(course), constraints=constraints)
+    trial = create_trial(
+        state=state,
+        value=value,
+        intermediate_values=dict(course),
+        constraints=constraints,
+        user_attrs={f"violation:{images}": amount for images, amount in (off or {}).items()},
+    )
     trial.number = number
     return trial
 
@@ -74,6 +93,24 @@ def test_pruned_trials_are_shown_as_completed_in_their_order_and_dead_and_refuse
     assert values[0] < values[2] < values[1] < values[3] == values[4]
     assert [t.constraints for t in found] == [{"infeasible": x} for x in (-1.0, -1.0, -1.0, 1.0, 0.25)]
     assert [t.state for t in trials][1] is TrialState.PRUNED, "what was told is not changed"
+
+
+def test_trials_that_break_limits_stand_behind_those_that_keep_them_at_the_same_rung_by_how_far_they_are_off():
+    """Trials 1 and 2 broke limits at both rungs, and 3 at the first alone; 5 was stopped there by a better one."""
+    trials = [
+        ended(0, {100: 5.0, 300: 4.0}, True),
+        ended(1, {100: 1.0, 300: 0.5}, True, {100: 0.9, 300: 0.2}, limits=0.2),
+        ended(2, {100: 1.0, 300: 0.1}, True, {100: 0.9, 300: 0.3}, limits=0.3),
+        ended(3, {100: 2.0, 300: 3.0}, True, {100: 0.4}),
+        ended(4, {}, False, diverged=11.0),
+        ended(5, {100: 0.1}, False, {100: 0.5}, limits=0.5),
+    ]
+    for name in ("gp", "nsga2", "cmaes"):
+        found = as_seen_by(name, trials, 1)
+        values = [t.values[0] for t in found]
+        assert sorted(range(6), key=values.__getitem__) == [3, 0, 5, 1, 2, 4]
+        assert [t.constraints["limits"] for t in found] == [-1.0, 0.2, 0.3, -1.0, -1.0, 0.5]
+        assert [t.constraints["infeasible"] for t in found] == [-1.0, -1.0, -1.0, -1.0, 11.0, -1.0]
 
 
 def test_without_dead_ones_there_are_no_constraints_and_running_and_failed_ones_are_shown_as_they_are():
