@@ -227,13 +227,13 @@ def test_an_array_that_had_come_to_the_rung_when_another_was_cut_is_judged_there
     rows = rows_of(folder)
     with opened(spec, folder) as study:
         structures = [config.structure for config in study.cohorts[0].configs]
-    reached = Standings.load(spec, folder).reached(0, 0).values
+    reached = Standings.load(spec, folder).reached(0, 0).places
     first = structures.count(structures[0])
     assert 0 < first < 4
     assert [(row["outcome"], row["images_seen"]) for row in rows] == [("completed", 640)] * first + [
         ("pruned", 6 * 64)
     ] * (4 - first)
-    assert reached == sorted((row["score"],) for row in rows[:first])
+    assert reached == sorted((0.0, row["score"]) for row in rows[:first])
     assert all(row["score"] is not None for row in rows[first:])
     kept = [folder.last_state(TrialRun(row["trial"])).exists() for row in rows]
     assert kept == [True] * first + [False] * (4 - first)
