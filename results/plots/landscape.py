@@ -22,22 +22,26 @@ if TYPE_CHECKING:
 
 MOST_TRIALS = 2_000  # that are drawn; a browser is slow with more points
 MOST_OF_CONTOUR = 300  # Optuna's contour has a cell for each pair of values
+MOST_IN_RANKS = 500  # each in a panel for each pair of parameters
 MOST_RANKED = 4  # parameters of which each pair has a panel
 PANELS_ABREAST, PANEL_PIXELS = 3, 280
+AMONG_RANKS = "black"  # of trials that died, where colours are ranks
 BEYOND = 0.08  # of the scores' span, by which dead trials are drawn beyond the worst one
 
 
 @dataclass(frozen=True)
 class _Landscape:
     """study: of the trials with a score that are drawn. scores: theirs, not negated. dead: the parameters with their
-    values in the trials that died. numbers: of these trials. said: how many trials are drawn, in words.
+    values in the trials that died. numbers: of these trials. drawn, died: in words, how many trials are
+    drawn, and how many crosses.
     """
 
     study: "Study"
     scores: np.ndarray
     dead: list[Parameter]
     numbers: np.ndarray
-    said: str
+    drawn: str
+    died: str
 
 
 def slices(table: ResultsTable, parameters: Sequence[str] | None = None, rung: Rung = None) -> "Figure":
@@ -46,7 +50,7 @@ def slices(table: ResultsTable, parameters: Sequence[str] | None = None, rung: R
     """
     land = _landscape(table, parameters, rung)
     label = as_text(directed([table.objective]))
-    made = figure(f"{label} of {land.said}", showlegend=False)
+    made = figure(f"{label} of {land.drawn}{land.died}", showlegend=False)
     rows, abreast = ceil(len(land.dead) / PANELS_ABREAST), min(PANELS_ABREAST, len(land.dead))
     made.set_subplots(rows=rows, cols=abreast, shared_yaxes=True, vertical_spacing=0.3 / rows)
     for place, parameter in enumerate(land.dead):
@@ -69,11 +73,11 @@ def contour(table: ResultsTable, a: str, b: str, rung: Rung = None) -> "Figure":
     land = _landscape(table, [a, b], rung, most=MOST_OF_CONTOUR, is_pair=True)
     for parameter, place in zip(land.dead, ("a", "b"), strict=True):
         if len({trial.params[place] for trial in land.study.trials if trial.params}) < 2:
-            raise ResultsError(f"all {land.said} have the same {parameter.name}; choose one that differs")
+            raise ResultsError(f"all {land.drawn} have the same {parameter.name}; choose one that differs")
     label = as_text(directed([table.objective]))
     label = f"log10 of {label}" if axis_type(land.scores) == "log" else label
     made: Any = plot_contour(land.study, params=["a", "b"], target_name=label)
-    _restyle(made, f"{label} of {land.said}")
+    _restyle(made, f"{label} of {land.drawn}{land.died}")
     names = [parameter.name for parameter in land.dead]
     made.update_xaxes(title_text=names[0])
     made.update_yaxes(title_text=names[1])
@@ -83,25 +87,25 @@ def contour(table: ResultsTable, a: str, b: str, rung: Rung = None) -> "Figure":
 
 def rank(table: ResultsTable, parameters: Sequence[str] | None = None, rung: Rung = None) -> "Figure":
     """Draws `ResultsTable.rank`: a panel for each pair of parameters, where a point is a trial, blue for the best and
-    red for the worst ranks, and an orange cross one that died. Without names, for the four most important parameters.
+    red for the worst ranks, and a black cross one that died. Without names, for the four most important parameters.
     Raises ResultsError as it does, if no trial has a score, and for fewer than two parameters.
     """
     from optuna.visualization import plot_rank
 
-    land = _landscape(table, parameters or _ranked(table, rung), rung)
+    land = _landscape(table, parameters or _ranked(table, rung), rung, MOST_IN_RANKS)
     names = [parameter.name for parameter in land.dead]
     if len(names) < 2:
         raise ResultsError(f"rank needs at least two hyperparameters that differ, got {', '.join(names) or 'none'}")
     label = as_text(directed([table.objective]))
     made: Any = plot_rank(land.study, params=names, target_name=label)
-    _restyle(made, f"Rank of {land.said} by {label}")
+    _restyle(made, f"Rank of {land.drawn} by {label}{land.died}")
     if len(names) == 2:
-        made.add_trace(_crosses_over(land, 0, 1))
+        made.add_trace(_crosses_over(land, 0, 1, AMONG_RANKS))
         return made
     for x in range(len(names)):
         for y in range(len(names)):
             if x != y:
-                made.add_trace(_crosses_over(land, x, y), row=y + 1, col=x + 1)
+                made.add_trace(_crosses_over(land, x, y, AMONG_RANKS), row=y + 1, col=x + 1)
     made.update_layout(height=PANEL_PIXELS * 0.8 * len(names))
     return made
 
@@ -140,7 +144,8 @@ def _landscape(
         scores,
         [replace(parameter, values=parameter.values[dead]) for parameter in parameters],
         numbers[dead],
-        f"{len(kept):,} trials{some}" + (f"; {dead.sum():,} died (orange)" if dead.any() else ""),
+        f"{len(kept):,} trials{some}",
+        f"; {dead.sum():,} died (crosses)" if dead.any() else "",
     )
 
 
@@ -183,18 +188,18 @@ def _beyond(scores: np.ndarray, higher: bool) -> float:
     return float(10**place if axis_type(scores) == "log" else place)
 
 
-def _crosses_over(land: _Landscape, x: int, y: int) -> Any:
+def _crosses_over(land: _Landscape, x: int, y: int, colour: str = DEAD) -> Any:
     """The trials that died, over the parameters of these places. Categories of texts are texts in Optuna's figures."""
     first, second = land.dead[x], land.dead[y]
     both = first.exists & second.exists
     points = [
         [str(v) if isinstance(v, str | bool) else v for v in each.values[both].tolist()] for each in (first, second)
     ]
-    return _crosses(points[0], points[1], land.numbers[both])
+    return _crosses(points[0], points[1], land.numbers[both], colour)
 
 
-def _crosses(x: list[Any], y: list[Any], numbers: np.ndarray) -> Any:
-    marker = {"color": DEAD, "symbol": "x", "size": 6, "opacity": 0.7}
+def _crosses(x: list[Any], y: list[Any], numbers: np.ndarray, colour: str = DEAD) -> Any:
+    marker = {"color": colour, "symbol": "x", "size": 6, "opacity": 0.7}
     said = {"text": [f"trial {number} died" for number in numbers], "hoverinfo": "text"}
     return graph_objects().Scatter(x=x, y=y, mode="markers", marker=marker, name="died", showlegend=False, **said)
 

@@ -123,7 +123,7 @@ def test_slices_are_optunas_with_the_dead_beyond_the_worst(table):
     assert min(dead_rate.y) > max(rate.y)
     assert set(dead.x) <= {"'hinge'", "'wasserstein_gp'"}
     assert sorted(set(loss.x)) == ["'hinge'", "'wasserstein_gp'"]
-    assert made.layout.title.text == "fidelity (lower is better) of 36 trials; 4 died (orange)"
+    assert made.layout.title.text == "fidelity (lower is better) of 36 trials; 4 died (crosses)"
 
 
 def test_contour_has_the_first_name_across_and_the_second_upwards(table):
