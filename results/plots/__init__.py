@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from results.plots.across_seeds import replicates
+    from results.plots.comparison import compare
     from results.plots.costs import cost, savings, timeline
     from results.plots.endings import outcomes, signs_before_death
     from results.plots.fronts import hypervolume, pareto
     from results.plots.style import save
 
 __all__ = [
+    "compare",
     "cost",
     "hypervolume",
     "outcomes",
@@ -29,6 +31,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """A main name, whose module is loaded only now: Plotly and Optuna are loaded where a figure needs them."""
     match name:
+        case "compare":
+            from results.plots import comparison as home
         case "cost" | "savings" | "timeline":
             from results.plots import costs as home
         case "outcomes" | "signs_before_death":

@@ -1,5 +1,7 @@
 """What all figures share: Plotly, loaded only when a figure is made, their colours, and how a figure is written."""
 
+import math
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 BEST, OTHER, DEAD, BASELINE = "#0072b2", "#999999", "#d55e00", "#009e73"  # of the palette of Okabe and Ito (2008)
 COLOURS = (BEST, "#e69f00", BASELINE, "#cc79a7", "#56b4e9", DEAD, "#f0e442")
+LOG_FROM = 100.0  # ratio of the largest to the smallest value from which an axis is logarithmic
 PICTURES = (".png", ".svg", ".pdf")  # which plotly writes with kaleido
 
 
@@ -36,6 +39,12 @@ def plotly_script() -> str:
     from plotly.offline import get_plotlyjs
 
     return get_plotlyjs()
+
+
+def axis_type(values: Iterable[float]) -> str:
+    """The type of an axis for these values: "log" where all are above 0 and far apart, otherwise "linear"."""
+    finite = [value for value in values if math.isfinite(value)]
+    return "log" if finite and 0 < min(finite) * LOG_FROM < max(finite) else "linear"
 
 
 def figure(title: str, x: str = "", y: str = "", **layout: Any) -> "Figure":
