@@ -23,6 +23,32 @@ class ResultsTable(TrialTable):
     parameters: the names of those that are wanted, in this order; None: all. ResultsError is raised for an unknown one.
     """
 
+    def compare(
+        self, *others: TrialTable, score: float | None = None, names: Sequence[str] | None = None
+    ) -> "pd.DataFrame":
+        """The run beside others: one row for each, this one first. With several objectives, the first counts.
+
+        score: to be reached, for the costs below; by default the worst of the runs' best scores, which each has
+        reached. names: of the runs, this one included; by default those of their folders.
+
+        Columns: run; space_differs, the hyperparameters whose ranges or values differ from those of this run, "unknown"
+        without a spec (`differences` has the values); trials and dead, how many; best_trial and best, its score;
+        median, of all trials at their best rungs, dead ones as the worst; confirmed_trial and confirmed_median, of the
+        winner from other seeds; device_seconds and images, what the search cost; score_to_reach, and
+        device_seconds_to_score, images_to_score and trials_to_score, what the search had cost when it did (missing if
+        it never did). The last three compare this run with that of the row: probability_of_improvement, that a score of
+        this run is better, equal ones counting half; chance_of_order, the p value of a two-sided rank sum test, that
+        they differ so clearly by chance; tested, which scores: those of the replicates of both confirmed winners (an
+        exact test), or else of all trials at the first rung that both ladders have, those that died by then as the
+        worst. The trials of a sampler that learns depend on each other, so that the latter is a rough guide.
+
+        Raises ResultsError, which says what differs, for runs with other objectives or another protocol of scores; also
+        without another table, for a score that is no number, and for names that are not one for each run.
+        """
+        from results.analysis import comparison
+
+        return comparison.compare((self, *others), score, names)
+
     def contour(self, a: str, b: str, rung: Rung = None) -> "pd.DataFrame":
         """The scores over two parameters. One row for each trial that has both: trial, score (NaN if it has none),
         outcome, dead, and a column for each of the two. Raises ResultsError for a name that was not drawn, or twice the
@@ -60,6 +86,15 @@ class ResultsTable(TrialTable):
         from results.analysis import curves
 
         return curves.curves(self, metric, by_trial)
+
+    def differences(self, *others: TrialTable, names: Sequence[str] | None = None) -> "pd.DataFrame":
+        """What differs between the specs of this run and of others: one row for each setting that does. Columns:
+        setting, a hyperparameter or another key of the spec by its dotted name, and one for each run, with the value or
+        the range in words, missing where a spec does not have it. names: as in `compare`, and raised like there.
+        """
+        from results.analysis import comparison
+
+        return comparison.differences((self, *others), names)
 
     def expected_best(self, budget: int | None = None) -> "pd.DataFrame":
         """What the best of k trials reaches, for each k up to a budget, which is a number of trials; None: all there

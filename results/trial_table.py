@@ -98,7 +98,7 @@ class TrialTable:
     def _trials(self) -> pd.DataFrame:
         frame = self.frame.loc[self.frame["replicate"] == 0].sort_values(["trial", "rung"])
         last = frame.groupby("trial").tail(1).set_index("trial")
-        ranked = frame.assign(violation=_violations(frame, self.objectives[:1]), unscored=frame["score"].isna())
+        ranked = frame.assign(violation=violations(frame, self.objectives[:1]), unscored=frame["score"].isna())
         ranked = ranked.sort_values(["trial", "unscored", "violation", "score", "rung"])
         best = ranked.groupby("trial").head(1).set_index("trial").drop(columns=["violation", "unscored"])
         best["outcome"], best["reason"] = last["outcome"], last["reason"]
@@ -111,7 +111,7 @@ class TrialTable:
         order = best.assign(
             dead=best["outcome"].isin(DEAD),
             unscored=best["score"].isna(),
-            violation=_violations(best, self.objectives),
+            violation=violations(best, self.objectives),
         ).reset_index()
         order = order.sort_values(by, na_position="last")
         return order.drop(columns=["dead", "unscored", "violation"]).reset_index(drop=True)
@@ -131,7 +131,7 @@ class TrialTable:
             raise ResultsError(f"objective {', '.join(missing)} is no column of the table; it was changed")
         values = contenders[columns].to_numpy(float)
         values[:, [False, *map(higher_is_better, others)]] *= -1  # the column `score` is negated already
-        ranks = constrained_ranks(values, _violations(contenders, self.objectives))
+        ranks = constrained_ranks(values, violations(contenders, self.objectives))
         return pd.Series(ranks, index=contenders.index, dtype="Int64")
 
     @property
@@ -250,7 +250,7 @@ def _check_alike(texts: list[str], says: str) -> None:
             raise ResultsError(f"{says}: {', '.join(sorted((first, text)))} (line {line})")
 
 
-def _violations(frame: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
+def violations(frame: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
     """By how much each row breaks the limits of any of the objectives, float64 [n]; 0 where it keeps them."""
     if not set(objectives) & set(LIMITED) or "fidelity.violation" not in frame.columns:
         return np.zeros(len(frame))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from results.plots.across_seeds import replicates
     from results.plots.budgets import expected_best, history
+    from results.plots.comparison import compare
     from results.plots.costs import cost, savings, timeline
     from results.plots.endings import outcomes, signs_before_death
     from results.plots.fronts import hypervolume, pareto
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "contour",
+    "compare",
     "cost",
     "curves",
     "expected_best",
@@ -45,6 +47,8 @@ def __getattr__(name: str) -> Any:
             from results.plots import across_seeds as home
         case "expected_best" | "history":
             from results.plots import budgets as home
+        case "compare":
+            from results.plots import comparison as home
         case "cost" | "savings" | "timeline":
             from results.plots import costs as home
         case "outcomes" | "signs_before_death":

@@ -9,6 +9,8 @@ from results.table import ResultsTable
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+BAR_PIXELS, HEAD_PIXELS = 24, 150  # the height of a bar, and of all else in its figure
+LONGEST_NAME = 40  # characters, beyond which a name would leave no room for its bar
 MOST_PARTS = 12  # of a division that are drawn by name
 
 
@@ -19,16 +21,18 @@ def cost(table: ResultsTable) -> "Figure":
     found = table.cost()
     total = found.loc[found["by"] == "phase", "seconds"].sum()
     made = figure(f"Where {total:,.0f} device-seconds went", "device-seconds", showlegend=False)
+    drawn = 0
     for by, rows in found.groupby("by", sort=False):
-        parts = rows.to_dict("records")
-        if len(parts) > 1 or by == "outcome":
-            bars = _with_others(parts)[::-1]
-            names = [as_text(bar["name"]) for bar in bars]
-            texts = [f"{bar['share']:.0%}, {bar['trials']:,} trainings, {bar['images']:,} images" for bar in bars]
-            seconds = [bar["seconds"] for bar in bars]
+        bars = _with_others(rows.to_dict("records"))
+        if len(bars) > 1 or by == "outcome":
+            names = [as_text(_shortened(bar["name"], place)) for place, bar in enumerate(bars, 1)]
+            texts = [_bar_text(bar) for bar in bars]
             shared = {"orientation": "h", "marker": {"color": BEST}, "hovertext": texts, "name": str(by)}
-            made.add_trace(graph_objects().Bar(x=seconds, y=[[str(by)] * len(bars), names], **shared))
-    return made
+            x, y = [bar["seconds"] for bar in bars], [[str(by)] * len(bars), names]
+            made.add_trace(graph_objects().Bar(x=x, y=y, **shared))
+            drawn += len(bars)
+    made.update_yaxes(autorange="reversed")
+    return made.update_layout(height=HEAD_PIXELS + BAR_PIXELS * max(drawn, 8))
 
 
 def savings(table: ResultsTable) -> "Figure":
@@ -54,8 +58,9 @@ def timeline(table: ResultsTable) -> "Figure":
     found = table.timeline()
     if not max(found["ends_seconds"].tolist()):
         raise ResultsError("the rows of this run have no times: it was made by an early version")
-    made = figure("Cohorts on their machines", "seconds since the sweep began", barmode="overlay")
     lines = [f"{as_text(row['node'] or 'this machine')}, slot {row['slot']}" for row in found.to_dict("records")]
+    height = HEAD_PIXELS + BAR_PIXELS * max(len(set(lines)), 4)
+    made = figure("Cohorts on their machines", "seconds since the sweep began", barmode="overlay", height=height)
     found = found.assign(line=lines, length=found["ends_seconds"] - found["begins_seconds"])
     for rung, rows in found.groupby("rung"):
         texts = [_step_text(row) for row in rows.to_dict("records")]
@@ -73,6 +78,16 @@ def _with_others(parts: list[dict[Any, Any]]) -> list[dict[Any, Any]]:
     rest = parts[MOST_PARTS:]
     sums = {name: sum(part[name] for part in rest) for name in ("seconds", "images", "trials", "share")}
     return [*parts[:MOST_PARTS], {**sums, "name": f"{len(rest)} others"}]
+
+
+def _shortened(name: str, place: int) -> str:
+    """A name, of which the end is replaced by its place among the others where it is long: no two may be alike."""
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}… ({place})"
+
+
+def _bar_text(bar: dict[Any, Any]) -> str:
+    of = f"{bar['share']:.0%}, {bar['trials']:,} trainings, {bar['images']:,} images"
+    return f"{as_text(bar['name'])}<br>{of}"
 
 
 def _step_text(row: dict[Any, Any]) -> str:

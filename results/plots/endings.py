@@ -36,7 +36,8 @@ def outcomes(table: ResultsTable, bins: int = 5) -> "Figure":
         rows = found[found["outcome"] == outcome]
         if rows.empty:
             continue
-        y = [[as_text(name) for name in rows[column]] for column in ("parameter", "region")]
+        names = [name.partition(".")[2] for name in rows["parameter"]]  # without structure. or lane.
+        y = [names, [as_text(region) for region in rows["region"]]]
         texts = [f"{trials} {outcome}" for trials in rows["trials"]]
         shared = {"name": str(outcome), "marker": {"color": colour}, "hovertext": texts, "orientation": "h"}
         made.add_trace(graph_objects().Bar(x=rows["share"], y=y, **shared))
@@ -58,7 +59,11 @@ def signs_before_death(table: ResultsTable, between_rungs: bool = True) -> "Figu
         for row in found.to_dict("records")
     ]
     alive = [f"{row['survivors']} of {row['of_survivors']}" for row in found.to_dict("records")]
-    parts = (("dead trials, before they died", DEAD, "dead_share", dead), ("survivors", BEST, "survivors_share", alive))
+    of = {name: int(found[f"of_{name}"].iloc[0]) for name in ("dead", "survivors")}
+    parts = (
+        (f"{of['dead']:,} dead trials, before they died", DEAD, "dead_share", dead),
+        (f"{of['survivors']:,} survivors", BEST, "survivors_share", alive),
+    )
     for name, colour, column, texts in parts:
         shared = {"name": name, "marker": {"color": colour}, "hovertext": texts}
         made.add_trace(graph_objects().Bar(x=[as_text(sign) for sign in found["sign"]], y=found[column], **shared))

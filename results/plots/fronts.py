@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from results.objectives import directed, higher_is_better, score_name
-from results.plots.style import BEST, OTHER, figure, graph_objects
+from results.plots.style import BEST, OTHER, axis_type, figure, graph_objects
 from results.table import ResultsTable
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-
-LOG_FROM = 100.0  # ratio of the largest to the smallest value from which an axis is logarithmic
 
 
 def pareto(table: ResultsTable) -> "Figure":
@@ -31,7 +29,7 @@ def pareto(table: ResultsTable) -> "Figure":
         made.add_trace(_pairs(rows, objectives, shared) if len(objectives) > 2 else _pair(rows, objectives, shared))
     if len(objectives) == 2:
         for update, (name, title) in zip((made.update_xaxes, made.update_yaxes), objectives.items(), strict=True):
-            update(title_text=title, type=_scale(found[name]))
+            update(title_text=title, type=axis_type(found[name]))
         made.add_trace(_staircase(found[found["front"]], table))
     return made
 
@@ -72,10 +70,6 @@ def _staircase(front: pd.DataFrame, table: ResultsTable) -> Any:
     ordered = front.sort_values(x, ascending=not falling)
     line = {"shape": "hv", "color": BEST, "width": 1}
     return graph_objects().Scatter(x=ordered[x], y=ordered[y], mode="lines", line=line, showlegend=False)
-
-
-def _scale(values: pd.Series) -> str:
-    return "log" if len(values) and values.min() > 0 and values.max() > LOG_FROM * values.min() else "linear"
 
 
 def _text(row: Mapping[str, Any], names: list[str]) -> str:

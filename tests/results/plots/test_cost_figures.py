@@ -25,17 +25,25 @@ def table(*rows: dict) -> ResultsTable:
 def test_divisions_with_several_parts_are_drawn_the_largest_on_top():
     made: Any = cost(table())
     outcomes, rungs = made.data
-    assert (list(outcomes.x), list(outcomes.y)) == ([2.0, 5.0], [["outcome", "outcome"], ["pruned", "completed"]])
-    assert (list(rungs.x), list(rungs.y[1])) == ([4.0, 3.0], ["1", "0"])
-    assert outcomes.hovertext[1] == "71%, 1 trainings, 200 images"
+    assert (list(outcomes.x), list(outcomes.y)) == ([5.0, 2.0], [["outcome", "outcome"], ["completed", "pruned"]])
+    assert (list(rungs.x), list(rungs.y[1])) == ([3.0, 4.0], ["0", "1"])
+    assert outcomes.hovertext[0] == "completed<br>71%, 1 trainings, 200 images"
     assert made.layout.title.text == "Where 7 device-seconds went"
 
 
 def test_beyond_the_largest_parts_the_others_are_one_bar():
     made: Any = cost(table(*({**row(n, 0, 1.0, seconds=20.0 - n), "structure.width": n} for n in range(15))))
     structures = made.data[-1]
-    assert list(structures.y[1]) == ["3 others", *(f"width={n}" for n in range(11, -1, -1))]
-    assert structures.x[0] == 8 + 7 + 6
+    assert list(structures.y[1]) == [*(f"width={n}" for n in range(12)), "3 others"]
+    assert structures.x[-1] == 8 + 7 + 6
+
+
+def test_a_long_name_is_whole_only_where_the_pointer_is():
+    names = ["x" * 60, "<b>"]
+    rows = [{**row(n, 0, 1.0, seconds=2.0 - n), "structure.loss": name} for n, name in enumerate(names)]
+    made: Any = cost(table(*rows))
+    assert list(made.data[-1].y[1]) == [f"loss={'x' * 35}… (1)", "loss=&lt;b&gt;"]
+    assert made.data[-1].hovertext[0].startswith(f"loss={'x' * 60}<br>67%, 1 trainings")
 
 
 def test_savings_stand_beside_what_was_spent_on_the_way_to_the_rung():

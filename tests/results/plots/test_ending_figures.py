@@ -25,7 +25,7 @@ def test_each_outcome_has_its_share_of_each_region():
     )
     completed, diverged = made.data
     assert (completed.name, list(completed.x)) == ("completed", [1.0, 0.5])
-    assert [list(level) for level in completed.y] == [[LOSS, LOSS], ["&lt;b&gt;", "hinge"]]
+    assert [list(level) for level in completed.y] == [["loss", "loss"], ["&lt;b&gt;", "hinge"]]
     assert (list(diverged.x), list(diverged.hovertext)) == ([0.0, 0.5], ["0 diverged", "1 diverged"])
 
 
@@ -44,6 +44,7 @@ def test_signs_of_the_dead_stand_beside_those_of_the_survivors():
     made: Any = signs_before_death(table(*rows))
     dead, survivors = made.data
     assert (list(dead.x), list(dead.y), list(survivors.y)) == (["oscillation"], [1.0], [0.5])
+    assert (dead.name, survivors.name) == ("1 dead trials, before they died", "2 survivors")
     assert (dead.hovertext[0], survivors.hovertext[0]) == ("1 of 1, 200 images before", "1 of 2")
 
 
