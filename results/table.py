@@ -1,6 +1,6 @@
 """The results of a sweep: its checked rows, its trials, and what can be learnt from them, `ResultsTable`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from results.trial_table import TrialTable
@@ -20,6 +20,7 @@ class ResultsTable(TrialTable):
     outcome of its last. ResultsError is raised for a rung that no trial reached. Scores are those of the first
     objective and not negated, also where more is better. Dead trials are those that diverged, collapsed, failed or ran
     out of memory. A parameter is what was drawn: the dotted name of a hyperparameter, or its `.ratio` or `.complement`.
+    parameters: the names of those that are wanted, in this order; None: all. ResultsError is raised for an unknown one.
     """
 
     def contour(self, a: str, b: str, rung: Rung = None) -> "pd.DataFrame":
@@ -158,13 +159,13 @@ class ResultsTable(TrialTable):
 
         return endings.outcomes(self, bins)
 
-    def parallel(self, rung: Rung = None) -> "pd.DataFrame":
+    def parallel(self, parameters: Sequence[str] | None = None, rung: Rung = None) -> "pd.DataFrame":
         """Scores and parameters. One row for each trial, by number: trial, score (NaN if it has none), outcome, dead,
         and a column for each parameter, missing where it is idle.
         """
         from results.analysis import landscape
 
-        return landscape.parallel(self, rung)
+        return landscape.parallel(self, parameters, rung)
 
     def pareto(self) -> "pd.DataFrame":
         """The trials of a search with several objectives: one row per trial, in the order of `trials`.
@@ -177,13 +178,13 @@ class ResultsTable(TrialTable):
 
         return fronts.pareto(self)
 
-    def rank(self, rung: Rung = None) -> "pd.DataFrame":
+    def rank(self, parameters: Sequence[str] | None = None, rung: Rung = None) -> "pd.DataFrame":
         """What `parallel` returns, with a column `rank` after the score: from 0, the best trial, to 1, the worst that
         has a score and is not dead; equal scores share their mean rank; NaN for other trials.
         """
         from results.analysis import landscape
 
-        return landscape.rank(self, rung)
+        return landscape.rank(self, parameters, rung)
 
     def replicates(self) -> "pd.DataFrame":
         """The trainings of finalists from other seeds: one row per replicate, those of the winner first, then in the
@@ -238,13 +239,13 @@ class ResultsTable(TrialTable):
 
         return endings.signs_before_death(self, between_rungs)
 
-    def slices(self, rung: Rung = None) -> "pd.DataFrame":
+    def slices(self, parameters: Sequence[str] | None = None, rung: Rung = None) -> "pd.DataFrame":
         """The scores over each parameter. One row for each parameter and trial that has it: parameter, value, trial,
         score (NaN if it has none), outcome and dead.
         """
         from results.analysis import landscape
 
-        return landscape.slices(self, rung)
+        return landscape.slices(self, parameters, rung)
 
     def timeline(self) -> "pd.DataFrame":
         """Which cohorts were trained when, and on which machine: one row for each cohort and rung.

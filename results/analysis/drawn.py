@@ -1,6 +1,6 @@
 """What was drawn in a search: its parameters, their ranges, and their values in rows of its table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 PROPOSED = "proposed."
+DERIVED = {"ratio_to": ".ratio", "complement": ".complement"}  # key of a range -> how the name of its parameter ends
 LOG_ABOVE = 100.0  # without a spec, positive numbers whose extremes have at least this ratio are taken as logarithmic
 
 
@@ -68,19 +69,23 @@ def parameters(table: TrialTable, rows: pd.DataFrame) -> list[Parameter]:
     return [each for each in found if each is not None and not each.is_single]
 
 
-def chosen(known: Iterable[Parameter], *names: str) -> list[Parameter]:
-    """The parameters of these names. Raises ResultsError for an unknown name."""
-    by_name = {each.name: each for each in known}
+def chosen(known: Sequence[Parameter], names: Sequence[str] | None) -> list[Parameter]:
+    """The parameters of these names, in their order; None: all. A hyperparameter stands for what was drawn in its
+    place. Raises ResultsError for an unknown name.
+    """
+    if names is None:
+        return list(known)
+    by_name = {each.name.removesuffix(kind): each for each in known for kind in (*DERIVED.values(), "")}
     for name in names:
         if name not in by_name:
-            hint = nearest(name, by_name) if by_name else "nothing differs between its trials"
+            hint = nearest(name, [each.name for each in known]) if known else "nothing differs between its trials"
             raise ResultsError(f"{shown(name)} was not drawn in this search; {hint}")
     return [by_name[name] for name in names]
 
 
 def _parameter(name: str, scope: Mapping[str, Any], rows: pd.DataFrame) -> Parameter | None:
     """A hyperparameter's parameter; None if the rows lack it. scope: its range as the spec has it."""
-    kind = ".ratio" if "ratio_to" in scope else ".complement" if scope.get("complement") else ""
+    kind = next((ending for key, ending in DERIVED.items() if scope.get(key, False) is not False), "")
     column = f"{PROPOSED}{name}{kind}" if kind else name
     if column not in rows.columns:
         return None
@@ -114,9 +119,9 @@ def _seen_ranges(table: TrialTable) -> dict[str, dict[str, Any]]:
     frame = table.frame.loc[table.frame["replicate"] == 0]
     derived = {}
     for column in frame.columns:
-        name, _, kind = column.removeprefix(PROPOSED).rpartition(".")
-        if column.startswith(PROPOSED) and kind in ("ratio", "complement"):
-            derived[name] = column, {"ratio_to": ""} if kind == "ratio" else {"complement": True}
+        for key, ending in DERIVED.items():
+            if column.startswith(PROPOSED) and column.endswith(ending):
+                derived[column.removeprefix(PROPOSED).removesuffix(ending)] = column, {key: True}
     names = [*table.differing, *(name for name in derived if name not in table.differing)]
     found = {}
     for name in names:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from results.analysis.drawn import parameters
+from results.analysis import drawn
 from results.analysis.rung_rows import is_scored, places, rows_at, rung_number
 from results.analysis.search_study import frozen_trials, study_of
 from results.store import ResultsError
@@ -34,11 +34,11 @@ def _at(table: TrialTable, rung: int) -> pd.DataFrame:
     rows, random = rows_at(table, rung), np.random.default_rng(0)
     if len(rows) > MOST_TRIALS:
         rows = rows.iloc[np.sort(random.choice(len(rows), MOST_TRIALS, replace=False))].reset_index(drop=True)
-    drawn, order, count = parameters(table, rows), places(rows), len(rows)
+    parameters, order, count = drawn.parameters(table, rows), places(rows), len(rows)
     top = _top_trials(rows, rung)
-    if not drawn:
+    if not parameters:
         raise ResultsError(f"no hyperparameter differs between the {count} trials at rung {rung}")
-    trials = frozen_trials(drawn, ["COMPLETE"] * count, order[:, None].tolist(), [{}] * count, [""] * count)
+    trials = frozen_trials(parameters, ["COMPLETE"] * count, order[:, None].tolist(), [{}] * count, [""] * count)
     study = study_of(dict(enumerate(trials)), ["place"])
     permutations = min(MOST_PERMUTATIONS, max(FEWEST_PERMUTATIONS, EVALUATED_TRIALS // count))
     found: Any = pd.Series(_importances(study, order, top))

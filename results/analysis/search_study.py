@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from results.analysis.drawn import Parameter, parameters
+from results.analysis import drawn
+from results.analysis.drawn import Parameter
 from results.analysis.rung_rows import Rung, died, rows_at
 from results.objectives import higher_is_better, score_name
 from results.rows import Outcome
@@ -27,7 +28,7 @@ def search_study(table: TrialTable, rung: Rung = None) -> "Study":
     values[~is_at_rung] = np.nan
     scored = np.array(np.isfinite(values).all(axis=1))
     found = frozen_trials(
-        parameters(table, rows),
+        drawn.parameters(table, rows),
         states=_states(rows, is_at_rung & (rung is not None), scored),
         values=values.tolist(),
         intermediate=_scores_by_images(table, rows["trial"].tolist()),
@@ -37,7 +38,7 @@ def search_study(table: TrialTable, rung: Rung = None) -> "Study":
 
 
 def frozen_trials(
-    drawn: Sequence[Parameter],
+    parameters: Sequence[Parameter],
     states: Sequence[str],
     values: Sequence[Sequence[float]],
     intermediate: Sequence[Mapping[int, float]],
@@ -48,8 +49,8 @@ def frozen_trials(
     """
     from optuna.trial import TrialState, create_trial
 
-    distributions = {each.name: each.distribution() for each in drawn}
-    columns = [(each.name, each.values.tolist(), each.exists.tolist()) for each in drawn]
+    distributions = {each.name: each.distribution() for each in parameters}
+    columns = [(each.name, each.values.tolist(), each.exists.tolist()) for each in parameters]
     made = []
     for place, (name, value, scores, outcome) in enumerate(zip(states, values, intermediate, outcomes, strict=True)):
         known = {parameter: column[place] for parameter, column, exists in columns if exists[place]}

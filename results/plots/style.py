@@ -4,6 +4,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from results.output import output
 from results.printable import printable
 from results.store import ResultsError
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 BEST, OTHER, DEAD, BASELINE = "#0072b2", "#999999", "#d55e00", "#009e73"  # of the palette of Okabe and Ito (2008)
 COLOURS = (BEST, "#e69f00", BASELINE, "#cc79a7", "#56b4e9", DEAD, "#f0e442")
+LOG_ABOVE = 100.0  # the ratio of the largest to the smallest number from which an axis is logarithmic
 PICTURES = (".png", ".svg", ".pdf")  # which plotly writes with kaleido
 
 
@@ -52,6 +55,14 @@ def figure(title: str, x: str = "", y: str = "", **layout: Any) -> "Figure":
         **layout,
     )
     return made
+
+
+def axis_type(values: Any) -> str:
+    """The scale on which numbers are drawn: "log" where all that are finite are above 0 and span two decades."""
+    numbers = np.asarray(values, float)
+    numbers = numbers[np.isfinite(numbers)]
+    spans = len(numbers) > 0 and numbers.min() > 0 and numbers.max() >= LOG_ABOVE * numbers.min()
+    return "log" if spans else "linear"
 
 
 def save(made: "Figure", path: str | Path) -> None:

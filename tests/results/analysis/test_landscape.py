@@ -25,14 +25,16 @@ def test_parallel_has_a_column_for_each_parameter(tmp_path):
     assert found["score"][0] == pytest.approx(abs(math.log10(found["lane.generator_lr"][0]) + 3))
     assert found["score"][18:].isna().all()
     assert (found["lane.penalty_weight"].isna() == (found["structure.loss"] == "hinge")).all()
-    assert table.parallel("last")["trial"].tolist() == [n for n in range(18) if n % 3 != 2]
+    ordered = table.parallel(["lane.beta1", "lane.discriminator_lr"])  # of which the ratio was drawn
+    assert list(ordered.columns)[4:] == ["lane.beta1", "lane.discriminator_lr.ratio"]
+    assert table.parallel(rung="last")["trial"].tolist() == [n for n in range(18) if n % 3 != 2]
 
 
 def test_slices_have_a_row_for_each_parameter_that_a_trial_has(tmp_path):
-    found: Any = formula_search(tmp_path, 20).slices("first")
+    found: Any = formula_search(tmp_path, 20).slices(rung="first")
     counts = found["parameter"].value_counts()
     assert counts[PARAMETERS[:5]].tolist() == [20] * 5
-    wide = formula_search(tmp_path / "b", 20).parallel("first")
+    wide = formula_search(tmp_path / "b", 20).parallel(rung="first")
     assert counts["lane.penalty_weight"] == wide["lane.penalty_weight"].count()
     rows = found[found["parameter"] == "lane.beta1"]
     assert rows["value"].tolist() == wide["lane.beta1"].tolist()
