@@ -104,7 +104,7 @@ class Described:
         return (
             sum(len(each.url) for each in pictures)
             + len(self.reproduction.spec)
-            + len(self.reproduction.exported)
+            + len(self.reproduction.configuration)
             + 30_000
         )
 

@@ -3,14 +3,11 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from results.store import ResultsError
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 MOST_POINTS = 12_000  # of a figure; a screen does not show more, and a page is to be sent
 MOST_TRACES = 400
@@ -37,10 +34,10 @@ class Drawn:
     plain: dict[str, Any] = field(default_factory=dict)
 
 
-def drawn(key: str, title: str, make: Callable[[], "Figure"], note: str = "") -> Drawn:
-    """A figure for the page; where its analysis cannot be made of this run, the reason in its place."""
+def drawn(key: str, title: str, make: Callable[[], Any], note: str = "") -> Drawn:
+    """A figure of Plotly for the page; where its analysis cannot be made of this run, the reason in its place."""
     try:
-        made: Any = make()
+        made = make()
     except (ResultsError, AttributeError) as error:
         return Drawn(key, title, note, missing=str(error))
     whole: dict[str, Any] = made.layout.to_plotly_json()  # of the figure itself, arrays would be coded

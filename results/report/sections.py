@@ -9,6 +9,7 @@ from results.report.figures import Drawn, drawn
 from results.store import ResultsError
 from results.table import ResultsTable
 
+MOST_CURVES_BYTES = 20_000_000
 CURVES = {
     "score": "The score at each rung",
     "d_loss": "Loss of the discriminator",
@@ -84,7 +85,7 @@ def sections(table: ResultsTable, key: str) -> list[Section]:
             "outcomes",
             "Outcomes and signs",
             "How trials ended and where, and which signs of trouble came before.",
-            [_outcomes(table, one), one("signs_before_death", "What came before")],
+            [_outcomes(table, one), _signs(table, one)],
         ),
         Section(
             "finalists",
@@ -117,3 +118,11 @@ def _outcomes(table: ResultsTable, one: Callable[..., Drawn]) -> Drawn:
         return one("outcomes", "How trials ended")
     said = f"All {len(outcomes):,} trials are {str(outcomes[0]).replace('_', ' ')}, whatever their configuration."
     return Drawn("", "How trials ended", missing=said)
+
+
+def _signs(table: ResultsTable, one: Callable[..., Drawn]) -> Drawn:
+    """The signs before a death; of a large run those at rungs alone, because all points of its curves take long."""
+    curves = table.folder.curves if table.folder else None
+    between_rungs = curves is None or not curves.is_file() or curves.stat().st_size <= MOST_CURVES_BYTES
+    note = "" if between_rungs else "Signs at rungs alone, because this run has so many points between them."
+    return one("signs_before_death", "What came before", between_rungs, note=note)
