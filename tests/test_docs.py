@@ -98,7 +98,7 @@ def test_the_commands_for_ones_own_pictures_run(gan_sweep):
     more = {"run": ["--local", *(part for one in tiny for part in ("--set", one))], "train": ["--images", "128"]}
     more["data"] = ["--image-size-pixels", "8", "--features", "classifier"]
     typed = commands(README.partition("## Your own pictures")[2])
-    assert [words[0] for words in typed] == ["data", "run", "results", "export", "train", "sample"]
+    assert [words[0] for words in typed] == ["data", "run", "results", "report", "export", "train", "sample"]
     for words in typed:
         answer = gan_sweep(*words, *more.get(words[0], []))
         assert answer.code == 0, f"{words}: {answer.err}"

@@ -17,8 +17,8 @@ MOST_PRINTED = 5  # hyperparameters on paper, which is narrow
 
 
 def table_columns(table: ResultsTable, important: list[str]) -> list[dict[str, Any]]:
-    """The columns of the table of trials, in their order. important: hyperparameters that matter most, the most
-    important first, which come before others.
+    """The columns of the table of trials, in their order. important: parameters that matter, the most important
+    first, whose hyperparameters come before others.
 
     Each has `name`, `title` (shown), `about` (its full name and what is better), `key` (whether it is printed on
     paper), and `values`, one for each trial, None where missing. Texts are numbers of `words`.
@@ -35,8 +35,8 @@ def table_columns(table: ResultsTable, important: list[str]) -> list[dict[str, A
 
 
 def ordered(table: ResultsTable, important: list[str]) -> list[str]:
-    """The hyperparameters that differ between trials, the important ones first."""
-    differing = table.differing
+    """The hyperparameters that differ between trials, those of important parameters first."""
+    differing, important = table.differing, [_hyperparameter(name) for name in important]
     return [*(name for name in important if name in differing), *(n for n in differing if n not in important)]
 
 
@@ -57,6 +57,11 @@ def parallel_axes(table: ResultsTable, columns: list[dict[str, Any]], important:
     if score is not None:
         axes.append({"column": score, "log": False, "choices": False, "score": True})
     return axes
+
+
+def _hyperparameter(parameter: str) -> str:
+    """The hyperparameter that a parameter stands for, which may be its ratio to another one or its complement."""
+    return parameter.removesuffix(".ratio").removesuffix(".complement")
 
 
 def _is_shown(trials: pd.DataFrame, name: str) -> bool:

@@ -104,7 +104,7 @@ class Described:
         return (
             sum(len(each.url) for each in pictures)
             + len(self.reproduction.spec)
-            + len(self.reproduction.exported)
+            + len(self.reproduction.configuration)
             + 30_000
         )
 
@@ -144,7 +144,7 @@ def _describe(made: Described, run: ReportedRun, table: ResultsTable, won: Any) 
     made.beside, made.samples_lead = _beside(run, won)
     made.changes = [] if won is None else _changes(table, won)
     ranked = important(table)
-    parts = sections(table, made.key)
+    parts = sections(table, ranked, made.key)
     made.before = [part for part in parts if part.key in BEFORE]
     made.after = [part for part in parts if part.key not in BEFORE]
     made.failures = _failures(run, typical)

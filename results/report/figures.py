@@ -3,14 +3,11 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from results.store import ResultsError
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 MOST_POINTS = 12_000  # of a figure; a screen does not show more, and a page is to be sent
 MOST_TRACES = 400
@@ -26,30 +23,36 @@ ALONG_TOO = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure of the page. key: its name in the page. title: what it shows. note: what a reader should know of it.
-    missing: why it cannot be drawn, "" where it can. plain: its traces and layout as values for JSON.
+    """A figure of the page. key: its place in the page. name: how the page calls it. title: how it calls itself, which
+    is shown. note: what a reader should know of it. missing: why it cannot be drawn, "" where it can. plain: its traces and layout as values for JSON.
     """
 
     key: str
-    title: str
+    name: str
+    title: str = ""
     note: str = ""
     missing: str = ""
     plain: dict[str, Any] = field(default_factory=dict)
 
 
-def drawn(key: str, title: str, make: Callable[[], "Figure"], note: str = "") -> Drawn:
-    """A figure for the page; where its analysis cannot be made of this run, the reason in its place."""
+def drawn(key: str, name: str, make: Callable[[], Any], note: str = "") -> Drawn:
+    """A figure of Plotly for the page; where its analysis cannot be made of this run, the reason in its place."""
     try:
-        made: Any = make()
-    except (ResultsError, AttributeError) as error:
-        return Drawn(key, title, note, missing=str(error))
+        made = make()
+    except ResultsError as error:
+        return Drawn(key, name, name, note, missing=str(error))
     whole: dict[str, Any] = made.layout.to_plotly_json()  # of the figure itself, arrays would be coded
     layout = {name: value for name, value in whole.items() if name not in ("template", "width", "title")}
     said = made.layout.title.text
     traces, thinned = _thinned([trace.to_plotly_json() for trace in made.data])
     notes = [note, thinned]
     return Drawn(
-        key, str(said or title), " ".join(filter(None, notes)), "", {"data": plain(traces), "layout": plain(layout)}
+        key,
+        name,
+        str(said or name),
+        " ".join(filter(None, notes)),
+        "",
+        {"data": plain(traces), "layout": plain(layout)},
     )
 
 

@@ -19,7 +19,8 @@ from results.trial_run import TrialRun
 BEST = 20  # trials whose pictures come first
 LARGE_PIXELS, SMALL_PIXELS, LEAST_PIXELS = 520, 256, 128  # the longest side of a picture in the page
 FEW, MANY = 150, 400  # up to so many trials, their pictures are small or middling; beyond, they are the least
-MOST_PICTURES = 1_200  # of trials in a page; reading more takes long, and they would not fit
+MOST_PICTURES = 600  # of trials in a page; reading more takes long, and they would not fit
+MOST_ENLARGED = 64  # times, as a sweep draws the smallest images
 QUALITY = 70  # of WebP, where a picture is no small one
 
 
@@ -104,11 +105,11 @@ def _opened(path: Path) -> Image.Image | None:
         return None
     except (OSError, Image.DecompressionBombError) as error:
         raise ResultsError(f"{path} is no picture that can be read; restore or remove it") from error
-    for factor in range(8, 1, -1):
-        few = pixels[::factor, ::factor]
-        if np.array_equal(few.repeat(factor, 0).repeat(factor, 1)[: pixels.shape[0], : pixels.shape[1]], pixels):
-            pixels = few
-            break
+    for factor in range(MOST_ENLARGED, 1, -1):
+        if pixels.shape[0] % factor == pixels.shape[1] % factor == 0:
+            few = pixels[::factor, ::factor]
+            if np.array_equal(few.repeat(factor, 0).repeat(factor, 1), pixels):
+                return Image.fromarray(few)
     return Image.fromarray(pixels)
 
 

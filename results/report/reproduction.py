@@ -4,10 +4,11 @@ import shlex
 from dataclasses import dataclass
 
 import pandas as pd
+import yaml
 
-from results.export import export_trial
 from results.report.runs import ReportedRun
-from results.store import ResultsError, read_whole
+from results.store import read_whole
+from results.trial_table import configuration_of
 
 FACTS = {  # column of the table -> what it is called on the page
     "code_version": "code",
@@ -29,13 +30,13 @@ MOST_VALUES = 6  # of one fact
 @dataclass(frozen=True)
 class Reproduction:
     """facts: name -> its values, those of most rows first. commands: to be typed, with what each does. spec: the text
-    of the run's spec. exported: the configuration of the winner as `gan-sweep export` writes it; "" without one.
+    of the run's spec. configuration: that of the winner as YAML; "" without one.
     """
 
     facts: dict[str, list[str]]
     commands: list[tuple[str, str]]
     spec: str
-    exported: str
+    configuration: str
 
 
 def reproduction(run: ReportedRun, trial: int | None) -> Reproduction:
@@ -55,14 +56,14 @@ def reproduction(run: ReportedRun, trial: int | None) -> Reproduction:
         ]
     facts = {} if run.table is None else _facts(run.table.frame)
     spec = (read_whole(run.folder.spec) or b"").decode(errors="replace")
-    return Reproduction(facts, commands, spec, "" if trial is None else _exported(run, trial))
+    return Reproduction(facts, commands, spec, _configuration(run, trial))
 
 
-def _exported(run: ReportedRun, trial: int) -> str:
-    try:
-        return export_trial(run.folder.path, trial)
-    except ResultsError as error:
-        return f"# it cannot be exported: {error}"
+def _configuration(run: ReportedRun, trial: int | None) -> str:
+    """The hyperparameters and seeds of a trial. `gan-sweep export` has those too that have no effect."""
+    if run.table is None or trial is None:
+        return ""
+    return yaml.safe_dump(configuration_of(run.table.trial(trial)), sort_keys=False)
 
 
 def _facts(frame: pd.DataFrame) -> dict[str, list[str]]:

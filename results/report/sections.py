@@ -1,19 +1,22 @@
 """The parts of the page that are figures: which there are, what a reader should know of each, and in which order."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from results import plots
+from results.printable import printable
 from results.report.figures import Drawn, drawn
 from results.store import ResultsError
 from results.table import ResultsTable
 
+MOST_SLICES = 5
+MOST_CURVES_BYTES = 20_000_000
 CURVES = {
     "score": "The score at each rung",
     "d_loss": "Loss of the discriminator",
     "g_loss": "Loss of the generator",
-    "health.discriminator_accuracy": "How often the discriminator is right",
+    "health.g_gradient": "Gradient of the generator",
 }
 
 
@@ -31,17 +34,16 @@ class Section:
 
 
 def important(table: ResultsTable) -> list[str]:
-    """The hyperparameters that differ, the most important first; none where importance cannot be told."""
+    """The parameters that were drawn, the most important first; none where importance cannot be told."""
     try:
-        names = table.importance()["parameter"]
+        return table.importance()["parameter"].tolist()
     except ResultsError:
         return []
-    return [name.removesuffix(".ratio").removesuffix(".complement") for name in names]
 
 
-def sections(table: ResultsTable, key: str) -> list[Section]:
-    """The sections of a run that are figures, but for parallel coordinates. key: what the names of its figures begin
-    with.
+def sections(table: ResultsTable, ranked: Sequence[str], key: str) -> list[Section]:
+    """The sections of a run that are figures, but for parallel coordinates. ranked: the parameters that matter
+    most. key: what the names of its figures begin with.
     """
 
     def one(name: str, title: str, *given: Any, note: str = "") -> Drawn:
@@ -55,8 +57,8 @@ def sections(table: ResultsTable, key: str) -> list[Section]:
         Section(
             "history",
             "History",
-            "How the best score went down, what it had cost by then, and what a smaller search would have found.",
-            [one("history", "The best score so far"), one("expected_best", "What a budget buys")],
+            "How the best score went down, and what it had cost by then.",
+            [one("history", "The best score so far"), _expected(table, one)],
         ),
         Section(
             "curves",
@@ -70,21 +72,22 @@ def sections(table: ResultsTable, key: str) -> list[Section]:
             "Importance",
             "Which hyperparameters decide whether a trial is among the best. A bar within the noise says nothing. At "
             "the first rung all trials count, at the last only those that were not pruned.",
-            [one("importance", f"At the {end} rung", end) for end in ends],
+            [_own_title(one("importance", f"At the {end} rung.", end)) for end in ends],
             "pair",
         ),
         Section(
             "slices",
             "Slices",
-            "The score over each of the hyperparameters that matter most. Where trials died, the region is marked.",
-            [one("slices", "The score over each hyperparameter")],
+            "The score over each of the hyperparameters that matter most. Stronger points are later trials; orange "
+            "crosses are trials that died, drawn beyond the worst score.",
+            [_slice(one, name) for name in ranked[:MOST_SLICES]] or [one("slices", "All hyperparameters")],
             "several",
         ),
         Section(
             "outcomes",
             "Outcomes and signs",
             "How trials ended and where, and which signs of trouble came before.",
-            [_outcomes(table, one), one("signs_before_death", "What came before")],
+            [_outcomes(table, one), _signs(table, one)],
         ),
         Section(
             "finalists",
@@ -110,10 +113,41 @@ def sections(table: ResultsTable, key: str) -> list[Section]:
     return found
 
 
+def _expected(table: ResultsTable, one: Callable[..., Drawn]) -> Drawn:
+    """What a budget buys, where trials are independent; elsewhere it would be the figure of the history once more."""
+    made = one("expected_best", "What a budget buys")
+    if made.missing or table.expected_best()["kind"].iloc[0] != "best so far":
+        return made
+    said = "The trials of this search depend on each other, so it is not known what another number of them would reach."
+    return replace(made, title=made.name, missing=said, plain={})
+
+
+def _slice(one: Callable[..., Drawn], name: str) -> Drawn:
+    """One parameter. The colours of a few points among many figures need no scale of their own."""
+    made = replace(one("slices", name, [name]), title=printable(name), note="")
+    for trace in made.plain.get("data", []):
+        trace.get("marker", {}).pop("colorbar", None)
+        trace.setdefault("marker", {})["showscale"] = False
+    return made
+
+
+def _own_title(made: Drawn) -> Drawn:
+    """A figure under the name that the page gives it, with its own title as a note."""
+    return made if made.missing else replace(made, title=made.name, note=f"{made.title} {made.note}".strip())
+
+
 def _outcomes(table: ResultsTable, one: Callable[..., Drawn]) -> Drawn:
     """How trials ended, region by region; where all ended alike, a sentence instead."""
     outcomes = table.trials["outcome"].tolist()
     if len(set(outcomes)) > 1:
         return one("outcomes", "How trials ended")
     said = f"All {len(outcomes):,} trials are {str(outcomes[0]).replace('_', ' ')}, whatever their configuration."
-    return Drawn("", "How trials ended", missing=said)
+    return Drawn("", "How trials ended", "How trials ended", missing=said)
+
+
+def _signs(table: ResultsTable, one: Callable[..., Drawn]) -> Drawn:
+    """The signs before a death; of a large run those at rungs alone, because all points of its curves take long."""
+    curves = table.folder.curves if table.folder else None
+    between_rungs = curves is None or not curves.is_file() or curves.stat().st_size <= MOST_CURVES_BYTES
+    note = "" if between_rungs else "Signs at rungs alone, because this run has so many points between them."
+    return one("signs_before_death", "What came before", between_rungs, note=note)

@@ -21,9 +21,11 @@ from results.rows import Outcome
 from results.store import ResultsError, RunFolder
 
 
-@pytest.fixture(autouse=True)
-def few_permutations(monkeypatch):
-    monkeypatch.setattr("results.analysis.importance.MOST_PERMUTATIONS", 2)  # 50 take seconds
+@pytest.fixture(scope="module", autouse=True)
+def few_permutations():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("results.analysis.importance.MOST_PERMUTATIONS", 2)  # 50 take seconds
+        yield
 
 
 def text_of(*runs: ReportedRun, **options: Any) -> str:
@@ -36,8 +38,13 @@ def data_of(page: str) -> dict[str, Any]:
     return json.loads(gzip.decompress(base64.b64decode(packed[0])))
 
 
-def test_the_policy_allows_the_scripts_of_the_page_and_nothing_else(tmp_path):
-    page = text_of(ReportedRun.load(made_run(tmp_path, 6)))
+@pytest.fixture(scope="module")
+def page(few_permutations: None, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """That of a run with 30 trials, two finalists and pictures."""
+    return text_of(ReportedRun.load(made_run(tmp_path_factory.mktemp("evil"), confirmed=True)))
+
+
+def test_the_policy_allows_the_scripts_of_the_page_and_nothing_else(page):
     policy = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)[0].replace("&#39;", "'")
     assert policy.startswith("default-src 'none';")
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
@@ -50,16 +57,15 @@ def test_the_policy_allows_the_scripts_of_the_page_and_nothing_else(tmp_path):
     )
 
 
-def test_no_text_of_the_run_is_markup(tmp_path):
-    page = text_of(ReportedRun.load(made_run(tmp_path, confirmed=True)))
+def test_no_text_of_the_run_is_markup(page):
     assert "<img src=x" not in page
     assert "window.evil=1" in page  # it is there, as text
     assert page.count("<script") == page.count("</script>") == 3
     assert "\x1b" not in page
 
 
-def test_the_table_has_each_trial_at_its_best_rung_in_order(tmp_path):
-    run = data_of(text_of(ReportedRun.load(made_run(tmp_path))))["runs"][0]
+def test_the_table_has_each_trial_at_its_best_rung_in_order(page):
+    run = data_of(page)["runs"][0]
     columns = {column["name"]: column for column in run["columns"]}
     assert columns["trial"]["values"][:4] == [20, 19, 21, 18]
     assert columns["trial"]["values"][-2:] == [4, 3]  # which died
