@@ -56,14 +56,16 @@ def number_cells(values: Any, missing: str = MISSING, digits: int = DIGITS) -> t
 
 
 def measured_cells(values: Any, errors: Any, missing: str = MISSING) -> tuple[str, ...]:
-    """Values [n] with their standard errors [n], such as `1.123 ± 0.034`: two digits of the median error, and as many
-    decimals in all cells. A missing error is left out.
+    """Values [n] with their standard errors [n], such as `1.123 ± 0.034`. All cells have as many decimals as show two
+    digits of the median error, but not more than show DIGITS digits of the median value. A missing error is left out.
     """
     values, errors = (pd.Series(each).astype("float64").to_numpy() for each in (values, errors))
     known = errors[np.isfinite(errors) & (errors > 0)]
     if not len(known):
         return number_cells(values, missing)
-    decimals = min(MOST_DECIMALS, max(0, 1 - math.floor(math.log10(np.median(known)))))
+    sizes = np.abs(values)
+    worth = [1 - _magnitude(known), DIGITS - 1 - _magnitude(sizes[(sizes > 0) & (sizes < LARGE)])]
+    decimals = max(0, min(MOST_DECIMALS, *worth))
     pairs = [
         [_cell(number, f".{decimals}f" if abs(number) < LARGE else ".3e", missing) for number in pair]
         for pair in zip(values, errors, strict=True)
@@ -73,6 +75,11 @@ def measured_cells(values: Any, errors: Any, missing: str = MISSING) -> tuple[st
     return tuple(
         f"{value:>{wide}}" + (f" ± {error:>{narrow}}" if error != missing else blank) for value, error in pairs
     )
+
+
+def _magnitude(sizes: np.ndarray) -> int:
+    """The power of ten of the median of sizes [n] above 0."""
+    return math.floor(math.log10(np.median(sizes))) if len(sizes) else 0
 
 
 def _cell(number: float, form: str, missing: str) -> str:
