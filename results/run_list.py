@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from gan_core.config.input_error import InputError
+from gan_core.config.limits import Place, place, violation
 from results.objectives import natural, score_name
 from results.printable import printable
 from results.rows import DEAD, Outcome
@@ -23,8 +24,9 @@ from results.screen import MISSING, Column, column, laid_out, number_cells
 from results.spec_file import read_mapping
 from results.store import ResultsError, RunFolder, is_held, read_whole
 
-REST = b',"device":'  # where the beginning of a row ends, which has all that is needed here but the replicate
+REST = b',"device":'  # where the beginning of a row ends, in which most of what is needed here stands
 REPLICATE = re.compile(rb'"replicate":(\d+)')
+VIOLATION = re.compile(rb'"fidelity\.(\w*violation)":([^,}]+)')  # of the limits of an objective
 SILENT_SECONDS = 60.0  # a sweep that has not said for so long how far it is was killed, or its machine is lost
 COLUMNS = ("run", "state", "done", "trials", "best", "best_trial", "objective", "device_seconds", "changed", "fault")
 RUNNING, FINISHED, BROKEN_OFF, NOTHING, DAMAGED = "running", "finished", "broken off", "no result", "damaged"
@@ -32,7 +34,7 @@ UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))  # seconds, and the
 LIMITS = {"hours": 0, "device_hours": 0, "images": 0, "score": -math.inf}  # keys of `budget` -> no limit
 
 
-def runs_in(place: str | Path) -> pd.DataFrame:
+def runs_in(parent: str | Path) -> pd.DataFrame:
     """The runs in a folder, or the one that it is itself, one row each, what changed last first.
 
     Columns: run, its folder; state: `running`, `finished`, `broken off` (a sweep that could go on), `no result` (no
@@ -41,7 +43,7 @@ def runs_in(place: str | Path) -> pd.DataFrame:
     device_seconds: for training and scoring, replicates included; changed: when something was last recorded; fault: why
     a run is damaged. Raises InputError if there is no such folder.
     """
-    folder = Path(place).expanduser()
+    folder = Path(parent).expanduser()
     try:
         below = [folder] if RunFolder(folder).holds_run() else sorted(folder.iterdir())
         found = [RunFolder(path) for path in below if (path / "spec.yaml").exists() or (path / "rows.jsonl").exists()]
@@ -89,14 +91,17 @@ def _summary(run: RunFolder) -> dict[str, Any]:
 
 
 def _heads(run: RunFolder) -> list[dict[str, Any]]:
-    """The beginnings of all rows, with `replicate`. Raises ValueError for a line that is none."""
+    """The beginnings of all rows, with `replicate` and `violations`: name -> by how much limits are broken. Raises
+    ValueError for a line that is no row.
+    """
     records = []
     for line in io.BytesIO(read_whole(run.rows) or b""):
         if line.endswith(b"\n"):  # another one is just being written
-            head, cut, rest = line.partition(REST)
+            head, cut, _ = line.partition(REST)
             record = json.loads(head + b"}" if cut else line)
-            replicate = REPLICATE.search(rest)
-            records.append({"replicate": int(replicate[1]) if replicate else 0, **record})
+            replicate = REPLICATE.search(line)
+            violations = {name.decode(): json.loads(amount) or 0.0 for name, amount in VIOLATION.findall(line)}
+            records.append({**record, "replicate": int(replicate[1]) if replicate else 0, "violations": violations})
     return records
 
 
@@ -106,7 +111,7 @@ def _standing(spec: Mapping[str, Any], records: list[dict[str, Any]]) -> dict[st
     search = [record for record in records if not record["replicate"]]
     scored = [record for record in search if record["score"] is not None]
     living = [record for record in scored if ends[record["trial"], 0] not in DEAD]
-    best = min(living, key=lambda record: (record["score"], record["trial"]), default=None)
+    best = min(living, key=lambda record: (_place(objective, record), record["trial"]), default=None)
     return {
         "done": sum(end != Outcome.RUNNING for (_, replicate), end in ends.items() if not replicate),
         "trials": int(spec["trials"]),
@@ -115,6 +120,10 @@ def _standing(spec: Mapping[str, Any], records: list[dict[str, Any]]) -> dict[st
         "objective": objective,
         "device_seconds": float(sum(record["seconds"] for record in records)),
     }
+
+
+def _place(objective: str, record: Mapping[str, Any]) -> Place:
+    return place(record["score"], violation(record["violations"], objective))
 
 
 def _ends(records: list[dict[str, Any]]) -> dict[tuple[int, int], str]:

@@ -51,10 +51,10 @@ def by_influence(table: TrialTable) -> list[str]:
     what chance would put there (epsilon squared, Kelley 1935); 0 if that is negative. Numbers form GROUPS groups by
     their quantiles, and missing values one more. Trials that died or have no score share the last rank.
     """
-    trials: Any = table.trials
-    contends = trials["trial"].isin(table.contenders["trial"])
-    ranks = trials["score"].where(contends, np.inf).rank().to_numpy()
-    total = ((ranks - ranks.mean()) ** 2).sum() if len(ranks) else 0.0
+    trials: Any = table.trials  # the best first, and the dead last
+    alive = len(table.contenders)
+    ranks = np.where(np.arange(len(trials)) < alive, np.arange(len(trials)), (alive + len(trials) - 1) / 2)
+    total = ((ranks - ranks.mean()) ** 2).sum()
 
     def explained(name: str) -> float:
         groups: Any = pd.Series(ranks).groupby(_groups(trials[name]))

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from gan_core.config.health import SIGN_WORDS
-from results.objectives import higher_is_better, natural, score_name
+from results.analysis.across_seeds import replicates
+from results.objectives import natural, score_name
 from results.printable import printable
 from results.rows import DEAD, MAY_BE_NULL, Outcome
 from results.screen import Column, column, laid_out, measured_cells
@@ -58,7 +59,8 @@ def _ending(table: TrialTable, ended: Any, rows: Any) -> str:
     base: Any = table.baseline()
     if base is not None and number != 0 and base["outcome"] not in DEAD:
         best += f"; the defaults (trial 0) reach {natural(table.objective, base['score']):.4g}"
-    return "\n".join(map(printable, [*lines, best]))
+    breaks = table.breaks(ended)
+    return "\n".join(map(printable, [*lines, best, *([f"it breaks a limit: {breaks}"] if breaks else [])]))
 
 
 def _error(table: TrialTable, row: Any) -> float:
@@ -133,19 +135,12 @@ def _signs(rows: Any) -> str:
 
 def _replicates(table: TrialTable, number: int, width: int | None) -> str:
     """A line for each training from another seed, with its best score, and their median."""
-    frame: Any = table.frame
-    rows = frame[(frame["trial"] == number) & (frame["replicate"] > 0)].sort_values("rung")
+    found: Any = replicates(table)
+    rows = found[found["trial"] == number]
     if rows.empty:
         return ""
-    runs = rows.groupby("replicate")
-    last = runs.tail(1).set_index("replicate").sort_index()
-    lowest = runs["score"].min() * (-1 if higher_is_better(table.objective) else 1)
-    columns = [
-        column("replicate", last.index),
-        column("outcome", last["outcome"]),
-        column("images_seen", last["images_seen"]),
-        column(score_name(table.objective), lowest.reindex(last.index)),
-    ]
+    columns = [column(name, rows[name]) for name in ("replicate", "outcome", "images_seen")]
+    columns += [column(score_name(table.objective), rows["score"]), column("reason", rows["reason"], 1)]
     lines = ["from other seeds:", laid_out(columns, width)[0]]
     for finalist in table.confirmed.to_dict("records"):
         if finalist["trial"] == number:

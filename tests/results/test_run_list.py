@@ -97,6 +97,19 @@ def test_more_is_better_where_the_objective_says_so(tmp_path):
     assert "coverage 0.5 (trial 2)" in runs_text(runs_in(tmp_path))
 
 
+def test_a_trial_that_breaks_a_limit_is_best_only_where_all_do(tmp_path):
+    def broken(trial: int, score: float, amount: float) -> dict:
+        amounts = {"fidelity.violation": amount, "fidelity.coverage_violation": amount}
+        return {**row(trial, 0, score, Outcome.COMPLETED), **amounts}
+
+    made(tmp_path / "some", [broken(0, 1.0, 0.5), broken(1, 3.0, 0.0), broken(2, 2.0, 0.25)])
+    assert only(tmp_path / "some")["best_trial"] == ResultsTable.load(tmp_path / "some").best()["trial"] == 1
+    made(tmp_path / "all", [broken(0, 1.0, 0.5), broken(1, 3.0, 0.25)])
+    assert only(tmp_path / "all")["best_trial"] == ResultsTable.load(tmp_path / "all").best()["trial"] == 1
+    made(tmp_path / "free", [{**broken(0, 1.0, 0.5), "objective": "fid"}, broken(1, 3.0, 0.0)], objective="fid")
+    assert only(tmp_path / "free")["best_trial"] == 0
+
+
 def test_what_changed_last_comes_first_and_other_folders_are_no_runs(tmp_path):
     for name, ago in (("old", 9 * 86_400), ("new", 5), ("middle", 7_200)):
         made(tmp_path / name, ENDED, changed=ago)

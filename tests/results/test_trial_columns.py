@@ -81,6 +81,14 @@ def test_a_negated_objective_is_shown_as_it_is(tmp_path):
     assert shown["reason"].rank == max(each.rank for each in shown.values())
 
 
+def test_limits_that_are_broken_are_words_too(tmp_path):
+    broken = {"limits_broken": "class_balance coverage", "fidelity.violation": 1.0}
+    found = table(tmp_path, [{**row(0, 0, 1.0), "signs": ""}, {**row(2, 0, 2.0), **broken, "signs": ""}])
+    shown = {each.name: each for each in trial_columns(found, found.trials, reasons=False)}
+    assert shown["limits_broken"].cells == ("", "class_balance coverage")
+    assert shown["limits_broken"].brief == ("", "2")
+
+
 def test_signs_are_words_and_in_brief_how_many(tmp_path):
     found = table(tmp_path, [{**row(0, 0, 1.0), "signs": "oscillation low_coverage"}, {**row(2, 0, 2.0), "signs": ""}])
     shown = {each.name: each for each in trial_columns(found, found.trials, reasons=False)}

@@ -93,16 +93,24 @@ def test_a_dead_trial_with_a_score_has_no_place(tmp_path):
     assert "(100 images): no place, because it died; the defaults" in trial_text(table(tmp_path, *rows), 3)
 
 
+def test_a_broken_limit_is_said_in_words_and_the_trial_has_the_place_behind_all_others(tmp_path):
+    broken = {"fidelity.violation": 2.0, "fidelity.class_balance_violation": 2.0}
+    broken |= {"fidelity.classes_covered": 8.0, "fidelity.classes": 10.0}
+    text = trial_text(table(tmp_path, *ROWS, shown(3, 0, 0.5, Outcome.PRUNED, **broken)), 3)
+    assert "place 3 of 3" in text
+    assert "it breaks a limit: class balance: 8 of 10 classes" in text
+
+
 def test_replicates_stand_there_with_their_median(tmp_path):
     rows = [*ROWS, *({**each, **BASE} for each in replicates(1, 2.0, math.inf, 4.0))]
     parts = trial_text(table(tmp_path, *rows), 1).split("\n\n")
     (part,) = [part for part in parts if part.startswith("from other seeds:")]
     lines = part.splitlines()
     assert [line.split() for line in lines[1:5]] == [
-        ["replicate", "outcome", "images_seen", "fidelity"],
-        ["1", "completed", "200", "2"],
-        ["2", "failed", "200", "-"],
-        ["3", "completed", "200", "4"],
+        ["replicate", "outcome", "images_seen", "fidelity", "reason"],
+        ["1", "completed", "200", "2", "completed", "at", "1"],
+        ["2", "failed", "200", "inf", "failed", "at", "1"],
+        ["3", "completed", "200", "4", "completed", "at", "1"],
     ]
     assert lines[5] == "median 4.00 (3.00 to inf, 1 failed) over 3 seeds"
 
