@@ -258,6 +258,28 @@ class ResultsTable(TrialTable):
 
         return search_study.search_study(self, rung)
 
+    def select(
+        self,
+        *,
+        columns: Sequence[str] = (),
+        where: str | None = None,
+        sort: str | None = None,
+        all_rungs: bool = False,
+        top: int | None = None,
+    ) -> "pd.DataFrame":
+        """One row for each trial of the search, as in `trials`; with all_rungs one for each trial and rung, with those
+        of replicates, in the order in which they were recorded.
+
+        where: a condition, such as `fidelity < 5 and outcome == "completed"`; see `results.where.meets` for what it may
+        hold. sort: the column to sort by, `-COLUMN` for the largest first; missing values come last. top: only the
+        first so many of these. columns: only these, in this order. A column may be named without what stands before its
+        first dot, where that is unambiguous. If finalists were confirmed, trials also have the columns of `confirmed`,
+        as `confirmed.median` and so on. Raises InputError for a column that is not there and a condition that is none.
+        """
+        from results.selection import select
+
+        return select(self, columns=columns, where=where, sort=sort, all_rungs=all_rungs, top=top)
+
     def signs_before_death(self, between_rungs: bool = True) -> "pd.DataFrame":
         """Which signs of trouble came before trials died, and how early: one row for each sign that was seen, the one
         that the most dead trials had first. Dead are here those that diverged or collapsed; trials that failed or ran
@@ -295,3 +317,9 @@ class ResultsTable(TrialTable):
         from results.analysis import slots
 
         return slots.timeline(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of the table: its best trials, and how it can be analysed."""
+        from results.table_html import table_html
+
+        return table_html(self)

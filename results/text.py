@@ -1,5 +1,6 @@
 """Formats the table of results as text, for a terminal or a file."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -7,43 +8,50 @@ import pandas as pd
 
 from results.objectives import directed, score_name
 from results.printable import printable
-from results.rows import MAY_BE_NULL
+from results.screen import column, laid_out
 from results.store import RunFolder
+from results.trial_columns import error_column, trial_columns
 from results.trial_table import TrialTable
 
-SHOWN_SCORES = (  # shown if the table has them
-    *("fidelity", "fid", "kid", "precision", "recall", "coverage", "class_kl", "classes_covered"),
-    *("class_accuracy", "code_agreement", "triangle_precision", "triangle_recall", "memorisation"),
-    *("wasserstein", "energy", "mean_error", "deviation_error", "modes_covered", "high_quality_share"),
-)
-UNBOUNDED = 10_000  # characters
 FEWEST_TRIALS = 4  # fewer do not give a spread
 
 
-def trials_text(table: TrialTable, trials: Any, *, reasons: bool, width: int | None = None) -> str:
-    """Formats rows of `table.trials`, with the hyperparameters that differ between trials, and a line on their order.
+def trials_text(
+    table: TrialTable, rows: pd.DataFrame, *, reasons: bool, width: int | None = None, sort: str | None = None
+) -> str:
+    """Formats rows of `table.trials`, or of all rungs, with the hyperparameters that differ between trials, and lines
+    on their order and on what is hidden.
 
     A hyperparameter without effect in a trial is shown as a dash; one that is null, and so follows another, is shown as
-    `as` and the name of the other. reasons: show why each trial ended. width: that of a line, in characters; None: any.
+    `as` and the name of the other. reasons: show why each trial ended. width: that of a line, in characters, in which
+    the columns are shown that matter most; None: all columns. sort: the column that the rows were sorted by, after a
+    minus the largest first; None: they are as in `table.trials`.
     """
-    searched = table.differing
-    wanted = dict.fromkeys(f"fidelity.{name}" for name in (*map(score_name, table.objectives), *SHOWN_SCORES))
-    scores = [column for column in wanted if column in trials.columns]
-    said = ("limits_broken", "signs")
-    signs = [name for name in said if name in trials.columns and trials[name].astype(bool).any()]
-    front = ["pareto_rank"] if "pareto_rank" in trials.columns else []
-    seconds = ["seconds"] if "seconds" in table.objectives else []
-    reason = ["reason"] if reasons else []
-    shown = trials[["trial", "outcome", *front, "images_seen", *seconds, *scores, *searched, *signs, *reason]]
-    absent = {c: f"as {_short(MAY_BE_NULL[c])}" if c in MAY_BE_NULL else "-" for c in searched}
-    dashed = shown.assign(**{c: shown[c].astype(object).where(shown[c].notna(), says) for c, says in absent.items()})
-    rows = _columns(dashed.rename(columns=_short), width)
-    if not front:
-        return f"{rows}\nbest by {printable(directed(table.objectives))}, each trial at its best rung"
+    lines, hidden = laid_out(trial_columns(table, rows, reasons=reasons), width)
+    said = [lines, _order_of(table, rows, sort)]
+    if hidden:
+        run = "RUN" if table.folder is None else shlex.quote(table.folder.shown)
+        said.append(printable(f"{hidden} more column{'s' * (hidden > 1)}: gan-sweep results {run} --wide"))
+    return "\n".join(said)
+
+
+def rows_text(rows: pd.DataFrame) -> str:
+    """Formats chosen columns of rows, all of them, however wide."""
+    return laid_out([column(name, rows[name]) for name in rows.columns], None)[0]
+
+
+def _order_of(table: TrialTable, rows: pd.DataFrame, sort: str | None) -> str:
+    """In words, how rows are ordered, and which rung of a trial they are."""
+    if sort:
+        return printable(f"sorted by {sort.removeprefix('-')}" + (", the largest first" if sort[0] == "-" else ""))
+    if rows.duplicated(["trial", "replicate"]).any():
+        return "in the order in which they were recorded"
+    if "pareto_rank" not in rows.columns:
+        return f"best by {printable(directed(table.objectives))}, each trial at its best rung"
     first = printable(score_name(table.objective))
     return (
-        f"{rows}\nbest by {first} on the front (pareto_rank 1) of {directed(table.objectives)}, each trial at its best "
-        f"rung by {first}"
+        f"best by {first} on the front (pareto_rank 1) of {directed(table.objectives)}, each trial at its best rung by "
+        f"{first}"
     )
 
 
@@ -53,8 +61,7 @@ def noise_text(table: TrialTable) -> str:
     Empty otherwise, with fewer than FEWEST_TRIALS contenders, and if no standard error is known.
     """
     contenders, name = table.contenders, score_name(table.objective)
-    columns = (f"fidelity.{name}_latent_error", f"fidelity.{name}_error")
-    known = next((column for column in columns if column in contenders.columns), None)
+    known = error_column(contenders.columns, name)
     if known is None or len(contenders) < FEWEST_TRIALS:
         return ""
     low, high = contenders["score"].quantile([0.25, 0.75])
@@ -68,14 +75,14 @@ def noise_text(table: TrialTable) -> str:
     )
 
 
-def confirmation_text(table: TrialTable, width: int | None = None) -> str:
+def confirmation_text(table: TrialTable) -> str:
     """The finalists run again from other seeds, the winner first, and how sure their order is; "" without any."""
     confirmed = table.confirmed
     if confirmed.empty:
         return ""
     objective = printable(score_name(table.objective))
     head = f"finalists from other seeds, {objective} of each run at its best rung; failed runs are the worst"
-    return f"{head}\n{_columns(confirmed, width)}\n{order_text(table)}"
+    return f"{head}\n{rows_text(confirmed)}\n{order_text(table)}"
 
 
 def order_text(table: TrialTable) -> str:
@@ -100,20 +107,6 @@ def spread_text(finalist: Any) -> str:
 def seeds_text(finalist: Any) -> str:
     """The number of seeds of a row of `confirmed`: `5 seeds`, or `1 seed`."""
     return f"{finalist['seeds']} seed" + ("s" if finalist["seeds"] > 1 else "")
-
-
-def _short(column: str) -> str:
-    return column.partition(".")[2] or column
-
-
-def _columns(rows: pd.DataFrame, width: int | None) -> str:
-    rows = rows.rename(columns=printable)
-    for place, kind in enumerate(rows.dtypes):
-        if not pd.api.types.is_numeric_dtype(kind):
-            cells = [printable(cell) if isinstance(cell, str) else cell for cell in rows.iloc[:, place]]
-            rows.isetitem(place, pd.Series(cells, rows.index, object))
-    with pd.option_context("display.float_format", "{:.4g}".format, "display.width", width or UNBOUNDED):
-        return rows.to_string(index=False, line_width=width)
 
 
 def disk_text(folder: RunFolder) -> str:

@@ -195,14 +195,6 @@ class TrialTable:
         negated = {name: -found[name] for name in ("median", "mean", "search_score")}
         return found.assign(**negated, q25=-found["q75"], q75=-found["q25"])
 
-    def records(self, trials: pd.DataFrame) -> list[dict[str, Any]]:
-        """Rows of `trials` as values for JSON, None where missing or infinite.
-
-        If finalists have been confirmed, the key `confirmed` holds the row of `confirmed`, or None for other trials.
-        """
-        found, confirmed = _plain(trials), {row["trial"]: row for row in _plain(self.confirmed)}
-        return [{**row, "confirmed": confirmed.get(row["trial"])} for row in found] if confirmed else found
-
     def winner(self) -> pd.Series | None:
         """The first row of `confirmed`; None if there is none, or if its median is infinite by failed replicates."""
         rows = self.confirmed
@@ -263,9 +255,3 @@ def violations(frame: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
 def _contends(trials: pd.DataFrame) -> Any:
     """Whether each row can be the best, bool [n]."""
     return ~trials["outcome"].isin(DEAD) & trials["score"].notna()
-
-
-def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as plain values, None where missing or infinite."""
-    known = frame.notna() & ~frame.isin([np.inf, -np.inf])
-    return [{str(k): v for k, v in row.items()} for row in frame.astype(object).where(known, None).to_dict("records")]

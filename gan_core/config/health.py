@@ -96,3 +96,15 @@ def death(values: Mapping[str, float], health: HealthConfig) -> Death | None:
         least = f"less than {health.collapsed_deviation:g} of what real ones do"
         return Death("collapsed", f"G ignores its latent: in {images} its samples vary by {least}")
     return None
+
+
+SIGN_WORDS: Mapping[str, str] = {  # what each sign means, for people
+    "exploded_gradient": "the norm of a gradient is too large",
+    "vanished_gradient": "the generator has hardly any gradient",
+    "discriminator_won": "the discriminator is nearly always right, and its loss is near 0",
+    "ignores_latent": "samples hardly vary",
+    "missing_classes": "the classes of the samples are out of balance",
+    "low_coverage": "samples cover too little of what real samples would",
+    "oscillation": "the discriminator's loss varies much from step to step",
+    "memorisation": "samples are nearer to training images than held-out images are",
+}

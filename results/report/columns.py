@@ -9,7 +9,7 @@ from results.objectives import higher_is_better, score_name
 from results.printable import printable
 from results.rows import MAY_BE_NULL
 from results.table import ResultsTable
-from results.text import SHOWN_SCORES
+from results.trial_columns import SHOWN_SCORES
 
 DIGITS = 6  # to which numbers are sent
 MOST_AXES = 9  # of hyperparameters in parallel coordinates

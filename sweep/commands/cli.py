@@ -11,27 +11,32 @@ from gan_core.config.version import code_version
 from results.output import StreamError
 from results.printable import printable
 from results.store import ResultsError
-from sweep.commands import dashboard, data, doctor, export, report, results, run, sample, spaces, train, verify, watch
+from sweep.commands import (
+    dashboard,
+    data,
+    doctor,
+    export,
+    report,
+    results,
+    run,
+    sample,
+    show,
+    spaces,
+    train,
+    verify,
+    watch,
+)
+from sweep.commands import list as list_runs
 from sweep.commands.streams import with_streams
 from sweep.commands.terminal import BAD_INPUT, FAILED, INTERRUPTED
 from sweep.ledger.endings import PlaceError, described
 from sweep.runners.loading import leave
 from sweep.runners.signals import ending_as_ctrl_c
 
-COMMANDS = (
-    run,
-    watch,
-    results,
-    report,
-    export,
-    train,
-    verify,
-    sample,
-    spaces,
-    data,
-    dashboard,
-    doctor,
-)  # as --help lists them
+COMMANDS = (  # as --help lists them
+    *(run, watch, list_runs, results, show, report, export, train, verify, sample),
+    *(spaces, data, dashboard, doctor),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,8 +1,8 @@
 """`gan-sweep results`."""
 
 import argparse
-import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,46 +10,90 @@ from gan_core.config.input_error import InputError
 from sweep.commands.arguments import path, place, whole_number
 from sweep.commands.terminal import width
 
-ABOUT = "Print the trials of a run, the best first."
+ABOUT = "Print the trials of a run, the best first, or write them to a file."
+FORMATS = ("csv", "json", "parquet", "xlsx")
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares the arguments of `gan-sweep results`."""
     part.add_argument("run", type=place, metavar="RUN", help="the folder of a run, or its address (s3://...)")
-    part.add_argument("--top", type=whole_number(1), metavar="N", help="print only the best N trials")
-    rows = "write all rows (each trial at each rung) to a file instead; -: to standard output"
-    part.add_argument("--csv", type=path, metavar="FILE", help=rows)
-    records = "print the trials as JSON records, those of finalists with their confirmation"
-    part.add_argument("--json", action="store_true", help=records)
+    part.add_argument("--top", type=whole_number(1), metavar="N", help="only the first N: the best, unless sorted")
+    condition = "only those that meet a condition, such as 'fidelity < 5 and outcome == \"completed\"'"
+    part.add_argument("--where", metavar="CONDITION", help=condition)
+    by = "sort by a column; --sort=-COLUMN: the largest first"
+    part.add_argument("--sort", metavar="COLUMN", help=by)
+    names = "only these columns; fidelity stands for fidelity.fidelity, generator_lr for lane.generator_lr"
+    part.add_argument("--columns", metavar="A,B,C", help=names)
+    rungs = "each trial at each rung, with the replicates of finalists, instead of each trial at its best rung"
+    part.add_argument("--all-rungs", action="store_true", help=rungs)
+    part.add_argument("--wide", action="store_true", help="print all columns, also where a terminal is too narrow")
+    where = "write a file that ends in .csv, .json, .parquet or .xlsx, with all columns; -: standard output, as csv"
+    part.add_argument("-o", "--output", type=path, metavar="FILE", help=where)
+    named = "the format if the name of the output does not say it"
+    part.add_argument("--format", choices=FORMATS, help=named)
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Prints the trials, or writes the rows to a file. Returns the exit code."""
+    """Prints the trials, or writes them to a file. Returns the exit code."""
     from results.stored_run import run_folder
 
     folder = run_folder(options.run).require()  # before pandas is loaded
-    from results.output import STANDARD_OUTPUT, output
+    _check(options)
+    from results.selection import select
     from results.table import ResultsTable
-    from results.text import confirmation_text, noise_text, trials_text
 
     table = ResultsTable.load(folder.path)
-    trials = table.trials if options.top is None else table.trials.head(options.top)
-    if options.csv:
-        with output(options.csv) as file:
-            file.write(table.frame.to_csv(index=False).encode())
-        if options.csv != STANDARD_OUTPUT:
-            print(f"{len(table.frame)} row{'s' if len(table.frame) > 1 else ''} in {options.csv}")
-    elif options.json:
-        print(json.dumps(table.records(trials), indent=1))
+    rows = select(
+        table,
+        columns=[name.strip() for name in (options.columns or "").split(",") if name.strip()],
+        where=options.where,
+        sort=options.sort,
+        all_rungs=options.all_rungs,
+        top=options.top,
+    )
+    if options.output:
+        _write(rows, options)
     else:
-        print(trials_text(table, trials, reasons=True, width=width()))
-        if found := confirmation_text(table, width()):
-            print(f"\n{found}")
-        if found := noise_text(table):
-            print(found)
+        _print(table, rows, options)
         if unfinished := how_to_go_on(folder, options.run):
             print(unfinished)
     return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raises InputError for options that do not go together."""
+    if options.output is None and options.format:
+        raise InputError(f"--format {options.format} is that of a file; add -o FILE, or -o - for standard output")
+    if options.output == Path("-") and options.format in ("parquet", "xlsx") and sys.stdout.isatty():
+        raise InputError(f"{options.format} is bytes, which a terminal cannot show; give -o FILE")
+
+
+def _write(rows: Any, options: argparse.Namespace) -> None:
+    from results.formats import write_rows
+    from results.output import STANDARD_OUTPUT
+
+    write_rows(rows, options.output, options.format)
+    if options.output != STANDARD_OUTPUT:
+        noun = "row" if options.all_rungs else "trial"
+        print(f"{len(rows)} {noun}{'s' * (len(rows) != 1)} in {options.output}")
+
+
+def _print(table: Any, rows: Any, options: argparse.Namespace) -> None:
+    from results.text import confirmation_text, noise_text, rows_text, trials_text
+
+    if rows.empty:
+        print("no trial meets the condition")
+    elif options.columns:
+        print(rows_text(rows))
+    else:
+        wanted = None if options.wide else width()
+        print(trials_text(table, rows, reasons=True, width=wanted, sort=options.sort))
+    if options.columns or options.where:
+        return
+    if found := confirmation_text(table):
+        print(f"\n{found}")
+    if found := noise_text(table):
+        print(found)
 
 
 def how_to_go_on(folder: Any, place: str | Path = "") -> str:

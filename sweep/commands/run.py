@@ -189,7 +189,7 @@ def _print_winner(table: Any, folder: Any) -> None:
         print(f"; the defaults (trial 0) reach {natural(objective, base['score']):.4g}")
     else:
         print("; the defaults (trial 0) were not beaten" if best["trial"] == 0 else "; the defaults have no score")
-    if found := confirmation_text(table, width()):
+    if found := confirmation_text(table):
         print(found)
     if found := noise_text(table):
         print(found)

@@ -15,6 +15,7 @@ from results.printable import printable
 from sweep.ladder.ladder import Ladder
 from sweep.ledger.snapshot import Snapshot
 from sweep.runners.node_lines import node_lines
+from sweep.runners.notebook import notebook_line
 from sweep.runners.progress_file import ProgressFile
 
 if TYPE_CHECKING:
@@ -33,11 +34,12 @@ class ProgressDisplay:
     """Displays snapshots of a sweep. Use it as a context. Taking a snapshot costs something, so `due` tells whether the
     display would show one.
 
-    In a terminal that can move its cursor, the display is a panel that fits 80 columns. In a file, a pipe or a notebook
-    it is a line of at most LONGEST_LINE characters every PLAIN_SECONDS, and rich is not loaded. While no images are
-    shown to discriminators, it tells what the sweep waits for instead of a speed of 0, at once where that is new.
-    silent: only warnings are displayed. detailed: the panel also says what each node and each cohort does, and a line
-    has at most LONGEST_DETAILED characters. `kept_in` keeps a file up to date, for those who watch from elsewhere.
+    In a terminal that can move its cursor, the display is a panel that fits 80 columns. In a file or a pipe it is a
+    line of at most LONGEST_LINE characters every PLAIN_SECONDS, and in a notebook such a line that is renewed in its
+    place; rich is not loaded for these. While no images are shown to discriminators, it tells what the sweep waits for
+    instead of a speed of 0, at once where that is new. silent: only warnings are displayed. detailed: the panel also
+    says what each node and each cohort does, and a line has at most LONGEST_DETAILED characters. `kept_in` keeps a file
+    up to date, for those who watch from elsewhere.
     """
 
     def __init__(
@@ -57,7 +59,8 @@ class ProgressDisplay:
         self.live = (
             not silent and self.stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
         )
-        self._period = LIVE_SECONDS if self.live else PLAIN_SECONDS
+        self._notebook = notebook_line() if stream is None and not silent and not self.live else None
+        self._period = LIVE_SECONDS if self.live or self._notebook else PLAIN_SECONDS
         self._started = self._shown = time.monotonic()
         self._points: deque[tuple[float, int]] = deque()
         self._view: Any = None
@@ -126,7 +129,7 @@ class ProgressDisplay:
         if self._view is None and phase not in self._phases_said and not self.is_training():
             self._phases_said.add(phase)
             self._shown = time.monotonic()
-            self.tell(f"[{_duration(self._shown - self._started)}] {phase}")
+            self._print(f"[{_duration(self._shown - self._started)}] {phase}")
 
     def show(self, snapshot: Snapshot) -> None:
         """Takes a snapshot in, and displays it when an update is due. New warnings are displayed at once."""
@@ -148,7 +151,14 @@ class ProgressDisplay:
         self._shown, self._ended, self._latest = now, finished, snapshot
         self._phases_said |= news
         if self._view is None:
-            self.tell(self._line(snapshot))
+            self._print(self._line(snapshot))
+
+    def _print(self, line: str) -> None:
+        """Prints how far the sweep is, in a notebook in place of what was said of it before."""
+        if self._notebook is None:
+            self.tell(line)
+        else:
+            self._notebook.show(printable(line))
 
     def images_per_second(self) -> float:
         """The speed of all lanes together over the last RATE_WINDOW_SECONDS; 0 before the first snapshot."""

@@ -414,8 +414,22 @@ BAD_FOLDERS = {
     "results of a row twice": Case(
         ["results", "run"], ["trial 0 stands twice at rung 0"], rows(lambda r: r.append(r[0]))
     ),
-    "results below a file": Case(["results", "run", "--csv", "best.yaml/x.csv"], ["cannot write best.yaml/x.csv"]),
-    "results as a folder": Case(["results", "run", "--csv", "best"], ["cannot write best", "directory"]),
+    "results below a file": Case(["results", "run", "-o", "best.yaml/x.csv"], ["cannot write best.yaml/x.csv"]),
+    "results as a folder": Case(
+        ["results", "run", "-o", "best", "--format", "csv"], ["cannot write best", "directory"]
+    ),
+    "results of no known format": Case(
+        ["results", "run", "-o", "x.txt"], [".csv, .json, .parquet, .xlsx", "got 'x.txt'"]
+    ),
+    "results in a format without a file": Case(["results", "run", "--format", "json"], ["add -o FILE", "json"]),
+    "results where something is called": Case(
+        ["results", "run", "--where", "__import__('os').system('true')"], ["and not __import__('os').system('true')"]
+    ),
+    "results where a column is misspelt": Case(
+        ["results", "run", "--where", "fidelty < 3"], ["no column 'fidelty'", "did you mean 'fidelity'?"]
+    ),
+    "results by a column that is not there": Case(["results", "run", "--sort=-lrr"], ["no column 'lrr'"]),
+    "results of columns that are not there": Case(["results", "run", "--columns", "trial,x\x1by"], ["no column"]),
     "export of nothing": Case(["export", "none"], ["none is no run folder"]),
     "export of no trial": Case(["export", "run", "--trial", "99"], ["no trial 99", "0 to 3"]),
     "export into a folder": Case(["export", "run", "-o", "best"], ["cannot write best", "directory"]),
@@ -673,7 +687,7 @@ UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteu
         (0o555, ["run", "--local", "--out", "shut/run"], ["cannot write to shut/run", "Permission denied", "--out"]),
         (0o000, ["run", "--local", "--out", "shut/run"], ["shut/run", "Permission denied", "--out"]),
         (0o555, ["export", "run", "-o", "shut/x.yaml"], ["cannot write shut/x.yaml", "Permission denied"]),
-        (0o555, ["results", "run", "--csv", "shut/x.csv"], ["cannot write shut/x.csv", "Permission denied"]),
+        (0o555, ["results", "run", "-o", "shut/x.csv"], ["cannot write shut/x.csv", "Permission denied"]),
         (0o000, ["results", "shut/run"], ["shut/run", "Permission denied"]),
         (0o000, ["train", "shut/best.yaml"], ["cannot read shut/best.yaml", "Permission denied"]),
     ],

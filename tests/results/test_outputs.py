@@ -99,7 +99,7 @@ def test_standard_output_takes_text_tables_pictures_and_numbers(capfdbinary, dig
 
     run = str(digits_run)
     assert yaml.safe_load(said("export", run, "-o", "-"))["source"]["run"] == "digits"
-    assert said("results", run, "--csv", "-").splitlines()[0].startswith(b"trial,")
+    assert said("results", run, "-o", "-").splitlines()[0].startswith(b"trial,")
     with Image.open(io.BytesIO(said("sample", run, "-n", "4", "-o", "-"))) as picture:
         assert picture.format == "PNG"
     numbers = said("sample", run, "-n", "3", "-o", "-", "--format", "npy")
@@ -142,7 +142,7 @@ NAMES = {
 }
 OUTPUTS = (
     ["export", "RUN", "-o"],
-    ["results", "RUN", "--csv"],
+    ["results", "RUN", "--format", "csv", "-o"],
     ["sample", "RUN", "-o"],
     ["train", "good.yaml", "-o"],
     ["run", "--out"],

@@ -8,7 +8,7 @@ from table_rows import replicates, row, stored
 from results.rows import Outcome
 from results.store import RunFolder
 from results.table import ResultsTable
-from results.text import confirmation_text, disk_text, noise_text, order_text, trials_text
+from results.text import confirmation_text, disk_text, noise_text, order_text, rows_text, trials_text
 from results.trial_run import TrialRun
 
 SEARCH = [row(trial, 0, score, Outcome.COMPLETED) for trial, score in ((0, 3.0), (3, 2.0), (7, 2.5))]
@@ -77,7 +77,7 @@ def test_of_several_objectives_the_rank_and_each_of_them_are_shown(tmp_path):
         ["3", "completed", "1"],
         ["7", "completed", "1"],
         ["0", "completed", "2"],
-        ["9", "diverged", "<NA>"],
+        ["9", "diverged", "-"],
     ]
     assert lines[-1] == (
         "best by fidelity on the front (pareto_rank 1) of fidelity, class_kl, seconds (lower is better), "
@@ -85,11 +85,38 @@ def test_of_several_objectives_the_rank_and_each_of_them_are_shown(tmp_path):
     )
 
 
-@pytest.mark.parametrize("width", [60, 100])
-def test_a_narrow_terminal_gets_narrow_lines(tmp_path, width):
+@pytest.mark.parametrize("width", [60, 80, 100, 400])
+def test_a_line_is_never_wider_than_the_terminal_and_says_what_is_hidden(tmp_path, width):
+    many = {f"lane.parameter_{number}": 0.1 for number in range(9)}
+    found = table(tmp_path, *SEARCH, {**row(9, 0, 4.0, Outcome.PRUNED), **many})
+    whole = trials_text(found, found.trials, reasons=True).splitlines()
+    *lines, order, last = trials_text(found, found.trials, reasons=True, width=width).splitlines()
+    if width == 400:
+        assert [*lines, order, last] == whole
+        return
+    assert max(map(len, lines)) <= width
+    assert order == "best by fidelity (lower is better), each trial at its best rung"
+    shown = len(lines[-1].split()) - 2 * lines[-1].count("±")
+    names = len(whole[0].split())
+    assert last == f"{names - shown} more columns: gan-sweep results {found.folder.shown} --wide"
+
+
+def test_rows_of_all_rungs_say_their_rung_and_replicate_and_a_sort_is_named(tmp_path):
+    found = table(tmp_path, *SEARCH, *replicates(3, 1.0))
+    rows = found.select(all_rungs=True)
+    text = trials_text(found, rows, reasons=False).splitlines()
+    assert text[0].split()[:5] == ["trial", "replicate", "rung", "outcome", "images_seen"]
+    assert text[-1] == "in the order in which they were recorded"
+    best = trials_text(found, found.select(sort="-beta1"), reasons=False, sort="-beta1").splitlines()
+    assert [int(line.split()[0]) for line in best[1:-1]] == [7, 3, 0]
+    assert best[-1] == "sorted by beta1, the largest first"
+
+
+def test_chosen_columns_are_all_shown(tmp_path):
     found = table(tmp_path, *SEARCH)
-    *lines, _ = trials_text(found, found.trials, reasons=True, width=width).splitlines()
-    assert max(map(len, lines)) <= width + 3  # pandas ends a broken line with a backslash
+    assert rows_text(found.select(columns=["fid", "trial"])) == (
+        "fidelity.fid  trial\n           3      3\n         3.5      7\n           4      0"
+    )
 
 
 def test_what_a_run_takes_of_the_disk_is_said_with_its_checkpoints(tmp_path):

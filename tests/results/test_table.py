@@ -1,8 +1,6 @@
 """The table of results, and which trial is best."""
 
-import json
 import math
-import statistics
 import subprocess
 import sys
 from typing import Any
@@ -232,24 +230,6 @@ def test_finalists_whose_replicates_mostly_fail_have_no_winner(tmp_path):
     table = ResultsTable.load(stored(tmp_path, [*ROWS, *replicates(1, math.inf, math.inf, 1.0)]))
     assert table.confirmed[["trial", "failed", "median", "mean"]].values.tolist() == [[1, 2, math.inf, 1.0]]
     assert (table.winner(), table.chance_of_order()) == (None, None)
-
-
-def test_records_are_what_json_can_say_and_a_finalists_has_its_confirmation(tmp_path, table):
-    alone = table.records(table.trials)
-    assert all("confirmed" not in record for record in alone)
-    assert [record["score"] for record in alone][-1] is None  # diverged without one
-    rows = [*ROWS, *replicates(1, math.inf, math.inf, 1.0), *replicates(4, 3.0, 6.0, 2.0)]
-    found = ResultsTable.load(stored(tmp_path / "c", rows))
-    records = {record.pop("trial"): record for record in json.loads(json.dumps(found.records(found.trials)))}
-    assert {k: v for k, v in records[0].items() if k != "confirmed"} == {
-        k: v for k, v in json.loads(json.dumps(alone[2])).items() if k != "trial"
-    }
-    assert [records[trial]["confirmed"] for trial in (0, 2, 3)] == [None] * 3
-    first, fourth = records[1]["confirmed"], records[4]["confirmed"]
-    assert (first["failed"], first["median"], first["mean"], first["search_score"]) == (2, None, 1.0, 4.0)
-    assert (fourth["failed"], fourth["median"], fourth["search_score"]) == (0, 3.0, 6.0)
-    assert fourth["deviation"] == pytest.approx(statistics.stdev([3.0, 6.0, 2.0]), rel=1e-15)
-    json.dumps(found.records(found.trials), allow_nan=False)
 
 
 def test_a_replicate_twice_at_a_rung_is_refused(tmp_path):

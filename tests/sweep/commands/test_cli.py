@@ -34,7 +34,10 @@ from search_spaces.space import shipped_spaces
 from sweep.run import run_sweep
 from sweep.spec.sweep_spec import SweepSpec
 
-COMMANDS = ("run", "watch", "results", "export", "train", "verify", "sample", "spaces", "data", "dashboard", "doctor")
+COMMANDS = (
+    *("run", "watch", "list", "results", "show", "report", "export", "train", "verify", "sample"),
+    *("spaces", "data", "dashboard", "doctor"),
+)
 SECONDS_ALLOWED = 0.5  # of processor time: a busy machine shall fail no test
 PROBE = (
     "import sys, atexit; from sweep.commands.cli import main; heavy = {'torch', 'ray', 'optuna', 'sklearn', 'pandas'}\n"
@@ -145,7 +148,7 @@ def test_a_usage_error_is_one_line_and_exit_2(gan_sweep, arguments):
 
 
 def test_a_reader_that_goes_away_is_no_error(digits_run):
-    command = f"{sys.executable} -m sweep.commands.cli results {digits_run} --json | head -c 1"
+    command = f"{sys.executable} -m sweep.commands.cli results {digits_run} -o - --format json | head -c 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -360,8 +363,9 @@ def test_signs_stand_in_the_table_the_csv_and_the_json_where_there_are_any(gan_s
     assert "signs" in lines[0].split()
     assert "oscillation low_coverage" in lines[1]
     assert "oscillation" not in "".join(lines[2:])
-    assert json.loads(gan_sweep("results", run, "--json").out)[0]["signs"] == "oscillation low_coverage"
-    gan_sweep("results", run, "--csv", "rows.csv")
+    gan_sweep("results", run, "-o", "trials.json")
+    assert json.loads(Path("trials.json").read_text())[0]["signs"] == "oscillation low_coverage"
+    gan_sweep("results", run, "--all-rungs", "-o", "rows.csv")
     with Path("rows.csv").open(newline="") as file:
         signs = {row["trial"]: row["signs"] for row in csv.DictReader(file)}
     assert signs == {str(t): "oscillation low_coverage" if t == chosen["trial"] else "" for t in range(4)}
@@ -401,7 +405,7 @@ def test_top_leaves_the_best(gan_sweep, digits_run):
 
 
 def test_csv_holds_every_row_to_the_last_bit(gan_sweep, digits_run):
-    answer = gan_sweep("results", digits_run, "--csv", "rows.csv")
+    answer = gan_sweep("results", digits_run, "--all-rungs", "-o", "rows.csv")
     frame = ResultsTable.load(digits_run).frame
     assert answer.out == f"{len(frame)} rows in rows.csv\n"
     with Path("rows.csv").open(newline="") as file:
@@ -414,12 +418,15 @@ def test_csv_holds_every_row_to_the_last_bit(gan_sweep, digits_run):
 
 def test_json_holds_every_trial_to_the_last_bit(gan_sweep, digits_run):
     trials = ResultsTable.load(digits_run).trials
-    records = json.loads(gan_sweep("results", digits_run, "--json").out)
+    assert gan_sweep("results", digits_run, "-o", "trials.json").out == f"{len(trials)} trials in trials.json\n"
+    records = json.loads(Path("trials.json").read_text())
     health = ("health.discriminator_accuracy", "health.g_gradient", "signs")
     for column in ("trial", "outcome", "reason", "score", "d_loss", *health, "lane.generator_lr", "lane.beta1", "seed"):
         assert [record[column] for record in records] == trials[column].tolist()
-    assert [r["trial"] for r in json.loads(gan_sweep("results", digits_run, "--json", "--top", "1").out)] == [
-        trials["trial"].iloc[0]
+    gan_sweep("results", digits_run, "--top", "1", "--columns", "trial,fidelity", "-o", "one.json")
+    best = trials.iloc[0]
+    assert json.loads(Path("one.json").read_text()) == [
+        {"trial": best["trial"], "fidelity.fidelity": best["fidelity.fidelity"]}
     ]
 
 

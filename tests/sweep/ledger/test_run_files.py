@@ -61,7 +61,7 @@ def run(finished, gan_sweep, monkeypatch) -> Path:
     return Path("run")
 
 
-LOOK = [["results", "run"], ["results", "run", "--json"], ["export", "run", "-o", "x.yaml"]]
+LOOK = [["results", "run"], ["results", "run", "-o", "x.json"], ["export", "run", "-o", "x.yaml"]]
 AGAIN = ["run", "spec.yaml", "--local", "--out", "run"]
 MORE = [*AGAIN, "--extend", "--trials", "7"]
 

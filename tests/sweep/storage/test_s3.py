@@ -95,7 +95,7 @@ def test_a_third_machine_reads_the_run_exports_and_trains_its_winner_and_draws_f
     said(sweep(tmp_path / "a", address, trials=2))
     cache, best, models = tmp_path / "c", tmp_path / "best.yaml", tmp_path / "models"
     assert "trial" in said(command(cache, "results", address))
-    said(command(cache, "results", address, "--csv", tmp_path / "rows.csv"))
+    said(command(cache, "results", address, "--all-rungs", "-o", tmp_path / "rows.csv"))
     assert len(pd.read_csv(tmp_path / "rows.csv")) == len(ResultsTable.load(address).frame)
     said(command(cache, "export", address, "-o", best))
     open_store(address).write("best.yaml", best.read_bytes())
