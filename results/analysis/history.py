@@ -30,7 +30,7 @@ def history(table: TrialTable) -> pd.DataFrame:
             "trials": (~frame["trial"].duplicated()).cumsum(),
             "images": _since_the_rung_before(frame).cumsum(),
             "device_seconds": frame["seconds"].fillna(0.0).cumsum(),
-            "elapsed_seconds": frame["elapsed_seconds"],
+            "elapsed_seconds": frame.get("elapsed_seconds", np.nan),
             "best": sign * lowest,
             "improved": score < before,
             "default": np.nan if default is None else sign * default["score"],

@@ -45,8 +45,8 @@ class _Landscape:
 
 
 def slices(table: ResultsTable, parameters: Sequence[str] | None = None, rung: Rung = None) -> "Figure":
-    """Draws `ResultsTable.slices`: a panel for each parameter, with trials that died as orange crosses beyond the worst
-    score. Raises ResultsError as it does, if no trial has a score, and if nothing was drawn.
+    """Draws `ResultsTable.slices`: a panel for each parameter, darker points are later trials, and orange crosses beyond the worst
+    score are trials that died. Raises ResultsError as it does, if no trial has a score, and if nothing was drawn.
     """
     land = _landscape(table, parameters, rung)
     label = as_text(directed([table.objective]))
@@ -171,13 +171,14 @@ def _add_slice(made: Any, land: _Landscape, dead: Parameter, table: ResultsTable
 
     theirs: Any = plot_slice(land.study, params=[dead.name])
     for trace in theirs.data:
-        first = panel == {"row": 1, "col": 1}
-        trace.update(marker={"showscale": first}, hovertemplate="trial %{marker.color}: %{x}, %{y:.4g}<extra></extra>")
+        trace.update(marker={"showscale": False}, hovertemplate="trial %{marker.color}: %{x}, %{y:.4g}<extra></extra>")
         made.add_trace(trace, **panel)
     x = [repr(value) if dead.choices else value for value in dead.values[dead.exists].tolist()]
     y = _beyond(land.scores, higher_is_better(table.objective))
     made.add_trace(_crosses(x, [y] * len(x), land.numbers[dead.exists]), **panel)
-    made.update_xaxes({**theirs.layout.xaxis.to_plotly_json(), "title": {"text": dead.name}}, **panel)
+    made.update_xaxes(
+        {"automargin": False, **theirs.layout.xaxis.to_plotly_json(), "title": {"text": dead.name}}, **panel
+    )
 
 
 def _beyond(scores: np.ndarray, higher: bool) -> float:
