@@ -45,8 +45,8 @@ class _Landscape:
 
 
 def slices(table: ResultsTable, parameters: Sequence[str] | None = None, rung: Rung = None) -> "Figure":
-    """Draws `ResultsTable.slices`: a panel for each parameter, darker points are later trials, and orange crosses beyond the worst
-    score are trials that died. Raises ResultsError as it does, if no trial has a score, and if nothing was drawn.
+    """Draws `ResultsTable.slices`: a panel for each parameter, with later trials darker, and trials that died as orange
+    crosses beyond the worst score. Raises ResultsError as it does, if no trial has a score, and if nothing was drawn.
     """
     land = _landscape(table, parameters, rung)
     label = as_text(directed([table.objective]))
