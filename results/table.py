@@ -32,15 +32,16 @@ class ResultsTable(TrialTable):
         reached. names: of the runs, this one included; by default those of their folders.
 
         Columns: run; space_differs, the hyperparameters whose ranges or values differ from those of this run, "unknown"
-        without a spec (`differences` has the values); trials and dead, how many; best_trial and best, its score;
-        median, of all trials at their best rungs, dead ones as the worst; confirmed_trial and confirmed_median, of the
-        winner from other seeds; device_seconds and images, what the search cost; score_to_reach, and
-        device_seconds_to_score, images_to_score and trials_to_score, what the search had cost when it did (missing if
-        it never did). The last three compare this run with that of the row: probability_of_improvement, that a score of
-        this run is better, equal ones counting half; chance_of_order, the p value of a two-sided rank sum test, that
-        they differ so clearly by chance; tested, which scores: those of the replicates of both confirmed winners (an
-        exact test), or else of all trials at the first rung that both ladders have, those that died by then as the
-        worst. The trials of a sampler that learns depend on each other, so that the latter is a rough guide.
+        without a spec (`differences` has the values); trials, and how many of them are dead or break limits
+        (limits_broken); best_trial and best, its score, of those that keep the limits; median, of all trials at their
+        best rungs, dead ones as the worst; confirmed_trial and confirmed_median, of the winner from other seeds;
+        device_seconds and images, what the search cost; score_to_reach, and device_seconds_to_score, images_to_score
+        and trials_to_score, what the search had cost when it did (missing if it never did). The last three compare this
+        run with that of the row: probability_of_improvement, that a score of this run is better, equal ones counting
+        half; chance_of_order, the p value of a two-sided rank sum test, that they differ so clearly by chance; tested,
+        which scores: those of the replicates of both confirmed winners (an exact test), or else of all trials at the
+        first rung that both ladders have, by their limits first, those that died by then as the worst. The trials of a
+        sampler that learns depend on each other, so that the latter is a rough guide.
 
         Raises ResultsError, which says what differs, for runs with other objectives or another protocol of scores; also
         without another table, for a score that is no number, and for names that are not one for each run.
@@ -150,10 +151,10 @@ class ResultsTable(TrialTable):
     def hypervolume(self, reference: Mapping[str, float] | None = None) -> "pd.DataFrame":
         """How the Pareto front came forward: the hypervolume that trials dominate, once each trial had its last row.
 
-        reference: objective -> the worst value that counts; a trial that is worse in any objective adds nothing. By
-        default it lies beyond the worst values on the final front by a tenth of the front's extent (by a tenth of the
-        extent of all trials, or by 0.1, where the front has none), so that both ends of the front count. Volumes of two
-        runs can be compared only with one reference for both.
+        reference: objective -> the worst value that counts; a trial that is worse in any objective, or breaks limits,
+        adds nothing. By default it lies beyond the worst values on the final front by a tenth of the front's extent (by
+        a tenth of the extent of all trials, or by 0.1, where the front has none), so that both ends of the front count.
+        Volumes of two runs can be compared only with one reference for both.
 
         Columns: trials, how many had ended or have their last row here; trial, the last of them; elapsed_seconds, wall
         time since the sweep began; device_seconds and images, what the search had cost by then; hypervolume, in the
@@ -206,8 +207,9 @@ class ResultsTable(TrialTable):
         """The trials of a search with several objectives: one row per trial, in the order of `trials`.
 
         Columns: trial; outcome; the objectives with their own values, at the trial's best rung by the first objective
-        (`seconds` in total); pareto_rank, missing where a trial is dead or has no score; front, whether no other trial
-        is better in all of them (`pareto_rank` 1); images_trained. Raises ResultsError if the run has one objective.
+        (`seconds` in total); images_trained; pareto_rank, missing where a trial is dead or has no score; limits_kept,
+        whether it keeps the limits of its objectives; front, whether it does and no other trial is better in all
+        objectives (`pareto_rank` 1). Raises ResultsError if the run has one objective.
         """
         from results.analysis import fronts
 
@@ -227,7 +229,7 @@ class ResultsTable(TrialTable):
 
         Columns: trial, replicate; score, the best that it reached, infinitely bad if it failed, and missing before its
         first; outcome and reason of its last row; images_seen, in all; seconds, of training and scoring; failed,
-        whether it died or ended without a score.
+        whether it died or ended without a score that keeps the limits.
         """
         from results.analysis import across_seeds
 

@@ -8,7 +8,7 @@ import pandas as pd
 from results.confirmation import chance_of_order, replicate_scores
 from results.objectives import higher_is_better, natural
 from results.rows import DEAD, Outcome
-from results.trial_table import TrialTable
+from results.trial_table import TrialTable, violations
 
 CONFIDENCE = 0.95
 RESAMPLES = 9_999  # of the bootstrap, which is scipy's default
@@ -23,7 +23,8 @@ def replicates(table: TrialTable) -> pd.DataFrame:
     rows = table.frame.loc[table.frame["replicate"] > 0].sort_values(["trial", "replicate", "rung"])
     runs = rows.groupby(["trial", "replicate"])
     found: Any = runs[["outcome", "reason", "images_seen"]].last()
-    finite = rows["score"].where(np.isfinite(rows["score"]))
+    kept = violations(rows, table.objectives[:1]) == 0
+    finite = rows["score"].where(kept & np.isfinite(rows["score"]))
     found.insert(0, "score", finite.groupby([rows["trial"], rows["replicate"]]).min())
     found["seconds"] = runs["seconds"].sum()
     ended = found["outcome"] != Outcome.RUNNING

@@ -14,7 +14,7 @@ from results.confirmation import chance_of_order, replicate_scores
 from results.objectives import natural
 from results.rows import DEAD
 from results.store import ResultsError
-from results.trial_table import TrialTable
+from results.trial_table import TrialTable, violations
 
 UNKNOWN = "unknown"  # whether spaces differ, where a table has no spec
 
@@ -110,16 +110,19 @@ def _reached(table: TrialTable) -> dict[str, Any]:
     """What a run reached in all, and its cost."""
     trials, sign = table.trials, natural(table.objective, 1.0)
     dead = trials["outcome"].isin(DEAD)
-    scores = trials["score"].mask(dead | trials["score"].isna(), np.inf)
-    best: dict[str, Any] = {} if table.contenders.empty else dict(table.best())
+    scored = ~dead & trials["score"].notna()
+    broken = scored & (violations(trials, table.objectives[:1]) > 0)
+    found = trials.loc[scored & ~broken]
+    best: dict[str, Any] = {} if found.empty else dict(found.iloc[0])
     winner: dict[str, Any] = dict(table.confirmed.iloc[0]) if table.winner() is not None else {}
     spent = history(table).iloc[-1]
     return {
         "trials": len(trials),
         "dead": dead.sum(),
+        "limits_broken": broken.sum(),
         "best_trial": best.get("trial"),
         "best": sign * best.get("score", np.nan),
-        "median": sign * scores.median(),
+        "median": sign * trials["score"].where(scored, np.inf).median(),
         "confirmed_trial": winner.get("trial"),
         "confirmed_median": winner.get("median", np.nan),
         "device_seconds": spent["device_seconds"],
@@ -130,7 +133,10 @@ def _reached(table: TrialTable) -> dict[str, Any]:
 def _cost_to(table: TrialTable, target: float) -> dict[str, Any]:
     """What a run had cost when it reached a score, which is minimised; NaN if it never did."""
     course, sign = history(table), natural(table.objective, 1.0)
-    reached = course.loc[sign * course["best"] <= target]
+    trials = table.trials
+    dead = course["trial"].isin(trials.loc[trials["outcome"].isin(DEAD), "trial"])
+    kept = violations(table.frame.loc[table.frame["replicate"] == 0], table.objectives[:1]) == 0
+    reached = course.loc[kept & ~dead & (sign * course["score"] <= target)]
     costs = {"device_seconds_to_score": "device_seconds", "images_to_score": "images", "trials_to_score": "trials"}
     first = {name: np.nan if reached.empty else reached[column].iloc[0] for name, column in costs.items()}
     return {"score_to_reach": sign * target, **first}
@@ -147,7 +153,7 @@ def _order(first: TrialTable, second: TrialTable) -> dict[str, Any]:
         images = next((images for images in _rungs(first) if images in _rungs(second)), None)
         if images is None:
             return {"probability_of_improvement": np.nan, "chance_of_order": np.nan, "tested": "no rung in common"}
-        scores = [_scores_at(table, _rungs(table)[images]) for table in (first, second)]
+        scores = _ranked_at(_places_at(first, _rungs(first)[images]), _places_at(second, _rungs(second)[images]))
         chance = _chance(*scores)
         tested = f"{len(scores[0])} and {len(scores[1])} trials at {images:,} images"
     better_by = probability_of_improvement(*scores) if all(map(len, scores)) else np.nan
@@ -168,14 +174,21 @@ def _rungs(table: TrialTable) -> dict[int, int]:
     return {int(images): int(rung) for rung, images in scored.groupby("rung")["images_seen"].min().items()}
 
 
-def _scores_at(table: TrialTable, rung: int) -> np.ndarray:
-    """The scores of all trials at a rung, which are minimised: +inf for those that died there or before. Those that
-    were pruned before, or are not there yet, do not count.
+def _places_at(table: TrialTable, rung: int) -> pd.DataFrame:
+    """Violation and score, which is minimised, of each trial at a rung: the last place (infinity) for those that died
+    there or before. Those that were pruned before, or are not there yet, do not count.
     """
     rows = table.frame.loc[(table.frame["replicate"] == 0) & (table.frame["rung"] <= rung)]
-    dead = rows["outcome"].isin(DEAD)
-    rows = rows.loc[dead | (rows["rung"] == rung)]
-    return rows["score"].mask(rows["outcome"].isin(DEAD) | rows["score"].isna(), np.inf).to_numpy(float)
+    rows = rows.loc[rows["outcome"].isin(DEAD) | (rows["rung"] == rung)]
+    last = rows["outcome"].isin(DEAD) | rows["score"].isna()
+    places = pd.DataFrame({"violation": violations(rows, table.objectives[:1]), "score": rows["score"]})
+    return places.mask(last, np.inf)
+
+
+def _ranked_at(first: pd.DataFrame, second: pd.DataFrame) -> list[np.ndarray]:
+    """The ranks of both groups among all, [n] each: by violation, then by score; equal places share a rank."""
+    ranks = pd.concat([first, second], ignore_index=True).groupby(["violation", "score"]).ngroup().to_numpy(float)
+    return [ranks[: len(first)], ranks[len(first) :]]
 
 
 def _chance(first: np.ndarray, second: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from results.analysis.history import history
 from results.objectives import higher_is_better, natural, score_name
 from results.pareto import dominated_volume
 from results.store import ResultsError
-from results.trial_table import TrialTable
+from results.trial_table import TrialTable, violations
 
 MARGIN = 0.1  # of the extent of the front, by which the reference lies beyond its worst values
 
@@ -23,8 +23,9 @@ def pareto(table: TrialTable) -> pd.DataFrame:
     first = natural(table.objective, 1.0) * trials["score"]
     others = {name: trials[name if name == "seconds" else f"fidelity.{name}"] for name in names[1:]}
     values = pd.DataFrame({names[0]: first, **others})
-    front = (trials["pareto_rank"] == 1).fillna(False).astype(bool)
-    ends = trials[["images_trained"]].assign(pareto_rank=trials["pareto_rank"], front=front)
+    kept = pd.Series(violations(trials, table.objectives) == 0, trials.index)
+    front = (trials["pareto_rank"] == 1).fillna(False).astype(bool) & kept
+    ends = trials[["images_trained", "pareto_rank"]].assign(limits_kept=kept, front=front)
     return pd.concat([trials[["trial", "outcome"]], values, ends], axis=1)
 
 
@@ -34,7 +35,8 @@ def hypervolume(table: TrialTable, reference: Mapping[str, float] | None = None)
     trials = pareto(table).set_index("trial")
     worst = _beyond_the_front(trials[names] * signs, trials) if reference is None else _chosen(reference, names) * signs
     ended = history(table).groupby("trial").tail(1)[["trial", "elapsed_seconds", "device_seconds", "images"]]
-    values = (trials[names] * signs).where(trials["pareto_rank"].notna()).loc[ended["trial"]].to_numpy(float)
+    counts = trials["pareto_rank"].notna() & trials["limits_kept"]
+    values = (trials[names] * signs).where(counts).loc[ended["trial"]].to_numpy(float)
     ended.insert(0, "trials", np.arange(1, len(ended) + 1))
     points = {f"reference.{name}": value for name, value in zip(names, worst * signs, strict=True)}
     return ended.assign(hypervolume=_volumes(values, worst), **points).reset_index(drop=True)

@@ -10,14 +10,14 @@ from results.store import RESTORE, JsonLines, ResultsError
 from results.trial_table import TrialTable
 
 COHORT = whole_number()
+LATER = {"node": "", "device": "", "elapsed_seconds": 0.0}  # columns that a table may lack
 
 
 def timeline(table: TrialTable) -> pd.DataFrame:
     """See `ResultsTable.timeline`."""
     frame = table.frame
-    if "node" not in frame.columns:
-        frame = frame.assign(node="")
-    frame = frame.assign(confirmation=frame["replicate"] > 0)
+    absent = {name: value for name, value in LATER.items() if name not in frame.columns}
+    frame = frame.assign(confirmation=frame["replicate"] > 0, **absent)
     steps: Any = frame.groupby(["cohort", "rung"], as_index=False).agg(
         node=("node", "last"),
         device=("device", "last"),

@@ -58,6 +58,17 @@ def test_a_replicate_that_ended_without_a_score_failed_and_a_dead_one_too():
     assert (found["score"].tolist(), found["failed"].tolist()) == ([INF, INF], [True, True])
 
 
+def test_rungs_that_break_limits_do_not_count_and_a_replicate_without_others_failed():
+    rows = [*replicates(2, 5.0, 6.0), *replicates(3, 1.0, 2.0)]
+    off = [0.0] * 3 + [0.5, 0.0] * 2 + [0.5, 0.5] + [0.5, 0.0]
+    frame = table(*rows).frame
+    limited = {"fidelity.violation": off[: len(frame)], "fidelity.coverage_violation": off[: len(frame)]}
+    found = ResultsTable(frame.assign(**limited))
+    assert found.replicates()["score"].tolist() == [6.0, 7.0, INF, 3.0]
+    assert found.replicates()["failed"].tolist() == [False, False, True, False]
+    assert found.finalists()["median"].tolist() == [6.5, INF]
+
+
 def test_a_search_without_confirmation_has_none():
     assert table().replicates().empty
     found = table().finalists()

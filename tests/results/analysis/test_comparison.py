@@ -141,6 +141,25 @@ def test_a_rung_that_nobody_reached_yet_compares_no_scores(tmp_path):
     assert math.isnan(found["probability_of_improvement"])
 
 
+def broken(rows: list[dict], *trials: int) -> ResultsTable:
+    """The rows, in which these trials break a limit of fidelity by 0.5."""
+    off = [0.5 if one["trial"] in trials else 0.0 for one in rows]
+    return ResultsTable(pd.DataFrame(rows).assign(**{"fidelity.violation": off, "fidelity.coverage_violation": off}))
+
+
+def test_what_breaks_limits_is_not_the_best_reaches_nothing_and_ranks_behind():
+    found: Any = table(*ROWS).compare(broken(OTHERS, 2, 3)).iloc[1]
+    assert (found["limits_broken"], found["best_trial"], found["best"], found["median"]) == (2, 1, 5.0, 4.0)
+    assert (found["score_to_reach"], found["trials_to_score"]) == (5.0, 2)
+    # by rank: 4, 5, 6, 7, 9, then the two that break limits, then the dead one
+    test = mannwhitneyu([0, 2, 4, 7], [1, 3, 5.5, 5], method="asymptotic")
+    assert found["probability_of_improvement"] == (4 + 3 + 2 + 0) / 16 == 1 - test.statistic / 16
+    none: Any = broken(OTHERS, 0, 1, 2, 3).compare(table(*ROWS))
+    assert none["best_trial"].isna().tolist() == [True, False]
+    assert none["score_to_reach"].tolist() == [2.0, 2.0]
+    assert math.isnan(none["images_to_score"].tolist()[0])
+
+
 # ---- what may be compared
 
 

@@ -100,6 +100,19 @@ def test_the_history_is_optunas(objectives, worst):
     assert len(set(found)) > 3
 
 
+def test_a_trial_that_breaks_limits_is_on_no_front_and_adds_no_volume(table):
+    off = [0.0, 0.5, 0.0, 0.0, 0.0]
+    limited = {"objective": "fidelity, -coverage", "fidelity.violation": off, "fidelity.coverage_violation": off}
+    found = ResultsTable(table.frame.assign(**limited))
+    front = found.pareto()
+    assert front[front["front"]]["trial"].tolist() == [3]
+    assert front[~front["limits_kept"]]["trial"].tolist() == [1]
+    assert found.hypervolume({"fidelity": 8.0, "coverage": 0.0})["hypervolume"].tolist() == [2.0, 2.0, 2.0, 3.75, 3.75]
+    alone = found.frame.iloc[1:2]
+    assert ResultsTable(alone).pareto()["front"].tolist() == [False]
+    assert ResultsTable(alone).hypervolume()["hypervolume"].tolist() == [0.0]
+
+
 def test_one_trial_on_the_front_has_a_reference_too():
     found = ResultsTable(pd.DataFrame(ROWS[:1])).hypervolume()
     assert found[["reference.fid", "reference.coverage"]].values.tolist() == [[4.1, 0.4]]
