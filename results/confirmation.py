@@ -5,13 +5,12 @@ A finalist is a trial of the search that is trained again; a replicate is one su
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gan_core.config.limits import LIMITED
-from results.rows import DEAD, OBJECTIVES_JOINED_BY, Outcome
+from results.limits import violations_of_first
+from results.rows import DEAD, Outcome
 
 COLUMNS = ("trial", "seeds", "failed", "median", "q25", "q75", "mean", "deviation", "search_score")
 READ = ("trial", "replicate", "rung", "score", "outcome")
@@ -25,7 +24,7 @@ def replicate_scores(frame: pd.DataFrame) -> dict[int, np.ndarray]:
     """
     runs: dict[int, dict[int, dict[int, tuple[float, str]]]] = {}  # trial -> replicate -> rung
     frame = frame.loc[frame["replicate"] > 0]
-    kept = frame["score"].where(~_breaks_limits(frame))
+    kept = frame["score"].where(violations_of_first(frame) == 0)
     for trial, replicate, rung, score, outcome in frame.assign(score=kept)[list(READ)].itertuples(index=False):
         runs.setdefault(trial, {}).setdefault(replicate, {})[rung] = score, outcome
     seeds = max((len(replicates) for replicates in runs.values()), default=0)
@@ -35,14 +34,6 @@ def replicate_scores(frame: pd.DataFrame) -> dict[int, np.ndarray]:
         if len(replicates) == seeds and all(rungs[max(rungs)][1] != Outcome.RUNNING for rungs in replicates.values())
     }
     return {trial: np.array([_score(rungs) for rungs in ended[trial]]) for trial in sorted(ended)}
-
-
-def _breaks_limits(frame: pd.DataFrame) -> Any:
-    """Whether each row breaks the limits of the first objective, bool [n]."""
-    if "fidelity.violation" not in frame:
-        return pd.Series(False, frame.index)
-    first = frame["objective"].map(lambda names: names.partition(OBJECTIVES_JOINED_BY)[0])
-    return first.isin(LIMITED) & (frame["fidelity.violation"] > 0)
 
 
 def _score(rungs: Mapping[int, tuple[float, str]]) -> float:

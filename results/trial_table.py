@@ -1,6 +1,6 @@
 """The rows of a sweep as a checked pandas DataFrame, and which of its trials are best."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +9,10 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from gan_core.config.limits import LIMITED, LIMITS, broken_in_words
+from gan_core.config.limits import LIMITED, broken_in_words
 from results.confirmation import chance_of_order, confirmations, replicate_scores
 from results.idle import without_idle
+from results.limits import violations, violations_of_first
 from results.loading import SCORED, load_rows
 from results.objectives import higher_is_better, score_name
 from results.pareto import constrained_ranks
@@ -98,7 +99,7 @@ class TrialTable:
     def _trials(self) -> pd.DataFrame:
         frame = self.frame.loc[self.frame["replicate"] == 0].sort_values(["trial", "rung"])
         last = frame.groupby("trial").tail(1).set_index("trial")
-        ranked = frame.assign(violation=violations(frame, self.objectives[:1]), unscored=frame["score"].isna())
+        ranked = frame.assign(violation=violations_of_first(frame), unscored=frame["score"].isna())
         ranked = ranked.sort_values(["trial", "unscored", "violation", "score", "rung"])
         best = ranked.groupby("trial").head(1).set_index("trial").drop(columns=["violation", "unscored"])
         best["outcome"], best["reason"] = last["outcome"], last["reason"]
@@ -240,16 +241,6 @@ def _check_alike(texts: list[str], says: str) -> None:
     for line, text in enumerate(texts, 1):
         if text not in ("", first):
             raise ResultsError(f"{says}: {', '.join(sorted((first, text)))} (line {line})")
-
-
-def violations(frame: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
-    """By how much each row breaks the limits of any of the objectives, float64 [n]; 0 where it keeps them."""
-    if not set(objectives) & set(LIMITED) or "fidelity.violation" not in frame.columns:
-        return np.zeros(len(frame))
-    found = frame["fidelity.violation"].fillna(0.0).clip(lower=0)
-    if not any(f"fidelity.{name}_violation" in frame.columns for name in LIMITS):
-        found = (found > 0).astype(float)  # of an earlier version, whose scores count by how much a limit is broken
-    return found.to_numpy(float)
 
 
 def _contends(trials: pd.DataFrame) -> Any:
