@@ -1,6 +1,7 @@
 """The results of a sweep: its checked rows, its trials, and what can be learnt from them, `ResultsTable`."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from results.trial_table import TrialTable
@@ -179,7 +180,14 @@ class ResultsTable(TrialTable):
         """
         from results.analysis import importance
 
-        return importance.importance(self, rung)
+        if rung not in self._importances:
+            self._importances[rung] = importance.importance(self, rung)
+        return self._importances[rung].copy()
+
+    @cached_property
+    def _importances(self) -> "dict[int | str, pd.DataFrame]":
+        """Rung -> importance there, which takes seconds for thousands of trials."""
+        return {}
 
     def outcomes(self, bins: int = 5) -> "pd.DataFrame":
         """How trials ended, by region of each parameter: one row for each parameter, region and outcome.

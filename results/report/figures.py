@@ -1,7 +1,7 @@
 """Figures of `results.plots` as plain values for the page: thinned to what a screen can show, numbers rounded."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ MOST_POINTS = 12_000  # of a figure; a screen does not show more, and a page is 
 MOST_TRACES = 400
 FEWEST_POINTS = 40  # that a trace keeps
 DIGITS = 5
+OF_PANELS = ("anchor", "domain", "matches", "showticklabels")  # of an axis: where it stands among others
 ALONG = ("x", "y", "text", "customdata", "hovertext", "ids", "base", "width", "offset")  # one entry for each point
 ALONG_TOO = {
     "marker": ("color", "size", "symbol", "opacity"),
@@ -24,7 +25,8 @@ ALONG_TOO = {
 @dataclass(frozen=True)
 class Drawn:
     """A figure of the page. key: its place in the page. name: how the page calls it. title: how it calls itself, which
-    is shown. note: what a reader should know of it. missing: why it cannot be drawn, "" where it can. plain: its traces and layout as values for JSON.
+    is shown. note: what a reader should know of it. missing: why it cannot be drawn, "" where it can. plain: its traces
+    and layout as values for JSON.
     """
 
     key: str
@@ -54,6 +56,22 @@ def drawn(key: str, name: str, make: Callable[[], Any], note: str = "") -> Drawn
         "",
         {"data": plain(traces), "layout": plain(layout)},
     )
+
+
+def panels(figure: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The panels of a figure in plain values, each as a figure with axes of its own."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for trace in figure["data"]:
+        alone = {name: value for name, value in trace.items() if name not in ("xaxis", "yaxis")}
+        groups.setdefault((trace.get("xaxis", "x"), trace.get("yaxis", "y")), []).append(alone)
+    found, layout = [], figure["layout"]
+    for pair, traces in groups.items():
+        axes = {}
+        for axis in pair:
+            own = layout.get(f"{axis[0]}axis{axis[1:]}", {})
+            axes[f"{axis[0]}axis"] = {name: value for name, value in own.items() if name not in OF_PANELS}
+        found.append({"data": traces, "layout": {"showlegend": layout.get("showlegend", True), **axes}})
+    return found
 
 
 def plain(value: Any) -> Any:

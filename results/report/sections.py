@@ -5,8 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from results import plots
-from results.printable import printable
-from results.report.figures import Drawn, drawn
+from results.report.figures import Drawn, drawn, panels
 from results.store import ResultsError
 from results.table import ResultsTable
 
@@ -46,10 +45,11 @@ def sections(table: ResultsTable, ranked: Sequence[str], key: str) -> list[Secti
     most. key: what the names of its figures begin with.
     """
 
-    def one(name: str, title: str, *given: Any, note: str = "") -> Drawn:
-        names = "-".join([key, "figure", name, *map(str, given)])
-        return drawn(names, title, lambda: getattr(plots, name)(table, *given), note)
+    def one(name: str, title: str, *given: Any, of: ResultsTable = table, note: str = "") -> Drawn:
+        names = "-".join([key, "figure", name, *(text for text in given if isinstance(text, str))])
+        return drawn(names, title, lambda: getattr(plots, name)(of, *given), note)
 
+    light, at_rungs = _lighter(table)
     known = table.frame.columns
     rungs = table.frame.loc[table.frame["replicate"] == 0, "rung"].nunique()
     ends = ("first", "last") if rungs > 1 else ("first",)
@@ -64,7 +64,11 @@ def sections(table: ResultsTable, ranked: Sequence[str], key: str) -> list[Secti
             "curves",
             "Curves",
             "Each line is a trial, from its first image to its last; the best ones are highlighted.",
-            [one("curves", title, metric) for metric, title in CURVES.items() if metric in known],
+            [
+                one("curves", title, metric, of=light, note=at_rungs)
+                for metric, title in CURVES.items()
+                if metric in known
+            ],
             "pair",
         ),
         Section(
@@ -80,14 +84,14 @@ def sections(table: ResultsTable, ranked: Sequence[str], key: str) -> list[Secti
             "Slices",
             "The score over each of the hyperparameters that matter most. Stronger points are later trials; orange "
             "crosses are trials that died, drawn beyond the worst score.",
-            [_slice(one, name) for name in ranked[:MOST_SLICES]] or [one("slices", "All hyperparameters")],
+            _slices(one, ranked[:MOST_SLICES]),
             "several",
         ),
         Section(
             "outcomes",
             "Outcomes and signs",
             "How trials ended and where, and which signs of trouble came before.",
-            [_outcomes(table, one), _signs(table, one)],
+            [_outcomes(table, one), one("signs_before_death", "What came before", of=light, note=at_rungs)],
         ),
         Section(
             "finalists",
@@ -122,13 +126,18 @@ def _expected(table: ResultsTable, one: Callable[..., Drawn]) -> Drawn:
     return replace(made, title=made.name, missing=said, plain={})
 
 
-def _slice(one: Callable[..., Drawn], name: str) -> Drawn:
-    """One parameter. The colours of a few points among many figures need no scale of their own."""
-    made = replace(one("slices", name, [name]), title=printable(name), note="")
-    for trace in made.plain.get("data", []):
-        trace.get("marker", {}).pop("colorbar", None)
-        trace.setdefault("marker", {})["showscale"] = False
-    return made
+def _slices(one: Callable[..., Drawn], names: Sequence[str]) -> list[Drawn]:
+    """The panels of one figure, each as a figure of its own, which fits a phone."""
+    made = one("slices", "All hyperparameters", list(names) or None)
+    if made.missing:
+        return [made]
+    found = panels(made.plain)
+    for panel in found:
+        for trace in panel["data"]:  # a scale of colours for each panel would take most of it
+            trace["marker"] = {**trace.get("marker", {}), "showscale": False}
+    titles = [panel["layout"]["xaxis"].pop("title")["text"] for panel in found]
+    pairs = enumerate(zip(titles, found, strict=True))
+    return [replace(made, key=f"{made.key}-{n}", title=title, note="", plain=panel) for n, (title, panel) in pairs]
 
 
 def _own_title(made: Drawn) -> Drawn:
@@ -145,9 +154,11 @@ def _outcomes(table: ResultsTable, one: Callable[..., Drawn]) -> Drawn:
     return Drawn("", "How trials ended", "How trials ended", missing=said)
 
 
-def _signs(table: ResultsTable, one: Callable[..., Drawn]) -> Drawn:
-    """The signs before a death; of a large run those at rungs alone, because all points of its curves take long."""
+def _lighter(table: ResultsTable) -> tuple[ResultsTable, str]:
+    """The table of a run whose curves can be read in time; of a larger one, without its folder, which leaves the points
+    at rungs alone, and a note that says so.
+    """
     curves = table.folder.curves if table.folder else None
-    between_rungs = curves is None or not curves.is_file() or curves.stat().st_size <= MOST_CURVES_BYTES
-    note = "" if between_rungs else "Signs at rungs alone, because this run has so many points between them."
-    return one("signs_before_death", "What came before", between_rungs, note=note)
+    if curves is None or not curves.is_file() or curves.stat().st_size <= MOST_CURVES_BYTES:
+        return table, ""
+    return replace(table, folder=None), "At rungs alone, because this run has so many points between them."

@@ -48,7 +48,7 @@ def _result(table: ResultsTable, won: Any) -> str:
         interval = f", 95% interval {short(row['low'])} to {short(row['high'])}" if row["seeds"] > 1 else ""
         reached = f"{name} {short(row[MEAN])} over {seeds_text(row)} (interquartile mean{interval})"
     front = " on the Pareto front" if "pareto_rank" in won else ""
-    broken = _broken(won)
+    broken = _broken(table, won)
     if number == 0:
         return f"No trial is better than {BASELINE}: {reached}{broken}."
     return f"Trial {number} is the best{front}: {reached}{broken}, {_against(table, won, confirmed)}."
@@ -61,13 +61,10 @@ def _reached(table: ResultsTable, row: Any) -> str:
     return f"{name} {short(natural(table.objective, row['score']))}{beside} at {many(row['images_seen'])} images"
 
 
-def _broken(row: Any) -> str:
-    """What is said where the winner breaks a limit of fidelity."""
-    broken = row.get("limits_broken")
-    if isinstance(broken, str) and broken:
-        return f" (it breaks a limit: {broken})"
-    off = row.get("fidelity.violation", 0.0)
-    return " (it breaks the limit of class balance or coverage)" if off > 0 and broken is None else ""
+def _broken(table: ResultsTable, row: Any) -> str:
+    """What is said where a trial breaks limits of its objective."""
+    broken = table.breaks(row)
+    return f" (it breaks {broken})" if broken else ""
 
 
 def _against(table: ResultsTable, won: Any, confirmed: dict[int, Any]) -> str:
@@ -82,9 +79,9 @@ def _against(table: ResultsTable, won: Any, confirmed: dict[int, Any]) -> str:
         for row in (base, won)
     )
     seed = " (from one seed)" if confirmed and 0 not in confirmed else ""
-    if score_name(table.objective) in DISTANCES and 0 < now < before < math.inf:
+    if score_name(table.objective) in DISTANCES and 0 < now < before < math.inf and not table.breaks(base):
         return f"{short(100 * (1 - now / before))}% below the {short(before)} of {BASELINE}{seed}"
-    return f"against {short(before)} of {BASELINE}{seed}"
+    return f"against {short(before)} of {BASELINE}{seed}{_broken(table, base)}"
 
 
 def _cost(table: ResultsTable, going_on: bool) -> str:
@@ -111,6 +108,10 @@ def _certainty(table: ResultsTable, won: Any) -> str:
     if len(table.objectives) > 1 or rest.empty:
         return lone
     second = rest.iloc[0]
+    if table.breaks(won):
+        return f"no trial keeps the limits, and {lone}"
+    if table.breaks(second):
+        return f"no other trial keeps the limits, and {lone}"
     lead = float(second["score"] - won["score"])
     error = math.hypot(standard_error(table, won), standard_error(table, second))
     if not math.isfinite(error) or not error:
