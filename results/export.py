@@ -309,9 +309,9 @@ def _measured(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: n for name, n in numbers.items() if not pd.isna(n)}, "images_seen": row["images_seen"]}
 
 
-def write_export(text: str, path: Path) -> None:
+def write_export(text: str, path: str | Path) -> None:
     """Writes an exported file. Raises as `results.output.output` does."""
-    with output(path) as file:
+    with output(Path(path)) as file:
         file.write(text.encode())
 
 

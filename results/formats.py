@@ -96,7 +96,7 @@ def format_of(path: Path, asked: str | None = None) -> str:
     return ending
 
 
-def write_rows(rows: pd.DataFrame, path: Path, asked: str | None = None) -> None:
+def write_rows(rows: pd.DataFrame, path: str | Path, asked: str | None = None) -> None:
     """Writes rows to a file, which appears whole or not at all. asked: csv, json, parquet or xlsx, instead of what the
     name of the file says.
 
@@ -105,6 +105,7 @@ def write_rows(rows: pd.DataFrame, path: Path, asked: str | None = None) -> None
     InputError for an unknown format, ResultsError where openpyxl is missing or the rows do not fit the format, and as
     `results.output.output` does.
     """
+    path = Path(path)
     content = FORMATS[format_of(path, asked)](rows)
     with output(path) as file:
         file.write(content)

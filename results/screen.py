@@ -39,20 +39,25 @@ def column(name: str, values: Any, rank: float = 0.0, missing: str = MISSING, di
 
 
 def number_cells(values: Any, missing: str = MISSING, digits: int = DIGITS) -> tuple[str, ...]:
-    """Numbers [n] as text with so many significant digits, all in one notation: whole ones without a point, and with an
-    exponent if one is tiny or large.
+    """Numbers [n] as text with at most so many significant digits, all in one notation: whole ones without a point, and
+    with an exponent if one is tiny or large.
     """
     numbers = pd.Series(values).astype("float64").to_numpy()
     finite = numbers[np.isfinite(numbers)]
     sizes = np.abs(finite[finite != 0])
     if not (finite % 1).any() and (sizes < LARGE_WHOLE).all():
         return tuple(_cell(number, ".0f", missing) for number in numbers)
-    if len(sizes) and (sizes.min() < TINY or sizes.max() >= LARGE):
-        return tuple(_cell(number, f".{digits - 1}e" if number else ".0f", missing) for number in numbers)
-    nearly_one = sizes[sizes < 1]
-    while digits < MOST_DIGITS and any(float(f"{number:.{digits}g}") == 1 for number in nearly_one):
+    while digits < MOST_DIGITS and any(float(f"{number:.{digits}g}") == 1 for number in sizes[sizes < 1]):
         digits += 1
-    return tuple(_cell(number, f".{digits}g", missing) for number in numbers)
+    digits = max(_digits_of(number, digits) for number in sizes)
+    form = f".{digits - 1}e" if sizes.min() < TINY or sizes.max() >= LARGE else f"#.{digits}g"
+    return tuple(_cell(number, form if number else ".0f", missing).rstrip(".") for number in numbers)
+
+
+def _digits_of(number: float, most: int) -> int:
+    """How many significant digits a number above 0 has, or `most` if it has more."""
+    mantissa = f"{number:.{most - 1}e}".partition("e")[0]
+    return len(mantissa.replace(".", "").rstrip("0"))
 
 
 def measured_cells(values: Any, errors: Any, missing: str = MISSING) -> tuple[str, ...]:

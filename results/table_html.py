@@ -29,7 +29,7 @@ def table_html(table: TrialTable) -> str:
 
 
 def _side(each: Column) -> str:
-    return f' style="text-align: {"left" if each.left else "right"}"'
+    return f' style="text-align: {"left" if each.left else "right"}; white-space: nowrap"'
 
 
 def _summary(table: TrialTable) -> str:

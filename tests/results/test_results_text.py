@@ -115,7 +115,7 @@ def test_rows_of_all_rungs_say_their_rung_and_replicate_and_a_sort_is_named(tmp_
 def test_chosen_columns_are_all_shown(tmp_path):
     found = table(tmp_path, *SEARCH)
     assert rows_text(found.select(columns=["fid", "trial"])) == (
-        "fidelity.fid  trial\n           3      3\n         3.5      7\n           4      0"
+        "fidelity.fid  trial\n         3.0      3\n         3.5      7\n         4.0      0"
     )
 
 

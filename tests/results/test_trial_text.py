@@ -119,7 +119,7 @@ def test_a_hyperparameter_that_changed_on_the_way_has_a_column(tmp_path):
     rows = [shown(0, 0, 4.0, parent=1, **SLOWER), shown(0, 1, 3.0, Outcome.COMPLETED)]
     lines = trial_text(table(tmp_path, *rows), 0).split("\n\n")[3].splitlines()
     cells = [dict(zip(lines[0].split(), line.split(), strict=True)) for line in lines[1:]]
-    assert [each["beta1"] for each in cells] == ["0.25", "0.5"]
+    assert [each["beta1"] for each in cells] == ["0.25", "0.50"]
     assert [each["parent"] for each in cells] == ["1", "-"]
 
 

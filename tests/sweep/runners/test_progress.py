@@ -14,6 +14,7 @@ from rich.console import Console
 from sweep.ladder.ladder import Ladder
 from sweep.ledger.snapshot import SeenNode, Snapshot
 from sweep.runners import progress
+from sweep.runners.notebook import notebook_line
 from sweep.runners.progress import LONGEST_LINE, RATE_WINDOW_SECONDS, ProgressDisplay
 
 LADDER = Ladder((1_000, 4_000), 0.5)
@@ -142,6 +143,44 @@ def test_a_file_gets_a_line_every_five_seconds_without_rich_and_none_twice(clock
     assert len(set(times)) == len(times)
     assert [line for line in lines if "8/8 done" in line] == lines[-1:]
     assert not re.search(r"[\x1b\r]", file.getvalue())
+
+
+class Notebook:
+    """A line below a cell, which remembers what it showed."""
+
+    def __init__(self) -> None:
+        self.shown = list[str]()
+
+    def show(self, text: str) -> None:
+        self.shown.append(text)
+
+
+def test_a_notebook_gets_one_line_that_is_renewed_and_nothing_printed_but_warnings(clock, monkeypatch, capsys):
+    notebook = Notebook()
+    monkeypatch.setattr(progress, "notebook_line", lambda: notebook)
+    with ProgressDisplay(LADDER, "fidelity", []) as shown:
+        shown.now("loading PyTorch")
+        for step in range(4):
+            clock.seconds += 0.6
+            shown.show(replace(START, images=1_000 * step, notes=("red \x1b[31m",)))
+        shown.tell("going on with runs/x")
+    assert [line.partition("] ")[2].partition(";")[0] for line in notebook.shown] == [
+        "loading PyTorch",
+        *["trials 0/8 done, 4 running"] * 4,
+    ]
+    assert capsys.readouterr().out == "gan-sweep: warning: red \\x1b[31m\ngoing on with runs/x\n"
+    file = io.StringIO()
+    with watch(file) as shown:
+        clock.seconds += 6
+        shown.show(START)
+    assert (len(notebook.shown), file.getvalue().count("\n")) == (5, 1)  # what is written elsewhere is written there
+    with ProgressDisplay(LADDER, "fidelity", [], silent=True) as shown:
+        shown.show(START)
+    assert len(notebook.shown) == 5
+
+
+def test_no_notebook_is_found_where_there_is_none():
+    assert notebook_line() is None
 
 
 def test_a_terminal_gets_a_panel_and_one_that_cannot_move_its_cursor_lines(clock, monkeypatch):
