@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from results.confirmation import chance_of_order, replicate_scores
+from results.limits import violations
 from results.objectives import higher_is_better, natural
 from results.rows import DEAD, Outcome
-from results.trial_table import TrialTable, violations
+from results.trial_table import TrialTable
 
 CONFIDENCE = 0.95
 RESAMPLES = 9_999  # of the bootstrap, which is scipy's default

@@ -11,10 +11,11 @@ from results.analysis.across_seeds import probability_of_improvement
 from results.analysis.history import history
 from results.analysis.specs import hyperparameters, settings
 from results.confirmation import chance_of_order, replicate_scores
+from results.limits import violations
 from results.objectives import natural
 from results.rows import DEAD
 from results.store import ResultsError
-from results.trial_table import TrialTable, violations
+from results.trial_table import TrialTable
 
 UNKNOWN = "unknown"  # whether spaces differ, where a table has no spec
 

@@ -8,10 +8,11 @@ import pandas as pd
 
 from gan_core.config.input_error import shown
 from results.analysis.history import history
+from results.limits import violations
 from results.objectives import higher_is_better, natural, score_name
 from results.pareto import dominated_volume
 from results.store import ResultsError
-from results.trial_table import TrialTable, violations
+from results.trial_table import TrialTable
 
 MARGIN = 0.1  # of the extent of the front, by which the reference lies beyond its worst values
 
