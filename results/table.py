@@ -53,8 +53,8 @@ class ResultsTable(TrialTable):
 
     def contour(self, a: str, b: str, rung: Rung = None) -> "pd.DataFrame":
         """The scores over two parameters. One row for each trial that has both: trial, score (NaN if it has none),
-        outcome, dead, and a column for each of the two. Raises ResultsError for a name that was not drawn, or twice the
-        same.
+        outcome, dead, breaks_limits, and a column for each of the two. Raises ResultsError for a name that was not
+        drawn, or twice the same.
         """
         from results.analysis import landscape
 
@@ -105,14 +105,15 @@ class ResultsTable(TrialTable):
         Where trials are independent (the sampler is `random` or `qmc`, without a population), these are k of the drawn
         trials that have ended, and all subsets of k count alike. This is unbiased, whereas subsets with repetition
         (Dodge et al. 2019) are too pessimistic (Tang et al. 2020). For k close to all trials the subsets are nearly the
-        same, so that the band closes without reason. A dead trial counts as infinitely bad, a pruned one with its best
-        score. Trial 0 and `enqueue` were not drawn and do not count. Elsewhere it is the best score so far, of this
-        search in its order.
+        same, so that the band closes without reason. A dead trial, and one that breaks limits, counts as infinitely
+        bad, a pruned one with its best score. Trial 0 and `enqueue` were not drawn and do not count. That
+        pruning depends on the other trials is left aside. Elsewhere it is the best score so far, of this search in its
+        order.
 
         Columns: kind, "best of k random trials" or "best so far"; trials, k; device_seconds and images, what k such
         trials cost on average, or what the first k had cost; best, the median of the best of k, or the best so far; low
         and high, the 5% and 95% quantiles of the best of k, between which nine in ten such searches end; expected, the
-        mean of the best of k, infinite if k trials may all be dead; expected_if_any, the mean over those subsets in
+        mean of the best of k, infinite if k trials may all be so bad; expected_if_any, the mean over those subsets in
         which one has a score; chance_of_score, their share. Raises ResultsError for a budget that is no number of
         trials or larger than there are, and if no trial that counts has a score.
         """
@@ -143,7 +144,7 @@ class ResultsTable(TrialTable):
         that were shown to discriminators), device_seconds and elapsed_seconds (wall time); best, the best score so far,
         of trials that are not dead in the end; improved, whether this row made it so; default, the score of trial 0,
         which has the default values of the space (NaN if it has none); finalist, whether this is the best rung of a
-        trial that was confirmed, so that it was found here.
+        trial that was confirmed, so that it was found here. Rows that break limits come behind those that keep them.
         """
         from results.analysis import history
 
@@ -174,9 +175,9 @@ class ResultsTable(TrialTable):
         Columns: rung; parameter; importance, its share, which sum to 1; noise, the 95% quantile of its importance where
         scores are shuffled among trials, in the same unit; above_noise, which one in twenty parameters that decide
         nothing is; trials, on which this rests; top_trials, the best of them (a tenth, and at least 5); permutations,
-        how often scores were shuffled (50, or down to 20 for many trials). Dead trials count as worse than all others.
-        Of more than 2,000 trials, so many are drawn at random, always the same. Raises ResultsError for a rung that too
-        few trials reached.
+        how often scores were shuffled (50, or down to 20 for many trials). Dead trials count as worse than all others,
+        and trials that break limits as worse than those that keep them. Of more than 2,000 trials, so many are drawn at
+        random, always the same. Raises ResultsError for a rung that too few trials reached.
         """
         from results.analysis import importance
 
@@ -205,7 +206,7 @@ class ResultsTable(TrialTable):
 
     def parallel(self, parameters: Sequence[str] | None = None, rung: Rung = None) -> "pd.DataFrame":
         """Scores and parameters. One row for each trial, by number: trial, score (NaN if it has none), outcome, dead,
-        and a column for each parameter, missing where it is idle.
+        breaks_limits, and a column for each parameter, missing where it is idle.
         """
         from results.analysis import landscape
 
@@ -225,7 +226,8 @@ class ResultsTable(TrialTable):
 
     def rank(self, parameters: Sequence[str] | None = None, rung: Rung = None) -> "pd.DataFrame":
         """What `parallel` returns, with a column `rank` after the score: from 0, the best trial, to 1, the worst that
-        has a score and is not dead; equal scores share their mean rank; NaN for other trials.
+        has a score and is not dead, in the order of limits and scores; equal scores share their mean rank; NaN for
+        other trials.
         """
         from results.analysis import landscape
 
@@ -257,8 +259,9 @@ class ResultsTable(TrialTable):
 
     def search_study(self, rung: Rung = None) -> "Study":
         """An Optuna study in memory of the trials of the search. Trial n of the run is trial n of the study. It has the
-        run's objectives, with their own values and directions, the ranges of the space, and as intermediate values the
-        score by images seen. It has no figure here: all of `optuna.visualization` draws it.
+        run's objectives, with their own values and directions, the ranges of the space, the constraint `limits` where
+        limits are broken, and as intermediate values the score by images seen. It has no figure here: all of
+        `optuna.visualization` draws it.
 
         Where a rung is given, trials with a score there are COMPLETE; those that were pruned before it are PRUNED, and
         those that died there or before FAIL, without a value. At their best rungs, trials that went all the way are
@@ -308,7 +311,7 @@ class ResultsTable(TrialTable):
 
     def slices(self, parameters: Sequence[str] | None = None, rung: Rung = None) -> "pd.DataFrame":
         """The scores over each parameter. One row for each parameter and trial that has it: parameter, value, trial,
-        score (NaN if it has none), outcome and dead.
+        score (NaN if it has none), outcome, dead and breaks_limits.
         """
         from results.analysis import landscape
 

@@ -72,3 +72,15 @@ def formula_search(path: Path, trials: int = 60, **spec: Any) -> ResultsTable:
         if not pruned:
             records.append(row(number, 1, score, Outcome.COMPLETED, **values))
     return run_of(path, records, **spec)
+
+
+BREAKING = [(1.0, 0.2), (5.0, 0.0), (0.5, 0.3), (6.0, 0.0)]  # scores, and by how much they break the limit of coverage
+
+
+def limits(violation: float) -> dict[str, Any]:
+    """The columns of a row that breaks the limit of coverage by so much."""
+    return {
+        "fidelity.violation": violation,
+        "fidelity.coverage_violation": violation,
+        "limits_broken": "coverage" if violation else "",
+    }

@@ -13,7 +13,7 @@ from results.analysis.rung_rows import is_scored
 from results.objectives import higher_is_better
 from results.rows import Outcome
 from results.store import ResultsError
-from results.trial_table import TrialTable
+from results.trial_table import TrialTable, violations
 
 INDEPENDENT = ("random", "qmc")  # samplers whose proposals do not depend on results
 RANDOM_TRIALS, SO_FAR = "best of k random trials", "best so far"
@@ -39,10 +39,12 @@ def _is_independent(spec: Mapping[str, Any]) -> bool:
 
 
 def _of_random(table: TrialTable, trials: pd.DataFrame, budget: int | None) -> pd.DataFrame:
-    count, scored = len(trials), is_scored(trials)
+    count, scored = len(trials), is_scored(trials) & (violations(trials, table.objectives) == 0)
     failed = count - int(scored.sum())
     if count == failed:
-        raise ResultsError(f"none of the {count} trials that were drawn and ended has a score: {table.endings}")
+        raise ResultsError(
+            f"none of the {count} trials that were drawn and ended has a score that counts: {table.endings}"
+        )
     scores = np.append(np.sort(trials["score"].to_numpy(float)[scored]), np.full(failed, np.inf))
     k = _budgets(count, budget)
     none_of = _chance_of_none_of_the_best(count, k)

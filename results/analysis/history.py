@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results.analysis.rung_rows import died
+from results.analysis.rung_rows import died, is_scored, places
 from results.objectives import higher_is_better
 from results.trial_table import TrialTable
 
@@ -14,10 +14,10 @@ def history(table: TrialTable) -> pd.DataFrame:
     """`ResultsTable.history` says what it is."""
     frame = table.frame.loc[table.frame["replicate"] == 0].reset_index(drop=True)
     trials = table.trials
-    dead = set(trials.loc[died(trials), "trial"])
-    score = frame["score"].where(~frame["trial"].isin(dead) & np.isfinite(frame["score"]))
-    lowest = score.cummin().ffill()
-    before = lowest.shift().fillna(np.inf)
+    counts = is_scored(frame) & ~frame["trial"].isin(trials.loc[died(trials), "trial"]).to_numpy()
+    place = np.where(counts, places(table, frame), np.inf)
+    best_place = np.minimum.accumulate(place)
+    scores = dict(zip(place.tolist(), frame["score"].tolist(), strict=True)) | {np.inf: np.nan}
     sign = -1.0 if higher_is_better(table.objective) else 1.0
     default = table.baseline()
     finalists = table.frame.loc[table.frame["replicate"] > 0, "trial"].unique()
@@ -31,8 +31,8 @@ def history(table: TrialTable) -> pd.DataFrame:
             "images": _since_the_rung_before(frame).cumsum(),
             "device_seconds": frame["seconds"].fillna(0.0).cumsum(),
             "elapsed_seconds": frame.get("elapsed_seconds", np.nan),
-            "best": sign * lowest,
-            "improved": score < before,
+            "best": [sign * scores[found] for found in best_place.tolist()],
+            "improved": place < np.concatenate([[np.inf], best_place[:-1]]),
             "default": np.nan if default is None else sign * default["score"],
             "finalist": pd.MultiIndex.from_frame(frame[["trial", "rung"]]).isin(best_rungs),
         }

@@ -34,7 +34,7 @@ def _at(table: TrialTable, rung: int) -> pd.DataFrame:
     rows, random = rows_at(table, rung), np.random.default_rng(0)
     if len(rows) > MOST_TRIALS:
         rows = rows.iloc[np.sort(random.choice(len(rows), MOST_TRIALS, replace=False))].reset_index(drop=True)
-    parameters, order, count = drawn.parameters(table, rows), places(rows), len(rows)
+    parameters, order, count = drawn.parameters(table, rows), places(table, rows), len(rows)
     top = _top_trials(rows, rung)
     if not parameters:
         raise ResultsError(f"no hyperparameter differs between the {count} trials at rung {rung}")

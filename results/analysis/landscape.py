@@ -10,7 +10,7 @@ from results.analysis.drawn import Parameter, chosen
 from results.analysis.rung_rows import Rung, died, is_scored, places, rows_at
 from results.objectives import higher_is_better
 from results.store import ResultsError
-from results.trial_table import TrialTable
+from results.trial_table import TrialTable, violations
 
 
 def parallel(table: TrialTable, parameters: Sequence[str] | None = None, rung: Rung = None) -> pd.DataFrame:
@@ -46,7 +46,7 @@ def rank(table: TrialTable, parameters: Sequence[str] | None = None, rung: Rung 
     """`ResultsTable.rank` says what it is."""
     frame = parallel(table, parameters, rung)
     rows = rows_at(table, rung)
-    order = pd.Series(places(rows)).where(is_scored(rows)).rank()
+    order = pd.Series(places(table, rows)).where(is_scored(rows)).rank()
     frame.insert(2, "rank", (order - 1) / max(1, order.count() - 1))
     return frame
 
@@ -59,6 +59,7 @@ def _scores(table: TrialTable, rows: pd.DataFrame) -> pd.DataFrame:
             "score": -score if higher_is_better(table.objective) else score,
             "outcome": rows["outcome"].to_numpy(),
             "dead": died(rows),
+            "breaks_limits": violations(rows, table.objectives) > 0,
         }
     )
 

@@ -8,7 +8,7 @@ import pandas as pd
 from gan_core.config.input_error import shown
 from results.rows import DEAD
 from results.store import ResultsError
-from results.trial_table import TrialTable
+from results.trial_table import TrialTable, violations
 
 Rung = int | Literal["first", "last"] | None
 
@@ -50,9 +50,10 @@ def is_scored(rows: pd.DataFrame) -> np.ndarray:
     return np.isfinite(rows["score"].to_numpy(float)) & ~died(rows)
 
 
-def places(rows: pd.DataFrame) -> np.ndarray:
-    """The place of each row among them, int64 [n]: 1 for the lowest score, equal scores share a place, and all rows of
-    dead trials and without a score share the last.
+def places(table: TrialTable, rows: pd.DataFrame) -> np.ndarray:
+    """The place of each row among them, int64 [n]: 1 for the best, in the order of `gan_core.config.limits`. Equal rows
+    share a place, and all rows of dead trials and without a score share the last.
     """
-    score = np.where(is_scored(rows), rows["score"], np.inf)
-    return np.unique(score, return_inverse=True)[1] + 1
+    keys = np.stack([violations(rows, table.objectives), rows["score"].to_numpy(float)], axis=1)
+    keys[~is_scored(rows)] = np.inf
+    return np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1) + 1

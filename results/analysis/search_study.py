@@ -13,11 +13,14 @@ from results.analysis.drawn import Parameter
 from results.analysis.rung_rows import Rung, died, rows_at
 from results.objectives import higher_is_better, score_name
 from results.rows import Outcome
-from results.trial_table import TrialTable
+from results.trial_table import TrialTable, violations
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
+
+
+LIMITS = "limits"  # the constraint, as in the study of the run itself
 
 
 def search_study(table: TrialTable, rung: Rung = None) -> "Study":
@@ -33,6 +36,7 @@ def search_study(table: TrialTable, rung: Rung = None) -> "Study":
         values=values.tolist(),
         intermediate=_scores_by_images(table, rows["trial"].tolist()),
         outcomes=rows["outcome"].tolist(),
+        broken=broken_limits(table, rows),
     )
     return study_of(dict(zip(rows["trial"].tolist(), found, strict=True)), table.objectives)
 
@@ -43,9 +47,11 @@ def frozen_trials(
     values: Sequence[Sequence[float]],
     intermediate: Sequence[Mapping[int, float]],
     outcomes: Sequence[str],
+    broken: Sequence[float] | None = None,
 ) -> "list[FrozenTrial]":
     """Optuna's trials of n rows. states: names of `optuna.trial.TrialState`. values: [n][objectives], which only
-    COMPLETE and PRUNED trials have, where they are numbers. outcomes: kept as the attribute `outcome`.
+    COMPLETE and PRUNED trials have, where they are numbers. outcomes: kept as the attribute `outcome`. broken: by how
+    much limits are broken, the constraint `limits`; None: no trial breaks one.
     """
     from optuna.trial import TrialState, create_trial
 
@@ -63,9 +69,16 @@ def frozen_trials(
                 distributions={parameter: distributions[parameter] for parameter in known},
                 intermediate_values=dict(scores),
                 user_attrs={"outcome": outcome},
+                constraints=None if broken is None or not has_value else {LIMITS: broken[place]},
             )
         )
     return made
+
+
+def broken_limits(table: TrialTable, rows: pd.DataFrame) -> list[float] | None:
+    """By how much each row breaks limits of the objectives; None where no row does."""
+    found = violations(rows, table.objectives)
+    return found.tolist() if found.any() else None
 
 
 def study_of(found: "Mapping[int, FrozenTrial]", objectives: Sequence[str]) -> "Study":

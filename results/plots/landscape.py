@@ -10,11 +10,12 @@ import numpy as np
 from results.analysis import drawn
 from results.analysis.drawn import Parameter, chosen
 from results.analysis.rung_rows import died, is_scored, places, rows_at
-from results.analysis.search_study import frozen_trials, study_of
+from results.analysis.search_study import broken_limits, frozen_trials, study_of
 from results.objectives import directed, higher_is_better
 from results.plots.style import DEAD, as_text, axis_type, figure, graph_objects
 from results.store import ResultsError
 from results.table import ResultsTable, Rung
+from results.trial_table import violations
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -26,6 +27,7 @@ MOST_IN_RANKS = 500  # each in a panel for each pair of parameters
 MOST_RANKED = 4  # parameters of which each pair has a panel
 PANELS_ABREAST, PANEL_PIXELS = 3, 280
 AMONG_RANKS = "black"  # of trials that died, where colours are ranks
+BREAKING = "Infeasible Trial"  # as Optuna calls the points of such trials, which it draws in grey
 BEYOND = 0.08  # of the scores' span, by which dead trials are drawn beyond the worst one
 
 
@@ -128,15 +130,22 @@ def _landscape(
     scored = np.flatnonzero(is_scored(rows) & (has_all | (not is_pair)))
     if not len(scored):
         raise ResultsError(f"no trial that is not dead has a score there: {table.endings}")
-    order = scored[np.argsort(places(rows)[scored], kind="stable")]
+    order = scored[np.argsort(places(table, rows)[scored], kind="stable")]
     kept = np.sort(order[np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(int)])
     scores = rows["score"].to_numpy(float)[kept] * (-1.0 if higher_is_better(table.objective) else 1.0)
     values = np.log10(scores) if is_pair and axis_type(scores) == "log" else scores
     shown = [replace(parameter, values=parameter.values[kept]) for parameter in parameters]
     shown = [replace(parameter, name=name) for parameter, name in zip(shown, "ab", strict=True)] if is_pair else shown
+    there = rows.iloc[kept]
     trials = frozen_trials(
-        shown, ["COMPLETE"] * len(kept), values[:, None].tolist(), [{}] * len(kept), rows["outcome"].iloc[kept].tolist()
+        shown,
+        ["COMPLETE"] * len(kept),
+        values[:, None].tolist(),
+        [{}] * len(kept),
+        there["outcome"].tolist(),
+        broken_limits(table, there),
     )
+    breaking = int((violations(there, table.objectives) > 0).sum())
     numbers, dead = rows["trial"].to_numpy(), died(rows)
     some = "" if len(kept) == len(order) else f" of {len(order):,}, evenly from the best to the worst"
     return _Landscape(
@@ -144,7 +153,7 @@ def _landscape(
         scores,
         [replace(parameter, values=parameter.values[dead]) for parameter in parameters],
         numbers[dead],
-        f"{len(kept):,} trials{some}",
+        f"{len(kept):,} trials{some}" + (f", {breaking:,} of which break limits (grey)" if breaking else ""),
         f"; {dead.sum():,} died (crosses)" if dead.any() else "",
     )
 
@@ -171,7 +180,8 @@ def _add_slice(made: Any, land: _Landscape, dead: Parameter, table: ResultsTable
 
     theirs: Any = plot_slice(land.study, params=[dead.name])
     for trace in theirs.data:
-        trace.update(marker={"showscale": False}, hovertemplate="trial %{marker.color}: %{x}, %{y:.4g}<extra></extra>")
+        trial = "breaks limits" if trace.name == BREAKING else "trial %{marker.color}"
+        trace.update(marker={"showscale": False}, hovertemplate=f"{trial}: %{{x}}, %{{y:.4g}}<extra></extra>")
         made.add_trace(trace, **panel)
     x = [repr(value) if dead.choices else value for value in dead.values[dead.exists].tolist()]
     y = _beyond(land.scores, higher_is_better(table.objective))

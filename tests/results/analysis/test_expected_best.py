@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from searches import run_of
+from searches import BREAKING, limits, run_of
 from table_rows import row
 
 from results.rows import Outcome
@@ -104,3 +104,12 @@ def test_of_thousands_of_budgets_at_most_two_hundred_are_taken(tmp_path):
 def test_without_a_score_there_is_nothing_to_expect(tmp_path):
     with pytest.raises(ResultsError, match="none of the 2 trials that were drawn and ended has a score"):
         table_of(tmp_path, [math.inf, math.inf]).expected_best()
+
+
+def test_what_breaks_limits_is_as_bad_as_what_died(tmp_path):
+    rows = [row(n, 0, score, Outcome.COMPLETED, **limits(off)) for n, (score, off) in enumerate(BREAKING, 1)]
+    found: Any = run_of(tmp_path, rows, sampler="random").expected_best()
+    assert found["chance_of_score"].tolist() == pytest.approx([1 / 2, 5 / 6, 1.0, 1.0])
+    # of the 5 pairs with one of 5.0 and 6.0 that keep the limits, 3 have 5.0; of the 4 triples, 3 do
+    assert found["expected_if_any"].tolist() == pytest.approx([5.5, (3 * 5 + 2 * 6) / 5, (3 * 5 + 6) / 4, 5.0])
+    assert found["expected"].tolist() == pytest.approx([math.inf, math.inf, 5.25, 5.0])

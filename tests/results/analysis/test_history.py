@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from searches import run_of
+from searches import BREAKING, limits, run_of
 from table_rows import replicates, row
 
 from results.rows import Outcome
@@ -52,3 +52,10 @@ def test_before_the_first_score_there_is_no_best(tmp_path):
     assert math.isnan(found["best"].iloc[0])
     assert found["best"].iloc[1] == 4.0
     assert found["default"].isna().all()
+
+
+def test_a_score_that_breaks_limits_is_best_only_until_one_keeps_them(tmp_path):
+    rows = [row(n, 0, score, Outcome.COMPLETED, **limits(off)) for n, (score, off) in enumerate(BREAKING)]
+    found: Any = run_of(tmp_path, rows).history()
+    assert found["best"].tolist() == [1.0, 5.0, 5.0, 5.0]
+    assert found["improved"].tolist() == [True, True, False, False]

@@ -7,7 +7,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from searches import drawn, formula_search, run_of
+from searches import drawn, formula_search, limits, run_of
 from table_rows import row
 
 from results.rows import Outcome
@@ -89,3 +89,15 @@ def test_optuna_says_nothing(tmp_path, capfd, monkeypatch):
     optuna.logging.set_verbosity(optuna.logging.INFO)
     formula_search(tmp_path, 12).importance()
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_decides_over_limits_is_important(tmp_path):
+    """Every trial with beta1 above 0.45 breaks a limit, with the better score."""
+    random = np.random.default_rng(0)
+    rows = []
+    for number, values in enumerate(drawn(60)):
+        off = float(values["lane.beta1"] > 0.45)
+        rows.append(row(number, 0, float(random.random()) - off, Outcome.COMPLETED, **values, **limits(off)))
+    found: Any = run_of(tmp_path, rows).importance().set_index("parameter")
+    assert found["above_noise"]["lane.beta1"]
+    assert found["importance"].idxmax() == "lane.beta1"

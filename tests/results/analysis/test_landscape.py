@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from searches import formula_search, run_of
+from searches import BREAKING, formula_search, limits, run_of
 from table_rows import row
 
 from results.rows import Outcome
@@ -19,14 +19,14 @@ PARAMETERS = [
 def test_parallel_has_a_column_for_each_parameter(tmp_path):
     table = formula_search(tmp_path, 20)
     found: Any = table.parallel()
-    assert list(found.columns) == ["trial", "score", "outcome", "dead", *PARAMETERS]
+    assert list(found.columns) == ["trial", "score", "outcome", "dead", "breaks_limits", *PARAMETERS]
     assert found["trial"].tolist() == list(range(20))
     assert found["dead"].tolist() == [False] * 18 + [True] * 2
     assert found["score"][0] == pytest.approx(abs(math.log10(found["lane.generator_lr"][0]) + 3))
     assert found["score"][18:].isna().all()
     assert (found["lane.penalty_weight"].isna() == (found["structure.loss"] == "hinge")).all()
     ordered = table.parallel(["lane.beta1", "lane.discriminator_lr"])  # of which the ratio was drawn
-    assert list(ordered.columns)[4:] == ["lane.beta1", "lane.discriminator_lr.ratio"]
+    assert list(ordered.columns)[5:] == ["lane.beta1", "lane.discriminator_lr.ratio"]
     assert table.parallel(rung="last")["trial"].tolist() == [n for n in range(18) if n % 3 != 2]
 
 
@@ -43,14 +43,15 @@ def test_slices_have_a_row_for_each_parameter_that_a_trial_has(tmp_path):
 
 def test_slices_of_one_trial_are_empty(tmp_path):
     found: Any = run_of(tmp_path, [row(0, 0, 1.0)], space={"ranges": {}}).slices()
-    assert list(found.columns) == ["parameter", "value", "trial", "score", "outcome", "dead"]
+    assert list(found.columns) == ["parameter", "value", "trial", "score", "outcome", "dead", "breaks_limits"]
     assert len(found) == 0
 
 
 def test_contour_has_the_trials_that_have_both(tmp_path):
     table = formula_search(tmp_path, 20)
     found: Any = table.contour("lane.generator_lr", "lane.penalty_weight")
-    assert list(found.columns) == ["trial", "score", "outcome", "dead", "lane.generator_lr", "lane.penalty_weight"]
+    assert list(found.columns)[:5] == ["trial", "score", "outcome", "dead", "breaks_limits"]
+    assert list(found.columns)[5:] == ["lane.generator_lr", "lane.penalty_weight"]
     assert found["trial"].tolist() == table.parallel().dropna(subset="lane.penalty_weight")["trial"].tolist()
 
 
@@ -71,3 +72,10 @@ def test_ranks_go_from_the_best_to_the_worst_that_lives(tmp_path):
     found: Any = run_of(tmp_path, [*rows, row(4, 0, 0.5, Outcome.COLLAPSED)]).rank()
     assert found["rank"].tolist()[:4] == [0.5, 0.0, 0.5, 1.0]
     assert math.isnan(found["rank"][4])
+
+
+def test_ranks_of_trials_that_break_limits_come_behind_all_that_keep_them(tmp_path):
+    rows = [row(n, 0, score, Outcome.COMPLETED, **limits(off)) for n, (score, off) in enumerate(BREAKING)]
+    found: Any = run_of(tmp_path, rows).rank()
+    assert found["rank"].tolist() == pytest.approx([2 / 3, 0.0, 1.0, 1 / 3])
+    assert found["breaks_limits"].tolist() == [True, False, True, False]

@@ -9,7 +9,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from searches import drawn, formula_search, run_of
+from searches import BREAKING, drawn, formula_search, limits, run_of
 from table_rows import row
 
 from results.rows import Outcome
@@ -133,3 +133,10 @@ def test_ten_thousand_trials_take_less_than_two_seconds(tmp_path):
     begun = time.process_time()
     assert len(table.search_study().trials) == 10_000
     assert time.process_time() - begun < 2.0
+
+
+def test_broken_limits_are_a_constraint(tmp_path):
+    rows = [row(n, 0, score, Outcome.COMPLETED, **limits(off)) for n, (score, off) in enumerate(BREAKING)]
+    study = run_of(tmp_path, rows).search_study()
+    assert [trial.constraints for trial in study.trials] == [{"limits": off} for _, off in BREAKING]
+    assert study.best_trial.number == 1

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from searches import formula_search, run_of
+from searches import BREAKING, formula_search, limits, run_of
 from table_rows import replicates, row
 
 import results.plots as plots
@@ -201,3 +201,13 @@ def test_figures_refuse_what_they_cannot_draw(tmp_path):
             "lane.beta1",
             "lane.beta2",
         )
+
+
+def test_trials_that_break_limits_are_grey(tmp_path):
+    rows = [row(n, 0, score, Outcome.COMPLETED, **limits(off)) for n, (score, off) in enumerate(BREAKING)]
+    made: Any = plots.slices(run_of(tmp_path, rows))
+    keeping, breaking, _ = made.data
+    assert (list(keeping.y), list(breaking.y)) == ([5.0, 6.0], [1.0, 0.5])
+    assert breaking.marker.color == "#cccccc"
+    assert breaking.hovertemplate.startswith("breaks limits")
+    assert made.layout.title.text == "fidelity (lower is better) of 4 trials, 2 of which break limits (grey)"
