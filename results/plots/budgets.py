@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from results.objectives import directed
-from results.plots.style import BASELINE, BEST, COLOURS, axis_type, figure, graph_objects
+from results.plots.style import BASELINE, BEST, COLOURS, as_text, axis_type, figure, graph_objects
 from results.table import ResultsTable
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def history(table: ResultsTable) -> "Figure":
     """
     found = table.history()
     found = found.assign(device_hours=found["device_seconds"] / 3600)
-    name = directed([table.objective])
+    name = as_text(directed([table.objective]))
     steps = found.loc[found["improved"] | (np.arange(len(found)) == len(found) - 1)]
     stars = found.loc[found["finalist"]]
     made = figure(f"Best score so far of {found['trials'].iloc[-1]:,} trials", SPENT["trials"], name)
@@ -61,7 +61,7 @@ def history(table: ResultsTable) -> "Figure":
 def expected_best(table: ResultsTable, budget: int | None = None) -> "Figure":
     """Draws `ResultsTable.expected_best`; the title says which of both it is. Raises ResultsError as it does."""
     found = table.expected_best(budget)
-    name = directed([table.objective])
+    name = as_text(directed([table.objective]))
     kind = str(found["kind"].iloc[0])
     if kind == "best so far":
         made = figure("Best score so far (trials of this search depend on each other)", "trials", name)

@@ -62,7 +62,7 @@ def parallel(table: ResultsTable, parameters: Sequence[str] | None = None, rung:
     rows = rows_at(table, rung)
     rows = rows.loc[rows["trial"].isin(frame["trial"])].reset_index(drop=True)
     axes = [_axis(each) for each in chosen(drawn.parameters(table, rows), parameters)]
-    name, scores = directed([table.objective]), frame["score"].where(~frame["dead"]).to_numpy(float)
+    name, scores = as_text(directed([table.objective])), frame["score"].where(~frame["dead"]).to_numpy(float)
     log = axis_type(scores) == "log"
     axes.append(_number_axis(scores, name, log, "dead", higher_is_better(table.objective)))
     colours = np.where(np.isnan(order), 1.0, 0.89 * order)

@@ -27,7 +27,7 @@ MOST_IN_RANKS = 500  # each in a panel for each pair of parameters
 MOST_RANKED = 4  # parameters of which each pair has a panel
 PANELS_ABREAST, PANEL_PIXELS = 3, 280
 AMONG_RANKS = "black"  # of trials that died, where colours are ranks
-BREAKING = "Infeasible Trial"  # as Optuna calls the points of such trials, which it draws in grey
+BREAKING = "#cccccc"  # trials that break limits where others keep them, in Optuna's grey
 BEYOND = 0.08  # of the scores' span, by which dead trials are drawn beyond the worst one
 
 
@@ -137,15 +137,15 @@ def _landscape(
     shown = [replace(parameter, values=parameter.values[kept]) for parameter in parameters]
     shown = [replace(parameter, name=name) for parameter, name in zip(shown, "ab", strict=True)] if is_pair else shown
     there = rows.iloc[kept]
+    is_breaking = violations(there, table.objectives) > 0
     trials = frozen_trials(
         shown,
         ["COMPLETE"] * len(kept),
         values[:, None].tolist(),
         [{}] * len(kept),
         there["outcome"].tolist(),
-        broken_limits(table, there),
+        broken_limits(table, there) if is_breaking.any() and not is_breaking.all() else None,
     )
-    breaking = int((violations(there, table.objectives) > 0).sum())
     numbers, dead = rows["trial"].to_numpy(), died(rows)
     some = "" if len(kept) == len(order) else f" of {len(order):,}, evenly from the best to the worst"
     return _Landscape(
@@ -153,7 +153,7 @@ def _landscape(
         scores,
         [replace(parameter, values=parameter.values[dead]) for parameter in parameters],
         numbers[dead],
-        f"{len(kept):,} trials{some}" + (f", {breaking:,} of which break limits (grey)" if breaking else ""),
+        f"{len(kept):,} trials{some}{_breaking(is_breaking)}",
         f"; {dead.sum():,} died (crosses)" if dead.any() else "",
     )
 
@@ -179,16 +179,32 @@ def _add_slice(made: Any, land: _Landscape, dead: Parameter, table: ResultsTable
     from optuna.visualization import plot_slice
 
     theirs: Any = plot_slice(land.study, params=[dead.name])
-    for trace in theirs.data:
-        trial = "breaks limits" if trace.name == BREAKING else "trial %{marker.color}"
-        trace.update(marker={"showscale": False}, hovertemplate=f"{trial}: %{{x}}, %{{y:.4g}}<extra></extra>")
-        made.add_trace(trace, **panel)
-    x = [repr(value) if dead.choices else value for value in dead.values[dead.exists].tolist()]
+    keeping = theirs.data[0]
+    keeping.update(marker={"showscale": False}, hovertemplate="trial %{marker.color}: %{x}, %{y:.4g}<extra></extra>")
+    made.add_trace(keeping, **panel)
+    breaking = [trial for trial in land.study.trials if dead.name in trial.params and any(trial.constraints.values())]
+    if breaking:  # Optuna 5.0 leaves them out of its slices of categories
+        x = [_category(dead, trial.params[dead.name]) for trial in breaking]
+        said = {"text": [f"trial {trial.number} breaks limits" for trial in breaking], "hoverinfo": "text+x+y"}
+        shared = {"mode": "markers", "marker": {"color": BREAKING}, "name": "breaks limits", **said}
+        made.add_trace(graph_objects().Scatter(x=x, y=[trial.value for trial in breaking], **shared), **panel)
+    x = [_category(dead, value) for value in dead.values[dead.exists].tolist()]
     y = _beyond(land.scores, higher_is_better(table.objective))
     made.add_trace(_crosses(x, [y] * len(x), land.numbers[dead.exists]), **panel)
     made.update_xaxes(
         {"automargin": False, **theirs.layout.xaxis.to_plotly_json(), "title": {"text": dead.name}}, **panel
     )
+
+
+def _category(parameter: Parameter, value: Any) -> Any:
+    """A value as it stands on the axis of Optuna's slice."""
+    return repr(value) if parameter.choices else value
+
+
+def _breaking(is_breaking: np.ndarray) -> str:
+    if is_breaking.all():
+        return ", all of which break limits"
+    return f", {is_breaking.sum():,} of which break limits (grey)" if is_breaking.any() else ""
 
 
 def _beyond(scores: np.ndarray, higher: bool) -> float:

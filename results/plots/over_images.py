@@ -21,7 +21,7 @@ def curves(table: ResultsTable, metric: str = "d_loss", by_trial: bool = True) -
     band between the quartiles. Raises ResultsError for an unknown metric.
     """
     found = table.curves(metric, by_trial)
-    name = directed([table.objective]) if metric == "score" else as_text(metric)
+    name = as_text(directed([table.objective])) if metric == "score" else as_text(metric)
     if not by_trial:
         return _quartiles(found, name)
     found = found.dropna(subset="value")

@@ -175,7 +175,9 @@ def test_names_with_markup_stay_text(tmp_path):
     rows = [row(n, 0, 1.0 + n, Outcome.COMPLETED, **(names if n % 2 else {"structure.dataset": "b"})) for n in range(6)]
     rows.append(row(6, 0, math.nan, Outcome.FAILED, **names))
     table = run_of(tmp_path, rows, space=space)
-    figures = [plots.slices(table), plots.parallel(table), plots.rank(table)]
+    table = ResultsTable(table.frame.assign(objective=f"onmouseover{MARKUP}"), table.folder)
+    figures = [plots.slices(table), plots.parallel(table), plots.rank(table), plots.history(table)]
+    figures += [plots.expected_best(table), plots.curves(table, "score")]
     figures.append(plots.contour(table, "structure.dataset", "lane.beta1"))
     for made in figures:
         text = str(made.to_json())
@@ -203,11 +205,18 @@ def test_figures_refuse_what_they_cannot_draw(tmp_path):
         )
 
 
-def test_trials_that_break_limits_are_grey(tmp_path):
-    rows = [row(n, 0, score, Outcome.COMPLETED, **limits(off)) for n, (score, off) in enumerate(BREAKING)]
-    made: Any = plots.slices(run_of(tmp_path, rows))
-    keeping, breaking, _ = made.data
-    assert (list(keeping.y), list(breaking.y)) == ([5.0, 6.0], [1.0, 0.5])
-    assert breaking.marker.color == "#cccccc"
-    assert breaking.hovertemplate.startswith("breaks limits")
+def test_trials_that_break_limits_are_grey_where_others_keep_them(tmp_path):
+    space = {"ranges": {"lane.beta1": {"low": 0.0, "high": 1.0}, "structure.batch_size": {"choices": [64, 128]}}}
+    size: Any = {"structure.batch_size": 64}
+    rows = [row(n, 0, score, Outcome.COMPLETED, **size, **limits(off)) for n, (score, off) in enumerate(BREAKING)]
+    made: Any = plots.slices(run_of(tmp_path, rows, space=space))
+    for keeping, breaking, _ in (made.data[:3], made.data[3:]):
+        assert (list(keeping.y), list(breaking.y)) == ([5.0, 6.0], [1.0, 0.5])
+        assert breaking.marker.color == "#cccccc"
+        assert list(breaking.text) == ["trial 0 breaks limits", "trial 2 breaks limits"]
+    assert list(made.data[4].x) == ["64", "64"]
     assert made.layout.title.text == "fidelity (lower is better) of 4 trials, 2 of which break limits (grey)"
+    rows = [row(n, 0, score, Outcome.COMPLETED, **size, **limits(0.1)) for n, (score, _) in enumerate(BREAKING)]
+    made = plots.slices(run_of(tmp_path / "all", rows, space=space))
+    assert list(made.data[0].y) == [score for score, _ in BREAKING]
+    assert made.layout.title.text.endswith("4 trials, all of which break limits")
