@@ -10,10 +10,11 @@ from scipy.special import gammaln
 from gan_core.config.input_error import shown
 from results.analysis.history import history
 from results.analysis.rung_rows import is_scored
+from results.limits import violations
 from results.objectives import higher_is_better
 from results.rows import Outcome
 from results.store import ResultsError
-from results.trial_table import TrialTable, violations
+from results.trial_table import TrialTable
 
 INDEPENDENT = ("random", "qmc")  # samplers whose proposals do not depend on results
 RANDOM_TRIALS, SO_FAR = "best of k random trials", "best so far"

@@ -8,9 +8,10 @@ import pandas as pd
 from results.analysis import drawn
 from results.analysis.drawn import Parameter, chosen
 from results.analysis.rung_rows import Rung, died, is_scored, places, rows_at
+from results.limits import violations
 from results.objectives import higher_is_better
 from results.store import ResultsError
-from results.trial_table import TrialTable, violations
+from results.trial_table import TrialTable
 
 
 def parallel(table: TrialTable, parameters: Sequence[str] | None = None, rung: Rung = None) -> pd.DataFrame:

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from gan_core.config.input_error import shown
+from results.limits import violations
 from results.rows import DEAD
 from results.store import ResultsError
-from results.trial_table import TrialTable, violations
+from results.trial_table import TrialTable
 
 Rung = int | Literal["first", "last"] | None
 

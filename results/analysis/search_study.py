@@ -11,9 +11,10 @@ import pandas as pd
 from results.analysis import drawn
 from results.analysis.drawn import Parameter
 from results.analysis.rung_rows import Rung, died, rows_at
+from results.limits import violations
 from results.objectives import higher_is_better, score_name
 from results.rows import Outcome
-from results.trial_table import TrialTable, violations
+from results.trial_table import TrialTable
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -11,11 +11,11 @@ from results.analysis import drawn
 from results.analysis.drawn import Parameter, chosen
 from results.analysis.rung_rows import died, is_scored, places, rows_at
 from results.analysis.search_study import broken_limits, frozen_trials, study_of
+from results.limits import violations
 from results.objectives import directed, higher_is_better
 from results.plots.style import DEAD, as_text, axis_type, figure, graph_objects
 from results.store import ResultsError
 from results.table import ResultsTable, Rung
-from results.trial_table import violations
 
 if TYPE_CHECKING:
     from optuna import Study

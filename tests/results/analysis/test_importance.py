@@ -14,6 +14,12 @@ from results.rows import Outcome
 from results.store import ResultsError
 
 
+@pytest.fixture(autouse=True)
+def _few_permutations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The least that are taken of many trials; 50 take half a second."""
+    monkeypatch.setattr("results.analysis.importance.MOST_PERMUTATIONS", 20)
+
+
 def test_the_parameter_that_decides_is_the_only_one_above_its_noise(tmp_path):
     found: Any = formula_search(tmp_path).importance()
     assert found["parameter"].iloc[0] == "lane.generator_lr"
@@ -66,6 +72,7 @@ def test_importance_is_the_same_each_time(tmp_path, monkeypatch):
 
 
 def test_of_many_trials_some_are_drawn_and_scores_are_shuffled_less_often(tmp_path, monkeypatch):
+    monkeypatch.setattr("results.analysis.importance.MOST_PERMUTATIONS", 50)
     monkeypatch.setattr("results.analysis.importance.MOST_TRIALS", 40)
     monkeypatch.setattr("results.analysis.importance.EVALUATED_TRIALS", 40 * 25)
     found: Any = formula_search(tmp_path).importance()
