@@ -21,7 +21,7 @@ def pareto(table: ResultsTable) -> "Figure":
     found = table.pareto()
     found = found.loc[found["pareto_rank"].notna()]
     objectives = {score_name(name): directed([name]) for name in table.objectives}
-    made = figure(f"Pareto front: {found['front'].sum()} of {len(found)} trials")
+    made = figure(f"Pareto front: {found['front'].sum()} of {len(found)} trials", showlegend=True)
     kept = found["limits_kept"]
     parts = [
         ("break limits", OTHER, "circle-open", 6, found[~kept]),
@@ -36,8 +36,9 @@ def pareto(table: ResultsTable) -> "Figure":
         shared = {"name": label, "marker": marker, "text": texts, "hoverinfo": "text"}
         made.add_trace(_pairs(rows, objectives, shared) if len(objectives) > 2 else _pair(rows, objectives, shared))
     if len(objectives) == 2:
-        for update, (name, title) in zip((made.update_xaxes, made.update_yaxes), objectives.items(), strict=True):
-            update(title_text=title, type=axis_type(found[name]))
+        axes = zip((made.update_xaxes, made.update_yaxes), objectives.items(), table.objectives, strict=True)
+        for update, (name, title), objective in axes:
+            update(title_text=title, type="linear" if higher_is_better(objective) else axis_type(found[name]))
         made.add_trace(_staircase(found[found["front"]], table))
     return made
 
