@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results.schema import ANY_NUMBER, whole_number
+from results.schema import ANY_NUMBER, Kind, whole_number
 from results.store import CURVES, JsonLines, ResultsError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+REQUIRED = ("images_seen",)
 WHOLE = ("trial", "replicate", "images_seen")
 WHOLE_NUMBER, NUMBER_OR_NONE = whole_number(), ANY_NUMBER.or_none()
 
@@ -22,10 +23,14 @@ def load_curves(folder: str | Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
+    from results.loading import read_by_arrow
+
     path = Path(folder).expanduser() / CURVES
-    if not (points := read_points(path)):
+    frame = read_by_arrow(path, REQUIRED, _kind)
+    if frame is None:
+        frame = pd.DataFrame.from_records(read_points(path))
+    if frame.empty:
         raise ResultsError(f"{path} is missing or empty; give the folder of a run that reached a rung, or of a model")
-    frame = pd.DataFrame.from_records(points)
     return frame.astype({name: "float64" for name in frame.columns if name not in WHOLE})
 
 
@@ -36,12 +41,12 @@ def read_points(path: Path) -> list[dict[str, Any]]:
     points = JsonLines(path).read()
     for number, point in enumerate(points, 1):
         for name, value in point.items():
-            if not _fits(name, value):
+            if not _kind(name).fits(value):
                 raise ResultsError(f"{path}, line {number}: {name} is not such a number; the file was changed by hand")
-        if "images_seen" not in point:
-            raise ResultsError(f"{path}, line {number} lacks images_seen; the file was changed by hand")
+        for name in (name for name in REQUIRED if name not in point):
+            raise ResultsError(f"{path}, line {number} lacks {name}; the file was changed by hand")
     return points
 
 
-def _fits(name: str, value: Any) -> bool:
-    return (WHOLE_NUMBER if name in WHOLE else NUMBER_OR_NONE).fits(value)
+def _kind(name: str) -> Kind:
+    return WHOLE_NUMBER if name in WHOLE else NUMBER_OR_NONE

@@ -1,4 +1,5 @@
-"""Reads the rows of a run into a DataFrame: by Arrow, or line by line where Arrow might read them otherwise.
+"""Reads the rows of a run into a DataFrame: by Arrow, or line by line where Arrow might read them otherwise. Its curves
+are read in the same way (`results.curves`).
 
 Ten thousand trials of five rungs are 160 MB of JSON. Arrow reads them five times as fast as `JsonLines`, and in a third
 of the memory, but is more lenient and says less. So what it read counts only if it is beyond doubt that `JsonLines`
@@ -6,6 +7,7 @@ would have accepted each line and read the same.
 """
 
 import re
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pyarrow.json
 
 from gan_core.config.conditions import with_weights
 from results.rows import GROUPS, MADE_BY, MAY_BE_NULL, REQUIRED, kind_of, row_fault
-from results.schema import LARGEST_WHOLE
+from results.schema import LARGEST_WHOLE, Kind
 from results.store import JsonLines
 
 SCORED = ("d_loss", "g_loss", "score", "best_score", "seconds")
@@ -38,7 +40,7 @@ def load_rows(path: Path) -> pd.DataFrame:
     Numeric columns are numbers, and columns that earlier versions did not write are filled in. Raises ResultsError,
     which names the line, as `JsonLines.read` does, for a row that was changed.
     """
-    frame = _read_by_arrow(path)
+    frame = read_by_arrow(path)
     if frame is None:
         frame = pd.DataFrame.from_records(JsonLines(path).read(row_fault))
     if frame.empty:
@@ -76,20 +78,26 @@ def _with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.astype({"replicate": "int64"})
 
 
-def _read_by_arrow(path: Path) -> pd.DataFrame | None:
-    """The rows as `JsonLines.read` would have them, or None where that is in doubt, or would be an error."""
+def read_by_arrow(
+    path: Path, required: Collection[str] = REQUIRED, kind: Callable[[str], Kind | None] = kind_of
+) -> pd.DataFrame | None:
+    """The records of a file as `JsonLines.read` would have them, or None where that is in doubt, or would be an error;
+    also where there are none. required: the columns that each record has; kind: returns the kind of a column's values,
+    None if there must be no such column. As they stand, these are those of rows.
+    """
     try:
         lines = _lines(path) if path.is_file() else 0
         if not lines:
             return None
         with pa.OSFile(str(path)) as source:
             table = pyarrow.json.read_json(source, read_options=pyarrow.json.ReadOptions(block_size=BLOCK_BYTES))
-        if table.num_rows != lines or not set(REQUIRED) <= set(table.column_names):
+        if table.num_rows != lines or not set(required) <= set(table.column_names):
             return None
         encoded = {name: _encoded(table.column(name)) for name in table.column_names}
-        if not all(_fits(name, column) for name, column in encoded.items()):
+        kinds = {name: kind(name) for name in encoded}
+        absent = [name for name, column in encoded.items() if column.null_count and not _allows(kinds[name], None)]
+        if set(absent) & set(required) or not all(_fits(kinds[name], column) for name, column in encoded.items()):
             return None
-        absent = [name for name, column in encoded.items() if column.null_count and not _allows(name, None)]
         if absent and _says_null(path, absent):
             return None
         return pd.DataFrame({name: _series(column) for name, column in encoded.items()})
@@ -113,27 +121,24 @@ def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.dictionary_encode().unify_dictionaries()
 
 
-def _fits(name: str, column: pa.ChunkedArray) -> bool:
-    """Whether all values of a column are certainly what they must be. A kind is a type and, for numbers, a range, so
-    the smallest and the largest decide. A null in a column that a line may lack is left to `_says_null`.
+def _fits(kind: Kind | None, column: pa.ChunkedArray) -> bool:
+    """Whether all values of a column are certainly of a kind, but for nulls, which the caller looks at. A kind is a
+    type and, for numbers, a range, so the smallest and the largest decide.
     """
-    if column.null_count and name in REQUIRED and not _allows(name, None):
-        return False
     if pa.types.is_null(column.type):
-        return _allows(name, None)
+        return _allows(kind, None)
     if pa.types.is_dictionary(column.type):
-        return all(_allows(name, text) for text in column.chunk(0).dictionary.to_pylist())
+        return all(_allows(kind, text) for text in column.chunk(0).dictionary.to_pylist())
     if pa.types.is_boolean(column.type):
-        return _allows(name, True)
+        return _allows(kind, True)
     if not pa.types.is_integer(column.type) and not pa.types.is_floating(column.type):
         return False
     numbers = column.drop_null().to_numpy()
     ends = [numbers.min().item(), numbers.max().item()]
-    return bool(np.isfinite(numbers).all()) and all(_allows(name, end) and abs(end) < LARGEST_WHOLE for end in ends)
+    return bool(np.isfinite(numbers).all()) and all(_allows(kind, end) and abs(end) < LARGEST_WHOLE for end in ends)
 
 
-def _allows(name: str, value: Any) -> bool:
-    kind = kind_of(name)
+def _allows(kind: Kind | None, value: Any) -> bool:
     return kind is not None and kind.fits(value)
 
 

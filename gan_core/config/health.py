@@ -14,6 +14,7 @@ Each quantity below is a mean over the steps since the previous rung, unless sta
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gan_core.config.fields import check_fields, ranged
 from gan_core.config.reports import Death
@@ -47,12 +48,13 @@ class HealthConfig:
         check_fields("health", self)
 
 
-_GRADIENTS = ("g_gradient", "d_gradient")
-_SIGNS: dict[str, Callable[[Mapping[str, float], HealthConfig], bool]] = {
-    "exploded_gradient": lambda v, t: any(v.get(name, 0) > t.exploded_gradient for name in _GRADIENTS),
+_SIGNS: dict[str, Callable[[Mapping[str, Any], HealthConfig], Any]] = {  # of numbers, or of arrays of numbers
+    "exploded_gradient": lambda v, t: (
+        (v.get("g_gradient", 0) > t.exploded_gradient) | (v.get("d_gradient", 0) > t.exploded_gradient)
+    ),
     "vanished_gradient": lambda v, t: v.get("g_gradient", math.inf) < t.vanished_gradient,
     "discriminator_won": lambda v, t: (
-        v.get("discriminator_accuracy", 0) >= t.won_accuracy and v.get("d_loss", math.inf) < t.won_loss
+        (v.get("discriminator_accuracy", 0) >= t.won_accuracy) & (v.get("d_loss", math.inf) < t.won_loss)
     ),
     "ignores_latent": lambda v, t: v.get("sample_deviation", math.inf) < t.collapsed_deviation,
     "missing_classes": lambda v, t: v.get("class_kl", 0) > t.class_kl + v.get("class_kl_floor", 0),
@@ -67,8 +69,15 @@ def signs(images_seen: int, values: Mapping[str, float], health: HealthConfig) -
     """The names of the signs in values: watched quantities, losses and scores. A value that is missing or NaN is no
     sign, and what every generator shows early in training counts only after `health.grace_images`.
     """
-    young = images_seen < health.grace_images
-    return tuple(name for name, shows in _SIGNS.items() if not (young and name in _OF_YOUTH) and shows(values, health))
+    return tuple(name for name, shows in each_sign(images_seen, values, health).items() if shows)
+
+
+def each_sign(images_seen: Any, values: Mapping[str, Any], health: HealthConfig) -> dict[str, Any]:
+    """Whether each sign shows, by the rules of `signs`: name -> true or false. images_seen and values may be arrays of
+    one length, for as many moments, and then so are the answers.
+    """
+    old = images_seen >= health.grace_images
+    return {name: shows(values, health) & (old | (name not in _OF_YOUTH)) for name, shows in _SIGNS.items()}
 
 
 _MUST_BE_FINITE = {

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from gan_core.config.conditions import parse_section
-from gan_core.config.health import HealthConfig, signs
+from gan_core.config.health import HealthConfig, each_sign
 from gan_core.config.input_error import shown
 from results.analysis.drawn import Parameter, parameters
 from results.curves import load_curves
@@ -128,9 +128,7 @@ def _signs_between_rungs(table: TrialTable) -> Any:
     health = parse_section(HealthConfig, "health", written) if isinstance(written, Mapping) else HealthConfig()
     points: Any = load_curves(table.folder.path)
     points = points.loc[points["replicate"] == 0]
-    names = [name.removeprefix("health.") for name in points.columns]
-    columns = [points[name].tolist() for name in points.columns]
-    records = (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
-    found = [" ".join(signs(record["images_seen"], record, health)) for record in records]
-    texts = pd.Series(found, points.index, object)
-    return points[["trial", "images_seen"]].assign(sign=texts.str.split(" ")).explode("sign")
+    moments = points[["trial", "images_seen"]].assign(sign="")
+    watched = {name.removeprefix("health."): points[name].to_numpy() for name in points.columns}
+    shows = each_sign(watched["images_seen"], watched, health)
+    return pd.concat([moments, *(moments.loc[when].assign(sign=name) for name, when in shows.items() if when.any())])

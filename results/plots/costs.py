@@ -36,16 +36,17 @@ def cost(table: ResultsTable) -> "Figure":
 
 
 def savings(table: ResultsTable) -> "Figure":
-    """Draws for each rung the device-seconds that were spent on the way to it, and those that the trials pruned there
-    have saved.
+    """Draws for each rung the device-seconds that the search spent on the way to it, and those that the trials pruned
+    there have saved.
     """
-    spent, saved = table.cost(), table.savings()
-    spent = spent.loc[spent["by"] == "rung"]
-    made = figure(f"Pruning saved {saved['share'].sum():.0%} of the search", "rung", "device-seconds", barmode="group")
+    saved = table.savings()
+    spent = table.frame.loc[table.frame["replicate"] == 0].groupby("rung")["seconds"].sum()
+    title = f"Pruning saved {saved['share'].sum():.0%} of what the search would have cost"
+    made = figure(title, "rung", "device-seconds", barmode="group")
     bar = graph_objects().Bar
-    made.add_trace(bar(x=spent["name"].astype(int), y=spent["seconds"], name="spent", marker={"color": OTHER}))
+    made.add_trace(bar(x=spent.index, y=spent, name="spent on the way to it", marker={"color": OTHER}))
     texts = [f"{row['trials']:,} trials pruned, {row['images']:,.0f} images" for row in saved.to_dict("records")]
-    shared = {"name": "saved by pruning here", "marker": {"color": BEST}, "hovertext": texts}
+    shared = {"name": "saved by pruning at it", "marker": {"color": BEST}, "hovertext": texts}
     made.add_trace(bar(x=saved["rung"], y=saved["seconds"], **shared))
     made.update_xaxes(dtick=1)
     return made

@@ -23,21 +23,22 @@ REGION_PIXELS = 22  # the height of a region
 
 
 def outcomes(table: ResultsTable, bins: int = 5) -> "Figure":
-    """Draws the shares of the outcomes in each region of each parameter. Raises ResultsError as `ResultsTable.outcomes`
-    does, and if all trials have the same configuration.
+    """Draws the shares of the outcomes in each region of each parameter, with the number of its trials. Raises
+    ResultsError as `ResultsTable.outcomes` does, and if all trials have the same configuration.
     """
     found = table.outcomes(bins)
     if found.empty:
         raise ResultsError("nothing differs between the trials of this run")
-    regions = found[["parameter", "region"]].drop_duplicates()
-    height = 150 + REGION_PIXELS * len(regions)
+    totals = found.groupby(["parameter", "region"])["trials"].transform("sum")
+    labels = [f"{as_text(region)} ({total})" for region, total in zip(found["region"], totals, strict=True)]
+    found = found.assign(name=found["parameter"].str.partition(".")[2], label=labels)  # without structure. or lane.
+    height = 150 + REGION_PIXELS * len(found[["name", "label"]].drop_duplicates())
     made = figure("How trials ended", "share of the trials of a region", barmode="stack", height=height)
     for outcome, colour in OUTCOMES.items():
         rows = found[found["outcome"] == outcome]
         if rows.empty:
             continue
-        names = [name.partition(".")[2] for name in rows["parameter"]]  # without structure. or lane.
-        y = [names, [as_text(region) for region in rows["region"]]]
+        y = [rows["name"].tolist(), rows["label"].tolist()]
         texts = [f"{trials} {outcome}" for trials in rows["trials"]]
         shared = {"name": str(outcome), "marker": {"color": colour}, "hovertext": texts, "orientation": "h"}
         made.add_trace(graph_objects().Bar(x=rows["share"], y=y, **shared))

@@ -7,6 +7,7 @@ import pandas as pd
 
 from results.objectives import directed, higher_is_better, score_name
 from results.plots.style import BEST, OTHER, axis_type, figure, graph_objects
+from results.store import ResultsError
 from results.table import ResultsTable
 
 if TYPE_CHECKING:
@@ -20,25 +21,35 @@ def pareto(table: ResultsTable) -> "Figure":
     found = table.pareto()
     found = found.loc[found["pareto_rank"].notna()]
     objectives = {score_name(name): directed([name]) for name in table.objectives}
-    made = figure(f"Pareto front: {found['front'].sum()} of {len(found)} trials")
-    parts = [("other trials", OTHER, 6, found[~found["front"]]), ("Pareto front", BEST, 9, found[found["front"]])]
-    for label, colour, size, rows in parts:
-        marker = {"color": colour, "size": size}
+    made = figure(f"Pareto front: {found['front'].sum()} of {len(found)} trials", showlegend=True)
+    kept = found["limits_kept"]
+    parts = [
+        ("break limits", OTHER, "circle-open", 6, found[~kept]),
+        ("other trials", OTHER, "circle", 6, found[kept & ~found["front"]]),
+        ("Pareto front", BEST, "circle", 9, found[found["front"]]),
+    ]
+    for label, colour, symbol, size, rows in parts:
+        if rows.empty:
+            continue
+        marker = {"color": colour, "symbol": symbol, "size": size}
         texts = [_text(row, list(objectives)) for row in rows.to_dict("records")]
         shared = {"name": label, "marker": marker, "text": texts, "hoverinfo": "text"}
         made.add_trace(_pairs(rows, objectives, shared) if len(objectives) > 2 else _pair(rows, objectives, shared))
     if len(objectives) == 2:
-        for update, (name, title) in zip((made.update_xaxes, made.update_yaxes), objectives.items(), strict=True):
-            update(title_text=title, type=axis_type(found[name]))
+        axes = zip((made.update_xaxes, made.update_yaxes), objectives.items(), table.objectives, strict=True)
+        for update, (name, title), objective in axes:
+            update(title_text=title, type="linear" if higher_is_better(objective) else axis_type(found[name]))
         made.add_trace(_staircase(found[found["front"]], table))
     return made
 
 
 def hypervolume(table: ResultsTable, reference: Mapping[str, float] | None = None) -> "Figure":
     """Draws the hypervolume against the number of trials and against device-seconds. Raises ResultsError as
-    `ResultsTable.hypervolume` does.
+    `ResultsTable.hypervolume` does, and without a reference where no trial is on the front.
     """
     found = table.hypervolume(reference)
+    if found.filter(like="reference.").isna().all(axis=None):
+        raise ResultsError("no trial of this run has all objectives and keeps their limits")
     names = [score_name(name) for name in table.objectives]
     reference_text = ", ".join(f"{name} {found[f'reference.{name}'].iloc[0]:.4g}" for name in names)
     made = figure(f"Hypervolume that the trials dominate, up to {reference_text}", showlegend=False)

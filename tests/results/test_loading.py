@@ -10,9 +10,10 @@ import pytest
 from table_rows import replicates, row
 
 from results import loading
+from results.curves import _kind, load_curves
 from results.loading import load_rows
 from results.rows import OWN, Outcome
-from results.store import JsonLines, ResultsError
+from results.store import CURVES, JsonLines, ResultsError
 
 ROWS = [
     row(0, 0, 9.0),
@@ -34,7 +35,7 @@ def written(path: Path, rows: list[dict[str, Any]]) -> Path:
 def by_lines(path: Path, monkeypatch) -> pd.DataFrame | str:
     """What the reader of single lines makes of a file: a frame, or what it says."""
     with monkeypatch.context() as patched:
-        patched.setattr(loading, "_read_by_arrow", lambda path: None)
+        patched.setattr(loading, "read_by_arrow", lambda path: None)
         return said(path)
 
 
@@ -57,7 +58,7 @@ def check_alike(found: pd.DataFrame | str, expected: pd.DataFrame | str) -> None
 
 def test_arrow_reads_what_the_reader_of_lines_reads(tmp_path, monkeypatch):
     path = written(tmp_path / "rows.jsonl", ROWS)
-    assert loading._read_by_arrow(path) is not None
+    assert loading.read_by_arrow(path) is not None
     frame = load_rows(path)
     check_alike(frame, by_lines(path, monkeypatch))
     assert frame["trial"].tolist() == [0, 1, 2, 3, 2, 2, 2, 2]
@@ -67,7 +68,7 @@ def test_arrow_reads_what_the_reader_of_lines_reads(tmp_path, monkeypatch):
 
 def test_arrow_reads_a_real_run_as_the_reader_of_lines_does(digits_run, monkeypatch):
     path = Path(digits_run) / "rows.jsonl"
-    assert loading._read_by_arrow(path) is not None
+    assert loading.read_by_arrow(path) is not None
     check_alike(load_rows(path), by_lines(path, monkeypatch))
 
 
@@ -120,3 +121,46 @@ def finite(record: dict[str, Any]) -> dict[str, Any]:
 def test_a_file_that_is_absent_or_empty_has_no_rows(tmp_path):
     assert load_rows(tmp_path / "rows.jsonl").empty
     assert load_rows(written(tmp_path / "rows.jsonl", [])).empty
+
+
+# ---- curves
+
+
+POINTS: list[dict[str, Any]] = [
+    {"trial": 0, "replicate": 0, "images_seen": 64, "d_loss": 1.0, "health.d_gradient": 2.0},
+    {"trial": 0, "replicate": 0, "images_seen": 128, "d_loss": None, "health.d_gradient": 2.5, "health.penalty": 1.0},
+    {"trial": 12, "replicate": 1, "images_seen": 64, "d_loss": 0.5, "health.d_gradient": None},
+]
+
+
+def points_said(folder: Path) -> pd.DataFrame | str:
+    """The curves in a folder, or what is said of them."""
+    try:
+        return load_curves(folder)
+    except ResultsError as error:
+        return str(error)
+
+
+def points_by_lines(folder: Path, monkeypatch) -> pd.DataFrame | str:
+    with monkeypatch.context() as patched:
+        patched.setattr(loading, "read_by_arrow", lambda *given: None)
+        return points_said(folder)
+
+
+def test_arrow_reads_curves_as_the_reader_of_lines_does(tmp_path, digits_run, monkeypatch):
+    path = written(tmp_path / CURVES, POINTS)
+    assert loading.read_by_arrow(path, ("images_seen",), _kind) is not None
+    for folder in (tmp_path, digits_run):
+        check_alike(points_said(folder), points_by_lines(folder, monkeypatch))
+    frame = load_curves(tmp_path)
+    assert frame["images_seen"].tolist() == [64, 128, 64]
+    assert frame["health.penalty"].isna().tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("name", ["trial", "images_seen", "d_loss", "health.d_gradient", "another"])
+def test_a_point_that_was_changed_is_read_or_refused_as_by_the_reader_of_lines(tmp_path, monkeypatch, name):
+    for value in ODD:
+        written(tmp_path / CURVES, [*POINTS[:2], {**POINTS[2], name: value}])
+        check_alike(points_said(tmp_path), points_by_lines(tmp_path, monkeypatch))
+    written(tmp_path / CURVES, [*POINTS[:2], {key: value for key, value in POINTS[2].items() if key != name}])
+    check_alike(points_said(tmp_path), points_by_lines(tmp_path, monkeypatch))

@@ -3,9 +3,10 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
-from gan_core.config.health import HealthConfig, death, signs
+from gan_core.config.health import HealthConfig, death, each_sign, signs
 from gan_core.config.input_error import InputError
 from gan_core.config.reports import Death
 from gan_core.training.watch import SUMS
@@ -44,6 +45,20 @@ def test_a_sign_is_shown_beyond_its_threshold_and_not_at_it(sign: str):
     below, beyond = PLANTED[sign]
     assert signs(50_000, HEALTHY | below, HEALTH) == ()
     assert signs(50_000, HEALTHY | beyond, HEALTH) == (sign,)
+
+
+def test_signs_of_many_moments_are_those_of_each():
+    moments = [
+        (images, HEALTHY | values) for pair in PLANTED.values() for values in pair for images in (49_999, 50_000)
+    ]
+    moments.append((60_000, dict.fromkeys(HEALTHY, math.nan)))
+    columns = {name: np.array([values[name] for _, values in moments]) for name in HEALTHY}
+    found = each_sign(np.array([images for images, _ in moments]), columns, HEALTH)
+    each = [tuple(name for name, shows in found.items() if shows[place]) for place in range(len(moments))]
+    assert each == [signs(images, values, HEALTH) for images, values in moments]
+    assert set(sum(each, ())) == set(PLANTED)
+    lone = each_sign(np.array([50_000, 50_000]), {"g_gradient": np.array([1.0, 200.0])}, HEALTH)
+    assert {name: shows.tolist() for name, shows in lone.items() if shows.any()} == {"exploded_gradient": [False, True]}
 
 
 def test_all_signs_at_once_are_named_in_one_order():

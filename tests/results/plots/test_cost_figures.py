@@ -47,11 +47,11 @@ def test_a_long_name_is_whole_only_where_the_pointer_is():
 
 
 def test_savings_stand_beside_what_was_spent_on_the_way_to_the_rung():
-    made: Any = savings(table())
+    made: Any = savings(table(*ROWS, row(0, 0, 3.0, replicate=1)))
     spent, saved = made.data
     assert (list(spent.x), list(spent.y)) == ([0, 1], [3.0, 4.0])
     assert (list(saved.x), list(saved.y)) == ([0], [2.0])
-    assert made.layout.title.text == "Pruning saved 22% of the search"
+    assert made.layout.title.text == "Pruning saved 22% of what the search would have cost"
 
 
 def test_a_bar_of_the_timeline_is_a_rung_of_a_cohort():

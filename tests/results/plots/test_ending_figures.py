@@ -25,7 +25,7 @@ def test_each_outcome_has_its_share_of_each_region():
     )
     completed, diverged = made.data
     assert (completed.name, list(completed.x)) == ("completed", [1.0, 0.5])
-    assert [list(level) for level in completed.y] == [["loss", "loss"], ["&lt;b&gt;", "hinge"]]
+    assert [list(level) for level in completed.y] == [["loss", "loss"], ["&lt;b&gt; (1)", "hinge (2)"]]
     assert (list(diverged.x), list(diverged.hovertext)) == ([0.0, 0.5], ["0 diverged", "1 diverged"])
 
 

@@ -58,6 +58,22 @@ def test_the_volume_is_drawn_against_trials_and_device_seconds():
     assert made.layout.title.text == "Hypervolume that the trials dominate, up to fid 8, coverage 0"
 
 
+def test_trials_that_break_limits_are_drawn_apart_and_have_no_volume():
+    frame = table("fidelity, -coverage").frame.assign(**{"fidelity.fidelity": 1.0})
+    off = [0.5, 0.0, 0.0, 0.0]
+    made: Any = pareto(ResultsTable(frame.assign(**{"fidelity.violation": off, "fidelity.coverage_violation": off})))
+    assert [(trace.name, len(trace.x)) for trace in made.data[:3]] == [
+        ("break limits", 1),
+        ("other trials", 1),
+        ("Pareto front", 2),
+    ]
+    none = frame.assign(**{"fidelity.violation": 0.5, "fidelity.coverage_violation": 0.5})
+    made = pareto(ResultsTable(none))
+    assert made.layout.title.text == "Pareto front: 0 of 4 trials"
+    with pytest.raises(ResultsError, match="no trial of this run has all objectives and keeps their limits"):
+        hypervolume(ResultsTable(none))
+
+
 @pytest.mark.parametrize("draw", [pareto, hypervolume])
 def test_one_objective_has_no_such_figure(draw):
     with pytest.raises(ResultsError, match="this run has one"):
