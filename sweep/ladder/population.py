@@ -94,8 +94,8 @@ def _factors(value: Any) -> tuple[float, float]:
 @dataclass(frozen=True)
 class Member:
     """A trial of a population at a rung. score: its score there, lower is better; not finite if the trial is dead.
-    error: the standard error of the score, 0 if it is not known. violation, violation_error: the same of limits that it
-    breaks there.
+    error: the standard error of the score, 0 or NaN if it is not known. violation, violation_error: the same of limits
+    that it breaks there.
     """
 
     trial: int

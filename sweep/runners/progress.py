@@ -205,8 +205,8 @@ class ProgressDisplay:
         if snapshot.best_trial is not None:
             best = f"{snapshot.best_score:.4g} (trial {snapshot.best_trial})"
         if snapshot.best_breaks:
-            worst = snapshot.best_breaks.partition(" and ")[0]
-            best = f"none keeps the limits yet; nearest: trial {snapshot.best_trial}, {worst}"
+            first = snapshot.best_breaks.partition(" and ")[0].removeprefix("class balance: ")
+            best = f"none keeps the limits; nearest: trial {snapshot.best_trial}, {first}"
         left, ended = self.seconds_left(snapshot), ("pruned", "diverged", "collapsed", "failed", "out_of_memory")
         counts = {end: snapshot.outcomes.get(end, 0) for end in ended}
         facts = {

@@ -1,5 +1,6 @@
 """Limits of scores in a whole sweep: what breaks them ranks behind what keeps them, wherever results are ranked."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from results.rows import DEAD
 from results.store import JsonLines, RunFolder
 from results.table import ResultsTable
 from results.text import trials_text
+from results.trial_run import TrialRun
 from sweep.proposals.warm_start import best_points
 
 LADDER = {"rungs_images": [100, 300, 900], "keep_fraction": 0.5}
@@ -90,6 +92,16 @@ def test_the_best_score_of_a_trial_is_that_of_its_best_rung(rows):
     for course in courses(rows).values():
         for count, row in enumerate(course, 1):
             assert row["best_score"] == min(course[:count], key=place)["score"]
+
+
+def test_the_generator_that_is_kept_is_that_of_the_best_rung(run, rows):
+    kept = 0
+    for trial, course in courses(rows).items():
+        file = run.best_generator(TrialRun(trial))
+        if file.exists():
+            kept += 1
+            assert json.loads(file.read_text())[0] == min(course, key=place)["images_seen"]
+    assert kept > 1
 
 
 def test_the_ladder_lets_those_go_on_that_keep_the_limits_and_then_those_that_are_least_off(run, rows):

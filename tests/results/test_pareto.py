@@ -6,7 +6,7 @@ import numpy as np
 import optuna
 import pytest
 
-from results.pareto import dominated_volume, pareto_ranks
+from results.pareto import constrained_ranks, dominated_volume, pareto_ranks
 
 
 def drawn(rows: int, columns: int, *, whole: bool = False) -> np.ndarray:
@@ -103,3 +103,11 @@ def test_the_volume_is_the_share_of_the_unit_cube_that_is_dominated(columns):
     cells = np.stack(np.meshgrid(*[np.arange(6)] * columns, indexing="ij"), axis=-1).reshape(-1, columns)
     dominated = (points[:, None] <= cells).all(axis=2).any(axis=0).sum()
     assert dominated_volume(points.astype(float), np.full(columns, 6.0)) == dominated > 0
+
+
+def test_rows_that_break_limits_rank_behind_all_fronts_by_how_far_they_are_off():
+    values = np.array([[1.0, 9.0], [9.0, 1.0], [9.0, 9.0], [0.0, 0.0], [5.0, 5.0], [0.1, 0.1]])
+    off = np.array([0.0, 0.0, 0.0, 0.5, 0.2, 0.2])
+    assert constrained_ranks(values, off).tolist() == [1, 1, 2, 4, 3, 3]
+    assert constrained_ranks(values, np.zeros(6)).tolist() == pareto_ranks(values).tolist()
+    assert constrained_ranks(values, np.full(6, 0.1)).tolist() == [1] * 6

@@ -33,9 +33,11 @@ from gan_core.training.lane_array import LaneArray
 from gan_core.workshop.one_model import (
     ModelFolder,
     Progress,
+    best_row,
     evaluation_points,
     load_generator_weights,
     read_metrics,
+    row_place,
     train_model,
     write_metrics,
 )
@@ -358,6 +360,19 @@ def test_metrics_read_as_they_were_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
     with (tmp_path / "metrics.csv").open(newline="") as file:
         assert [float(row["images_seen"]) for row in csv.DictReader(file)] == [26, 52]
+
+
+def test_the_best_row_of_metrics_keeps_the_limits_and_rows_of_earlier_versions_have_their_place(tmp_path):
+    folder = ModelFolder(tmp_path)
+    rows = [
+        {"images_seen": 1, "fidelity.fidelity": 150.0, "fidelity.violation": 1.2},
+        {"images_seen": 2, "fidelity.fidelity": 0.1, "fidelity.violation": 0.4, "fidelity.coverage_violation": 0.3},
+        {"images_seen": 3, "fidelity.fidelity": 7.0, "fidelity.violation": 0.0, "fidelity.coverage_violation": 0.0},
+    ]
+    for count, best in ((1, 1), (2, 2), (3, 3)):
+        write_metrics(folder.metrics, rows[:count])
+        assert best_row(folder, "fidelity")["images_seen"] == best
+    assert [row_place(row, "fidelity") for row in rows] == [(1.0, 150.0), (0.4, 0.1), (0.0, 7.0)]
 
 
 def test_rows_of_versions_with_other_columns_stand_in_one_table(tmp_path):

@@ -215,3 +215,38 @@ def test_several_objectives_are_ranked_by_fronts_and_then_by_the_first():
     assert [reached.rank((0.0, *point)) for point in points] == [1, 2, 3, 4, 5]
     assert going == points[:3]
     assert ladder.judge(0, 0, Standing((3.0, 3.0), (0.5, 0.5)), reached).goes_on  # it may be as good as (2, 2)
+
+
+def test_a_lane_that_keeps_limits_ranks_before_all_that_do_not_and_those_rank_by_how_far_they_are_off():
+    """Of six, the third share goes on, then half: the best score breaks a limit."""
+    lanes = [(0.0, 5.0), (0.0, 9.0), (0.1, 3.0), (0.3, 1.0), (0.3, 2.0), (2.0, 0.5)]
+    standings = [Standing((score,), (0.0,), off) for off, score in lanes]
+    reached = Reached()
+    reached.add(standings[::-1])
+    assert [reached.rank(standing.place) for standing in standings] == [1, 2, 3, 4, 5, 6]
+    for share, going in ((1 / 3, 2), (0.5, 3)):
+        verdicts = [Ladder((10, 20), share).judge(0, 0, standing, reached) for standing in standings]
+        assert [verdict.goes_on for verdict in verdicts] == [place < going for place in range(6)]
+
+
+@pytest.mark.parametrize(("error", "goes_on"), [(0.0, False), (0.09, False), (0.1, True)])
+def test_what_is_off_by_less_than_twice_its_standard_error_more_is_not_pruned(error, goes_on):
+    reached = Reached()
+    reached.add([Standing((1.0,), (0.0,), off) for off in (0.2, 0.4)])
+    assert Ladder((10, 20), 0.5).judge(0, 0, Standing((1.0,), (0.0,), 0.4, error), reached).goes_on is goes_on
+
+
+def test_a_lane_that_comes_closer_to_its_limits_has_improved():
+    ladder = Ladder((10, 20, 30), 1.0, patience_rungs=1)
+    before = Standing((1.0,), (0.0,), 0.5, 0.05)
+    assert not ladder.is_plateau([before, Standing((2.0,), (0.0,), 0.35)])
+    assert ladder.is_plateau([before, Standing((0.5,), (0.0,), 0.45)])
+    assert not ladder.is_plateau([before, Standing((9.0,), (0.0,), 0.0)])
+
+
+def test_fronts_of_lanes_that_break_limits_come_last_and_go_by_how_far_they_are_off():
+    lanes = [(0.0, (9.0, 9.0)), (0.2, (1.0, 1.0)), (0.1, (2.0, 2.0)), (0.0, (1.0, 10.0))]
+    standings = [Standing(values, (0.0, 0.0), off) for off, values in lanes]
+    reached = Reached()
+    reached.add(standings)
+    assert [reached.rank(standing.place) for standing in standings] == [2, 4, 3, 1]

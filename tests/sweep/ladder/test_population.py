@@ -111,6 +111,17 @@ def test_whom_the_worst_copy_is_chosen_evenly():
     assert stats.chisquare([sources[i] for i in range(5)]).pvalue > 1e-3
 
 
+def test_members_that_break_limits_copy_one_that_keeps_them_unless_that_may_be_noise():
+    """Member 3 has the best score, and is off by 0.5."""
+    off = {"violation": 0.5, "violation_error": 0.1}
+    members = [*members_of([1.0, 2.0, 3.0]), replace(members_of([0.5], first=3)[0], **off)]
+    assert copying(planned(members)) == {3: 0}
+    uncertain = [*members[:3], replace(members[3], violation_error=0.3)]
+    moves = planned(uncertain)
+    assert copying(moves) == {}
+    assert moves[3].reason == "kept: 0.5 behind trial 0 in its limits, and less than 0.6 may be noise"
+
+
 @pytest.mark.parametrize(("error", "copies"), [(0.0, 1), (1.5, 1), (1.5001, 0), (100.0, 0), (math.nan, 1)])
 def test_nobody_copies_for_a_difference_below_two_standard_errors_of_its_own(error, copies):
     members = members_of([1.0, 2.0, 3.0, 4.0])

@@ -255,3 +255,11 @@ def test_digests_are_those_of_earlier_versions_whose_runs_go_on(tmp_path):
             Image.fromarray(pixels).save(tmp_path / label / f"{place:02d}.png")
     assert load_dataset(f"images:{tmp_path}", image_size_pixels=8).digest == "69bcb8d361a3a045"
     assert load_dataset("digits").digest == "aeafb0a9751c3ea5"
+
+
+def test_a_run_of_a_version_with_other_limits_is_refused_before_it_goes_on(tmp_path):
+    conditions, folder = Conditions(dataset="digits"), RunFolder(tmp_path)
+    protocol = "fid/classifier64-x@w/digits-d-held_out-797/2000@latents42/{}kl0.1-coverage0.5"
+    check_same_data(folder, [replace(ROW, protocol=protocol.format("limits-"))], conditions, None, "")
+    with pytest.raises(ResultsError, match="was scored by an earlier version, in which a broken limit made fidelity"):
+        check_same_data(folder, [replace(ROW, protocol=protocol.format(""))], conditions, None, "")

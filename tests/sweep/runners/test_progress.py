@@ -112,6 +112,14 @@ def test_what_is_not_known_is_not_said(clock):
     assert shown._line(replace(START, done=8, running=0)) == "[0:00] trials 8/8 done, 0 running; best fidelity none yet"
 
 
+def test_as_long_as_no_trial_keeps_the_limits_the_nearest_is_named(clock):
+    off = replace(FULL, best_breaks="class balance: 8 of 10 classes and coverage: 0.31 of 0.98")
+    line = watch(io.StringIO())._line(off)
+    assert "; best fidelity none keeps the limits; nearest: trial 512, 8 of 10 classes" in line
+    assert len(line) <= LONGEST_LINE
+    assert Snapshot.from_plain(off.plain()) == off
+
+
 def test_a_plain_line_is_never_longer_than_its_limit_and_says_first_what_matters_most(clock):
     shown = watch(io.StringIO())
     shown.show(replace(FULL, images=0))
