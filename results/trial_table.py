@@ -97,14 +97,16 @@ class TrialTable:
 
     @cached_property
     def _trials(self) -> pd.DataFrame:
-        frame = self.frame.loc[self.frame["replicate"] == 0].sort_values(["trial", "rung"])
-        last = frame.groupby("trial").tail(1).set_index("trial")
-        ranked = frame.assign(violation=violations_of_first(frame), unscored=frame["score"].isna())
-        ranked = ranked.sort_values(["trial", "unscored", "violation", "score", "rung"])
-        best = ranked.groupby("trial").head(1).set_index("trial").drop(columns=["violation", "unscored"])
+        frame = self.frame.reset_index(drop=True)
+        keys = frame[["trial", "replicate", "rung", "score", "seconds"]]  # sorting whole rows takes twice the memory
+        keys = keys.assign(violation=violations_of_first(frame), unscored=frame["score"].isna())
+        keys = keys.loc[keys["replicate"] == 0].sort_values(["trial", "rung"])
+        last = frame.loc[keys.groupby("trial").tail(1).index].set_index("trial")
+        ranked = keys.sort_values(["trial", "unscored", "violation", "score", "rung"])
+        best = frame.loc[ranked.groupby("trial").head(1).index].set_index("trial")
         best["outcome"], best["reason"] = last["outcome"], last["reason"]
         best["images_trained"] = last["images_seen"]
-        best["seconds"] = frame.groupby("trial")["seconds"].sum()
+        best["seconds"] = keys.groupby("trial")["seconds"].sum()
         by = ["dead", "unscored", "violation", "score", "trial"]
         if len(self.objectives) > 1:
             best["pareto_rank"] = self._pareto_rank(best.loc[_contends(best)])

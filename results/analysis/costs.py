@@ -14,7 +14,7 @@ TRAINING = ["trial", "replicate"]  # the columns that tell one training from ano
 def cost(table: TrialTable) -> pd.DataFrame:
     """See `ResultsTable.cost`."""
     frame: Any = table.frame
-    trainings = frame.sort_values("rung").groupby(TRAINING)
+    trainings = frame[[*TRAINING, "rung", "outcome", "images_seen"]].sort_values("rung").groupby(TRAINING)
     last = trainings["outcome"].last().rename("ended")
     images = frame["images_seen"] - trainings["images_seen"].shift(fill_value=0)  # since the rung before
     names = {
@@ -46,7 +46,8 @@ def structures(frame: pd.DataFrame) -> pd.Series:
 
 def savings(table: TrialTable) -> pd.DataFrame:
     """See `ResultsTable.savings`."""
-    search = table.frame.loc[table.frame["replicate"] == 0].sort_values(["trial", "rung"])
+    columns = ["trial", "rung", "outcome", "images_seen", "seconds"]
+    search = table.frame.loc[table.frame["replicate"] == 0, columns].sort_values(["trial", "rung"])
     trained: Any = search.groupby("trial").agg(
         rung=("rung", "last"), outcome=("outcome", "last"), seen=("images_seen", "last"), seconds=("seconds", "sum")
     )

@@ -41,6 +41,7 @@ def history(table: TrialTable) -> pd.DataFrame:
 
 def _since_the_rung_before(frame: pd.DataFrame) -> pd.Series:
     """The images that each row's trial was shown since its rung before, int64 [n]."""
-    ordered = frame.sort_values(["trial", "rung"])
+    ordered: Any = frame[["trial", "rung", "images_seen"]]
+    ordered = ordered.sort_values(["trial", "rung"])
     shown: Any = ordered.groupby("trial")["images_seen"].diff()
     return shown.fillna(ordered["images_seen"]).astype("int64").reindex(frame.index)

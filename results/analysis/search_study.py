@@ -114,7 +114,7 @@ def _natural_values(table: TrialTable, rows: pd.DataFrame) -> np.ndarray:
 def _seconds_until(table: TrialTable, rows: pd.DataFrame) -> np.ndarray:
     """The device-seconds of each row's trial until the end of its rung, float [n]."""
     key = ["trial", "rung"]
-    search = table.frame.loc[table.frame["replicate"] == 0].sort_values(key)
+    search = table.frame.loc[table.frame["replicate"] == 0, [*key, "seconds"]].sort_values(key)
     totals = search[key].assign(until=search.groupby("trial")["seconds"].cumsum())
     return rows[key].merge(totals, how="left", on=key)["until"].to_numpy(float)
 

@@ -109,15 +109,15 @@ class Described:
         )
 
 
-def described(run: ReportedRun, key: str, index: int) -> Described:
+def described(run: ReportedRun, name: str, index: int) -> Described:
     """Describes a run, one without rows too. Raises ResultsError where its files are damaged."""
     found = examined(run.folder)
     won = None if run.table is None else winner(run.table)
     number = None if won is None else int(won["trial"])
     made = Described(
-        key=key,
+        key=f"r{index}",
         index=index,
-        name=run.name,
+        name=name,
         subject=_subject(run),
         place=run.folder.shown,
         state=run.state,

@@ -70,7 +70,10 @@ def panels(figure: Mapping[str, Any]) -> list[dict[str, Any]]:
         for axis in pair:
             own = layout.get(f"{axis[0]}axis{axis[1:]}", {})
             axes[f"{axis[0]}axis"] = {name: value for name, value in own.items() if name not in OF_PANELS}
-        found.append({"data": traces, "layout": {"showlegend": layout.get("showlegend", True), **axes}})
+        lines = [shape for shape in layout.get("shapes", []) if shape.get("xref", "x").split()[0] == pair[0]]
+        lines = [{**shape, "xref": shape["xref"].replace(pair[0], "x"), "yref": "y"} for shape in lines]
+        shared = {name: layout[name] for name in ("showlegend", "shapes") if name in layout} | {"shapes": lines}
+        found.append({"data": traces, "layout": {**shared, **axes}})
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from results.plots.style import plotly_script
 from results.printable import printable_lines
-from results.report.compared import compared
+from results.report.compared import compared, distinct_names
 from results.report.described import described
 from results.report.pictures import small
 from results.report.runs import ReportedRun
@@ -40,7 +40,8 @@ def report(runs: Sequence[ReportedRun], *, renewed_seconds: int = 0) -> bytes:
     ResultsError where plotly or jinja2 is missing, and where files of a run are damaged.
     """
     template, library = _template(), _library()
-    found = [described(run, f"r{number}", number) for number, run in enumerate(runs)]
+    names = distinct_names(runs)
+    found = [described(run, name, number) for number, (run, name) in enumerate(zip(runs, names, strict=True))]
     comparison = compared(runs) if len(runs) > 1 else None
     figures = {figure.key: figure.plain for part in found for figure in part.figures}
     figures |= {figure.key: figure.plain for figure in (comparison.figures if comparison else ())}
@@ -57,7 +58,7 @@ def report(runs: Sequence[ReportedRun], *, renewed_seconds: int = 0) -> bytes:
                 "and of typical failures first; samples/ in the folder of the run has all."
             )
     page = template.render(
-        title=" and ".join(run.name for run in runs) if len(runs) < 4 else f"{len(runs)} runs",
+        title=" and ".join(names) if len(runs) < 4 else f"{len(runs)} runs",
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         renewed_seconds=renewed_seconds,
         policy=POLICY.format(scripts=f"{_digest(script)} {library.digest}"),

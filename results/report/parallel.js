@@ -159,10 +159,11 @@ class Parallel {
     pen.globalAlpha = order.length > 2000 ? 0.05 : 0.16;
     pen.strokeStyle = colour("other");
     for (const place of order) if (!kept[place]) this.line(pen, place);
-    pen.globalAlpha = order.length > 2000 ? 0.35 : 0.8;
+    const many = this.selection.count > 2000;
     for (let turn = order.length - 1; turn >= 0; turn--) {
       const place = order[turn];
       if (!kept[place]) continue;
+      pen.globalAlpha = many ? (ranks[place] !== null && ranks[place] < 0.03 ? 0.5 : 0.06) : 0.8;
       pen.strokeStyle = ranks[place] === null ? colour("dead") : colourOf(1 - ranks[place]);
       this.line(pen, place);
     }

@@ -6,11 +6,13 @@ from typing import Any
 
 from results import plots
 from results.report.figures import Drawn, drawn, panels
+from results.rows import MADE_BY
 from results.store import ResultsError
 from results.table import ResultsTable
 
 MOST_SLICES = 5
 MOST_CURVES_BYTES = 20_000_000
+UNWATCHED = ("structure.", "lane.", "proposed.")  # so begin columns of what was drawn
 CURVES = {
     "score": "The score at each rung",
     "d_loss": "Loss of the discriminator",
@@ -155,10 +157,12 @@ def _outcomes(table: ResultsTable, one: Callable[..., Drawn]) -> Drawn:
 
 
 def _lighter(table: ResultsTable) -> tuple[ResultsTable, str]:
-    """The table of a run whose curves can be read in time; of a larger one, without its folder, which leaves the points
-    at rungs alone, and a note that says so.
+    """The table of a run whose curves can be read in time; of a larger one, only what curves and signs need, without
+    its folder, which leaves the points at rungs alone, and a note that says so.
     """
     curves = table.folder.curves if table.folder else None
     if curves is None or not curves.is_file() or curves.stat().st_size <= MOST_CURVES_BYTES:
         return table, ""
-    return replace(table, folder=None), "At rungs alone, because this run has so many points between them."
+    kept = [name for name in table.frame.columns if not name.startswith(UNWATCHED) and name not in MADE_BY]
+    note = "At rungs alone, because this run has so many points between them."
+    return replace(table, folder=None, frame=table.frame[kept]), note
