@@ -71,6 +71,9 @@ def test_list_says_which_runs_there_are(gan_sweep, digits_run):
     assert lines[-1].startswith("runs/other: ")
     answer = gan_sweep("list", "nowhere")
     assert (answer.code, answer.err.count("\n")) == (2, 1)
+    store = gan_sweep("list", "s3://bucket/runs")
+    says = "list reads folders of this machine, got s3://bucket/runs; watch and results take an address"
+    assert (store.code, store.err) == (2, f"gan-sweep: {says}\n")
 
 
 def test_show_prints_one_trial(gan_sweep, digits_run):
