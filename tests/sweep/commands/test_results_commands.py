@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from results import formats
 from results.table import ResultsTable
+from sweep.commands import results
 
 
 def test_results_chooses_sorts_and_names_the_columns(gan_sweep, digits_run):
@@ -27,6 +29,7 @@ def test_results_chooses_sorts_and_names_the_columns(gan_sweep, digits_run):
 
 def test_results_goes_into_every_format_with_the_same_numbers(gan_sweep, digits_run):
     trials = ResultsTable.load(digits_run).trials
+    assert tuple(formats.FORMATS) == results.FORMATS
     read = {"csv": pd.read_csv, "json": pd.read_json, "parquet": pd.read_parquet, "xlsx": pd.read_excel}
     for ending, reader in read.items():
         assert gan_sweep("results", digits_run, "-o", f"t.{ending}").out == f"4 trials in t.{ending}\n"
