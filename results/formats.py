@@ -78,7 +78,6 @@ FORMATS: dict[str, Callable[[pd.DataFrame], bytes]] = {
     "parquet": _parquet,
     "xlsx": _excel,
 }
-BINARY = ("parquet", "xlsx")
 
 
 def format_of(path: Path, asked: str | None = None) -> str:

@@ -117,7 +117,8 @@ def _rungs(table: TrialTable, rows: Any, width: int | None) -> str:
         columns.append(shown)
     for rank, name in enumerate(("d_loss", "g_loss", *moving, *watched), 1):
         columns.append(column(short(name), rows[name], rank))
-    return laid_out(columns, width)[0]
+    lines, hidden = laid_out(columns, width)
+    return f"{lines}\n{hidden} more column{'s' * (hidden > 1)} in a wider terminal" if hidden else lines
 
 
 def _signs(rows: Any) -> str:

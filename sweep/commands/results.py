@@ -12,6 +12,7 @@ from sweep.commands.terminal import width
 
 ABOUT = "Print the trials of a run, the best first, or write them to a file."
 FORMATS = ("csv", "json", "parquet", "xlsx")
+BINARY = ("parquet", "xlsx")  # which a terminal cannot show
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
@@ -64,7 +65,7 @@ def _check(options: argparse.Namespace) -> None:
     """Raises InputError for options that do not go together."""
     if options.output is None and options.format:
         raise InputError(f"--format {options.format} is that of a file; add -o FILE, or -o - for standard output")
-    if options.output == Path("-") and options.format in ("parquet", "xlsx") and sys.stdout.isatty():
+    if options.output == Path("-") and options.format in BINARY and sys.stdout.isatty():
         raise InputError(f"{options.format} is bytes, which a terminal cannot show; give -o FILE")
 
 

@@ -98,7 +98,7 @@ def test_a_line_is_never_wider_than_the_terminal_and_says_what_is_hidden(tmp_pat
     assert order == "best by fidelity (lower is better), each trial at its best rung"
     shown = len(lines[-1].split()) - 2 * lines[-1].count("±")
     names = len(whole[0].split())
-    assert last == f"{names - shown} more columns: gan-sweep results {found.folder and found.folder.shown} --wide"
+    assert last == f"{names - shown} more columns: gan-sweep results {tmp_path / 'run'} --wide"
 
 
 def test_rows_of_all_rungs_say_their_rung_and_replicate_and_a_sort_is_named(tmp_path):

@@ -154,6 +154,7 @@ def test_lines_fit_a_narrow_terminal(tmp_path, width):
     text = trial_text(table(tmp_path, *({**each, **many, **watched} for each in ROWS)), 1, width)
     parts = text.split("\n\n")
     assert max(len(line) for part in parts[1:4] for line in part.splitlines()) <= width
+    assert re.search(r"\n\d+ more columns in a wider terminal$", parts[3])
     assert re.search(r"parameter_39 0.125", text)
 
 

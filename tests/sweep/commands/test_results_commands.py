@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from results import formats
 from results.table import ResultsTable
+from sweep.commands import results
 
 
 def test_results_chooses_sorts_and_names_the_columns(gan_sweep, digits_run):
@@ -27,6 +29,7 @@ def test_results_chooses_sorts_and_names_the_columns(gan_sweep, digits_run):
 
 def test_results_goes_into_every_format_with_the_same_numbers(gan_sweep, digits_run):
     trials = ResultsTable.load(digits_run).trials
+    assert tuple(formats.FORMATS) == results.FORMATS
     read = {"csv": pd.read_csv, "json": pd.read_json, "parquet": pd.read_parquet, "xlsx": pd.read_excel}
     for ending, reader in read.items():
         assert gan_sweep("results", digits_run, "-o", f"t.{ending}").out == f"4 trials in t.{ending}\n"
@@ -71,6 +74,9 @@ def test_list_says_which_runs_there_are(gan_sweep, digits_run):
     assert lines[-1].startswith("runs/other: ")
     answer = gan_sweep("list", "nowhere")
     assert (answer.code, answer.err.count("\n")) == (2, 1)
+    store = gan_sweep("list", "s3://bucket/runs")
+    says = "list reads folders of this machine, got s3://bucket/runs; watch and results take an address"
+    assert (store.code, store.err) == (2, f"gan-sweep: {says}\n")
 
 
 def test_show_prints_one_trial(gan_sweep, digits_run):
