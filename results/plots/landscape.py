@@ -74,7 +74,7 @@ def contour(table: ResultsTable, a: str, b: str, rung: Rung = None) -> "Figure":
     table.contour(a, b, rung)  # which says what is wrong with the names
     land = _landscape(table, [a, b], rung, most=MOST_OF_CONTOUR, is_pair=True)
     for parameter, place in zip(land.dead, ("a", "b"), strict=True):
-        if len({trial.params[place] for trial in land.study.trials if trial.params}) < 2:
+        if len({trial.params[place] for trial in land.study.get_trials(deepcopy=False) if trial.params}) < 2:
             raise ResultsError(f"all {land.drawn} have the same {parameter.name}; choose one that differs")
     label = as_text(directed([table.objective]))
     label = f"log10 of {label}" if axis_type(land.scores) == "log" else label
@@ -182,7 +182,11 @@ def _add_slice(made: Any, land: _Landscape, dead: Parameter, table: ResultsTable
     keeping = theirs.data[0]
     keeping.update(marker={"showscale": False}, hovertemplate="trial %{marker.color}: %{x}, %{y:.4g}<extra></extra>")
     made.add_trace(keeping, **panel)
-    breaking = [trial for trial in land.study.trials if dead.name in trial.params and any(trial.constraints.values())]
+    breaking = [
+        trial
+        for trial in land.study.get_trials(deepcopy=False)
+        if dead.name in trial.params and any(trial.constraints.values())
+    ]
     if breaking:  # Optuna 5.0 leaves them out of its slices of categories
         x = [_category(dead, trial.params[dead.name]) for trial in breaking]
         said = {"text": [f"trial {trial.number} breaks limits" for trial in breaking], "hoverinfo": "text+x+y"}
