@@ -13,6 +13,7 @@ from results.analysis.specs import hyperparameters, settings
 from results.confirmation import chance_of_order, replicate_scores
 from results.limits import violations
 from results.objectives import natural
+from results.printable import printable
 from results.rows import DEAD
 from results.store import ResultsError
 from results.trial_table import TrialTable
@@ -73,12 +74,11 @@ def _check_comparable(tables: Sequence[TrialTable], runs: Sequence[str]) -> None
         both = f"the runs {shown(runs[0])} and {shown(run)}"
         if table.objectives != first.objectives:
             named = " against ".join(", ".join(each.objectives) for each in (first, table))
-            raise ResultsError(f"{both} have other objectives and cannot be compared: {named}")
+            raise ResultsError(f"{both} have other objectives and cannot be compared: {printable(named)}")
         protocols = [_protocol(first).split("/"), _protocol(table).split("/")]
         if all(map(any, protocols)) and protocols[0] != protocols[1]:
-            raise ResultsError(
-                f"{both} were scored by different protocols and cannot be compared: {_parts_that_differ(*protocols)}"
-            )
+            parts = printable(_parts_that_differ(*protocols))
+            raise ResultsError(f"{both} were scored by different protocols and cannot be compared: {parts}")
 
 
 def _checked(score: Any) -> float:

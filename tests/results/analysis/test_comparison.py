@@ -175,6 +175,7 @@ def test_other_objectives_are_refused_and_named():
     [
         ("fid/c64@a/digits/2000@42", "fid/c64@b/digits/5000@42", "c64@a against c64@b, 2000@42 against 5000@42"),
         ("fid/c64@a/x", "wasserstein/x", "fid/c64@a/x against wasserstein/x"),
+        ("fid/\x1b[31m", "fid/b", r"\\x1b\[31m against b"),
     ],
 )
 def test_other_protocols_are_refused_and_the_parts_that_differ_named(first, second, says):
