@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from curve_array import CurveArray, curve_rows, curve_spec
 from table_rows import row, stored
 from tiny_runs import Answer
@@ -42,6 +43,7 @@ class Formulas:
     def __init__(self, *conditions: Any) -> None:
         self.build = CurveArray
         self.scorer, self.fitted = SimpleNamespace(examination=None), None
+        self.dataset = SimpleNamespace(held_out=torch.zeros(2, 1))
 
 
 @pytest.fixture(scope="module")
