@@ -18,6 +18,7 @@ from results.rows import DEAD
 from results.store import ResultsError
 from results.trial_table import TrialTable
 
+SETTING = "setting"  # the column beside those that have the names of runs
 UNKNOWN = "unknown"  # whether spaces differ, where a table has no spec
 
 
@@ -46,7 +47,7 @@ def differences(tables: Sequence[TrialTable], names: Sequence[str] | None = None
     everything = dict.fromkeys(name for each in known for name in each)
     differing = [name for name in everything if len({each.get(name) for each in known}) > 1]
     columns = {run: [each.get(name) for name in differing] for run, each in zip(runs, known, strict=True)}
-    return pd.DataFrame({"setting": differing, **columns})
+    return pd.DataFrame({SETTING: differing, **columns})
 
 
 def run_names(tables: Sequence[TrialTable], names: Sequence[str] | None) -> list[str]:
@@ -57,27 +58,28 @@ def run_names(tables: Sequence[TrialTable], names: Sequence[str] | None) -> list
     if len(tables) < 2:
         raise ResultsError("a comparison needs another table: table.compare(other)")
     if names is not None:
-        if isinstance(names, str) or len(names) != len(tables) or len(set(names)) < len(tables):
+        if isinstance(names, str) or len(names) != len(tables) or len({*names, SETTING}) <= len(tables):
             raise ResultsError(f"names must be {len(tables)} different ones, of the first run too, got {shown(names)}")
         return list(names)
     found: list[str] = []
     for number, table in enumerate(tables, 1):
         name = table.folder.shown.rstrip("/").rpartition("/")[2] if table.folder else f"run {number}"
-        found.append(f"{name} ({number})" if name in found else name)
+        found.append(f"{name} ({number})" if name in (*found, SETTING) else name)
     return found
 
 
 def _check_comparable(tables: Sequence[TrialTable], runs: Sequence[str]) -> None:
     """Raises ResultsError, which says what differs, for runs with other objectives or another protocol of scores."""
-    first = tables[0]
-    for table, run in zip(tables[1:], runs[1:], strict=True):
-        both = f"the runs {shown(runs[0])} and {shown(run)}"
-        if table.objectives != first.objectives:
-            named = " against ".join(", ".join(each.objectives) for each in (first, table))
+    protocols = [_protocol(table) for table in tables]
+    scored = next((place for place, protocol in enumerate(protocols) if protocol), 0)
+    for table, run, protocol in zip(tables, runs, protocols, strict=True):
+        if table.objectives != tables[0].objectives:
+            named = " against ".join(", ".join(each.objectives) for each in (tables[0], table))
+            both = f"the runs {shown(runs[0])} and {shown(run)}"
             raise ResultsError(f"{both} have other objectives and cannot be compared: {printable(named)}")
-        protocols = [_protocol(first).split("/"), _protocol(table).split("/")]
-        if all(map(any, protocols)) and protocols[0] != protocols[1]:
-            parts = printable(_parts_that_differ(*protocols))
+        if protocol not in ("", protocols[scored]):
+            parts = printable(_parts_that_differ(protocols[scored].split("/"), protocol.split("/")))
+            both = f"the runs {shown(runs[scored])} and {shown(run)}"
             raise ResultsError(f"{both} were scored by different protocols and cannot be compared: {parts}")
 
 

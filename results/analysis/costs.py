@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from results.analysis.specs import value_text
 from results.rows import Outcome
 from results.trial_table import TrialTable
 
@@ -78,7 +79,5 @@ def _shares(rows: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def _settings(values: dict[str, Any]) -> str:
-    """Settings in words, without those that are missing. A column in which some are missing has 64.0 for 64."""
-    known = {name: value for name, value in values.items() if not pd.isna(value)}
-    whole = {name: int(v) if isinstance(v, float) and v.is_integer() else v for name, v in known.items()}
-    return ", ".join(f"{name}={value}" for name, value in whole.items())
+    """Settings in words, without those that are missing."""
+    return ", ".join(f"{name}={value_text(value)}" for name, value in values.items() if not pd.isna(value))

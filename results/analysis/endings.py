@@ -10,6 +10,7 @@ from gan_core.config.conditions import parse_section
 from gan_core.config.health import HealthConfig, each_sign
 from gan_core.config.input_error import shown
 from results.analysis.drawn import Parameter, parameters
+from results.analysis.specs import value_text
 from results.curves import load_curves
 from results.rows import Outcome
 from results.store import ResultsError
@@ -93,7 +94,7 @@ def _categories(parameter: Parameter) -> Regions:
     """A region for each choice."""
     place = {choice: number for number, choice in enumerate(parameter.choices)}
     empty = [np.nan] * len(place)
-    return list(map(str, place)), empty, empty, np.array([place.get(value, 0) for value in parameter.values])
+    return list(map(value_text, place)), empty, empty, np.array([place.get(value, 0) for value in parameter.values])
 
 
 def _intervals(parameter: Parameter, bins: int) -> Regions:

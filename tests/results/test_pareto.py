@@ -1,5 +1,6 @@
 """Pareto ranks."""
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -80,6 +81,16 @@ def test_the_order_of_rows_and_a_rising_change_of_scale_decide_nothing():
     order = np.random.default_rng(0).permutation(50)
     assert pareto_ranks(values[order]).tolist() == pareto_ranks(values)[order].tolist()
     assert pareto_ranks(np.exp(values) * [1, 10, 100]).tolist() == pareto_ranks(values).tolist()
+
+
+def test_memory_grows_with_rows_and_not_with_pairs_of_them():
+    values = drawn(3000, 2)
+    tracemalloc.start()
+    ranks = pareto_ranks(values)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert ranks.max() > 50
+    assert peak_bytes < 3000 * 3000 / 4  # a table of all pairs has a byte for each
 
 
 # ---- the dominated volume

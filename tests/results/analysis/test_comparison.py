@@ -184,6 +184,8 @@ def test_other_protocols_are_refused_and_the_parts_that_differ_named(first, seco
         one.compare(other)
     unscored = ResultsTable(pd.DataFrame(ROWS[2:3]).assign(protocol=""))
     assert len(one.compare(unscored)) == 2
+    with pytest.raises(ResultsError, match="the runs 'run 2' and 'run 3' were scored by different protocols"):
+        unscored.compare(one, other)
 
 
 def test_a_comparison_needs_another_run_and_a_score_that_is_a_number():
@@ -195,7 +197,7 @@ def test_a_comparison_needs_another_run_and_a_score_that_is_a_number():
             table(*ROWS).compare(table(*OTHERS), score=score)
 
 
-@pytest.mark.parametrize("names", [["a"], ["a", "a"], "ab", ["a", "b", "c"]])
+@pytest.mark.parametrize("names", [["a"], ["a", "a"], "ab", ["a", "b", "c"], ["a", "setting"]])
 def test_names_are_one_for_each_run(names):
     with pytest.raises(ResultsError, match="names must be 2 different ones, of the first run too, got"):
         table(*ROWS).compare(table(*OTHERS), names=names)
@@ -204,6 +206,7 @@ def test_names_are_one_for_each_run(names):
 def test_runs_are_named_by_their_folders_or_as_one_likes(tmp_path):
     one, other = run(tmp_path, "one"), run(tmp_path, "other")
     assert one.compare(other, one, table(*ROWS))["run"].tolist() == ["one", "other", "one (3)", "run 4"]
+    assert run(tmp_path, "setting").differences(one).columns.tolist() == ["setting", "setting (1)", "one"]
     assert one.compare(other, names=["A", "B"])["run"].tolist() == ["A", "B"]
 
 

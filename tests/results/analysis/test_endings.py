@@ -32,7 +32,7 @@ DRAWN = [  # loss, learning rate, steps and beta1 of a trial, and how it ended
 def searched(path: Path, rows: list[dict[str, Any]], points: tuple = (), **spec: Any) -> ResultsTable:
     """The table of a run with this space, with these points of its curves."""
     folder = RunFolder(stored(path, rows))
-    folder.spec.write_text(yaml.safe_dump({"space": {"base": {}, "ranges": RANGES}, **spec}))
+    folder.spec.write_text(yaml.safe_dump({"space": {"base": {}, "ranges": RANGES}} | spec))
     JsonLines(folder.curves).append(points)
     return ResultsTable.load(folder.path, whole=True)
 
@@ -65,6 +65,14 @@ def test_trials_are_counted_by_region_and_outcome_on_the_scale_of_the_space(tabl
 
 def test_whole_numbers_of_which_there_are_few_are_a_region_each(table):
     assert counts(table.outcomes(bins=5), STEPS) == {"1": [2, 0, 0], "2": [0, 1, 2], "3": [0, 0, 0]}
+
+
+def test_choices_of_numbers_are_named_without_a_point(tmp_path):
+    rows = [
+        {**row(n, 0, 1.0, Outcome.COMPLETED), "lane.ema_half_life_images": value} for n, value in enumerate((0.0, 4e6))
+    ]
+    space = {"base": {}, "ranges": {"lane.ema_half_life_images": {"choices": [0.0, 0.5, 4e6]}}}
+    assert searched(tmp_path, rows, space=space).outcomes()["region"].tolist() == ["0", "0.5", "4000000"]
 
 
 def test_shares_are_of_the_trials_of_a_region_and_missing_where_there_are_none(table):
