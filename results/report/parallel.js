@@ -57,6 +57,8 @@ class Parallel {
     selection.watch(() => this.paint());
     this.resize();
     addEventListener("resize", () => this.resize());
+    addEventListener("beforeprint", () => this.resize(true));
+    addEventListener("afterprint", () => this.resize());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint());
   }
 
@@ -81,8 +83,10 @@ class Parallel {
     return TALL - BOTTOM - place * (TALL - BOTTOM - TOP);
   }
 
-  resize() {
-    this.width = Math.max(this.box.clientWidth, 2 * SIDE + LEAST_GAP * (this.run.axes.length - 1));
+  resize(paper = false) {
+    const least = 2 * SIDE + LEAST_GAP * (this.run.axes.length - 1);
+    this.paper = paper;
+    this.width = paper ? PAPER_PIXELS : Math.max(this.box.clientWidth, least);
     const fine = devicePixelRatio || 1;
     Object.assign(this.canvas, { width: this.width * fine, height: TALL * fine });
     Object.assign(this.canvas.style, { width: `${this.width}px`, height: `${TALL}px` });
@@ -152,7 +156,7 @@ class Parallel {
   // The worst are drawn first, and those that are not selected behind all others.
   paint() {
     const pen = this.canvas.getContext("2d"), fine = devicePixelRatio || 1, { order, ranks, kept, pointed } = this.selection;
-    const colourOf = ramp(matchMedia("(prefers-color-scheme: dark)").matches);
+    const colourOf = ramp(!this.paper && matchMedia("(prefers-color-scheme: dark)").matches);
     pen.setTransform(fine, 0, 0, fine, 0, 0);
     pen.clearRect(0, 0, this.width, TALL);
     pen.lineWidth = order.length > 500 ? 1 : 1.4;

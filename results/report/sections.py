@@ -51,26 +51,38 @@ def sections(table: ResultsTable, ranked: Sequence[str], key: str) -> list[Secti
         names = "-".join([key, "figure", name, *(text for text in given if isinstance(text, str))])
         return drawn(names, title, lambda: getattr(plots, name)(of, *given), note)
 
-    light, at_rungs = _lighter(table)
-    known = table.frame.columns
-    rungs = table.frame.loc[table.frame["replicate"] == 0, "rung"].nunique()
-    ends = ("first", "last") if rungs > 1 else ("first",)
+    return [*_of_the_search(table, one), *_of_trials(table, ranked, one), *_of_finalists_and_cost(one)]
+
+
+def _of_the_search(table: ResultsTable, one: Callable[..., Drawn]) -> list[Section]:
+    """How it went."""
     found = [
         Section(
             "history",
             "History",
             "How the best score went down, and what it had cost by then.",
             [one("history", "The best score so far"), _expected(table, one)],
-        ),
+        )
+    ]
+    if len(table.objectives) > 1:
+        lead = "Trials on the front are those that no other trial beats in every objective."
+        figures = [one("pareto", "The Pareto front"), one("hypervolume", "How the front came forward")]
+        found.append(Section("objectives", "Several objectives", lead, figures))
+    return found
+
+
+def _of_trials(table: ResultsTable, ranked: Sequence[str], one: Callable[..., Drawn]) -> list[Section]:
+    """How trials went, and what decided it."""
+    light, at_rungs = _lighter(table)
+    curves = [(metric, title) for metric, title in CURVES.items() if metric in table.frame.columns]
+    rungs = table.frame.loc[table.frame["replicate"] == 0, "rung"].nunique()
+    ends = ("first", "last") if rungs > 1 else ("first",)
+    return [
         Section(
             "curves",
             "Curves",
             "Each line is a trial, from its first image to its last; the best ones are highlighted.",
-            [
-                one("curves", title, metric, of=light, note=at_rungs)
-                for metric, title in CURVES.items()
-                if metric in known
-            ],
+            [one("curves", title, metric, of=light, note=at_rungs) for metric, title in curves],
             "pair",
         ),
         Section(
@@ -95,6 +107,12 @@ def sections(table: ResultsTable, ranked: Sequence[str], key: str) -> list[Secti
             "How trials ended and where, and which signs of trouble came before.",
             [_outcomes(table, one), one("signs_before_death", "What came before", of=light, note=at_rungs)],
         ),
+    ]
+
+
+def _of_finalists_and_cost(one: Callable[..., Drawn]) -> list[Section]:
+    """What other seeds say, and where the time went."""
+    return [
         Section(
             "finalists",
             "Finalists",
@@ -112,11 +130,6 @@ def sections(table: ResultsTable, ranked: Sequence[str], key: str) -> list[Secti
             ],
         ),
     ]
-    if len(table.objectives) > 1:
-        lead = "Trials on the front are those that no other trial beats in every objective."
-        figures = [one("pareto", "The Pareto front"), one("hypervolume", "How the front came forward")]
-        found.insert(1, Section("objectives", "Several objectives", lead, figures))
-    return found
 
 
 def _expected(table: ResultsTable, one: Callable[..., Drawn]) -> Drawn:

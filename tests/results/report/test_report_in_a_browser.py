@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from evil_runs import EVIL, made_run
+from table_rows import row, stored
 
 from results.printable import printable
 from results.report.page import report
 from results.report.runs import ReportedRun
+from results.store import JsonLines, RunFolder
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
@@ -163,6 +165,23 @@ def test_it_prints_on_a_few_pages(opened):
     assert printed.startswith(b"%PDF")
     assert 2 <= printed.count(b"/Type /Page\n") <= 20
     assert (opened.requests, opened.said) == ([], [])
+
+
+def test_a_page_that_is_written_again_loads_itself_and_keeps_what_was_typed(browser, tmp_path):
+    file, rows = tmp_path / "report.html", [row(0, 0, 3.0), row(1, 0, 2.0)]
+    run = stored(tmp_path, rows)
+    file.write_bytes(report([ReportedRun.load(run)], renewed_seconds=2))
+    found = Opened(browser, file)
+    found.page.fill("input", "trial > 0")
+    assert found.shown_trials() == [1]
+    JsonLines(RunFolder(run).rows).append([row(2, 0, 1.0)])
+    file.write_bytes(report([ReportedRun.load(run)]))
+    found.page.wait_for_selector("tr[data-trial='2']", timeout=20_000)
+    assert found.page.input_value("input") == "trial > 0"
+    assert found.shown_trials() == [2, 1]
+    assert found.said == []
+    assert {url for url in found.asked if not url.startswith(("data:", "blob:"))} == {file.as_uri()}
+    found.context.close()
 
 
 def test_without_scripts_the_verdict_and_the_samples_are_there(browser, file):
