@@ -69,7 +69,7 @@ def parallel(table: ResultsTable, parameters: Sequence[str] | None = None, rung:
     line = {"color": colours, "cmin": 0, "cmax": 1, "colorscale": COLOURS_BY_RANK}
     made = figure(f"{len(frame):,} trials, a line each: {name}")
     made.add_trace(graph_objects().Parcoords(dimensions=axes, line=line, labelangle=-30))
-    made.update_layout(margin={"l": 140, "r": 120, "t": 160, "b": 30})
+    made.update_layout(margin={"l": 140, "r": 120, "t": 160, "b": 30}, title={"y": 0.98, "yanchor": "top"})
     return made
 
 
