@@ -270,7 +270,7 @@ def test_an_execution_that_there_is_not_is_refused_in_one_line(gan_sweep, best):
 def population_run(path: Path) -> list[list[LaneReport]]:
     """The folder of a population of two members on three rungs, who copy each other once, and their reports.
 
-    The scores are made up, so that the last rung is the best of each member.
+    The scores are made up, so that the last rung is the best of each member by an objective without limits.
     """
     spec = SweepSpec.from_mapping({"population": {}}, [*TINY, "ladder.rungs_images=[256, 512, 768]"])
     members = [replace(spec.space.base, seed=seed) for seed in (11, 22)]
@@ -283,7 +283,7 @@ def population_run(path: Path) -> list[list[LaneReport]]:
                 ROW,
                 **{"trial": trial, "rung": rung, "images_seen": images, "parent": parent.get(trial)},
                 **{"outcome": Outcome.COMPLETED if rung == 2 else Outcome.RUNNING, "score": 10.0 - rung},
-                **{"d_loss": report.d_loss, "g_loss": report.g_loss, "device": report.device},
+                **{"d_loss": report.d_loss, "g_loss": report.g_loss, "device": report.device, "objective": "fid"},
                 **{"fidelity": report.fidelity.values, "protocol": report.fidelity.protocol},
                 **{"data_digest": report.fidelity.data_digest, "hyperparameters": members[trial].flatten()},
             ).flat()
@@ -326,8 +326,9 @@ def test_results_show_the_finalists_from_other_seeds_below_the_trials(gan_sweep,
     rows = JsonLines(RunFolder(run).rows)
     last = [record for record in rows.read() if record["rung"] == 1]
     assert len(last) >= 2
+    kept = {"outcome": "completed", "fidelity.violation": 0.0}
     rows.append(
-        {**record, "replicate": number, "rung": 0, "outcome": "completed", "score": record["trial"] + number / 4}
+        {**record, **kept, "replicate": number, "rung": 0, "score": record["trial"] + number / 4}
         for record in last
         for number in (1, 2)
     )
