@@ -228,7 +228,9 @@ def _changes(table: ResultsTable, won: Any) -> list[tuple[str, str, str]]:
 def _value(name: str, value: Any) -> str:
     if pd.isna(value):
         return f"as {MAY_BE_NULL[name]}" if name in MAY_BE_NULL else "without effect"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.4g}"
+    return f"{value:,.0f}" if isinstance(value, float) else str(value)
 
 
 def _failures(run: ReportedRun, typical: Sequence[tuple[int, str]]) -> list[Failure]:

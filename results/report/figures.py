@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,25 @@ def panels(figure: Mapping[str, Any]) -> list[dict[str, Any]]:
         lines = [{**shape, "xref": shape["xref"].replace(pair[0], "x"), "yref": "y"} for shape in lines]
         shared = {name: layout[name] for name in ("showlegend", "shapes") if name in layout} | {"shapes": lines}
         found.append({"data": traces, "layout": {**shared, **axes}})
+    return found
+
+
+def pairs(figure: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The panels of a matrix of scatter plots (`splom`) in plain values, each as a figure of its own. Plotly draws the
+    matrix by WebGL, for which it makes code from text, and the policy of the page forbids that.
+    """
+    matrices = [trace for trace in figure["data"] if trace["type"] == "splom"]
+    count = len(matrices[0]["dimensions"])
+    found = []
+    for first, second in combinations(range(count), 2):
+        traces = []
+        for matrix in matrices:
+            x, y = (matrix["dimensions"][place]["values"] for place in (first, second))
+            shared = {name: matrix[name] for name in ("name", "marker", "text", "hoverinfo") if name in matrix}
+            traces.append({"type": "scatter", "mode": "markers", "x": x, "y": y, **shared})
+        labels = [matrices[0]["dimensions"][place]["label"] for place in (first, second)]
+        axes = {f"{axis}axis": {"title": {"text": label}} for axis, label in zip("xy", labels, strict=True)}
+        found.append({"data": traces, "layout": axes})
     return found
 
 

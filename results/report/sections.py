@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from results import plots
-from results.report.figures import Drawn, drawn, panels
+from results.report.figures import Drawn, drawn, pairs, panels
 from results.rows import MADE_BY
 from results.store import ResultsError
 from results.table import ResultsTable
@@ -60,14 +60,14 @@ def _of_the_search(table: ResultsTable, one: Callable[..., Drawn]) -> list[Secti
         Section(
             "history",
             "History",
-            "How the best score went down, and what it had cost by then.",
+            "The best score so far, and what it had cost by then.",
             [one("history", "The best score so far"), _expected(table, one)],
         )
     ]
     if len(table.objectives) > 1:
         lead = "Trials on the front are those that no other trial beats in every objective."
-        figures = [one("pareto", "The Pareto front"), one("hypervolume", "How the front came forward")]
-        found.append(Section("objectives", "Several objectives", lead, figures))
+        figures = [*_fronts(one), one("hypervolume", "How the front came forward")]
+        found.append(Section("objectives", "Several objectives", lead, figures, "pair"))
     return found
 
 
@@ -130,6 +130,14 @@ def _of_finalists_and_cost(one: Callable[..., Drawn]) -> list[Section]:
             ],
         ),
     ]
+
+
+def _fronts(one: Callable[..., Drawn]) -> list[Drawn]:
+    """The Pareto front; of more than two objectives, a figure for each pair of them."""
+    made = one("pareto", "The Pareto front")
+    if made.missing or made.plain["data"][0]["type"] != "splom":
+        return [made]
+    return [replace(made, key=f"{made.key}-{n}", plain=pair) for n, pair in enumerate(pairs(made.plain))]
 
 
 def _expected(table: ResultsTable, one: Callable[..., Drawn]) -> Drawn:

@@ -47,11 +47,11 @@ def _result(table: ResultsTable, won: Any) -> str:
         row = confirmed[number]
         interval = f", 95% interval {short(row['low'])} to {short(row['high'])}" if row["seeds"] > 1 else ""
         reached = f"{name} {short(row[MEAN])} over {seeds_text(row)} (interquartile mean{interval})"
-    front = " on the Pareto front" if "pareto_rank" in won else ""
-    broken = _broken(table, won)
+    front, broken = " on the Pareto front" if "pareto_rank" in won else "", _broken(table, won)
+    rank = "comes nearest to the limits, which no trial keeps" if broken else f"is the best{front}"
     if number == 0:
         return f"No trial is better than {BASELINE}: {reached}{broken}."
-    return f"Trial {number} is the best{front}: {reached}{broken}, {_against(table, won, confirmed)}."
+    return f"Trial {number} {rank}: {reached}{broken}, {_against(table, won, confirmed)}."
 
 
 def _reached(table: ResultsTable, row: Any) -> str:
@@ -109,7 +109,7 @@ def _certainty(table: ResultsTable, won: Any) -> str:
         return lone
     second = rest.iloc[0]
     if table.breaks(won):
-        return f"no trial keeps the limits, and {lone}"
+        return lone
     if table.breaks(second):
         return f"no other trial keeps the limits, and {lone}"
     lead = float(second["score"] - won["score"])

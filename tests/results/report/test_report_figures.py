@@ -1,11 +1,12 @@
 """Figures in a page: what is left out of large ones, and why one is missing."""
 
 import json
+from typing import Any
 
 import numpy as np
 
 from results.plots.style import figure, graph_objects
-from results.report.figures import MOST_POINTS, MOST_TRACES, drawn
+from results.report.figures import MOST_POINTS, MOST_TRACES, drawn, pairs, panels
 from results.store import ResultsError
 
 
@@ -50,3 +51,33 @@ def test_an_analysis_that_cannot_be_made_says_why_in_its_place():
 
     found = drawn("a", "What mattered", make)
     assert (found.title, found.missing, found.plain) == ("What mattered", "too few trials", {})
+
+
+def test_panels_are_figures_of_their_own_with_their_axes_and_lines():
+    made: Any = figure("t", showlegend=False)
+    made.set_subplots(rows=1, cols=2, shared_yaxes=True)
+    made.add_scatter(x=[0], y=[1], row=1, col=1)
+    made.add_scatter(x=[2], y=[3], row=1, col=2)
+    made.add_hline(y=4, row=1, col=2)
+    made.update_xaxes(title_text="second", type="log", row=1, col=2)
+    first, second = panels(drawn("a", "t", lambda: made).plain)
+    assert [panel["data"][0]["x"] for panel in (first, second)] == [[0], [2]]
+    assert second["layout"]["xaxis"] == {"title": {"text": "second"}, "type": "log"}
+    assert not {"anchor", "domain", "matches", "showticklabels"} & set(second["layout"]["yaxis"])
+    assert first["layout"]["shapes"] == []
+    assert [(line["xref"], line["yref"], line["y0"]) for line in second["layout"]["shapes"]] == [("x domain", "y", 4)]
+    assert "xaxis" not in second["data"][0]
+
+
+def test_a_matrix_of_scatter_plots_is_drawn_without_webgl():
+    axes = [{"label": name, "values": [n, n + 1]} for n, name in enumerate("abc")]
+    matrix = graph_objects().Splom(dimensions=axes, name="front", text=["p", "q"], marker={"size": 9})
+    made = figure("t").add_trace(matrix)
+    found = pairs(drawn("a", "t", lambda: made).plain)
+    assert [(p["layout"]["xaxis"]["title"]["text"], p["layout"]["yaxis"]["title"]["text"]) for p in found] == [
+        ("a", "b"),
+        ("a", "c"),
+        ("b", "c"),
+    ]
+    expected = {"type": "scatter", "mode": "markers", "name": "front", "text": ["p", "q"], "marker": {"size": 9}}
+    assert found[1]["data"] == [{**expected, "x": [0, 1], "y": [2, 3]}]

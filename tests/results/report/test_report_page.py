@@ -12,13 +12,18 @@ from typing import Any
 
 import pytest
 from evil_runs import EVIL, made_run
+from stores_in_memory import address
 from table_rows import row, stored
 
+from gan_core.files.object_store import open_store
+from results.manifest import MANIFEST, Manifest, Piece
 from results.report import page as pages
 from results.report.page import MOST_BYTES, report
 from results.report.runs import ReportedRun
 from results.rows import Outcome
 from results.store import ResultsError, RunFolder
+
+__all__ = ["address"]  # a fixture
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -140,6 +145,21 @@ def test_a_folder_that_is_no_run_and_damaged_files_are_one_line(tmp_path):
     (run / "samples" / "trial-0000.png").write_bytes(b"no picture")
     with pytest.raises(ResultsError, match="trial-0000.png is no picture"):
         text_of(ReportedRun.load(run))
+
+
+def test_a_run_in_a_store_is_reported_with_its_pictures(address, tmp_path, monkeypatch):
+    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path / "cache"))
+    there, files = made_run(tmp_path, 6), {}
+    store = open_store(address)
+    for path in filter(Path.is_file, there.rglob("*")):
+        name, content = path.relative_to(there).as_posix(), path.read_bytes()
+        files[name] = [Piece(f"{name}/0", len(content), hashlib.sha256(content).hexdigest())]
+        store.write(f"{name}/0", content)
+    store.write(MANIFEST, Manifest("driver", 9, files).to_bytes())
+    page = text_of(ReportedRun.load(address))
+    assert set(data_of(page)["runs"][0]["pictures"]) == {str(trial) for trial in range(6)}
+    assert "Real samples" in page
+    assert f"gan-sweep export {address} --trial" in page
 
 
 def test_jinja2_is_asked_for_where_it_is_missing(tmp_path, monkeypatch):

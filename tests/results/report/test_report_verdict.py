@@ -56,6 +56,23 @@ def test_where_more_is_better_the_value_is_its_own(tmp_path):
     assert result.startswith("No trial is better than trial 0, the defaults of the space: coverage 1 at 100 images")
 
 
+def test_limits_that_are_broken_are_said_in_words(tmp_path):
+    off = {"fidelity.violation": 0.5, "fidelity.coverage_violation": 0.5, "fidelity.class_balance_violation": 0.0}
+    off |= {"fidelity.coverage": 0.2, "fidelity.coverage_floor": 0.9}
+    kept = dict.fromkeys(off, 0.0)
+    one, two, three = SEARCH
+    result, cost = said(tmp_path / "one", {**one, **off}, {**two, **kept}, {**three, **off})
+    assert result == (
+        "Trial 1 is the best: fidelity 4 at 100 images, against 10 of trial 0, the defaults of the space (it breaks "
+        "coverage: 0.2 of 0.9)."
+    )
+    assert "no other trial keeps the limits, and it rests on one seed" in cost
+    result, _ = said(tmp_path / "all", *({**each, **off} for each in SEARCH))
+    assert result.startswith(
+        "Trial 2 comes nearest to the limits, which no trial keeps: fidelity 2.5 at 100 images (it "
+    )
+
+
 def test_a_default_without_a_score_is_said_to_have_none(tmp_path):
     result, _ = said(tmp_path, row(0, 0, float("nan"), Outcome.DIVERGED), *SEARCH[1:])
     assert result.endswith(", while trial 0, the defaults of the space, has no score (diverged).")

@@ -113,7 +113,8 @@ def test_scores_stand_beside_their_noise_floor_and_name_their_protocol(digits_ru
 def test_each_trial_has_a_picture_and_the_best_has_two(digits_run):
     folder = RunFolder(digits_run)
     best: Any = ResultsTable.load(digits_run).best()
-    assert sorted(p.name for p in folder.samples.iterdir()) == [f"trial-{trial:04d}.png" for trial in range(4)]
+    names = ["real.png", *(f"trial-{trial:04d}.png" for trial in range(4))]
+    assert sorted(p.name for p in folder.samples.iterdir()) == names
     for path in folder.samples.iterdir():
         with Image.open(path) as picture:
             assert picture.format == "PNG"
