@@ -45,7 +45,10 @@ function layoutOf(box, figure, paper) {
 }
 
 async function draw(box, figure, paper = false) {
-  const config = { displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const pointer = matchMedia("(hover: hover)").matches; // to others the bar would always be shown, over the legend
+  const config = {
+    displaylogo: false, displayModeBar: pointer ? "hover" : false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+  };
   await Plotly.react(box, inked(figure.data, paper), layoutOf(box, figure, paper), config);
   box.parentElement.querySelector(".switches [aria-pressed=true]:not(:first-child)")?.click();
 }

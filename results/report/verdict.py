@@ -64,7 +64,7 @@ def _reached(table: ResultsTable, row: Any) -> str:
 def _broken(table: ResultsTable, row: Any) -> str:
     """What is said where a trial breaks limits of its objective."""
     broken = table.breaks(row)
-    return f" (it breaks {broken})" if broken else ""
+    return _aside([f"it breaks {broken}"] if broken else [])
 
 
 def _against(table: ResultsTable, won: Any, confirmed: dict[int, Any]) -> str:
@@ -78,10 +78,16 @@ def _against(table: ResultsTable, won: Any, confirmed: dict[int, Any]) -> str:
         confirmed[int(row["trial"])][MEAN] if int(row["trial"]) in confirmed else natural(table.objective, row["score"])
         for row in (base, won)
     )
-    seed = " (from one seed)" if confirmed and 0 not in confirmed else ""
+    notes = ["from one seed"] if confirmed and 0 not in confirmed else []
     if score_name(table.objective) in DISTANCES and 0 < now < before < math.inf and not table.breaks(base):
-        return f"{short(100 * (1 - now / before))}% below the {short(before)} of {BASELINE}{seed}"
-    return f"against {short(before)} of {BASELINE}{seed}{_broken(table, base)}"
+        return f"{short(100 * (1 - now / before))}% below the {short(before)} of {BASELINE}{_aside(notes)}"
+    if broken := table.breaks(base):
+        notes.append(f"it breaks {broken}")
+    return f"against {short(before)} of {BASELINE}{_aside(notes)}"
+
+
+def _aside(notes: list[str]) -> str:
+    return f" ({'; '.join(notes)})" if notes else ""
 
 
 def _cost(table: ResultsTable, going_on: bool) -> str:
