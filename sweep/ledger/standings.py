@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gan_core.config.gan import GanConfig
-from gan_core.config.limits import LAST, violation
+from gan_core.config.limits import LAST, Place, violation
 from gan_core.config.reports import minimised
 from results.objectives import score_name
 from results.pareto import constrained_ranks
@@ -33,7 +33,7 @@ class Standings:
         self.rows: dict[TrialRun, list[ResultRow]] = {}
         self.shared = SharedData(folder)
         self.paces = Paces()
-        self._best: dict[TrialRun, ResultRow] = {}  # the row of the best rung of each run that has a score
+        self._best: dict[TrialRun, Place] = {}  # that of the best rung of each run that has a score
         self._from_rung: dict[TrialRun, int] = {}  # the rung to which a run was last begun to be trained
         self._reached: dict[tuple[int, int], Reached] = {}  # (bracket, rung) -> all that reached it
         self._lines = 0  # lines of the file of rows that were taken in
@@ -82,9 +82,8 @@ class Standings:
             before = mine[-1].images_seen if mine else 0
             same = bool(mine) and mine[-1].hyperparameters == row.hyperparameters  # to keep forty names and values once
             mine.append(replace(row, hyperparameters=mine[-1].hyperparameters) if same else row)
-            best = self._best.get(row.run)
-            if row.place < (LAST if best is None else best.place):
-                self._best[row.run] = mine[-1]
+            if (place := row.place) < self._best.get(row.run, LAST):
+                self._best[row.run] = place
             self.note_time(row.elapsed_seconds)
             self._device_seconds += row.seconds
             self._images += row.images_seen - before
@@ -166,8 +165,8 @@ class Standings:
         if len(self.spec.objectives) > 1:
             return next(iter(self.ranking()), None)
         places = (
-            (row.place, run.trial)
-            for run, row in self._best.items()
+            (place, run.trial)
+            for run, place in self._best.items()
             if not run.replicate and self.rows[run][-1].outcome not in DEAD
         )
         found = min(places, default=None)
@@ -180,7 +179,7 @@ class Standings:
             elapsed_seconds=max(self._elapsed_seconds, elapsed_seconds),
             device_seconds=self._device_seconds,
             images=self._images + images,
-            best_score=math.inf if best is None or not self.keeps_limits(best) else self._best[TrialRun(best)].score,
+            best_score=math.inf if best is None or not self.keeps_limits(best) else self._best[TrialRun(best)][1],
             objective=self.spec.objective,
         )
 

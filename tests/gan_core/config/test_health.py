@@ -157,3 +157,11 @@ def test_a_threshold_out_of_range_is_refused_by_name_and_value(name: str, value:
     assert message.startswith(f"health.{name} must be ")
     assert message.endswith(f"got {value!r}")
     assert "\n" not in message
+
+
+def test_classes_are_missing_only_above_what_chance_alone_would_miss():
+    """450 classes at 2,000 samples have a KL of 0.112 by chance."""
+    floor = 449 / 4000
+    for divergence, shown in ((0.12, ()), (floor + 0.099, ()), (floor + 0.101, ("missing_classes",))):
+        values = {"class_kl": divergence, "class_kl_floor": floor}
+        assert signs(10**6, values, HealthConfig()) == shown
