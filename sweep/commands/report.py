@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from gan_core.config.input_error import InputError
@@ -47,13 +48,11 @@ def _write(options: argparse.Namespace, renewed_seconds: int) -> int:
     from results.output import output
     from results.report.page import report
     from results.report.runs import ReportedRun
-    from results.stored_run import run_folder
     from sweep.commands.results import how_to_go_on
 
-    folders = [(run, run_folder(run).require()) for run in options.run]
-    page = report(
-        [ReportedRun.load(run, how_to_go_on(folder, run)) for run, folder in folders], renewed_seconds=renewed_seconds
-    )
+    loaded = [ReportedRun.load(run) for run in options.run]
+    runs = [replace(run, state=how_to_go_on(run.folder, run.place, run.table)) for run in loaded]
+    page = report(runs, renewed_seconds=renewed_seconds)
     with output(options.output) as file:
         file.write(page)
     return len(page)

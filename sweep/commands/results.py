@@ -56,7 +56,7 @@ def execute(options: argparse.Namespace) -> int:
         _write(rows, options)
     else:
         _print(table, rows, options)
-        if unfinished := how_to_go_on(folder, options.run):
+        if unfinished := how_to_go_on(folder, options.run, table):
             print(unfinished)
     return 0
 
@@ -97,9 +97,9 @@ def _print(table: Any, rows: Any, options: argparse.Namespace) -> None:
         print(found)
 
 
-def how_to_go_on(folder: Any, place: str | Path = "") -> str:
+def how_to_go_on(folder: Any, place: str | Path = "", table: Any = None) -> str:
     """How to resume an interrupted run; "" if it is finished, and if its spec cannot be read (no error here). place: of
-    a run in a store, its address.
+    a run in a store, its address. table: that of the run, where it has been loaded.
     """
     from results.store import ResultsError, is_held
     from results.stored_run import is_leased
@@ -107,7 +107,8 @@ def how_to_go_on(folder: Any, place: str | Path = "") -> str:
     from sweep.spec.sweep_spec import SweepSpec
 
     try:
-        finished = is_finished(SweepSpec.from_yaml(folder.spec), folder)
+        spec = SweepSpec.from_yaml(folder.spec)
+        finished = (table is not None and _has_all(table, spec)) or is_finished(spec, folder)
     except (InputError, ResultsError):
         return ""
     if finished:
@@ -118,3 +119,20 @@ def how_to_go_on(folder: Any, place: str | Path = "") -> str:
         return "this run is going on, or its driver ended without a word"
     again = shlex.join(["gan-sweep", "run", str(folder.spec), "--out", folder.shown])
     return f"this run was broken off; go on with: {again}"
+
+
+def _has_all(table: Any, spec: Any) -> bool:
+    """Whether a table has all trials and replicates that a spec asks for, none of which was begun again, so that the
+    run is certainly finished. Otherwise all of its files are needed to know, which takes long where trials are many.
+    """
+    from results.limits import violations
+    from results.rows import Outcome
+    from results.store import read_whole
+
+    cohorts = read_whole(table.folder.cohorts) or b""
+    begun_again = cohorts.count(b'"from_rung":0,') < cohorts.count(b"\n")
+    ended = int((table.trials["outcome"] != Outcome.RUNNING).sum())
+    first, confirmed = table.contenders.head(spec.confirm.top), table.confirmed
+    finalists = int((violations(first, table.objectives) == 0).sum())
+    replicated = len(confirmed) >= finalists and bool((confirmed["seeds"] >= spec.confirm.seeds).all())
+    return ended >= spec.trials and replicated and not begun_again

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from curve_array import curve_spec, run_cohorts, run_folder
 from table_rows import row, stored
 
 from gan_core.config.combinations import _EFFECTIVE, check_lane
@@ -22,6 +23,7 @@ from results.rows import MAY_BE_NULL, Outcome
 from results.store import RunFolder, exclusive
 from results.table import ResultsTable
 from results.text import trials_text
+from sweep.commands.results import how_to_go_on
 from sweep.proposals.warm_start import best_points
 
 STRUCTURES = [
@@ -133,3 +135,16 @@ def test_results_say_how_a_run_that_was_broken_off_goes_on(gan_sweep, digits_run
     run.spec.write_text("trails: 3\n")  # a table does not need it
     answer: Any = gan_sweep("results", run.path)
     assert (answer.code, "broken off" in answer.out) == (0, False)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 3, 5, 9])
+def test_what_a_table_says_of_the_end_of_a_run_all_of_its_files_say(tmp_path, kept):
+    spec = curve_spec(trials=4, confirm={"top": 1, "seeds": 2})
+    folder = run_folder(spec, tmp_path)
+    run_cohorts(spec, folder)
+    if kept:
+        lines = folder.rows.read_text().splitlines(keepends=True)
+        folder.rows.write_text("".join(lines[:-kept]))
+    table = ResultsTable.load(folder.path)
+    assert how_to_go_on(folder, table=table) == how_to_go_on(folder)
+    assert (how_to_go_on(folder, table=table) == "") == (kept == 0)
