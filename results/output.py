@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gan_core.files.whole_files import appearing_whole
-from results.store import ResultsError
+from results.store import ResultsError, is_file_of_run
 
 STANDARD_OUTPUT = Path("-")
 
@@ -23,8 +23,10 @@ def output(path: Path) -> Iterator[BinaryIO]:
 
     A file appears only when it is complete; a device, a pipe and STANDARD_OUTPUT are written directly. Raises
     ResultsError if the path cannot be written, StreamError if standard output cannot, and BrokenPipeError if its reader
-    has stopped reading (`| head`).
+    has stopped reading (`| head`). A file that a run itself keeps is refused, by a ResultsError, not overwritten.
     """
+    if is_file_of_run(path):
+        raise ResultsError(f"{path} is a file of a run, which would be lost; give another name to write to")
     if path == STANDARD_OUTPUT:
         with _standard_output() as file:
             yield file

@@ -19,10 +19,11 @@ from gan_core.config.input_error import InputError
 from gan_core.config.limits import Place, place, violation
 from results.objectives import natural, score_name
 from results.printable import printable
-from results.rows import DEAD, Outcome
+from results.rows import DEAD, OWN, Outcome
+from results.schema import fault
 from results.screen import MISSING, Column, column, laid_out, number_cells
 from results.spec_file import read_mapping
-from results.store import ResultsError, RunFolder, is_held, read_whole
+from results.store import RESTORE, ResultsError, RunFolder, is_held, read_whole
 
 REST = b',"device":'  # where the beginning of a row ends, in which most of what is needed here stands
 REPLICATE = re.compile(rb'"replicate":(\d+)')
@@ -30,6 +31,7 @@ VIOLATION = re.compile(rb'"fidelity\.(\w*violation)":([^,}]+)')  # of the limits
 SILENT_SECONDS = 60.0  # a sweep that has not said for so long how far it is was killed, or its machine is lost
 COLUMNS = ("run", "state", "done", "trials", "best", "best_trial", "objective", "device_seconds", "changed", "fault")
 RUNNING, FINISHED, BROKEN_OFF, NOTHING, DAMAGED = "running", "finished", "broken off", "no result", "damaged"
+HEAD = ("trial", "rung", "outcome", "score", "seconds")  # columns that are needed of each row
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))  # seconds, and the name of so many
 LIMITS = {"hours": 0, "device_hours": 0, "images": 0, "score": -math.inf}  # keys of `budget` -> no limit
 
@@ -85,24 +87,34 @@ def _summary(run: RunFolder) -> dict[str, Any]:
         found["state"] = _state(run, spec, records)
     except ResultsError as error:
         found["fault"] = str(error)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # a line or a key that was edited
-        found["fault"] = f"a line of {run.rows.name} or a key of {run.spec.name} is not as it was written: {error}"
+    except Exception:  # whatever an edited file makes of this, the other runs are listed
+        found["fault"] = f"{run.spec} is not as it was written; gan-sweep results {run.shown} may say more"
     return found
 
 
 def _heads(run: RunFolder) -> list[dict[str, Any]]:
-    """The beginnings of all rows, with `replicate` and `violations`: name -> by how much limits are broken. Raises
-    ValueError for a line that is no row.
-    """
+    """The beginnings of all rows (`_head`). Raises ResultsError, which names the line, for one that is no row."""
     records = []
-    for line in io.BytesIO(read_whole(run.rows) or b""):
+    for number, line in enumerate(io.BytesIO(read_whole(run.rows) or b""), 1):
         if line.endswith(b"\n"):  # another one is just being written
-            head, cut, _ = line.partition(REST)
-            record = json.loads(head + b"}" if cut else line)
-            replicate = REPLICATE.search(line)
-            violations = {name.decode(): json.loads(amount) or 0.0 for name, amount in VIOLATION.findall(line)}
-            records.append({**record, "replicate": int(replicate[1]) if replicate else 0, "violations": violations})
+            try:
+                record = _head(line)
+                wrong = fault({name: record[name] for name in HEAD}, OWN, HEAD, lambda name: None)
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise ResultsError(f"{run.rows}, line {number} is no row; {RESTORE}") from error
+            if wrong:
+                raise ResultsError(f"{run.rows}, line {number}: {wrong}; {RESTORE}")
+            records.append(record)
     return records
+
+
+def _head(line: bytes) -> dict[str, Any]:
+    """The beginning of a row, with `replicate` and `violations`: name -> by how much limits are broken."""
+    head, cut, _ = line.partition(REST)
+    record = json.loads(head + b"}" if cut else line)
+    replicate = REPLICATE.search(line)
+    violations = {name.decode(): json.loads(amount) or 0.0 for name, amount in VIOLATION.findall(line)}
+    return {**record, "replicate": int(replicate[1]) if replicate else 0, "violations": violations}
 
 
 def _standing(spec: Mapping[str, Any], records: list[dict[str, Any]]) -> dict[str, Any]:

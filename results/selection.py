@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from gan_core.config.fields import is_whole
+from gan_core.config.input_error import InputError, shown
 from results.trial_table import TrialTable
 from results.where import column_named, meets
 
@@ -21,6 +23,13 @@ def select(
     top: int | None = None,
 ) -> pd.DataFrame:
     """What `ResultsTable.select` returns, which says what the arguments mean."""
+    if isinstance(columns, str):
+        raise InputError(f"columns must be a list of names, got {shown(columns)}")
+    if top is not None and not is_whole(top, 1):
+        raise InputError(f"top must be a whole number of at least 1, got {shown(top)}")
+    for name, text in (("where", where), ("sort", sort)):
+        if text is not None and not isinstance(text, str):
+            raise InputError(f"{name} must be text, got {shown(text)}")
     rows: Any = table.frame if all_rungs else _with_confirmed(table)
     names = list(map(str, rows.columns))
     if where is not None:
@@ -29,7 +38,7 @@ def select(
         by = column_named(sort.removeprefix("-"), names)
         rows = rows.sort_values(by, ascending=not sort.startswith("-"), kind="stable", na_position="last")
     if columns:
-        rows = rows[[column_named(name, names) for name in columns]]
+        rows = rows[list(dict.fromkeys(column_named(name, names) for name in columns))]
     return rows.head(len(rows) if top is None else top).reset_index(drop=True)
 
 

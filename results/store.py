@@ -124,6 +124,19 @@ class RunFolder:
         return self
 
 
+def is_file_of_run(path: Path) -> bool:
+    """Whether a path is a file that is there and that a run keeps in its folder, such as its rows or a picture."""
+    path = path.expanduser()
+    if not path.is_file():
+        return False
+    for parent in list(path.absolute().parents)[:3]:  # checkpoints/trial-0003/last.safetensors
+        run = RunFolder(parent)
+        kept = [kept for kept in vars(run).values() if isinstance(kept, Path) and kept != parent]
+        if run.spec.is_file() and any(path.absolute().is_relative_to(each) for each in kept):
+            return True
+    return False
+
+
 class JsonLines:
     """A file of JSON objects, one on each line, that only ever grows. Numbers that are not finite are written as null.
 

@@ -181,6 +181,8 @@ class ResultsTable(TrialTable):
         """
         from results.analysis import importance
 
+        if isinstance(rung, bool) or not isinstance(rung, int | str):
+            return importance.importance(self, rung)  # which refuses it
         if rung not in self._importances:
             self._importances[rung] = importance.importance(self, rung)
         return self._importances[rung].copy()

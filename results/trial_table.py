@@ -45,6 +45,8 @@ class TrialTable:
         missing = [name for name in (*REQUIRED, *SCORED) if name not in self.frame.columns]
         if missing:
             raise ResultsError(f"the table lacks the columns {', '.join(missing)}; it is not a table of a sweep")
+        if self.frame.empty:
+            raise ResultsError("the table has no rows, so there is nothing to say of its trials; keep at least one")
         _check_once(self.frame)
         for name, says in ALIKE.items():
             _check_alike(self.frame[name].tolist(), says)

@@ -6,6 +6,7 @@ nothing of it is ever evaluated by Python or by pandas.
 
 import ast
 import operator
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,6 +30,8 @@ def column_named(name: str, columns: Iterable[str]) -> str:
     InputError if there is none, which names the nearest, or more than one.
     """
     columns = list(columns)
+    if not isinstance(name, str) or not name:
+        raise InputError(f"a column has a name, got {shown(name)}")
     if name in columns:
         return name
     found = [column for column in columns if column.partition(".")[2] == name]
@@ -51,7 +54,9 @@ def meets(rows: pd.DataFrame, condition: str) -> pd.Series:
     if len(condition) > MOST_CHARACTERS:
         raise InputError(f"a condition has at most {MOST_CHARACTERS:,} characters, got {len(condition):,}")
     try:
-        tree = ast.parse(condition.strip(), mode="eval")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Python warns of `1and`, which is then a SyntaxError
+            tree = ast.parse(condition.strip(), mode="eval")
         with np.errstate(all="ignore"):  # a division by 0 gives infinity, as in pandas
             found = _Reader(rows).value(tree.body)
     except SyntaxError as error:

@@ -55,6 +55,8 @@ def run_names(tables: Sequence[TrialTable], names: Sequence[str] | None) -> list
 
     Raises ResultsError for a single run, and for names that are not one for each run, or alike.
     """
+    if wrong := [table for table in tables if not isinstance(table, TrialTable)]:
+        raise ResultsError(f"a comparison is with tables (ResultsTable.load), got {shown(wrong[0])}")
     if len(tables) < 2:
         raise ResultsError("a comparison needs another table: table.compare(other)")
     if names is not None:

@@ -1,6 +1,6 @@
 """What was drawn in a search: its parameters, their ranges, and their values in rows of its table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -71,16 +71,18 @@ def parameters(table: TrialTable, rows: pd.DataFrame) -> list[Parameter]:
 
 def chosen(known: Sequence[Parameter], names: Sequence[str] | None) -> list[Parameter]:
     """The parameters of these names, in their order; None: all. A hyperparameter stands for what was drawn in its
-    place. Raises ResultsError for an unknown name.
+    place. A name that is given twice counts once. Raises ResultsError for an unknown name, and for what is no list.
     """
     if names is None:
         return list(known)
+    if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        raise ResultsError(f"hyperparameters are given as a list of their names, got {shown(names)}")
     by_name = {each.name.removesuffix(kind): each for each in known for kind in (*DERIVED.values(), "")}
     for name in names:
         if name not in by_name:
             hint = nearest(name, [each.name for each in known]) if known else "nothing differs between its trials"
             raise ResultsError(f"{shown(name)} was not drawn in this search; {hint}")
-    return [by_name[name] for name in names]
+    return [by_name[name] for name in dict.fromkeys(names)]
 
 
 def _parameter(name: str, scope: Mapping[str, Any], rows: pd.DataFrame) -> Parameter | None:

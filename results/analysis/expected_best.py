@@ -43,8 +43,9 @@ def _of_random(table: TrialTable, trials: pd.DataFrame, budget: int | None) -> p
     count, scored = len(trials), is_scored(trials) & (violations(trials, table.objectives) == 0)
     failed = count - int(scored.sum())
     if count == failed:
+        broken = int((is_scored(trials) & (violations(trials, table.objectives) > 0)).sum())
         raise ResultsError(
-            f"none of the {count} trials that were drawn and ended has a score that counts: {table.endings}"
+            f"none of the {count} trials that were drawn and ended has a score that counts; {broken} break limits"
         )
     scores = np.append(np.sort(trials["score"].to_numpy(float)[scored]), np.full(failed, np.inf))
     k = _budgets(count, budget)

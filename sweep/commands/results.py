@@ -46,7 +46,7 @@ def execute(options: argparse.Namespace) -> int:
     table = ResultsTable.load(folder.path)
     rows = select(
         table,
-        columns=[name.strip() for name in (options.columns or "").split(",") if name.strip()],
+        columns=_names(options.columns or ""),
         where=options.where,
         sort=options.sort,
         all_rungs=options.all_rungs,
@@ -61,8 +61,14 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
+def _names(columns: str) -> list[str]:
+    return [name.strip() for name in columns.split(",") if name.strip()]
+
+
 def _check(options: argparse.Namespace) -> None:
     """Raises InputError for options that do not go together."""
+    if options.columns is not None and not _names(options.columns):
+        raise InputError(f"--columns must name columns, separated by commas, got {options.columns!r}")
     if options.output is None and options.format:
         raise InputError(f"--format {options.format} is that of a file; add -o FILE, or -o - for standard output")
     if options.output == Path("-") and options.format in BINARY and sys.stdout.isatty():
