@@ -80,7 +80,7 @@ def run_ray(
         _start_compiling(spec)
     else:
         display.now(f"connecting to Ray at {address}")
-    threading.Thread(target=_load_packages).start()
+    threading.Thread(target=_load_packages, daemon=True).start()
     with connected_to_ray(address, partial(_say_lost, folder, display, on_lost)) as head, _plain_errors(folder):
         _tune(spec, folder, display, build, head, on_step)
 
@@ -104,8 +104,12 @@ def _start_compiling(spec: SweepSpec) -> None:
 def _load_packages() -> None:
     """Loads what the driver will need while Ray starts, which is mostly waiting. Nothing of Ray itself, which loads
     parts of itself as it starts.
+
+    It runs in a daemon thread, and without a word where it fails: a signal that interrupts an import in the main thread
+    may leave a module half loaded, or its lock held, for which this thread would wait for ever as the process ends.
+    What cannot be loaded says so where it is needed.
     """
-    with uncollected():
+    with uncollected(), suppress(Exception):
         importlib.import_module("pandas")
         importlib.import_module("sweep.ledger.study")
 
