@@ -127,7 +127,10 @@ class RunFolder:
 def is_file_of_run(path: Path) -> bool:
     """Whether a path is a file that is there and that a run keeps in its folder, such as its rows or a picture."""
     path = path.expanduser()
-    if not path.is_file():
+    try:
+        if not path.is_file():
+            return False
+    except OSError:  # such as a name that is too long, which is said where the file is opened
         return False
     for parent in list(path.absolute().parents)[:3]:  # checkpoints/trial-0003/last.safetensors
         run = RunFolder(parent)
