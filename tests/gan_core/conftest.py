@@ -17,7 +17,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(params=[isa.name for isa in executable_isas()])
+ISA_NAMES = [isa.name for isa in executable_isas()]
+# Kernels for AVX-512 are those for AVX-512 with BF16 but for products of rounded factors, so one of the two is enough.
+LIKE_ANOTHER = ["avx512"] if "avx512_bf16" in ISA_NAMES else []
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.slow) if name in LIKE_ANOTHER else name for name in ISA_NAMES]
+)
 def each_isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of an instruction set that this processor can execute, which kernels in C are made for."""
     monkeypatch.setenv(VARIABLE, request.param)

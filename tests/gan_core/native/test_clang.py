@@ -41,6 +41,7 @@ def test_products_of_every_layout_by_clang():
         assert_is_product(mine[f"{name} out"], a, b)
 
 
+@pytest.mark.slow
 def test_convolutions_and_minimal_filtering_by_clang():
     function, tensors = together({name: convolving(name) for name in CONVOLUTIONS})
     tensors = {name: tensor.float() for name, tensor in tensors.items()}

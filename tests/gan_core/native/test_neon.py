@@ -58,6 +58,7 @@ def test_products_on_neon(emulator: Emulator, dtype: torch.dtype):
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-13), (torch.float32, 2e-5)], ids=str)
+@pytest.mark.slow
 def test_convolutions_and_minimal_filtering_on_neon(emulator: Emulator, dtype: torch.dtype, rtol: float):
     cases = {name: convolving(name) for name in CONVOLUTIONS}
     function, tensors = together(cases)

@@ -442,6 +442,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "infogan": {"structure.categorical_codes": 10, "structure.continuous_codes": 2},
     "dcgan with spectral norm": {"structure.architecture": "dcgan", "structure.discriminator_norm": "spectral"},
 }
+KILLED = ("mlp_bn", "infogan", "dcgan with spectral norm")  # those that are not slow tests
 SMALL = {
     "structure.generator_width": 8,
     "structure.discriminator_width": 10,
@@ -530,7 +531,9 @@ def shops() -> dict[str, Workshop]:
 
 
 @pytest.mark.usefixtures("_blocks_as_ever")
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [name if name in KILLED else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
+)
 def test_a_family_killed_by_a_signal_and_run_again_ends_with_every_bit_of_an_undisturbed_training(
     killed, shops, tmp_path, name
 ):

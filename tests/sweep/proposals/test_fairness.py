@@ -170,7 +170,8 @@ def test_every_sampler_that_is_offered_is_known_to_learn_or_not_to():
     assert set(OPTIONS) == LEARNING | {*LEARN_NOTHING}
 
 
-@pytest.mark.parametrize("name", ["tpe", "cmaes", pytest.param("nsga2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tpe", "cmaes", "nsga2"])
 def test_a_sampler_is_better_than_random_at_the_same_budget_with_pruning_at_three_rungs(name, found):
     won = wins(found[name], found["random"])
     assert sign_test(won, SEEDS[name] - won) < 0.06
@@ -180,7 +181,8 @@ def test_a_sampler_is_better_than_random_at_the_same_budget_with_pruning_at_thre
         assert sum(a.lane == b.lane for a, b in late) < 0.1 * len(late), "drawn at random once it has started"
 
 
-@pytest.mark.parametrize("name", ["tpe", "cmaes", pytest.param("nsga2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tpe", "cmaes", "nsga2"])
 def test_a_sampler_learns_where_trials_die(name, found):
     """The best lies half a decade below the rate at which they do: a sixth of random proposals."""
 
@@ -229,7 +231,8 @@ def test_known_points_are_of_the_first_generation_of_nsga2(tmp_path):
 # ---- the journal has the table's numbers
 
 
-@pytest.mark.parametrize("name", ["tpe", "cmaes", pytest.param("nsga2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tpe", "cmaes", "nsga2"])
 def test_refused_proposals_and_later_scores_shift_no_number_of_optunas(tmp_path, name):
     space = {**CURVE_SPACE, "constraints": ["lane.discriminator_lr >= lane.generator_lr"]}
     short, longer = {"rungs_images": [100, 300], "keep_fraction": 0.5}, {**LADDER}

@@ -437,6 +437,7 @@ def dying_shares(path: Path, seed: int, *, told_failed: bool = False) -> tuple[f
     return sum(t in dead for t in range(50)) / 50, sum(t in dead for t in range(50, 100)) / 50
 
 
+@pytest.mark.slow
 def test_the_share_of_proposals_that_die_falls_and_does_not_where_the_dead_are_forgotten(tmp_path):
     """Measured over six seeds: 0.28 of the first half, 0.22 of the second; in one 0.94 where the dead are told FAIL.
     Random proposals die in half of the cases.
