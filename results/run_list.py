@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from gan_core.config.input_error import InputError
-from gan_core.config.limits import Place, place, violation
+from gan_core.config.limits import LAST, Place, place, violation
 from results.objectives import natural, score_name
 from results.printable import printable
 from results.rows import DEAD, OWN, Outcome
@@ -118,7 +118,7 @@ def _head(line: bytes) -> dict[str, Any]:
 
 
 def _standing(spec: Mapping[str, Any], records: list[dict[str, Any]]) -> dict[str, Any]:
-    objective = spec["objective"] if isinstance(spec["objective"], str) else spec["objective"][0]
+    objective = _objective(spec)
     ends = _ends(records)
     search = [record for record in records if not record["replicate"]]
     scored = [record for record in search if record["score"] is not None]
@@ -132,6 +132,21 @@ def _standing(spec: Mapping[str, Any], records: list[dict[str, Any]]) -> dict[st
         "objective": objective,
         "device_seconds": float(sum(record["seconds"] for record in records)),
     }
+
+
+def _finalists(objective: str, records: list[dict[str, Any]], ends: Mapping[tuple[int, int], str], top: int) -> int:
+    """How many of the first `top` trials keep the limits, because only these are confirmed."""
+    best: dict[int, Place] = {}
+    for record in records:
+        trial = record["trial"]
+        if not record["replicate"] and record["score"] is not None and ends[trial, 0] not in DEAD:
+            best[trial] = min(best.get(trial, LAST), _place(objective, record))
+    return sum(not violated for violated, _ in sorted(best.values())[:top])
+
+
+def _objective(spec: Mapping[str, Any]) -> str:
+    """The first objective."""
+    return spec["objective"] if isinstance(spec["objective"], str) else spec["objective"][0]
 
 
 def _place(objective: str, record: Mapping[str, Any]) -> Place:
@@ -158,8 +173,7 @@ def _state(run: RunFolder, spec: Mapping[str, Any], records: list[dict[str, Any]
         return NOTHING
     ends, confirm = _ends(records), spec.get("confirm") or {}
     searched = {trial for trial, replicate in ends if not replicate}
-    living = sum(end not in DEAD for (_, replicate), end in ends.items() if not replicate)
-    wanted = min(int(confirm.get("top", 0)), living) * int(confirm.get("seeds", 0))
+    wanted = _finalists(_objective(spec), records, ends, int(confirm.get("top", 0))) * int(confirm.get("seeds", 0))
     budget = spec.get("budget") or {}
     limited = any(budget.get(name, none) != none for name, none in LIMITS.items())
     is_over = len(searched) >= int(spec["trials"]) or limited

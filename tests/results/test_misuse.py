@@ -136,3 +136,11 @@ def test_what_cannot_be_analysed_is_refused(table, asked, says):
 def test_a_list_of_columns_without_a_name_is_refused(gan_sweep, table):
     answer = gan_sweep("results", table.folder.path, "--columns", " ,,")
     assert (answer.code, answer.err) == (2, "gan-sweep: --columns must name columns, separated by commas, got ' ,,'\n")
+
+
+@pytest.mark.parametrize(("broken", "state"), [(1.0, "finished"), (0.0, "broken off")])
+def test_only_trials_that_keep_the_limits_are_waited_for_as_finalists(tmp_path, broken, state):
+    rows = [{**one, "fidelity.violation": broken, "fidelity.coverage_violation": broken} for one in ROWS]
+    run = RunFolder(stored(tmp_path, rows))
+    run.spec.write_text("{objective: fidelity, trials: 3, confirm: {top: 2, seeds: 2}}\n")
+    assert runs_in(tmp_path)["state"].tolist() == [state]
