@@ -31,6 +31,7 @@ VIOLATION = re.compile(rb'"fidelity\.(\w*violation)":([^,}]+)')  # of the limits
 SILENT_SECONDS = 60.0  # a sweep that has not said for so long how far it is was killed, or its machine is lost
 COLUMNS = ("run", "state", "done", "trials", "best", "best_trial", "objective", "device_seconds", "changed", "fault")
 RUNNING, FINISHED, BROKEN_OFF, NOTHING, DAMAGED = "running", "finished", "broken off", "no result", "damaged"
+EDITED = (ValueError, LookupError, TypeError, AttributeError, OverflowError)  # what a key of another form leads to
 HEAD = ("trial", "rung", "outcome", "score", "seconds")  # columns that are needed of each row
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))  # seconds, and the name of so many
 LIMITS = {"hours": 0, "device_hours": 0, "images": 0, "score": -math.inf}  # keys of `budget` -> no limit
@@ -87,7 +88,7 @@ def _summary(run: RunFolder) -> dict[str, Any]:
         found["state"] = _state(run, spec, records)
     except ResultsError as error:
         found["fault"] = str(error)
-    except Exception:  # whatever an edited file makes of this, the other runs are listed
+    except EDITED:
         found["fault"] = f"{run.spec} is not as it was written; gan-sweep results {run.shown} may say more"
     return found
 
