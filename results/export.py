@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from gan_core.config.conditions import with_weights
 from gan_core.config.fields import as_number, is_whole
 from gan_core.config.input_error import shown
+from gan_core.config.own_names import REFERENCES, OwnCode, is_reference, parse_code
 from gan_core.files.fetched import local_file
+from gan_core.files.own_code import bring, code_of, with_digests
+from gan_core.files.plain_yaml import dump_yaml
 from results.lineage import lineage, schedule_of
 from results.objectives import natural, score_name
 from results.output import output
@@ -47,7 +49,7 @@ class ExportedConfiguration:
     first_rung: name -> number, what the sweep measured at its first rung, with `images_seen` and, if the score there is
     of another moving average, its half-life. source: the run, and what the trial was computed with; what differed at
     the first rung is under `at_first_rung`. versions: those of the packages that trained it. score, scoring, health,
-    schedule, first_rung, source and versions may be empty.
+    schedule, first_rung, source, versions and code, the person's own that the configuration refers to, may be empty.
     """
 
     configuration: Mapping[str, Any]
@@ -66,6 +68,7 @@ class ExportedConfiguration:
     versions: Mapping[str, Any] = field(default_factory=dict)
     data_root: str | None = None
     skip_corrupt_images: bool = False
+    code: tuple[OwnCode, ...] = ()
 
     @property
     def sweep_images(self) -> int:
@@ -96,13 +99,17 @@ class ExportedConfiguration:
             weights = optional["source"].get("features_digest")
             protocol = with_weights(protocol, weights if isinstance(weights, str) else "")
             optional["score"] = {**optional["score"], "protocol": protocol}
+        bring(parse_code(values.get("code") or {}))
+        configuration = with_digests(Path(path).parent, values["configuration"])
+        objective = str(optional["score"].get("objective", "fidelity"))
+        named = [*(configuration[key] for key in REFERENCES if key in configuration), objective]
         return cls(
-            configuration=values["configuration"],
+            configuration=configuration,
             data_digest=optional["data"].get("digest") or "",
             images=images,
             evaluate_at_images=points,
             score=optional["score"],
-            objective=str(optional["score"].get("objective", "fidelity")),
+            objective=objective,
             scoring=optional["scoring"],
             health=optional["health"],
             precision=str(values.get("precision", DEFAULT_PRECISION)),
@@ -113,6 +120,7 @@ class ExportedConfiguration:
             versions=optional["versions"],
             data_root=optional["data"].get("root"),
             skip_corrupt_images=optional["data"].get("skip_corrupt_images", False),
+            code=code_of(one for one in named if is_reference(one)),
         )
 
 
@@ -204,12 +212,13 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
             "confirmed": confirmed or False,
         },
         "versions": _versions(row),
+        **({"code": spec["code"]} if spec.get("code") else {}),
     }
     reached = f"{printable(score_name(table.objective))} {natural(table.objective, row['score']):.4g}"
     head = _head(f"Trial {row['trial']} of sweep {spec.get('name')!r}: {reached}", row, confirmed, schedule)
     if breaks := table.breaks(row):
         head += f"# It breaks {breaks}; every trial that keeps the limits ranks before it.\n"
-    return head + yaml.safe_dump(_plain(values), sort_keys=False, width=100)
+    return head + dump_yaml(_plain(values))
 
 
 def _where_the_data_are(spec: Mapping[str, Any], row: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gan_core.config.fields import is_number
-from gan_core.config.gan import HYPERPARAMETERS, hyperparameter, parse_value
+from gan_core.config.gan import HYPERPARAMETERS, hyperparameter, is_hyperparameter, parse_value
 from gan_core.config.input_error import InputError, nearest, shown
 
 LONGEST_CONSTRAINT = 200  # characters
@@ -24,6 +24,10 @@ ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Mult: operator.mul,
     ast.Div: lambda one, other: one / other if other else math.nan,
 }
+TEXTS = (
+    str,
+    object,
+)  # kinds of hyperparameters that may be texts; an argument of own code (object) may be a number too
 COMPARISONS: dict[type[ast.cmpop], str] = {
     **{ast.LtE: "<=", ast.GtE: ">=", ast.Lt: "<", ast.Gt: ">"},
     **{ast.Eq: "==", ast.NotEq: "!="},
@@ -39,6 +43,12 @@ class Constraint:
     sign: str = field(compare=False)
     left: ast.expr = field(compare=False, repr=False)
     right: ast.expr = field(compare=False, repr=False)
+
+    @property
+    def names(self) -> list[str]:
+        """The hyperparameters that it compares."""
+        nodes = [node for side in (self.left, self.right) for node in ast.walk(side)]
+        return [ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)]
 
     def violation(self, values: Mapping[str, Any]) -> float:
         """By how much these hyperparameters break the constraint: 0 if it holds, else above 0 and at most 2.
@@ -91,7 +101,7 @@ def _dotted(text: str, node: ast.expr) -> str | None:
     if not isinstance(node, ast.Attribute | ast.Name):
         return None
     name = ast.unparse(node)
-    if name not in HYPERPARAMETERS:
+    if not is_hyperparameter(name):
         raise InputError(
             f"constraint {shown(text)} names the unknown hyperparameter {shown(name)}; {nearest(name, HYPERPARAMETERS)}"
         )
@@ -111,8 +121,14 @@ def _check_texts(text: str, sign: str, sides: tuple[ast.expr, ast.expr]) -> None
     between them.
     """
     for side, other in (sides, sides[::-1]):
-        name = _text_name(text, side)
-        if name and sign in ("==", "!=") and isinstance(other, ast.Constant) and isinstance(other.value, str):
+        name = _dotted(text, side)
+        if (
+            name
+            and hyperparameter(name).kind in TEXTS
+            and sign in ("==", "!=")
+            and isinstance(other, ast.Constant)
+            and isinstance(other.value, str)
+        ):
             parse_value(name, other.value)
             return
     raise InputError(
@@ -124,7 +140,7 @@ def _check_texts(text: str, sign: str, sides: tuple[ast.expr, ast.expr]) -> None
 def _names_in(text: str, node: ast.expr) -> list[str]:
     """The hyperparameters in an arithmetic term. Raises InputError for anything that is not arithmetic."""
     if name := _dotted(text, node):
-        if hyperparameter(name).kind is str:
+        if hyperparameter(name).kind is str:  # an argument of own code that is a text breaks what computes with it
             raise InputError(
                 f"constraint {shown(text)} computes with {name}, which is no number; compare it by == or !="
             )
@@ -148,6 +164,7 @@ def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
         case ast.UnaryOp():
             return -_evaluate(node.operand, values)
         case ast.BinOp():
-            return ARITHMETIC[type(node.op)](_evaluate(node.left, values), _evaluate(node.right, values))
+            sides = _evaluate(node.left, values), _evaluate(node.right, values)
+            return math.nan if any(isinstance(side, str) for side in sides) else ARITHMETIC[type(node.op)](*sides)
         case _:
             return values[ast.unparse(node)]

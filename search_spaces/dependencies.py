@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from gan_core.config.gan import HYPERPARAMETERS
+from gan_core.config.gan import HYPERPARAMETERS, hyperparameter
 from gan_core.config.input_error import InputError
 from search_spaces.ranges import Range
 
@@ -30,7 +30,7 @@ def ordered(ranges: Mapping[str, Range]) -> dict[str, Range]:
                 visit(parent, (*path, name))
             found[name] = ranges[name]
 
-    for name in HYPERPARAMETERS:
+    for name in (*HYPERPARAMETERS, *ranges):  # arguments of own networks last, as they are written
         visit(name, ())
     return found
 
@@ -150,15 +150,15 @@ def typical_draws(name: str, ranges: Mapping[str, Range]) -> list[Any]:
     these rules may treat each value of a text differently, but of a number they only ask whether it is 0, 1 or the
     default. If the range is or has a ratio, its lowest and highest draws are listed too.
     """
-    scope, known = ranges[name], HYPERPARAMETERS[name]
+    scope, known = ranges[name], hyperparameter(name)
     asking = [frozenset(one.when[name]) for one in ranges.values() if name in one.when]
     apart = (0, 1, known.default)
     of_kind: dict[Any, Any] = {}
     inside = [] if scope.choices else [value for asked in asking for value in sorted(asked) if scope.contains(value)]
     for draw in (*scope.extremes, *inside):
         value = 1 - draw if scope.complement else draw
-        own = value if known.kind is str or value in apart else None
+        own = value if known.kind in (str, object) or value in apart else None
         of_kind.setdefault((own, *(draw in asked for asked in asking)), draw)
-    ends = [*scope.extremes] if known.kind is not str else []
+    ends = [*scope.extremes] if known.kind in (int, float) else []
     referred = scope.is_derived or any(one.ratio_to == name for one in ranges.values())
     return list(dict.fromkeys((*of_kind.values(), *((min(ends), max(ends)) if referred and ends else ()))))

@@ -2,7 +2,7 @@
 
 import textwrap
 
-from gan_core.config.gan import HALF_LIFE, HYPERPARAMETERS
+from gan_core.config.gan import HALF_LIFE, hyperparameter
 from search_spaces.space import SearchSpace
 
 WIDTH = 100  # characters per line, unless a part of it is longer
@@ -26,7 +26,7 @@ def describe_space(space: SearchSpace) -> str:
         if name == HALF_LIFE and space.averages_images:
             every = " and ".join(map(str, space.averages_images))
             said = _wrapped(f"{every}, all in every trial", indent)
-        written = f"as {HYPERPARAMETERS[name].follows}" if value is None else str(value)
+        written = f"as {hyperparameter(name).follows}" if value is None else str(value)
         lines.append(f"{name:{width}}  {written:>{TRIAL_0_WIDTH}}  {said[0].strip()}".rstrip())
         lines += said[1:]
     lines += [f"constraint: {constraint.text}" for constraint in space.constraints]

@@ -47,7 +47,7 @@ def parse_range(name: str, value: Any) -> Range:
             raise InputError(f"the choices of {name} must be a list of at least one value, alone, got {shown(value)}")
         _check_count(f"choices of {name}", choices)
         return Range(choices=tuple(dict.fromkeys(map(read, choices))), when=when, **relation)
-    if known.kind is str:
+    if known.kind is str or not all(is_number(value.get(key, 0)) for key in ("low", "high") if known.kind is object):
         raise InputError(f"the range of {name} must be {{choices: [...]}}: it is not a number")
     if missing := {"low", "high"} - set(value):
         raise InputError(f"the range of {name} lacks {' and '.join(sorted(missing))}, got {shown(value)}")
@@ -78,6 +78,8 @@ def _check_count(where: str, values: Sequence[Any]) -> None:
 def _scale(name: str, value: Mapping[str, Any], low: float, high: float) -> tuple[bool, float | None]:
     """The checked values of log and step of a range."""
     kind = hyperparameter(name).kind
+    if kind is object:  # an argument of own code, of which the ends say whether it is whole
+        kind = int if is_whole(low) and is_whole(high) else float
     log, step = value.get("log", False), as_number(kind, value.get("step"))
     check_flag(f"log in the range of {name}", log)
     if log and low <= 0:

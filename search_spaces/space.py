@@ -11,13 +11,23 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_core.config.gan import HALF_LIFE, HYPERPARAMETERS, GanConfig, parse_value
+from gan_core.config.gan import HALF_LIFE, GanConfig, hyperparameter, is_hyperparameter, parse_value
 from gan_core.config.input_error import InputError, home_path, nearest, shortened, shown
+from gan_core.config.own_names import NETWORKS
+from gan_core.files.own_code import with_digests
 from gan_core.files.plain_yaml import check_keys, file_named_in, parse_yaml, read_yaml
 from search_spaces.constraints import Constraint, parse_constraint
 from search_spaces.dependencies import bounds, ordered, possible_values, resolve, without_dead
 from search_spaces.fitting import check_ranges
 from search_spaces.grid import grid_values
+from search_spaces.own_code import (
+    base_with_own,
+    check_named,
+    own_arguments,
+    still_known,
+    typed_ranges,
+    typed_values,
+)
 from search_spaces.range_parsing import nearest_inside, parse_averages, parse_range
 from search_spaces.ranges import Range, Suggests
 
@@ -52,6 +62,7 @@ class SearchSpace:
         object.__setattr__(self, "ranges", ordered(self.ranges))
         check_ranges(self.name, self.base.flatten(), self.ranges)
         self._check_average(self.base.lane.ema_half_life_images)
+        check_named(self.name, (name for one in self.constraints for name in one.names), self.base.flatten())
         for text in self.violations(self.base):
             raise InputError(
                 f"space {shown(self.name)}: the base breaks the constraint {text!r}; change one of them (it is trial 0)"
@@ -101,8 +112,8 @@ class SearchSpace:
             if not isinstance(found, Mapping):
                 raise InputError(f"{part} of space {shown(name)} must map dotted names to values, got {shown(found)}")
         return parent._changed(
-            dataset_named_in(folder, given),
-            ranges,
+            with_digests(folder, dataset_named_in(folder, given)),
+            with_digests(folder, ranges),
             name=name,
             about=str(values.get("about", parent.about)),
             constraints=tuple(dict.fromkeys((*parent.constraints, *_constraints(values.get("constraints"), name)))),
@@ -123,15 +134,22 @@ class SearchSpace:
 
     def _changed(self, given: Mapping[str, Any], ranges: Mapping[str, Any], **texts: Any) -> "SearchSpace":
         """The space with other base values and other ranges, as in YAML; a value removes the range of its name."""
+        given, ranges = self._typed(given, ranges)
         average = ranges.get(HALF_LIFE)
         averages = () if HALF_LIFE in given or HALF_LIFE in ranges else self.averages_images
         if isinstance(average, Mapping) and "every" in average:
             averages, ranges = parse_averages(average), {**ranges, HALF_LIFE: None}
         own = {k: parse_range(k, v) for k, v in ranges.items() if v is not None}
         inherited = {k: v for k, v in self.ranges.items() if k not in given and k not in ranges}
-        base = _followed(GanConfig.unflatten({**self.base.flatten(), **given}), {**inherited, **own}, given)
+        inherited = still_known(inherited, own_arguments(given.get(NETWORKS, self.base.structure.networks)))
+        base = _followed(GanConfig.unflatten(base_with_own(self.base, given)), {**inherited, **own}, given)
         kept = without_dead({**inherited, **own}, base.flatten(), own)
         return replace(self, base=base, ranges=kept, averages_images=averages, **texts)
+
+    def _typed(self, given: Mapping[str, Any], ranges: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Base values and ranges in which those of own arguments have the types of the constructors."""
+        known = own_arguments(given.get(NETWORKS, self.base.structure.networks))
+        return typed_values(given, known), typed_ranges(ranges, known)
 
     def fix(self, values: Mapping[str, Any], ranges: Mapping[str, Any] | None = None) -> "SearchSpace":
         """The space with some hyperparameters fixed, and others searched in other ranges.
@@ -141,7 +159,8 @@ class SearchSpace:
         outside of it is replaced by the nearest one inside. Raises InputError if the values do not fit each other, the
         remaining ranges or the constraints.
         """
-        ranges, base, now = ranges or {}, self.base.flatten(), self.base.in_force()
+        values, ranges = self._typed(values, ranges or {})
+        base, now = self.base.flatten(), self.base.in_force()
         inside = {name: nearest_inside(name, now[name], scope) for name, scope in ranges.items() if name in base}
         moved = {name: value for name, value in inside.items() if value != base[name]}
         return self._changed({**moved, **values}, ranges)
@@ -190,7 +209,7 @@ class SearchSpace:
 
     def derived(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The ratios and complements among these drawn parameters."""
-        return {name: value for name, value in parameters.items() if name not in HYPERPARAMETERS}
+        return {name: value for name, value in parameters.items() if not is_hyperparameter(name)}
 
     def parameters_of(self, values: Mapping[str, Any], *, nearest: bool = False) -> dict[str, Any]:
         """The inverse of `configuration`: the draws that give these hyperparameters, and base values for the others.
@@ -208,7 +227,7 @@ class SearchSpace:
         def draw(name: str, scope: Range, so_far: Mapping[str, Any]) -> Any:
             if scope.is_tied and name not in given:
                 return scope.extremes[0]
-            value = so_far[HYPERPARAMETERS[name].follows if so_far[name] is None else name]
+            value = so_far[hyperparameter(name).follows if so_far[name] is None else name]
             drawn = scope.nearest(value, so_far) if nearest else scope.drawn(value, so_far)
             if drawn is None:
                 raise InputError(

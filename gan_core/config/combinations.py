@@ -34,8 +34,11 @@ _EFFECTIVE: dict[str, tuple[str, Callable[[StructureConfig], bool]]] = {
         lambda structure: structure.loss in CROSS_ENTROPY_LOSSES,
     ),
     "generator_dropout": ("architecture 'mlp_dropout'", lambda structure: structure.architecture == "mlp_dropout"),
-    "batch_norm_eps": ("batch norm in G or D", lambda structure: structure.has_batch_norm),
-    "batch_norm_momentum": ("batch norm in G or D", lambda structure: structure.has_batch_norm),
+    "batch_norm_eps": ("batch norm in G or D", lambda structure: structure.has_batch_norm and not structure.is_own),
+    "batch_norm_momentum": (
+        "batch norm in G or D",
+        lambda structure: structure.has_batch_norm and not structure.is_own,
+    ),
     "information_weight": ("architecture 'infogan'", lambda structure: structure.architecture == "infogan"),
     "continuous_code_weight": ("structure.continuous_codes", lambda structure: structure.continuous_codes > 0),
 }

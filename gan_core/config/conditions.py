@@ -12,6 +12,7 @@ from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.fields import check_fields, check_whole, describe, fitted, ranged
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError, nearest, shown
+from gan_core.config.own_names import OwnCode
 
 Section = TypeVar("Section")
 Execution = Literal["auto", "compiled", "replayed", "eager"]
@@ -74,7 +75,8 @@ class Conditions:
     precision: of products, see `gan_core.lanes.precision`. execution: how steps are carried out, see
     `gan_core.execution.programs`. lanes_per_call: how many lanes are computed in one call; `auto` measures this.
     budget_images: how many images a configuration is trained for; its learning rates fall over this budget where
-    `lane.lr_schedule_images` is 0. With a budget of 0 none fall.
+    `lane.lr_schedule_images` is 0. With a budget of 0 none fall. code: the person's own code that
+    configurations refer to.
 
     Raises InputError for an unknown precision or execution, a wrong number of lanes, and for more samples than can be
     compared in pairs.
@@ -91,6 +93,7 @@ class Conditions:
     budget_images: int = 0
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
+    code: tuple[OwnCode, ...] = ()
 
     def __post_init__(self) -> None:
         if self.scoring.samples > LARGEST_PAIRED_SAMPLES and parse_dataset_name(self.dataset).value_size != 1:

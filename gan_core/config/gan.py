@@ -5,11 +5,13 @@ file, in the table, in an exported configuration. Where a field stands says what
 shapes, so only lanes of equal structure share an array; a *lane* field is one number a lane. Loads without torch.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
 
+from gan_core.config.arguments import OWN_GROUPS, Arguments, is_own, plain_value
 from gan_core.config.combinations import check_lane
 from gan_core.config.fields import Hyperparameter, check_fields, describe, fitted, ranged
 from gan_core.config.input_error import InputError, nearest, shown
@@ -37,22 +39,26 @@ class GanConfig:
 
     def flatten(self) -> dict[str, Any]:
         """Dotted name -> plain value, in the order of the fields; `GanConfig.unflatten` is its inverse."""
-        return {name: attrgetter(name)(self) for name in HYPERPARAMETERS}
+        values = {name: attrgetter(name)(self) for name in HYPERPARAMETERS}
+        own = {"generator": self.structure.generator, "discriminator": self.structure.discriminator}
+        return values | {f"{group}.{name}": value for group, given in own.items() for name, value in given.items()}
 
     def in_force(self) -> dict[str, Any]:
         """The same, where each hyperparameter that is None has the value of the one that it follows."""
         values = self.flatten()
-        followed = {name: HYPERPARAMETERS[name].follows for name, value in values.items() if value is None}
+        followed = {name: hyperparameter(name).follows for name, value in values.items() if value is None}
         return {**values, **{name: values[other] for name, other in followed.items()}}
 
     @classmethod
     def unflatten(cls, values: Mapping[str, Any]) -> "GanConfig":
         """Dotted names -> configuration; missing ones keep their defaults. Raises InputError for an unknown name."""
-        parts: dict[str, dict[str, Any]] = {"structure": {}, "lane": {}, "": {}}
+        parts: dict[str, dict[str, Any]] = {group: {} for group in ("structure", "lane", "", *OWN_GROUPS)}
         for name, value in values.items():
             known = hyperparameter(name)
             parts[name.rpartition(".")[0]][known.name] = parse_value(name, value)
-        return cls(structure=StructureConfig(**parts["structure"]), lane=LaneConfig(**parts["lane"]), **parts[""])
+        parts["structure"] |= {group: Arguments.of(parts[group]) for group in ("generator", "discriminator")}
+        structure = StructureConfig(**parts["structure"])
+        return cls(structure=structure, lane=LaneConfig(**parts["lane"]), **parts[""])
 
 
 HALF_LIFE = "lane.ema_half_life_images"  # training does not depend on it, so a lane can keep several averages
@@ -67,8 +73,18 @@ HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
 }
 
 
+def is_hyperparameter(name: object) -> bool:
+    """Whether a text is the dotted name of a hyperparameter, or of an argument of a person's own code."""
+    return name in HYPERPARAMETERS or is_own(name)
+
+
 def hyperparameter(name: str) -> Hyperparameter:
-    """The hyperparameter of a dotted name. Raises InputError for an unknown one, naming the nearest known one."""
+    """The hyperparameter of a dotted name. An argument of a person's own code (`generator.width`) has the kind
+    `object`: any number, text or truth value. Raises InputError for an unknown name, naming the nearest known one.
+    """
+    if name not in HYPERPARAMETERS and is_own(name):
+        says = "an argument of your own code"
+        return Hyperparameter(name.partition(".")[2], object, (), None, says, -math.inf, math.inf, math.inf)
     if name not in HYPERPARAMETERS:
         raise InputError(f"unknown hyperparameter {shown(name)}; {nearest(name, HYPERPARAMETERS)}")
     return HYPERPARAMETERS[name]
@@ -78,4 +94,5 @@ def parse_value(name: str, value: Any) -> Any:
     """The value of a hyperparameter from YAML or a command line, converted to its type and checked. Raises
     InputError.
     """
-    return fitted(name, hyperparameter(name), value)
+    known = hyperparameter(name)
+    return plain_value(name, value) if known.kind is object else fitted(name, known, value)

@@ -3,14 +3,15 @@
 Every refusal says the rule, what was given, and what to do. Loads without torch.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from gan_core.config.arguments import Arguments, plain_value
 from gan_core.config.dataset_name import LABELLED_KINDS, parse_dataset_name
 from gan_core.config.fields import check_fields, ranged
 from gan_core.config.input_error import InputError, shown
 
-Architecture = Literal["gaussian", "mlp", "mlp_bn", "mlp_minimax", "mlp_dropout", "cgan", "dcgan", "infogan"]
+Architecture = Literal["gaussian", "mlp", "mlp_bn", "mlp_minimax", "mlp_dropout", "cgan", "dcgan", "infogan", "own"]
 LatentDistribution = Literal["normal", "uniform", "symmetric_uniform"]
 LossName = Literal["non_saturating", "minimax", "minimax_clamped", "least_squares", "hinge", "wasserstein_gp"]
 LossReduction = Literal["mean", "sum"]
@@ -35,6 +36,7 @@ class StructureConfig:
     """
 
     architecture: Architecture = ranged("mlp", "the networks of G and D")
+    networks: str = ranged("", "your own Generator and Discriminator, FILE.py or package.module; architecture 'own'")
     dataset: str = ranged("digits", "what real samples are drawn from: KIND or KIND:ARGUMENTS")
     image_size_pixels: int = ranged(0, "side of the images, resized to it; 0: the data set's own", low=0, high=512)
     generator_width: int = ranged(256, "units of G's first hidden layer; the others scale with it", low=1, high=65536)
@@ -50,11 +52,18 @@ class StructureConfig:
     discriminator_norm: DiscriminatorNorm = ranged("published", "normalisation in D; published: the family's own")
     discriminator_input: DiscriminatorInput = ranged("sample", "what D decides on: a sample, or a whole minibatch")
     update_order: UpdateOrder = ranged("discriminator_first", "generator_first: D then sees the fakes G learnt from")
+    generator: Arguments = field(default=Arguments())  # of the constructors of a person's own networks
+    discriminator: Arguments = field(default=Arguments())
 
     def __post_init__(self) -> None:
         check_fields("structure", self)
-        for check in (_check_data, _check_sizes, _check_codes, _check_discriminator):
+        for check in (_check_own, _check_data, _check_sizes, _check_codes, _check_discriminator):
             check(self)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the networks are a person's own modules."""
+        return self.architecture == "own"
 
     @property
     def penalty(self) -> GradientPenalty:
@@ -85,9 +94,46 @@ def dcgan_start_pixels(size_pixels: int) -> int:
     return size_pixels
 
 
+def _check_own(structure: StructureConfig) -> None:
+    if structure.is_own != bool(structure.networks):
+        raise InputError(
+            "structure.architecture 'own' goes with structure.networks, the file of your networks, got architecture "
+            f"{shown(structure.architecture)} with networks {shown(structure.networks)}; change one of them"
+        )
+    for role in ("generator", "discriminator"):
+        arguments = getattr(structure, role)
+        for name, value in arguments.items():
+            plain_value(f"{role}.{name}", value)
+        if arguments and not structure.is_own:
+            raise InputError(
+                f"{role}.{next(iter(arguments))} is an argument of your own networks, got architecture "
+                f"{shown(structure.architecture)}; name their file in structure.networks, or set "
+                f"structure.{role}_width"
+            )
+    if structure.is_own:
+        _check_fixed(structure)
+
+
+# What is a person's own business, with own networks, and must stay at its default.
+_OF_OWN = {
+    **{f"{role}_width": f"{role}.NAME, an argument of its constructor" for role in ("generator", "discriminator")},
+    **{"discriminator_norm": "layers of your own", "discriminator_input": "layers of your own"},
+}
+
+
+def _check_fixed(structure: StructureConfig) -> None:
+    for name, instead in _OF_OWN.items():
+        value, default = getattr(structure, name), StructureConfig.__dataclass_fields__[name].default
+        if value != default:
+            raise InputError(
+                f"structure.{name} has no effect on your own networks, got {shown(value)}; use {instead}, and leave it "
+                f"at {shown(default)}"
+            )
+
+
 def _check_data(structure: StructureConfig) -> None:
     name = parse_dataset_name(structure.dataset)
-    if (structure.architecture == "gaussian") != name.is_values:
+    if not structure.is_own and (structure.architecture == "gaussian") != name.is_values:
         raise InputError(
             f"structure.architecture 'gaussian' goes with data sets of numbers (gaussian, mixture, ring, grid) and no "
             f"other, got architecture {structure.architecture!r} with dataset {shown(structure.dataset)}; change one "

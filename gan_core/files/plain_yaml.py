@@ -1,4 +1,4 @@
-"""The only reader of YAML files in this project, for plain YAML, with one-line messages for everything that is wrong.
+"""The only reader and writer of YAML files in this project, for plain YAML, with one-line messages for all that is wrong.
 
 Plain YAML holds texts, numbers, true and false, lists and mappings. PyYAML's safe loader reads it, in C where libyaml
 is installed, after a pass over the events of the text has refused what would not be read as it looks (a key given
@@ -22,7 +22,7 @@ else:
 from gan_core.config.fields import as_number
 from gan_core.config.input_error import InputError, nearest, shortened, shown
 
-__all__ = ["as_number", "check_keys", "file_named_in", "parse_yaml", "parse_yaml_value", "read_yaml"]
+__all__ = ["as_number", "check_keys", "dump_yaml", "file_named_in", "parse_yaml", "parse_yaml_value", "read_yaml"]
 
 LARGEST_FILE_BYTES = 8 * 2**20
 MOST_VALUES = 100_000  # in a file, counting the target of an alias each time; reading so many takes about half a second
@@ -97,6 +97,22 @@ def file_named_in(folder: Path | None, name: str) -> str:
         return name
     there = str(folder / name)
     return there if os.path.exists(there) else name
+
+
+class _Dumper(yaml.SafeDumper):
+    """The safe dumper, which writes a text of several lines as lines, where a reader can read it."""
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar(TEXT_TAG, text, style="|" if LINE in text else None)
+
+
+_Dumper.add_representer(str, _text_node)
+
+
+def dump_yaml(values: Mapping[str, Any]) -> str:
+    """Plain values as the text of a YAML file, in their order."""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, width=100)
 
 
 def check_keys(values: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gan_core.config.combinations import check_classes
 from gan_core.config.structure import Architecture, DiscriminatorInput, StructureConfig, dcgan_start_pixels
+from gan_core.files.own_code import own_object
 from gan_core.networks.build import (
     Branches,
     Network,
@@ -236,6 +237,14 @@ def infogan(structure: StructureConfig, sample_shape: tuple[int, ...], classes: 
     )
 
 
+def own(structure: StructureConfig, sample_shape: tuple[int, ...], classes: int) -> Networks:
+    """A person's own classes `Generator` and `Discriminator`, of the file or module `structure.networks`."""
+    from gan_core.networks.own_modules import own_networks  # imported here because no other architecture needs it
+
+    generator, discriminator = (own_object(structure.networks, name) for name in ("Generator", "Discriminator"))
+    return own_networks(generator, discriminator, structure, sample_shape, classes)
+
+
 ARCHITECTURES: dict[Architecture, Callable[[StructureConfig, tuple[int, ...], int], Networks]] = {
     "gaussian": gaussian,
     "mlp": mlp,
@@ -245,6 +254,7 @@ ARCHITECTURES: dict[Architecture, Callable[[StructureConfig, tuple[int, ...], in
     "cgan": cgan,
     "dcgan": dcgan,
     "infogan": infogan,
+    "own": own,
 }
 
 

@@ -18,6 +18,7 @@ from gan_core.fidelity.features.classifier import PART as CLASSIFIER
 from gan_core.fidelity.features.classifier import awaits_training, training_seconds
 from gan_core.fidelity.fitted import Fitted
 from gan_core.fidelity.scorers import build_scorer
+from gan_core.files.own_code import bring
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.lanes.precision import check_processor
 from gan_core.training.lane_array import LaneArray
@@ -60,6 +61,7 @@ class Workshop:
         dataset: Dataset | None = None,
         fitted: Fitted | None = None,
     ) -> None:
+        bring(conditions.code)
         self.conditions, self._on_phase = conditions, on_phase
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         check_processor(conditions.precision, self.device)

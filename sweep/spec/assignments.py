@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gan_core.config.arguments import OWN_GROUPS
 from gan_core.config.gan import HYPERPARAMETERS
 from gan_core.config.input_error import InputError, nearest, shortened, shown
 from gan_core.files.plain_yaml import check_keys, parse_yaml_value
 
 NO_FOLDER = ("", "null", "~")
 WRITTEN_IN_YAML = ("'", '"', "[", "{")
-HYPERPARAMETER_GROUPS = {name.partition(".")[0] for name in HYPERPARAMETERS if "." in name}
+HYPERPARAMETER_GROUPS = {name.partition(".")[0] for name in HYPERPARAMETERS if "." in name} | {*OWN_GROUPS}
 
 
 def parse_mapping(value: Any, known: tuple[str, ...], where: str) -> Mapping[str, Any]:

@@ -7,9 +7,11 @@ from typing import Any
 
 from gan_core.config.conditions import ScoringConfig
 from gan_core.config.fields import as_number, describe
-from gan_core.config.gan import HYPERPARAMETERS
+from gan_core.config.gan import HYPERPARAMETERS, is_hyperparameter
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError, shown
+from gan_core.config.own_names import is_reference
+from gan_core.files.own_code import pinned
 from gan_core.files.plain_yaml import file_named_in
 from sweep.ladder.ladder import Ladder
 from sweep.spec.assignments import assign, parse_assignment, parse_mapping
@@ -48,7 +50,16 @@ def located(values: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
     if isinstance(scoring := values.get("scoring"), Mapping):
         named = {key: scoring[key] for key in FILES_OF_SCORING if isinstance(scoring.get(key), str)}
         found["scoring"] = {**scoring, **{k: file_named_in(folder, v) for k, v in named.items() if Path(v).suffix}}
+    if "objective" in values:
+        found["objective"] = _with_digests(values["objective"], folder)
     return found
+
+
+def _with_digests(objective: Any, folder: Path | None) -> Any:
+    """An objective, or several, in which references to a person's own score have the digest of its code."""
+    if isinstance(objective, list | tuple):
+        return [_with_digests(one, folder) for one in objective]
+    return pinned("objective", objective, folder) if is_reference(objective) else objective
 
 
 def take_assignments(
@@ -63,7 +74,7 @@ def take_assignments(
     names_space = False
     for assignment in assignments:
         key, value = parse_assignment(assignment, is_text) if isinstance(assignment, str) else assignment
-        if key not in HYPERPARAMETERS or key == "seed":
+        if not is_hyperparameter(key) or key == "seed":
             assign(values, key, value)
             names_space = names_space or key == "space"
             continue

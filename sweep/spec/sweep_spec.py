@@ -7,16 +7,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from gan_core.config.conditions import Conditions, Execution, Precision, ScoringConfig, parse_section
 from gan_core.config.dataset_name import same_name
 from gan_core.config.fields import as_number, check_flag, check_whole, is_number, is_whole
 from gan_core.config.gan import LARGEST_SEED
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError, home_path, shown
+from gan_core.config.own_names import OwnCode, is_reference, parse_code, parse_reference, plain_code
 from gan_core.files.addresses import is_address
-from gan_core.files.plain_yaml import check_keys, read_yaml
+from gan_core.files.own_code import bring, code_of
+from gan_core.files.plain_yaml import check_keys, dump_yaml, read_yaml
 from results.trial_run import MOST_TRIALS
 from search_spaces.space import DATASET, PICTURES, SearchSpace
 from sweep.ladder.ladder import Ladder
@@ -53,6 +53,7 @@ WHERE_IT_RUNS = (
     "lanes_per_call",
     "resources",
     "tracking",
+    "code",  # what refers to it has its digest
 )  # keys that may differ when a run is resumed
 EXTENDED = ("trials", "ladder.rungs_images", "budget", "confirm", "keep_checkpoints")  # the same with --extend
 PARTS = (*("space", "ladder", "resources", "objective", "sampler", "enqueue", "tracking", "population"), *SECTIONS)
@@ -154,6 +155,13 @@ class SweepSpec:
             points.append(point)
         return points[: self.trials]
 
+    @property
+    def code(self) -> tuple[OwnCode, ...]:
+        """The person's own code that the spec refers to, which every process of the run needs."""
+        structure, losses = self.space.base.structure, self.space.ranges.get("structure.loss")
+        named = (structure.networks, structure.dataset, structure.loss, *(losses.choices if losses else ()))
+        return code_of(one for one in (*named, *self.objectives) if is_reference(one))
+
     def conditions(self) -> Conditions:
         """The settings that all trials of this sweep share, which a process needs to train any of them."""
         structure = self.space.base.structure
@@ -169,6 +177,7 @@ class SweepSpec:
             budget_images=self.ladder.rungs_images[-1],
             scoring=self.scoring,
             health=self.health,
+            code=self.code,
         )
 
     def cohort_size(self, slots: int, *, on_gpu: bool = False) -> int:
@@ -198,6 +207,8 @@ class SweepSpec:
         hyperparameter: a value fixes it for all trials, and a range (`{low, high, log}`, `{choices}`) replaces its own.
         folder: that of the file from which the values come. Raises InputError for anything invalid.
         """
+        values = dict(values)
+        bring(parse_code(values.pop("code", {})))  # which its references name by their digests
         values = located(values, folder)
         fixed, ranges, names_space = take_assignments(values, assignments)
         keys = [f.name for f in fields(cls) if f.name != "objectives"]
@@ -253,6 +264,7 @@ class SweepSpec:
             "scoring": asdict(self.scoring),
             "health": asdict(self.health),
             "resources": asdict(self.resources),
+            **({"code": plain_code(self.code)} if self.code else {}),
         }
 
     def placed(self) -> "SweepSpec":
@@ -266,7 +278,7 @@ class SweepSpec:
 
     def to_yaml(self) -> str:
         """The result of `plain` as YAML."""
-        return yaml.safe_dump(self.plain(), sort_keys=False, width=100)
+        return dump_yaml(self.plain())
 
     def differences(self, other: "SweepSpec", *, extended: bool = False) -> list[str]:
         """The dotted keys whose differences forbid resuming this spec as `other`; WHERE_IT_RUNS may differ.
@@ -277,6 +289,7 @@ class SweepSpec:
         free = (*WHERE_IT_RUNS, *(EXTENDED if extended else ()))
         found = [k for k in {**mine, **theirs} if k not in free and k.split(".")[0] not in free]
         found = [k for k in found if mine.get(k) != theirs.get(k) and not _moved(k, mine.get(k), theirs.get(k))]
+        found = [f"{k} ({changed} has changed)" if (changed := _edited(mine, theirs, k)) else k for k in found]
         before, after = self.ladder.rungs_images, other.ladder.rungs_images
         if extended and other.trials < self.trials:
             found.append("trials (fewer)")
@@ -292,6 +305,15 @@ class SweepSpec:
 def _moved(key: str, mine: Any, theirs: Any) -> bool:
     """Whether both values name folders of images, or the same data set; folders are compared by their digest."""
     return key == DATASET_KEY and same_name(str(mine), str(theirs))
+
+
+def _edited(mine: Mapping[str, Any], theirs: Mapping[str, Any], key: str) -> str:
+    """The file of own code, where both values of a key name the same one, with different texts; else ""."""
+    one, other = mine.get(key), theirs.get(key)
+    if not (is_reference(one) and is_reference(other)):
+        return ""
+    before, after = parse_reference(key, one), parse_reference(key, other)
+    return before.place if (before.place, before.name) == (after.place, after.name) else ""
 
 
 def _absolute(path: str) -> str:

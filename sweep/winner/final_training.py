@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gan_core.config.conditions import (
     Conditions,
     ScoringConfig,
@@ -25,10 +23,11 @@ from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError, nearest, shown
 from gan_core.config.limits import broken_in_words
+from gan_core.config.own_names import plain_code
 from gan_core.config.reports import OutOfMemory
 from gan_core.config.schedule import Schedule
 from gan_core.fidelity.fitted import Fitted, protocol_in
-from gan_core.files.plain_yaml import read_yaml
+from gan_core.files.plain_yaml import dump_yaml, read_yaml
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.workshop.one_model import ModelFolder, Progress, best_row, row_place, row_scores, train_model
 from gan_core.workshop.workshop import Workshop, load_data
@@ -134,6 +133,7 @@ def conditions_of(
         health=parse_section(HealthConfig, "health", exported.health),
         precision=parse_precision(exported.precision),
         execution=parse_execution(exported.execution),
+        code=exported.code,
     )
 
 
@@ -317,8 +317,9 @@ class _Record:
                 "device": self._workshop.device,
                 "made_by": self._made_by,
             },
+            **({"code": plain_code(conditions.code)} if conditions.code else {}),
         }
-        write_atomically(self._folder.config, yaml.safe_dump(values, sort_keys=False, width=100))
+        write_atomically(self._folder.config, dump_yaml(values))
 
 
 def _made_by(folder: ModelFolder) -> list[dict[str, Any]]:

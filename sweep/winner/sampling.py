@@ -18,7 +18,9 @@ from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.fields import is_whole
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.own_names import parse_code
 from gan_core.config.schedule import Schedule
+from gan_core.files.own_code import bring
 from gan_core.files.plain_yaml import read_yaml
 from gan_core.files.whole_files import is_written_through
 from gan_core.lanes.axis import lane_arithmetic
@@ -80,6 +82,7 @@ def of_model(path: Path) -> Generator:
     whole = isinstance(shape, list) and len(shape) in (1, 3) and all(type(n) is int and n > 0 for n in shape)
     if not isinstance(configuration, dict) or not isinstance(shape, list) or not whole:
         raise InputError(f"{folder.config} lacks 'configuration' or 'model.sample_shape'; it was changed by hand")
+    bring(parse_code(values.get("code") or {}))
     config = GanConfig.unflatten(configuration)
     if values.get("schedule"):
         config = _config_of_best(config, ExportedConfiguration.read(folder.config), folder)

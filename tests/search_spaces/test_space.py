@@ -489,6 +489,7 @@ def test_the_pairs_that_are_checked_are_of_all_names_that_combinations_looks_at(
     """Parsed from the source: `structure.x`, `lane.x`, and the properties of a structure, which stand for fields."""
     source = "\n".join(Path(str(module.__file__)).read_text() for module in (structure, combinations))
     stands_for = {"penalty": "gradient_penalty", "norm": "discriminator_norm", "has_batch_norm": "discriminator_norm"}
+    stands_for["is_own"] = "architecture"
     looked_at = {
         f"{node.value.id}.{stands_for.get(node.attr, node.attr)}"
         for node in ast.walk(ast.parse(source))
@@ -547,7 +548,11 @@ def test_a_space_that_does_not_fit_is_refused_with_the_rule_and_the_value(writte
 
 @pytest.mark.parametrize("name", NEVER_SEARCHED)
 def test_seeds_and_the_data_set_are_never_searched(name):
-    scope = {"choices": ["digits", "mnist"]} if name == "structure.dataset" else {"low": 0, "high": 9}
+    scope = (
+        {"choices": ["digits", "mnist"]}
+        if name in ("structure.dataset", "structure.networks")
+        else {"low": 0, "high": 9}
+    )
     assert name in HYPERPARAMETERS
     with pytest.raises(InputError, match=f"{name} cannot be searched"):
         inline(ranges={name: scope})

@@ -82,6 +82,7 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
     "lane.discriminator_beta1": (0.0, {}),
     "lane.discriminator_beta2": (0.9, {}),
     "lane.generator_weight_decay": (0.1, {}),
+    "structure.networks": ("my_gan.py#0123456789ab", {"structure.architecture": "own"}),
     "lane.discriminator_weight_decay": (1e-3, {}),
     "lane.discriminator_steps": (20, {}),
     "lane.generator_steps": (2, {}),

@@ -1,0 +1,268 @@
+"""A person's own code: read with the files beside it that it imports, carried along with a run, and imported.
+
+It is the only part of a run that is executed. The text is kept by its digest: every process of a run imports the text
+that the run began with, from the cache folder, whatever has become of the file.
+"""
+
+import ast
+import importlib
+import importlib.util
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+from gan_core.config.input_error import InputError, nearest, shortened, shown
+from gan_core.config.own_names import NETWORKS, REFERENCES, OwnCode, Reference, is_reference, parse_reference
+from gan_core.files.cache import writable_cache_folder
+from gan_core.files.plain_yaml import file_named_in
+from gan_core.files.whole_files import appearing_whole
+
+FOLDER = "own-code"  # in the cache folder
+_codes: dict[str, OwnCode] = {}  # digest -> what this process knows of
+_modules: dict[str, ModuleType] = {}  # digest -> what it has imported
+
+
+class OwnCodeError(InputError):
+    """An error in a person's own code. theirs: the traceback from their first line on, "" where it has none of it."""
+
+    def __init__(self, message: str, theirs: str = "") -> None:
+        super().__init__(message)
+        self.theirs = theirs
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OwnCodeError, (str(self), self.theirs)
+
+
+def bring(codes: Iterable[OwnCode]) -> None:
+    """Makes code known to this process that another one has read."""
+    for code in codes:
+        _codes[code.digest] = code
+
+
+def pinned(key: str, text: str, folder: Path | None) -> str:
+    """A reference with the digest of the code that it names now, which this process knows from then on. Where it has a
+    digest already, that code must be known, or be what the file still holds.
+
+    key: where the reference stands, for messages. folder: that of the file with the reference, where paths are looked
+    up first. Raises InputError where there is no such file or module, and where it holds another text.
+    """
+    reference = parse_reference(key, text)
+    if reference.digest in _codes:
+        return text
+    code = _read(key, reference, folder)
+    if reference.digest and reference.digest != code.digest:
+        raise InputError(
+            f"{key} is {shown(text)}, and the code in {shortened(code.files[0][0])} here has digest {code.digest}; "
+            "bring the code of that digest, or leave #DIGEST out to take this one"
+        )
+    _codes[code.digest] = code
+    place = code.files[0][0] if reference.is_file else reference.place
+    return str(replace(reference, place=place, digest=code.digest))
+
+
+def with_digests(folder: Path | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Base values or ranges as written in a file of this folder, in which references to own code have its digest.
+    Raises InputError as `pinned` does.
+    """
+
+    def one(key: str, value: Any) -> Any:
+        if isinstance(value, Mapping) and isinstance(value.get("choices"), list):
+            choices = [pinned(key, each, folder) if is_reference(each) else each for each in value["choices"]]
+            return {**value, "choices": choices}
+        named = isinstance(value, str) and (is_reference(value) or (key == NETWORKS and value))
+        return pinned(key, value, folder) if named else value
+
+    return {key: one(key, value) if key in REFERENCES else value for key, value in values.items()}
+
+
+def code_of(references: Iterable[str]) -> tuple[OwnCode, ...]:
+    """The code of references that have been pinned, each once, to be carried along."""
+    digests = dict.fromkeys(parse_reference("a reference", text).digest for text in references)
+    return tuple(_codes[digest] for digest in digests)
+
+
+def own_module(text: str) -> ModuleType:
+    """The module that a pinned reference names, imported once in a process. Raises OwnCodeError for what importing it
+    raises, and InputError where this process does not know the code.
+    """
+    reference = parse_reference("a reference", text)
+    if reference.digest not in _codes:
+        raise InputError(f"the code of {shown(text)} is not here; keep the 'code:' of the file that names it")
+    if reference.digest not in _modules:
+        with theirs(f"{reference.place} cannot be imported"):
+            _modules[reference.digest] = _imported(_codes[reference.digest])
+    return _modules[reference.digest]
+
+
+def own_object(text: str, name: str = "") -> Any:
+    """What a pinned reference names, or `name` in its module. Raises InputError where the module has no such name, and
+    as `own_module` does.
+    """
+    reference, module = parse_reference("a reference", text), own_module(text)
+    wanted = name or reference.name
+    if not hasattr(module, wanted):
+        there = [known for known in vars(module) if not known.startswith("_")]
+        raise InputError(f"{reference.place} has no {shown(wanted)}; {nearest(wanted, there)}")
+    return getattr(module, wanted)
+
+
+@contextmanager
+def theirs(what: str) -> Iterator[None]:
+    """Within this context a person's own code runs: what it raises becomes an OwnCodeError with their traceback. what:
+    what could not be done, for the message. Interruptions, lack of memory and errors of ours pass through.
+    """
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # a person's own code may raise anything
+        if "out of memory" in str(error).lower():
+            raise
+        shown_traceback = their_traceback(error)
+        where = _where(error.__traceback__)
+        said = shortened(" ".join(str(error).split())) or "no message"
+        raise OwnCodeError(f"{what}: {type(error).__name__}: {said}{where}", shown_traceback) from error
+
+
+def their_traceback(error: BaseException) -> str:
+    """The traceback of an error from the first line of a person's own code on; "" where it has no such line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    first = next((place for place, frame in enumerate(frames) if _is_theirs(frame.filename)), None)
+    if isinstance(error, SyntaxError):
+        return "".join(traceback.format_exception_only(error))
+    if first is None:
+        return ""
+    lines = [*traceback.format_list(frames[first:]), *traceback.format_exception_only(error)]
+    return "".join(["Traceback, from your code on:\n", *lines])
+
+
+def _where(found: TracebackType | None) -> str:
+    """The last line of a person's own code in a traceback, in words."""
+    frames = [frame for frame in traceback.extract_tb(found) if _is_theirs(frame.filename)]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+
+
+def _is_theirs(path: str) -> bool:
+    return f"/{FOLDER}/" in path
+
+
+def _read(key: str, reference: Reference, folder: Path | None) -> OwnCode:
+    """Reads the code of a reference from where it was written."""
+    if reference.is_file:
+        path = Path(file_named_in(folder, reference.place)).expanduser()
+        return OwnCode(path.stem, tuple(_with_neighbours(key, path)))
+    return _read_module(key, reference, folder)
+
+
+def _with_neighbours(key: str, path: Path) -> list[tuple[str, str]]:
+    """A file, and all in its folder that it imports, directly or not: (path from the folder, text) of each."""
+    found: dict[str, str] = {}
+    waiting = [path]
+    while waiting:
+        one = waiting.pop(0)
+        name = one.relative_to(path.parent).as_posix()
+        if name not in found:
+            found[name] = _text(key, one)
+            waiting += [each for module in _imports(found[name]) for each in _files_of(path.parent, module)]
+    return list(found.items())
+
+
+def _text(key: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise InputError(f"{key}: cannot read {shown(str(path))}: {why}; name a Python file") from error
+
+
+def _imports(text: str) -> list[str]:
+    """The dotted names that a module imports, without running it; none where it is no Python, which importing says."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return []
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def _files_of(folder: Path, module: str) -> list[Path]:
+    """The files in a folder that importing a module runs: it, and the packages above it."""
+    parts = module.split(".")
+    packages = [folder.joinpath(*parts[: i + 1], "__init__.py") for i in range(len(parts))]
+    return [path for path in (*packages, folder.joinpath(*parts).with_suffix(".py")) if path.is_file()]
+
+
+def _read_module(key: str, reference: Reference, folder: Path | None) -> OwnCode:
+    """The code of a module by its dotted name: that of its whole package, or its file alone where it is installed."""
+    places = [str(path) for path in (folder, Path.cwd()) if path is not None]
+    with _importing_from(*places), theirs(f"{key}: {reference.place} cannot be found"):
+        found = importlib.util.find_spec(reference.place)
+    if found is None or found.origin is None or not found.origin.endswith(".py"):
+        raise InputError(f"{key}: there is no module {shown(reference.place)}; name a file, or install its package")
+    file = Path(found.origin)
+    levels = reference.place.count(".") + (file.name == "__init__.py")
+    top = file.parents[levels]
+    name = file.relative_to(top).as_posix()
+    first = (name, _text(key, file))
+    if _is_installed(file):
+        return OwnCode(reference.place, (first,))
+    package = file.parents[levels - 1]
+    others = sorted(path for path in package.rglob("*.py") if path != file)
+    return OwnCode(reference.place, (first, *((p.relative_to(top).as_posix(), _text(key, p)) for p in others)))
+
+
+def _is_installed(file: Path) -> bool:
+    return any(file.is_relative_to(sysconfig.get_path(kind)) for kind in ("purelib", "platlib", "stdlib"))
+
+
+def _imported(code: OwnCode) -> ModuleType:
+    """Imports code from the cache folder, where it is written first; what is installed, from where it is."""
+    name = code.module
+    if "." in name and (found := importlib.util.find_spec(name)) and found.origin and _is_installed(Path(found.origin)):
+        return importlib.import_module(name)
+    folder = writable_cache_folder() / FOLDER / code.digest
+    for path, text in code.files:
+        place = folder / path
+        if not place.is_file() or place.read_text(encoding="utf-8") != text:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with appearing_whole(place, synced=False) as partial:
+                partial.write_text(text, encoding="utf-8")
+    tops = {Path(path).parts[0].removesuffix(".py") for path, _ in code.files}
+    with _set_aside(tops), _importing_from(str(folder)):
+        return importlib.import_module(name)
+
+
+@contextmanager
+def _set_aside(names: Iterable[str]) -> Iterator[None]:
+    """Modules of these names that are loaded already, which may be others of the same name, are not found within this
+    context, and what is imported in it is forgotten by its name afterwards, if others had it.
+    """
+    tops = set(names)
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in tops}
+    for name in before:
+        del sys.modules[name]
+    try:
+        yield
+    finally:
+        sys.modules.update(before)
+
+
+@contextmanager
+def _importing_from(*folders: str) -> Iterator[None]:
+    """These folders are the first that modules are looked for in."""
+    before: Sequence[str] = list(sys.path)
+    sys.path[:0] = folders
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = before
