@@ -100,7 +100,10 @@ def read_by_arrow(
             return None
         if absent and _says_null(path, absent):
             return None
-        return pd.DataFrame({name: _series(column) for name, column in encoded.items()})
+        del table  # its memory is needed for the columns of the frame
+        columns = {name: _series(encoded.pop(name)) for name in list(encoded)}
+        pa.default_memory_pool().release_unused()
+        return pd.DataFrame(columns)
     except (pa.ArrowException, OSError, UnicodeError):  # what is wrong, the reader of single lines says better
         return None
 
