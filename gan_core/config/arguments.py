@@ -11,7 +11,7 @@ Plain = bool | int | float | str
 OWN_GROUPS = ("generator", "discriminator", "trainer")  # before the dot in the name of such a hyperparameter
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arguments(Mapping[str, Plain]):
     """Argument -> value, of one constructor: a mapping that can be a key, and is equal to one with the same entries."""
 
@@ -21,6 +21,9 @@ class Arguments(Mapping[str, Plain]):
     def of(cls, values: Mapping[str, Plain]) -> "Arguments":
         """Of a mapping, whose order does not matter."""
         return cls(tuple(sorted(values.items())))
+
+    def __hash__(self) -> int:
+        return hash(self.pairs)
 
     def __getitem__(self, name: str) -> Plain:
         for known, value in self.pairs:

@@ -221,7 +221,7 @@ def _read_module(key: str, reference: Reference, folder: Path | None) -> OwnCode
 
 
 def _is_installed(file: Path) -> bool:
-    return any(file.is_relative_to(sysconfig.get_path(kind)) for kind in ("purelib", "platlib", "stdlib"))
+    return bool({"site-packages", "dist-packages"} & {*file.parts}) or file.is_relative_to(sysconfig.get_path("stdlib"))
 
 
 def _imported(code: OwnCode) -> ModuleType:

@@ -1,0 +1,180 @@
+"""A person's own code: pinned by its digest, carried along, and imported from the text that it was pinned with."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from gan_core.config.input_error import InputError
+from gan_core.config.own_names import parse_reference
+from gan_core.files import own_code
+from gan_core.files.own_code import (
+    OwnCodeError,
+    bring,
+    code_of,
+    own_module,
+    own_object,
+    pinned,
+    their_traceback,
+    theirs,
+    with_digests,
+)
+
+
+@pytest.fixture(autouse=True)
+def apart(monkeypatch, tmp_path):
+    """A process that knows no code, with a cache of its own."""
+    monkeypatch.setattr(own_code, "_codes", {})
+    monkeypatch.setattr(own_code, "_modules", {})
+    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path / "cache"))
+    before = dict(sys.modules)
+    yield
+    for name in sys.modules.keys() - before.keys():
+        del sys.modules[name]
+
+
+def written(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    return folder
+
+
+def forget() -> None:
+    own_code._codes.clear()
+    own_code._modules.clear()
+
+
+def test_a_reference_gets_the_digest_of_the_file_and_loses_the_folder(tmp_path):
+    (tmp_path / "nets").mkdir()
+    written(tmp_path / "nets", mine="x = 1\n")
+    text = pinned("structure.networks", "nets/mine.py:x", tmp_path)
+    assert text == f"mine.py:x#{code_of([text])[0].digest}"
+    assert pinned("structure.networks", text, None) == text
+    assert own_object(text) == 1
+
+
+def test_code_that_was_brought_is_imported_whatever_has_become_of_the_file(tmp_path):
+    text = pinned("structure.networks", str(written(tmp_path, mine="x = 1\n") / "mine.py"), None)
+    code = code_of([text])
+    (tmp_path / "mine.py").unlink()
+    forget()
+    bring(code)
+    assert own_object(text, "x") == 1
+    assert "own-code" in str(own_module(text).__file__)
+
+
+def test_the_files_beside_it_that_it_imports_come_along_and_no_others(tmp_path):
+    (tmp_path / "parts").mkdir()
+    written(tmp_path, mine="import layers\nfrom parts import blocks\nx = layers.x + blocks.y\n", other="x = 3\n")
+    written(tmp_path, layers="import math\nx = 1\n")
+    written(tmp_path / "parts", __init__="", blocks="y = 10\n", unused="")
+    text = pinned("structure.networks", "mine.py", tmp_path)
+    assert {path for path, _ in code_of([text])[0].files} == {
+        *("mine.py", "layers.py", "parts/__init__.py", "parts/blocks.py")
+    }
+    assert own_object(text, "x") == 11
+    written(tmp_path, layers="x = 2\n")
+    assert pinned("structure.networks", "mine.py", tmp_path) != text
+
+
+def test_two_files_of_one_name_are_two_modules(tmp_path):
+    found = []
+    for number in (1, 2):
+        (folder := tmp_path / str(number)).mkdir()
+        written(folder, mine="import layers\nx = layers.x\n", layers=f"x = {number}\n")
+        found.append(pinned("structure.networks", "mine.py", folder))
+    assert [own_object(text, "x") for text in found] == [1, 2]
+    assert [own_object(text, "x") for text in reversed(found)] == [2, 1]
+
+
+def test_a_module_is_found_by_its_name_in_the_folder_with_its_package(tmp_path):
+    (tmp_path / "pack" / "sub").mkdir(parents=True)
+    written(tmp_path / "pack", __init__="", gan="from pack.sub import nets\nx = nets.x\n")
+    written(tmp_path / "pack" / "sub", __init__="", nets="x = 5\n")
+    text = pinned("structure.networks", "pack.gan:x", tmp_path)
+    assert text.startswith("pack.gan:x#")
+    code = code_of([text])
+    assert [path for path, _ in code[0].files][0] == "pack/gan.py"
+    assert len(code[0].files) == 4
+    forget()
+    bring(code)
+    assert own_object(text) == 5
+
+
+def test_an_installed_module_is_named_and_not_copied_whole():
+    text = pinned("structure.networks", "torch.nn:Linear", None)
+    assert [path for path, _ in code_of([text])[0].files] == ["torch/nn/__init__.py"]
+    from torch import nn
+
+    assert own_object(text) is nn.Linear
+
+
+def test_values_of_a_file_get_their_digests_and_others_stay(tmp_path):
+    written(tmp_path, mine="x = 1\n")
+    values = {
+        "structure.networks": "mine.py",
+        "structure.dataset": "digits",
+        "structure.loss": {"choices": ["hinge", "mine.py:loss"]},
+        "lane.beta1": 0.5,
+    }
+    found = with_digests(tmp_path, values)
+    digest = parse_reference("structure.networks", found["structure.networks"]).digest
+    assert found == {
+        "structure.networks": f"mine.py#{digest}",
+        "structure.dataset": "digits",
+        "structure.loss": {"choices": ["hinge", f"mine.py:loss#{digest}"]},
+        "lane.beta1": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("reference", "says"),
+    [
+        ("absent.py", "structure.networks: cannot read 'absent.py': No such file or directory"),
+        ("nopackage.gan", "structure.networks: nopackage.gan cannot be found: ModuleNotFoundError"),
+        ("torch.absent", "structure.networks: there is no module 'torch.absent'"),
+        ("latin.py", "it is no UTF-8 text"),
+        ("mine.py#0123456789ab", "has digest"),
+    ],
+)
+def test_code_that_cannot_be_had_is_named_in_one_line(tmp_path, reference, says):
+    written(tmp_path, mine="x = 1\n")
+    (tmp_path / "latin.py").write_bytes(b"# \xe9\n")
+    with pytest.raises(InputError, match=says) as refusal:
+        pinned("structure.networks", reference, tmp_path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_name_that_is_not_there_and_code_that_was_not_brought_are_named(tmp_path):
+    text = pinned("structure.networks", "mine.py", written(tmp_path, mine="class Generator: ...\n"))
+    with pytest.raises(InputError, match=r"mine\.py has no 'Generater'; did you mean 'Generator'\?"):
+        own_object(text, "Generater")
+    with pytest.raises(InputError, match="the code of 'mine.py#0123456789ab' is not here"):
+        own_module("mine.py#0123456789ab")
+
+
+@pytest.mark.parametrize(
+    ("source", "says", "shows"),
+    [
+        ("import math\n\nx = math.absent\n", "AttributeError: module 'math' has no attribute", "x = math.absent"),
+        ("def f(:\n", "SyntaxError", "def f(:"),
+        ("import notthere\n", "ModuleNotFoundError: No module named 'notthere'", "import notthere"),
+    ],
+)
+def test_an_error_of_theirs_is_one_line_and_their_traceback(tmp_path, source, says, shows):
+    text = pinned("structure.networks", "mine.py", written(tmp_path, mine=source))
+    with pytest.raises(OwnCodeError, match=says) as refusal:
+        own_module(text)
+    assert "\n" not in str(refusal.value)
+    assert shows in refusal.value.theirs
+    assert "own_code.py" not in refusal.value.theirs  # nothing of ours
+
+
+def test_errors_of_ours_and_a_lack_of_memory_pass_through():
+    for error in (InputError("ours"), MemoryError(), RuntimeError("CUDA out of memory")):
+        with pytest.raises(type(error)) as passed, theirs("it failed"):
+            raise error
+        assert passed.value is error
+    assert their_traceback(ValueError("nowhere")) == ""
+    with pytest.raises(OwnCodeError, match="it failed: ValueError: no message"), theirs("it failed"):
+        raise ValueError

@@ -1,0 +1,189 @@
+"""Spaces of a person's own networks: the arguments of their constructors are hyperparameters."""
+
+import textwrap
+
+import pytest
+import yaml
+
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError
+from gan_core.files.own_arguments import arguments_of
+from search_spaces.describe import describe_space
+from search_spaces.space import SearchSpace
+from sweep.spec.sweep_spec import SweepSpec
+
+MODULE = """
+    from typing import Literal
+
+
+    class Generator:
+        def __init__(self, width: int = 64, slope: float = 0, norm: Literal["batch", "none"] = "batch", deep=False,
+                     latent_size: int = 100, image_shape=(1, 8, 8), channels: tuple = (1, 2), *args, **others): ...
+
+
+    class Discriminator:
+        def __init__(self, width: int = 32): ...
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "mine.py").write_text(textwrap.dedent(MODULE))
+    return tmp_path
+
+
+def space_of(folder, base=(), **ranges) -> SearchSpace:
+    values = {"base": {"structure.networks": "mine.py", **dict(base)}, "ranges": ranges}
+    return SearchSpace.load(values, folder)
+
+
+def test_the_base_has_every_typed_argument_with_its_default(folder):
+    base = space_of(folder).base
+    assert base.structure.architecture == "own"
+    assert dict(base.structure.generator) == {"width": 64, "slope": 0.0, "norm": "batch", "deep": False}
+    assert dict(base.structure.discriminator) == {"width": 32}
+    assert type(base.structure.generator["slope"]) is float
+    assert GanConfig.unflatten(base.flatten()) == base
+    assert hash(base) == hash(GanConfig.unflatten(dict(reversed(base.flatten().items()))))
+
+
+def test_ranges_have_the_types_of_the_constructor_and_are_drawn(folder):
+    space = space_of(
+        folder,
+        **{
+            "generator.width": {"choices": [32, 64]},
+            "generator.slope": {"low": 0, "high": 1},
+            "generator.deep": {"choices": [True, False]},
+            "discriminator.width": {"low": 8, "high": 64, "log": True},
+            "lane.beta1": {"low": 0.0, "high": 0.9, "when": {"generator.norm": "batch"}},
+            "generator.norm": {"choices": ["batch", "none"]},
+        },
+    )
+    kinds = {name: type(one).__name__ for name, one in space.distributions().items()}
+    assert kinds == {
+        "generator.norm": "CategoricalDistribution",
+        "lane.beta1": "FloatDistribution",
+        "generator.width": "CategoricalDistribution",
+        "generator.slope": "FloatDistribution",
+        "generator.deep": "CategoricalDistribution",
+        "discriminator.width": "IntDistribution",
+    }
+    drawn = {"generator.width": 32, "generator.slope": 0.5, "discriminator.width": 16, "generator.norm": "none"}
+    config = space.configuration(drawn, seed=3)
+    assert (config.structure.generator["width"], config.structure.discriminator["width"]) == (32, 16)
+    assert space.parameters_of(config.flatten()) == {**drawn, "generator.deep": False}
+    again = SearchSpace.load(yaml.safe_load(yaml.safe_dump(space.plain())))
+    assert again == space
+    assert "generator.slope" in describe_space(space)
+
+
+def test_assignments_reach_own_arguments_and_other_networks_have_others(folder):
+    (folder / "other.py").write_text(
+        "class Generator: ...\n\n\nclass Discriminator:\n    def __init__(self, depth=2): ...\n"
+    )
+    space = space_of(folder, **{"generator.width": {"choices": [32, 64]}})
+    assert dict(space.fix({"generator.width": "32"}).base.structure.generator)["width"] == 32
+    assert space.fix({"generator.width": 32}).ranges == {}
+    other = SearchSpace.load(
+        {
+            "extends": {
+                "base": {"structure.networks": "mine.py"},
+                "ranges": {"generator.width": {"choices": [32, 64]}},
+            },
+            "base": {"structure.networks": "other.py"},
+        },
+        folder,
+    )
+    assert dict(other.base.structure.discriminator) == {"depth": 2}
+    assert (other.ranges, other.base.structure.generator) == ({}, {})
+    ours = space.fix({"structure.networks": ""})
+    assert ours.base == GanConfig()
+    assert ours.ranges == {}
+
+
+def test_constraints_compare_own_arguments(folder):
+    values = {"base": {"structure.networks": "mine.py"}, "ranges": {"generator.width": {"choices": [16, 64]}}}
+    both = {"constraints": ["generator.width >= 2 * discriminator.width", 'generator.norm == "batch"']}
+    space = SearchSpace.load({**values, **both}, folder)
+    assert list(space.violations(space.configuration({"generator.width": 16}, 0))) == [both["constraints"][0]]
+    broken = space.configuration({"generator.width": 64}, 0)
+    assert list(space.violations(broken)) == []
+    with pytest.raises(InputError, match=r"names generator\.depth, which the networks do not have"):
+        SearchSpace.load({**values, "constraints": ["generator.depth > 1"]}, folder)
+    with pytest.raises(InputError, match="the base breaks the constraint"):
+        SearchSpace.load({**values, "constraints": ["generator.norm + 1 > 0"]}, folder)
+
+
+@pytest.mark.parametrize(
+    ("base", "ranges", "says"),
+    [
+        ({"generator.wdth": 3}, {}, r"Generator has no argument 'wdth'; did you mean 'generator\.width'\?"),
+        (
+            {"generator.width": "wide"},
+            {},
+            "generator.width must be a whole number, as its constructor says, got 'wide'",
+        ),
+        ({"generator.slope": True}, {}, "generator.slope must be a number, as its constructor says, got True"),
+        ({"generator.deep": 1}, {}, "generator.deep must be true or false, as its constructor says, got 1"),
+        ({"generator.norm": "layer"}, {}, "generator.norm must be one of batch, none, got 'layer'"),
+        ({"generator.latent_size": 8}, {}, "generator.latent_size is passed by the sweep, got 8"),
+        ({}, {"generator.width": {"low": 8, "high": 64.5}}, "generator.width must be a whole number"),
+        ({}, {"generator.norm": {"low": 0, "high": 1}}, "generator.norm must be text"),
+        ({}, {"generator.channels": {"choices": [1]}}, "Generator has no argument 'channels'"),
+        ({}, {"structure.networks": {"choices": ["mine.py"]}}, "structure.networks cannot be searched"),
+        ({"structure.generator_width": 8}, {}, "structure.generator_width has no effect on your own networks, got 8"),
+        ({"structure.discriminator_norm": "none"}, {}, "structure.discriminator_norm has no effect"),
+        ({"structure.architecture": "mlp"}, {}, "structure.architecture 'own' goes with structure.networks"),
+        ({"lane.generator_dropout": 0.5}, {}, "lane.generator_dropout needs architecture 'mlp_dropout'"),
+    ],
+)
+def test_what_the_constructors_do_not_take_is_refused_in_one_line(folder, base, ranges, says):
+    with pytest.raises(InputError, match=says) as refusal:
+        space_of(folder, base, **ranges)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("class Generator: ...\n", "mine.py has no 'Discriminator'"),
+        ("def Generator(): ...\nclass Discriminator: ...\n", "Generator in mine.py must be a class"),
+        (
+            "class Generator:\n    def __init__(self, depth: int): ...\nclass Discriminator: ...\n",
+            "generator.depth has no default in its constructor; give it a value under 'base'",
+        ),
+    ],
+)
+def test_classes_that_cannot_be_used_are_named(folder, source, says):
+    (folder / "mine.py").write_text(source)
+    with pytest.raises(InputError, match=says):
+        space_of(folder)
+
+
+def test_own_arguments_need_own_networks():
+    with pytest.raises(
+        InputError, match=r"generator\.width is an argument of your own networks, got architecture 'mlp'"
+    ):
+        GanConfig.unflatten({"generator.width": 3})
+    with pytest.raises(InputError, match=r"generator\.width must be a number, a text, true or false, got \[3\]"):
+        GanConfig.unflatten({"generator.width": [3], "structure.networks": "m.py", "structure.architecture": "own"})
+
+
+def test_annotations_that_are_texts_and_names_that_do_not_exist_are_read():
+    def constructor(width: "int" = 1, net: "Absent" = None, *, slope: "float" = 0.5): ...  # noqa: F821 # pyright: ignore[reportUndefinedVariable]
+
+    assert {name: one.kind for name, one in arguments_of(constructor).items()} == {"width": int, "slope": float}
+
+
+def test_a_spec_carries_the_code_and_says_what_has_changed(folder):
+    (folder / "spec.yaml").write_text("space: {base: {structure.networks: mine.py}}\n")
+    spec = SweepSpec.from_yaml(folder / "spec.yaml")
+    (code,) = spec.code
+    assert spec.conditions().code == (code,)
+    assert "class Generator:\n" in spec.to_yaml()  # as lines that a reader can read
+    assert SweepSpec.from_mapping(yaml.safe_load(spec.to_yaml())) == spec
+    with (folder / "mine.py").open("a") as file:
+        file.write("# a change\n")
+    changed = SweepSpec.from_yaml(folder / "spec.yaml")
+    assert spec.differences(changed) == ["space.base.structure.networks (mine.py has changed)"]
