@@ -25,7 +25,7 @@ from torch import Tensor
 from gan_core.config.structure import StructureConfig
 from gan_core.game.losses import LOSSES, Loss, information_loss
 from gan_core.game.penalties import PENALTIES
-from gan_core.networks.build import Network, Networks
+from gan_core.networks.build import AnyNetwork, Networks
 from gan_core.networks.call import Call
 
 Tensors = dict[str, Tensor]
@@ -77,6 +77,13 @@ class Game:
     @property
     def loss(self) -> Loss:
         return LOSSES[self.structure.loss]
+
+    @property
+    def judged_apart(self) -> bool:
+        """Whether real samples and fakes go through D in two calls, real ones first: where batch norm normalises each
+        by their moments, and with a person's own modules, which may do so too.
+        """
+        return self.structure.norm == "batch" or self.networks.own is not None
 
     @property
     def decisions(self) -> int:
@@ -171,11 +178,11 @@ def _leave(tensors: Tensors, left: Tensors) -> None:
         tensors[name].copy_(value.detach())
 
 
-def _weights(tensors: Tensors, role: str, network: Network) -> Tensors:
+def _weights(tensors: Tensors, role: str, network: AnyNetwork) -> Tensors:
     return {name: tensors[f"{role}.{name}"] for name in (*network.shapes(), *network.buffers())}
 
 
-def _leaves(tensors: Tensors, role: str, network: Network) -> tuple[Tensors, Tensors]:
+def _leaves(tensors: Tensors, role: str, network: AnyNetwork) -> tuple[Tensors, Tensors]:
     """The weights and buffers of a network for a pass that is differentiated, and of these the parameters, which
     require gradients.
     """
@@ -188,7 +195,8 @@ def _descend(tensors: Tensors, role: str, leaves: Tensors, total: Tensor) -> Ten
     """Stores the gradient of each lane's total loss [K], which depends on that lane alone. Returns its Euclidean norm
     [K].
     """
-    gradients = torch.autograd.grad(total.sum(), list(leaves.values()))
+    # A person's own module may have parameters that it does not use: their gradient is zero.
+    gradients = torch.autograd.grad(total.sum(), list(leaves.values()), materialize_grads=True)
     for name, gradient in zip(leaves, gradients, strict=True):
         tensors[f"{role}_gradient.{name}"].copy_(gradient)
     return torch.linalg.vector_norm(tensors[f"{role}_gradient"], dim=1)
@@ -200,7 +208,7 @@ def _answers(
     """D's answers to the real and to the fake samples, [K, R, H] each."""
     networks = game.networks
     real, fake = both.split(game.structure.batch_size, 1)
-    if game.structure.norm == "batch":  # real and fake batches are each normalised by their moments
+    if game.judged_apart:
         return [networks.discriminator(weights, networks.view(part, condition), call) for part in (real, fake)]
     if networks.sees_samples:
         view = networks.view(both, None if condition is None else torch.cat((condition, condition), 1))

@@ -24,6 +24,7 @@ class Stream(IntEnum):
     INSTANCE_NOISE = 14
     PENALTY_MIX = 15
     EXAMINATION = 16
+    OWN_RANDOMNESS = 17
 
 
 def stream(seed: int, purpose: Stream, *seen: int, block: int = 0) -> np.random.Generator:

@@ -8,6 +8,7 @@ L lanes, N samples, F features.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -101,20 +102,50 @@ def conditional_view(samples: Tensor, condition: Tensor | None) -> Tensor:
     return torch.cat((samples.flatten(2), condition), 2)
 
 
+class AnyNetwork(Layer, Protocol):
+    """The contract of a generator or discriminator: a `Network` of our layers, or a person's own module."""
+
+    def parameter_count(self) -> int:
+        """The number of trained numbers in one lane."""
+        ...
+
+    def keyed_initial(self, seed: int, purpose: Stream) -> dict[str, np.ndarray]:
+        """One lane's initial weights: a pure function of (seed, purpose)."""
+        ...
+
+
+@dataclass(frozen=True)
+class OwnTraits:
+    """What was found out about a person's own modules (`own_probe`). vmapped: whether all lanes can be one call, by
+    vmap; traced: whether a step can be traced; drops: whether they have dropout.
+    """
+
+    vmapped: bool
+    traced: bool
+    drops: bool
+
+
 @dataclass(frozen=True)
 class Networks:
     """Both networks of an architecture. `view` turns samples [L, N, ...] and a condition into D's input [L, R, ...].
 
     choices: the length of the one-hot part of a latent, which is the sample's class where `conditional`, else a code;
-    continuous: the number of continuous codes that follow it.
+    continuous: the number of continuous codes that follow it. own: of a person's own modules, else None.
     """
 
-    generator: Network
-    discriminator: Network
+    generator: AnyNetwork
+    discriminator: AnyNetwork
     view: Callable[[Tensor, Tensor | None], Tensor] = samples_view
     choices: int = 0
     continuous: int = 0
     conditional: bool = False
+    own: OwnTraits | None = None
+
+    def carried(self, device: torch.device) -> Literal["", "vmapped", "looped"]:
+        """How the lanes of a person's own modules are carried on a device; "" for ours."""
+        if self.own is None:
+            return ""
+        return "vmapped" if self.own.vmapped and device.type != "cpu" else "looped"
 
     @property
     def sees_samples(self) -> bool:

@@ -23,6 +23,7 @@ class Call:
     active: the lanes whose buffers change; None: all of them.
     seeds, seen: the key of dropout; seen is (images seen, which pass of the step).
     masks: dropout's masks, by the number of the dropout layer; a missing one is drawn and kept here.
+    shares: what a person's own dropout layers drop, by the same number, which is not the lane's `dropout`.
     columns: some of the sequences as tensors, which are likewise made once.
     """
 
@@ -35,8 +36,10 @@ class Call:
     seeds: Sequence[int] = ()
     seen: tuple[int, int] = (0, 0)
     masks: dict[int, Tensor] = field(default_factory=dict)
+    shares: dict[int, float] = field(default_factory=dict)
     columns: dict[str, Tensor] = field(default_factory=dict)
     dropouts_passed: int = 0
+    own_calls: int = 0  # of a person's own modules, in this pass
 
     def moves(self, lane: int) -> bool:
         """Whether this pass changes the buffers of a lane."""
@@ -62,14 +65,19 @@ class Call:
             self.columns[name] = column(getattr(self, name), like)
         return self.columns[name]
 
-    def mask(self, x: Tensor) -> Tensor:
-        """The mask [L, ...] that the next dropout layer of this pass multiplies x by."""
+    def mask(self, x: Tensor, share: float | None = None, shape: Sequence[int] = ()) -> Tensor:
+        """The mask [L, ...] that the next dropout layer of this pass multiplies x [L, ...] by. share: what a person's
+        own layer drops, with a mask of this shape in a lane.
+        """
         self.dropouts_passed += 1
-        if self.dropouts_passed not in self.masks:
-            drawn = lane_empty(len(x), x.shape[1:], x)
-            fill_mask(drawn, self.dropout, self.seeds, self.seen, self.dropouts_passed)
-            self.masks[self.dropouts_passed] = drawn
-        return self.masks[self.dropouts_passed]
+        place, shares = self.dropouts_passed, self.dropout
+        if share is not None:
+            self.shares[place], shares = share, [share] * len(x)
+        if place not in self.masks:
+            drawn = lane_empty(len(x), x.shape[1:] if share is None else shape, x)
+            fill_mask(drawn, shares, self.seeds, self.seen, place)
+            self.masks[place] = drawn
+        return self.masks[place]
 
 
 def fill_mask(out: Tensor, shares: Sequence[float], seeds: Sequence[int], seen: tuple[int, int], place: int) -> Tensor:

@@ -170,6 +170,7 @@ class Draws:
     def in_blocks(self) -> bool:
         """Whether lanes are fed samples and latents alone, which are drawn for whole blocks of steps."""
         dropout = any(c.lane.generator_dropout or c.lane.discriminator_dropout for c in self.configs)
+        dropout = dropout or (self.networks.own is not None and self.networks.own.drops)
         return not dropout and not self.tensors.keys() & {"noise", "mix", "condition"}
 
     def begin_block(self, step: int, *, banks: bool = True) -> int:

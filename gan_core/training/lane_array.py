@@ -32,8 +32,10 @@ from gan_core.lanes.precision import library_precision
 from gan_core.lanes.streams import Stream
 from gan_core.native.arithmetic import arithmetic_here, processor_name
 from gan_core.networks.architectures import build_networks, rows_at_once
+from gan_core.networks.build import OwnTraits
 from gan_core.networks.call import Call
 from gan_core.networks.latents import Choice, fill_shared_latents, latent_numbers
+from gan_core.networks.own_modules import Constructor, own_networks
 from gan_core.training.chunk import Chunk
 from gan_core.training.compiled.watching import is_compiled
 from gan_core.training.course import Course, fall_images
@@ -65,8 +67,10 @@ class LaneArray:
         programs: ProgramMaker | None = None,
         averages_images: Sequence[float] = (),
         budget_images: int = 0,
+        networks: tuple[Constructor, Constructor] | None = None,
     ) -> None:
-        """precision: of products, see `gan_core.lanes.precision`. execution: how steps are carried out, see
+        """networks: classes of your own, Generator and Discriminator (`gan_core.networks.own_modules`), in place of the
+        structure's. precision: of products, see `gan_core.lanes.precision`. execution: how steps are carried out, see
         `gan_core.execution.programs`.
         lanes_per_call: how many lanes are computed in one call; None: all. programs: shared by all arrays of one
         structure in a process, so that it is traced and measured once; replaces execution and lanes_per_call.
@@ -78,7 +82,8 @@ class LaneArray:
         self.structure = shared_structure(configs, dataset)
         self.dataset, self.configs = dataset, list(configs)
         self.precision: Precision = precision
-        self.networks = build_networks(self.structure, dataset.sample_shape, dataset.classes)
+        kind = self.structure, dataset.sample_shape, dataset.classes
+        self.networks = own_networks(*networks, *kind) if networks else build_networks(*kind)
         self.health = health or HealthConfig()
         self.averages_images = tuple(averages_images)
         self.budget_images = budget_images
@@ -89,9 +94,20 @@ class LaneArray:
         self._like = torch.empty(0, dtype=dtype, device=device)
         self.samples = ShownSamples(dataset, self._like, on_host=stays_on_host(dataset, self._like.device))
         self.programs = programs or ProgramMaker(execution, Pace(lanes_per_call or len(configs)))
+        if self.networks.own is not None:
+            self._hold_to(self.networks.own)
         self.state = initial_state(configs, self.networks, self._like, self.health, averages=len(averages_images) or 1)
         self._steps: list[Steps] = []
         self.carried_out: Carried = ""  # how the latest steps were carried out
+
+    def _hold_to(self, own: OwnTraits) -> None:
+        """Steps in a way that a person's own modules allow. On the CPU a call is of one lane, so that no lane's bits
+        depend on others.
+        """
+        if self._like.device.type == "cpu":
+            self.programs.pace = Pace(1)
+        if not own.traced:
+            self.programs.execution = "eager"
 
     @property
     def half_lives_images(self) -> list[tuple[float, ...]]:
@@ -169,7 +185,7 @@ class LaneArray:
             self._steps = []
 
     def _fastest_execution(self) -> Execution:
-        if self._like.device.type != "cpu" or not is_compiled(self.game):
+        if self._like.device.type != "cpu" or self.networks.own is not None or not is_compiled(self.game):
             return "replayed"  # the only way; on a GPU, as a CUDA graph
         shape, classes = self.dataset.sample_shape, self.dataset.classes
         work = Work(self.structure, shape, classes, self.precision, self._like.dtype)

@@ -23,6 +23,8 @@ class StepFunctions:
     def __init__(self, chunk: Chunk) -> None:
         self.chunk, self._structure = chunk, chunk.game.structure
         self._masks: dict[Pass, dict[int, Tensor]] = {one: {} for one in Pass}
+        self._shares: dict[Pass, dict[int, float]] = {one: {} for one in Pass}  # of a person's own dropout layers
+        self._seen = (0, 0)  # images seen before the step that is carried out, and which of G's updates it is
 
     def function(
         self, part: StepPart, lanes: int, step: int, update: int, active: Active
@@ -31,14 +33,15 @@ class StepFunctions:
         code depends on, except the numbers that layers read from configurations. update: which of G's updates in the
         step; active: the lanes whose running moments it moves.
         """
-        seen = (step * self._structure.batch_size, update)
+        self._seen = (step * self._structure.batch_size, update)
 
         def function(tensors: Tensors) -> None:
-            carry_out(part, self.chunk.game, partial(self._call, tensors, seen, active, part), tensors)
+            carry_out(part, self.chunk.game, partial(self._call, tensors, active, part), tensors)
 
+        own = self.chunk.game.networks.own
         dropped = tuple(any(self._dropout(one)) for one in passes_of(part, self._structure))
-        if any(dropped):
-            self._make_masks(part, seen)
+        if any(dropped) or (own is not None and own.drops):
+            self._make_masks(part)
         return function, self.tensors(part, lanes), (lanes, part, active, dropped, self.chunk.precision)
 
     def tensors(self, part: StepPart, lanes: int) -> Tensors:
@@ -50,19 +53,22 @@ class StepFunctions:
         }
         return {name: tensor[:lanes] for name, tensor in {**self.chunk.tensors, **masks}.items()}
 
-    def fill_masks(self, part: StepPart, step: int, update: int) -> None:
+    def begin(self, part: StepPart, step: int, update: int) -> None:
         """Draws the masks of dropout that this part of a step reads."""
         images_seen, seeds = step * self._structure.batch_size, [config.seed for config in self.chunk.configs]
+        self._seen = (images_seen, update)
         for one in passes_of(part, self._structure):
             for place, mask in self._masks[one].items():
-                fill_mask(mask, self._dropout(one), seeds, (images_seen, one.number(update)), place)
+                own = self._shares[one].get(place)
+                shares = self._dropout(one) if own is None else [own] * len(mask)
+                fill_mask(mask, shares, seeds, (images_seen, one.number(update)), place)
 
-    def _make_masks(self, part: StepPart, seen: tuple[int, int]) -> None:
+    def _make_masks(self, part: StepPart) -> None:
         """Memory for the masks of a part. How many there are and how large is found by computing its first lane."""
         first, calls = {name: tensor[:1] for name, tensor in self.chunk.tensors.items()}, dict[Pass, Call]()
 
         def kept(one: Pass) -> Call:
-            calls[one] = self._call(first, seen, None, part, one)
+            calls[one] = self._call(first, None, part, one)
             return calls[one]
 
         with unchanged(first):
@@ -71,7 +77,7 @@ class StepFunctions:
             for place, mask in call.masks.items():
                 self._masks[one].setdefault(place, lane_empty(self.chunk.lanes, mask.shape[1:], mask))
 
-    def _call(self, tensors: Tensors, seen: tuple[int, int], active: Active, part: StepPart, one: Pass) -> Call:
+    def _call(self, tensors: Tensors, active: Active, part: StepPart, one: Pass) -> Call:
         """Starts a pass. An update of G moves the running moments of the active lanes only, a penalty pass moves none,
         all other passes move every lane's.
         """
@@ -91,8 +97,9 @@ class StepFunctions:
             precision=self.chunk.precision,
             active=[False] * lanes if one is Pass.PENALTY else None if everybody else active,
             seeds=[config.seed for config in configs],
-            seen=(seen[0], one.number(seen[1])),
+            seen=(self._seen[0], one.number(self._seen[1])),
             masks=masks,
+            shares=self._shares[one],
             columns={name: tensors[name] for name in BATCH_NORM if name in tensors},
         )
 

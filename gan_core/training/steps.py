@@ -75,7 +75,7 @@ class CalledSteps:
 
     def _run(self, part: StepPart, step: int, update: int, active: Active) -> None:
         program = self._program(part, step, update, active)
-        self._functions.fill_masks(part, step, update)
+        self._functions.begin(part, step, update)
         program()
 
     def _program(self, part: StepPart, step: int, update: int, active: Active) -> Program:
@@ -117,7 +117,7 @@ class CompiledSteps:
             self._programs[part] = NativeProgram(source, part.value, list(tensors.values()), memory)
 
     def _run(self, part: StepPart, step: int, update: int, active: Active) -> None:
-        self._functions.fill_masks(part, step, update)
+        self._functions.begin(part, step, update)
         self._programs[part](active)
         if part is StepPart.GENERATOR_AND_FAKES and active is not None and not all(active):
             self._run(StepPart.FAKES, step, update, tuple(not goes for goes in active))

@@ -17,6 +17,7 @@ from gan_core.game.penalties import PENALTIES
 from gan_core.lanes.streams import Stream
 from gan_core.networks.architectures import ARCHITECTURES, build_networks
 from gan_core.networks.build import (
+    AnyNetwork,
     Network,
     Networks,
     conditional_view,
@@ -140,7 +141,7 @@ def twins_of(of: Case, weights: tuple[dict, dict], networks: Networks) -> list[t
     return twins
 
 
-def assert_same(net: Network, weights: Weights, gradients: Weights, lane: int, module: nn.Module) -> None:
+def assert_same(net: AnyNetwork, weights: Weights, gradients: Weights, lane: int, module: nn.Module) -> None:
     """A lane's weights, buffers and gradients are the module's. Biases before batch norm have none but rounding's."""
     scale = max(parameter.grad.abs().max().item() for parameter in module.parameters() if parameter.grad is not None)
     for theirs, ours in all_pairs(net, weights, lane, module):
@@ -220,7 +221,7 @@ def test_generated_images_lie_between_minus_1_and_1(architecture):
     assert network(weights, latents(of, 50, 0), context("generator", True)).abs().max() == 1
 
 
-def keyed(network: Network, seeds: list[int], purpose: Stream) -> list[dict[str, np.ndarray]]:
+def keyed(network: AnyNetwork, seeds: list[int], purpose: Stream) -> list[dict[str, np.ndarray]]:
     return [network.keyed_initial(seed, purpose) for seed in seeds]
 
 
@@ -304,7 +305,7 @@ def test_a_collapsed_minibatch_has_finite_moments_with_a_finite_gradient():
     assert bool(samples.grad.isfinite().all())
 
 
-def trainable(network: Network, purpose: Stream) -> dict[str, Tensor]:
+def trainable(network: AnyNetwork, purpose: Stream) -> dict[str, Tensor]:
     """The weights of two lanes by name, of which the parameters require gradients."""
     lanes = keyed(network, [0, 1], purpose)
     rows = Rows.stack(network.shapes(), network.buffers(), lanes, torch.empty(0, dtype=torch.float64))
@@ -369,6 +370,7 @@ def test_every_loss_and_penalty_has_a_gradient_for_every_weight(of, information_
             found = gradients(total + information(fake.detach()), judged)
             assert all(bool(gradient.isfinite().all()) for gradient in found.values())
             silent = without_gradient(found)
+            assert isinstance(networks.discriminator, Network)
             last = len(networks.discriminator.layers) - 1
             heads = {name for name in found if name.startswith((f"{last}.1.", f"{last}.2."))}
             idle = {name for name in heads if name.endswith("weight")} if not information_weight else set()

@@ -1,0 +1,212 @@
+"""A person's own module with a lane axis: the contract of `build.Network` for any `nn.Module`.
+
+The module's weights lie in the rows of an array under the names that they have in its `state_dict`, and each lane's
+pass is a call of the module as a function of them. On a GPU all lanes are one call, by `torch.vmap`, where a probe has
+found that this gives each lane's own gradients (`own_probe`). Otherwise, and always on the CPU, the module is called
+once for each lane: there a lane's bits then do not depend on the others, and it is not slower, because vmap makes of
+the lanes' convolutions a grouped one.
+
+L lanes, N rows of a batch, Z numbers of a latent, K classes.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from gan_core.lanes.axis import lanes_together
+from gan_core.lanes.streams import Stream, stream
+from gan_core.networks.call import Call
+from gan_core.networks.convolutions import stacked
+from gan_core.networks.layers import Shapes, Weights
+from gan_core.networks.own_calls import OwnCalls, own_randomness
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a module is called and what it returns, for one row of a batch.
+
+    numbers: of its first argument, which has this shape; classes: of the labels that are its second argument, 0 where
+    it has none; result: the shape of a row of what a network returns: of a sample, or (1,) for a logit.
+    """
+
+    numbers: int
+    shape: tuple[int, ...]
+    classes: int
+    result: tuple[int, ...]
+
+    def arguments(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Rows [N, ...], where there are labels with a one-hot class at the end of each -> the module's arguments."""
+        if not self.classes:
+            return (x.reshape(len(x), *self.shape),)
+        first, one_hot = x.split((self.numbers, self.classes), 1)
+        return first.reshape(len(x), *self.shape), one_hot.argmax(1)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What was found out about a module by calling it (`own_probe`).
+
+    vmapped: whether vmap over lanes gives each lane's own gradients. traced: whether its calls do not depend on the
+    values of tensors, so that they can be repeated. random: whether torch's, numpy's or Python's global generators are
+    drawn from. dropouts: how many dropout layers drop in training. last_sigmoid: the number of the sigmoid call that
+    the module ends with, whose input is the logit; None where it ends otherwise. moved: buffers that a pass in training
+    changes. spoils: whether the module writes into its first argument.
+    """
+
+    vmapped: bool = False
+    traced: bool = True
+    random: bool = False
+    dropouts: int = 0
+    last_sigmoid: int | None = None
+    moved: frozenset[str] = frozenset()
+    spoils: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class OwnNetwork:
+    """A module as a network of an array. `module` gives names, shapes and the forward; its own weights are not used.
+
+    make: makes a module from torch's global generator.
+    """
+
+    module: nn.Module
+    make: Callable[[], nn.Module]
+    form: Form
+    traits: Traits = Traits()
+
+    def shapes(self) -> Shapes:
+        """Parameter name -> its shape in one lane, for the parameters that are trained."""
+        return {name: tuple(p.shape) for name, p in self.module.named_parameters() if p.requires_grad}
+
+    def buffers(self) -> Shapes:
+        """The same for what a checkpoint must hold beside: the module's buffers, and parameters that are not trained.
+        Buffers that are constant, and in no `state_dict`, stay in the module.
+        """
+        fixed = {name: tuple(p.shape) for name, p in self.module.named_parameters() if not p.requires_grad}
+        kept = self.module.state_dict().keys() | self.traits.moved
+        return fixed | {name: tuple(b.shape) for name, b in self.module.named_buffers() if name in kept}
+
+    def parameter_count(self) -> int:
+        """The number of trained numbers in one lane."""
+        return sum(math.prod(shape) for shape in self.shapes().values())
+
+    def initial(self, source: np.random.Generator) -> dict[str, np.ndarray]:
+        """One lane's initial weights: those of a module that is made from a seed drawn from source."""
+        with own_randomness(int(source.integers(2**63))):
+            made = self.make()
+        tensors = {**dict(made.named_parameters()), **dict(made.named_buffers())}
+        return {name: tensors[name].detach().double().numpy() for name in (*self.shapes(), *self.buffers())}
+
+    def keyed_initial(self, seed: int, purpose: Stream) -> dict[str, np.ndarray]:
+        """One lane's initial weights: a pure function of (seed, purpose)."""
+        return self.initial(stream(seed, purpose))
+
+    def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
+        """Maps x [L, N, ...] -> [L, N, ...] in each lane."""
+        self.module.train(call.training)
+        call.own_calls += 1
+        compute = self.together if self.traits.vmapped and lanes_together(x) else self.lane_by_lane
+        return compute(weights, x, call)
+
+    def lane_by_lane(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
+        """Calls the module once for each lane."""
+        answers, passed = [], call.dropouts_passed
+        for lane in range(len(x)):
+            call.dropouts_passed = passed
+            own = {name: _lane(weights[name], lane) for name in self.shapes()}
+            buffers = {name: self._given(weights[name], name, lane, call) for name in self.buffers()}
+
+            def mask_of(share: float, shape: tuple[int, ...], lane: int = lane) -> Tensor:
+                return _lane(call.mask(x, share, shape), lane)
+
+            answers.append(self._called(own, buffers, _lane(x, lane), mask_of, self._seed(call, lane)))
+            self._take_back(weights, buffers, lane, call)
+        return stacked(answers)
+
+    def together(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
+        """Calls the module once for all lanes."""
+        own = {name: weights[name] for name in self.shapes()}
+        buffers = {name: self._typed(weights[name].data, name) for name in self.buffers()}
+        buffers = {name: b.clone() if name in self.traits.moved else b for name, b in buffers.items()}
+        places = range(call.dropouts_passed + 1, call.dropouts_passed + 1 + self.traits.dropouts * call.training)
+        if any(place not in call.masks for place in places):
+            return self.lane_by_lane(weights, x, call)  # which finds out how large masks are
+        masks = {place: call.masks[place] for place in places}
+
+        def one(
+            own: dict[str, Tensor], buffers: dict[str, Tensor], row: Tensor, masks: dict[int, Tensor]
+        ) -> tuple[Tensor, dict[str, Tensor]]:
+            remaining = iter(masks.values())
+            answer = self._called(own, buffers, row, lambda share, shape: next(remaining), None)
+            return answer, {name: buffers[name] for name in self.traits.moved}
+
+        answers, moved = torch.vmap(one)(own, buffers, x, masks)
+        call.dropouts_passed += len(places)
+        for name, value in moved.items():
+            call.move(weights[name], value)
+        return answers
+
+    def _called(
+        self,
+        own: dict[str, Tensor],
+        buffers: dict[str, Tensor],
+        x: Tensor,
+        mask_of: Callable[[float, tuple[int, ...]], Tensor],
+        seed: int | None,
+    ) -> Tensor:
+        """One lane's pass. `buffers` holds afterwards what the module has put in their place."""
+        given = {**own, **buffers, **self._constants(x.device)}
+        x = x.clone() if self.traits.spoils else x
+        with ExitStack() as within:
+            within.enter_context(OwnCalls(mask_of, self.traits.last_sigmoid))
+            if x.device.type != "cpu":
+                within.enter_context(x.device)  # where the module's own new tensors are made
+            if seed is not None:
+                within.enter_context(own_randomness(seed, x.device))
+            answer = functional_call(self.module, given, self.form.arguments(x))
+        buffers.update({name: given[name] for name in buffers})
+        return answer.reshape(len(x), *self.form.result)
+
+    def _seed(self, call: Call, lane: int) -> int | None:
+        """What the global generators begin from in a lane's pass; None where it does not draw from them."""
+        if not self.traits.random:
+            return None
+        seed = call.seeds[lane] if call.seeds else 0
+        return int(stream(seed, Stream.OWN_RANDOMNESS, *call.seen, call.own_calls).integers(2**63))
+
+    def _constants(self, device: torch.device) -> dict[str, Tensor]:
+        kept = self.buffers()
+        return {name: b.to(device) for name, b in self.module.named_buffers() if name not in kept}
+
+    def _typed(self, buffer: Tensor, name: str) -> Tensor:
+        """A buffer in the module's own type, where that is not a floating-point one; rows hold numbers of one type."""
+        dtype = self._types()[name]
+        return buffer if dtype.is_floating_point else buffer.round().to(dtype)
+
+    def _types(self) -> dict[str, torch.dtype]:
+        return {n: t.dtype for n, t in (*self.module.named_parameters(), *self.module.named_buffers())}
+
+    def _given(self, buffer: Tensor, name: str, lane: int, call: Call) -> Tensor:
+        """What the module is given in a lane for a buffer: its place in the rows, which the module may change, or a
+        copy where it must not. `data` hides changes from autograd, as in `Call.move`.
+        """
+        place = self._typed(_lane(buffer.data, lane), name)
+        return place.clone() if name in self.traits.moved and not call.moves(lane) else place
+
+    def _take_back(self, weights: Weights, buffers: Mapping[str, Tensor], lane: int, call: Call) -> None:
+        """Writes what the module has put in place of the buffers that it moves, where that is not their place."""
+        for name in self.traits.moved & buffers.keys():
+            place = _lane(weights[name].data, lane)
+            if call.moves(lane) and buffers[name].data_ptr() != place.data_ptr():
+                place.copy_(buffers[name].detach())
+
+
+def _lane(tensor: Tensor, lane: int) -> Tensor:
+    """One lane of [L, ...]. That of a single lane is a view in the backward pass too, where it costs no call."""
+    return tensor.squeeze(0) if len(tensor) == 1 else tensor[lane]

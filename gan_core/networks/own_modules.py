@@ -1,0 +1,172 @@
+"""Two classes of a person's own, plain `nn.Module`s, as the networks of an array.
+
+    class Generator(nn.Module):
+        def __init__(self, width=64, latent_size=100, image_shape=(1, 28, 28)): ...
+        def forward(self, z): ...       # [N, latent_size] -> [N, *image_shape]; or forward(z, y)
+
+    class Discriminator(nn.Module):
+        def __init__(self, width=64, image_shape=(1, 28, 28)): ...
+        def forward(self, x): ...       # -> logits [N] or [N, 1], or probabilities where it ends in a sigmoid
+
+y are the labels of the samples, int64 [N], as `nn.Embedding` takes them. A module that refuses latents [N, Z], as a
+transposed convolution does, is given [N, Z, 1, 1]; a D that refuses images is given [N, numbers of an image], and a G
+may return images in that form. Weights begin as the constructor leaves them.
+
+N rows of a batch, Z numbers of a latent.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import Any
+
+from torch import nn
+
+from gan_core.config.input_error import InputError, nearest, shown
+from gan_core.config.structure import StructureConfig
+from gan_core.networks.build import Networks, OwnTraits, conditional_view, samples_view
+from gan_core.networks.own_calls import own_randomness
+from gan_core.networks.own_probe import examined, takes_labels
+
+GENERATOR, DISCRIMINATOR = "Generator", "Discriminator"  # how messages name them
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+Constructor = Callable[..., nn.Module]
+
+
+@lru_cache(maxsize=64)
+def own_networks(
+    generator: Constructor,
+    discriminator: Constructor,
+    structure: StructureConfig,
+    sample_shape: tuple[int, ...],
+    classes: int = 0,
+) -> Networks:
+    """The networks of two classes of a person's own, for samples of shape [C, H, W] or [d] and a data set of so many
+    classes, 0 where it has no labels. They are examined once in a process, by calling them.
+
+    Raises InputError where arguments are missing or unknown, where what the modules take or return does not fit, where
+    parameters are shared or lie on another device, and OwnCodeError for what the modules themselves raise.
+    """
+    known = {
+        "latent_size": structure.latent_size,
+        **dict.fromkeys(("image_shape", "sample_shape"), sample_shape),
+        **dict.fromkeys(("classes", "num_classes"), classes),
+    }
+    given = {
+        GENERATOR: (generator, getattr(structure, "generator", {})),
+        DISCRIMINATOR: (discriminator, getattr(structure, "discriminator", {})),
+    }
+    makes = {name: partial(_made, name, cls, _arguments(name, cls, own, known)) for name, (cls, own) in given.items()}
+    with own_randomness(0):
+        modules = {name: make() for name, make in makes.items()}
+    _check_apart(modules)
+    if structure.penalty != "none":
+        _check_penalised(modules[DISCRIMINATOR], structure.penalty)
+    labels = classes if _conditional(modules, classes) else 0
+    forms = {
+        GENERATOR: (sample_shape, [(structure.latent_size,), (structure.latent_size, 1, 1)]),
+        DISCRIMINATOR: ((1,), [sample_shape, (math.prod(sample_shape),)]),
+    }
+    networks = [
+        examined(name, module, makes[name], structure, result=forms[name][0], forms=forms[name][1], classes=labels)
+        for name, module in modules.items()
+    ]
+    traits = [network.traits for network in networks]
+    return Networks(
+        networks[0],
+        networks[1],
+        view=conditional_view if labels else samples_view,
+        choices=labels,
+        conditional=labels > 0,
+        own=OwnTraits(
+            vmapped=all(each.vmapped for each in traits),
+            traced=all(each.traced for each in traits),
+            drops=any(each.dropouts for each in traits),
+        ),
+    )
+
+
+def _arguments(name: str, cls: Constructor, own: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """What a constructor is called with: a person's own values, and of what is known the arguments that it has."""
+    parameters = inspect.signature(cls).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    named = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    for argument in own:
+        if argument in known:
+            raise InputError(f"{name.lower()}.{argument} is set by the data set and the structure; leave it out")
+        if argument not in named and not takes_any:
+            raise InputError(f"{name} has no argument {shown(argument)}; {nearest(argument, named)}")
+    given = {**{argument: value for argument, value in known.items() if argument in named}, **own}
+    for argument, parameter in parameters.items():
+        needed = parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+        )
+        if needed and argument not in given:
+            raise InputError(
+                f"argument {shown(argument)} of {name} has no default and no value; give it one, or set "
+                f"{name.lower()}.{argument}"
+            )
+    return given
+
+
+def _made(name: str, cls: Constructor, arguments: Mapping[str, Any]) -> nn.Module:
+    """A module with its own initial weights, checked."""
+    module = cls(**arguments)
+    if not isinstance(module, nn.Module):
+        raise InputError(f"{name} must be an nn.Module, got {shown(type(module).__name__)}")
+    for weight, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.device.type != "cpu":
+            raise InputError(
+                f"{name} must be made on the CPU, got {weight} on {tensor.device}; leave .to and .cuda out, training "
+                "moves it"
+            )
+    for weight, tensor in module.named_parameters():
+        if not tensor.is_floating_point():
+            raise InputError(f"parameters must be floating-point numbers, got {weight} of {name} in {tensor.dtype}")
+    if not any(tensor.requires_grad for tensor in module.parameters()):
+        raise InputError(f"{name} has no parameters that require gradients, so it cannot be trained")
+    for part in module.modules():
+        if isinstance(part, BATCH_NORMS) and part.momentum is not None:
+            part.num_batches_tracked = None  # which nothing reads then
+    return module
+
+
+def _check_apart(modules: Mapping[str, nn.Module]) -> None:
+    """Raises InputError where the two networks share parameters."""
+    of_generator = {id(parameter) for parameter in modules[GENERATOR].parameters()}
+    for weight, parameter in modules[DISCRIMINATOR].named_parameters():
+        if id(parameter) in of_generator:
+            raise InputError(
+                f"Generator and Discriminator must not share parameters, got {weight} in both; make one in each "
+                "constructor"
+            )
+
+
+def _check_penalised(discriminator: nn.Module, penalty: str) -> None:
+    for place, part in discriminator.named_modules():
+        if isinstance(part, BATCH_NORMS):
+            raise InputError(
+                f"a gradient penalty ({penalty}) acts on each sample alone, and batch norm in D ties samples together "
+                f"(Gulrajani et al. 2017, section 4), got {type(part).__name__} {shown(place)}; take it out of "
+                "Discriminator"
+            )
+
+
+def _conditional(modules: Mapping[str, nn.Module], classes: int) -> bool:
+    """Whether the networks take labels. Raises InputError where one does and the other does not, or data have none."""
+    takes = {name: takes_labels(module, classes) for name, module in modules.items()}
+    if len(set(takes.values())) == 2:
+        one, other = sorted(takes, key=lambda name: not takes[name])
+        raise InputError(
+            f"both networks must take labels, or neither, got {one}.forward with labels and {other}.forward without; "
+            f"give {other}.forward a second argument, or {one}.forward one alone"
+        )
+    conditional = any(takes.values())
+    if conditional and classes < 2:
+        raise InputError(
+            f"networks whose forward takes labels need data with at least 2 classes, got {classes}; use class "
+            "subfolders, or a forward of one argument"
+        )
+    return conditional

@@ -1,0 +1,70 @@
+"""A person's own modules train as in the plain loop that they come from."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from plain_loop import PlainLoop
+from published_modules import PUBLISHED
+from tiny_arrays import train
+from torch import nn
+
+from gan_core.config.gan import GanConfig
+from gan_core.config.lane import LaneConfig
+from gan_core.config.structure import StructureConfig
+from gan_core.data.dataset import Dataset
+from gan_core.lanes.streams import Stream
+from gan_core.training.lane_array import LaneArray
+
+STEPS = 50
+SMALL: dict[str, Any] = {"latent_size": 7, "batch_size": 13}
+
+
+def configs_of(structure: StructureConfig) -> list[GanConfig]:
+    lanes = LaneConfig(generator_lr=1e-3, beta1=0.5), LaneConfig(discriminator_lr=2e-3, beta2=0.9)
+    return [GanConfig(structure=structure, lane=lane, seed=3 + i, data_seed=i) for i, lane in enumerate(lanes)]
+
+
+def given(array: LaneArray, lane: int, name: str) -> tuple[nn.Module, nn.Module]:
+    """A lane's networks in plain torch, with its weights of now."""
+    modules = PUBLISHED[name][0](latent_size=7).double(), PUBLISHED[name][1]().double()
+    for module, rows in zip(modules, (array.state.generator, array.state.discriminator), strict=True):
+        module.load_state_dict({weight: view[lane] for weight, view in rows.views.items()})
+    return modules
+
+
+def assert_near(mine: torch.Tensor, theirs: torch.Tensor, what: str) -> None:
+    """To 1e-9 of each number, or of the largest."""
+    scale = 1e-9 * theirs.detach().abs().max().item()
+    np.testing.assert_allclose(mine.numpy(), theirs.detach().numpy(), rtol=1e-9, atol=scale, err_msg=what)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_classes_follow_the_plain_loop(name: str, few: Callable[[str], Dataset]):
+    order: Any = "generator_first" if name == "mlp_bn" else "discriminator_first"
+    configs = configs_of(StructureConfig(update_order=order, **SMALL))
+    array = LaneArray(configs, few("digits"), dtype=torch.float64, networks=PUBLISHED[name])
+    loops = [
+        PlainLoop(config, array.dataset, *given(array, lane, name), labels=name == "cgan")
+        for lane, config in enumerate(configs)
+    ]
+    train(array, STEPS)
+    latents = array.shared_latents(Stream.SCORE_LATENTS, 7, 5)
+    samples = array.generate(latents)
+    assert (array.carried_out, array.networks.carried(torch.device("cpu"))) == ("replayed", "looped")
+    for lane, loop in enumerate(loops):
+        loop.train(STEPS)
+        for rows, module in ((array.state.generator, loop.generator), (array.state.discriminator, loop.discriminator)):
+            theirs = {n: t for n, t in module.state_dict().items() if not n.endswith("num_batches_tracked")}
+            assert set(rows.views) == set(theirs)
+            for weight, tensor in theirs.items():
+                assert_near(rows.views[weight][lane], tensor, f"lane {lane}, {weight}")
+        noise, labels = latents[lane, :, :7], latents[lane, :, 7:].argmax(1) if name == "cgan" else None
+        loop.generator.eval()
+        with torch.no_grad():
+            noise = noise.view(-1, 7, 1, 1) if name == "dcgan" else noise
+            theirs = loop.generator(*loop.given(noise, labels)).view(-1, 1, 8, 8)
+        assert_near(samples[lane], theirs, f"samples of lane {lane}")
+    assert not array.state.generator.flat[0].equal(array.state.generator.flat[1])
