@@ -11,7 +11,7 @@ from gan_core.config.combinations import check_classes, check_objective
 from gan_core.config.conditions import Conditions, as_scored_before
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.input_error import InputError, home_path
-from gan_core.config.structure import StructureConfig
+from gan_core.config.structure import StructureConfig, check_size
 from gan_core.data.enough_images import check_images, notices
 from gan_core.data.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.data.published_images import ImageSplits
@@ -221,16 +221,22 @@ def check_run(
     require_installed(spec.tracking)
     if parse_dataset_name(spec.conditions().dataset).kind in FILE_KINDS:
         on_phase(f"reading {spec.conditions().dataset}")
-    images, features = check_files(spec.space.base.structure, spec.conditions(), download)
+    images, features = check_files(spec.space.base.structure, spec.conditions(), download, on_phase)
     if folder.holds_run():
         check_same_data(folder, read_rows(folder), spec.conditions(), images, features)
     for line in [] if images is None else notices(spec.conditions().dataset, images):
         warnings.warn(line, stacklevel=2)
 
 
-def check_files(structure: StructureConfig, conditions: Conditions, download: bool) -> tuple[ImageSplits | None, str]:
+def check_files(
+    structure: StructureConfig,
+    conditions: Conditions,
+    download: bool,
+    on_phase: Callable[[str], object] = lambda phase: None,
+) -> tuple[ImageSplits | None, str]:
     """Reads the data set and the feature network that a person must provide, and which instruction set is asked for, so
     that what is wrong with them is said before anything starts. download: let torchvision fetch a missing data set.
+    on_phase: as for `check_run`.
 
     Returns the images, or None where none were read, and the name of the extractor, or "" where none was loaded.
 
@@ -244,9 +250,10 @@ def check_files(structure: StructureConfig, conditions: Conditions, download: bo
     if name.kind in FILE_KINDS:  # read without torch, which takes seconds to load
         root = data_folder(conditions.data_root or None, name.kind)
         size, skip = conditions.image_size_pixels, conditions.skip_corrupt_images
-        images = read_image_files(Request(name, root, size, download, skip))
+        images = read_image_files(Request(name, root, size, download, skip, tell=on_phase))
         check_objective(conditions.objective, conditions.dataset, images.classes)
         check_classes(structure, images.classes)
+        check_size(structure, size or images.train.shape[-1])
         check_images(conditions.dataset, images)
     if not name.is_values and (scoring.features not in FITTED_FEATURES or scoring.inception_weights):
         from gan_core.fidelity.features.extractors import load_extractor

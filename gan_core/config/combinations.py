@@ -15,7 +15,10 @@ from gan_core.config.structure import CROSS_ENTROPY_LOSSES, StructureConfig
 def check_classes(structure: StructureConfig, classes: int) -> None:
     """Raises InputError when a conditional architecture meets data of so many classes, 0 where there are no labels."""
     if structure.architecture == "cgan" and classes < 2:
-        raise InputError(f"architecture 'cgan' needs labels of at least 2 classes, got {classes}; use class subfolders")
+        raise InputError(
+            f"architecture 'cgan' needs labels of at least 2 classes, got {classes}; use class subfolders, or a set "
+            "that comes with labels"
+        )
 
 
 def check_objective(objective: str, dataset: str, classes: int) -> None:

@@ -5,7 +5,7 @@
 - `ring[:MODES[,RADIUS[,DEVIATION]]]`: 2-D normals on a circle around 0; 8 modes, radius 1, deviation 0.01.
 - `grid[:SIDE[,STEP[,DEVIATION]]]`: SIDE x SIDE 2-D normals around 0; 5 a side, step 2, deviation 0.05.
 - `digits`, `polygons`, `mnist`, `fashion_mnist`, `cifar10`.
-- `images:FOLDER`: any folder of pictures; everything after the colon is its path or address.
+- `images:PLACE`: a folder of pictures, or a file of images; everything after the colon is its path or address.
 """
 
 import math
@@ -18,12 +18,15 @@ IMAGE_KINDS = ("digits", "polygons", "mnist", "fashion_mnist", "cifar10", "image
 LABELLED_KINDS = ("digits", "mnist", "fashion_mnist", "cifar10")  # and `images`, where the folder has class subfolders
 ON_DISK_KINDS = ("mnist", "fashion_mnist", "cifar10")  # read from files under a data root that a person provides
 
+ARRAY_SUFFIXES = (".npz", ".npy")
+OWN_SIZE_SUFFIXES = ARRAY_SUFFIXES  # of files whose images have one size
+
 FORMS = {
     "gaussian": "gaussian or gaussian:MEAN,DEVIATION",
     "mixture": "mixture:MEAN,DEVIATION;MEAN,DEVIATION[;...]",
     "ring": "ring or ring:MODES[,RADIUS[,DEVIATION]]",
     "grid": "grid or grid:SIDE[,STEP[,DEVIATION]]",
-    "images": "images:FOLDER",
+    "images": "images:FOLDER or images:FILE.npz",
 }
 DEFAULTS = {"gaussian": (4.0, 1.25), "ring": (8.0, 1.0, 0.01), "grid": (5.0, 2.0, 0.05)}
 LARGEST_MODES = 1000
@@ -32,7 +35,7 @@ LEAST, MOST = 1e-6, 1e6  # of a deviation, radius or step; float32 samples can r
 
 @dataclass(frozen=True)
 class DatasetName:
-    """A parsed name of a data set: its kind, and its numbers in the order of the grammar or its folder.
+    """A parsed name of a data set: its kind, and its numbers in the order of the grammar or its folder or file.
 
     numbers: with the defaults filled in; for `mixture` the mean and the deviation of each mode in turn.
     """
@@ -46,13 +49,23 @@ class DatasetName:
         return self.kind in VALUE_KINDS
 
     @property
+    def has_own_size(self) -> bool:
+        """Whether the images have a size that they keep where none is asked for."""
+        return self.kind != "images" or str(self.folder).endswith(OWN_SIZE_SUFFIXES)
+
+    @property
+    def is_users(self) -> bool:
+        """Whether the samples are a user's own, whose labels, if any, are known only when they are read."""
+        return self.kind == "images"
+
+    @property
     def value_size(self) -> int:
         """Numbers in one sample: 1 or 2; 0 for images."""
         return {"gaussian": 1, "mixture": 1, "ring": 2, "grid": 2}.get(self.kind, 0)
 
 
 def same_name(one: str, other: str) -> bool:
-    """Whether two names mean the same data set. All folders of pictures count as the same here, since paths differ by
+    """Whether two names mean the same data set. All places of images count as the same here, since paths differ by
     machine; `Dataset.digest` tells what is in them apart.
     """
     return one == other or all(name.partition(":")[0] == "images" for name in (one, other))
@@ -65,7 +78,7 @@ def parse_dataset_name(text: str) -> DatasetName:
         raise InputError(f"unknown data set {shown(text)}; {nearest(kind, VALUE_KINDS + IMAGE_KINDS)}")
     if kind == "images":
         if not arguments:
-            raise InputError(f"data set {shown(text)} names no folder; write {FORMS[kind]}")
+            raise InputError(f"data set {shown(text)} names no folder or file; write {FORMS[kind]}")
         return DatasetName(kind, folder=arguments)
     if kind in IMAGE_KINDS:
         if colon:

@@ -139,26 +139,30 @@ def _check_data(structure: StructureConfig) -> None:
             f"other, got architecture {structure.architecture!r} with dataset {shown(structure.dataset)}; change one "
             "of them"
         )
-    if structure.architecture == "cgan" and name.kind not in (*LABELLED_KINDS, "images"):
+    if structure.architecture == "cgan" and not (name.is_users or name.kind in LABELLED_KINDS):
         raise InputError(
             f"structure.architecture 'cgan' needs a data set with labels, got {shown(structure.dataset)}; "
-            f"use one of {', '.join(LABELLED_KINDS)}, or images in class subfolders"
+            f"use one of {', '.join(LABELLED_KINDS)}, or images of your own with classes"
         )
     if name.is_values and structure.image_size_pixels:
         raise InputError(
             f"structure.image_size_pixels must be 0 for numbers, got {structure.image_size_pixels} "
             f"with dataset {shown(structure.dataset)}"
         )
-    if name.kind == "images" and not structure.image_size_pixels:
+    if not name.has_own_size and not structure.image_size_pixels:
         raise InputError(
             f"structure.image_size_pixels must be set for {shown(structure.dataset)}: pictures are resized to it"
         )
 
 
 def _check_sizes(structure: StructureConfig) -> None:
-    if structure.architecture not in ("dcgan", "infogan"):
-        return
-    size = structure.image_size_pixels or NATIVE_SIZES_PIXELS[parse_dataset_name(structure.dataset).kind]
+    size = structure.image_size_pixels or NATIVE_SIZES_PIXELS.get(parse_dataset_name(structure.dataset).kind, 0)
+    if size:  # that of a file is known when it has been read
+        check_size(structure, size)
+
+
+def check_size(structure: StructureConfig, size: int) -> None:
+    """Raises InputError if an architecture does not make images of this side in pixels."""
     start = dcgan_start_pixels(size)
     if structure.architecture == "dcgan" and not (start < size and start < 2 * SMALLEST_START_PIXELS):
         raise InputError(

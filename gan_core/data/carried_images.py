@@ -18,6 +18,8 @@ PARTS = ("train", "train_labels", "held_out", "held_out_labels")
 
 def splits_digest(kind: str, images: ImageSplits) -> str:
     """`data_digest` of images as they were read, before they are resized."""
+    if images.digest:
+        return images.digest
     labels = [part for part in (images.train_labels, images.held_out_labels) if part is not None]
     return data_digest(kind, images.train, images.held_out, *labels)
 

@@ -5,6 +5,7 @@ Images are one float32 tensor [n, C, H, W] in [-1, 1], without augmentation; set
 
 import importlib.util
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -40,7 +41,8 @@ class Dataset:
     train, held_out: [n, C, H, W] in [-1, 1], or [n, 1] and [n, 2] for numbers. The labels are [n] in 0..classes-1; a
     data set without labels has None and classes = 0. digest: a hash of the kind, the samples and the labels, so two
     scores with equal digests used the same data. truth: the exact distribution of a set of numbers, else None.
-    train_samples: the training split as it is stored, in uint8 where the source has bytes. Training converts the bytes
+    train_samples: the training split as it is stored, in uint8 where the source has bytes, and mapped from a file where
+    it is large: nothing may write to it. Training converts the bytes
     of each batch with `scale_bytes`; the float32 copy of the whole split is made when `train` is first read.
     """
 
@@ -60,6 +62,10 @@ class Dataset:
     @cached_property
     def train(self) -> Tensor:
         return _numbers(self.train_samples)
+
+    def train_numbers(self, places: Tensor) -> Tensor:
+        """The training samples at these indices [m], as `train` has them, of which no other is converted."""
+        return _numbers(self.train_samples[places])
 
 
 class DataOrder:
@@ -91,13 +97,15 @@ def _permutation(data_seed: int, epoch: int, size: int) -> np.ndarray:
 class SampleSplits:
     """A data set before it is resized and named, with the fields of `Dataset`.
 
-    train and held_out are either both in [-1, 1] or both uint8. labels: those of train, then those of held_out.
+    train and held_out are either both in [-1, 1] or both uint8. labels: those of train, then those of held_out. digest:
+    where it is known already.
     """
 
     train: Tensor
     held_out: Tensor
     labels: tuple[Tensor, Tensor] | None = None
     truth: Mixture | None = None
+    digest: str = ""
 
 
 def load_dataset(
@@ -136,7 +144,7 @@ def _at_size(name: str, samples: SampleSplits, image_size_pixels: int) -> Sample
         return samples
     _check_memory(name, (len(train) + len(held_out)) * train.shape[1], image_size_pixels)
     train, held_out = (resized(_numbers(part), image_size_pixels) for part in (train, held_out))
-    return replace(samples, train=train, held_out=held_out)
+    return replace(samples, train=train, held_out=held_out, digest="")
 
 
 def _dataset(name: str, samples: SampleSplits) -> Dataset:
@@ -144,7 +152,7 @@ def _dataset(name: str, samples: SampleSplits) -> Dataset:
     train_labels, held_out_labels = samples.labels or (None, None)
     classes = 0 if train_labels is None else int(train_labels.max()) + 1
     parts = (train, held_out, *(samples.labels or ()))
-    digest = data_digest(parse_dataset_name(name).kind, *(part.numpy() for part in parts))
+    digest = samples.digest or data_digest(parse_dataset_name(name).kind, *(part.numpy() for part in parts))
     return Dataset(name, train, train_labels, _numbers(held_out), held_out_labels, classes, digest, samples.truth)
 
 
@@ -237,10 +245,13 @@ def _images_on_disk(request: Request) -> SampleSplits:
 
 
 def _samples(read: ImageSplits) -> SampleSplits:
-    if read.train_labels is None or read.held_out_labels is None:
-        return SampleSplits(torch.from_numpy(read.train), torch.from_numpy(read.held_out))
-    labels = torch.from_numpy(read.train_labels), torch.from_numpy(read.held_out_labels)
-    return SampleSplits(torch.from_numpy(read.train), torch.from_numpy(read.held_out), labels)
+    labels = None
+    if read.train_labels is not None and read.held_out_labels is not None:
+        labels = torch.from_numpy(read.train_labels), torch.from_numpy(read.held_out_labels)
+    with warnings.catch_warnings():  # arrays that are mapped from a file cannot be written, and nothing writes to them
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        train, held_out = torch.from_numpy(read.train), torch.from_numpy(read.held_out)
+    return SampleSplits(train, held_out, labels, digest=read.digest)
 
 
 def scale_bytes(numbers: Tensor) -> Tensor:

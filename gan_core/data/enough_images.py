@@ -64,7 +64,7 @@ def _of_a_folder(facts: PictureFacts) -> list[str]:
     told = []
     if unused := counted(facts.unused, hidden=False):
         told.append(f"{facts.root}: not used: {unused}")
-    if copies := copies_told(facts.copy_of, facts.names):
+    if copies := copies_told(facts.copy_of, facts.names or None):
         told.append(f"{facts.root}: {copies}")
     return told
 

@@ -22,8 +22,9 @@ class DataFacts:
     images; empty without labels. sizes: (width, height) -> the number of files of this size, the most common first;
     empty unless the images come from a folder. copies: a sentence on exact copies, or ""; leaked: the number of
     held-out images that are also in the training split. unread: reason -> the names of images that were left out.
-    unused: kind -> the paths of other files. digest: that of `data_digest`. refused: why a sweep would refuse the
-    images, or "". too_few: why the held-out images are too few to say much, or "".
+    unused: kind -> the paths of other files. values: what the numbers of arrays were, or "". digest: that of
+    `data_digest`. refused: why a sweep would refuse the images, or "". too_few: why the held-out images are too few to
+    say much, or "".
     """
 
     name: str
@@ -37,6 +38,7 @@ class DataFacts:
     leaked: int
     unread: dict[str, tuple[str, ...]]
     unused: dict[str, tuple[str, ...]]
+    values: str
     digest: str
     refused: str
     too_few: str
@@ -45,7 +47,7 @@ class DataFacts:
 def image_facts(name: str, images: ImageSplits) -> DataFacts:
     """Describes the images of a data set, in uint8 or in [-1, 1], at the size they are trained at."""
     facts, count = images.facts, len(images.train)
-    equal = first_equal(np.concatenate((images.train, images.held_out)))
+    equal = first_equal(images.train, images.held_out)
     leaked = np.isin(equal[count:], equal[:count]).sum()
     sizes = Counter() if facts is None else Counter((int(width), int(height)) for width, height in facts.sizes_pixels)
     labels = [part for part in (images.train_labels, images.held_out_labels) if part is not None]
@@ -57,11 +59,12 @@ def image_facts(name: str, images: ImageSplits) -> DataFacts:
         own_split=facts is None or facts.held_out is not None,
         classes=_classes(images),
         sizes=dict(sizes.most_common()),
-        copies=copies_told(equal, None) if facts is None else copies_told(facts.copy_of, facts.names),
+        copies=copies_told(equal, None) if facts is None else copies_told(facts.copy_of, facts.names or None),
         leaked=int(leaked),
         unread={} if facts is None else dict(facts.unread),
         unused={} if facts is None else dict(facts.unused),
-        digest=data_digest(parse_dataset_name(name).kind, images.train, images.held_out, *labels),
+        values="" if facts is None else facts.values,
+        digest=images.digest or data_digest(parse_dataset_name(name).kind, images.train, images.held_out, *labels),
         refused=_refused(name, images),
         too_few=held_out_warning(name, len(images.held_out)),
     )

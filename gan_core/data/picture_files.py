@@ -62,7 +62,7 @@ class Fate(IntEnum):
 
 @dataclass(frozen=True)
 class Picture:
-    """An image that was read. pixels: uint8 [S, S, 3], its central square.
+    """An image that was read. pixels: uint8 [S, S, 3], its central square; [H, W, 3] where it kept its own size.
 
     width, height: those of the whole upright image, in pixels. brightest: the largest value of a 16-bit greyscale
     image; 0 for all other images.
@@ -121,19 +121,24 @@ def silenced_libtiff(paths: Iterable[Path]) -> Iterator[None]:
         os.close(heard)
 
 
-def read_picture(path: Path, size_pixels: int, room: SharedLimit, grey_bits: int = 16) -> Picture | Fate:
+def read_picture(
+    source: Path | bytes, size_pixels: int, room: SharedLimit, grey_bits: int = 16, *, suffix: str = ""
+) -> Picture | Fate:
     """Reads an image file and resizes its central square once to S = size_pixels (Lanczos); or says why it cannot.
 
     The image is turned upright as its EXIF orientation says, and transparent parts become white. Only the first frame
-    or page is read. Long or malformed metadata do no harm. room: limits the pixels that all threads decode at once.
-    grey_bits: the number of bits that a 16-bit greyscale image uses.
+    or page is read. Long or malformed metadata do no harm. source: the file, or its content, whose name ended in
+    `suffix`. size_pixels: 0 keeps the whole image at its own size. room: limits the pixels that all threads decode at
+    once. grey_bits: the number of bits that a 16-bit greyscale image uses.
     """
-    formats = ("TIFF",) if path.suffix.lower() in TIFF_SUFFIXES else FORMATS
+    suffix = suffix or (source.suffix if isinstance(source, Path) else "")
+    formats = ("TIFF",) if suffix.lower() in TIFF_SUFFIXES else FORMATS
+    file = source if isinstance(source, Path) else io.BytesIO(source)
     try:
         try:
-            return _read(path, formats, size_pixels, room, grey_bits)
+            return _read(file, formats, size_pixels, room, grey_bits)
         except ValueError:  # Pillow raises it, among other reasons, for text chunks in a PNG that are too long
-            content = _without_texts(path)
+            content = _without_texts(source)
             if content is None:
                 raise
             return _read(io.BytesIO(content), formats, size_pixels, room, grey_bits)
@@ -150,16 +155,24 @@ def _read(
     with room.reserved(picture.width * picture.height):
         with picture:
             picture.load()
-        if picture.mode in ("I", "F"):
-            return Fate.NO_RANGE
-        # `picture` is rebound at each step so that one copy is freed before the next: 89 million pixels take 360 MB.
-        turn = UPRIGHT.get(_orientation(picture))
-        picture = picture if turn is None else picture.transpose(turn)
-        width, height = picture.size
-        picture, brightest = _bytes(_middle(picture), grey_bits)
-        picture = picture if picture.mode == "RGB" else picture.convert("RGB")
+        decoded = [picture]
+        del picture  # so that `as_picture` alone holds it
+        return as_picture(decoded.pop(), size_pixels, grey_bits)
+
+
+def as_picture(picture: Image.Image, size_pixels: int, grey_bits: int = 16) -> Picture | Fate:
+    """A decoded image as `read_picture` returns it."""
+    if picture.mode in ("I", "F"):
+        return Fate.NO_RANGE
+    # `picture` is rebound at each step so that one copy is freed before the next: 89 million pixels take 360 MB.
+    turn = UPRIGHT.get(_orientation(picture))
+    picture = picture if turn is None else picture.transpose(turn)
+    width, height = picture.size
+    picture, brightest = _bytes(_middle(picture) if size_pixels else picture, grey_bits)
+    picture = picture if picture.mode == "RGB" else picture.convert("RGB")
+    if size_pixels:
         picture = picture.resize((size_pixels, size_pixels), Image.Resampling.LANCZOS)
-        return Picture(np.asarray(picture), width, height, brightest)
+    return Picture(np.asarray(picture), width, height, brightest)
 
 
 def _middle(picture: Image.Image) -> Image.Image:
@@ -195,11 +208,11 @@ def _orientation(picture: Image.Image) -> int:
     return found if isinstance(found, int) else 1
 
 
-def _without_texts(path: Path) -> bytes | None:
+def _without_texts(source: Path | bytes) -> bytes | None:
     """The content of a PNG file without its text chunks and its colour profile, which are not used; None for others."""
-    if path.stat().st_size > LARGEST_PNG_BYTES:
+    if (source.stat().st_size if isinstance(source, Path) else len(source)) > LARGEST_PNG_BYTES:
         return None
-    content = path.read_bytes()
+    content = source.read_bytes() if isinstance(source, Path) else source
     if not content.startswith(PNG_SIGNATURE):
         return None
     parts, place = [PNG_SIGNATURE], len(PNG_SIGNATURE)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,14 @@ GREY_BITS = (8, 10, 12, 14, 16)  # the bit depths that instruments and cameras s
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """What is known about a folder of images apart from their pixels; n is the number of images that were read.
+    """What is known about a user's images apart from their pixels; n is the number of images that were read.
 
-    names: the path of each image. classes: the names of the labels, if any. held_out: bool [n], whether an image
-    belongs to the held-out split that the folder defines, or None if it defines none. sizes_pixels: int32 [n, 2], width
-    and height. copy_of: int64 [n], the index of the first image with the same pixels, which may be the image itself.
-    unread: reason -> the names of images that could not be read. unused: kind -> the paths of other files.
+    names: the path of each image; empty where they have none. classes: the names of the labels, if any. held_out: bool
+    [n], whether an image belongs to the held-out split that the source defines, or None if it defines none.
+    sizes_pixels: int32 [n, 2], width and height. copy_of: int64 [n], the index of the first image with the same pixels,
+    which may be the image itself.
+    unread: reason -> the names of images that could not be read. unused: kind -> the paths of other files. values: what
+    the numbers of arrays are, as in `gan_core.data.item_pixels`; "" for pictures.
     """
 
     root: Path
@@ -46,6 +49,7 @@ class PictureFacts:
     copy_of: np.ndarray
     unread: Mapping[str, tuple[str, ...]]
     unused: Mapping[str, tuple[str, ...]]
+    values: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def load_pictures(folder: str, size_pixels: int, *, skip_corrupt: bool = False) 
     read = _cached(listing, size_pixels)
     kept = read.fates == Fate.READ
     unread = _unread(listing.names, read.fates)
-    _refuse_corrupt(listing, unread, skip_corrupt)
+    refuse_corrupt(str(listing.root), len(listing.names), unread, skip_corrupt)
     classes = sorted(set(listing.classes))
     label_of = {label: number for number, label in enumerate(classes)}
     labels = np.array([label_of[label] for label in listing.classes], np.int64)[kept]
@@ -106,30 +110,32 @@ def load_pictures(folder: str, size_pixels: int, *, skip_corrupt: bool = False) 
 
 
 def split_pictures(
-    labels: np.ndarray | None, count: int, held_out: np.ndarray | None = None
+    labels: np.ndarray | None, count: int, held_out: np.ndarray | None = None, *, one_in: int = HELD_OUT_ONE_IN
 ) -> tuple[np.ndarray, np.ndarray]:
     """Splits `count` images: the sorted indices of the training images and of the held-out ones.
 
-    held_out: bool [count], a given split. Without one, a sixth of each class (rounded down, at least one image) is
-    drawn from a keyed random stream, so the same images always give the same split.
+    held_out: bool [count], a given split. Without one, one image in `one_in` of each class (rounded down, at least one
+    image) is drawn from a keyed random stream, so the same images always give the same split.
     """
     if held_out is not None:
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
     labels = np.zeros(count, np.int64) if labels is None else labels
     order = stream(0, Stream.DATA_SPLIT).permutation(count)
     members = [order[labels[order] == label] for label in np.unique(labels)]
-    chosen = np.sort(np.concatenate([some[: max(1, len(some) // HELD_OUT_ONE_IN)] for some in members]))
+    chosen = np.sort(np.concatenate([some[: max(1, len(some) // one_in)] for some in members]))
     return np.setdiff1d(np.arange(count), chosen), chosen
 
 
-def first_equal(images: np.ndarray) -> np.ndarray:
-    """For each image of [n, ...] the index of the first image with the same bytes, which may be itself: int64 [n]."""
+def first_equal(*parts: np.ndarray) -> np.ndarray:
+    """For each image of these parts [n, ...], one after another, the index of the first image with the same bytes,
+    which may be itself: int64 [n].
+    """
     seen: dict[bytes, int] = {}
     places = (
         seen.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), place)
-        for place, image in enumerate(images)
+        for place, image in enumerate(chain.from_iterable(parts))
     )
-    return np.fromiter(places, np.int64, len(images))
+    return np.fromiter(places, np.int64, sum(map(len, parts)))
 
 
 def _unread(names: Sequence[str], fates: np.ndarray) -> dict[str, tuple[str, ...]]:
@@ -154,15 +160,18 @@ def _check_counts(
                 )
 
 
-def _refuse_corrupt(listing: FolderListing, unread: Mapping[str, Sequence[str]], skip: bool) -> None:
+def refuse_corrupt(what: str, count: int, unread: Mapping[str, Sequence[str]], skip: bool) -> None:
+    """Raises InputError where some of `count` pictures cannot be read, and none is to be skipped or none is left; warns
+    of those that are skipped. what: where they are. unread: as in `PictureFacts`.
+    """
     if not unread:
         return
     corrupt = sorted(name for names in unread.values() for name in names)
     listed = ", ".join(map(repr, corrupt[:NAMED_AT_MOST])) + (", ..." if len(corrupt) > NAMED_AT_MOST else "")
-    says = f"{listing.root}: {len(corrupt)} of {len(listing.names)} pictures cannot be read or are too large: {listed}"
+    says = f"{what}: {len(corrupt)} of {count} pictures cannot be read or are too large: {listed}"
     if not skip:
         raise InputError(f"{says}; mend or remove them, or leave them out (--skip-corrupt-images)")
-    if len(corrupt) == len(listing.names):
+    if len(corrupt) == count:
         raise InputError(f"{says}; none is left")
     warnings.warn(f"{says}; left out", stacklevel=3)
 

@@ -32,7 +32,8 @@ CIFAR_BINARY, CIFAR_PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
 class ImageSplits:
     """The two splits as read from files: uint8 [n, C, H, W], each with labels int64 [n], or None without labels.
 
-    facts: what else is known if the images come from a user's folder.
+    facts: what else is known if the images are a user's. digest: that of `data_digest`, or "" where it is not known.
+    The pixels must not be written to: large ones are mapped from a file.
     """
 
     train: np.ndarray
@@ -40,6 +41,7 @@ class ImageSplits:
     held_out: np.ndarray
     held_out_labels: np.ndarray | None
     facts: PictureFacts | None = None
+    digest: str = ""
 
     @property
     def classes(self) -> int:

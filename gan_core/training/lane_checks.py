@@ -8,7 +8,7 @@ from dataclasses import replace
 from gan_core.config.dataset_name import same_name
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
-from gan_core.config.structure import StructureConfig
+from gan_core.config.structure import StructureConfig, check_size
 from gan_core.data.dataset import Dataset
 
 
@@ -23,6 +23,7 @@ def shared_structure(configs: Sequence[GanConfig], dataset: Dataset) -> Structur
     size, side = structure.image_size_pixels, dataset.sample_shape[-1]
     if size not in (0, side):
         raise InputError(f"structure.image_size_pixels is {size}, got images of {side}; load them at {size}")
+    check_size(structure, side)
     return structure
 
 

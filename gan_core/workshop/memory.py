@@ -27,6 +27,7 @@ from gan_core.data.dataset import (
     TRAIN_VALUES,
     Dataset,
 )
+from gan_core.data.known_forms import known_form
 from gan_core.execution.pace import Pace
 from gan_core.execution.programs import ProgramMaker
 from gan_core.lanes.axis import lane_arithmetic
@@ -46,8 +47,8 @@ IMAGE_FORMS: Mapping[str, tuple[tuple[int, int, int], int, int]] = {  # shape, c
     "mnist": ((1, 28, 28), 10, 70_000),
     "fashion_mnist": ((1, 28, 28), 10, 70_000),
     "cifar10": ((3, 32, 32), 10, 60_000),
-    "images": ((3, 0, 0), 10, 0),
 }
+UNREAD_CHANNELS, UNREAD_CLASSES = 3, 10  # assumed of a user's images that have not been read on this machine
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,18 @@ def sees_gpu() -> bool:
 def data_form(structure: StructureConfig) -> DataForm:
     """The form of the samples that a structure is trained on, without reading them.
 
-    A user's folder of images is assumed to have three channels and ten classes. Raises InputError if it has no size.
+    A user's images have the form in which they were last read here; of others, three channels and ten classes are
+    assumed. Raises InputError if these have no size.
     """
     name = parse_dataset_name(structure.dataset)
     if name.is_values:
         samples = TRAIN_VALUES + HELD_OUT_VALUES
         return DataForm((name.value_size,), 0, samples * name.value_size * FLOAT_BYTES)
-    (channels, own, _), classes, images = IMAGE_FORMS[name.kind]
+    if name.is_users:
+        unread = (UNREAD_CHANNELS, 0, 0), UNREAD_CLASSES, 0
+        (channels, own, _), classes, images = known_form(name, structure.image_size_pixels) or unread
+    else:
+        (channels, own, _), classes, images = IMAGE_FORMS[name.kind]
     side = structure.image_size_pixels or own
     if not side:
         raise InputError(f"data set {structure.dataset!r} has no size of its own; set image_size_pixels, such as 32")

@@ -26,7 +26,9 @@ PREVIEWED, NAMED, CLASSES_NAMED = 64, 10, 40
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
     """Declares the arguments of `gan-sweep data`."""
-    part.add_argument("dataset", metavar="DATASET", help="as structure.dataset: mnist, images:FOLDER, ...")
+    part.add_argument(
+        "dataset", metavar="DATASET", help="as structure.dataset: mnist, images:FOLDER, images:FILE.npz, ..."
+    )
     preview = "write a .png of some training samples, classes in turn"
     part.add_argument("--preview", type=path, metavar="FILE", help=preview)
     size = f"the side to which images are resized; default: the size of the set, {FOLDER_SIZE_PIXELS} for images:FOLDER"
@@ -86,8 +88,8 @@ def _examine(options: argparse.Namespace, images: "ImageSplits") -> None:
 
 
 def _size_pixels(options: argparse.Namespace) -> int:
-    kind = parse_dataset_name(options.dataset).kind
-    return options.image_size_pixels or (FOLDER_SIZE_PIXELS if kind == "images" else 0)
+    own = parse_dataset_name(options.dataset).has_own_size
+    return options.image_size_pixels or (0 if own else FOLDER_SIZE_PIXELS)
 
 
 def _images(options: argparse.Namespace) -> "ImageSplits":
@@ -101,7 +103,9 @@ def _images(options: argparse.Namespace) -> "ImageSplits":
         root = data_folder(options.data_root, name.kind)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about images that are left out, which the facts list
-            images = read_image_files(Request(name, root, size, options.download, skip_corrupt=True))
+            images = read_image_files(
+                Request(name, root, size, options.download, True, lambda told: print(told, file=sys.stderr))
+            )
         if size in (0, images.train.shape[-1]):
             return images
     from gan_core.data.dataset import load_dataset  # loads torch, which draws or resizes the images
@@ -140,6 +144,8 @@ def _text(facts: "DataFacts") -> str:
     channels, height, width = facts.shape
     colour = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
     lines = [("images", f"{facts.train + facts.held_out:,} of {width}x{height}, {colour}; digest {facts.digest}")]
+    if facts.values not in ("", "bytes"):
+        lines.append(("numbers", f"from {facts.values}, each rounded to the nearest of 256 levels"))
     if facts.sizes:
         lines.append(("sizes", _sizes(facts)))
     how = "as the set has it" if facts.own_split else "a sixth of each class is held out, always the same ones"

@@ -7,7 +7,7 @@ from gan_core.config.conditions import Conditions
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.limits import limits_text
 from gan_core.config.reports import LaneReport
-from gan_core.data.digest import data_digest
+from gan_core.data.carried_images import splits_digest
 from gan_core.data.published_images import ImageSplits
 from results.rows import ResultRow
 from results.store import ResultsError, RunFolder
@@ -81,8 +81,7 @@ def _file(conditions: Conditions) -> Path | str:
 def _digest(conditions: Conditions, images: ImageSplits) -> str:
     """The digest of the images at the size at which they are trained."""
     if conditions.image_size_pixels in (0, images.train.shape[-1]):
-        labels = [part for part in (images.train_labels, images.held_out_labels) if part is not None]
-        return data_digest(parse_dataset_name(conditions.dataset).kind, images.train, images.held_out, *labels)
+        return splits_digest(parse_dataset_name(conditions.dataset).kind, images)
     from gan_core.workshop.workshop import load_data  # torch, which resizes
 
     return load_data(conditions).digest

@@ -20,7 +20,7 @@ def objectives(dataset: DatasetName) -> tuple[str, ...]:
         return ("fidelity", "wasserstein", "energy", "mean_error", "deviation_error", *of_modes)
     if dataset.value_size == 2:
         return ("fidelity", "energy", "mode_jsd", *MODES)
-    of_classes = ("class_kl",) if dataset.kind in (*LABELLED_KINDS, "images") else ()
+    of_classes = ("class_kl",) if dataset.is_users or dataset.kind in LABELLED_KINDS else ()
     triangles = dataset.kind == "polygons"
     lower = ("fidelity", "fid", "kid", *of_classes, *(("triangle_distance",) if triangles else ()))
     of_triangles = ("-triangle_precision", "-triangle_recall") if triangles else ()

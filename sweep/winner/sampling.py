@@ -93,7 +93,7 @@ def of_model(path: Path) -> Generator:
 def of_trial(run: str | Path, trial: int | None, data_root: str | Path | None = None) -> Generator:
     """The generator of a trial at its best rung, which its run has kept. trial: its number; None: as in `chosen_row`.
 
-    The images of `images:FOLDER` are read, because their channels and classes are needed. Raises ResultsError as
+    The images of a user are read, because their channels and classes are needed. Raises ResultsError as
     `chosen_row` does, and InputError if no generator of the trial was kept.
     """
     folder = run_folder(run, generators).require()
@@ -108,12 +108,13 @@ def of_trial(run: str | Path, trial: int | None, data_root: str | Path | None = 
         )
     config = GanConfig.unflatten(configuration_of(row))
     spec = SweepSpec.from_yaml(folder.spec)
-    form = data_form(config.structure)
-    kind = SampleKind(form.sample_shape, form.classes)
-    if parse_dataset_name(config.structure.dataset).kind == "images":
+    if parse_dataset_name(config.structure.dataset).is_users:
         root = str(data_root) if data_root else spec.data_root
         dataset = load_data(replace(spec.conditions(), data_root=root))
         kind = SampleKind(dataset.sample_shape, dataset.classes)
+    else:
+        form = data_form(config.structure)
+        kind = SampleKind(form.sample_shape, form.classes)
     return Generator(config, kind, load_tensors(file), spec.precision)
 
 

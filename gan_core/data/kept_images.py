@@ -1,0 +1,147 @@
+"""Images of a source that is read item by item, kept in the cache: read once, and mapped where they are large.
+
+The file is one of safetensors: train and held_out uint8 [n, C, S, S], their labels, and what is known of the images.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from gan_core.config.input_error import InputError
+from gan_core.data.collected_images import BLOCK_BYTES, Collector
+from gan_core.data.digest import data_digest
+from gan_core.data.pictures import PictureFacts, first_equal, refuse_corrupt
+from gan_core.data.published_images import ImageSplits
+from gan_core.files.cache import alone, writable_cache_folder
+from gan_core.files.whole_files import appearing_whole
+
+RECIPE = 1
+MAPPED_BYTES = 2**29  # pixels of more bytes stay on the disk and are mapped; fewer are read into memory, and checked
+TYPES = {"uint8": "U8", "int32": "I32", "int64": "I64"}
+LARGE = ("train", "held_out")
+NO_DIGEST = 16 * "0"  # as long as one
+
+
+def kept_images(
+    source: str,
+    kind: str,
+    key: Sequence[Any],
+    fill: Callable[[Collector], Sequence[str]],
+    *,
+    size_pixels: int,
+    skip_corrupt: bool,
+    refresh: bool = False,
+    tell: Callable[[str], object] = lambda line: None,
+) -> ImageSplits:
+    """The images of a source, from the cache or read into it. source: as messages name it. kind: that of the data set,
+    which is part of its digest. key: what tells these images from others, beside the size. fill: puts the images into a
+    `Collector` and returns the names of the classes, which may be none. size_pixels, tell: as for the `Collector`.
+    refresh: read them again.
+
+    Raises InputError as `fill` and the `Collector` do, where the cache cannot hold the images, and for images that
+    cannot be read unless skip_corrupt leaves them out, with a warning.
+    """
+    name = hashlib.sha256(json.dumps([RECIPE, kind, size_pixels, *key]).encode()).hexdigest()[:16]
+    path = writable_cache_folder() / f"images-{name}.safetensors"
+    with alone(path):
+        found = None if refresh else _kept(path, kind)
+        if found is None:
+            try:
+                collector = Collector(source, path.parent, size_pixels, tell)
+                classes = fill(collector)
+                _write(path, kind, collector, classes)
+            except OSError as error:
+                raise InputError(f"cannot keep the images of {source} in {path.parent}: {error}") from error
+            found = _kept(path, kind)
+            assert found is not None, "it was written just now"
+    assert found.facts is not None
+    refuse_corrupt(source, len(found.train) + len(found.held_out), found.facts.unread, skip_corrupt)
+    return found
+
+
+def _write(path: Path, kind: str, collector: Collector, classes: Sequence[str]) -> None:
+    """Writes the images that were collected, the training images first, then the held-out ones."""
+    train, held = collector.split()
+    pixels, labels, order = collector.pixels(), collector.labels(), np.concatenate((train, held))
+    small = {"copy_of": np.zeros(len(order), np.int64)}  # what is as long as an int64 comes first, so that all align
+    if labels is not None:
+        small |= {"train_labels": labels[train], "held_out_labels": labels[held]}
+    small["sizes_pixels"] = collector.sizes_pixels[order]
+    about = {
+        "source": collector.what,
+        "classes": list(classes) or [str(label) for label in range(0 if labels is None else int(labels.max()) + 1)],
+        "own_split": collector.own_split,
+        "values": collector.values,
+        "unread": collector.unread,
+    }
+    forms = {name: (TYPES[str(part.dtype)], part.shape, part.nbytes) for name, part in small.items()}
+    for name, part in zip(LARGE, (train, held), strict=True):
+        forms[name] = ("U8", (len(part), *pixels.shape[1:]), len(part) * math.prod(pixels.shape[1:]))
+    with appearing_whole(path, synced=False) as partial:
+        with partial.open("wb") as file:
+            file.write(_header(forms, about, NO_DIGEST))
+            for array in small.values():
+                file.write(array.tobytes())
+            for places in (train, held):
+                for chosen in np.array_split(places, max(1, math.ceil(len(places) * pixels[0].nbytes / BLOCK_BYTES))):
+                    file.write(pixels[chosen].tobytes())
+        parts = [_mapped(partial, name) for name in LARGE]
+        given = [small[name] for name in ("train_labels", "held_out_labels") if name in small]
+        header = _header(forms, about, data_digest(kind, *parts, *given))
+        with partial.open("r+b") as file:  # these are known only now
+            file.write(header)
+            file.write(first_equal(*parts).tobytes())
+
+
+def _header(forms: Mapping[str, tuple[str, tuple[int, ...], int]], about: Mapping[str, Any], digest: str) -> bytes:
+    """The header of a file of safetensors: the type, shape and bytes of each tensor, one after another."""
+    tensors, place = dict[str, Any](), 0
+    for name, (kind, shape, size) in forms.items():
+        tensors[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [place, place + size]}
+        place += size
+    text = json.dumps({"__metadata__": {"digest": digest, "about": json.dumps(about)}, **tensors}).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _kept(path: Path, kind: str) -> ImageSplits | None:
+    """The images of a file of `_write`; None where it is missing, damaged or something else."""
+    try:
+        with safe_open(path, "np") as file:
+            notes = file.metadata()
+            small = {name: file.get_tensor(name) for name in file.keys() if name not in LARGE}  # noqa: SIM118
+        train, held_out = (_mapped(path, name) for name in LARGE)
+    except (OSError, SafetensorError):
+        return None
+    about, labels = json.loads(notes["about"]), [small.get("train_labels"), small.get("held_out_labels")]
+    if train.nbytes + held_out.nbytes < MAPPED_BYTES:
+        train, held_out = np.array(train), np.array(held_out)
+        if data_digest(kind, train, held_out, *(part for part in labels if part is not None)) != notes["digest"]:
+            return None
+    facts = PictureFacts(
+        root=Path(about["source"]),
+        names=(),
+        classes=tuple(about["classes"]),
+        held_out=np.arange(len(train) + len(held_out)) >= len(train) if about["own_split"] else None,
+        sizes_pixels=small["sizes_pixels"],
+        copy_of=small["copy_of"],
+        unread={why: tuple(names) for why, names in about["unread"].items()},
+        unused={},
+        values=about["values"],
+    )
+    return ImageSplits(train, labels[0], held_out, labels[1], facts, notes["digest"])
+
+
+def _mapped(path: Path, name: str) -> np.ndarray:
+    """A tensor of a file of safetensors, mapped: it must not be written to. Raises OSError."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        form = json.loads(file.read(size))[name]
+    offset = 8 + size + form["data_offsets"][0]
+    return np.asarray(np.memmap(path, np.uint8, "r", offset=offset, shape=tuple(form["shape"])))
