@@ -19,7 +19,7 @@ from gan_core.config.fields import Hyperparameter, describe
 from gan_core.config.gan import HYPERPARAMETERS
 from gan_core.config.health import HealthConfig
 from results.rows import OWN
-from sweep.commands.cli import COMMANDS
+from sweep.commands.cli import COMMANDS, name_of
 from sweep.ladder.ladder import RULES
 from sweep.ladder.population import PopulationConfig
 from sweep.spec.budget import Budget
@@ -259,14 +259,14 @@ def named(group: str, meanings: Mapping[str, str]) -> str:
 
 def parser_of(module: Any) -> argparse.ArgumentParser:
     """The parser of one command."""
-    parser = argparse.ArgumentParser(f"gan-sweep {module.__name__.rpartition('.')[2]}", description=module.ABOUT)
+    parser = argparse.ArgumentParser(f"gan-sweep {name_of(module)}", description=module.ABOUT)
     module.add_arguments(parser)
     return parser
 
 
 def commands() -> str:
     """The help texts of all commands."""
-    helps = {module.__name__.rpartition(".")[2]: parser_of(module).format_help().strip() for module in COMMANDS}
+    helps = {name_of(module): parser_of(module).format_help().strip() for module in COMMANDS}
     return "\n\n".join(f"## {name}\n\n```text\n{said}\n```" for name, said in helps.items())
 
 

@@ -24,7 +24,7 @@ from gan_core.workshop.workshop import Workshop
 from results.rows import OWN
 from results.table import ResultsTable
 from search_spaces.space import SearchSpace, shipped_spaces
-from sweep.commands.cli import COMMANDS
+from sweep.commands.cli import COMMANDS, name_of
 from sweep.ladder.ladder import RULES
 from sweep.ladder.population import PopulationConfig
 from sweep.spec.objectives import objectives
@@ -73,7 +73,7 @@ def test_what_a_page_outside_the_documentation_links_to_is_there(page):
 def test_every_command_that_is_printed_is_one():
     typed = [words for text in (*TEXTS.values(), (ROOT / "examples/README.md").read_text()) for words in commands(text)]
     assert len(typed) > 20
-    parsers = {module.__name__.rpartition(".")[2]: reference.parser_of(module) for module in COMMANDS}
+    parsers = {name_of(module): reference.parser_of(module) for module in COMMANDS}
     for name, *rest in filter(None, typed):
         parsers[name].parse_args(rest)  # ends the process, and the test, where it cannot
 

@@ -37,6 +37,7 @@ MAY_IMPORT = {  # heavy package -> the packages that import it
     | {"results.analysis", "results.plots", "results.table"},  # the last for the type of what it returns
     "plotly": {"results.plots", "results.report"},
     "jinja2": {"results.report"},
+    "onnxruntime": {"gan_core.workshop"},
     "optuna_dashboard": {"sweep.tracking"},
     "mlflow": {"sweep.tracking"},
     "tensorboard": {"sweep.tracking"},

@@ -24,8 +24,9 @@ def latent_numbers(structure: StructureConfig, networks: Networks) -> int:
     return structure.latent_size + networks.choices + networks.continuous
 
 
-def _parts(latents: Tensor, structure: StructureConfig, networks: Networks) -> tuple[Tensor, ...]:
-    return latents.split((structure.latent_size, networks.choices, networks.continuous), dim=2)
+def latent_parts(latents: Tensor, structure: StructureConfig, networks: Networks) -> tuple[Tensor, ...]:
+    """Latents [..., Z] as noise, one-hot classes or codes, and continuous codes; the last two may be of size 0."""
+    return latents.split((structure.latent_size, networks.choices, networks.continuous), dim=-1)
 
 
 def fill_step_latents(
@@ -40,7 +41,7 @@ def fill_step_latents(
 
     Codes are drawn uniformly; the classes of a conditional architecture are left unchanged.
     """
-    noise, choice, continuous = _parts(out, structure, networks)
+    noise, choice, continuous = latent_parts(out, structure, networks)
     fill_latents(noise, structure.latent_distribution, seeds, purpose, *seen)
     if not networks.conditional and (networks.choices or networks.continuous):
         for lane, seed in enumerate(seeds):
@@ -89,7 +90,7 @@ def shared_latents(
             codes.integers(0, networks.choices, min(rows, count - start))
     for start in range(0, count, rows):
         out = torch.empty(1, min(rows, count - start), latent_numbers(structure, networks))
-        noise, one_hot, continuous = _parts(out, structure, networks)
+        noise, one_hot, continuous = latent_parts(out, structure, networks)
         fill_latents(noise, structure.latent_distribution, [seed], purpose, after=start)
         continuous[0] = torch.from_numpy(2 * codes.random(tuple(continuous.shape[1:]), np.float32) - 1)
         if networks.choices:

@@ -45,10 +45,13 @@ class Dropout(_Weightless):
 
 @dataclass(frozen=True)
 class Elementwise(_Weightless):
-    """A function of each number. exact: its vector and scalar forms round in the same way, so it needs no alignment."""
+    """A function of each number. exact: its vector and scalar forms round in the same way, so it needs no alignment.
+    plain: the expression that makes the module of torch.nn with this function.
+    """
 
     function: Callable[[Tensor], Tensor]
     exact: bool
+    plain: str
 
     def __call__(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         return self.function(x) if self.exact else lanewise(self.function, x)
@@ -77,7 +80,7 @@ class Reshape(_Weightless):
 
 def leaky_relu(slope: float) -> Elementwise:
     """max(x, slope * x), 0 <= slope < 1."""
-    return Elementwise(lambda x: F.leaky_relu(x, slope), exact=True)
+    return Elementwise(lambda x: F.leaky_relu(x, slope), exact=True, plain=f"nn.LeakyReLU({slope})")
 
 
 ELU_IS_FLAT = -50.0
@@ -108,7 +111,7 @@ def _elu(x: Tensor) -> Tensor:
     return _Elu.apply(x)  # pyright: ignore[reportReturnType]
 
 
-relu = Elementwise(F.relu, exact=True)
-elu = Elementwise(_elu, exact=False)
-sigmoid = Elementwise(lambda x: x.sigmoid(), exact=False)
-tanh = Elementwise(lambda x: x.tanh(), exact=False)
+relu = Elementwise(F.relu, exact=True, plain="nn.ReLU()")
+elu = Elementwise(_elu, exact=False, plain="nn.ELU()")
+sigmoid = Elementwise(lambda x: x.sigmoid(), exact=False, plain="nn.Sigmoid()")
+tanh = Elementwise(lambda x: x.tanh(), exact=False, plain="nn.Tanh()")

@@ -12,6 +12,7 @@ from gan_core.config.input_error import InputError
 from gan_core.lanes.precision import library_precision
 from gan_core.lanes.streams import Stream
 from gan_core.networks.architectures import build_networks, rows_at_once
+from gan_core.networks.build import Network
 from gan_core.networks.call import Call
 from gan_core.networks.latents import shared_latents
 
@@ -59,12 +60,17 @@ def sample_in_parts(
     structure = config.structure
     networks = build_networks(structure, kind.shape, kind.classes)
     generator = networks.generator
-    wanted = {name: (shape, torch.float32) for name, shape in {**generator.shapes(), **generator.buffers()}.items()}
-    if {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()} != wanted:
-        raise InputError("the generator's weights do not fit the configuration beside them; one of them was changed")
+    check_weights(generator, weights)
     stacked = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
     call, rows = Call([config.lane.batch_norm_eps], precision=precision), rows_at_once(structure)
     for latents in shared_latents(count, rows, structure, networks, Stream.SAMPLE_LATENTS, seed, choice):
         with torch.no_grad(), library_precision(precision):  # left before `yield`, so it does not affect the caller
             samples = generator(stacked, latents, call)[0]
         yield samples
+
+
+def check_weights(generator: Network, weights: Mapping[str, Tensor]) -> None:
+    """Raises InputError if one lane's weights are not those of a generator, or not float32."""
+    wanted = {name: (shape, torch.float32) for name, shape in {**generator.shapes(), **generator.buffers()}.items()}
+    if {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()} != wanted:
+        raise InputError("the generator's weights do not fit the configuration beside them; one of them was changed")

@@ -4,6 +4,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, NoReturn
 
 from gan_core.config.input_error import InputError, shortened
@@ -16,6 +17,7 @@ from sweep.commands import (
     data,
     doctor,
     export,
+    export_model,
     report,
     results,
     run,
@@ -34,7 +36,7 @@ from sweep.runners.loading import leave
 from sweep.runners.signals import ending_as_ctrl_c
 
 COMMANDS = (  # as --help lists them
-    *(run, watch, list_runs, results, show, report, export, train, verify, sample),
+    *(run, watch, list_runs, results, show, report, export, train, verify, sample, export_model),
     *(spaces, data, dashboard, doctor),
 )
 
@@ -89,6 +91,11 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+def name_of(module: ModuleType) -> str:
+    """The name by which a person types the command of a module."""
+    return module.__name__.rpartition(".")[2].replace("_", "-")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="gan-sweep",
@@ -97,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version, with a digest of the core")
     commands = parser.add_subparsers(dest="name_of_command", required=True, metavar="COMMAND")
     for module in COMMANDS:
-        name = module.__name__.rpartition(".")[2]
+        name = name_of(module)
         part = commands.add_parser(name, help=module.ABOUT, description=module.ABOUT)
         part.set_defaults(command=module.execute)
         module.add_arguments(part)

@@ -74,6 +74,11 @@ class Generator:
 def of_model(path: Path) -> Generator:
     """The best generator in the folder of a model. Raises InputError for a folder without one, or a damaged one."""
     folder = ModelFolder(path)
+    if folder.config.is_file() and not folder.generator.exists():
+        raise InputError(
+            f"{folder.path} holds no generator yet: its training stopped before the first evaluation; give the same "
+            "`gan-sweep train` again"
+        )
     if not folder.config.is_file() or not folder.generator.is_file():
         raise InputError(f"{folder.path} holds no model; give a folder made by `gan-sweep train`, or a run's")
     values = read_yaml(folder.config)
@@ -172,8 +177,7 @@ def write_pictures(generator: Generator, count: int, seed: int, folder: Path, ch
     if len(generator.kind.shape) != 3:
         raise InputError(f"{folder} cannot hold pictures of numbers; write them to a .npy, or their density to a .png")
     try:
-        if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder} holds other files; give a new folder, or an empty one")
+        _refuse_full(folder)
         room_bytes, room_files = _room(folder)
         _check_fits(count, min(room_bytes // FILE_BLOCK_BYTES, room_files), f"the disk of {folder}")
         parts = _with_first_drawn(generator.parts(count, seed, choice))
@@ -188,12 +192,31 @@ def write_pictures(generator: Generator, count: int, seed: int, folder: Path, ch
 
 
 @contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder that becomes a new folder, or one that was empty, when it is complete.
+
+    Raises InputError if the folder holds files, and ResultsError if it cannot be written.
+    """
+    try:
+        _refuse_full(folder)
+        with _appearing_folder(folder) as partial:
+            yield partial
+    except OSError as error:
+        raise ResultsError(f"cannot write {folder}: {error.strerror or error}") from error
+
+
+def _refuse_full(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} holds other files; give a new folder, or an empty one")
+
+
+@contextmanager
 def _appearing_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder that is renamed to the target, which may be an empty folder; after an error it is removed."""
     target = Path(os.path.realpath(folder))
     target.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".samples-", dir=target.parent) as temporary:
-        partial = Path(temporary) / "pictures"  # with the usual permissions, not readable by its owner alone
+    with TemporaryDirectory(prefix=".partial-", dir=target.parent) as temporary:
+        partial = Path(temporary) / "whole"  # with the usual permissions, not readable by its owner alone
         partial.mkdir()
         yield partial
         os.rename(partial, target)

@@ -1,0 +1,158 @@
+"""A generator's program in the formats that others read, each compared with our own samples before anybody writes it.
+
+N samples. The dimension N of a program is dynamic: any number of samples may be drawn in one call.
+"""
+
+import importlib.util
+import io
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from gan_core.config.input_error import InputError
+from gan_core.lanes.axis import lane_arithmetic
+from gan_core.lanes.streams import Stream
+from gan_core.networks.latents import shared_latents
+from gan_core.workshop.plain_generator import SOURCE_NAME, WEIGHTS_NAME, PlainGenerator, module_of
+from gan_core.workshop.saved_generator import SampleKind, sample_generator
+
+Format = Literal["pt2", "onnx", "torchscript", "safetensors+py"]
+Generate = Callable[..., Tensor]  # the inputs of a generator -> samples
+METADATA = "gan_sweep"  # under which a file keeps the description of its generator, as JSON
+CHECKED_SAMPLES = 64
+LARGEST_DIFFERENCE = 1e-5  # from our samples, which are in [-1, 1]; of larger numbers, in parts of the largest
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A generator in some format: name -> content of its files, and how far its samples are from ours.
+
+    A format of one file has it under the name "". difference: None if the program could not be run here.
+    """
+
+    files: Mapping[str, bytes]
+    difference: float | None
+
+
+def exported(
+    plain: PlainGenerator, weights: Mapping[str, Tensor], form: Format, metadata: Mapping[str, Any]
+) -> Exported:
+    """The generator in a format. weights: those that our networks sample with; metadata: plain values to keep with it.
+
+    What was made is read again and run where that is possible, and its samples compared with ours from the same
+    latents. Raises InputError if they differ by more than LARGEST_DIFFERENCE, or if the format needs a package that is
+    not installed.
+    """
+    files, generate = FORMATS[form](plain, {**metadata, **plain.described()})
+    difference = _difference(plain, weights, generate or plain.module)
+    if not difference <= LARGEST_DIFFERENCE:  # NaN is not
+        raise InputError(
+            f"the {form} program's samples differ from ours by {difference:.2g}, which is more than "
+            f"{LARGEST_DIFFERENCE:g}; nothing was written"
+        )
+    return Exported(files, difference if generate else None)
+
+
+def _difference(plain: PlainGenerator, weights: Mapping[str, Tensor], generate: Generate) -> float:
+    """The largest difference of a program's samples from ours, drawn from the same latents in calls of two sizes."""
+    config, kind = plain.config, SampleKind(plain.shape, plain.networks.choices)
+    latents = shared_latents(
+        CHECKED_SAMPLES, CHECKED_SAMPLES, config.structure, plain.networks, Stream.SAMPLE_LATENTS, 0
+    )
+    arguments = plain.arguments(next(latents)[0])
+    with lane_arithmetic():
+        ours = sample_generator(config, kind, weights, CHECKED_SAMPLES, 0)
+        theirs = torch.cat([generate(*(part[rows] for part in arguments)) for rows in (slice(1), slice(1, None))])
+    if theirs.shape != ours.shape:
+        return float("nan")
+    return float((theirs - ours).abs().max() / max(1.0, float(ours.abs().max())))
+
+
+def _traced(plain: PlainGenerator) -> torch.export.ExportedProgram:
+    """The module as a `torch.export` program, which keeps no file names of this machine."""
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(
+        plain.module, plain.examples(), dynamic_shapes=tuple({0: batch} for _ in plain.inputs)
+    )
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+    return program
+
+
+def _pt2(plain: PlainGenerator, metadata: Mapping[str, Any]) -> tuple[dict[str, bytes], Generate]:
+    """A `torch.export` archive."""
+    file = io.BytesIO()
+    torch.export.save(_traced(plain), file, extra_files={f"{METADATA}.json": json.dumps(metadata)})
+    content = file.getvalue()
+    return {"": content}, torch.export.load(io.BytesIO(content)).module()
+
+
+def _torchscript(plain: PlainGenerator, metadata: Mapping[str, Any]) -> tuple[dict[str, bytes], Generate]:
+    """A traced module in a TorchScript archive. PyTorch deprecates the format, and warns at every call."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(plain.module, plain.examples())
+        torch.jit.save(traced, file, _extra_files={f"{METADATA}.json": json.dumps(metadata)})
+        content = file.getvalue()
+        return {"": content}, torch.jit.load(io.BytesIO(content))
+
+
+def _onnx(plain: PlainGenerator, metadata: Mapping[str, Any]) -> tuple[dict[str, bytes], Generate | None]:
+    """An ONNX model; it can be run where onnxruntime is installed."""
+    if missing := [name for name in ("onnx", "onnxscript") if not installed(name)]:
+        raise InputError(f"format onnx needs {' and '.join(missing)}: pip install 'gan-sweep[onnx]'")
+    names, samples = [given.name for given in plain.inputs], metadata["output"]["name"]
+    with _quiet():
+        program = torch.onnx.export(_traced(plain), input_names=names, output_names=[samples], verbose=False)
+    assert program is not None
+    model = program.model_proto
+    model.metadata_props.add(key=METADATA, value=json.dumps(metadata))
+    content = model.SerializeToString()
+    if not installed("onnxruntime"):
+        return {"": content}, None
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+    def generate(*arguments: Tensor) -> Tensor:
+        fed = {name: argument.numpy() for name, argument in zip(names, arguments, strict=True)}
+        return torch.from_numpy(session.run([samples], fed)[0])
+
+    return {"": content}, generate
+
+
+def installed(package: str) -> bool:
+    """Whether a package can be imported here."""
+    return importlib.util.find_spec(package) is not None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings of the exporter that two inputs share their batch dimension, as they are meant to."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _safetensors(plain: PlainGenerator, metadata: Mapping[str, Any]) -> tuple[dict[str, bytes], Generate]:
+    """The weights under their names in the module, and the program that defines it."""
+    state = {name: tensor.contiguous() for name, tensor in plain.module.state_dict().items()}
+    content = save(state, {"format": "pt", METADATA: json.dumps(metadata)})
+    return {WEIGHTS_NAME: content, SOURCE_NAME: plain.source.encode()}, module_of(plain.source, load(content))
+
+
+FORMATS: dict[Format, Callable[[PlainGenerator, Mapping[str, Any]], tuple[dict[str, bytes], Generate | None]]] = {
+    "pt2": _pt2,
+    "onnx": _onnx,
+    "torchscript": _torchscript,
+    "safetensors+py": _safetensors,
+}
