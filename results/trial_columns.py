@@ -8,7 +8,7 @@ import pandas as pd
 
 from results.objectives import score_name
 from results.printable import printable
-from results.rows import MAY_BE_NULL
+from results.rows import MAY_BE_NULL, short
 from results.screen import MISSING, Column, column, measured_cells
 from results.trial_table import TrialTable
 
@@ -71,11 +71,6 @@ def by_influence(table: TrialTable) -> list[str]:
 def error_column(names: Sequence[str] | pd.Index, score: str) -> str | None:
     """The column with the standard error of a score, or None. Where there are two, the one for other latents."""
     return next((name for name in (f"fidelity.{score}_latent_error", f"fidelity.{score}_error") if name in names), None)
-
-
-def short(name: str) -> str:
-    """The name of a column without what stands before its first dot."""
-    return name.partition(".")[2] or name
 
 
 def _groups(values: Any) -> Any:

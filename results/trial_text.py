@@ -11,10 +11,10 @@ from gan_core.config.health import SIGN_WORDS
 from results.analysis.across_seeds import replicates
 from results.objectives import natural, score_name
 from results.printable import printable
-from results.rows import DEAD, MAY_BE_NULL, Outcome
+from results.rows import DEAD, MAY_BE_NULL, Outcome, short
 from results.screen import Column, column, laid_out, measured_cells
 from results.text import seeds_text, spread_text
-from results.trial_columns import by_influence, error_column, short
+from results.trial_columns import by_influence, error_column
 from results.trial_run import TrialRun
 from results.trial_table import TrialTable, configuration_of
 

@@ -7,15 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gan_core.config.arguments import is_own
 from gan_core.config.combinations import check_classes, check_objective
 from gan_core.config.conditions import Conditions, as_scored_before
 from gan_core.config.dataset_name import parse_dataset_name
-from gan_core.config.input_error import InputError, home_path
+from gan_core.config.gan import GanConfig
+from gan_core.config.input_error import InputError, home_path, shown
 from gan_core.config.structure import StructureConfig, check_size
 from gan_core.data.enough_images import check_images, notices
 from gan_core.data.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.data.published_images import ImageSplits
 from gan_core.data.roots import data_folder
+from gan_core.files.own_code import OwnCodeError
 from gan_core.files.whole_files import appearing_whole
 from gan_core.native.isa import this_isa
 from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
@@ -222,10 +225,35 @@ def check_run(
     if parse_dataset_name(spec.conditions().dataset).kind in FILE_KINDS:
         on_phase(f"reading {spec.conditions().dataset}")
     images, features = check_files(spec.space.base.structure, spec.conditions(), download, on_phase)
+    if spec.space.base.structure.is_own:
+        on_phase("calling your networks")
+        _check_networks(spec)
     if folder.holds_run():
         check_same_data(folder, read_rows(folder), spec.conditions(), images, features)
     for line in [] if images is None else notices(spec.conditions().dataset, images):
         warnings.warn(line, stacklevel=2)
+
+
+def _check_networks(spec: SweepSpec) -> None:
+    """Makes and calls a person's own networks as trial 0 has them, and with both ends or all choices of each of their
+    arguments. Raises InputError for the first that cannot be used.
+    """
+    from gan_core.networks.architectures import build_networks
+    from gan_core.workshop.memory import data_form
+
+    base = spec.space.base.flatten()
+    for name, value in [
+        ("", None),
+        *((name, one) for name, scope in spec.space.ranges.items() for one in scope.extremes),
+    ]:
+        if not name or (is_own(name) and value != base[name]):
+            structure = GanConfig.unflatten({**base, name: value} if name else base).structure
+            form = data_form(structure)
+            try:
+                build_networks(structure, form.sample_shape, form.classes)
+            except InputError as error:
+                where = f"with {name} {shown(value)}: " if name else ""
+                raise OwnCodeError(f"{where}{error}", getattr(error, "theirs", "")) from error
 
 
 def check_files(

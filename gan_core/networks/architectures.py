@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gan_core.config.combinations import check_classes
 from gan_core.config.structure import Architecture, DiscriminatorInput, StructureConfig, dcgan_start_pixels
-from gan_core.files.own_code import own_object
+from gan_core.files.own_code import own_object, theirs
 from gan_core.networks.build import (
     Branches,
     Network,
@@ -242,7 +242,8 @@ def own(structure: StructureConfig, sample_shape: tuple[int, ...], classes: int)
     from gan_core.networks.own_modules import own_networks  # imported here because no other architecture needs it
 
     generator, discriminator = (own_object(structure.networks, name) for name in ("Generator", "Discriminator"))
-    return own_networks(generator, discriminator, structure, sample_shape, classes)
+    with theirs(f"the networks of {structure.networks.partition('#')[0]} cannot be made"):
+        return own_networks(generator, discriminator, structure, sample_shape, classes)
 
 
 ARCHITECTURES: dict[Architecture, Callable[[StructureConfig, tuple[int, ...], int], Networks]] = {

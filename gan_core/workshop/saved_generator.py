@@ -12,7 +12,7 @@ from gan_core.config.input_error import InputError
 from gan_core.lanes.precision import library_precision
 from gan_core.lanes.streams import Stream
 from gan_core.networks.architectures import build_networks, rows_at_once
-from gan_core.networks.build import Network
+from gan_core.networks.build import AnyNetwork
 from gan_core.networks.call import Call
 from gan_core.networks.latents import shared_latents
 
@@ -69,7 +69,7 @@ def sample_in_parts(
         yield samples
 
 
-def check_weights(generator: Network, weights: Mapping[str, Tensor]) -> None:
+def check_weights(generator: AnyNetwork, weights: Mapping[str, Tensor]) -> None:
     """Raises InputError if one lane's weights are not those of a generator, or not float32."""
     wanted = {name: (shape, torch.float32) for name, shape in {**generator.shapes(), **generator.buffers()}.items()}
     if {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()} != wanted:

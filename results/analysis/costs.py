@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from results.analysis.specs import value_text
-from results.rows import Outcome
+from results.rows import STRUCTURAL, Outcome, short
 from results.trial_table import TrialTable
 
 TRAINING = ["trial", "replicate"]  # the columns that tell one training from another
@@ -34,14 +34,16 @@ def structures(frame: pd.DataFrame) -> pd.Series:
     """The structure of each row in words, such as `generator_width=64, loss=hinge`: the hyperparameters of structure
     that differ between rows; "all" if none does.
     """
-    columns = [name for name in frame.columns if name.startswith("structure.")]
+    columns = [name for name in frame.columns if name.startswith(STRUCTURAL)]
     differing = [name for name in columns if len(frame[name].unique()) > 1]
     if not differing:
         return pd.Series("all", frame.index)
     codes: Any = frame.groupby(differing, dropna=False, sort=False).ngroup()
     first = ~codes.duplicated()
-    short = [name.partition(".")[2] for name in differing]
-    texts = [_settings(dict(zip(short, values, strict=True))) for values in frame.loc[first, differing].values.tolist()]
+    texts = [
+        _settings(dict(zip(map(short, differing), values, strict=True)))
+        for values in frame.loc[first, differing].values.tolist()
+    ]
     return codes.map(dict(zip(codes[first], texts, strict=True)))
 
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from results.plots.style import BEST, COLOURS, DEAD, OTHER, as_text, figure, graph_objects
-from results.rows import Outcome
+from results.rows import Outcome, short
 from results.store import ResultsError
 from results.table import ResultsTable
 
@@ -31,7 +31,7 @@ def outcomes(table: ResultsTable, bins: int = 5) -> "Figure":
         raise ResultsError("nothing differs between the trials of this run")
     totals = found.groupby(["parameter", "region"])["trials"].transform("sum")
     labels = [f"{as_text(region)} ({total})" for region, total in zip(found["region"], totals, strict=True)]
-    found = found.assign(name=found["parameter"].str.partition(".")[2], label=labels)  # without structure. or lane.
+    found = found.assign(name=found["parameter"].map(short), label=labels)
     height = 150 + REGION_PIXELS * len(found[["name", "label"]].drop_duplicates())
     made = figure("How trials ended", "share of the trials of a region", barmode="stack", height=height)
     for outcome, colour in OUTCOMES.items():

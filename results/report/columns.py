@@ -7,7 +7,7 @@ import pandas as pd
 
 from results.objectives import higher_is_better, score_name
 from results.printable import printable
-from results.rows import MAY_BE_NULL
+from results.rows import MAY_BE_NULL, short
 from results.table import ResultsTable
 from results.trial_columns import SHOWN_SCORES
 
@@ -72,7 +72,7 @@ def _is_shown(trials: pd.DataFrame, name: str) -> bool:
 
 def _column(table: ResultsTable, values: Any, key: bool) -> dict[str, Any]:
     name = str(values.name)
-    title = name.partition(".")[2] or name.replace("_", " ")
+    title = short(name) if "." in name else name.replace("_", " ")
     objective = next((each for each in table.objectives if name == f"fidelity.{score_name(each)}"), None)
     better = "" if objective is None else "higher is better" if higher_is_better(objective) else "lower is better"
     follows = f"where it is missing, it is {MAY_BE_NULL[name]}" if name in MAY_BE_NULL else ""

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from gan_core.config.input_error import InputError, shortened
 from gan_core.config.version import code_version
 from results.output import StreamError
-from results.printable import printable
+from results.printable import printable, printable_lines
 from results.store import ResultsError
 from sweep.commands import (
     dashboard,
@@ -58,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gan-sweep: {printable(error if isinstance(error, PlaceError) else described(error))}", file=sys.stderr)
         return FAILED
     except (InputError, ResultsError) as error:
+        if theirs := getattr(error, "theirs", ""):  # of a person's own code, whose author needs the traceback
+            print(printable_lines(theirs.rstrip()), file=sys.stderr)
         print(f"gan-sweep: {printable(error)}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
