@@ -37,6 +37,7 @@ class StructureConfig:
 
     architecture: Architecture = ranged("mlp", "the networks of G and D")
     networks: str = ranged("", "your own Generator and Discriminator, FILE.py or package.module; architecture 'own'")
+    trainer: str = ranged("", "your own training, FILE.py:CLASS or package.module:CLASS, instead of a GAN")
     dataset: str = ranged("digits", "what real samples are drawn from: KIND or KIND:ARGUMENTS")
     image_size_pixels: int = ranged(0, "side of the images, resized to it; 0: the data set's own", low=0, high=512)
     generator_width: int = ranged(256, "units of G's first hidden layer; the others scale with it", low=1, high=65536)
