@@ -16,6 +16,7 @@ from gan_core.config.combinations import check_lane, check_trainer
 from gan_core.config.fields import Hyperparameter, check_fields, describe, fitted, ranged
 from gan_core.config.input_error import InputError, nearest, shown
 from gan_core.config.lane import LaneConfig
+from gan_core.config.own_names import TRAINER
 from gan_core.config.structure import StructureConfig
 
 LARGEST_SEED = 2**63 - 1
@@ -70,7 +71,6 @@ class GanConfig:
         )
 
 
-TRAINER = "structure.trainer"
 HALF_LIFE = "lane.ema_half_life_images"  # training does not depend on it, so a lane can keep several averages
 
 HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
