@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gan_core.config.arguments import PREFIXES
 from results import plots
 from results.report.figures import Drawn, drawn, pairs, panels
 from results.rows import MADE_BY
@@ -12,7 +13,7 @@ from results.table import ResultsTable
 
 MOST_SLICES = 5
 MOST_CURVES_BYTES = 20_000_000
-UNWATCHED = ("structure.", "lane.", "proposed.")  # so begin columns of what was drawn
+UNWATCHED = (*PREFIXES, "proposed.")  # so begin columns of what was drawn
 CURVES = {
     "score": "The score at each rung",
     "d_loss": "Loss of the discriminator",
