@@ -11,7 +11,7 @@ import pandas as pd
 from gan_core.config.conditions import with_weights
 from gan_core.config.fields import as_number, is_whole
 from gan_core.config.input_error import shown
-from gan_core.config.own_names import REFERENCES, OwnCode, is_reference, parse_code
+from gan_core.config.own_names import REFERENCES, TRAINER, OwnCode, is_reference, parse_code
 from gan_core.files.fetched import local_file
 from gan_core.files.own_code import bring, code_of, with_digests
 from gan_core.files.plain_yaml import dump_yaml
@@ -30,7 +30,7 @@ FINAL_TRAINING_FACTOR = 4  # the budget of the final training, as a multiple of 
 MOST_IMAGES = 10**15  # the largest budget, because images are counted in 64-bit integers
 DEFAULT_PRECISION, DEFAULT_EXECUTION = "float32", "auto"  # for files that do not name them
 OPTIONAL = ("data", "score", "scoring", "health", "first_rung", "source", "versions")  # mappings that may be left out
-HALF_LIFE = "lane.ema_half_life_images"
+HALF_LIFE, DATASET = "lane.ema_half_life_images", "structure.dataset"
 EXECUTIONS = ("compiled", "replayed", "eager")  # those that can be requested; on a GPU, rows name a CUDA graph instead
 
 
@@ -182,18 +182,14 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     schedule = schedule_of(led) if spec.get("population") else []
     confirmed = _confirmation(table, row["trial"])
     configuration = configuration_of(row)
-    if "structure.dataset" not in configuration:
-        raise ResultsError(f"{folder.rows}: trial {row['trial']} has no structure.dataset at its best rung; {RESTORE}")
-    configuration["structure.dataset"] = _where_the_data_are(spec, row)
+    if TRAINER not in configuration:
+        if DATASET not in configuration:
+            raise ResultsError(f"{folder.rows}: trial {row['trial']} has no {DATASET} at its best rung; {RESTORE}")
+        configuration[DATASET] = _where_the_data_are(spec, row)
     values = {
         "configuration": configuration,
         **({"schedule": schedule} if schedule else {}),
-        "data": {
-            "name": configuration["structure.dataset"],
-            "digest": row["data_digest"],
-            **({"root": spec["data_root"]} if spec.get("data_root") else {}),
-            "skip_corrupt_images": bool(spec.get("skip_corrupt_images", False)),
-        },
+        **({"data": _data(configuration[DATASET], spec, row)} if DATASET in configuration else {}),
         "training": {"images": FINAL_TRAINING_FACTOR * rungs[-1], "evaluate_at_images": rungs},
         "score": {"objective": table.objective, **_measured(row), "protocol": row["protocol"]},
         "first_rung": {**_measured(led[0]), **_other_average(led[0], row)},
@@ -221,10 +217,19 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     return head + dump_yaml(_plain(values))
 
 
+def _data(name: str, spec: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "digest": row["data_digest"],
+        **({"root": spec["data_root"]} if spec.get("data_root") else {}),
+        "skip_corrupt_images": bool(spec.get("skip_corrupt_images", False)),
+    }
+
+
 def _where_the_data_are(spec: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     """The data set in the run's spec, because a folder of images may have moved after the row was written."""
     base = spec["space"].get("base") if isinstance(spec.get("space"), Mapping) else None
-    return str((base or {}).get("structure.dataset", row["structure.dataset"]))
+    return str((base or {}).get(DATASET, row[DATASET]))
 
 
 def _other_average(first: Mapping[str, Any], best: Mapping[str, Any]) -> dict[str, float]:

@@ -5,10 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from gan_core.config.arguments import CHANGING_PREFIXES
 from results.store import ResultsError
 from results.trial_table import configuration_of
-
-LANE_PREFIX = "lane."
 
 
 def lineage(frame: pd.DataFrame, trial: int, rung: int) -> list[dict[str, Any]]:
@@ -34,11 +33,11 @@ def lineage(frame: pd.DataFrame, trial: int, rung: int) -> list[dict[str, Any]]:
 
 
 def schedule_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The segments `{from_images, lane.*}` of a lineage: all lane parameters that ever change, with their values (None
+    """The segments `{from_images, lane.*}` (or `trainer.*`) of a lineage: all parameters that ever change, with their values (None
     for null) and the number of images from which on they hold. Empty if none changes.
     """
     configurations = [configuration_of(row) for row in rows]
-    names = [name for name in configurations[-1] if name.startswith(LANE_PREFIX)]
+    names = [name for name in configurations[-1] if name.startswith(CHANGING_PREFIXES)]
     known = {name: {values[name] for values in configurations if name in values} for name in names}
     changing = [name for name in names if len(known[name]) > 1]
     segments: list[dict[str, Any]] = []

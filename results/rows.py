@@ -19,10 +19,6 @@ NO_COLUMNS = (*NAMED_GROUPS, "hyperparameters", "overruled")  # fields without a
 OVERRULED = "baseline, never pruned"  # so begins the reason where `overruled` is true; earlier versions wrote only it
 NUMBERS = ("d_loss", "g_loss", "score", "best_score", "seconds", "elapsed_seconds")
 OBJECTIVES_JOINED_BY = ", "
-# What the names of hyperparameters begin with: those of a structure, of a lane, and arguments of a person's own code.
-OWN_CODE = ("generator.", "discriminator.", "trainer.")
-STRUCTURAL = ("structure.", *OWN_CODE)
-HYPERPARAMETERS = (*STRUCTURAL, "lane.")
 MAY_BE_NULL = {  # hyperparameter -> the one whose value it takes when it is null
     "lane.discriminator_beta1": "lane.beta1",
     "lane.discriminator_beta2": "lane.beta2",

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from gan_core.config.arguments import PREFIXES
 from gan_core.config.limits import LIMITED, broken_in_words
 from results.confirmation import chance_of_order, confirmations, replicate_scores
 from results.idle import without_idle
@@ -16,7 +17,7 @@ from results.limits import violations, violations_of_first
 from results.loading import SCORED, load_rows
 from results.objectives import higher_is_better, score_name
 from results.pareto import constrained_ranks
-from results.rows import DEAD, HYPERPARAMETERS, MAY_BE_NULL, OBJECTIVES_JOINED_BY
+from results.rows import DEAD, MAY_BE_NULL, OBJECTIVES_JOINED_BY
 from results.spec_file import read_mapping
 from results.store import ResultsError, RunFolder
 from results.stored_run import run_folder
@@ -125,7 +126,7 @@ class TrialTable:
     def differing(self) -> list[str]:
         """The columns of hyperparameters that differ between trials of the search; missing counts as a value."""
         trials: Any = self.trials
-        names = [name for name in trials.columns if name.startswith(HYPERPARAMETERS)]
+        names = [name for name in trials.columns if name.startswith(PREFIXES)]
         return [name for name in names if trials[name].nunique(dropna=False) > 1]
 
     def _pareto_rank(self, contenders: pd.DataFrame) -> pd.Series:
@@ -226,7 +227,7 @@ def configuration_of(row: Mapping[str, Any] | pd.Series) -> dict[str, Any]:
 
 
 def _is_hyperparameter(column: str) -> bool:
-    return column.startswith(HYPERPARAMETERS) or column in ("seed", "data_seed")
+    return column.startswith(PREFIXES) or column in ("seed", "data_seed")
 
 
 def _check_once(frame: pd.DataFrame) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from gan_core.config.arguments import CHANGING_PREFIXES
 from gan_core.config.health import SIGN_WORDS
 from results.analysis.across_seeds import replicates
 from results.objectives import natural, score_name
@@ -107,7 +108,9 @@ def _rungs(table: TrialTable, rows: Any, width: int | None) -> str:
     """A line for each rung. Hyperparameters are shown that change on the way, as in a population."""
     scores = [name for name in map(score_name, table.objectives) if f"fidelity.{name}" in rows.columns]
     watched = [name for name in rows.columns if name.startswith(HEALTH) and rows[name].fillna(0).any()]
-    moving = [name for name in rows.columns if name.startswith("lane.") and rows[name].nunique(dropna=False) > 1]
+    moving = [
+        name for name in rows.columns if name.startswith(CHANGING_PREFIXES) and rows[name].nunique(dropna=False) > 1
+    ]
     columns = [column(name, rows[name]) for name in ("rung", "images_seen", "outcome")]
     columns += [column("parent", rows["parent"])] if rows["parent"].notna().any() else []
     for name in scores:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_core.config.gan import HALF_LIFE, GanConfig, hyperparameter, is_hyperparameter, parse_value
 from gan_core.config.input_error import InputError, home_path, nearest, shortened, shown
-from gan_core.config.own_names import NETWORKS
+from gan_core.config.own_names import NETWORKS, TRAINER
 from gan_core.files.own_code import with_digests
 from gan_core.files.plain_yaml import check_keys, file_named_in, parse_yaml, read_yaml
 from search_spaces.constraints import Constraint, parse_constraint
@@ -28,6 +28,7 @@ from search_spaces.own_code import (
     typed_ranges,
     typed_values,
 )
+from search_spaces.own_training import check_of_training, typed_training
 from search_spaces.range_parsing import nearest_inside, parse_averages, parse_range
 from search_spaces.ranges import Range, Suggests
 
@@ -60,6 +61,7 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ranges", ordered(self.ranges))
+        check_of_training(self.name, self.ranges, self.base.flatten())
         check_ranges(self.name, self.base.flatten(), self.ranges)
         self._check_average(self.base.lane.ema_half_life_images)
         check_named(self.name, (name for one in self.constraints for name in one.names), self.base.flatten())
@@ -149,6 +151,7 @@ class SearchSpace:
     def _typed(self, given: Mapping[str, Any], ranges: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Base values and ranges in which those of own arguments have the types of the constructors."""
         known = own_arguments(given.get(NETWORKS, self.base.structure.networks))
+        given, ranges = typed_training(self.base.flatten(), given, ranges)
         return typed_values(given, known), typed_ranges(ranges, known)
 
     def fix(self, values: Mapping[str, Any], ranges: Mapping[str, Any] | None = None) -> "SearchSpace":
@@ -186,6 +189,8 @@ class SearchSpace:
     def spreads_rates_over_budget(self) -> bool:
         """Whether the learning rates of a trial may decay over its whole budget."""
         base = self.base.flatten()
+        if TRAINER in base:
+            return False
         falls = possible_values("lane.lr_schedule", self.ranges, base) != ["constant"]
         return falls and bounds("lane.lr_schedule_images", self.ranges, base)[0] == 0
 
@@ -223,6 +228,8 @@ class SearchSpace:
         if self.averages_images and HALF_LIFE in given:
             self._check_average(given.pop(HALF_LIFE))
         base = self.base.flatten()
+        if unknown := [name for name in given if name not in base]:
+            raise InputError(f"space {shown(self.name)} has no {unknown[0]}; leave it out")
 
         def draw(name: str, scope: Range, so_far: Mapping[str, Any]) -> Any:
             if scope.is_tied and name not in given:

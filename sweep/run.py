@@ -272,6 +272,11 @@ def check_files(
     `gan_core.fidelity.features.extractors.load_extractor` and `gan_core.native.isa.this_isa` do, and where the
     structure does not fit what was found.
     """
+    if conditions.trainer:
+        from gan_core.workshop.trainer_array import TrainerWorkshop
+
+        TrainerWorkshop(conditions, "cpu")
+        return None, ""
     this_isa()
     name, scoring = parse_dataset_name(conditions.dataset), conditions.scoring
     images, features = None, ""

@@ -8,6 +8,11 @@ from gan_core.config.input_error import InputError, shown
 
 Plain = bool | int | float | str
 
+# So begin the dotted names of hyperparameters. Those of a structure fix shapes or what a step does; the others may
+# change in the course of a training.
+STRUCTURE_PREFIXES = ("structure.", "generator.", "discriminator.")
+CHANGING_PREFIXES = ("lane.", "trainer.")
+PREFIXES = (*STRUCTURE_PREFIXES, *CHANGING_PREFIXES)
 OWN_GROUPS = ("generator", "discriminator", "trainer")  # before the dot in the name of such a hyperparameter
 
 

@@ -3,7 +3,7 @@
 Every refusal says the rule, what was given, and what to do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -45,6 +45,25 @@ _EFFECTIVE: dict[str, tuple[str, Callable[[StructureConfig], bool]]] = {
     "information_weight": ("architecture 'infogan'", lambda structure: structure.architecture == "infogan"),
     "continuous_code_weight": ("structure.continuous_codes", lambda structure: structure.continuous_codes > 0),
 }
+
+
+def check_trainer(structure: StructureConfig, trainer: Mapping[str, Any], changed: Sequence[str]) -> None:
+    """Raises InputError where hyperparameters of a person's own training have no training, and where those of a GAN
+    stand beside one. changed: the names of those that are not at their defaults.
+    """
+    if not structure.trainer and trainer:
+        raise InputError(
+            f"trainer.{next(iter(trainer))} is a hyperparameter of your own training; name its class in a spec, "
+            "train: FILE.py:Trainer, or in the base of a space, structure.trainer"
+        )
+    if "seed" in trainer:
+        raise InputError("trainer.seed is no hyperparameter: every trial has a seed of its own, config['seed']")
+    of_gans = [name for name in changed if name not in ("seed", "structure.trainer")]
+    if structure.trainer and of_gans:
+        raise InputError(
+            f"{of_gans[0]} is of GANs, and has no effect on your own training ({shown(structure.trainer)}); take it "
+            "out, or make it trainer.NAME"
+        )
 
 
 def check_lane(structure: StructureConfig, lane: LaneConfig) -> None:

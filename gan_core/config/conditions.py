@@ -76,7 +76,8 @@ class Conditions:
     `gan_core.execution.programs`. lanes_per_call: how many lanes are computed in one call; `auto` measures this.
     budget_images: how many images a configuration is trained for; its learning rates fall over this budget where
     `lane.lr_schedule_images` is 0. With a budget of 0 none fall. code: the person's own code that
-    configurations refer to.
+    configurations refer to. trainer: as
+    `structure.trainer`; where there is one, it trains and scores, and only `objective` and `code` are of interest.
 
     Raises InputError for an unknown precision or execution, a wrong number of lanes, and for more samples than can be
     compared in pairs.
@@ -94,6 +95,7 @@ class Conditions:
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
     code: tuple[OwnCode, ...] = ()
+    trainer: str = ""
 
     def __post_init__(self) -> None:
         if self.scoring.samples > LARGEST_PAIRED_SAMPLES and parse_dataset_name(self.dataset).value_size != 1:

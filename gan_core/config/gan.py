@@ -12,10 +12,11 @@ from operator import attrgetter
 from typing import Any
 
 from gan_core.config.arguments import OWN_GROUPS, Arguments, is_own, plain_value
-from gan_core.config.combinations import check_lane
+from gan_core.config.combinations import check_lane, check_trainer
 from gan_core.config.fields import Hyperparameter, check_fields, describe, fitted, ranged
 from gan_core.config.input_error import InputError, nearest, shown
 from gan_core.config.lane import LaneConfig
+from gan_core.config.own_names import TRAINER
 from gan_core.config.structure import StructureConfig
 
 LARGEST_SEED = 2**63 - 1
@@ -32,14 +33,21 @@ class GanConfig:
     lane: LaneConfig = field(default_factory=LaneConfig)
     seed: int = ranged(0, "of initial weights and latents", low=0, high=LARGEST_SEED)
     data_seed: int = ranged(0, "of the order in which real samples are shown", low=0, high=LARGEST_SEED)
+    trainer: Arguments = field(default=Arguments())  # the hyperparameters of a person's own training
 
     def __post_init__(self) -> None:
         check_fields("", self)
         check_lane(self.structure, self.lane)
+        if self.structure.trainer or self.trainer:
+            changed = [name for name, known in HYPERPARAMETERS.items() if attrgetter(name)(self) != known.default]
+            check_trainer(self.structure, self.trainer, changed)
 
     def flatten(self) -> dict[str, Any]:
         """Dotted name -> plain value, in the order of the fields; `GanConfig.unflatten` is its inverse."""
-        values = {name: attrgetter(name)(self) for name in HYPERPARAMETERS}
+        if self.structure.trainer:  # what belongs to a GAN is not part of it
+            own = {f"trainer.{name}": value for name, value in self.trainer.items()}
+            return {TRAINER: self.structure.trainer, **own, "seed": self.seed}
+        values = {name: attrgetter(name)(self) for name in HYPERPARAMETERS if name != TRAINER}
         own = {"generator": self.structure.generator, "discriminator": self.structure.discriminator}
         return values | {f"{group}.{name}": value for group, given in own.items() for name, value in given.items()}
 
@@ -58,7 +66,9 @@ class GanConfig:
             parts[name.rpartition(".")[0]][known.name] = parse_value(name, value)
         parts["structure"] |= {group: Arguments.of(parts[group]) for group in ("generator", "discriminator")}
         structure = StructureConfig(**parts["structure"])
-        return cls(structure=structure, lane=LaneConfig(**parts["lane"]), **parts[""])
+        return cls(
+            structure=structure, lane=LaneConfig(**parts["lane"]), **parts[""], trainer=Arguments.of(parts["trainer"])
+        )
 
 
 HALF_LIFE = "lane.ema_half_life_images"  # training does not depend on it, so a lane can keep several averages

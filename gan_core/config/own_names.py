@@ -14,7 +14,8 @@ from gan_core.config.input_error import InputError, shown
 
 DIGEST_LENGTH = 12
 NETWORKS = "structure.networks"
-REFERENCES = (NETWORKS, "structure.dataset", "structure.loss")  # hyperparameters that may name own code
+TRAINER = "structure.trainer"
+REFERENCES = (NETWORKS, TRAINER, "structure.dataset", "structure.loss")  # hyperparameters that may name own code
 MOST_FILES, MOST_CHARACTERS = 200, 2_000_000  # of the code of one reference
 _FORM = re.compile(
     r"(?P<place>[^:#]+?\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)(?::(?P<name>[A-Za-z_]\w*))?(?:#(?P<digest>[0-9a-f]{12}))?"

@@ -49,11 +49,13 @@ class OutOfMemory(Exception):
 @dataclass(frozen=True)
 class Death:
     """Why a lane cannot go on. outcome: `diverged` (numbers from which training cannot continue), `collapsed` (the
-    generator ignores its latents) or `out_of_memory` (it does not fit even alone in an array).
+    generator ignores its latents), `out_of_memory` (it does not fit even alone in an array) or `failed` (a person's own
+    Trainer raised an error). traceback: that of such an error, from the first line of their code on.
     """
 
-    outcome: Literal["diverged", "collapsed", "out_of_memory"]
+    outcome: Literal["diverged", "collapsed", "out_of_memory", "failed"]
     reason: str
+    traceback: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from gan_core.config.arguments import Arguments, plain_value
 from gan_core.config.dataset_name import LABELLED_KINDS, parse_dataset_name
 from gan_core.config.fields import check_fields, ranged
 from gan_core.config.input_error import InputError, shown
+from gan_core.config.own_names import TRAINER, parse_reference
 
 Architecture = Literal["gaussian", "mlp", "mlp_bn", "mlp_minimax", "mlp_dropout", "cgan", "dcgan", "infogan", "own"]
 LatentDistribution = Literal["normal", "uniform", "symmetric_uniform"]
@@ -37,6 +38,7 @@ class StructureConfig:
 
     architecture: Architecture = ranged("mlp", "the networks of G and D")
     networks: str = ranged("", "your own Generator and Discriminator, FILE.py or package.module; architecture 'own'")
+    trainer: str = ranged("", "your own training, FILE.py:CLASS or package.module:CLASS, instead of a GAN")
     dataset: str = ranged("digits", "what real samples are drawn from: KIND or KIND:ARGUMENTS")
     image_size_pixels: int = ranged(0, "side of the images, resized to it; 0: the data set's own", low=0, high=512)
     generator_width: int = ranged(256, "units of G's first hidden layer; the others scale with it", low=1, high=65536)
@@ -95,6 +97,8 @@ def dcgan_start_pixels(size_pixels: int) -> int:
 
 
 def _check_own(structure: StructureConfig) -> None:
+    if structure.trainer:
+        parse_reference(TRAINER, structure.trainer)
     if structure.is_own != bool(structure.networks):
         raise InputError(
             "structure.architecture 'own' goes with structure.networks, the file of your networks, got architecture "

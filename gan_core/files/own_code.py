@@ -18,7 +18,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from gan_core.config.input_error import InputError, nearest, shortened, shown
-from gan_core.config.own_names import NETWORKS, REFERENCES, OwnCode, Reference, is_reference, parse_reference
+from gan_core.config.own_names import NETWORKS, REFERENCES, TRAINER, OwnCode, Reference, is_reference, parse_reference
 from gan_core.files.cache import writable_cache_folder
 from gan_core.files.plain_yaml import file_named_in
 from gan_core.files.whole_files import appearing_whole
@@ -75,7 +75,7 @@ def with_digests(folder: Path | None, values: Mapping[str, Any]) -> dict[str, An
         if isinstance(value, Mapping) and isinstance(value.get("choices"), list):
             choices = [pinned(key, each, folder) if is_reference(each) else each for each in value["choices"]]
             return {**value, "choices": choices}
-        named = isinstance(value, str) and (is_reference(value) or (key == NETWORKS and value))
+        named = isinstance(value, str) and (is_reference(value) or (key in (NETWORKS, TRAINER) and value))
         return pinned(key, value, folder) if named else value
 
     return {key: one(key, value) if key in REFERENCES else value for key, value in values.items()}

@@ -25,6 +25,7 @@ class Stream(IntEnum):
     PENALTY_MIX = 15
     EXAMINATION = 16
     OWN_RANDOMNESS = 17
+    OWN_TRAINER = 18
 
 
 def stream(seed: int, purpose: Stream, *seen: int, block: int = 0) -> np.random.Generator:

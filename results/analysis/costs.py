@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gan_core.config.arguments import STRUCTURE_PREFIXES
 from results.analysis.specs import value_text
-from results.rows import STRUCTURAL, Outcome, short
+from results.rows import Outcome, short
 from results.trial_table import TrialTable
 
 TRAINING = ["trial", "replicate"]  # the columns that tell one training from another
@@ -34,7 +35,7 @@ def structures(frame: pd.DataFrame) -> pd.Series:
     """The structure of each row in words, such as `generator_width=64, loss=hinge`: the hyperparameters of structure
     that differ between rows; "all" if none does.
     """
-    columns = [name for name in frame.columns if name.startswith(STRUCTURAL)]
+    columns = [name for name in frame.columns if name.startswith((*STRUCTURE_PREFIXES, "trainer."))]
     differing = [name for name in columns if len(frame[name].unique()) > 1]
     if not differing:
         return pd.Series("all", frame.index)

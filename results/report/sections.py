@@ -4,15 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gan_core.config.arguments import PREFIXES
 from results import plots
 from results.report.figures import Drawn, drawn, pairs, panels
-from results.rows import HYPERPARAMETERS, MADE_BY
+from results.rows import MADE_BY
 from results.store import ResultsError
 from results.table import ResultsTable
 
 MOST_SLICES = 5
 MOST_CURVES_BYTES = 20_000_000
-UNWATCHED = (*HYPERPARAMETERS, "proposed.")  # so begin columns of what was drawn
+UNWATCHED = (*PREFIXES, "proposed.")  # so begin columns of what was drawn
 CURVES = {
     "score": "The score at each rung",
     "d_loss": "Loss of the discriminator",

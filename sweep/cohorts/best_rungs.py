@@ -38,5 +38,6 @@ class BestRungs:
             if report.death is None and place < self.places.get(run, LAST):
                 self.places[run] = place
                 picture = array.picture(lane, PICTURED_SAMPLES)
-                draw_samples(picture, folder / f"{run.name}{PICTURE}", array.choices)
+                if picture is not None:
+                    draw_samples(picture, folder / f"{run.name}{PICTURE}", array.choices)
                 array.save_generator(lane, folder / f"{run.name}{GENERATOR}")

@@ -13,13 +13,14 @@ from sweep.ladder.ladder import Verdict
 
 
 class TrainableArray(Protocol):
-    """The lanes of one structure; `gan_core.workshop.scored_array.ScoredArray` has all of this, and so has the array of
-    the tests.
+    """The lanes of one structure; `gan_core.workshop.scored_array.ScoredArray` has all of this, and so have
+    `gan_core.workshop.trainer_array.TrainerArray` and the array of the tests.
 
     train_to and score return one report for each lane, also for those that died. If on_step raises, training stops, and
     `score` reports the lanes as they stand. save_midway and load_midway: on the way to a rung, in the middle of
     `train_to`, also with lanes that died; None, and nothing saved, where this step is none to go on from. choices: the
-    number of classes or categorical codes; the samples of a picture go through them in turn.
+    number of classes or categorical codes; the samples of a picture go through them in turn. picture: None
+    where nothing can be drawn.
     """
 
     @property
@@ -28,7 +29,7 @@ class TrainableArray(Protocol):
     def score(self) -> list[LaneReport]: ...
     def keep(self, lanes: Sequence[int]) -> None: ...
     def take_over(self, sources: Sequence[int], configs: Sequence[GanConfig]) -> None: ...
-    def picture(self, lane: int, count: int) -> np.ndarray: ...
+    def picture(self, lane: int, count: int) -> np.ndarray | None: ...
     def save(self, path: Path) -> None: ...
     def save_midway(self, path: Path) -> Midway | None: ...
     def load_midway(self, path: Path, midway: Midway) -> None: ...

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gan_core.config.arguments import CHANGING_PREFIXES
 from gan_core.config.fields import as_number, check_fields, describe, fitted, ranged
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError, nearest, shown
@@ -176,7 +177,7 @@ def _donor(
 def explore(
     config: GanConfig, space: Space, settings: PopulationConfig, generator: np.random.Generator
 ) -> tuple[GanConfig, tuple[str, ...]]:
-    """A configuration in which every lane parameter that is searched is perturbed or drawn anew, within its range and
+    """A configuration in which every parameter of its lane, or of its own training, that is searched is perturbed or drawn anew, within its range and
     the constraints; and the changes in words. Structure and seeds stay. A parameter that is searched only because of a
     change begins at its base value, or at the nearest value in its range.
     """
@@ -185,12 +186,13 @@ def explore(
         found, changes = dict(parameters), []
         for name, scope in sorted(space.ranges.items()):
             parameter = scope.parameter(name)
-            if name.startswith("lane.") and parameter in parameters:
+            if name.startswith(CHANGING_PREFIXES) and parameter in parameters:
                 found[parameter], how = _moved(scope, parameters[parameter], settings, generator)
                 if found[parameter] != parameters[parameter]:
-                    changes.append(f"{parameter.removeprefix('lane.')} {how}")
+                    changes.append(f"{parameter.partition('.')[2]} {how}")
         begun = space.parameters_of(space.configuration(found, config.seed).flatten(), nearest=True)
-        explored = replace(config, lane=space.configuration({**begun, **found}, config.seed).lane)
+        drawn = space.configuration({**begun, **found}, config.seed)
+        explored = replace(config, lane=drawn.lane, trainer=drawn.trainer)
         if not space.violations(explored):
             return explored, tuple(changes)
     return config, ("no change was found that keeps the constraints",)

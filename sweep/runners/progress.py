@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from results.objectives import score_name
-from results.printable import printable
+from results.printable import printable, printable_lines
 from sweep.ladder.ladder import Ladder
 from sweep.ledger.snapshot import Snapshot
 from sweep.runners.node_lines import node_lines
@@ -109,8 +109,8 @@ class ProgressDisplay:
         return time.monotonic() - self._shown >= self._period
 
     def say(self, text: str) -> None:
-        """Prints a line that stays."""
-        text = printable(text)
+        """Prints a line, or several, that stay."""
+        text = printable_lines(text)
         if self._view is not None:
             self._view.console.print(text, highlight=False, markup=False)
         else:

@@ -9,6 +9,7 @@ from gan_core.config.dataset_name import LABELLED_KINDS, DatasetName, parse_data
 from gan_core.config.input_error import InputError, nearest, shown
 from results.objectives import HIGHER, score_name
 
+OF_TRAINERS = ("score",)  # unless a spec names others that the training reports
 COSTS = ("seconds",)  # the total time of training and scoring a trial
 MODES = ("-modes_covered", "-high_quality_share")
 
@@ -37,6 +38,20 @@ def check_objectives(names: Sequence[str], dataset: str) -> None:
         if name not in allowed:
             where = "further objective" if place else "objective"
             raise InputError(_unknown(f"unknown {where} {shown(name)} on {dataset}", str(name), allowed))
+        if name in names[:place]:
+            raise InputError(f"objective {shown(name)} stands twice; name each once")
+
+
+def check_reported(names: Sequence[str]) -> None:
+    """Raises InputError for an objective that no report of a person's own training can have, or that is named twice."""
+    if not names:
+        raise InputError("objective must name at least one number that your training reports, such as score")
+    for place, name in enumerate(names):
+        if not isinstance(name, str) or not score_name(name).isidentifier() or (name in COSTS and not place):
+            raise InputError(
+                f"objective must be the name of a number that your training reports, such as score, with {HIGHER} "
+                f"before it where more is better, got {shown(name)}"
+            )
         if name in names[:place]:
             raise InputError(f"objective {shown(name)} stands twice; name each once")
 

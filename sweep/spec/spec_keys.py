@@ -10,7 +10,7 @@ from gan_core.config.fields import as_number, describe
 from gan_core.config.gan import HYPERPARAMETERS, is_hyperparameter
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError, shown
-from gan_core.config.own_names import is_reference
+from gan_core.config.own_names import TRAINER, is_reference, parse_reference
 from gan_core.files.own_code import pinned
 from gan_core.files.plain_yaml import file_named_in
 from sweep.ladder.ladder import Ladder
@@ -26,7 +26,7 @@ Assignment = str | tuple[str, Any]  # `KEY=VALUE`, the argument of --set, or a k
 WHOLE_KEYS = ("trials", "lanes_per_cohort", "lanes_per_call", "keep_checkpoints", "seed")
 LADDER_NUMBERS = {"keep_fraction": float, "grace_images": int, "patience_rungs": int}
 TEXT_KEYS = {
-    *("name", "data_root", "space", "objective", "sampler", "sampler.name", "sampler.qmc_type", "ladder.rule"),
+    *("name", "data_root", "space", "train", "objective", "sampler", "sampler.name", "sampler.qmc_type", "ladder.rule"),
     *("precision", "execution"),
     *(name for name, known in HYPERPARAMETERS.items() if known.kind is str),
     *(f"{key}.{name}" for key, part in SECTIONS.items() for name, known in describe(part).items() if known.kind is str),
@@ -50,6 +50,8 @@ def located(values: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
     if isinstance(scoring := values.get("scoring"), Mapping):
         named = {key: scoring[key] for key in FILES_OF_SCORING if isinstance(scoring.get(key), str)}
         found["scoring"] = {**scoring, **{k: file_named_in(folder, v) for k, v in named.items() if Path(v).suffix}}
+    if is_reference(values.get("train")):
+        found["train"] = pinned("train", values["train"], folder)
     if "objective" in values:
         found["objective"] = _with_digests(values["objective"], folder)
     return found
@@ -82,6 +84,19 @@ def take_assignments(
         ranges.pop(key, None)
         (ranges if isinstance(value, Mapping) else fixed)[key] = value
     return fixed, ranges, names_space
+
+
+def space_with_training(space: Any, train: Any) -> dict[str, Any]:
+    """The value of `space` with the key `train` of a spec, FILE.py:CLASS, in its base. Without a space, nothing of the
+    training is searched. Raises InputError where the training is not named so.
+    """
+    parse_reference("train", train)
+    source = space_source({} if space is None else space)
+    source = source if isinstance(source, Mapping) else {"extends": source}
+    base = source.get("base") or {}
+    if not isinstance(base, Mapping) or TRAINER in base:
+        raise InputError(f"the base of the space must map dotted names to values, without {TRAINER} beside train")
+    return {"name": "training", **source, "base": {TRAINER: train, **base}}
 
 
 def space_source(value: Any) -> str | Mapping[str, Any]:

@@ -23,7 +23,7 @@ from sweep.ladder.ladder import Ladder
 from sweep.ladder.population import PopulationConfig
 from sweep.spec.budget import Budget
 from sweep.spec.confirmation import ConfirmConfig
-from sweep.spec.objectives import check_objectives
+from sweep.spec.objectives import OF_TRAINERS, check_objectives, check_reported
 from sweep.spec.resources import Resources
 from sweep.spec.sampler import SamplerConfig, check_sampler
 from sweep.spec.spec_keys import (
@@ -35,6 +35,7 @@ from sweep.spec.spec_keys import (
     parse_ladder,
     parse_points,
     space_source,
+    space_with_training,
     take_assignments,
 )
 from sweep.spec.tracking import Tracking, parse_tracking, plain_tracking
@@ -56,7 +57,10 @@ WHERE_IT_RUNS = (
     "code",  # what refers to it has its digest
 )  # keys that may differ when a run is resumed
 EXTENDED = ("trials", "ladder.rungs_images", "budget", "confirm", "keep_checkpoints")  # the same with --extend
-PARTS = (*("space", "ladder", "resources", "objective", "sampler", "enqueue", "tracking", "population"), *SECTIONS)
+PARTS = (
+    *("space", "train", "ladder", "resources", "objective", "sampler", "enqueue", "tracking", "population"),
+    *SECTIONS,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +124,10 @@ class SweepSpec:
         check_flag("skip_corrupt_images", self.skip_corrupt_images)
         if self.population:  # its lanes copy one another, and so cannot keep averages for scoring alone
             object.__setattr__(self, "space", self.space.drawing_averages())
-        check_objectives(self.objectives, self.space.base.structure.dataset)
+        if self.trainer:
+            check_reported(self.objectives)
+        else:
+            check_objectives(self.objectives, self.space.base.structure.dataset)
         if self.population and (self.confirm.top or len(self.objectives) > 1):
             raise InputError(
                 "a population has one objective and no confirm: its winner is a schedule; drop one of them"
@@ -156,10 +163,21 @@ class SweepSpec:
         return points[: self.trials]
 
     @property
+    def trainer(self) -> str:
+        """The person's own training that is swept, as `structure.trainer`; "" where it is GANs."""
+        return self.space.base.structure.trainer
+
+    @property
     def code(self) -> tuple[OwnCode, ...]:
         """The person's own code that the spec refers to, which every process of the run needs."""
         structure, losses = self.space.base.structure, self.space.ranges.get("structure.loss")
-        named = (structure.networks, structure.dataset, structure.loss, *(losses.choices if losses else ()))
+        named = (
+            structure.networks,
+            structure.trainer,
+            structure.dataset,
+            structure.loss,
+            *(losses.choices if losses else ()),
+        )
         return code_of(one for one in (*named, *self.objectives) if is_reference(one))
 
     def conditions(self) -> Conditions:
@@ -178,12 +196,15 @@ class SweepSpec:
             scoring=self.scoring,
             health=self.health,
             code=self.code,
+            trainer=self.trainer,
         )
 
     def cohort_size(self, slots: int, *, on_gpu: bool = False) -> int:
         """The trials per cohort. slots: how many cohorts train at the same time; on_gpu: each on a share of a GPU."""
         if isinstance(self.lanes_per_cohort, int):
             return min(self.lanes_per_cohort, self.trials)
+        if self.trainer:  # which are trained one after another, and so gain nothing
+            return 1
         cohorts = slots * (COHORTS_PER_GPU_SLOT if on_gpu else COHORTS_PER_SLOT)
         return max(1, min(LARGEST_AUTO_COHORT, self.trials // cohorts))
 
@@ -212,7 +233,9 @@ class SweepSpec:
         values = located(values, folder)
         fixed, ranges, names_space = take_assignments(values, assignments)
         keys = [f.name for f in fields(cls) if f.name != "objectives"]
-        check_keys(values, (*keys, "objective"), "the spec")
+        check_keys(values, (*keys, "objective", "train"), "the spec")
+        if values.get("train") is not None:
+            values["space"] = space_with_training(values.get("space"), values["train"])
         given: dict[str, Any] = {k: v for k, v in values.items() if k not in PARTS}
         given |= {key: as_number(int, given[key]) for key in WHOLE_KEYS if key in given}
         space = SearchSpace.load(space_source(values.get("space", DEFAULT_SPACE)), None if names_space else folder)
@@ -225,6 +248,8 @@ class SweepSpec:
         if "objective" in values:
             named = values["objective"]
             given["objectives"] = tuple(named) if isinstance(named, list | tuple) else (named,)
+        elif given["space"].base.structure.trainer:
+            given["objectives"] = OF_TRAINERS
         if "sampler" in values:
             given["sampler"] = SamplerConfig.parse(values["sampler"])
         if "enqueue" in values:

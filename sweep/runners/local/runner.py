@@ -8,6 +8,7 @@ import torch
 from gan_core.config.input_error import InputError
 from gan_core.config.structure import StructureConfig
 from gan_core.lanes.axis import lane_arithmetic
+from gan_core.workshop.trainer_array import TrainerWorkshop
 from gan_core.workshop.workshop import Workshop
 from results.store import RunFolder
 from results.trial_run import TrialRun
@@ -68,6 +69,8 @@ def run_local(
     study = LaneStudy(spec, folder)
     try:
         with lane_arithmetic():
+            if build is None and spec.trainer:
+                build = TrainerWorkshop(spec.conditions(), "cpu" if wanted == 0 else "auto").build
             if build is None:
                 workshop = _workshop(spec, folder, "cpu" if wanted == 0 else "auto", display)
                 if (examination := workshop.scorer.examination) is not None:

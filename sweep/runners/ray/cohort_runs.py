@@ -46,7 +46,8 @@ class CohortRuns:
         """
         if self._most is None:
             on_gpu = bool(importlib.import_module("ray").get_gpu_ids())
-            room = None if self._build is not None else room_of(self._spec.resources, on_gpu=on_gpu)
+            unknown = self._build is not None or self._spec.trainer
+            room = None if unknown else room_of(self._spec.resources, on_gpu=on_gpu)
             packing = Packing(trials) if room is None else packed(self._spec, trials, room)
             if packing.why:
                 study.note_warning(f"on node {host}, {packing.why}")
@@ -62,6 +63,8 @@ class CohortRuns:
         self._study, self._owner = study, cohort.owner
         folder, transfer, features = self._places(cohort, study)
         build = self._build
+        if build is None and self._spec.trainer:
+            build = self._build = self._trainers()
         if build is None:
             workshop = self._workshop(features, study)
             if workshop.scorer.examination is not None:
@@ -100,12 +103,20 @@ class CohortRuns:
         transfer.fetch(cohort.runs if cohort.from_rung else (), folder)
         return folder, transfer, FetchedFeatures(line, folder.path)
 
+    def _trainers(self) -> Build:
+        """Makes arrays of the person's own Trainers."""
+        from gan_core.workshop.trainer_array import TrainerWorkshop
+
+        return TrainerWorkshop(self._spec.conditions(), self._device()).build
+
+    def _device(self) -> str:
+        return "cuda" if importlib.import_module("ray").get_gpu_ids() else "cpu"
+
     def _workshop(self, features: SharedFeatures, study: RemoteStudy) -> "Workshop":
         from sweep.runners.scored_alike import workshop_of_run
 
         conditions = self._spec.conditions()
-        device = "cuda" if importlib.import_module("ray").get_gpu_ids() else "cpu"
-        return workshop_of_run(conditions, features, device, self._note_phase, self._brought(conditions, study))
+        return workshop_of_run(conditions, features, self._device(), self._note_phase, self._brought(conditions, study))
 
     def _brought(self, conditions: Conditions, study: RemoteStudy) -> "Dataset | None":
         """The data set, where this node has not got it and it is brought here; otherwise None."""
