@@ -194,13 +194,13 @@ def vmapped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("vmapped")
 @pytest.mark.parametrize("case", VMAPPED)
-def test_vmapped_lanes_are_those_trained_alone_to_rounding(
-    case: str, digits: Dataset, monkeypatch: pytest.MonkeyPatch
-):
+def test_vmapped_lanes_are_those_trained_alone_to_rounding(case: str, digits: Dataset, monkeypatch: pytest.MonkeyPatch):
     configs, calls = configs_of(case), list[int]()
     together = OwnNetwork.together
     monkeypatch.setattr(
-        OwnNetwork, "together", lambda network, weights, x, call: calls.append(len(x)) or together(network, weights, x, call)
+        OwnNetwork,
+        "together",
+        lambda network, weights, x, call: calls.append(len(x)) or together(network, weights, x, call),
     )
     array = results(trained(case, configs, digits, dtype=torch.float64))
     assert max(calls) == 3
