@@ -37,6 +37,7 @@ _EFFECTIVE: dict[str, tuple[str, Callable[[StructureConfig], bool]]] = {
         lambda structure: structure.loss in CROSS_ENTROPY_LOSSES,
     ),
     "generator_dropout": ("architecture 'mlp_dropout'", lambda structure: structure.architecture == "mlp_dropout"),
+    "discriminator_dropout": ("an architecture that is not your own", lambda structure: not structure.is_own),
     "batch_norm_eps": ("batch norm in G or D", lambda structure: structure.has_batch_norm and not structure.is_own),
     "batch_norm_momentum": (
         "batch norm in G or D",

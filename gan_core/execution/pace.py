@@ -18,17 +18,17 @@ import torch
 
 from gan_core.config.reports import OutOfMemory
 from gan_core.config.structure import StructureConfig
+from gan_core.files.own_code import NO_MEMORY
 
 LARGEST_CALL = 32
-LARGEST_CONVOLUTIONAL_CALL = 1  # convolutions are computed lane by lane: larger calls were never faster
+ONE_LANE_CALL = 1  # convolutions and own modules are computed lane by lane: larger calls were never faster
 WHOLE_ARRAY = 2**20
-CONVOLUTIONAL = ("dcgan", "infogan")
-NO_MEMORY = ("allocate memory", "out of memory", "STATUS_ALLOC_FAILED")  # parts of messages of torch and CUDA
+LANE_BY_LANE = ("dcgan", "infogan", "own")
 
 
 def largest_call(structure: StructureConfig) -> int:
     """The largest number of lanes in a call that is tried on the CPU."""
-    return LARGEST_CONVOLUTIONAL_CALL if structure.architecture in CONVOLUTIONAL else LARGEST_CALL
+    return ONE_LANE_CALL if structure.architecture in LANE_BY_LANE else LARGEST_CALL
 
 
 class Pace:

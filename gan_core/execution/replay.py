@@ -118,13 +118,19 @@ class _Plan:
                 self.pool.give(buffer)
 
     def _may_overwrite(self, node: fx.Node, owner: fx.Node, buffers: list[Tensor]) -> bool:
-        """Whether an elementwise call may write its result over an input that no later call reads."""
+        """Whether an elementwise call may write its result over an input that no later call reads. Not where that is
+        whole numbers: planning computes a call several times, and of an index nothing else may become.
+        """
         if len(buffers) != 1 or not isinstance(node.target, OpOverload) or torch.Tag.pointwise not in node.target.tags:
             return False
         made, read = node.meta["val"], [self._values[n] for n in node.all_input_nodes if self._owners[n] is owner]
-        return isinstance(made, Tensor) and all(
-            (value.shape, value.stride(), value.data_ptr()) == (made.shape, made.stride(), buffers[0].data_ptr())
-            for value in read
+        return (
+            isinstance(made, Tensor)
+            and made.is_floating_point()
+            and all(
+                (value.shape, value.stride(), value.data_ptr()) == (made.shape, made.stride(), buffers[0].data_ptr())
+                for value in read
+            )
         )
 
     def _place(self, node: fx.Node) -> list[Tensor]:

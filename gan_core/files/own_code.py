@@ -24,6 +24,7 @@ from gan_core.files.plain_yaml import file_named_in
 from gan_core.files.whole_files import appearing_whole
 
 FOLDER = "own-code"  # in the cache folder
+NO_MEMORY = ("allocate memory", "out of memory", "STATUS_ALLOC_FAILED")  # parts of messages of torch and CUDA
 _codes: dict[str, OwnCode] = {}  # digest -> what this process knows of
 _modules: dict[str, ModuleType] = {}  # digest -> what it has imported
 
@@ -122,7 +123,7 @@ def theirs(what: str) -> Iterator[None]:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # a person's own code may raise anything
-        if "out of memory" in str(error).lower():
+        if any(said in str(error) for said in NO_MEMORY):
             raise
         shown_traceback = their_traceback(error)
         where = _where(error.__traceback__)

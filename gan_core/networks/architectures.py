@@ -269,4 +269,4 @@ def build_networks(structure: StructureConfig, sample_shape: tuple[int, ...], cl
 
 def rows_at_once(structure: StructureConfig) -> int:
     """How many samples the generator makes in one call when many are drawn."""
-    return IMAGES_AT_ONCE if structure.architecture in ("dcgan", "infogan") else SAMPLES_AT_ONCE
+    return IMAGES_AT_ONCE if structure.architecture in ("dcgan", "infogan", "own") else SAMPLES_AT_ONCE

@@ -1,4 +1,5 @@
-"""What a person's own forward calls that is computed in another way: dropout, and D's last sigmoid.
+"""What a person's own forward calls that is computed in another way: dropout, D's last sigmoid, and the lengths of
+vectors in spectral normalisation.
 
 A function mode sees each call of torch's functions before it is carried out, those of modules such as `nn.Dropout`
 included. Calls within `F.multi_head_attention_forward` and within compiled code are not seen.
@@ -46,6 +47,9 @@ class OwnCalls(TorchFunctionMode):
                 return args[0] if args else named["input"]
         elif func in _DROPOUTS:
             return self._dropped(func, args, named)
+        elif func is F.normalize and named.get("out") is not None:
+            # Spectral normalisation of torch writes its singular vectors so, for which vmap has no rule.
+            return named.pop("out").copy_(func(*args, **named))
         elif func in TAKEN_OUT:
             self.takes_out = True
         return func(*args, **named)

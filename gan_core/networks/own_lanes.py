@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gan_core.files.own_code import theirs
 from gan_core.lanes.axis import lanes_together
 from gan_core.lanes.streams import Stream, stream
 from gan_core.networks.call import Call
@@ -169,6 +170,7 @@ class OwnNetwork:
                 within.enter_context(x.device)  # where the module's own new tensors are made
             if seed is not None:
                 within.enter_context(own_randomness(seed, x.device))
+            within.enter_context(theirs(f"{type(self.module).__name__} cannot be called"))
             answer = functional_call(self.module, given, self.form.arguments(x))
         buffers.update({name: given[name] for name in buffers})
         return answer.reshape(len(x), *self.form.result)

@@ -25,6 +25,7 @@ from torch import nn
 
 from gan_core.config.input_error import InputError, nearest, shown
 from gan_core.config.structure import StructureConfig
+from gan_core.files.own_code import theirs
 from gan_core.networks.build import Networks, OwnTraits, conditional_view, samples_view
 from gan_core.networks.own_calls import own_randomness
 from gan_core.networks.own_probe import examined, takes_labels
@@ -54,8 +55,8 @@ def own_networks(
         **dict.fromkeys(("classes", "num_classes"), classes),
     }
     given = {
-        GENERATOR: (generator, getattr(structure, "generator", {})),
-        DISCRIMINATOR: (discriminator, getattr(structure, "discriminator", {})),
+        GENERATOR: (generator, structure.generator),
+        DISCRIMINATOR: (discriminator, structure.discriminator),
     }
     makes = {name: partial(_made, name, cls, _arguments(name, cls, own, known)) for name, (cls, own) in given.items()}
     with own_randomness(0):
@@ -113,7 +114,8 @@ def _arguments(name: str, cls: Constructor, own: Mapping[str, Any], known: Mappi
 
 def _made(name: str, cls: Constructor, arguments: Mapping[str, Any]) -> nn.Module:
     """A module with its own initial weights, checked."""
-    module = cls(**arguments)
+    with theirs(f"{name} cannot be made"):
+        module = cls(**arguments)
     if not isinstance(module, nn.Module):
         raise InputError(f"{name} must be an nn.Module, got {shown(type(module).__name__)}")
     for weight, tensor in (*module.named_parameters(), *module.named_buffers()):

@@ -17,6 +17,7 @@ from torch.func import functional_call
 
 from gan_core.config.input_error import InputError
 from gan_core.config.structure import StructureConfig
+from gan_core.files.own_code import theirs
 from gan_core.lanes.streams import Stream
 from gan_core.lanes.torch_internals import TorchDispatchMode
 from gan_core.networks.call import Call
@@ -26,7 +27,7 @@ from gan_core.networks.own_lanes import Form, OwnNetwork, Traits
 LABEL_NAMES = ("y", "label", "labels", "c", "cls", "classes", "class_labels", "condition")
 PROBED_ROWS = 4
 LARGE = 30.0  # weights are multiplied by it to see whether what D returns leaves [0, 1], as logits do
-CLOSE = 1e-9  # of the largest number, in float64, where vmap computes the same
+CLOSE = 1e-10  # of the largest number, in float64, where vmap computes the same
 UNTRACEABLE = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 
@@ -51,10 +52,11 @@ def examined(
 ) -> OwnNetwork:
     """A module as a network. name: of its class, for messages. result: the shape of a row that it is to return, (1,)
     for a logit; forms: shapes in which a row of its first argument may be given, the first preferred. Raises
-    InputError where what it returns does not fit, and whatever it raises itself.
+    InputError where what it returns does not fit, and OwnCodeError for what it raises itself.
     """
     rows = _rows(math.prod(forms[0]), classes, min(PROBED_ROWS, structure.batch_size))
-    form, answer = _called_in_a_form(module, rows, [Form(math.prod(f), f, classes, result) for f in forms])
+    with theirs(f"{name} cannot be called"):
+        form, answer = _called_in_a_form(module, rows, [Form(math.prod(f), f, classes, result) for f in forms])
     _check_answer(name, answer, form, len(rows))
     network = OwnNetwork(module, make, form)
     last_sigmoid = _last_sigmoid(name, network, rows) if result == (1,) else None
@@ -215,7 +217,9 @@ def _vmap_is_right(network: OwnNetwork, rows: Tensor, *, second: bool) -> bool:
                 )
         except Exception:  # a person's own code, and vmap within it, may raise anything
             return False
-    return all(_close(one, other) for one, other in zip(*results, strict=True))
+    largest = max(float(tensor.abs().max()) for tensor in results[0] if tensor.numel())
+    pairs = zip(*results, strict=True)  # of the largest number of all, because some gradients are but rounding
+    return all(torch.allclose(one, other, rtol=0.0, atol=CLOSE * largest) for one, other in pairs)
 
 
 def _derived(answer: Tensor, x: Tensor, leaves: dict[str, Tensor], *, second: bool) -> list[Tensor]:
@@ -228,8 +232,3 @@ def _derived(answer: Tensor, x: Tensor, leaves: dict[str, Tensor], *, second: bo
         penalty = (first[0].flatten(1).square().sum(1) * factors.flatten()[:2]).sum()
         found += torch.autograd.grad(penalty, wanted, allow_unused=True, materialize_grads=True)
     return [tensor.detach() for tensor in found]
-
-
-def _close(one: Tensor, other: Tensor) -> bool:
-    scale = float(other.abs().max()) if other.numel() else 0.0
-    return torch.allclose(one, other, rtol=0.0, atol=CLOSE * scale + 1e-300)

@@ -96,7 +96,8 @@ def _death_at_a_rung(array: LaneArray, lane: int, score: float) -> Death | None:
 def _device(array: LaneArray) -> str:
     where = array.state.generator.flat.device
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
-    return ", ".join([name, *filter(None, [array.carried_out]), f"{array.lanes_per_call} lanes a call"])
+    how = filter(None, [array.carried_out, array.networks.carried(where)])
+    return ", ".join([name, *how, f"{array.lanes_per_call} lanes a call"])
 
 
 def _arithmetic(array: LaneArray, scorer: Scorer) -> Arithmetic:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gan_core.config.structure import StructureConfig
-from gan_core.execution.pace import LARGEST_CONVOLUTIONAL_CALL, Pace, is_out_of_memory, largest_call, until_it_fits
+from gan_core.execution.pace import ONE_LANE_CALL, Pace, is_out_of_memory, largest_call, until_it_fits
 
 
 def told(pace: Pace, lanes: int, seconds_of: dict[int, float]) -> list[list[int]]:
@@ -63,7 +63,7 @@ def test_a_lane_alone_decides_nothing_for_later_arrays():
 
 def test_convolutions_are_tried_with_few():
     structure = StructureConfig(architecture="dcgan", generator_width=4, discriminator_width=4)
-    assert largest_call(structure) == LARGEST_CONVOLUTIONAL_CALL < largest_call(StructureConfig())
+    assert largest_call(structure) == ONE_LANE_CALL < largest_call(StructureConfig())
 
 
 @pytest.mark.parametrize(
