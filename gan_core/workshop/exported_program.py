@@ -6,6 +6,7 @@ N samples. The dimension N of a program is dynamic: any number of samples may be
 import importlib.util
 import io
 import json
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,26 +20,29 @@ from torch import Tensor
 from gan_core.config.input_error import InputError
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.lanes.streams import Stream
+from gan_core.networks.call import Call
 from gan_core.networks.latents import shared_latents
 from gan_core.workshop.plain_generator import SOURCE_NAME, WEIGHTS_NAME, PlainGenerator, module_of
-from gan_core.workshop.saved_generator import SampleKind, sample_generator
 
 Format = Literal["pt2", "onnx", "torchscript", "safetensors+py"]
 Generate = Callable[..., Tensor]  # the inputs of a generator -> samples
 METADATA = "gan_sweep"  # under which a file keeps the description of its generator, as JSON
 CHECKED_SAMPLES = 64
 LARGEST_DIFFERENCE = 1e-5  # from our samples, which are in [-1, 1]; of larger numbers, in parts of the largest
+ROUNDINGS = 10  # a larger difference is allowed up to so many times the rounding error of our own samples in float32
 
 
 @dataclass(frozen=True)
 class Exported:
     """A generator in some format: name -> content of its files, and how far its samples are from ours.
 
-    A format of one file has it under the name "". difference: None if the program could not be run here.
+    A format of one file has it under the name "". difference: None if the program could not be run here; allowed: the
+    largest that would not have been refused.
     """
 
     files: Mapping[str, bytes]
     difference: float | None
+    allowed: float
 
 
 def exported(
@@ -46,33 +50,39 @@ def exported(
 ) -> Exported:
     """The generator in a format. weights: those that our networks sample with; metadata: plain values to keep with it.
 
-    What was made is read again and run where that is possible, and its samples compared with ours from the same
-    latents. Raises InputError if they differ by more than LARGEST_DIFFERENCE, or if the format needs a package that is
-    not installed.
+    What was made is read again and run where that is possible, and its samples are compared with ours from the same
+    latents. Raises InputError if they differ by more than LARGEST_DIFFERENCE and than rounding explains, or if the
+    format needs a package that is not installed.
     """
     files, generate = FORMATS[form](plain, {**metadata, **plain.described()})
-    difference = _difference(plain, weights, generate or plain.module)
-    if not difference <= LARGEST_DIFFERENCE:  # NaN is not
+    difference, allowed = _difference(plain, weights, generate or plain.module)
+    if not difference <= allowed:  # NaN is not
         raise InputError(
-            f"the {form} program's samples differ from ours by {difference:.2g}, which is more than "
-            f"{LARGEST_DIFFERENCE:g}; nothing was written"
+            f"the {form} program's samples differ from ours by {difference:.2g}, which is more than {allowed:.2g}; "
+            "nothing was written"
         )
-    return Exported(files, difference if generate else None)
+    return Exported(files, difference if generate else None, allowed)
 
 
-def _difference(plain: PlainGenerator, weights: Mapping[str, Tensor], generate: Generate) -> float:
-    """The largest difference of a program's samples from ours, drawn from the same latents in calls of two sizes."""
-    config, kind = plain.config, SampleKind(plain.shape, plain.networks.choices)
-    latents = shared_latents(
-        CHECKED_SAMPLES, CHECKED_SAMPLES, config.structure, plain.networks, Stream.SAMPLE_LATENTS, 0
-    )
-    arguments = plain.arguments(next(latents)[0])
-    with lane_arithmetic():
-        ours = sample_generator(config, kind, weights, CHECKED_SAMPLES, 0)
+def _difference(plain: PlainGenerator, weights: Mapping[str, Tensor], generate: Generate) -> tuple[float, float]:
+    """The largest difference of a program's samples from ours, drawn from the same latents in calls of two sizes, and
+    the largest that is allowed.
+    """
+    structure, call = plain.config.structure, Call([plain.config.lane.batch_norm_eps])
+    drawn = shared_latents(CHECKED_SAMPLES, CHECKED_SAMPLES, structure, plain.networks, Stream.SAMPLE_LATENTS, 0)
+    latents = next(drawn)
+    arguments = plain.arguments(latents[0])
+    stacked = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
+    with torch.no_grad(), lane_arithmetic():
+        ours = plain.networks.generator(stacked, latents, call)[0]
+        doubled = {name: tensor.double() for name, tensor in stacked.items()}
+        exact = plain.networks.generator(doubled, latents.double(), call)[0]
         theirs = torch.cat([generate(*(part[rows] for part in arguments)) for rows in (slice(1), slice(1, None))])
     if theirs.shape != ours.shape:
-        return float("nan")
-    return float((theirs - ours).abs().max() / max(1.0, float(ours.abs().max())))
+        return math.nan, LARGEST_DIFFERENCE
+    scale = max(1.0, float(exact.abs().max()))
+    rounding = float((ours - exact).abs().max()) / scale
+    return float((theirs - ours).abs().max()) / scale, max(LARGEST_DIFFERENCE, ROUNDINGS * rounding)
 
 
 def _traced(plain: PlainGenerator) -> torch.export.ExportedProgram:

@@ -37,8 +37,7 @@ def execute(options: argparse.Namespace) -> int:
     output = options.output or DEFAULTS[form]
     if output == "-" and (form == "safetensors+py" or sys.stdout.isatty()):
         raise InputError(f"standard output cannot take the format {form} here; give -o {DEFAULTS[form]}")
-    from gan_core.workshop.exported_program import LARGEST_DIFFERENCE  # loads torch
-    from sweep.winner.exported_model import export_model
+    from sweep.winner.exported_model import export_model  # loads torch
 
     found = export_model(options.model, Path(output), form)
     if output == "-":
@@ -46,7 +45,7 @@ def execute(options: argparse.Namespace) -> int:
     if found.difference is None:
         print("not compared with our samples: onnxruntime is not installed")
     else:
-        allowed = f"at most {LARGEST_DIFFERENCE:g} is allowed"
+        allowed = f"at most {found.allowed:.2g} is allowed"
         print(f"largest difference from our samples of the same latents: {found.difference:.1e} ({allowed})")
     if form == "torchscript":
         print("PyTorch deprecates TorchScript; a .pt2 file does the same")

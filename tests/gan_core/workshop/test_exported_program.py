@@ -150,6 +150,19 @@ def test_a_program_whose_samples_are_not_ours_is_refused(moved):
         exported(plain, weights, "safetensors+py", {})
 
 
+def test_what_rounding_explains_is_no_difference(monkeypatch):
+    """Outputs of a generator with steep layers hang by the last bits of large sums; ours do too."""
+    config, kind, weights = tiny("mlp")
+    steep = {name: 40 * tensor if name.endswith("weight") else tensor for name, tensor in weights.items()}
+    plain, as_drawn = plain_generator(config, kind, steep), plain_generator(config, kind, weights)
+    monkeypatch.setitem(FORMATS, "pt2", lambda made, _: ({"": b""}, lambda noise: made.module(noise) + 5e-5))
+    made = exported(plain, steep, "pt2", {})
+    assert made.difference == pytest.approx(5e-5, rel=0.1)
+    assert 1e-4 < made.allowed < 0.1
+    with pytest.raises(InputError, match=r"differ from ours by 5e-05, which is more than 1e-05"):
+        exported(as_drawn, weights, "pt2", {})
+
+
 def test_samples_of_another_shape_are_not_ours(monkeypatch):
     config, kind, weights = tiny("gaussian")
     plain = plain_generator(config, kind, weights)
