@@ -33,8 +33,8 @@ def lineage(frame: pd.DataFrame, trial: int, rung: int) -> list[dict[str, Any]]:
 
 
 def schedule_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The segments `{from_images, lane.*}` (or `trainer.*`) of a lineage: all parameters that ever change, with their values (None
-    for null) and the number of images from which on they hold. Empty if none changes.
+    """The segments `{from_images, lane.*}` (or `trainer.*`) of a lineage: all parameters that ever change, with their
+    values (None for null) and the number of images from which on they hold. Empty if none changes.
     """
     configurations = [configuration_of(row) for row in rows]
     names = [name for name in configurations[-1] if name.startswith(CHANGING_PREFIXES)]

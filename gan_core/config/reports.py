@@ -50,7 +50,7 @@ class OutOfMemory(Exception):
 class Death:
     """Why a lane cannot go on. outcome: `diverged` (numbers from which training cannot continue), `collapsed` (the
     generator ignores its latents), `out_of_memory` (it does not fit even alone in an array) or `failed` (a person's own
-    Trainer raised an error). traceback: that of such an error, from the first line of their code on.
+    code raised an error). traceback: that of such an error, from the first line of their code on.
     """
 
     outcome: Literal["diverged", "collapsed", "out_of_memory", "failed"]
@@ -66,9 +66,9 @@ class LaneReport:
     health: the watched quantities, name -> number (`gan_core.config.health`); signs: which of them indicate trouble.
     death: why the lane cannot go on, or None. seconds: the lane's share of training and scoring since the last rung.
     device: `cpu` or the GPU's name, how steps were carried out, for a person's own modules whether lanes were `vmapped`
-    or `looped`, and for how many lanes a kernel was called. arithmetic: how all this was computed. ema_half_life_images: where a lane keeps several averages, the half-life of the one that
-    scores best, else None. curve: the watched quantities between rungs, as `gan_core.training.watch.Watch.curves`
-    returns them.
+    or `looped`, and for how many lanes a kernel was called. arithmetic: how all this was computed.
+    ema_half_life_images: where a lane keeps several averages, the half-life of the one that scores best, else None.
+    curve: the watched quantities between rungs, as `gan_core.training.watch.Watch.curves` returns them.
     """
 
     images_seen: int

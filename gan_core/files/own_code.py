@@ -76,8 +76,9 @@ def with_digests(folder: Path | None, values: Mapping[str, Any]) -> dict[str, An
         if isinstance(value, Mapping) and isinstance(value.get("choices"), list):
             choices = [pinned(key, each, folder) if is_reference(each) else each for each in value["choices"]]
             return {**value, "choices": choices}
-        named = isinstance(value, str) and (is_reference(value) or (key in (NETWORKS, TRAINER) and value))
-        return pinned(key, value, folder) if named else value
+        if isinstance(value, str) and (is_reference(value) or (key in (NETWORKS, TRAINER) and value)):
+            return pinned(key, value, folder)
+        return value
 
     return {key: one(key, value) if key in REFERENCES else value for key, value in values.items()}
 

@@ -1,4 +1,4 @@
-"""The only reader and writer of YAML files in this project, for plain YAML, with one-line messages for all that is wrong.
+"""The only reader and writer of YAML files here, for plain YAML, with one-line messages for all that is wrong.
 
 Plain YAML holds texts, numbers, true and false, lists and mappings. PyYAML's safe loader reads it, in C where libyaml
 is installed, after a pass over the events of the text has refused what would not be read as it looks (a key given

@@ -9,6 +9,7 @@ from pathlib import Path
 from gan_core.config.gan import GanConfig
 from gan_core.config.reports import Death, FidelityReport, LaneReport, Midway, OutOfMemory
 from gan_core.config.structure import StructureConfig
+from gan_core.files.own_code import OwnCodeError
 from results.trial_run import TrialRun
 from sweep.cohorts.contracts import Build, TrainableArray
 from sweep.ladder.ladder import Change
@@ -72,7 +73,8 @@ class CohortArrays:
         and to how many. may_go_on: is asked after each step, with the runs of a group and the images they have seen.
         save: is called with the number of a group, counted from 0, before the next one begins. save_midway: is called
         after each step that is not the last, with all groups, the number of the one in training, and the images that
-        its runs have seen. A lane that alone does not fit the memory is reported dead, and not saved.
+        its runs have seen. A lane that alone does not fit the memory, or for
+        which a person's own code raises an error, is reported dead, and not saved.
         """
         waiting, trained = deque(self.groups), list[Group]()
         while waiting:
@@ -99,9 +101,16 @@ class CohortArrays:
                     waiting.appendleft(group)
                     continue
                 if len(group.runs) > 1:
-                    waiting.extendleft(reversed(self._halves(group, configs)))
+                    self._limits[configs[group.runs[0]].structure] = (len(group.runs) + 1) // 2
+                    waiting.extendleft(reversed(_halves(group)))
                     continue
-                found = [_out_of_memory(error, stretch[0])]
+                found = [_dead(Death("out_of_memory", one_line(str(error))), stretch[0])]
+            except OwnCodeError as error:  # of one of the lanes, which is told from the others by training them apart
+                group.array = group.midway = None
+                if len(group.runs) > 1:
+                    waiting.extendleft(reversed(_halves(group)))
+                    continue
+                found = [_dead(Death("failed", one_line(str(error)), error.theirs), stretch[0])]
             else:
                 save(len(trained), group, array, found)
             if self._one_at_a_time:
@@ -128,11 +137,6 @@ class CohortArrays:
         for group in held:
             group.array = None
         return bool(held)
-
-    def _halves(self, group: Group, configs: Mapping[TrialRun, GanConfig]) -> list[Group]:
-        half = (len(group.runs) + 1) // 2
-        self._limits[configs[group.runs[0]].structure] = half
-        return [Group(group.runs[part], group.places[part]) for part in (slice(half), slice(half, None))]
 
     def keep(self, going: Callable[[TrialRun], bool]) -> None:
         """Drops the lanes of all runs that do not go on from the rung that all groups have reached."""
@@ -184,7 +188,11 @@ def _reports(groups: Iterable[Group]) -> list[LaneReport]:
     return [report for group in groups for report in group.reports or ()]
 
 
-def _out_of_memory(error: OutOfMemory, images: int) -> LaneReport:
-    """The report of a lane that alone does not fit the memory."""
-    death = Death("out_of_memory", one_line(str(error)))
+def _halves(group: Group) -> list[Group]:
+    half = (len(group.runs) + 1) // 2
+    return [Group(group.runs[part], group.places[part]) for part in (slice(half), slice(half, None))]
+
+
+def _dead(death: Death, images: int) -> LaneReport:
+    """The report of a lane that cannot be trained even alone."""
     return LaneReport(images, math.nan, math.nan, FidelityReport({}, "", ""), {}, (), death, 0.0, "")

@@ -177,9 +177,9 @@ def _donor(
 def explore(
     config: GanConfig, space: Space, settings: PopulationConfig, generator: np.random.Generator
 ) -> tuple[GanConfig, tuple[str, ...]]:
-    """A configuration in which every parameter of its lane, or of its own training, that is searched is perturbed or drawn anew, within its range and
-    the constraints; and the changes in words. Structure and seeds stay. A parameter that is searched only because of a
-    change begins at its base value, or at the nearest value in its range.
+    """A configuration in which every parameter of its lane, or of its own training, that is searched is perturbed or
+    drawn anew, within its range and the constraints; and the changes in words. Structure and seeds stay. A parameter
+    that is searched only because of a change begins at its base value, or at the nearest value in its range.
     """
     parameters = space.parameters_of(config.flatten(), nearest=True)
     for _ in range(EXPLORATIONS):

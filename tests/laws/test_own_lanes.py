@@ -2,7 +2,7 @@
 alone, else bit for bit too.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
