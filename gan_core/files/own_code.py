@@ -89,6 +89,14 @@ def code_of(references: Iterable[str]) -> tuple[OwnCode, ...]:
     return tuple(_codes[digest] for digest in digests)
 
 
+def files_beside(text: str) -> tuple[tuple[str, str], ...]:
+    """The files that a pinned reference needs beside what imports it: (path, text) of each. None where its module is
+    installed.
+    """
+    code = _codes[parse_reference("a reference", text).digest]
+    return () if _is_found_installed(code.module) else code.files
+
+
 def own_module(text: str) -> ModuleType:
     """The module that a pinned reference names, imported once in a process. Raises OwnCodeError for what importing it
     raises, and InputError where this process does not know the code.
@@ -222,6 +230,15 @@ def _read_module(key: str, reference: Reference, folder: Path | None) -> OwnCode
     return OwnCode(reference.place, (first, *((p.relative_to(top).as_posix(), _text(key, p)) for p in others)))
 
 
+def _is_found_installed(module: str) -> bool:
+    """Whether this is the dotted name of a module of an installed package."""
+    try:
+        found = importlib.util.find_spec(module) if "." in module else None
+    except ModuleNotFoundError:  # the package above it is not there
+        return False
+    return bool(found and found.origin and _is_installed(Path(found.origin)))
+
+
 def _is_installed(file: Path) -> bool:
     return bool({"site-packages", "dist-packages"} & {*file.parts}) or file.is_relative_to(sysconfig.get_path("stdlib"))
 
@@ -229,7 +246,7 @@ def _is_installed(file: Path) -> bool:
 def _imported(code: OwnCode) -> ModuleType:
     """Imports code from the cache folder, where it is written first; what is installed, from where it is."""
     name = code.module
-    if "." in name and (found := importlib.util.find_spec(name)) and found.origin and _is_installed(Path(found.origin)):
+    if _is_found_installed(name):
         return importlib.import_module(name)
     folder = writable_cache_folder() / FOLDER / code.digest
     for path, text in code.files:

@@ -49,16 +49,11 @@ def own_networks(
     Raises InputError where arguments are missing or unknown, where what the modules take or return does not fit, where
     parameters are shared or lie on another device, and OwnCodeError for what the modules themselves raise.
     """
-    known = {
-        "latent_size": structure.latent_size,
-        **dict.fromkeys(("image_shape", "sample_shape"), sample_shape),
-        **dict.fromkeys(("classes", "num_classes"), classes),
+    given = {GENERATOR: generator, DISCRIMINATOR: discriminator}
+    makes = {
+        name: partial(_made, name, cls, constructor_arguments(name, cls, structure, sample_shape, classes))
+        for name, cls in given.items()
     }
-    given = {
-        GENERATOR: (generator, structure.generator),
-        DISCRIMINATOR: (discriminator, structure.discriminator),
-    }
-    makes = {name: partial(_made, name, cls, _arguments(name, cls, own, known)) for name, (cls, own) in given.items()}
     with own_randomness(0):
         modules = {name: make() for name, make in makes.items()}
     _check_apart(modules)
@@ -88,8 +83,18 @@ def own_networks(
     )
 
 
-def _arguments(name: str, cls: Constructor, own: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """What a constructor is called with: a person's own values, and of what is known the arguments that it has."""
+def constructor_arguments(
+    name: str, cls: Constructor, structure: StructureConfig, sample_shape: tuple[int, ...], classes: int
+) -> dict[str, Any]:
+    """What a constructor is called with: the values of the structure, and of what the sweep knows the arguments that it
+    has. name: `Generator` or `Discriminator`. Raises InputError for arguments that are missing or unknown.
+    """
+    known = {
+        "latent_size": structure.latent_size,
+        **dict.fromkeys(("image_shape", "sample_shape"), sample_shape),
+        **dict.fromkeys(("classes", "num_classes"), classes),
+    }
+    own = structure.generator if name == GENERATOR else structure.discriminator
     parameters = inspect.signature(cls).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     named = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]

@@ -22,7 +22,7 @@ from gan_core.lanes.axis import lane_arithmetic
 from gan_core.lanes.streams import Stream
 from gan_core.networks.call import Call
 from gan_core.networks.latents import shared_latents
-from gan_core.workshop.plain_generator import SOURCE_NAME, WEIGHTS_NAME, PlainGenerator, module_of
+from gan_core.workshop.plain_generator import SOURCE_NAME, WEIGHTS_NAME, PlainGenerator
 
 Format = Literal["pt2", "onnx", "torchscript", "safetensors+py"]
 Generate = Callable[..., Tensor]  # the inputs of a generator -> samples
@@ -155,9 +155,11 @@ def _quiet() -> Iterator[None]:
 
 def _safetensors(plain: PlainGenerator, metadata: Mapping[str, Any]) -> tuple[dict[str, bytes], Generate]:
     """The weights under their names in the module, and the program that defines it."""
-    state = {name: tensor.contiguous() for name, tensor in plain.module.state_dict().items()}
+    state = {name: tensor.contiguous() for name, tensor in plain.state().items()}
     content = save(state, {"format": "pt", METADATA: json.dumps(metadata)})
-    return {WEIGHTS_NAME: content, SOURCE_NAME: plain.source.encode()}, module_of(plain.source, load(content))
+    code = {path: text.encode() for path, text in plain.code}
+    name = SOURCE_NAME if SOURCE_NAME not in code else f"load_{SOURCE_NAME}"
+    return {**code, WEIGHTS_NAME: content, name: plain.source.encode()}, plain.again(load(content))
 
 
 FORMATS: dict[Format, Callable[[PlainGenerator, Mapping[str, Any]], tuple[dict[str, bytes], Generate | None]]] = {

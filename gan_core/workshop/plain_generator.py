@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from gan_core.config.gan import GanConfig
 from gan_core.config.structure import LatentDistribution
 from gan_core.config.version import code_version
+from gan_core.files.own_code import files_beside
 from gan_core.networks.architectures import build_networks
-from gan_core.networks.build import Networks
+from gan_core.networks.build import Network, Networks
 from gan_core.networks.latents import latent_parts
 from gan_core.networks.plain_layers import BRANCHES, plain_network
+from gan_core.workshop.own_generator import OwnGenerator, own_module_with, own_source
 from gan_core.workshop.saved_generator import SampleKind, check_weights
 
 SOURCE_NAME, WEIGHTS_NAME = "generator.py", "generator.safetensors"
@@ -52,7 +54,8 @@ class Given:
 class PlainGenerator:
     """A generator that needs nothing of ours: `module` takes the inputs in order and returns samples [N, *shape].
 
-    The module is in evaluation mode and frozen, in float32; `source` is the text of the file that defines it.
+    The module is in evaluation mode and frozen, in float32; `source` is the text of the file that defines it. code: of
+    a person's own generator, the files (path, text) that `source` imports. classes: of the data.
     """
 
     module: nn.Module
@@ -61,6 +64,8 @@ class PlainGenerator:
     shape: tuple[int, ...]
     networks: Networks
     config: GanConfig
+    code: tuple[tuple[str, str], ...] = ()
+    classes: int = 0
 
     def arguments(self, latents: Tensor) -> tuple[Tensor, ...]:
         """Latents [N, Z + K + C] of our networks as the module's arguments."""
@@ -74,13 +79,25 @@ class PlainGenerator:
             torch.zeros(2, dtype=torch.int64) if given.choices else torch.zeros(2, given.size) for given in self.inputs
         )
 
+    def state(self) -> dict[str, Tensor]:
+        """The weights by their names in the class that `source` defines or imports."""
+        part = self.module.generator if isinstance(self.module, OwnGenerator) else self.module
+        return part.state_dict()
+
+    def again(self, state: Mapping[str, Tensor]) -> nn.Module:
+        """The module made anew, with these weights."""
+        if isinstance(self.module, OwnGenerator):
+            return own_module_with(self.config, self.shape, self.classes, state)
+        return module_of(self.source, state)
+
     def described(self) -> dict[str, Any]:
         """Inputs and output as plain values."""
         images = len(self.shape) == 3
         output = {"name": _noun(self.shape), "shape": ["N", *self.shape], "dtype": "float32"}
+        in_range = images and not isinstance(self.module, OwnGenerator)  # which is tanh's in all of ours
         return {
             "inputs": [given.described() for given in self.inputs],
-            "output": {**output, **({"range": [-1, 1]} if images else {})},
+            "output": {**output, **({"range": [-1, 1]} if in_range else {})},
         }
 
 
@@ -91,11 +108,22 @@ def plain_generator(config: GanConfig, kind: SampleKind, weights: Mapping[str, T
     """
     networks = build_networks(config.structure, kind.shape, kind.classes)
     check_weights(networks.generator, weights)
+    if not isinstance(networks.generator, Network):
+        return _own(config, kind, networks, weights)
     layers, state = plain_network(networks.generator, weights, config.lane.batch_norm_eps)
     inputs = _inputs(config.structure.latent_distribution, config.structure.latent_size, networks)
     source = _source(config, kind.shape, inputs, layers)
     module = module_of(source, {f"layers.{name}": tensor for name, tensor in state.items()})
-    return PlainGenerator(module, source, inputs, kind.shape, networks, config)
+    return PlainGenerator(module, source, inputs, kind.shape, networks, config, classes=kind.classes)
+
+
+def _own(config: GanConfig, kind: SampleKind, networks: Networks, weights: Mapping[str, Tensor]) -> PlainGenerator:
+    """The same of a person's own generator."""
+    inputs = _inputs(config.structure.latent_distribution, config.structure.latent_size, networks)
+    module = own_module_with(config, kind.shape, kind.classes, weights)
+    source = own_source(config, kind.shape, kind.classes, [given.drawing.format(count=16) for given in inputs])
+    code = files_beside(config.structure.networks)
+    return PlainGenerator(module, source, inputs, kind.shape, networks, config, code, kind.classes)
 
 
 def module_of(source: str, state: Mapping[str, Tensor]) -> nn.Module:

@@ -41,6 +41,7 @@ def export_model(folder: str | Path, to: Path, form: Format) -> Exported:
     else:
         with new_folder(to) as partial:
             for name, content in found.files.items():
+                (partial / name).parent.mkdir(parents=True, exist_ok=True)
                 (partial / name).write_bytes(content)
     return found
 

@@ -1,0 +1,150 @@
+"""A sweep of a person's own networks, from two classes in a file to samples that need nothing of ours."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from results.table import ResultsTable
+
+MODULE = """
+    import math
+    import torch.nn as nn
+    from layers import dense
+
+
+    class Generator(nn.Module):
+        def __init__(self, width: int = 8, latent_size: int = 100, image_shape=(1, 28, 28)):
+            super().__init__()
+            self.image_shape = image_shape
+            self.net = nn.Sequential(*dense(latent_size, width), nn.Linear(width, math.prod(image_shape)), nn.Tanh())
+
+        def forward(self, z):
+            {check}return self.net(z).view(-1, *self.image_shape)
+
+
+    class Discriminator(nn.Module):
+        def __init__(self, width: int = 8, image_shape=(1, 28, 28)):
+            super().__init__()
+            self.net = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(image_shape), width), nn.LeakyReLU(0.2),
+                                     nn.Dropout(0.1), nn.Linear(width, 1), nn.Sigmoid())
+
+        def forward(self, x):
+            return self.net(x)
+"""
+LAYERS = """
+    import torch.nn as nn
+
+
+    def dense(inputs, outputs):
+        return nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs, 0.8), nn.LeakyReLU(0.2, inplace=True)
+"""
+SPEC = {
+    "trials": 3,
+    "lanes_per_cohort": 3,
+    "execution": "replayed",
+    "ladder": {"rungs_images": [320, 640], "keep_fraction": 0.5},
+    "scoring": {"samples": 200, "features": "pixels"},
+    "space": {
+        "base": {"structure.networks": "my_gan.py", "structure.dataset": "digits", "structure.latent_size": 4},
+        "ranges": {
+            "generator.width": {"choices": [8, 12]},
+            "lane.generator_lr": {"low": 1e-5, "high": 1e-2, "log": True},
+        },
+    },
+}
+WRONG = "if self.net[3].in_features == 12: raise ValueError('too wide')\n            "
+
+
+def written(folder: Path, check: str = "") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "my_gan.py").write_text(textwrap.dedent(MODULE).replace("{check}", check.replace("    " * 3, "    " * 2)))
+    (folder / "layers.py").write_text(textwrap.dedent(LAYERS))
+    (folder / "spec.yaml").write_text(yaml.safe_dump(SPEC))
+    return folder / "spec.yaml"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, _isolation) -> Path:
+    """A finished sweep, whose files are not where they were any more."""
+    from sweep.commands.cli import main
+
+    folder = tmp_path_factory.mktemp("own")
+    spec = written(folder / "mine")
+    assert main(["run", str(spec), "--local", "--quiet", "--out", str(folder / "run")]) == 0
+    (folder / "mine").rename(folder / "moved")
+    return folder / "run"
+
+
+def test_the_table_has_the_arguments_and_says_how_lanes_were_carried(run):
+    table = ResultsTable.load(run)
+    assert {"generator.width", "lane.generator_lr"} <= set(table.differing)
+    assert set(table.frame["generator.width"]) <= {8, 12}
+    assert all("looped" in device for device in table.frame["device"])
+    assert (table.frame["structure.networks"].str.match(r"my_gan\.py#[0-9a-f]{12}$")).all()
+    text = yaml.safe_load((run / "spec.yaml").read_text())["code"]
+    ((_, code),) = text.items()
+    assert list(code["files"]) == ["my_gan.py", "layers.py"]
+
+
+def test_the_winner_is_verified_trained_drawn_from_and_taken_away(run, gan_sweep, tmp_path):
+    best, model = tmp_path / "best.yaml", tmp_path / "model"
+    assert gan_sweep("export", run, "-o", best).code == 0
+    verified = gan_sweep("verify", best)
+    assert (verified.code, "reproduced exactly" in verified.out) == (0, True)
+    assert gan_sweep("train", best, "-o", model, "--images", "640").code == 0
+    assert gan_sweep("sample", model, "-n", "4", "-o", tmp_path / "four.npy").code == 0
+    taken = gan_sweep("export-model", model, "-o", f"{tmp_path / 'taken'}/")
+    assert (taken.code, taken.err) == (0, "")
+    names = {path.name for path in (tmp_path / "taken").iterdir()}
+    assert names == {"my_gan.py", "layers.py", "generator.py", "generator.safetensors"}
+    state = load_file(tmp_path / "taken" / "generator.safetensors")
+    assert {"net.0.weight", "net.1.running_mean", "net.1.num_batches_tracked"} <= set(state)
+    done = subprocess.run(
+        [sys.executable, "generator.py"],
+        cwd=tmp_path / "taken",
+        env={**os.environ, "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith("samples (16, 1, 8, 8), from -"), done.stderr
+
+
+def test_a_changed_file_is_named_when_a_run_goes_on(run, gan_sweep, tmp_path):
+    spec = written(tmp_path / "mine")
+    assert gan_sweep("run", spec, "--local", "--out", run).code == 0
+    with (tmp_path / "mine" / "layers.py").open("a") as file:
+        file.write("# a change\n")
+    said = gan_sweep("run", spec, "--local", "--out", run)
+    assert said.code == 2
+    assert "space.base.structure.networks (my_gan.py has changed)" in said.err
+
+
+def test_networks_that_cannot_be_used_are_named_before_anything_begins(gan_sweep, tmp_path):
+    spec = written(tmp_path / "mine", WRONG)
+    said = gan_sweep("run", spec, "--local", "--out", tmp_path / "run")
+    assert said.code == 2
+    assert "with generator.width 12: " in said.err
+    assert "raise ValueError('too wide')" in said.err
+    assert "own_lanes.py" not in said.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_trial_whose_networks_raise_in_training_fails_alone(gan_sweep, tmp_path, monkeypatch):
+    late = WRONG.replace(
+        "if ", "if self.training and len(z) == 64 and "
+    )  # which a first call of few rows does not meet
+    spec = written(tmp_path / "mine", late)
+    said = gan_sweep("run", spec, "--local", "--out", tmp_path / "run")
+    assert said.code == 0
+    assert "ValueError: too wide" in said.err + said.out
+    table = ResultsTable.load(tmp_path / "run")
+    ends = set(zip(table.trials["generator.width"], table.trials["outcome"], strict=True))
+    assert {outcome for width, outcome in ends if width == 12} == {"failed"}
+    assert {outcome for width, outcome in ends if width == 8} <= {"completed", "pruned"}
+    assert table.trials.loc[table.trials["outcome"] == "failed", "reason"].str.contains("too wide").all()
