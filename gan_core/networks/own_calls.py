@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from gan_core.networks.own_lane_calls import lane_call
+
 SIGMOIDS = (torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_, torch.special.expit)
 # Calls that take numbers out of a tensor unseen by a dispatch mode.
 TAKEN_OUT = (Tensor.tolist, Tensor.numpy, Tensor.__array__)
@@ -28,12 +30,15 @@ MaskOf = Callable[[float, tuple[int, ...]], Tensor]  # of a share and a shape: 0
 
 class OwnCalls(TorchFunctionMode):
     """Within this context dropout takes its masks from `mask_of`, and the sigmoid call of this number, from 0, returns
-    its input. Without `mask_of`, dropout is as in torch.
+    its input. Without `mask_of`, dropout is as in torch. of_lanes: whether this is within a vmap whose calls are to be
+    those that C has kernels for (`own_lane_calls`).
     """
 
-    def __init__(self, mask_of: MaskOf | None = None, skipped_sigmoid: int | None = None) -> None:
+    def __init__(
+        self, mask_of: MaskOf | None = None, skipped_sigmoid: int | None = None, *, of_lanes: bool = False
+    ) -> None:
         super().__init__()
-        self._mask_of, self._skipped = mask_of, skipped_sigmoid
+        self._mask_of, self._skipped, self._of_lanes = mask_of, skipped_sigmoid, of_lanes
         self.sigmoids = self.dropouts = 0  # how many calls were seen
         self.takes_out = False  # whether numbers were taken out of tensors
 
@@ -47,6 +52,8 @@ class OwnCalls(TorchFunctionMode):
                 return args[0] if args else named["input"]
         elif func in _DROPOUTS:
             return self._dropped(func, args, named)
+        elif self._of_lanes and (made := lane_call(func, args, named)) is not None:
+            return made
         elif func is F.normalize and named.get("out") is not None:
             # Spectral normalisation of torch writes its singular vectors so, for which vmap has no rule.
             return named.pop("out").copy_(func(*args, **named))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from gan_core.files.own_code import theirs
-from gan_core.lanes.axis import lanes_together
+from gan_core.lanes.axis import in_plain_calls, lanes_together
 from gan_core.lanes.streams import Stream, stream
 from gan_core.networks.call import Call
 from gan_core.networks.convolutions import stacked
@@ -53,7 +53,8 @@ class Form:
 class Traits:
     """What was found out about a module by calling it (`own_probe`).
 
-    vmapped: whether vmap over lanes gives each lane's own gradients. traced: whether its calls do not depend on the
+    vmapped: whether vmap over lanes gives each lane's own gradients. plain: whether it does so too with the calls that
+    C has kernels for (`own_lane_calls`). traced: whether its calls do not depend on the
     values of tensors, so that they can be repeated. random: whether torch's, numpy's or Python's global generators are
     drawn from. dropouts: how many dropout layers drop in training. last_sigmoid: the number of the sigmoid call that
     the module ends with, whose input is the logit; None where it ends otherwise. moved: buffers that a pass in training
@@ -61,6 +62,7 @@ class Traits:
     """
 
     vmapped: bool = False
+    plain: bool = False
     traced: bool = True
     random: bool = False
     dropouts: int = 0
@@ -112,7 +114,8 @@ class OwnNetwork:
         """Maps x [L, N, ...] -> [L, N, ...] in each lane."""
         self.module.train(call.training)
         call.own_calls += 1
-        compute = self.together if self.traits.vmapped and lanes_together(x) else self.lane_by_lane
+        together = self.traits.plain if in_plain_calls() else self.traits.vmapped and lanes_together(x)
+        compute = self.together if together else self.lane_by_lane
         return compute(weights, x, call)
 
     def lane_by_lane(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
@@ -126,7 +129,8 @@ class OwnNetwork:
             def mask_of(share: float, shape: tuple[int, ...], lane: int = lane) -> Tensor:
                 return _lane(call.mask(x, share, shape), lane)
 
-            answers.append(self._called(own, buffers, _lane(x, lane), mask_of, self._seed(call, lane)))
+            calls = OwnCalls(mask_of, self.traits.last_sigmoid)
+            answers.append(self._called(own, buffers, _lane(x, lane), calls, self._seed(call, lane)))
             self._take_back(weights, buffers, lane, call)
         return stacked(answers)
 
@@ -139,12 +143,14 @@ class OwnNetwork:
         if any(place not in call.masks for place in places):
             return self.lane_by_lane(weights, x, call)  # which finds out how large masks are
         masks = {place: call.masks[place] for place in places}
+        last_sigmoid = self.traits.last_sigmoid
 
         def one(
             own: dict[str, Tensor], buffers: dict[str, Tensor], row: Tensor, masks: dict[int, Tensor]
         ) -> tuple[Tensor, dict[str, Tensor]]:
             remaining = iter(masks.values())
-            answer = self._called(own, buffers, row, lambda share, shape: next(remaining), None)
+            calls = OwnCalls(lambda share, shape: next(remaining), last_sigmoid, of_lanes=in_plain_calls())
+            answer = self._called(own, buffers, row, calls, None)
             return answer, {name: buffers[name] for name in self.traits.moved}
 
         answers, moved = torch.vmap(one)(own, buffers, x, masks)
@@ -158,14 +164,14 @@ class OwnNetwork:
         own: dict[str, Tensor],
         buffers: dict[str, Tensor],
         x: Tensor,
-        mask_of: Callable[[float, tuple[int, ...]], Tensor],
+        calls: OwnCalls,
         seed: int | None,
     ) -> Tensor:
         """One lane's pass. `buffers` holds afterwards what the module has put in their place."""
         given = {**own, **buffers, **self._constants(x.device)}
         x = x.clone() if self.traits.spoils else x
         with ExitStack() as within:
-            within.enter_context(OwnCalls(mask_of, self.traits.last_sigmoid))
+            within.enter_context(calls)
             if x.device.type != "cpu":
                 within.enter_context(x.device)  # where the module's own new tensors are made
             if seed is not None:

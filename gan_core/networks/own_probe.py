@@ -18,6 +18,7 @@ from torch.func import functional_call
 from gan_core.config.input_error import InputError
 from gan_core.config.structure import StructureConfig
 from gan_core.files.own_code import theirs
+from gan_core.lanes.axis import plain_calls
 from gan_core.lanes.streams import Stream
 from gan_core.lanes.torch_internals import TorchDispatchMode
 from gan_core.networks.call import Call
@@ -63,8 +64,11 @@ def examined(
     network = replace(network, traits=_traits(network, rows, last_sigmoid))
     if not network.traits.traced:
         return network
-    vmapped = _vmap_is_right(network, rows, second=structure.penalty != "none" and result == (1,))
-    return replace(network, traits=replace(network.traits, vmapped=vmapped))
+    second = structure.penalty != "none" and result == (1,)
+    vmapped = _vmap_is_right(network, rows, second=second)
+    with plain_calls():
+        plain = vmapped and _vmap_is_right(network, rows, second=second)
+    return replace(network, traits=replace(network.traits, vmapped=vmapped, plain=plain))
 
 
 def _rows(numbers: int, classes: int, count: int) -> Tensor:

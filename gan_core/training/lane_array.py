@@ -185,8 +185,10 @@ class LaneArray:
             self._steps = []
 
     def _fastest_execution(self) -> Execution:
-        if self._like.device.type != "cpu" or self.networks.own is not None or not is_compiled(self.game):
+        if self._like.device.type != "cpu" or not is_compiled(self.game):
             return "replayed"  # the only way; on a GPU, as a CUDA graph
+        if self.networks.own is not None and not self.structure.is_own:
+            return "compiled"  # classes have no name under which it could be kept what was measured
         shape, classes = self.dataset.sample_shape, self.dataset.classes
         work = Work(self.structure, shape, classes, self.precision, self._like.dtype)
         return fastest_execution(work, measured_array)
