@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from gan_core.networks.own_lane_calls import lane_call
+from gan_core.networks.own_lane_calls import Apply, lane_call
 
 SIGMOIDS = (torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_, torch.special.expit)
 # Calls that take numbers out of a tensor unseen by a dispatch mode.
@@ -30,15 +30,15 @@ MaskOf = Callable[[float, tuple[int, ...]], Tensor]  # of a share and a shape: 0
 
 class OwnCalls(TorchFunctionMode):
     """Within this context dropout takes its masks from `mask_of`, and the sigmoid call of this number, from 0, returns
-    its input. Without `mask_of`, dropout is as in torch. of_lanes: whether this is within a vmap whose calls are to be
-    those that C has kernels for (`own_lane_calls`).
+    its input. Without `mask_of`, dropout is as in torch. apply: how calls are computed that our layers have too
+    (`own_lane_calls`); None: as torch does.
     """
 
     def __init__(
-        self, mask_of: MaskOf | None = None, skipped_sigmoid: int | None = None, *, of_lanes: bool = False
+        self, mask_of: MaskOf | None = None, skipped_sigmoid: int | None = None, *, apply: Apply | None = None
     ) -> None:
         super().__init__()
-        self._mask_of, self._skipped, self._of_lanes = mask_of, skipped_sigmoid, of_lanes
+        self._mask_of, self._skipped, self._apply = mask_of, skipped_sigmoid, apply
         self.sigmoids = self.dropouts = 0  # how many calls were seen
         self.takes_out = False  # whether numbers were taken out of tensors
 
@@ -52,7 +52,7 @@ class OwnCalls(TorchFunctionMode):
                 return args[0] if args else named["input"]
         elif func in _DROPOUTS:
             return self._dropped(func, args, named)
-        elif self._of_lanes and (made := lane_call(func, args, named)) is not None:
+        elif self._apply is not None and (made := lane_call(self._apply, func, args, named)) is not None:
             return made
         elif func is F.normalize and named.get("out") is not None:
             # Spectral normalisation of torch writes its singular vectors so, for which vmap has no rule.

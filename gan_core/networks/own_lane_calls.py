@@ -1,8 +1,9 @@
-"""The calls of a person's forward that C has kernels for, computed for all lanes of a vmap as our own layers do.
+"""The calls of a person's forward that are computed as our own layers compute them.
 
-In a trace that is translated to C (`plain_calls`), a linear layer is to be a product of matrices with a lane axis, a
-convolution one call of `convolutions`, and batch norm a few elementwise calls; vmap by itself would make others of
-them. What has no such form is left to vmap, and its steps are replayed.
+In a trace that is translated to C (`plain_calls`), which is of a vmap over lanes, a linear layer is to be a product of
+matrices with a lane axis, a convolution one call of `convolutions`, and batch norm a few elementwise calls; vmap by
+itself would make others of them. What has no such form is left to vmap, and its steps are replayed. Where lanes are
+called one by one on the CPU, convolutions alone are computed so, because the library is slow with few channels.
 
 L lanes, N rows of a batch, F features, C channels, O outputs.
 """
@@ -18,6 +19,7 @@ from gan_core.lanes.products import lane_matmul
 from gan_core.networks.convolutions import convolve, convolve_transposed
 
 OfLanes = Callable[..., Any]  # of tensors [L, ...]
+Apply = Callable[..., Any]  # applies such a function to tensors of a lane: `in_vmap`, or `to_one_lane`
 
 
 class _OfLanes(torch.autograd.Function):
@@ -44,23 +46,36 @@ class _OfLanes(torch.autograd.Function):
         return made, (0,) * len(made) if isinstance(made, tuple) else 0
 
 
-def lane_call(func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    """A call of torch's functions for all lanes, within a vmap over them; None where it has no such form."""
-    if func not in _CALLS:
+def in_vmap(of_lanes: OfLanes, *tensors: Tensor | None) -> Any:
+    """Applies a function of all lanes within a vmap over them."""
+    return _OfLanes.apply(of_lanes, *(tensor for tensor in tensors if tensor is not None))
+
+
+def to_one_lane(of_lanes: OfLanes, *tensors: Tensor | None) -> Any:
+    """Applies a function of all lanes to a single one: [...] -> [...]. The result is copied, because an activation in
+    place may follow, which autograd refuses on the view that an own function of it returned.
+    """
+    return of_lanes(*(tensor.unsqueeze(0) for tensor in tensors if tensor is not None)).squeeze(0).clone()
+
+
+def lane_call(apply: Apply, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """A call of torch's functions as our layers compute it; None where they have no such map."""
+    if func not in (_CALLS if apply is in_vmap else CONVOLUTIONS):
         return None
     call, names = _CALLS[func]
-    return call(**{**dict(zip(names, args, strict=False)), **named})
+    return call(apply, **{**dict(zip(names, args, strict=False)), **named})
 
 
-def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
+def _linear(apply: Apply, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
     def of_lanes(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
         product = lane_matmul(x, weight.mT)
         return product + bias[0].unsqueeze(1) if bias else product
 
-    return _applied(of_lanes, input, weight, bias) if input.ndim == 2 else None
+    return apply(of_lanes, input, weight, bias) if input.ndim == 2 else None
 
 
 def _conv2d(
+    apply: Apply,
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -81,10 +96,11 @@ def _conv2d(
             made = convolve(x, weight, step, edge)
         return made + _of_channels(bias[0], made) if bias else made
 
-    return _applied(of_lanes, input, weight, bias)
+    return apply(of_lanes, input, weight, bias)
 
 
 def _conv_transpose2d(
+    apply: Apply,
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -106,10 +122,11 @@ def _conv_transpose2d(
             made = convolve_transposed(x, weight, step, edge)
         return made + _of_channels(bias[0], made) if bias else made
 
-    return _applied(of_lanes, input, weight, bias)
+    return apply(of_lanes, input, weight, bias)
 
 
 def _batch_norm(
+    apply: Apply,
     input: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
@@ -133,15 +150,11 @@ def _batch_norm(
         count = x[0, :, 0].numel()
         return made, mean.detach().flatten(1), (variance.detach() * (count / (count - 1))).flatten(1)
 
-    made, mean, variance = _applied(of_lanes, input, weight, bias)
+    made, mean, variance = apply(of_lanes, input, weight, bias)
     for running, new in ((running_mean, mean), (running_var, variance)):
         if running is not None:
             running.copy_(running * (1 - momentum) + new * momentum)
     return made
-
-
-def _applied(of_lanes: OfLanes, *tensors: Tensor | None) -> Any:
-    return _OfLanes.apply(of_lanes, *(tensor for tensor in tensors if tensor is not None))
 
 
 def _square(value: Any) -> int:
@@ -174,3 +187,4 @@ _CALLS: dict[Any, tuple[Callable[..., Any], tuple[str, ...]]] = {
         ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"),
     ),
 }
+CONVOLUTIONS = (F.conv2d, F.conv_transpose2d)

@@ -12,7 +12,7 @@ L lanes, N rows of a batch, Z numbers of a latent, K classes.
 import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from gan_core.networks.call import Call
 from gan_core.networks.convolutions import stacked
 from gan_core.networks.layers import Shapes, Weights
 from gan_core.networks.own_calls import OwnCalls, own_randomness
+from gan_core.networks.own_lane_calls import in_vmap, to_one_lane
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Traits:
     values of tensors, so that they can be repeated. random: whether torch's, numpy's or Python's global generators are
     drawn from. dropouts: how many dropout layers drop in training. last_sigmoid: the number of the sigmoid call that
     the module ends with, whose input is the logit; None where it ends otherwise. moved: buffers that a pass in training
-    changes. spoils: whether the module writes into its first argument.
+    changes. spoils: whether the module writes into its first argument. rowwise: whether each row of a batch is treated
+    by itself, so that two batches may be one.
     """
 
     vmapped: bool = False
@@ -69,19 +71,21 @@ class Traits:
     last_sigmoid: int | None = None
     moved: frozenset[str] = frozenset()
     spoils: bool = False
+    rowwise: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class OwnNetwork:
     """A module as a network of an array. `module` gives names, shapes and the forward; its own weights are not used.
 
-    make: makes a module from torch's global generator.
+    make: makes a module from torch's global generator. constants: its constant buffers, by the device.
     """
 
     module: nn.Module
     make: Callable[[], nn.Module]
     form: Form
     traits: Traits = Traits()
+    constants: dict[torch.device, dict[str, Tensor]] = field(default_factory=dict)
 
     def shapes(self) -> Shapes:
         """Parameter name -> its shape in one lane, for the parameters that are trained."""
@@ -121,6 +125,7 @@ class OwnNetwork:
     def lane_by_lane(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         """Calls the module once for each lane."""
         answers, passed = [], call.dropouts_passed
+        apply = to_one_lane if x.device.type == "cpu" else None
         for lane in range(len(x)):
             call.dropouts_passed = passed
             own = {name: _lane(weights[name], lane) for name in self.shapes()}
@@ -129,7 +134,7 @@ class OwnNetwork:
             def mask_of(share: float, shape: tuple[int, ...], lane: int = lane) -> Tensor:
                 return _lane(call.mask(x, share, shape), lane)
 
-            calls = OwnCalls(mask_of, self.traits.last_sigmoid)
+            calls = OwnCalls(mask_of, self.traits.last_sigmoid, apply=apply)
             answers.append(self._called(own, buffers, _lane(x, lane), calls, self._seed(call, lane)))
             self._take_back(weights, buffers, lane, call)
         return stacked(answers)
@@ -143,13 +148,13 @@ class OwnNetwork:
         if any(place not in call.masks for place in places):
             return self.lane_by_lane(weights, x, call)  # which finds out how large masks are
         masks = {place: call.masks[place] for place in places}
-        last_sigmoid = self.traits.last_sigmoid
+        last_sigmoid, apply = self.traits.last_sigmoid, in_vmap if in_plain_calls() else None
 
         def one(
             own: dict[str, Tensor], buffers: dict[str, Tensor], row: Tensor, masks: dict[int, Tensor]
         ) -> tuple[Tensor, dict[str, Tensor]]:
             remaining = iter(masks.values())
-            calls = OwnCalls(lambda share, shape: next(remaining), last_sigmoid, of_lanes=in_plain_calls())
+            calls = OwnCalls(lambda share, shape: next(remaining), last_sigmoid, apply=apply)
             answer = self._called(own, buffers, row, calls, None)
             return answer, {name: buffers[name] for name in self.traits.moved}
 
@@ -189,8 +194,14 @@ class OwnNetwork:
         return int(stream(seed, Stream.OWN_RANDOMNESS, *call.seen, call.own_calls).integers(2**63))
 
     def _constants(self, device: torch.device) -> dict[str, Tensor]:
-        kept = self.buffers()
-        return {name: b.to(device) for name, b in self.module.named_buffers() if name not in kept}
+        """The buffers that stay in the module. They are copied once, because nothing may be copied to a GPU during a
+        capture.
+        """
+        if device not in self.constants:
+            kept = self.buffers()
+            copied = {name: b.to(device) for name, b in self.module.named_buffers() if name not in kept}
+            self.constants[device] = copied
+        return self.constants[device]
 
     def _typed(self, buffer: Tensor, name: str) -> Tensor:
         """A buffer in the module's own type, where that is not a floating-point one; rows hold numbers of one type."""

@@ -79,6 +79,7 @@ def own_networks(
             vmapped=all(each.vmapped for each in traits),
             traced=all(each.traced for each in traits),
             drops=any(each.dropouts for each in traits),
+            rowwise=traits[1].rowwise,
         ),
     )
 

@@ -61,7 +61,8 @@ def examined(
     _check_answer(name, answer, form, len(rows))
     network = OwnNetwork(module, make, form)
     last_sigmoid = _last_sigmoid(name, network, rows) if result == (1,) else None
-    network = replace(network, traits=_traits(network, rows, last_sigmoid))
+    traits = _traits(network, rows, last_sigmoid)
+    network = replace(network, traits=replace(traits, rowwise=_is_rowwise(module, form, rows, traits)))
     if not network.traits.traced:
         return network
     second = structure.penalty != "none" and result == (1,)
@@ -198,6 +199,16 @@ def _traits(network: OwnNetwork, rows: Tensor, last_sigmoid: int | None) -> Trai
         moved=frozenset(moved),
         spoils=spoils,
     )
+
+
+def _is_rowwise(module: nn.Module, form: Form, rows: Tensor, traits: Traits) -> bool:
+    """Whether a pass over a batch in training is one over each of its rows: nothing is drawn, no buffer moves, and no
+    row depends on another.
+    """
+    if traits.random or traits.dropouts or traits.moved or len(rows) < 2:
+        return False
+    whole, *parts = (_called(module, form, part, OwnCalls())[0] for part in (rows, *rows.split(len(rows) // 2)))
+    return torch.allclose(whole, torch.cat(parts), rtol=1e-5, atol=1e-6 * float(whole.abs().max()))
 
 
 def _vmap_is_right(network: OwnNetwork, rows: Tensor, *, second: bool) -> bool:

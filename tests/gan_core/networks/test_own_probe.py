@@ -15,6 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from gan_core.config.input_error import InputError
 from gan_core.config.structure import StructureConfig
 from gan_core.files.own_code import OwnCodeError
+from gan_core.game.step import Game
 from gan_core.networks.build import Networks
 from gan_core.networks.own_lanes import OwnNetwork
 from gan_core.networks.own_modules import own_networks
@@ -94,6 +95,17 @@ def test_lanes_are_vmapped_where_that_gives_their_own_gradients(name: str):
     assert traits.vmapped == traits.traced == (name not in NOT_VMAPPED)
     assert traits.random == (name == "noise")
     assert traits.dropouts == (3 if name == "dropout" else 0)
+
+
+TOGETHER = ("plain", "group norm", "grouped", "attention", "upsampling", "weight norm", "item")
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_batches_are_joined_where_rows_are_treated_by_themselves(name: str):
+    networks = networks_of(discriminator=JUDGES[name])
+    assert networks.own is not None
+    assert networks.own.rowwise == (name in TOGETHER)
+    assert Game(STRUCTURE, networks).judged_apart == (name not in TOGETHER)
 
 
 @pytest.mark.parametrize("name", [name for name in JUDGES if "batch norm" not in name and name not in NOT_VMAPPED])
