@@ -58,11 +58,11 @@ def examined(
     rows = _rows(math.prod(forms[0]), classes, min(PROBED_ROWS, structure.batch_size))
     with theirs(f"{name} cannot be called"):
         form, answer = _called_in_a_form(module, rows, [Form(math.prod(f), f, classes, result) for f in forms])
-    _check_answer(name, answer, form, len(rows))
-    network = OwnNetwork(module, make, form)
-    last_sigmoid = _last_sigmoid(name, network, rows) if result == (1,) else None
-    traits = _traits(network, rows, last_sigmoid)
-    network = replace(network, traits=replace(traits, rowwise=_is_rowwise(module, form, rows, traits)))
+        _check_answer(name, answer, form, len(rows))
+        network = OwnNetwork(module, make, form)
+        last_sigmoid = _last_sigmoid(name, network, rows) if result == (1,) else None
+        traits = _traits(network, rows, last_sigmoid)
+        network = replace(network, traits=replace(traits, rowwise=_is_rowwise(module, form, rows, traits)))
     if not network.traits.traced:
         return network
     second = structure.penalty != "none" and result == (1,)
