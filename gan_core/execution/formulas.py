@@ -50,10 +50,12 @@ def _softplus(x: str, beta: str = number(1), threshold: str = "") -> str:
 # Elementwise calls -> their formula in C, given the formulas of their arguments.
 FORMULAS: dict[Any, Callable[..., str]] = {
     aten.add.Tensor: "({} + {})".format,
+    aten.add_.Tensor: "({} + {})".format,
     aten.add.Scalar: "({} + {})".format,
     aten.sub.Tensor: "({} - {})".format,
     aten.rsub.Scalar: "({1} - {0})".format,
     aten.mul.Tensor: "({} * {})".format,
+    aten.mul_.Tensor: "({} * {})".format,
     aten.mul.Scalar: "({} * {})".format,
     aten.div.Tensor: "({} / {})".format,
     aten.div.Scalar: "({} / {})".format,
@@ -79,6 +81,8 @@ FORMULAS: dict[Any, Callable[..., str]] = {
     aten.elu_backward.default: _elu_backward,
     aten.sigmoid_backward.default: "({0} * ((1 - {1}) * {1}))".format,
     aten.tanh_backward.default: "({0} * (1 - {1} * {1}))".format,
+    aten.silu.default: "({0} * sigmoid_of({0}))".format,
+    aten.silu_backward.default: "({0} * sigmoid_of({1}) * (1 + {1} * (1 - sigmoid_of({1}))))".format,
     aten.softplus.default: _softplus,
     aten.softplus_backward.default: "({1} * {2} > {3} ? {0} : {0} * sigmoid_of({1} * {2}))".format,
     aten.gt.Scalar: "({} > {})".format,

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from gan_core.networks.own_lane_calls import Apply, lane_call
+from gan_core.networks.own_lane_calls import Apply, labels_call, lane_call
 
 SIGMOIDS = (torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_, torch.special.expit)
 # Calls that take numbers out of a tensor unseen by a dispatch mode.
@@ -41,6 +41,7 @@ class OwnCalls(TorchFunctionMode):
         self._mask_of, self._skipped, self._apply = mask_of, skipped_sigmoid, apply
         self.sigmoids = self.dropouts = 0  # how many calls were seen
         self.takes_out = False  # whether numbers were taken out of tensors
+        self.labels: tuple[Tensor, Tensor] | None = None  # that the module is given, and the same as one-hot classes
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -52,13 +53,16 @@ class OwnCalls(TorchFunctionMode):
                 return args[0] if args else named["input"]
         elif func in _DROPOUTS:
             return self._dropped(func, args, named)
-        elif self._apply is not None and (made := lane_call(self._apply, func, args, named)) is not None:
-            return made
         elif func is F.normalize and named.get("out") is not None:
             # Spectral normalisation of torch writes its singular vectors so, for which vmap has no rule.
             return named.pop("out").copy_(func(*args, **named))
         elif func in TAKEN_OUT:
             self.takes_out = True
+        elif self._apply is not None:
+            made = labels_call(self._apply, self.labels, func, args, named) if self.labels else None
+            made = lane_call(self._apply, func, args, named) if made is None else made
+            if made is not None:
+                return made
         return func(*args, **named)
 
     def _dropped(self, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:

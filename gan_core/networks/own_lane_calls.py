@@ -66,6 +66,21 @@ def lane_call(apply: Apply, func: Any, args: tuple[Any, ...], named: dict[str, A
     return call(apply, **{**dict(zip(names, args, strict=False)), **named})
 
 
+def labels_call(
+    apply: Apply, labels: tuple[Tensor, Tensor], func: Any, args: tuple[Any, ...], named: dict[str, Any]
+) -> Any:
+    """What a function makes of the labels [N] of a pass, computed from the same as one-hot classes [N, K]: an embedding
+    is a product then. None where it makes something else.
+    """
+    known, one_hot = labels[0], labels[1].detach()
+    if apply is not in_vmap or not args or args[0] is not known:
+        return None
+    further = dict(zip(("weight", "padding_idx", "max_norm"), args[1:], strict=False)) | named
+    if func is F.embedding and not further.get("max_norm") and further.get("padding_idx") is None:
+        return apply(lane_matmul, one_hot, further["weight"])
+    return one_hot if func is F.one_hot and (*args[1:], *named.values()) == (one_hot.shape[1],) else None
+
+
 def _linear(apply: Apply, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
     def of_lanes(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
         product = lane_matmul(x, weight.mT)

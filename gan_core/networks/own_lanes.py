@@ -42,12 +42,17 @@ class Form:
     classes: int
     result: tuple[int, ...]
 
-    def arguments(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Rows [N, ...], where there are labels with a one-hot class at the end of each -> the module's arguments."""
+    def arguments(self, x: Tensor, calls: OwnCalls | None = None) -> tuple[Tensor, ...]:
+        """Rows [N, ...], where there are labels with a one-hot class at the end of each -> the module's arguments.
+        calls: is told of the labels.
+        """
         if not self.classes:
             return (x.reshape(len(x), *self.shape),)
         first, one_hot = x.split((self.numbers, self.classes), 1)
-        return first.reshape(len(x), *self.shape), one_hot.argmax(1)
+        labels = one_hot.argmax(1)
+        if calls is not None:
+            calls.labels = labels, one_hot
+        return first.reshape(len(x), *self.shape), labels
 
 
 @dataclass(frozen=True)
@@ -175,6 +180,7 @@ class OwnNetwork:
         """One lane's pass. `buffers` holds afterwards what the module has put in their place."""
         given = {**own, **buffers, **self._constants(x.device)}
         x = x.clone() if self.traits.spoils else x
+        arguments = self.form.arguments(x, calls)
         with ExitStack() as within:
             within.enter_context(calls)
             if x.device.type != "cpu":
@@ -182,7 +188,7 @@ class OwnNetwork:
             if seed is not None:
                 within.enter_context(own_randomness(seed, x.device))
             within.enter_context(theirs(f"{type(self.module).__name__} cannot be called"))
-            answer = functional_call(self.module, given, self.form.arguments(x))
+            answer = functional_call(self.module, given, arguments)
         buffers.update({name: given[name] for name in buffers})
         return answer.reshape(len(x), *self.form.result)
 

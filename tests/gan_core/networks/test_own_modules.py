@@ -41,9 +41,6 @@ def assert_near(mine: torch.Tensor, theirs: torch.Tensor, what: str) -> None:
     np.testing.assert_allclose(mine.numpy(), theirs.detach().numpy(), rtol=1e-9, atol=scale, err_msg=what)
 
 
-COMPILED = ("mlp", "mlp_bn", "mlp_dropout", "dcgan")  # C has no embedding
-
-
 DEAR = [pytest.param(name, "compiled", marks=pytest.mark.slow) for name in PUBLISHED if name != "mlp_bn"]
 
 
@@ -59,7 +56,7 @@ def test_published_classes_follow_the_plain_loop(name: str, execution: Any, few:
     train(array, STEPS)
     latents = array.shared_latents(Stream.SCORE_LATENTS, 7, 5)
     samples = array.generate(latents)
-    assert array.carried_out == (execution if name in COMPILED else "replayed")
+    assert array.carried_out == execution
     assert array.networks.carried(torch.device("cpu")) == "looped"
     for lane, loop in enumerate(loops):
         loop.train(STEPS)

@@ -97,6 +97,7 @@ def judge_of(make: Callable[[], nn.Module], **changes: Any) -> OwnNetwork:
 def test_lanes_are_vmapped_where_that_gives_their_own_gradients(name: str):
     traits = judge_of(JUDGES[name]).traits
     assert traits.vmapped == traits.traced == (name not in NOT_VMAPPED)
+    assert traits.plain == traits.vmapped  # also with the calls that C has kernels for
     assert traits.random == (name == "noise")
     assert traits.dropouts == (3 if name == "dropout" else 0)
 
