@@ -22,7 +22,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from torch import nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from gan_core.config.input_error import InputError, nearest, shown
 from gan_core.config.structure import StructureConfig
@@ -126,7 +126,7 @@ def _made(name: str, cls: Constructor, arguments: Mapping[str, Any]) -> nn.Modul
     if not isinstance(module, nn.Module):
         raise InputError(f"{name} must be an nn.Module, got {shown(type(module).__name__)}")
     for weight, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if isinstance(tensor, UninitializedTensorMixin):
+        if isinstance(tensor, UninitializedBuffer | UninitializedParameter):
             raise InputError(
                 f"{name} must know its sizes when it is made, got the lazy {weight}; give its layers theirs"
             )
