@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.own_modules import DcganDiscriminator, DcganGenerator, MlpDiscriminator, MlpGenerator
 from benchmarks.stock import StockGan
 from benchmarks.stock_networks import CONVOLUTIONAL
 from gan_core.config.conditions import Execution, Precision
@@ -49,6 +51,13 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         family: (family, {"structure.batch_size": 64})
         for family in ("mlp_bn", "mlp_minimax", "mlp_dropout", "cgan", "infogan")
     },
+    "own_mlp256": ("mlp", _widths(256)),
+    "own_dcgan16": ("dcgan", _widths(16, image_size_pixels=28)),
+}
+# Of these our arrays train a person's own classes; stock trains its own networks of the same shapes.
+OWN: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
+    "own_mlp256": (MlpGenerator, MlpDiscriminator),
+    "own_dcgan16": (DcganGenerator, DcganDiscriminator),
 }
 
 
@@ -131,7 +140,7 @@ class Model:
     def lanes(self) -> tuple[int, int]:
         """Lanes of our array on the CPU, and the largest call that is tried."""
         lanes, most = next((lanes, most) for up_to, lanes, most in CPU_LANES if self.flops <= up_to)
-        most = min(most, largest_call(config_of(self.name).structure))
+        most = 1 if self.name in OWN else min(most, largest_call(config_of(self.name).structure))
         return (1 if most == 1 else lanes), most
 
 
@@ -160,7 +169,8 @@ def array_racer(model: Model, setting: Setting, lanes: int, first: int) -> Racer
     configs = [config_of(model.name, first + i) for i in range(lanes)]
     pace = Pace(WHOLE_ARRAY) if setting.device == "cuda" else Pace(largest=model.lanes[1])
     programs = ProgramMaker(setting.execution, pace)
-    array = LaneArray(configs, model.dataset, device=setting.device, precision=setting.precision, programs=programs)
+    same = {"device": setting.device, "precision": setting.precision, "networks": OWN.get(model.name)}
+    array = LaneArray(configs, model.dataset, programs=programs, **same)
     batch = array.structure.batch_size
 
     def advance(steps: int) -> None:

@@ -7,9 +7,10 @@
 A lane-step is one update of D and one of G of one configuration (k = 1). On the CPU one process a core, one thread
 each, all busy at once: *stock* trains `benchmarks.stock`, *strong* our array with one lane, *ours* our array with as
 many lanes as a short trial found best; a family whose lanes are called one by one has the same array for both, which is
-measured once. On a GPU one process at a time: stock, as it is and as a replayed CUDA graph, strong and ours; and 16
-processes of stock that share the card. Rates are of wall-clock windows that begin together,
-medians of repeats in which the contestants take turns. The peak is a matmul's in float32, measured in the same turns;
+measured once. In own_mlp256 and own_dcgan16 our arrays train plain classes as a person brings them
+(`benchmarks.own_modules`). On a GPU one process at a time: stock, as it is and as a replayed CUDA graph, strong and
+ours; and 16 processes of stock that share the card. Rates are of wall-clock windows that begin together, medians of
+repeats in which the contestants take turns. The peak is a matmul's in float32, measured in the same turns;
 FLOPs are those of the products of the stock step. In bfloat16 stock trains within torch.autocast. --isa: what our
 kernels are made for, and what torch is held to for all contestants and the peak (`benchmarks.machine`). --execution:
 of ours; with `PATH= python -m benchmarks.lanes` no compiler is found, as on a machine that has none.

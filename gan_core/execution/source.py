@@ -155,6 +155,8 @@ class _Writer:
         owner = self._owners[node]
         if self._place(node) != self._place(owner):
             raise NotInC(f"{node.target} of a part")
+        if owner in self._given:
+            raise NotInC(f"{node.target} of what is given")
         loop, variable = self._compute(formula, values, tuple(self._forms[node].shape[1:]))
         loop.variables[owner] = variable
         loop.inside.add(node)

@@ -81,9 +81,10 @@ class Game:
     @property
     def judged_apart(self) -> bool:
         """Whether real samples and fakes go through D in two calls, real ones first: where batch norm normalises each
-        by their moments, and with a person's own modules, which may do so too.
+        by their moments, or a person's own D may do such things.
         """
-        return self.structure.norm == "batch" or self.networks.own is not None
+        own = self.networks.own
+        return self.structure.norm == "batch" if own is None else not own.rowwise
 
     @property
     def decisions(self) -> int:

@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from gan_core.networks.own_lane_calls import Apply, labels_call, lane_call
+
 SIGMOIDS = (torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_, torch.special.expit)
 # Calls that take numbers out of a tensor unseen by a dispatch mode.
 TAKEN_OUT = (Tensor.tolist, Tensor.numpy, Tensor.__array__)
@@ -28,14 +30,18 @@ MaskOf = Callable[[float, tuple[int, ...]], Tensor]  # of a share and a shape: 0
 
 class OwnCalls(TorchFunctionMode):
     """Within this context dropout takes its masks from `mask_of`, and the sigmoid call of this number, from 0, returns
-    its input. Without `mask_of`, dropout is as in torch.
+    its input. Without `mask_of`, dropout is as in torch. apply: how calls are computed that our layers have too
+    (`own_lane_calls`); None: as torch does.
     """
 
-    def __init__(self, mask_of: MaskOf | None = None, skipped_sigmoid: int | None = None) -> None:
+    def __init__(
+        self, mask_of: MaskOf | None = None, skipped_sigmoid: int | None = None, *, apply: Apply | None = None
+    ) -> None:
         super().__init__()
-        self._mask_of, self._skipped = mask_of, skipped_sigmoid
+        self._mask_of, self._skipped, self._apply = mask_of, skipped_sigmoid, apply
         self.sigmoids = self.dropouts = 0  # how many calls were seen
         self.takes_out = False  # whether numbers were taken out of tensors
+        self.labels: tuple[Tensor, Tensor] | None = None  # that the module is given, and the same as one-hot classes
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -52,6 +58,11 @@ class OwnCalls(TorchFunctionMode):
             return named.pop("out").copy_(func(*args, **named))
         elif func in TAKEN_OUT:
             self.takes_out = True
+        elif self._apply is not None:
+            made = labels_call(self._apply, self.labels, func, args, named) if self.labels else None
+            made = lane_call(self._apply, func, args, named) if made is None else made
+            if made is not None:
+                return made
         return func(*args, **named)
 
     def _dropped(self, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ L lanes, N rows of a batch, Z numbers of a latent, K classes.
 import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from gan_core.files.own_code import theirs
-from gan_core.lanes.axis import lanes_together
+from gan_core.lanes.axis import in_plain_calls, lanes_together
 from gan_core.lanes.streams import Stream, stream
 from gan_core.networks.call import Call
 from gan_core.networks.convolutions import stacked
 from gan_core.networks.layers import Shapes, Weights
 from gan_core.networks.own_calls import OwnCalls, own_randomness
+from gan_core.networks.own_lane_calls import in_vmap, to_one_lane
 
 
 @dataclass(frozen=True)
@@ -41,45 +42,55 @@ class Form:
     classes: int
     result: tuple[int, ...]
 
-    def arguments(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Rows [N, ...], where there are labels with a one-hot class at the end of each -> the module's arguments."""
+    def arguments(self, x: Tensor, calls: OwnCalls | None = None) -> tuple[Tensor, ...]:
+        """Rows [N, ...], where there are labels with a one-hot class at the end of each -> the module's arguments.
+        calls: is told of the labels.
+        """
         if not self.classes:
             return (x.reshape(len(x), *self.shape),)
         first, one_hot = x.split((self.numbers, self.classes), 1)
-        return first.reshape(len(x), *self.shape), one_hot.argmax(1)
+        labels = one_hot.argmax(1)
+        if calls is not None:
+            calls.labels = labels, one_hot
+        return first.reshape(len(x), *self.shape), labels
 
 
 @dataclass(frozen=True)
 class Traits:
     """What was found out about a module by calling it (`own_probe`).
 
-    vmapped: whether vmap over lanes gives each lane's own gradients. traced: whether its calls do not depend on the
+    vmapped: whether vmap over lanes gives each lane's own gradients. plain: whether it does so too with the calls that
+    C has kernels for (`own_lane_calls`). traced: whether its calls do not depend on the
     values of tensors, so that they can be repeated. random: whether torch's, numpy's or Python's global generators are
     drawn from. dropouts: how many dropout layers drop in training. last_sigmoid: the number of the sigmoid call that
     the module ends with, whose input is the logit; None where it ends otherwise. moved: buffers that a pass in training
-    changes. spoils: whether the module writes into its first argument.
+    changes. spoils: whether the module writes into its first argument. rowwise: whether each row of a batch is treated
+    by itself, so that two batches may be one.
     """
 
     vmapped: bool = False
+    plain: bool = False
     traced: bool = True
     random: bool = False
     dropouts: int = 0
     last_sigmoid: int | None = None
     moved: frozenset[str] = frozenset()
     spoils: bool = False
+    rowwise: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class OwnNetwork:
     """A module as a network of an array. `module` gives names, shapes and the forward; its own weights are not used.
 
-    make: makes a module from torch's global generator.
+    make: makes a module from torch's global generator. constants: its constant buffers, by the device.
     """
 
     module: nn.Module
     make: Callable[[], nn.Module]
     form: Form
     traits: Traits = Traits()
+    constants: dict[torch.device, dict[str, Tensor]] = field(default_factory=dict)
 
     def shapes(self) -> Shapes:
         """Parameter name -> its shape in one lane, for the parameters that are trained."""
@@ -112,12 +123,14 @@ class OwnNetwork:
         """Maps x [L, N, ...] -> [L, N, ...] in each lane."""
         self.module.train(call.training)
         call.own_calls += 1
-        compute = self.together if self.traits.vmapped and lanes_together(x) else self.lane_by_lane
+        together = self.traits.plain if in_plain_calls() else self.traits.vmapped and lanes_together(x)
+        compute = self.together if together else self.lane_by_lane
         return compute(weights, x, call)
 
     def lane_by_lane(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
         """Calls the module once for each lane."""
         answers, passed = [], call.dropouts_passed
+        apply = to_one_lane if x.device.type == "cpu" else None
         for lane in range(len(x)):
             call.dropouts_passed = passed
             own = {name: _lane(weights[name], lane) for name in self.shapes()}
@@ -126,7 +139,8 @@ class OwnNetwork:
             def mask_of(share: float, shape: tuple[int, ...], lane: int = lane) -> Tensor:
                 return _lane(call.mask(x, share, shape), lane)
 
-            answers.append(self._called(own, buffers, _lane(x, lane), mask_of, self._seed(call, lane)))
+            calls = OwnCalls(mask_of, self.traits.last_sigmoid, apply=apply)
+            answers.append(self._called(own, buffers, _lane(x, lane), calls, self._seed(call, lane)))
             self._take_back(weights, buffers, lane, call)
         return stacked(answers)
 
@@ -139,12 +153,14 @@ class OwnNetwork:
         if any(place not in call.masks for place in places):
             return self.lane_by_lane(weights, x, call)  # which finds out how large masks are
         masks = {place: call.masks[place] for place in places}
+        last_sigmoid, apply = self.traits.last_sigmoid, in_vmap if in_plain_calls() else None
 
         def one(
             own: dict[str, Tensor], buffers: dict[str, Tensor], row: Tensor, masks: dict[int, Tensor]
         ) -> tuple[Tensor, dict[str, Tensor]]:
             remaining = iter(masks.values())
-            answer = self._called(own, buffers, row, lambda share, shape: next(remaining), None)
+            calls = OwnCalls(lambda share, shape: next(remaining), last_sigmoid, apply=apply)
+            answer = self._called(own, buffers, row, calls, None)
             return answer, {name: buffers[name] for name in self.traits.moved}
 
         answers, moved = torch.vmap(one)(own, buffers, x, masks)
@@ -158,20 +174,21 @@ class OwnNetwork:
         own: dict[str, Tensor],
         buffers: dict[str, Tensor],
         x: Tensor,
-        mask_of: Callable[[float, tuple[int, ...]], Tensor],
+        calls: OwnCalls,
         seed: int | None,
     ) -> Tensor:
         """One lane's pass. `buffers` holds afterwards what the module has put in their place."""
         given = {**own, **buffers, **self._constants(x.device)}
         x = x.clone() if self.traits.spoils else x
+        arguments = self.form.arguments(x, calls)
         with ExitStack() as within:
-            within.enter_context(OwnCalls(mask_of, self.traits.last_sigmoid))
+            within.enter_context(calls)
             if x.device.type != "cpu":
                 within.enter_context(x.device)  # where the module's own new tensors are made
             if seed is not None:
                 within.enter_context(own_randomness(seed, x.device))
             within.enter_context(theirs(f"{type(self.module).__name__} cannot be called"))
-            answer = functional_call(self.module, given, self.form.arguments(x))
+            answer = functional_call(self.module, given, arguments)
         buffers.update({name: given[name] for name in buffers})
         return answer.reshape(len(x), *self.form.result)
 
@@ -183,8 +200,14 @@ class OwnNetwork:
         return int(stream(seed, Stream.OWN_RANDOMNESS, *call.seen, call.own_calls).integers(2**63))
 
     def _constants(self, device: torch.device) -> dict[str, Tensor]:
-        kept = self.buffers()
-        return {name: b.to(device) for name, b in self.module.named_buffers() if name not in kept}
+        """The buffers that stay in the module. They are copied once, because nothing may be copied to a GPU during a
+        capture.
+        """
+        if device not in self.constants:
+            kept = self.buffers()
+            copied = {name: b.to(device) for name, b in self.module.named_buffers() if name not in kept}
+            self.constants[device] = copied
+        return self.constants[device]
 
     def _typed(self, buffer: Tensor, name: str) -> Tensor:
         """A buffer in the module's own type, where that is not a floating-point one; rows hold numbers of one type."""

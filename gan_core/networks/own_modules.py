@@ -22,6 +22,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from gan_core.config.input_error import InputError, nearest, shown
 from gan_core.config.structure import StructureConfig
@@ -79,6 +80,7 @@ def own_networks(
             vmapped=all(each.vmapped for each in traits),
             traced=all(each.traced for each in traits),
             drops=any(each.dropouts for each in traits),
+            rowwise=traits[1].rowwise,
         ),
     )
 
@@ -124,6 +126,10 @@ def _made(name: str, cls: Constructor, arguments: Mapping[str, Any]) -> nn.Modul
     if not isinstance(module, nn.Module):
         raise InputError(f"{name} must be an nn.Module, got {shown(type(module).__name__)}")
     for weight, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if isinstance(tensor, UninitializedBuffer | UninitializedParameter):
+            raise InputError(
+                f"{name} must know its sizes when it is made, got the lazy {weight}; give its layers theirs"
+            )
         if tensor.device.type != "cpu":
             raise InputError(
                 f"{name} must be made on the CPU, got {weight} on {tensor.device}; leave .to and .cuda out, training "

@@ -18,6 +18,7 @@ from torch.func import functional_call
 from gan_core.config.input_error import InputError
 from gan_core.config.structure import StructureConfig
 from gan_core.files.own_code import theirs
+from gan_core.lanes.axis import plain_calls
 from gan_core.lanes.streams import Stream
 from gan_core.lanes.torch_internals import TorchDispatchMode
 from gan_core.networks.call import Call
@@ -57,14 +58,18 @@ def examined(
     rows = _rows(math.prod(forms[0]), classes, min(PROBED_ROWS, structure.batch_size))
     with theirs(f"{name} cannot be called"):
         form, answer = _called_in_a_form(module, rows, [Form(math.prod(f), f, classes, result) for f in forms])
-    _check_answer(name, answer, form, len(rows))
-    network = OwnNetwork(module, make, form)
-    last_sigmoid = _last_sigmoid(name, network, rows) if result == (1,) else None
-    network = replace(network, traits=_traits(network, rows, last_sigmoid))
+        _check_answer(name, answer, form, len(rows))
+        network = OwnNetwork(module, make, form)
+        last_sigmoid = _last_sigmoid(name, network, rows) if result == (1,) else None
+        traits = _traits(network, rows, last_sigmoid)
+        network = replace(network, traits=replace(traits, rowwise=_is_rowwise(module, form, rows, traits)))
     if not network.traits.traced:
         return network
-    vmapped = _vmap_is_right(network, rows, second=structure.penalty != "none" and result == (1,))
-    return replace(network, traits=replace(network.traits, vmapped=vmapped))
+    second = structure.penalty != "none" and result == (1,)
+    vmapped = _vmap_is_right(network, rows, second=second)
+    with plain_calls():
+        plain = vmapped and _vmap_is_right(network, rows, second=second)
+    return replace(network, traits=replace(network.traits, vmapped=vmapped, plain=plain))
 
 
 def _rows(numbers: int, classes: int, count: int) -> Tensor:
@@ -194,6 +199,16 @@ def _traits(network: OwnNetwork, rows: Tensor, last_sigmoid: int | None) -> Trai
         moved=frozenset(moved),
         spoils=spoils,
     )
+
+
+def _is_rowwise(module: nn.Module, form: Form, rows: Tensor, traits: Traits) -> bool:
+    """Whether a pass over a batch in training is one over each of its rows: nothing is drawn, no buffer moves, and no
+    row depends on another.
+    """
+    if traits.random or traits.dropouts or traits.moved or len(rows) < 2:
+        return False
+    whole, *parts = (_called(module, form, part, OwnCalls())[0] for part in (rows, *rows.split(len(rows) // 2)))
+    return torch.allclose(whole, torch.cat(parts), rtol=1e-5, atol=1e-6 * float(whole.abs().max()))
 
 
 def _vmap_is_right(network: OwnNetwork, rows: Tensor, *, second: bool) -> bool:

@@ -41,7 +41,7 @@ from gan_core.training.compiled.watching import is_compiled
 from gan_core.training.course import Course, fall_images
 from gan_core.training.draws import BLOCK_STEPS, Draws, ShownSamples, effective_half_life, stays_on_host
 from gan_core.training.fastest import Advance, Work, fastest_execution, measured_lanes
-from gan_core.training.lane_checks import check_successors, shared_structure
+from gan_core.training.lane_checks import check_own, check_successors, shared_structure
 from gan_core.training.state import initial_state
 from gan_core.training.steps import Steps, prepare_steps
 from gan_core.training.watch import Watch, is_marked
@@ -95,6 +95,7 @@ class LaneArray:
         self.samples = ShownSamples(dataset, self._like, on_host=stays_on_host(dataset, self._like.device))
         self.programs = programs or ProgramMaker(execution, Pace(lanes_per_call or len(configs)))
         if self.networks.own is not None:
+            check_own(self.configs, precision)
             self._hold_to(self.networks.own)
         self.state = initial_state(configs, self.networks, self._like, self.health, averages=len(averages_images) or 1)
         self._steps: list[Steps] = []
@@ -185,8 +186,10 @@ class LaneArray:
             self._steps = []
 
     def _fastest_execution(self) -> Execution:
-        if self._like.device.type != "cpu" or self.networks.own is not None or not is_compiled(self.game):
+        if self._like.device.type != "cpu" or not is_compiled(self.game):
             return "replayed"  # the only way; on a GPU, as a CUDA graph
+        if self.networks.own is not None and not self.structure.is_own:
+            return "compiled"  # classes have no name under which it could be kept what was measured
         shape, classes = self.dataset.sample_shape, self.dataset.classes
         work = Work(self.structure, shape, classes, self.precision, self._like.dtype)
         return fastest_execution(work, measured_array)

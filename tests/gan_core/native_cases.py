@@ -51,6 +51,8 @@ ELEMENTWISE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "elu": lambda x, y: F.elu(x),
     "elu of clamps": lambda x, y: torch.maximum(x, torch.exp(x.clamp(-50, 0)) - 1),
     "relu": lambda x, y: F.relu(x) + F.leaky_relu(y, 0.2),
+    "in place": lambda x, y: F.leaky_relu_((x + y).add_(y).mul_(x), 0.2) + F.relu_(x - y),
+    "silu": lambda x, y: F.silu(x),
     "clamps": lambda x, y: x.clamp(-0.5, 0.5) + y.clamp_min(0.1) + x.clamp(max=0.3),
     "powers": lambda x, y: x**2 + y**3,
     "root": lambda x, y: (x * x + 1).sqrt(),

@@ -41,11 +41,14 @@ def assert_near(mine: torch.Tensor, theirs: torch.Tensor, what: str) -> None:
     np.testing.assert_allclose(mine.numpy(), theirs.detach().numpy(), rtol=1e-9, atol=scale, err_msg=what)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_published_classes_follow_the_plain_loop(name: str, few: Callable[[str], Dataset]):
+DEAR = [pytest.param(name, "compiled", marks=pytest.mark.slow) for name in PUBLISHED if name != "mlp_bn"]
+
+
+@pytest.mark.parametrize(("name", "execution"), [*((n, "replayed") for n in PUBLISHED), ("mlp_bn", "compiled"), *DEAR])
+def test_published_classes_follow_the_plain_loop(name: str, execution: Any, few: Callable[[str], Dataset]):
     order: Any = "generator_first" if name == "mlp_bn" else "discriminator_first"
     configs = configs_of(StructureConfig(update_order=order, **SMALL))
-    array = LaneArray(configs, few("digits"), dtype=torch.float64, networks=PUBLISHED[name])
+    array = LaneArray(configs, few("digits"), dtype=torch.float64, networks=PUBLISHED[name], execution=execution)
     loops = [
         PlainLoop(config, array.dataset, *given(array, lane, name), labels=name == "cgan")
         for lane, config in enumerate(configs)
@@ -53,7 +56,8 @@ def test_published_classes_follow_the_plain_loop(name: str, few: Callable[[str],
     train(array, STEPS)
     latents = array.shared_latents(Stream.SCORE_LATENTS, 7, 5)
     samples = array.generate(latents)
-    assert (array.carried_out, array.networks.carried(torch.device("cpu"))) == ("replayed", "looped")
+    assert array.carried_out == execution
+    assert array.networks.carried(torch.device("cpu")) == "looped"
     for lane, loop in enumerate(loops):
         loop.train(STEPS)
         for rows, module in ((array.state.generator, loop.generator), (array.state.discriminator, loop.discriminator)):

@@ -12,12 +12,17 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm as older_spectral_norm
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
+from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.lane import LaneConfig
 from gan_core.config.structure import StructureConfig
+from gan_core.data.dataset import load_dataset
 from gan_core.files.own_code import OwnCodeError
+from gan_core.game.step import Game
 from gan_core.networks.build import Networks
 from gan_core.networks.own_lanes import OwnNetwork
 from gan_core.networks.own_modules import own_networks
+from gan_core.training.lane_array import LaneArray
 
 SHAPE = (1, 8, 8)
 STRUCTURE = StructureConfig(latent_size=6, batch_size=5)
@@ -92,8 +97,20 @@ def judge_of(make: Callable[[], nn.Module], **changes: Any) -> OwnNetwork:
 def test_lanes_are_vmapped_where_that_gives_their_own_gradients(name: str):
     traits = judge_of(JUDGES[name]).traits
     assert traits.vmapped == traits.traced == (name not in NOT_VMAPPED)
+    assert traits.plain == traits.vmapped  # also with the calls that C has kernels for
     assert traits.random == (name == "noise")
     assert traits.dropouts == (3 if name == "dropout" else 0)
+
+
+TOGETHER = ("plain", "group norm", "grouped", "attention", "upsampling", "weight norm", "item")
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_batches_are_joined_where_rows_are_treated_by_themselves(name: str):
+    networks = networks_of(discriminator=JUDGES[name])
+    assert networks.own is not None
+    assert networks.own.rowwise == (name in TOGETHER)
+    assert Game(STRUCTURE, networks).judged_apart == (name not in TOGETHER)
 
 
 @pytest.mark.parametrize("name", [name for name in JUDGES if "batch norm" not in name and name not in NOT_VMAPPED])
@@ -212,6 +229,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"discriminator": lambda: MlpDiscriminator().requires_grad_(False)},
         "Discriminator has no parameters that require gradients",
     ),
+    "lazy": ({"discriminator": lambda: Judge(nn.LazyConv2d(4, 1))}, "got the lazy layers.0.weight"),
     "no module": ({"discriminator": lambda: 3}, "Discriminator must be an nn.Module, got 'int'"),
     "an argument without a value": ({"generator": NeedsDepth}, "argument 'depth' of Generator has no default"),
     "labels in D alone": ({"discriminator": Labelled}, "both networks must take labels, or neither, got Discriminator"),
@@ -259,3 +277,26 @@ def test_what_modules_raise_is_told_as_theirs():
         networks_of(generator=failing)
     with pytest.raises(OwnCodeError, match="Discriminator cannot be called: ValueError: odd rows"):
         networks_of(discriminator=returning(misfit))
+
+
+def test_what_only_layers_of_ours_do_is_refused():
+    def refused(message: str, structure: StructureConfig = STRUCTURE, **given: Any) -> None:
+        config = GanConfig(structure=structure, lane=LaneConfig(**given.pop("lane", {})))
+        with pytest.raises(InputError, match=message):
+            LaneArray([config], load_dataset("digits"), networks=(MlpGenerator, MlpDiscriminator), **given)
+
+    refused("precision 'bfloat16' is not for your own networks", precision="bfloat16")
+    refused("lane.discriminator_dropout has no effect on your own", lane={"discriminator_dropout": 0.1})
+    refused("structure.discriminator_norm has no effect on your own", replace(STRUCTURE, discriminator_norm="spectral"))
+
+
+def test_an_error_in_training_alone_is_told_as_theirs():
+    class Late(MlpDiscriminator):
+        def forward(self, x: Tensor) -> Tensor:
+            if len(x) > 4:
+                raise ValueError("too many")
+            return super().forward(x)
+
+    array = LaneArray([GanConfig(structure=STRUCTURE)], load_dataset("digits"), networks=(MlpGenerator, Late))
+    with pytest.raises(OwnCodeError, match="Late cannot be called: ValueError: too many"):
+        array.train_to(5)
