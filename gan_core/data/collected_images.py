@@ -93,11 +93,15 @@ class Collector:
         return np.memmap(self._file, np.uint8, "r", shape=(len(self), *self.shape))
 
     def labels(self) -> np.ndarray | None:
-        """The labels, int64 [n], or None without any. Raises InputError unless they are 0..K-1, each with an image."""
+        """The labels, int64 [n], or None without any, or where all are 0. Raises InputError unless they are 0..K-1, and
+        each has an image.
+        """
         if not self._labels or self._labels[0] is None:
             return None
         labels = np.array(self._labels, np.int64)
         found = np.unique(labels)
+        if found.tolist() == [0]:  # some sets give each image a label that says nothing
+            return None
         if found[0] != 0 or found[-1] != len(found) - 1:
             absent = next(label for label in range(len(found) + 1) if label not in found)
             raise InputError(
