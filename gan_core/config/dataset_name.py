@@ -21,14 +21,19 @@ LABELLED_KINDS = ("digits", "mnist", "fashion_mnist", "cifar10")  # and `images`
 ON_DISK_KINDS = ("mnist", "fashion_mnist", "cifar10")  # read from files under a data root that a person provides
 
 ARRAY_SUFFIXES = (".npz", ".npy")
-OWN_SIZE_SUFFIXES = ARRAY_SUFFIXES  # of files whose images have one size
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+OWN_SIZE_SUFFIXES = (
+    *ARRAY_SUFFIXES,
+    ".zip",
+    *TAR_SUFFIXES,
+)  # of files whose images may have one size
 
 FORMS = {
     "gaussian": "gaussian or gaussian:MEAN,DEVIATION",
     "mixture": "mixture:MEAN,DEVIATION;MEAN,DEVIATION[;...]",
     "ring": "ring or ring:MODES[,RADIUS[,DEVIATION]]",
     "grid": "grid or grid:SIDE[,STEP[,DEVIATION]]",
-    "images": "images:FOLDER or images:FILE.npz",
+    "images": "images:FOLDER, images:FILE.npz, images:FILE.zip or images:SHARDS.tar",
 }
 DEFAULTS = {"gaussian": (4.0, 1.25), "ring": (8.0, 1.0, 0.01), "grid": (5.0, 2.0, 0.05)}
 LARGEST_MODES = 1000

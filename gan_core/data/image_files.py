@@ -4,15 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gan_core.config.dataset_name import ARRAY_SUFFIXES, ON_DISK_KINDS, DatasetName
+from gan_core.config.dataset_name import ARRAY_SUFFIXES, ON_DISK_KINDS, OWN_SIZE_SUFFIXES, TAR_SUFFIXES, DatasetName
 from gan_core.config.input_error import InputError, home_path
 from gan_core.config.own_names import parse_reference
+from gan_core.data.archives import collect_shards, collect_zip, shards
 from gan_core.data.array_files import collect_array_file
 from gan_core.data.collected_images import Collector
+from gan_core.data.hugging_face import collect_dataset, dataset_files, is_dataset
 from gan_core.data.kept_images import kept_images, kept_path
 from gan_core.data.known_forms import note_form
 from gan_core.data.pictures import load_pictures, split_pictures
 from gan_core.data.published_images import ImageSplits, load_cifar10, load_idx_images
+from gan_core.files.addresses import is_address
 from gan_core.files.fetched import local_file, local_folder
 from gan_core.files.own_code import own_object
 
@@ -52,15 +55,22 @@ def read_image_files(request: Request) -> ImageSplits:
 
 
 def _images(request: Request) -> ImageSplits:
-    """The images of `images:PLACE`: a file of arrays, or a folder of pictures."""
+    """The images of `images:PLACE`: what it is, is recognised by its ending, or by what lies in the folder."""
     place = request.name.folder
     assert place is not None
-    if not place.endswith(ARRAY_SUFFIXES):
+    if place.endswith(TAR_SUFFIXES):
+        files = shards(place)
+        return _collected(request, files, lambda collector: collect_shards(files, collector))
+    if not place.endswith(OWN_SIZE_SUFFIXES) or (not is_address(place) and home_path(place).is_dir()):
+        folder = home_path(local_folder(place))
+        if is_dataset(folder):
+            return _collected(request, dataset_files(folder), lambda collector: collect_dataset(folder, collector))
         return _pictures(place, request)
     path = home_path(local_file(place))
-    if path.is_dir():
-        return _pictures(place, request)
-    return _collected(request, [path], lambda collector: collect_array_file(path, collector))
+    if not path.is_file():
+        raise InputError(f"no file {path}; give images: a file that is there")
+    collect = collect_array_file if place.endswith(ARRAY_SUFFIXES) else collect_zip
+    return _collected(request, [path], lambda collector: collect(path, collector))
 
 
 def _own(request: Request) -> ImageSplits:
@@ -100,7 +110,7 @@ def _own_key(request: Request) -> list[str]:
 
 def _collected(request: Request, files: Sequence[Path], fill: Callable[[Collector], Sequence[str]]) -> ImageSplits:
     """The images that `fill` reads from these files, from the cache while the files have the same sizes and times."""
-    times = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files if path.exists()]
+    times = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
     return kept_images(
         f"images:{request.name.folder}",
         request.name.kind,

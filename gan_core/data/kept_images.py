@@ -55,14 +55,20 @@ def kept_images(
             try:
                 collector = Collector(source, path.parent, size_pixels, tell)
                 classes = fill(collector)
+                if not len(collector):
+                    _refuse_corrupt(source, 0, collector.unread, skip_corrupt)
                 _write(path, kind, collector, classes)
             except OSError as error:
                 raise InputError(f"cannot keep the images of {source} in {path.parent}: {error}") from error
             found = read_kept(path)
             assert found is not None, "it was written just now"
     assert found.facts is not None
-    refuse_corrupt(source, len(found.train) + len(found.held_out), found.facts.unread, skip_corrupt)
+    _refuse_corrupt(source, len(found.train) + len(found.held_out), found.facts.unread, skip_corrupt)
     return found
+
+
+def _refuse_corrupt(source: str, read: int, unread: Mapping[str, Sequence[str]], skip: bool) -> None:
+    refuse_corrupt(source, read + sum(map(len, unread.values())), unread, skip)
 
 
 def kept_path(kind: str, key: Sequence[Any], size_pixels: int) -> Path:

@@ -4,15 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from gan_core.config.conditions import Conditions
-from gan_core.config.dataset_name import ON_DISK_KINDS, parse_dataset_name
-from gan_core.config.input_error import home_path
+from gan_core.config.dataset_name import ON_DISK_KINDS, OWN_SIZE_SUFFIXES, TAR_SUFFIXES, parse_dataset_name
+from gan_core.config.input_error import InputError, home_path
+from gan_core.data.archives import shards
 from gan_core.data.carried_images import read_images, splits_digest, write_images
 from gan_core.data.image_files import Request, own_is_kept, read_image_files
 from gan_core.data.published_images import ImageSplits
 from gan_core.data.roots import data_folder
 from gan_core.files.addresses import is_address
 from gan_core.files.cache import alone, writable_cache_folder
-from gan_core.files.fetched import local_folder
+from gan_core.files.fetched import local_file, local_folder
 from gan_core.files.object_store import StoreError
 from gan_core.files.own_code import bring
 from gan_core.files.whole_files import appearing_whole
@@ -35,6 +36,11 @@ def is_here(conditions: Conditions) -> bool:
         except StoreError:
             return False
         return True
+    if place.endswith(TAR_SUFFIXES):
+        try:
+            return bool(shards(place))
+        except InputError:
+            return False
     path = home_path(place)
     return path.is_file() or (path.is_dir() and any(path.iterdir()))
 
@@ -72,7 +78,8 @@ def held_here(conditions: Conditions) -> Conditions:
         return conditions
     if name.kind in (*ON_DISK_KINDS, "own"):
         return replace(conditions, data_root=str(data_folder(place, name.kind)))
-    return replace(conditions, dataset=f"{name.kind}:{local_folder(place)}")
+    local = local_file if place.endswith(OWN_SIZE_SUFFIXES) else local_folder
+    return replace(conditions, dataset=f"{name.kind}:{local(place)}")
 
 
 def packed_images(conditions: Conditions) -> Path:
