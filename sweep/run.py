@@ -18,7 +18,7 @@ from gan_core.data.enough_images import check_images, notices
 from gan_core.data.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.data.published_images import ImageSplits
 from gan_core.data.roots import data_folder
-from gan_core.files.own_code import OwnCodeError
+from gan_core.files.own_code import OwnCodeError, bring
 from gan_core.files.whole_files import appearing_whole
 from gan_core.native.isa import this_isa
 from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive, write_atomically
@@ -278,6 +278,7 @@ def check_files(
         TrainerWorkshop(conditions, "cpu")
         return None, ""
     this_isa()
+    bring(conditions.code)
     name, scoring = parse_dataset_name(conditions.dataset), conditions.scoring
     images, features = None, ""
     if name.kind in FILE_KINDS:  # read without torch, which takes seconds to load

@@ -43,7 +43,7 @@ MAY_IMPORT = {  # heavy package -> the packages that import it
     "tensorboard": {"sweep.tracking"},
     "wandb": {"sweep.tracking"},
     "ray": {"sweep.runners.ray"},
-    "pyarrow": {"gan_core.files", "results.loading"},
+    "pyarrow": {"gan_core.files", "gan_core.data.hugging_face", "results.loading"},
     "fsspec": {"gan_core.files"},
 }
 TORCH_INTERNALS = "gan_core/lanes/torch_internals.py"

@@ -6,12 +6,14 @@
 - `grid[:SIDE[,STEP[,DEVIATION]]]`: SIDE x SIDE 2-D normals around 0; 5 a side, step 2, deviation 0.05.
 - `digits`, `polygons`, `mnist`, `fashion_mnist`, `cifar10`.
 - `images:PLACE`: a folder of pictures, or a file of images; everything after the colon is its path or address.
+- `FILE.py:NAME` or `package.module:NAME`: what a person's own code has under this name.
 """
 
 import math
 from dataclasses import dataclass
 
 from gan_core.config.input_error import InputError, nearest, shortened, shown
+from gan_core.config.own_names import is_reference, parse_reference
 
 VALUE_KINDS = ("gaussian", "mixture", "ring", "grid")
 IMAGE_KINDS = ("digits", "polygons", "mnist", "fashion_mnist", "cifar10", "images")
@@ -19,14 +21,19 @@ LABELLED_KINDS = ("digits", "mnist", "fashion_mnist", "cifar10")  # and `images`
 ON_DISK_KINDS = ("mnist", "fashion_mnist", "cifar10")  # read from files under a data root that a person provides
 
 ARRAY_SUFFIXES = (".npz", ".npy")
-OWN_SIZE_SUFFIXES = ARRAY_SUFFIXES  # of files whose images have one size
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+OWN_SIZE_SUFFIXES = (
+    *ARRAY_SUFFIXES,
+    ".zip",
+    *TAR_SUFFIXES,
+)  # of files whose images may have one size
 
 FORMS = {
     "gaussian": "gaussian or gaussian:MEAN,DEVIATION",
     "mixture": "mixture:MEAN,DEVIATION;MEAN,DEVIATION[;...]",
     "ring": "ring or ring:MODES[,RADIUS[,DEVIATION]]",
     "grid": "grid or grid:SIDE[,STEP[,DEVIATION]]",
-    "images": "images:FOLDER or images:FILE.npz",
+    "images": "images:FOLDER, images:FILE.npz, images:FILE.zip or images:SHARDS.tar",
 }
 DEFAULTS = {"gaussian": (4.0, 1.25), "ring": (8.0, 1.0, 0.01), "grid": (5.0, 2.0, 0.05)}
 LARGEST_MODES = 1000
@@ -35,7 +42,8 @@ LEAST, MOST = 1e-6, 1e6  # of a deviation, radius or step; float32 samples can r
 
 @dataclass(frozen=True)
 class DatasetName:
-    """A parsed name of a data set: its kind, and its numbers in the order of the grammar or its folder or file.
+    """A parsed name of a data set: its kind, and its numbers in the order of the grammar, its folder or
+    file, or for `own` the reference to a person's code.
 
     numbers: with the defaults filled in; for `mixture` the mean and the deviation of each mode in turn.
     """
@@ -56,7 +64,7 @@ class DatasetName:
     @property
     def is_users(self) -> bool:
         """Whether the samples are a user's own, whose labels, if any, are known only when they are read."""
-        return self.kind == "images"
+        return self.kind in ("images", "own")
 
     @property
     def value_size(self) -> int:
@@ -73,6 +81,10 @@ def same_name(one: str, other: str) -> bool:
 
 def parse_dataset_name(text: str) -> DatasetName:
     """Parses and checks the name of a data set. Raises InputError for what the grammar does not allow."""
+    if is_reference(text):
+        if not parse_reference("structure.dataset", text).name:
+            raise InputError(f"data set {shown(text)} names no function or data set in it; write FILE.py:NAME")
+        return DatasetName("own", folder=text)
     kind, colon, arguments = str(text).partition(":")
     if kind not in VALUE_KINDS + IMAGE_KINDS:
         raise InputError(f"unknown data set {shown(text)}; {nearest(kind, VALUE_KINDS + IMAGE_KINDS)}")

@@ -22,7 +22,7 @@ def collect_array_file(path: Path, collector: Collector) -> Sequence[str]:
     """Puts the images of a file into the collector. `.npy` holds an array [n, H, W], [n, H, W, C] or [n, C, H, W];
     `.npz` one of TRAINING, and maybe its labels and a held-out split, by the names of these lists.
 
-    Raises InputError for a missing or damaged file, one that needs pickle, and as the `Collector` does.
+    Raises InputError for a damaged file, one that needs pickle, and as the `Collector` does.
     """
     arrays = _arrays(path)
     images = _named(path, arrays, TRAINING)
@@ -41,8 +41,6 @@ def collect_array_file(path: Path, collector: Collector) -> Sequence[str]:
 
 def _arrays(path: Path) -> Mapping[str, np.ndarray]:
     """The arrays in a file by their names. Those of an `.npz` are read when they are asked for."""
-    if not path.is_file():
-        raise InputError(f"no file {path}; give images: a file of NumPy that is there")
     try:
         with path.open("rb") as file:
             if file.read(2) not in BEGINNINGS:

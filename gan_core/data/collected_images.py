@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from gan_core.config.input_error import InputError, shown
-from gan_core.data.item_pixels import SIGNED, UNIT, ItemPixels, of_item, signed_from_unit
-from gan_core.data.picture_files import Fate
+from gan_core.data.item_pixels import BYTES, SIGNED, UNIT, ItemPixels, of_item, signed_from_unit
+from gan_core.data.picture_files import Fate, Picture
 from gan_core.data.pictures import HELD_OUT_ONE_IN, split_pictures
 
 MOST_IMAGES = 10_000_000  # an iterable that never ends is stopped there
@@ -60,9 +60,17 @@ class Collector:
         Raises InputError for what is no image, or does not go with the images before.
         """
         item = f"{self.what}: {item or f'item {len(self)}'}"
+        read = of_item(image, self.size_pixels, item, signed=self.values == SIGNED)
+        self._add(read, label, item, held_out, total)
+
+    def add_picture(self, picture: Picture, label: Any, item: str, *, held_out: bool = False, total: int = 0) -> None:
+        """The same for a picture that was decoded, at the size that is asked for."""
+        read = ItemPixels(picture.pixels.transpose(2, 0, 1), picture.width, picture.height, BYTES, is_picture=True)
+        self._add(read, label, f"{self.what}: {item}", held_out, total)
+
+    def _add(self, read: ItemPixels, label: Any, item: str, held_out: bool, total: int) -> None:
         if len(self) >= self._most:
             raise InputError(f"{self.what} has more than {self._most:,} images, or never ends; give it an end")
-        read = of_item(image, self.size_pixels, item, signed=self.values == SIGNED)
         self._check_label(item, label)
         self._take(read, item)
         self._labels.append(None if label is None else int(label))
@@ -93,11 +101,15 @@ class Collector:
         return np.memmap(self._file, np.uint8, "r", shape=(len(self), *self.shape))
 
     def labels(self) -> np.ndarray | None:
-        """The labels, int64 [n], or None without any. Raises InputError unless they are 0..K-1, each with an image."""
+        """The labels, int64 [n], or None without any, or where all are 0. Raises InputError unless they are 0..K-1, and
+        each has an image.
+        """
         if not self._labels or self._labels[0] is None:
             return None
         labels = np.array(self._labels, np.int64)
         found = np.unique(labels)
+        if found.tolist() == [0]:  # some sets give each image a label that says nothing
+            return None
         if found[0] != 0 or found[-1] != len(found) - 1:
             absent = next(label for label in range(len(found) + 1) if label not in found)
             raise InputError(

@@ -22,9 +22,9 @@ class DataFacts:
     images; empty without labels. sizes: (width, height) -> the number of files of this size, the most common first;
     empty unless the images come from a folder. copies: a sentence on exact copies, or ""; leaked: the number of
     held-out images that are also in the training split. unread: reason -> the names of images that were left out.
-    unused: kind -> the paths of other files. values: what the numbers of arrays were, or "". digest: that of
-    `data_digest`. refused: why a sweep would refuse the images, or "". too_few: why the held-out images are too few to
-    say much, or "".
+    unused: kind -> the paths of other files. values: what the numbers of arrays were, or "". read: when
+    they were read into the cache, or "". digest: that of `data_digest`. refused: why a sweep would refuse the images,
+    or "". too_few: why the held-out images are too few to say much, or "".
     """
 
     name: str
@@ -39,6 +39,7 @@ class DataFacts:
     unread: dict[str, tuple[str, ...]]
     unused: dict[str, tuple[str, ...]]
     values: str
+    read: str
     digest: str
     refused: str
     too_few: str
@@ -64,6 +65,7 @@ def image_facts(name: str, images: ImageSplits) -> DataFacts:
         unread={} if facts is None else dict(facts.unread),
         unused={} if facts is None else dict(facts.unused),
         values="" if facts is None else facts.values,
+        read="" if facts is None else facts.read,
         digest=images.digest or data_digest(parse_dataset_name(name).kind, images.train, images.held_out, *labels),
         refused=_refused(name, images),
         too_few=held_out_warning(name, len(images.held_out)),

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,22 +48,33 @@ def kept_images(
     Raises InputError as `fill` and the `Collector` do, where the cache cannot hold the images, and for images that
     cannot be read unless skip_corrupt leaves them out, with a warning.
     """
-    name = hashlib.sha256(json.dumps([RECIPE, kind, size_pixels, *key]).encode()).hexdigest()[:16]
-    path = writable_cache_folder() / f"images-{name}.safetensors"
+    path = kept_path(kind, key, size_pixels)
     with alone(path):
-        found = None if refresh else _kept(path, kind)
+        found = None if refresh else read_kept(path)
         if found is None:
             try:
                 collector = Collector(source, path.parent, size_pixels, tell)
                 classes = fill(collector)
+                if not len(collector):
+                    _refuse_corrupt(source, 0, collector.unread, skip_corrupt)
                 _write(path, kind, collector, classes)
             except OSError as error:
                 raise InputError(f"cannot keep the images of {source} in {path.parent}: {error}") from error
-            found = _kept(path, kind)
+            found = read_kept(path)
             assert found is not None, "it was written just now"
     assert found.facts is not None
-    refuse_corrupt(source, len(found.train) + len(found.held_out), found.facts.unread, skip_corrupt)
+    _refuse_corrupt(source, len(found.train) + len(found.held_out), found.facts.unread, skip_corrupt)
     return found
+
+
+def _refuse_corrupt(source: str, read: int, unread: Mapping[str, Sequence[str]], skip: bool) -> None:
+    refuse_corrupt(source, read + sum(map(len, unread.values())), unread, skip)
+
+
+def kept_path(kind: str, key: Sequence[Any], size_pixels: int) -> Path:
+    """Where in the cache folder the images of `kept_images` are, if they were read."""
+    name = hashlib.sha256(json.dumps([RECIPE, kind, size_pixels, *key]).encode()).hexdigest()[:16]
+    return writable_cache_folder() / f"images-{name}.safetensors"
 
 
 def _write(path: Path, kind: str, collector: Collector, classes: Sequence[str]) -> None:
@@ -73,9 +85,12 @@ def _write(path: Path, kind: str, collector: Collector, classes: Sequence[str]) 
     if labels is not None:
         small |= {"train_labels": labels[train], "held_out_labels": labels[held]}
     small["sizes_pixels"] = collector.sizes_pixels[order]
+    count = 0 if labels is None else int(labels.max()) + 1
     about = {
+        "kind": kind,
         "source": collector.what,
-        "classes": list(classes) or [str(label) for label in range(0 if labels is None else int(labels.max()) + 1)],
+        "read": datetime.now().astimezone().isoformat(" ", "minutes"),
+        "classes": list(classes) if len(classes) == count else [str(label) for label in range(count)],
         "own_split": collector.own_split,
         "values": collector.values,
         "unread": collector.unread,
@@ -110,19 +125,24 @@ def _header(forms: Mapping[str, tuple[str, tuple[int, ...], int]], about: Mappin
     return len(text).to_bytes(8, "little") + text
 
 
-def _kept(path: Path, kind: str) -> ImageSplits | None:
-    """The images of a file of `_write`; None where it is missing, damaged or something else."""
+def read_kept(path: Path) -> ImageSplits | None:
+    """The images of a file that `kept_images` wrote; None where it is missing, damaged or something else."""
     try:
         with safe_open(path, "np") as file:
             notes = file.metadata()
             small = {name: file.get_tensor(name) for name in file.keys() if name not in LARGE}  # noqa: SIM118
+        if "about" not in (notes or {}):
+            return None
         train, held_out = (_mapped(path, name) for name in LARGE)
     except (OSError, SafetensorError):
         return None
     about, labels = json.loads(notes["about"]), [small.get("train_labels"), small.get("held_out_labels")]
     if train.nbytes + held_out.nbytes < MAPPED_BYTES:
         train, held_out = np.array(train), np.array(held_out)
-        if data_digest(kind, train, held_out, *(part for part in labels if part is not None)) != notes["digest"]:
+        if (
+            data_digest(about["kind"], train, held_out, *(part for part in labels if part is not None))
+            != notes["digest"]
+        ):
             return None
     facts = PictureFacts(
         root=Path(about["source"]),
@@ -134,6 +154,8 @@ def _kept(path: Path, kind: str) -> ImageSplits | None:
         unread={why: tuple(names) for why, names in about["unread"].items()},
         unused={},
         values=about["values"],
+        read=about["read"],
+        path=path,
     )
     return ImageSplits(train, labels[0], held_out, labels[1], facts, notes["digest"])
 

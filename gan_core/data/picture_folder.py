@@ -46,7 +46,11 @@ def list_folder(folder: str) -> FolderListing:
     root = home_path(folder)
     if not root.is_dir():
         raise InputError(f"no folder {root}; give images:FOLDER a folder of pictures")
-    names, unused = _walk(root)
+    return list_names(root, *_walk(root))
+
+
+def list_names(root: Path, names: Sequence[str], unused: Mapping[str, tuple[str, ...]]) -> FolderListing:
+    """The same for a folder or an archive that holds pictures of these sorted names, and other files."""
     if not names:
         beside = f", but {counted(unused)}" if unused else ""
         raise InputError(f"{root} holds no pictures ({' '.join(SUFFIXES)}){beside}; give a folder that does")

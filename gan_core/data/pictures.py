@@ -38,7 +38,8 @@ class PictureFacts:
     sizes_pixels: int32 [n, 2], width and height. copy_of: int64 [n], the index of the first image with the same pixels,
     which may be the image itself.
     unread: reason -> the names of images that could not be read. unused: kind -> the paths of other files. values: what
-    the numbers of arrays are, as in `gan_core.data.item_pixels`; "" for pictures.
+    the numbers of arrays are, as in `gan_core.data.item_pixels`; "" for pictures. read: when the images were read into
+    `path`, a file in the cache.
     """
 
     root: Path
@@ -50,6 +51,8 @@ class PictureFacts:
     unread: Mapping[str, tuple[str, ...]]
     unused: Mapping[str, tuple[str, ...]]
     values: str = ""
+    read: str = ""
+    path: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -20,4 +20,5 @@ def data_folder(root: str | Path | None, kind: str) -> Path | None:
     """
     if root is None:
         return None
-    return local_folder(root, FOLDERS.get(kind, ())) if is_address(root) and kind in FOLDERS else Path(root)
+    below = ("",) if kind == "own" else FOLDERS.get(kind, ())  # all that their code may ask for
+    return local_folder(root, below) if is_address(root) and below else Path(root)

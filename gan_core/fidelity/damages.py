@@ -43,7 +43,7 @@ def fresh_images(dataset: Dataset, count: int) -> tuple[Tensor, Tensor | None]:
     places = chosen(order, count, 3)
     places = places[torch.arange(count) % len(places)]
     labels = None if dataset.train_labels is None else dataset.train_labels[places]
-    return dataset.train[places], labels
+    return dataset.train_numbers(places), labels
 
 
 def damages(images: Tensor, labels: Tensor | None) -> Iterator[Damage]:

@@ -118,11 +118,12 @@ def _computed(
     compared, _ = compared_with(dataset)
     mean, covariance = moments(extract(extractor, compared)[0].unsqueeze(0))
     real = extract(extractor, chosen(compared, samples, 1))[0]
-    fresh, around = dataset.train, real
     if len(compared) > len(dataset.held_out):  # it includes the training images, so the held-out ones are fresh
-        fresh, around = dataset.held_out, extract(extractor, chosen(dataset.train, samples, 1))[0]
-    shares = prdc(extract(extractor, chosen(fresh, samples, 3))[0].unsqueeze(0), real_neighbours(around))
-    train = extract(cheap, chosen(dataset.train, COPY_TRAIN_IMAGES, 2))[0]
+        fresh, around = chosen(dataset.held_out, samples, 3), extract(extractor, _training(dataset, samples, 1))[0]
+    else:
+        fresh, around = _training(dataset, samples, 3), real
+    shares = prdc(extract(extractor, fresh)[0].unsqueeze(0), real_neighbours(around))
+    train = extract(cheap, _training(dataset, COPY_TRAIN_IMAGES, 2))[0]
     held_out = extract(cheap, chosen(dataset.held_out, samples, 1))[0]
     return {
         "mean": mean[0],
@@ -132,6 +133,11 @@ def _computed(
         "held_out_distances": nearest_distance(held_out.unsqueeze(0), train)[0],
         "precision_recall": torch.cat((shares.precision, shares.recall)),
     }
+
+
+def _training(dataset: Dataset, count: int, key: int) -> Tensor:
+    """Training images as `chosen` chooses them, of which no others are converted from bytes."""
+    return dataset.train_numbers(chosen(torch.arange(len(dataset.train_samples)), count, key))
 
 
 def _kept(

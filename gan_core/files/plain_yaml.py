@@ -96,7 +96,8 @@ def file_named_in(folder: Path | None, name: str) -> str:
     if folder is None or not name or os.path.isabs(os.path.expanduser(name)):
         return name
     there = str(folder / name)
-    return there if os.path.exists(there) else name
+    is_there = os.path.exists(there) or (any(mark in name for mark in "*?{") and os.path.isdir(os.path.dirname(there)))
+    return there if is_there else name
 
 
 class _Dumper(yaml.SafeDumper):

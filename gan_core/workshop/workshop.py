@@ -31,6 +31,7 @@ def load_data(conditions: Conditions, *, download: bool = False) -> Dataset:
 
     Raises InputError as `load_dataset` does, and if the objective needs labels and the data set has none.
     """
+    bring(conditions.code)
     dataset = load_dataset(
         conditions.dataset,
         data_folder(conditions.data_root or None, parse_dataset_name(conditions.dataset).kind),

@@ -4,16 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from gan_core.config.conditions import Conditions
-from gan_core.config.dataset_name import ON_DISK_KINDS, parse_dataset_name
-from gan_core.config.input_error import home_path
+from gan_core.config.dataset_name import ON_DISK_KINDS, OWN_SIZE_SUFFIXES, TAR_SUFFIXES, parse_dataset_name
+from gan_core.config.input_error import InputError, home_path
+from gan_core.data.archives import shards
 from gan_core.data.carried_images import read_images, splits_digest, write_images
-from gan_core.data.image_files import Request, read_image_files
+from gan_core.data.image_files import Request, own_is_kept, read_image_files
 from gan_core.data.published_images import ImageSplits
 from gan_core.data.roots import data_folder
 from gan_core.files.addresses import is_address
 from gan_core.files.cache import alone, writable_cache_folder
-from gan_core.files.fetched import local_folder
+from gan_core.files.fetched import local_file, local_folder
 from gan_core.files.object_store import StoreError
+from gan_core.files.own_code import bring
 from gan_core.files.whole_files import appearing_whole
 from sweep.cohorts.transfer import Line, fetch_file
 
@@ -23,6 +25,8 @@ def is_here(conditions: Conditions) -> bool:
     where storage is not mounted, there is an empty folder. What lies in an object store is fetched; it is not here
     where the store does not let this machine in.
     """
+    if parse_dataset_name(conditions.dataset).kind == "own":
+        return _own_is_here(conditions)
     place = place_of_data(conditions)
     if place is None:
         return True
@@ -32,13 +36,36 @@ def is_here(conditions: Conditions) -> bool:
         except StoreError:
             return False
         return True
+    if place.endswith(TAR_SUFFIXES):
+        try:
+            return bool(shards(place))
+        except InputError:
+            return False
     path = home_path(place)
     return path.is_file() or (path.is_dir() and any(path.iterdir()))
+
+
+def _own_is_here(conditions: Conditions) -> bool:
+    """Whether the images of a person's own code are in the cache of this machine. Where they are not, they are brought
+    from where the sweep has read them: the code is not asked again, which may find other files here.
+    """
+    try:
+        return own_is_kept(_request(conditions))
+    except StoreError:
+        return False
+
+
+def _request(conditions: Conditions) -> Request:
+    name = parse_dataset_name(conditions.dataset)
+    root = data_folder(conditions.data_root or None, name.kind)
+    return Request(name, root, conditions.image_size_pixels, skip_corrupt=conditions.skip_corrupt_images)
 
 
 def place_of_data(conditions: Conditions) -> str | None:
     """The folder or the address of the files of the data set; None where it needs none."""
     name = parse_dataset_name(conditions.dataset)
+    if name.kind == "own":
+        return conditions.data_root
     return conditions.data_root if name.kind in ON_DISK_KINDS else name.folder
 
 
@@ -49,21 +76,20 @@ def held_here(conditions: Conditions) -> Conditions:
     name, place = parse_dataset_name(conditions.dataset), place_of_data(conditions)
     if place is None or not is_address(place):
         return conditions
-    if name.kind in ON_DISK_KINDS:
+    if name.kind in (*ON_DISK_KINDS, "own"):
         return replace(conditions, data_root=str(data_folder(place, name.kind)))
-    return replace(conditions, dataset=f"{name.kind}:{local_folder(place)}")
+    local = local_file if place.endswith(OWN_SIZE_SUFFIXES) else local_folder
+    return replace(conditions, dataset=f"{name.kind}:{local(place)}")
 
 
 def packed_images(conditions: Conditions) -> Path:
     """The images of a data set that is here, as one file in the cache folder, named by their digest. Raises InputError
     as `read_image_files` does, and OSError.
     """
-    name = parse_dataset_name(conditions.dataset)
-    size, skip = conditions.image_size_pixels, conditions.skip_corrupt_images
-    images = read_image_files(
-        Request(name, data_folder(conditions.data_root or None, name.kind), size, skip_corrupt=skip)
-    )
-    path = writable_cache_folder() / f"data-{splits_digest(name.kind, images)}.safetensors"
+    bring(conditions.code)
+    request = _request(conditions)
+    images = read_image_files(request)
+    path = writable_cache_folder() / f"data-{splits_digest(request.name.kind, images)}.safetensors"
     with alone(path):
         if read_images(path) is None:
             write_images(path, images)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.input_error import InputError
+from gan_core.config.own_names import is_reference
+from gan_core.files.own_code import pinned
 from results.printable import printable, printable_lines
 from sweep.commands.arguments import add_data_options, path, whole_number
 from sweep.commands.terminal import BAD_INPUT
@@ -38,6 +40,8 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
     features = "the features whose scores are examined, as scoring.features; default: auto, as in a sweep"
     part.add_argument("--features", default="auto", metavar="KIND", help=features)
     part.add_argument("--inception-weights", default="", metavar="FILE", help="as scoring.inception_weights")
+    again = "read images again that are in the cache: those of your own code, which may have changed behind it"
+    part.add_argument("--refresh", action="store_true", help=again)
     add_data_options(part)
 
 
@@ -45,6 +49,8 @@ def execute(options: argparse.Namespace) -> int:
     """Describes the data and draws some of them. Returns the exit code: 2 if a sweep would refuse the data."""
     if options.preview is not None and options.preview.suffix != ".png":
         raise InputError(f"the preview must end in .png, got {options.preview}")
+    if is_reference(options.dataset):
+        options.dataset = pinned("DATASET", options.dataset, None)
     name = parse_dataset_name(options.dataset)
     if name.is_values:
         _describe_values(options)
@@ -103,9 +109,7 @@ def _images(options: argparse.Namespace) -> "ImageSplits":
         root = data_folder(options.data_root, name.kind)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about images that are left out, which the facts list
-            images = read_image_files(
-                Request(name, root, size, options.download, True, lambda told: print(told, file=sys.stderr))
-            )
+            images = read_image_files(Request(name, root, size, options.download, True, _say, options.refresh))
         if size in (0, images.train.shape[-1]):
             return images
     from gan_core.data.dataset import load_dataset  # loads torch, which draws or resizes the images
@@ -113,6 +117,10 @@ def _images(options: argparse.Namespace) -> "ImageSplits":
     dataset = load_dataset(options.dataset, data_folder(options.data_root, name.kind), image_size_pixels=size)
     labels = [None if part is None else part.numpy() for part in (dataset.train_labels, dataset.held_out_labels)]
     return ImageSplits(dataset.train.numpy(), labels[0], dataset.held_out.numpy(), labels[1])
+
+
+def _say(line: str) -> None:
+    print(printable(line), file=sys.stderr)
 
 
 def _describe_values(options: argparse.Namespace) -> None:
@@ -146,6 +154,8 @@ def _text(facts: "DataFacts") -> str:
     lines = [("images", f"{facts.train + facts.held_out:,} of {width}x{height}, {colour}; digest {facts.digest}")]
     if facts.values not in ("", "bytes"):
         lines.append(("numbers", f"from {facts.values}, each rounded to the nearest of 256 levels"))
+    if facts.read and is_reference(facts.name):
+        lines.append(("read", f"on {facts.read}; --refresh reads them again"))
     if facts.sizes:
         lines.append(("sizes", _sizes(facts)))
     how = "as the set has it" if facts.own_split else "a sixth of each class is held out, always the same ones"

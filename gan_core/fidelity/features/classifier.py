@@ -199,25 +199,26 @@ def train_classifier(dataset: Dataset) -> Classifier:
     if dataset.train_labels is None:
         raise ValueError(f"data set {dataset.name!r} has no labels to train a classifier with")
     with lane_arithmetic():
-        classifier = _fit(initial_classifier(dataset), dataset.train, dataset.train_labels)
+        classifier = _fit(initial_classifier(dataset), dataset, dataset.train_labels)
         with torch.no_grad():
-            raw = torch.cat([classifier.trunk(part) for part in dataset.train.split(1000)])
+            parts = torch.arange(len(dataset.train_samples)).split(1000)
+            raw = torch.cat([classifier.trunk(dataset.train_numbers(part)) for part in parts])
             classifier.feature_mean.copy_(raw.mean(0))
             classifier.feature_deviation.copy_(raw.std(0).clamp_min(1e-6))
     return classifier
 
 
-def _fit(classifier: Classifier, images: Tensor, labels: Tensor) -> Classifier:
+def _fit(classifier: Classifier, dataset: Dataset, labels: Tensor) -> Classifier:
     optimiser = torch.optim.Adam(classifier.parameters(), fused=True)
     source = stream(SEED, Stream.FEATURE_ORDER)
     order = np.empty(0, np.int64)
     for step in range(STEPS):
         while len(order) < BATCH:
-            order = np.concatenate((order, source.permutation(len(images))))
+            order = np.concatenate((order, source.permutation(len(labels))))
         batch, order = torch.from_numpy(order[:BATCH]), order[BATCH:]
         done = step / STEPS
         optimiser.param_groups[0]["lr"] = PEAK_LR * min((done + 1 / STEPS) / WARM_UP, (1 - done) / (1 - WARM_UP))
-        logits = classifier(_shifted(images[batch], source))
+        logits = classifier(_shifted(dataset.train_numbers(batch), source))
         optimiser.zero_grad()
         F.cross_entropy(logits, labels[batch], label_smoothing=SMOOTHING).backward()
         optimiser.step()

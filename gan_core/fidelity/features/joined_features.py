@@ -94,7 +94,7 @@ def _scaled(
     count = min(MOST_IMAGES, len(dataset.train_samples))
     chosen = torch.arange(count) * len(dataset.train_samples) // count
     with lane_arithmetic():
-        images = dataset.train[chosen].split(500)
+        images = dataset.train_numbers(chosen).split(500)
         raw = torch.cat([_raw(parts, sizes, part)[0] for part in images]).double()
         mean, total = raw.mean(0), [part.var(0).sum() for part in raw.split(list(sizes), 1)]
     scale = [

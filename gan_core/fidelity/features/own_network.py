@@ -70,7 +70,7 @@ def load_own_network(path: Path, dataset: Dataset) -> OwnExtractor:
 
     cpu = torch.device("cpu")
     network = place(cpu)
-    features = _tried_out(path, network, dataset.train[:3])
+    features = _tried_out(path, network, dataset.train_numbers(torch.arange(min(3, len(dataset.train_samples)))))
     name = f"own{features}-{hashlib.sha256(content).hexdigest()[:12]}"
     return OwnExtractor(name, features, cpu, network, place)
 

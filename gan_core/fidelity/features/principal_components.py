@@ -68,10 +68,10 @@ def fit_principal_components(dataset: Dataset, fitted: Fitted | None = None) -> 
 
 
 def _fit(dataset: Dataset, pool: int) -> dict[str, Tensor]:
-    count = min(MOST_IMAGES, len(dataset.train))
-    chosen = torch.arange(count) * len(dataset.train) // count
+    count = min(MOST_IMAGES, len(dataset.train_samples))
+    chosen = torch.arange(count) * len(dataset.train_samples) // count
     with lane_arithmetic():
-        values = _values(dataset.train[chosen], pool).double()
+        values = _values(dataset.train_numbers(chosen), pool).double()
         if torch.equal(values, values[:1].expand_as(values)):
             raise InputError(f"features 'pca' need images that differ, and those of {dataset.name!r} are all the same")
         mean = values.mean(0)

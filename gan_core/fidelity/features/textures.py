@@ -86,7 +86,8 @@ def _fit(dataset: Dataset, channels: int, scales: int) -> dict[str, Tensor]:
     count = min(MOST_IMAGES, len(dataset.train_samples))
     chosen = torch.arange(count) * len(dataset.train_samples) // count
     with lane_arithmetic():
-        energies = torch.cat([_energies(part, filters) for part in dataset.train[chosen].split(500)]).mean(0)
+        parts = dataset.train_numbers(chosen).split(500)
+        energies = torch.cat([_energies(part, filters) for part in parts]).mean(0)
     floors = FLOOR * energies.clamp_min(torch.finfo(torch.float32).tiny)
     return {"floors": floors, **{f"filters{scale}": part for scale, part in enumerate(filters)}}
 

@@ -45,7 +45,7 @@ REFUSED = {
     "rings:8": "unknown data set 'rings:8'; did you mean 'ring'?",
     "mnist:28": "'mnist' takes no arguments, got 'mnist:28'; write 'mnist'",
     "digits:": "'digits' takes no arguments",
-    "images": "'images' names no folder or file; write images:FOLDER or images:FILE.npz",
+    "images": "'images' names no folder or file; write images:FOLDER, images:FILE.npz, ",
     "images:": "names no folder or file",
     "gaussian:": "could not convert string to float: ''; write gaussian or gaussian:MEAN,DEVIATION",
     "gaussian:4": "has 1 numbers; write gaussian or gaussian:MEAN,DEVIATION",

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gan_core.config.conditions import ScoringConfig
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.input_error import InputError
 from gan_core.config.structure import StructureConfig
@@ -16,6 +17,8 @@ from gan_core.data.facts import image_facts
 from gan_core.data.image_files import Request, read_image_files
 from gan_core.data.pictures import split_pictures
 from gan_core.data.published_images import ImageSplits
+from gan_core.fidelity.features.classifier import train_classifier
+from gan_core.fidelity.scorers import build_scorer
 from gan_core.workshop.memory import data_form
 
 BYTES = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)
@@ -240,3 +243,25 @@ def test_an_endless_source_is_stopped(here):
     with pytest.raises(InputError, match="some.py:data has more than 7 images, or never ends"):
         for _ in range(8):
             collector.add(BYTES[0])
+
+
+def test_scoring_converts_no_more_of_a_large_set_than_it_looks_at(monkeypatch):
+    """The float32 copy of the training split, four times its bytes, is never made."""
+    np.savez("a.npz", images=BYTES.repeat(9, 0) ^ np.arange(9, dtype=np.uint8).repeat(40)[:, None, None, None])
+    plain = image_dataset("images:a.npz", ImageSplits(*parts(splits())))
+    monkeypatch.setattr("gan_core.data.kept_images.MAPPED_BYTES", 1)
+    dataset = load_dataset("images:a.npz")
+    scorer = build_scorer(dataset, ScoringConfig(features="pca"), None)
+    assert "train" not in vars(dataset)
+    assert scorer.protocol == build_scorer(plain, ScoringConfig(features="pca"), None).protocol
+
+
+def test_the_classifier_sees_the_same_bits_of_a_mapped_set(monkeypatch):
+    np.savez("a.npz", images=BYTES, labels=LABELS)
+    monkeypatch.setattr("gan_core.fidelity.features.classifier.STEPS", 2)
+    plain = train_classifier(image_dataset("images:a.npz", ImageSplits(*parts(splits()))))
+    monkeypatch.setattr("gan_core.data.kept_images.MAPPED_BYTES", 1)
+    dataset = load_dataset("images:a.npz")
+    mapped = train_classifier(dataset)
+    assert "train" not in vars(dataset)
+    assert all(map(torch.equal, mapped.state_dict().values(), plain.state_dict().values()))

@@ -247,7 +247,7 @@ def test_an_unknown_data_set_is_answered_with_the_nearest():
 
 
 def test_every_kind_has_a_loader_and_those_on_disk_need_a_root():
-    assert set(DATASETS) == set(VALUE_KINDS) | set(IMAGE_KINDS)
+    assert set(DATASETS) == set(VALUE_KINDS) | set(IMAGE_KINDS) | {"own"}
     assert set(ON_DISK_KINDS) == {"mnist", "fashion_mnist", "cifar10"}
     for name in ON_DISK_KINDS:
         with pytest.raises(InputError, match=f"'{name}' needs a data root"):
