@@ -13,6 +13,7 @@ from gan_core.config.conditions import Conditions, as_scored_before
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError, home_path, shown
+from gan_core.config.own_names import is_reference
 from gan_core.config.structure import StructureConfig, check_size
 from gan_core.data.enough_images import check_images, notices
 from gan_core.data.image_files import FILE_KINDS, Request, read_image_files
@@ -228,6 +229,7 @@ def check_run(
     if spec.space.base.structure.is_own:
         on_phase("calling your networks")
         _check_networks(spec)
+    _check_losses(spec)
     if folder.holds_run():
         check_same_data(folder, read_rows(folder), spec.conditions(), images, features)
     for line in [] if images is None else notices(spec.conditions().dataset, images):
@@ -254,6 +256,16 @@ def _check_networks(spec: SweepSpec) -> None:
             except InputError as error:
                 where = f"with {name} {shown(value)}: " if name else ""
                 raise OwnCodeError(f"{where}{error}", getattr(error, "theirs", "")) from error
+
+
+def _check_losses(spec: SweepSpec) -> None:
+    """Calls the losses of a person's own that are searched. Raises InputError for one that cannot be used."""
+    searched = spec.space.ranges.get("structure.loss")
+    for loss in (spec.space.base.structure.loss, *(searched.choices if searched else ())):
+        if is_reference(loss):
+            from gan_core.game.own_losses import own_loss
+
+            own_loss(loss)
 
 
 def check_files(

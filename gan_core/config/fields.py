@@ -13,6 +13,7 @@ from types import NoneType
 from typing import Any, Literal, TypeGuard, get_args, get_origin, get_type_hints
 
 from gan_core.config.input_error import InputError, closest, shown
+from gan_core.config.own_names import is_reference
 
 
 def is_whole(value: Any, low: float = -math.inf, high: float = math.inf) -> TypeGuard[int]:
@@ -46,20 +47,22 @@ def ranged(
     high: float = math.inf,
     below: float = math.inf,
     follows: str = "",
+    own: bool = False,
 ) -> Any:
     """A dataclass field with its range: low <= value <= high, and value < below.
 
     says: what the field means, for messages and lists. follows: the field that provides the value where this one is
-    None; without it, None is refused.
+    None; without it, None is refused. own: whether a reference to a person's own code may stand in the place of a name.
     """
-    return field(default=default, metadata={"says": says, "low": low, "high": high, "below": below, "follows": follows})
+    given = {"says": says, "low": low, "high": high, "below": below, "follows": follows, "own": own}
+    return field(default=default, metadata=given)
 
 
 @dataclass(frozen=True)
 class Hyperparameter:
     """What is known about one dotted name. `choices` is empty for a number; the range is low <= value <= high and
     value < below. `follows`: the dotted name that provides the value where this one is None; empty where None is
-    refused.
+    refused. own: whether a reference to a person's own code may stand in the place of a choice.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Hyperparameter:
     high: float
     below: float
     follows: str = ""
+    own: bool = False
 
 
 @cache
@@ -131,7 +135,7 @@ def check_value(name: str, known: Hyperparameter, value: Any) -> None:
     if value is None and known.follows:
         return
     if known.choices:
-        if value not in known.choices:
+        if value not in known.choices and not (known.own and is_reference(value)):
             close = closest(value, known.choices) if isinstance(value, str) else None
             hint = f"; did you mean {close!r}?" if close else ""
             raise InputError(f"{name} must be one of {', '.join(known.choices)}, got {shown(value)}{hint}")

@@ -14,7 +14,9 @@ from gan_core.config.own_names import TRAINER, parse_reference
 
 Architecture = Literal["gaussian", "mlp", "mlp_bn", "mlp_minimax", "mlp_dropout", "cgan", "dcgan", "infogan", "own"]
 LatentDistribution = Literal["normal", "uniform", "symmetric_uniform"]
-LossName = Literal["non_saturating", "minimax", "minimax_clamped", "least_squares", "hinge", "wasserstein_gp"]
+LossName = Literal[
+    "non_saturating", "minimax", "minimax_clamped", "least_squares", "hinge", "wasserstein_gp", "relativistic"
+]
 LossReduction = Literal["mean", "sum"]
 GradientPenalty = Literal["none", "r1", "wgan_gp"]
 DiscriminatorNorm = Literal["published", "none", "batch", "spectral"]
@@ -48,7 +50,7 @@ class StructureConfig:
     categorical_codes: int = ranged(0, "values of InfoGAN's categorical code", low=0, high=1000)
     continuous_codes: int = ranged(0, "InfoGAN's continuous codes, each in (-1, 1)", low=0, high=1000)
     batch_size: int = ranged(64, "real images D sees at each of its steps", low=1, high=65536)
-    loss: LossName = ranged("non_saturating", "the game that is played")
+    loss: LossName = ranged("non_saturating", "the game that is played, or your own: FILE.py:NAME", own=True)
     loss_reduction: LossReduction = ranged("mean", "over a batch's decisions, in what is descended")
     gradient_penalty: GradientPenalty = ranged("none", "on D; loss 'wasserstein_gp' has wgan_gp by itself")
     discriminator_norm: DiscriminatorNorm = ranged("published", "normalisation in D; published: the family's own")

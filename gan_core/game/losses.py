@@ -24,11 +24,13 @@ CLAMPED_LOGIT = math.log((1 - 1e-5) / 1e-5)  # where a probability reaches 1 - 1
 class Loss:
     """discriminator(real_logits, fake_logits, smoothing) and generator(fake_logits), [L, R] -> [L].
 
-    smoothing [L]: real samples are labelled 1 - smoothing; losses without labels ignore it.
+    smoothing [L]: real samples are labelled 1 - smoothing; losses without labels ignore it. sees_real: whether G's
+    function is generator(fake_logits, real_logits), for which D judges real samples in G's updates too.
     """
 
     discriminator: Callable[[Tensor, Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor], Tensor]
+    generator: Callable[..., Tensor]
+    sees_real: bool = False
 
 
 def _softplus(logits: Tensor) -> Tensor:
@@ -76,6 +78,11 @@ LOSSES: dict[LossName, Loss] = {
     # Arjovsky et al. 2017, equations 2 and 3; the penalty of Gulrajani et al. 2017 is added in
     # gan_core/game/penalties.py.
     "wasserstein_gp": Loss(lambda real, fake, smoothing: fake.mean(1) - real.mean(1), lambda fake: -fake.mean(1)),
+    # Jolicoeur-Martineau 2019, section 3.2, as in Huang et al. 2024 (R3GAN), equation 2: D judges by how much a real
+    # sample exceeds a fake one, pair by pair; both losses are ln 2 at the equilibrium.
+    "relativistic": Loss(
+        lambda real, fake, smoothing: _softplus(fake - real), lambda fake, real: _softplus(real - fake), sees_real=True
+    ),
 }
 
 

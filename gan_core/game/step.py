@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from gan_core.config.structure import StructureConfig
-from gan_core.game.losses import LOSSES, Loss, information_loss
+from gan_core.game.losses import Loss, information_loss
+from gan_core.game.own_losses import loss_of
 from gan_core.game.penalties import PENALTIES
 from gan_core.networks.build import AnyNetwork, Networks
 from gan_core.networks.call import Call
@@ -40,6 +41,7 @@ class Pass(Enum):
     PENALTY = "penalty"  # D where its gradient is penalised
     MAKING = "making"  # G makes the fakes of its own update
     JUDGED = "judged"  # D judges these
+    COMPARED = "compared"  # D judges the real samples that they are compared with, where the loss does so
 
     @property
     def through_generator(self) -> bool:
@@ -51,7 +53,7 @@ class Pass(Enum):
         G's updates in the step it belongs to, from 0.
         """
         in_step = {Pass.FAKES: 0, Pass.JUDGING: 1, Pass.PENALTY: 2}
-        in_update = {Pass.MAKING: 0, Pass.JUDGED: 1}
+        in_update = {Pass.MAKING: 0, Pass.JUDGED: 1, Pass.COMPARED: 2}
         return in_step[self] if self in in_step else in_update[self] + PASS_NUMBERS * (update + 1)
 
 
@@ -76,7 +78,7 @@ class Game:
 
     @property
     def loss(self) -> Loss:
-        return LOSSES[self.structure.loss]
+        return loss_of(self.structure.loss)
 
     @property
     def judged_apart(self) -> bool:
@@ -101,7 +103,9 @@ def passes_of(part: StepPart, structure: StructureConfig) -> tuple[Pass, ...]:
     """The passes through the networks that a part of a step makes."""
     if part is StepPart.FAKES:
         return (_fakes_pass(structure),)
-    return (Pass.JUDGING, Pass.PENALTY) if part is StepPart.DISCRIMINATOR else (Pass.MAKING, Pass.JUDGED)
+    if part is StepPart.DISCRIMINATOR:
+        return Pass.JUDGING, Pass.PENALTY
+    return Pass.MAKING, Pass.JUDGED, *((Pass.COMPARED,) if loss_of(structure.loss).sees_real else ())
 
 
 def carry_out(part: StepPart, game: Game, call_of: CallOf, tensors: Tensors) -> None:
@@ -160,13 +164,24 @@ def generator_gradients(game: Game, call_of: CallOf, tensors: Tensors, *, keep_f
     if "generator_noise" in tensors:
         fake = fake + tensors["generator_noise"]
     judge = _weights(tensors, "discriminator", networks.discriminator)
+    compared = _compared(game, judge, tensors, call_of) if game.loss.sees_real else ()
     answers = networks.discriminator(judge, networks.view(fake, tensors.get("condition")), call_of(Pass.JUDGED))
     logits, information = _logits(answers), _information(game, answers, latents, tensors)
-    total = game.loss.generator(logits)
+    total = game.loss.generator(logits, *compared)
     if information is not None:
         total = total + tensors["information_weight"] * information
     norm = _descend(tensors, "generator", leaves, game.scale * total)
-    _leave(tensors, {"g_fake": logits, "g_norm": norm})
+    _leave(tensors, {"g_fake": logits, "g_norm": norm, **({"g_real": compared[0]} if compared else {})})
+
+
+def _compared(game: Game, judge: Tensors, tensors: Tensors, call_of: CallOf) -> tuple[Tensor]:
+    """D's logits of the step's real samples [K, R], which G's loss compares with those of its fakes."""
+    real = tensors["real"]
+    if "noise" in tensors:
+        real = real + tensors["noise"][:, : game.structure.batch_size]
+    with torch.no_grad():
+        view = game.networks.view(real, tensors.get("condition"))
+        return (_logits(game.networks.discriminator(judge, view, call_of(Pass.COMPARED))),)
 
 
 def _logits(answers: Tensor) -> Tensor:

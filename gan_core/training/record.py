@@ -26,7 +26,7 @@ class StepRecord:
         lanes = len(like)
         self._d_row, self._g_row = (
             lane_empty(lanes, (2 * decisions + 3,), like),
-            lane_empty(lanes, (decisions + 1,), like),
+            lane_empty(lanes, ((2 if game.loss.sees_real else 1) * decisions + 1,), like),
         )
         self._d_kept, self._g_kept = (
             like.new_empty(n, *r.shape) for n, r in ((steps, self._d_row), (updates, self._g_row))
@@ -45,6 +45,7 @@ class StepRecord:
             **{"d_row": self._d_row, "g_row": self._g_row},
             **{"d_real": real, "d_fake": fake, "d_penalty": penalty, "d_information": information, "d_norm": norm},
             **{"g_fake": self._g_row[:, : self._decisions], "g_norm": self._g_row[:, self._decisions]},
+            **({"g_real": self._g_row[:, self._decisions + 1 :]} if self._game.loss.sees_real else {}),
         }
 
     def _discriminator_parts(self, rows: Tensor) -> tuple[Tensor, ...]:
@@ -75,7 +76,8 @@ class StepRecord:
             self._watch.add_discriminator_steps(losses, real, fake, penalty, information, norm / scale)
         if self._turns:
             kept = self._g_kept[: len(self._turns)]
-            losses = _per_step(loss.generator, kept[..., : self._decisions])
+            real = [kept[..., self._decisions + 1 :]] if loss.sees_real else []
+            losses = _per_step(loss.generator, kept[..., : self._decisions], *real)
             self._watch.add_generator_steps(losses, kept[..., self._decisions] / scale, *zip(*self._turns, strict=True))
         self._d_count, self._turns = 0, []
 

@@ -69,6 +69,8 @@ def watching_text(game: Game) -> str:
 
 @cache
 def _losses_text(loss: Loss, decisions: int) -> str:
+    if loss.sees_real:
+        raise NotInC("G's part reads the logits of real samples")
     of_d = _loss_text("discriminator_loss", loss.discriminator, decisions, ("real", "fake"), ("smoothing",))
     return of_d + _loss_text("generator_loss", loss.generator, decisions, ("fake",))
 

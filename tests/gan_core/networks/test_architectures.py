@@ -361,7 +361,9 @@ def test_every_loss_and_penalty_has_a_gradient_for_every_weight(of, information_
         return weight * information_loss(heads, z[:, :, s.latent_size :], 10, weight) if s.continuous_codes else 0
 
     for loss, pair in LOSSES.items():
-        of_generator = gradients(pair.generator(logits_of(fake)) + information(fake), made)
+        of_generator = gradients(
+            pair.generator(logits_of(fake), *([logits_of(real)] if pair.sees_real else [])) + information(fake), made
+        )
         fake = networks.generator(made, z, context)
         assert without_gradient(of_generator) == set()
         for penalty in penalties_of(of, loss):

@@ -1,0 +1,141 @@
+"""A person's own game: two functions of the logits of one lane, mapped over lanes.
+
+    class my_loss:                              # or a pair (discriminator, generator)
+        def discriminator(real, fake): ...      # logits [R] of R decisions -> a number, descended by D
+        def generator(fake): ...                # the same, descended by G;  or generator(fake, real)
+
+A discriminator's third argument is the lane's label smoothing. Where the generator's function takes the real logits
+too, D judges the real batch again in each update of G, with its weights of then; no other loss pays for that.
+
+L lanes, R decisions.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan_core.config.input_error import InputError, shown
+from gan_core.config.own_names import is_reference, parse_reference
+from gan_core.files.own_code import own_object, theirs
+from gan_core.game.losses import LOSSES, Loss
+from gan_core.lanes.axis import lanes_together
+
+KEY, ROLES = "structure.loss", ("discriminator", "generator")
+OfLane = Callable[..., Tensor]  # of one lane's logits [R] -> a number
+
+
+def loss_of(name: str) -> Loss:
+    """The loss of a structure: one of LOSSES, or a person's own. Raises as `own_loss` does."""
+    return own_loss(name) if is_reference(name) else LOSSES[name]  # pyright: ignore[reportArgumentType]
+
+
+@lru_cache(maxsize=64)
+def own_loss(reference: str) -> Loss:
+    """The loss that a pinned reference names. Both functions are called once, with logits of two lanes.
+
+    Raises InputError for what is no pair of functions, or returns no number or none that depends on the logits, and
+    OwnCodeError for what they raise.
+    """
+    if not parse_reference(KEY, reference).name:
+        raise InputError(f"{KEY} must say which loss of the file is meant, FILE.py:NAME, got {shown(reference)}")
+    with theirs(f"{KEY} {shown(reference)} cannot be made"):
+        functions = _functions(own_object(reference), reference)
+    discriminator, generator = (functions[role] for role in ROLES)
+    smoothed = _takes(discriminator, "discriminator", 2, "smoothing")
+    sees_real = _takes(generator, "generator", 1, "real")
+    of_d = _over_lanes(reference, discriminator, 3 if smoothed else 2)
+    of_g = _over_lanes(reference, generator, 2 if sees_real else 1)
+    return Loss(lambda real, fake, smoothing: of_d(real, fake, smoothing), of_g, sees_real)
+
+
+def _functions(found: Any, reference: str) -> dict[str, OfLane]:
+    """The functions of a class, an object or a pair, by role."""
+    if isinstance(found, tuple | list) and len(found) == len(ROLES):
+        functions = dict(zip(ROLES, found, strict=True))
+    else:
+        functions = {role: _method(found, role) for role in ROLES}
+    if not all(map(callable, functions.values())):
+        raise InputError(
+            f"{KEY} {shown(reference)} must be a class with functions discriminator(real, fake) and generator(fake), "
+            f"or a pair of them, got {shown(type(found).__name__)}"
+        )
+    return functions
+
+
+def _method(found: Any, role: str) -> Any:
+    """A function of a class, which may be written with `self` or without, or of an object."""
+    method = getattr(found, role, None)
+    takes_self = inspect.isfunction(method) and next(iter(inspect.signature(method).parameters), "") == "self"
+    return getattr(found(), role) if takes_self and isinstance(found, type) else method
+
+
+def _takes(function: OfLane, role: str, least: int, further: str) -> bool:
+    """Whether a function takes one argument more than `least`: it has no default, or this name. Raises InputError where
+    it takes another number.
+    """
+    with theirs(f"the arguments of {KEY} cannot be read"):
+        parameters = inspect.signature(function).parameters
+    needed = [p for p in parameters.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    takes = len(needed) == least + 1 or further in list(parameters)[least : least + 1]
+    if not least <= len(needed) + (takes and len(needed) == least) <= least + 1:
+        allowed = "real, fake" if role == "discriminator" else "fake"
+        raise InputError(
+            f"{role} of {KEY} must take ({allowed}) or ({allowed}, {further}), got ({', '.join(parameters)})"
+        )
+    return takes
+
+
+def _over_lanes(reference: str, function: OfLane, count: int) -> Callable[..., Tensor]:
+    """A function of `count` tensors [L, R] -> [L], of the first of those that it is given. On the CPU it calls the
+    lane's function once for each, so that a lane's bits do not depend on others; on a GPU, and where it is traced to be
+    compiled, once for all by vmap if that gives the same.
+    """
+    what = f"{KEY} {shown(reference)}"
+
+    def looped(*given: Tensor) -> Tensor:
+        lanes = zip(*(tensor.unbind(0) for tensor in given[:count]), strict=True)
+        return torch.stack([function(*lane) for lane in lanes])
+
+    def together(*given: Tensor) -> Tensor:
+        return torch.vmap(function)(*given[:count])
+
+    with theirs(f"{what} cannot be computed"):
+        vmapped = _probed(what, function, looped, together, count)
+
+    def over_lanes(*given: Tensor) -> Tensor:
+        with theirs(f"{what} cannot be computed"):
+            return (together if vmapped and lanes_together(given[0]) else looped)(*given)
+
+    return over_lanes
+
+
+def _probed(what: str, function: OfLane, looped: OfLane, together: OfLane, count: int) -> bool:
+    """Whether vmap gives what a loop over lanes gives. Raises InputError for what is no loss."""
+    source = torch.Generator().manual_seed(0)
+    given = [torch.randn(2, 5, generator=source, dtype=torch.float64).requires_grad_() for _ in range(min(count, 2))]
+    given += [torch.tensor([0.0, 0.1], dtype=torch.float64)] * (count - len(given))
+    one = function(*(tensor[0] for tensor in given))
+    if not isinstance(one, Tensor) or one.shape != ():
+        came = f"a tensor of shape {list(one.shape)}" if isinstance(one, Tensor) else type(one).__name__
+        raise InputError(f"{what} must return one number, such as a mean over the decisions, got {came}")
+    if not one.requires_grad:
+        raise InputError(f"{what} must depend on the logits, got a number without a gradient; do not detach them")
+    try:
+        return _same(looped(*given), together(*given), given)
+    except Exception:  # what vmap has no rule for; a person's own code may raise anything
+        return False
+
+
+def _same(one: Tensor, other: Tensor, given: list[Tensor]) -> bool:
+    """Whether two losses [L] of the same logits are equal, and their gradients."""
+    logits = [tensor for tensor in given if tensor.requires_grad]
+    pairs = zip(
+        [one, *torch.autograd.grad(one.sum(), logits, materialize_grads=True)],
+        [other, *torch.autograd.grad(other.sum(), logits, materialize_grads=True)],
+        strict=True,
+    )
+    return all(torch.allclose(x, y, rtol=1e-12, atol=1e-14) for x, y in pairs)
