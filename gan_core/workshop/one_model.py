@@ -104,7 +104,7 @@ def train_model(
         if report.death is not None:  # nothing is saved, so that a second run ends with the same message
             how = f"{report.death.outcome} at {report.images_seen:,} images: {report.death.reason}"
             raise InputError(f"training {how}; lower the rates")
-        row = _metrics_row(report)
+        row = metrics_row(report)
         is_best = row_place(row, objective) < min((row_place(r, objective) for r in metrics), default=LAST)
         if is_best:
             save_tensors(folder.generator, array.array.generator_tensors(0))
@@ -216,7 +216,8 @@ def row_scores(row: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in scores.items() if not math.isnan(value)}
 
 
-def _metrics_row(report: LaneReport) -> dict[str, float]:
+def metrics_row(report: LaneReport) -> dict[str, float]:
+    """The row of an evaluation in the table of a model."""
     scores = {f"fidelity.{name}": value for name, value in report.fidelity.values.items()}
     return {"images_seen": report.images_seen, "d_loss": report.d_loss, "g_loss": report.g_loss, **scores}
 

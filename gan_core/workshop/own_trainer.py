@@ -116,11 +116,18 @@ class OwnTrainer:
         torch.save(found, file)
         return torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
 
-    def sample(self, count: int) -> Samples | None:
-        """Up to `count` samples: images float32 [n, C, H, W] in [-1, 1], or texts; None where the class draws none."""
+    def sample(self, count: int, seed: int | None = None) -> Samples | None:
+        """Up to `count` samples: images float32 [n, C, H, W] in [-1, 1], or texts; None where the class draws none.
+        seed: another than that of the configuration.
+        """
         if not hasattr(self._trainer, "sample"):
             return None
-        with self._calling("sample"), torch.no_grad():
+        key = self._seed if seed is None else seed
+        with (
+            theirs(f"{self.name}.sample failed"),
+            keyed(key, self.images, "sample", self._device),
+            torch.no_grad(),
+        ):
             found = self._trainer.sample(count)
         return _samples(found, count, f"{self.name}.sample()")
 

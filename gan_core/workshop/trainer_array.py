@@ -22,7 +22,7 @@ from gan_core.files.own_code import OwnCodeError, bring, own_object
 from gan_core.native.arithmetic import arithmetic_here, processor_name
 from gan_core.training.checkpoint import load_tensors, save_tensors
 from gan_core.workshop.drawn_text import drawn
-from gan_core.workshop.own_trainer import LOSSES, OwnTrainer, check_trainer
+from gan_core.workshop.own_trainer import LOSSES, OwnTrainer, Samples, check_trainer
 
 REPORTS = "reports"  # key in a file; the states of the lanes stand under their numbers
 
@@ -190,12 +190,30 @@ class TrainerArray:
         ]
         self._forget_reports()
 
+    @property
+    def images_seen(self) -> int:
+        """The examples that the lane which has seen fewest has seen."""
+        return min(lane.images for lane in self._lanes)
+
+    def begin(self, images: int, state: Tensor) -> None:
+        """Lets a single untrained lane go on from a state, which `state` returned after so many images."""
+        (lane,) = self._lanes
+        lane.images, lane.state = images, state
+
+    def state(self, lane: int) -> Tensor:
+        """The state of a living lane, which has been trained: uint8, what torch.save writes."""
+        return self._trainer(self._living(lane)).state()
+
+    def sample(self, lane: int, count: int, seed: int | None = None) -> Samples | None:
+        """Samples of a living lane, as `OwnTrainer.sample` draws them, and raises."""
+        return self._trainer(self._living(lane)).sample(count, seed)
+
     def picture(self, lane: int, count: int) -> np.ndarray | None:
         """Samples of a living lane, float32 [n, C, H, W]; texts as one picture of their lines, and so what `sample`
         raised instead; None where the class draws none.
         """
         try:
-            found = self._trainer(self._living(lane)).sample(count)
+            found = self.sample(lane, count)
         except InputError as error:  # a training that goes well is not given up for its pictures
             found = [str(error)]
         return drawn(found)[None] if isinstance(found, list) else found

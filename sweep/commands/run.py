@@ -148,6 +148,7 @@ def _print_plan(spec: Any, local: bool) -> None:
     size = spec.cohort_size(slots, on_gpu=on_gpu)
     print(spec.to_yaml())
     print(printable_lines(describe_space(spec.space)))
+    shown_to = "seen" if spec.trainer else "shown to discriminators"
     most = spec.trials * spec.ladder.rungs_images[-1]
     trials, cohorts, lanes = (
         f"1 {noun}" if count == 1 else f"{count} {noun}s"
@@ -155,10 +156,13 @@ def _print_plan(spec: Any, local: bool) -> None:
     )
     print(
         f"\n{trials} in {cohorts} of up to {lanes}, {slots} at a time\n"
-        f"about {spec.ladder.expected_images(spec.trials):,} images shown to discriminators, {most:,} without pruning"
+        f"about {spec.ladder.expected_images(spec.trials):,} images {shown_to}, {most:,} without pruning"
     )
     if note := unsearched(spec.sampler, spec.trials, len(spec.objectives)):
         print(note)
+    if spec.trainer:
+        print("time and memory: not known of your own training before it has run\nnothing was started (--dry-run)")
+        return
     print(memory_lines(spec, size, slots))
     print(f"{time_lines(spec, slots, size, 'cuda' if on_gpu else 'cpu')}\nnothing was started (--dry-run)")
 

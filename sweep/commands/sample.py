@@ -11,7 +11,7 @@ from gan_core.files.addresses import is_address
 from sweep.commands.arguments import path_text, place, whole_number
 
 ABOUT = "Draw samples from a trained model, or from a trial of a run whose generator was kept."
-FORMS = ("png", "npy")
+FORMS = ("png", "npy", "txt")
 
 
 def add_arguments(part: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def add_arguments(part: argparse.ArgumentParser) -> None:
     part.add_argument("--class", type=whole_number(0), dest="choice", metavar="K", help=asked)
     form = (
         "name.png: a grid; name.npy: an array [N, C, H, W] in [-1, 1], [N, 2] or [N]; name/: a new folder with a .png "
-        "for each sample; -: standard output; default: grid.png"
+        "for each sample; name.txt: the texts of your own training; -: standard output; default: grid.png"
     )
     part.add_argument("-o", "--output", type=path_text, default="grid.png", metavar="FILE", help=form)
     named = "the format if the name of the output does not say it, as for a pipe or -; default: png"
@@ -40,12 +40,26 @@ def execute(options: argparse.Namespace) -> int:
     """Writes the samples. Returns the exit code."""
     output = Path(options.output)
     form = _form(options.output, options.format)
-    from sweep.winner.sampling import write_numbers, write_picture, write_pictures  # loads torch
+    from sweep.winner.own_training import Drawn, own_samples, write_texts  # loads torch
+    from sweep.winner.sampling import write_numbers, write_picture, write_pictures
 
-    write = {"png": write_picture, "npy": write_numbers, "folder": write_pictures}[form]
-    write(_generator(options), options.n, options.seed, output, options.choice)
+    write = {"png": write_picture, "npy": write_numbers, "folder": write_pictures}
+    own = own_samples(options.model, options.trial, options.n, options.seed)
+    count = options.n if own is None else len(own)
+    if isinstance(own, list):
+        if form not in ("txt", "png"):
+            raise InputError(f"the samples are texts, which go into a .txt, or as a picture into a .png, got {output}")
+        write_texts(own, output, as_picture=form == "png")
+    elif form == "txt":
+        raise InputError(
+            f"{output} takes texts alone, which your own training may draw; give a .png, a .npy or a folder/"
+        )
+    elif own is not None:
+        write[form](Drawn(own), count, options.seed, output)
+    else:
+        write[form](_generator(options), count, options.seed, output, options.choice)
     if options.output != "-":
-        print(f"{options.n:,} sample{'s' if options.n > 1 else ''} in {options.output}")
+        print(f"{count:,} sample{'s' if count > 1 else ''} in {options.output}")
     return 0
 
 
@@ -66,7 +80,8 @@ def _form(output: str, asked: str | None) -> str:
         return "folder"
     if (asked or named) not in FORMS:
         raise InputError(
-            f"the output must end in .png (a grid), .npy (the samples) or / (a folder of pictures), got {output}"
+            "the output must end in .png (a grid), .npy (the samples), .txt (texts) or / (a folder of pictures), got "
+            f"{output}"
         )
     return asked or named
 

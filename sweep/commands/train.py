@@ -41,4 +41,10 @@ def execute(options: argparse.Namespace) -> int:
     conditions = conditions_of(config, exported, options.data_root, options.skip_corrupt_images)
     check_files(config.structure, conditions, options.download)
     images = options.images or exported.images
+    if conditions.trainer:
+        from sweep.winner.own_training import train_own
+
+        if options.data_root or options.download or options.other_data or options.skip_corrupt_images:
+            raise InputError("your own training reads its own data: leave the options about data out")
+        return train_own(config, exported, home, images, conditions)
     return train_final(config, exported, home, images, conditions, other_data=options.other_data)

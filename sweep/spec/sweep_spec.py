@@ -170,6 +170,14 @@ class SweepSpec:
         )
         return code_of(one for one in (*named, *self.objectives) if is_reference(one))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled for another process, with the person's own code, which that process then knows."""
+        return {**self.__dict__, "code": self.code}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        bring(state["code"])
+        self.__dict__.update({name: value for name, value in state.items() if name != "code"})
+
     def conditions(self) -> Conditions:
         """The settings that all trials of this sweep share, which a process needs to train any of them."""
         structure = self.space.base.structure

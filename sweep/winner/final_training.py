@@ -35,7 +35,7 @@ from results.export import DEFAULT_PRECISION, EXECUTIONS, ExportedConfiguration
 from results.objectives import score_name
 from results.store import ResultsError, RunFolder, exclusive, write_atomically
 from sweep.planning.time_estimate import in_words
-from sweep.spec.objectives import objectives
+from sweep.spec.objectives import check_reported, objectives
 from sweep.winner.sampling import of_model, write_picture
 
 INTERRUPTED = 130
@@ -119,7 +119,9 @@ def conditions_of(
     """
     structure = config.structure
     known = objectives(parse_dataset_name(structure.dataset))
-    if exported.objective not in known:
+    if structure.trainer:
+        check_reported([exported.objective])
+    elif exported.objective not in known:
         raise InputError(f"unknown score.objective {shown(exported.objective)}; {nearest(exported.objective, known)}")
     return Conditions(
         dataset=structure.dataset,
@@ -134,6 +136,7 @@ def conditions_of(
         precision=parse_precision(exported.precision),
         execution=parse_execution(exported.execution),
         code=exported.code,
+        trainer=structure.trainer,
     )
 
 

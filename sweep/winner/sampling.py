@@ -3,7 +3,7 @@
 import math
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -32,7 +32,7 @@ from gan_core.workshop.workshop import load_data
 from results.export import DEFAULT_PRECISION, ExportedConfiguration, chosen_row
 from results.output import STANDARD_OUTPUT, output
 from results.pictures import image_of, most_in_grid, picture_of, to_bytes, write_png
-from results.store import ResultsError
+from results.store import ResultsError, RunFolder
 from results.stored_run import generators, run_folder
 from results.table import ResultsTable
 from results.trial_run import TrialRun
@@ -103,14 +103,7 @@ def of_trial(run: str | Path, trial: int | None, data_root: str | Path | None = 
     """
     folder = run_folder(run, generators).require()
     row = chosen_row(ResultsTable.load(folder.path, whole=True), trial)
-    file = folder.best_generator(TrialRun(int(row["trial"])))
-    if not file.is_file():
-        kept = sorted(int(path.parent.name.split("-")[1]) for path in folder.checkpoints.glob("trial-????/gen*"))
-        known = f"kept: {', '.join(map(str, kept))}" if kept else "nothing is kept"
-        raise InputError(
-            f"{folder.shown} holds no generator of trial {row['trial']}; {known} (keep_checkpoints of a spec says how "
-            "many); export the trial and train it"
-        )
+    file = kept_generator(folder, row)
     config = GanConfig.unflatten(configuration_of(row))
     spec = SweepSpec.from_yaml(folder.spec)
     if parse_dataset_name(config.structure.dataset).is_users:
@@ -121,6 +114,21 @@ def of_trial(run: str | Path, trial: int | None, data_root: str | Path | None = 
         form = data_form(config.structure)
         kind = SampleKind(form.sample_shape, form.classes)
     return Generator(config, kind, load_tensors(file), spec.precision)
+
+
+def kept_generator(folder: RunFolder, row: Mapping[str, Any]) -> Path:
+    """The file of the best generator, or of a Trainer's best state, of the trial of a row. Raises InputError if none of
+    it was kept.
+    """
+    file = folder.best_generator(TrialRun(int(row["trial"])))
+    if not file.is_file():
+        kept = sorted(int(path.parent.name.split("-")[1]) for path in folder.checkpoints.glob("trial-????/gen*"))
+        known = f"kept: {', '.join(map(str, kept))}" if kept else "nothing is kept"
+        raise InputError(
+            f"{folder.shown} holds no generator of trial {row['trial']}; {known} (keep_checkpoints of a spec says how "
+            "many); export the trial and train it"
+        )
+    return file
 
 
 def _config_of_best(config: GanConfig, exported: ExportedConfiguration, folder: ModelFolder) -> GanConfig:

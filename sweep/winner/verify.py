@@ -15,6 +15,7 @@ from gan_core.config.schedule import Schedule
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.native.arithmetic import installed_versions
 from gan_core.native.isa import VARIABLE, executable_isas
+from gan_core.workshop.trainer_array import TrainerWorkshop
 from results.export import ExportedConfiguration, hardware
 from results.printable import printable
 from results.rows import MADE_BY
@@ -87,7 +88,9 @@ def verify_first_rung(
     images = exported.first_rung["images_seen"]
     on_cpu = str(exported.source.get("device", "")).startswith("cpu")
     conditions = replace(conditions, budget_images=exported.sweep_images)
-    workshop = open_workshop(exported, conditions, "cpu" if on_cpu else "auto")
+    device = "cpu" if on_cpu else "auto"
+    trainers = TrainerWorkshop(conditions, device) if conditions.trainer else None
+    workshop = trainers or open_workshop(exported, conditions, device)
     print(f"training to {images:,} images")
     with lane_arithmetic():  # as for trials
         report = workshop.build([config]).train_to(images)[0]
