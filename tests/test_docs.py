@@ -106,6 +106,22 @@ def test_the_commands_for_ones_own_pictures_run(gan_sweep):
     assert Path("grid.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_page_of_ones_own_model_begins_with_files_that_run(gan_sweep):
+    page = PAGES["own-models.md"]
+    files = dict(re.findall(r'^```\w+ title="([\w.]+)"\n(.*?)^```', page, re.DOTALL | re.MULTILINE))
+    assert list(files) == ["my_gan.py", "sweep.yaml"]
+    assert len(files["my_gan.py"].splitlines()) <= 25
+    for name, text in files.items():
+        Path(name).write_text(text)
+    tiny = ["generator.width={choices: [4, 8]}", "discriminator.width=4", "generator.width=4", "trials=2"]
+    tiny += ["ladder.rungs_images=[128]", "scoring.samples=60", "scoring.features=pixels", "execution=replayed"]
+    more = {"run": ["--local", *(part for one in tiny for part in ("--set", one))], "train": ["--images", "128"]}
+    for words in commands(page):
+        answer = gan_sweep(*words, *more.get(words[0], []))
+        assert answer.code == 0, f"{words}: {answer.err}"
+    assert Path("generator.pt2").stat().st_size > 0
+
+
 @pytest.mark.parametrize("page", [name for name, text in TEXTS.items() if blocks(text, "python")])
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys, request):
     monkeypatch.chdir(tmp_path)
