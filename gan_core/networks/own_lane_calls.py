@@ -172,6 +172,64 @@ def _batch_norm(
     return made
 
 
+def _layer_norm(
+    apply: Apply,
+    input: Tensor,
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor | None:
+    last = len(normalized_shape)
+
+    def of_lanes(x: Tensor, *affine: Tensor) -> Tensor:
+        made = _normalised(x, tuple(range(x.ndim - last, x.ndim)), eps)
+        for place, values in enumerate(affine):
+            values = values.view(len(x), *[1] * (x.ndim - 1 - last), *values.shape[1:])
+            made = made + values if place else made * values
+        return made
+
+    return apply(of_lanes, input, weight, bias) if (weight is not None) >= (bias is not None) else None
+
+
+def _group_norm(
+    apply: Apply,
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor | None:
+    def of_lanes(x: Tensor, *affine: Tensor) -> Tensor:
+        parts = x.unflatten(2, (num_groups, -1))
+        made = _normalised(parts, tuple(range(3, parts.ndim)), eps).flatten(2, 3)
+        return made * _of_channels(affine[0], x) + _of_channels(affine[1], x) if affine else made
+
+    return apply(of_lanes, input, weight, bias) if (weight is None) == (bias is None) else None
+
+
+def _instance_norm(
+    apply: Apply,
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor | None:
+    """By the moments of each map, a group of one channel; not where running ones are kept."""
+    if not use_input_stats or running_mean is not None:
+        return None
+    return _group_norm(apply, input, input.shape[1], weight, bias, eps)
+
+
+def _normalised(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    deviations = x - x.mean(axes, keepdim=True)
+    return deviations / (deviations.square().mean(axes, keepdim=True) + eps).sqrt()
+
+
 def _square(value: Any) -> int:
     """A number of pixels that is the same in both directions; -1 where it is not, or a word."""
     values = value if isinstance(value, tuple | list) else (value,)
@@ -200,6 +258,14 @@ _CALLS: dict[Any, tuple[Callable[..., Any], tuple[str, ...]]] = {
     F.batch_norm: (
         _batch_norm,
         ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"),
+    ),
+}
+_CALLS |= {
+    F.layer_norm: (_layer_norm, ("input", "normalized_shape", "weight", "bias", "eps")),
+    F.group_norm: (_group_norm, ("input", "num_groups", "weight", "bias", "eps")),
+    F.instance_norm: (
+        _instance_norm,
+        ("input", "running_mean", "running_var", "weight", "bias", "use_input_stats", "momentum", "eps"),
     ),
 }
 CONVOLUTIONS = (F.conv2d, F.conv_transpose2d)

@@ -10,6 +10,7 @@ L lanes, N rows of a batch, Z numbers of a latent, K classes.
 """
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -163,7 +164,9 @@ class OwnNetwork:
             answer = self._called(own, buffers, row, calls, None)
             return answer, {name: buffers[name] for name in self.traits.moved}
 
-        answers, moved = torch.vmap(one)(own, buffers, x, masks)
+        with warnings.catch_warnings():  # a call that vmap has no rule for is computed lane by lane, as said elsewhere
+            warnings.filterwarnings("ignore", message="There is a performance drop")
+            answers, moved = torch.vmap(one)(own, buffers, x, masks)
         call.dropouts_passed += len(places)
         for name, value in moved.items():
             call.move(weights[name], value)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm as older_spectral_norm
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
+from gan_core.config.conditions import Execution
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.lane import LaneConfig
@@ -71,6 +72,7 @@ JUDGES: dict[str, Callable[[], nn.Module]] = {
     "batch norm": lambda: Judge(nn.BatchNorm2d(4)),
     "cumulative batch norm": lambda: Judge(nn.BatchNorm2d(4, momentum=cast(float, None))),
     "group norm": lambda: Judge(nn.GroupNorm(2, 4), nn.InstanceNorm2d(4)),
+    "layer norm": lambda: Judge(nn.LayerNorm([4, 4, 4]), nn.SiLU(), nn.InstanceNorm2d(4, affine=True)),
     "grouped": lambda: Judge(nn.Conv2d(4, 4, 3, 1, 1, groups=2), nn.ConvTranspose2d(4, 4, 3, 1, 1)),
     "attention": lambda: Judge(Attention()),
     "upsampling": lambda: Judge(nn.Upsample(scale_factor=2), width=4 * 64),
@@ -102,7 +104,7 @@ def test_lanes_are_vmapped_where_that_gives_their_own_gradients(name: str):
     assert traits.dropouts == (3 if name == "dropout" else 0)
 
 
-TOGETHER = ("plain", "group norm", "grouped", "attention", "upsampling", "weight norm", "item")
+TOGETHER = ("plain", "group norm", "layer norm", "grouped", "attention", "upsampling", "weight norm", "item")
 
 
 @pytest.mark.parametrize("name", JUDGES)
@@ -300,3 +302,18 @@ def test_an_error_in_training_alone_is_told_as_theirs():
     array = LaneArray([GanConfig(structure=STRUCTURE)], load_dataset("digits"), networks=(MlpGenerator, Late))
     with pytest.raises(OwnCodeError, match="Late cannot be called: ValueError: too many"):
         array.train_to(5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["batch norm", "group norm", "layer norm", "dropout"])
+def test_steps_in_c_compute_what_eager_ones_do(name: str):
+    networks, config = (MlpGenerator, JUDGES[name]), GanConfig(structure=STRUCTURE)
+    arrays = [
+        LaneArray([config], load_dataset("digits"), networks=networks, dtype=torch.float64, execution=way)
+        for way in cast(tuple[Execution, ...], ("compiled", "eager"))
+    ]
+    for array in arrays:
+        array.train_to(50)
+    assert [array.carried_out for array in arrays] == ["compiled", "eager"]
+    compiled, eager = (array.sample(3, 0) for array in arrays)
+    assert torch.allclose(compiled, eager, rtol=0, atol=1e-12)
