@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from gan_core.config.input_error import InputError, shortened, shown
 from gan_core.data.collected_images import Collector
 from gan_core.data.encoded_images import Encoded, collect_encoded
@@ -70,6 +68,8 @@ def _column(features: Mapping[str, Any], kind: str) -> str | None:
 
 
 def _pictures(part: Path, image: str, label: str | None, held_out: bool) -> Iterator[Encoded]:
+    import pyarrow as pa  # here, because no other data set needs it
+
     place = 0
     for path in _arrow_files(part):
         try:

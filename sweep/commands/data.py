@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.input_error import InputError
 from gan_core.config.own_names import is_reference
-from gan_core.files.own_code import pinned
 from results.printable import printable, printable_lines
 from sweep.commands.arguments import add_data_options, path, whole_number
 from sweep.commands.terminal import BAD_INPUT
@@ -50,6 +49,8 @@ def execute(options: argparse.Namespace) -> int:
     if options.preview is not None and options.preview.suffix != ".png":
         raise InputError(f"the preview must end in .png, got {options.preview}")
     if is_reference(options.dataset):
+        from gan_core.files.own_code import pinned  # loads YAML
+
         options.dataset = pinned("DATASET", options.dataset, None)
     name = parse_dataset_name(options.dataset)
     if name.is_values:

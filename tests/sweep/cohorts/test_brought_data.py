@@ -1,5 +1,7 @@
 """A machine without the data set of a run gets it from beside the driver, once, and trains on the same samples."""
 
+import io
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from gan_core.data.carried_images import read_images, write_images
 from gan_core.data.dataset import image_dataset, load_dataset
 from gan_core.data.published_images import ImageSplits
 from gan_core.files.object_store import ObjectStore, StoreError
+from gan_core.files.own_code import code_of, pinned
 from gan_core.workshop.workshop import load_data
 from results.store import RunFolder
 from sweep.cohorts.brought_data import fetched_images, held_here, is_here, packed_images, place_of_data
@@ -68,6 +71,58 @@ def test_the_samples_are_those_of_the_driver_bit_for_bit(tmp_path, monkeypatch, 
     again = fetched_images(line)  # as another process of this machine
     assert asked == ["data"]
     assert np.array_equal(again.train, fetched_images(line).train)
+
+
+OWN = """
+import numpy as np
+def train_set(root):
+    return np.load(root / "a.npy"), np.arange(40) % 2
+"""
+
+
+@pytest.mark.parametrize("kind", ["npz", "tar", "own"])
+def test_images_that_were_collected_are_brought_bit_for_bit(tmp_path, monkeypatch, asked, kind):
+    """Those of own code are not asked for again where they train: the function may find other files there."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", pixels)
+    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path / "there"))
+    name, root, code = f"images:{tmp_path}/a.npy", None, ()
+    if kind == "tar":
+        name = f"images:{tmp_path}/s-*.tar"
+        with tarfile.open(tmp_path / "s-0.tar", "w") as archive:
+            pictures(tmp_path / "pictures")
+            for path in sorted((tmp_path / "pictures").iterdir()):
+                archive.add(path, path.name)
+    if kind == "own":
+        (tmp_path / "my.py").write_text(OWN)
+        name, root = pinned("structure.dataset", f"{tmp_path}/my.py:train_set", None), str(tmp_path)
+        code = code_of([name])
+    conditions = Conditions(dataset=name, data_root=root, code=code)
+    mine = load_data(conditions)
+    assert is_here(conditions)
+    line = line_from(tmp_path, conditions, str(tmp_path / "there"), asked, monkeypatch)  # another cache from here on
+    assert is_here(conditions) == (kind != "own")
+    images = fetched_images(line)
+    brought = image_dataset(name, images)
+    assert (brought.digest, brought.classes) == (mine.digest, mine.classes)
+    assert np.array_equal(brought.train.numpy(), mine.train.numpy())
+    for path in (*tmp_path.glob("*.npy"), *tmp_path.glob("*.tar")):
+        path.unlink()
+    assert not is_here(conditions)
+    assert np.array_equal(fetched_images(line).train, images.train)
+
+
+@pytest.mark.filterwarnings("ignore:fetching")
+def test_a_file_of_images_in_an_object_store_is_fetched(tmp_path, monkeypatch, address):
+    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path / "here"))
+    file = io.BytesIO()
+    np.save(file, np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8))
+    put(address, {"a.npy": file.getvalue()})
+    conditions = Conditions(dataset=f"images:{address}/a.npy")
+    assert is_here(conditions)
+    held = held_here(conditions)
+    assert Path(str(place_of_data(held))).is_file()
+    assert load_data(held).digest == load_data(conditions).digest
 
 
 def test_a_damaged_file_in_the_cache_is_fetched_again(tmp_path, monkeypatch, asked):
