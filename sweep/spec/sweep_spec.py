@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gan_core.config.conditions import Conditions, Execution, Precision, ScoringConfig, parse_section
-from gan_core.config.dataset_name import same_name
 from gan_core.config.fields import as_number, check_flag, check_whole, is_number, is_whole
 from gan_core.config.gan import LARGEST_SEED
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError, home_path, shown
-from gan_core.config.own_names import OwnCode, is_reference, parse_code, parse_reference, plain_code
+from gan_core.config.own_names import OwnCode, is_reference, parse_code, plain_code
 from gan_core.files.addresses import is_address
 from gan_core.files.own_code import bring, code_of
 from gan_core.files.plain_yaml import check_keys, dump_yaml, read_yaml
@@ -26,6 +25,7 @@ from sweep.spec.confirmation import ConfirmConfig
 from sweep.spec.objectives import OF_TRAINERS, check_objectives, check_reported
 from sweep.spec.resources import Resources
 from sweep.spec.sampler import SamplerConfig, check_sampler
+from sweep.spec.spec_differences import edited, flat, moved
 from sweep.spec.spec_keys import (
     FILES_OF_SCORING,
     SECTIONS,
@@ -46,7 +46,6 @@ LARGEST_AUTO_COHORT = 32
 # With `lanes_per_cohort: auto` each slot trains this many cohorts, one after the other, so that the sampler can learn
 # from earlier ones. On CPUs there are more of them, because lanes gain little from larger cohorts.
 COHORTS_PER_SLOT, COHORTS_PER_GPU_SLOT = 16, 4
-DATASET_KEY = "space.base.structure.dataset"
 MOST_MINUTES = 1e6
 WHERE_IT_RUNS = (
     "checkpoint_minutes",
@@ -318,11 +317,11 @@ class SweepSpec:
 
         extended: `other` may also have more trials, further rungs, another budget and other confirmations.
         """
-        mine, theirs = _flat(self.plain()), _flat(other.plain())
+        mine, theirs = flat(self.plain()), flat(other.plain())
         free = (*WHERE_IT_RUNS, *(EXTENDED if extended else ()))
         found = [k for k in {**mine, **theirs} if k not in free and k.split(".")[0] not in free]
-        found = [k for k in found if mine.get(k) != theirs.get(k) and not _moved(k, mine.get(k), theirs.get(k))]
-        found = [f"{k} ({changed} has changed)" if (changed := _edited(mine, theirs, k)) else k for k in found]
+        found = [k for k in found if mine.get(k) != theirs.get(k) and not moved(k, mine.get(k), theirs.get(k))]
+        found = [f"{k} ({changed} has changed)" if (changed := edited(mine, theirs, k)) else k for k in found]
         before, after = self.ladder.rungs_images, other.ladder.rungs_images
         if extended and other.trials < self.trials:
             found.append("trials (fewer)")
@@ -335,20 +334,6 @@ class SweepSpec:
         return found
 
 
-def _moved(key: str, mine: Any, theirs: Any) -> bool:
-    """Whether both values name folders of images, or the same data set; folders are compared by their digest."""
-    return key == DATASET_KEY and same_name(str(mine), str(theirs))
-
-
-def _edited(mine: Mapping[str, Any], theirs: Mapping[str, Any], key: str) -> str:
-    """The file of own code, where both values of a key name the same one, with different texts; else ""."""
-    one, other = mine.get(key), theirs.get(key)
-    if not (is_reference(one) and is_reference(other)):
-        return ""
-    before, after = parse_reference(key, one), parse_reference(key, other)
-    return before.place if (before.place, before.name) == (after.place, after.name) else ""
-
-
 def _absolute(path: str) -> str:
     """Of a path; an address of a store stays as it is."""
     return path if is_address(path) else os.path.abspath(os.path.expanduser(path))
@@ -356,14 +341,3 @@ def _absolute(path: str) -> str:
 
 def _plain_population(population: PopulationConfig | None) -> dict[str, Any] | None:
     return None if population is None else {**asdict(population), "perturb": list(population.perturb)}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{name}."))
-        else:
-            flat[name] = value
-    return flat

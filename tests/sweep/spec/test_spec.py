@@ -210,7 +210,7 @@ def test_a_fixed_hyperparameter_differs_in_its_range_too():
 
 BAD_VALUES = {
     "unknown key": ({"trails": 3}, ["unknown key 'trails'", "did you mean 'trials'"]),
-    "far key": ({"q": 3}, ["unknown key 'q'", "the nearest of 23: "]),
+    "far key": ({"q": 3}, ["unknown key 'q'", "the nearest of 24: "]),
     "number as a key": ({5: 3}, ["unknown key '5'"]),
     "name of a path": ({"name": "a/b"}, ["folder's name", "'a/b'"]),
     "name upwards": ({"name": ".."}, ["folder's name"]),
@@ -360,7 +360,7 @@ BAD_ASSIGNMENTS = {
     "unknown key": ("trails=8", ["unknown key 'trails'", "did you mean 'trials'"]),
     "unknown part": ("ladder.keep=0.5", ["unknown key 'keep'", "keep_fraction"]),
     "unknown hyperparameter": ("lane.generator_rl=1", ["unknown hyperparameter", "lane.generator_lr"]),
-    "misspelt group": ("lanes.beta1=0.5", ["unknown key 'lanes'", "the nearest of 23: "]),
+    "misspelt group": ("lanes.beta1=0.5", ["unknown key 'lanes'", "the nearest of 24: "]),
     "part of a number": ("trials.x=8", ["trials", "'x'"]),
     "out of range": ("lane.beta1=1.0", ["lane.beta1", "below 1", "1.0"]),
     "wrong type": ("lane.beta1=high", ["lane.beta1", "a number", "'high'"]),
