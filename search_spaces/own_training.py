@@ -34,7 +34,7 @@ def typed_training(
     on the scale on which it is drawn. base: the values so far.
     """
     values, typed = dict(given), dict(ranges)
-    for name in dict.fromkeys(name for name in (*given, *ranges) if name.startswith(PREFIX)):
+    for name in dict.fromkeys(name for name in (*given, *ranges) if str(name).startswith(PREFIX)):
         written = _numbers_in(ranges[name]) if isinstance(ranges.get(name), Mapping) else ranges.get(name)
         value = _number_in(values[name]) if name in values else base.get(name)
         numbers = [*_values_in(written), value, base.get(name)]

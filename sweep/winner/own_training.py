@@ -51,8 +51,8 @@ PICTURED_SAMPLES = 64
 def train_own(
     config: GanConfig, exported: ExportedConfiguration, home: Path, images: int, conditions: Conditions
 ) -> int:
-    """Trains the winner of a sweep over a person's own training in the folder `home`, or goes on there; returns the exit
-    code: 0, or 130 if it was interrupted, after which it goes on from the last evaluation.
+    """Trains the winner of a sweep over a person's own training in the folder `home`, or goes on there. Returns the
+    exit code: 0, or 130 if it was interrupted, after which it goes on from the last evaluation.
 
     It is evaluated where `evaluation_points` says. Raises InputError for a folder of another model, and if training
     fails, and ResultsError if the folder cannot be written.

@@ -1,0 +1,247 @@
+"""Arrays of a person's own Trainers: every lane as if it were alone, errors of one lane are its own."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from own_trainers import config, edited, workshop
+
+from gan_core.config.input_error import DamagedFile, InputError
+from gan_core.config.reports import Midway
+from gan_core.training.checkpoint import save_tensors
+from gan_core.workshop import trainer_array
+from gan_core.workshop.own_trainer import check_trainer, report_numbers
+
+pytestmark = pytest.mark.usefixtures("arithmetic")
+
+
+def scores(reports):
+    return [report.fidelity.values["score"] for report in reports]
+
+
+def test_a_lane_has_the_numbers_that_it_has_alone(tmp_path):
+    made = workshop(tmp_path)
+    configs = [config(made, seed) for seed in range(3)]
+    together = scores(made.build(configs).train_to(100))
+    assert len(set(together)) == 3
+    assert together == [scores(made.build([one]).train_to(100))[0] for one in configs]
+
+
+def test_a_report_has_its_numbers_under_their_names(tmp_path):
+    made = workshop(tmp_path)
+    report = made.build([config(made, 0)]).train_to(100)[0]
+    assert set(report.fidelity.values) == {"score", "loss"}
+    assert (report.d_loss, report.images_seen, report.device) == (1.5, 100, "cpu")
+    assert np.isnan(report.g_loss)
+    assert report.fidelity.protocol == made.conditions.trainer
+    assert report.fidelity.protocol.startswith("quad.py:Trainer#")
+
+
+def test_the_global_generators_are_as_they_were(tmp_path):
+    made = workshop(tmp_path)
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)
+    before = torch.get_rng_state(), random.getstate(), str(np.random.get_state())
+    made.build([config(made, 0)]).train_to(100)
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1:] == (random.getstate(), str(np.random.get_state()))
+
+
+def test_going_on_from_a_file_equals_not_stopping(tmp_path):
+    made = workshop(tmp_path)
+    configs = [config(made, seed) for seed in range(3)]
+    straight = made.build(configs)
+    straight.train_to(100)
+    straight.save(tmp_path / "all")
+    straight.save_lane(2, tmp_path / "one")
+    assert straight.train_to(300)[0].images_seen == 300
+    again = made.build(configs)
+    again.load_lanes([(tmp_path / "all", 0), (tmp_path / "all", 1), (tmp_path / "one", 0)])
+    assert scores(again.train_to(300)) == scores(straight.score())
+
+
+def test_lanes_that_had_reached_the_rung_are_not_trained_again_after_a_checkpoint(tmp_path):
+    class Stopped(Exception):
+        pass
+
+    def stop(images: int) -> None:
+        seen.append(images)
+        if len(seen) == 2:
+            assert broken.save_midway(tmp_path / "midway") == Midway()
+            raise Stopped
+
+    made, seen = workshop(tmp_path), []
+    configs = [config(made, seed) for seed in range(3)]
+    broken = made.build(configs)
+    with pytest.raises(Stopped):
+        broken.train_to(90, stop)
+    assert seen == [30, 60]
+    assert [report.images_seen for report in broken.score()] == [90, 90, 0]
+    again = made.build(configs)
+    again.load_midway(tmp_path / "midway", Midway())
+    found = again.train_to(90)
+    assert [report.seconds for report in found[:2]] == [report.seconds for report in broken.score()[:2]]
+    assert scores(found) == scores(made.build(configs).train_to(90))
+
+
+def test_a_lane_that_takes_over_goes_on_from_the_others_state_with_its_own_hyperparameters(tmp_path):
+    made = workshop(tmp_path)
+    array = made.build([config(made, 0), config(made, 1)])
+    array.train_to(100)
+    array.save(tmp_path / "both")
+    changed = config(made, 0, rate=0.4)
+    array.take_over([1, 1], [changed, config(made, 1)])
+    expected = made.build([changed, config(made, 1)])
+    expected.load_lanes([(tmp_path / "both", 1), (tmp_path / "both", 1)])
+    assert scores(array.train_to(200)) == scores(expected.train_to(200))
+    array.keep([1])
+    assert len(array.train_to(300)) == 1
+
+
+def test_an_error_in_one_lane_is_its_own_and_shows_their_lines(tmp_path):
+    made = workshop(tmp_path, edited(("while self.seen", "assert self.rate < 1, 'too fast'\n        while self.seen")))
+    array = made.build([config(made, 0), config(made, 1, rate=2.0), config(made, 2)])
+    first, failed, last = array.train_to(100)
+    assert (first.death, last.death) == (None, None)
+    assert failed.death is not None
+    assert failed.death.outcome == "failed"
+    assert failed.death.reason == "Trainer.train_to failed: AssertionError: too fast (quad.py, line 11)"
+    assert "own_trainer.py" not in failed.death.traceback
+    assert "assert self.rate < 1" in failed.death.traceback
+    with pytest.raises(ValueError, match="lane 1 is dead: Trainer.train_to failed"):
+        array.keep([1])
+    array.save(tmp_path / "living")
+    array.keep([0, 2])
+    again = made.build([config(made, 0), config(made, 2)])
+    again.load_lanes([(tmp_path / "living", 0), (tmp_path / "living", 2)])
+    assert scores(array.train_to(300)) == scores(again.train_to(300))
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_score_that_is_not_finite_is_divergence(tmp_path, value):
+    made = workshop(tmp_path, edited(("self.x.square().sum()", f"float('{value}')")))
+    death = made.build([config(made, 0)]).train_to(100)[0].death
+    assert death is not None
+    assert (death.outcome, death.reason) == ("diverged", f"score is {value}")
+
+
+def test_where_memory_runs_out_the_others_are_put_away_and_it_is_tried_again(tmp_path):
+    rate = 'self.rate, self.seen = config["rate"], 0'
+    grabs = (rate, f"{rate}\n        HELD.append(self)")
+    full = "if len(HELD) > 2:\n            HELD.clear()\n            raise MemoryError"
+    checks = ("while self.seen", f"{full}\n        while self.seen")
+    made = workshop(tmp_path, edited(("import torch\n", "import torch\n\nHELD = []\n"), grabs, checks))
+    configs = [config(made, seed) for seed in range(3)]
+    found = made.build(configs).train_to(100)
+    assert [report.death for report in found] == [None] * 3
+    plain = workshop(tmp_path)
+    assert scores(found) == scores(plain.build([config(plain, seed) for seed in range(3)]).train_to(100))
+
+
+@pytest.mark.parametrize("error", ["MemoryError", "torch.OutOfMemoryError('CUDA out of memory')"])
+def test_a_lane_that_does_not_fit_alone_is_out_of_memory(tmp_path, error):
+    made = workshop(tmp_path, edited(("while self.seen", f"if self.rate > 1: raise {error}\n        while self.seen")))
+    first, second = made.build([config(made, 0), config(made, 1, rate=2.0)]).train_to(100)
+    assert first.death is None
+    assert second.death is not None
+    assert second.death.outcome == "out_of_memory"
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ('{"x": self.x.numpy(), "seen": 0}', r"Trainer.state_dict\(\)\['x'\] is of type numpy.ndarray, which torch"),
+        (
+            '{"a": [1, (2, {3: lambda: 0})]}',
+            r"state_dict\(\)\['a'\]\[1\]\[1\]\[3\] is of type builtins.function",
+        ),
+    ],
+)
+def test_a_state_that_cannot_be_loaded_safely_is_refused_with_its_key(tmp_path, state, says):
+    made = workshop(tmp_path, edited(('{"x": self.x, "seen": self.seen}', state)))
+    array = made.build([config(made, 0)])
+    array.train_to(100)
+    with pytest.raises(InputError, match=says):
+        array.save(tmp_path / "state")
+
+
+@pytest.mark.parametrize(
+    ("report", "says"),
+    [
+        (3.0, "must map names to numbers, 'score' among them, got 3.0"),
+        ({"loss": 1.0}, "has no 'score', which is the objective; it has loss"),
+        ({}, "it has nothing"),
+        ({"score": "low"}, "'score' in .* must be a number, got 'low'"),
+        ({"score": torch.zeros(2)}, "must be a number"),
+        ({"a b": 1.0, "score": 1.0}, "must be a word of letters, digits and _, got 'a b'"),
+        ({f"n{i}": 0.0 for i in range(1001)}, "may have 1,000 numbers, got 1,001"),
+    ],
+)
+def test_a_report_that_is_none_is_refused(report, says):
+    with pytest.raises(InputError, match=says):
+        report_numbers(report, "score", "the report")
+
+
+def test_a_report_may_have_numbers_of_any_kind():
+    found = report_numbers({"score": torch.tensor([2.0]), "n": np.float32(0.5), "whole": 3}, "score", "the report")
+    assert found == {"score": 2.0, "n": 0.5, "whole": 3.0}
+
+
+def test_a_class_without_the_methods_is_refused_in_a_line():
+    class Empty:
+        pass
+
+    class Short:
+        def __init__(self, config):
+            pass
+
+        train_to = state_dict = load_state_dict = lambda self: None
+
+    with pytest.raises(InputError, match="Trainer must be a class with train_to, state_dict, load_state_dict, got 3"):
+        check_trainer(3, "Trainer")
+    with pytest.raises(InputError, match=r"Trainer has no method train_to\(\); add it"):
+        check_trainer(Empty, "Trainer")
+    with pytest.raises(InputError, match=r"must be callable as Trainer\(config, device\): too many positional"):
+        check_trainer(Short, "Trainer")
+    Short.__init__ = lambda self, config, device: None
+    with pytest.raises(InputError, match=r"must be callable as Trainer.train_to\(images\): too many positional"):
+        check_trainer(Short, "Trainer")
+
+
+def test_samples_are_images_texts_or_nothing(tmp_path):
+    images = workshop(tmp_path)
+    array = images.build([config(images, 0)])
+    array.train_to(100)
+    picture = array.picture(0, 5)
+    assert picture is not None
+    assert picture.shape == (5, 1, 4, 4)
+    assert np.array_equal(picture, array.picture(0, 5))
+    assert not np.array_equal(picture, array.sample(0, 5, seed=7))
+    draws = "torch.rand(count, 1, 4, 4) * 2 - 1"
+    texts = workshop(tmp_path, edited((draws, "['a three', 'b\\n' * 99][:count]")))
+    array = texts.build([config(texts, 0)])
+    assert array.sample(0, 64) == ["a three", "b\n" * 99]
+    picture = array.picture(0, 64)
+    assert picture is not None
+    assert picture.shape[:2] == (1, 1)
+    assert picture.min() < -0.9 < 0.9 < picture.max() <= 1
+    none = workshop(tmp_path, edited(("def sample", "def _sample")))
+    assert none.build([config(none, 0)]).picture(0, 64) is None
+
+
+def test_samples_that_are_neither_are_said_in_the_picture_and_by_the_command(tmp_path):
+    made = workshop(tmp_path, edited(("torch.rand(count, 1, 4, 4) * 2 - 1", "torch.zeros(3)")))
+    array = made.build([config(made, 0)])
+    with pytest.raises(InputError, match=r"or a list of texts, got float32 of shape \[3\]"):
+        array.sample(0, 4)
+    assert array.picture(0, 4) is not None
+
+
+def test_a_file_that_does_not_hold_the_lane_is_damaged(tmp_path):
+    made = workshop(tmp_path)
+    save_tensors(tmp_path / "file", {"images": torch.tensor([100])})
+    with pytest.raises(DamagedFile, match="holds no trial 1"):
+        made.build([config(made, 0)]).load_lanes([(tmp_path / "file", 1)])
+    assert trainer_array.REPORTS == "reports"
