@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Generator(nn.Module):
-    def __init__(self, width: int = 128, latent_size: int = 100, image_shape=(1, 28, 28)) -> None:
+    def __init__(self, width: int = 128, latent_size: int = 100, image_shape: tuple[int, ...] = (1, 28, 28)) -> None:
         super().__init__()
         self.net = nn.Sequential(
             *(nn.Linear(latent_size, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()),
@@ -18,7 +18,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    def __init__(self, width: int = 128, slope: float = 0.2, image_shape=(1, 28, 28)) -> None:
+    def __init__(self, width: int = 128, slope: float = 0.2, image_shape: tuple[int, ...] = (1, 28, 28)) -> None:
         super().__init__()
         self.net = nn.Sequential(
             *(nn.Flatten(), nn.Linear(math.prod(image_shape), width), nn.LeakyReLU(slope)),

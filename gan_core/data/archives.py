@@ -105,8 +105,8 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes | Fate:
 def _labels(path: Path, content: bytes | Fate, folder: Path) -> dict[str, Any]:
     """The labels in StyleGAN's `dataset.json`: the name of a picture beside it -> its label."""
     try:
-        found = json.loads(content) if isinstance(content, bytes) else None
-        labels = found["labels"] if isinstance(found, dict) else 0
+        found: Any = json.loads(content) if isinstance(content, bytes) else None
+        labels: Any = found["labels"] if isinstance(found, dict) else 0
         pairs = dict(labels) if labels is not None else {}
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: {LABELS} must hold 'labels', pairs of a name and a number, or null") from error

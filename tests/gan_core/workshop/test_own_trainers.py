@@ -205,7 +205,7 @@ def test_a_class_without_the_methods_is_refused_in_a_line():
         check_trainer(Empty, "Trainer")
     with pytest.raises(InputError, match=r"must be callable as Trainer\(config, device\): too many positional"):
         check_trainer(Short, "Trainer")
-    Short.__init__ = lambda self, config, device: None
+    Short.__init__ = lambda self, config, device: None  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(InputError, match=r"must be callable as Trainer.train_to\(images\): too many positional"):
         check_trainer(Short, "Trainer")
 
@@ -214,11 +214,11 @@ def test_samples_are_images_texts_or_nothing(tmp_path):
     images = workshop(tmp_path)
     array = images.build([config(images, 0)])
     array.train_to(100)
-    picture = array.picture(0, 5)
+    picture, again, other = array.picture(0, 5), array.picture(0, 5), array.sample(0, 5, seed=7)
     assert picture is not None
     assert picture.shape == (5, 1, 4, 4)
-    assert np.array_equal(picture, array.picture(0, 5))
-    assert not np.array_equal(picture, array.sample(0, 5, seed=7))
+    assert np.array_equal(picture, again)  # pyright: ignore[reportArgumentType]
+    assert not np.array_equal(picture, other)  # pyright: ignore[reportArgumentType]
     draws = "torch.rand(count, 1, 4, 4) * 2 - 1"
     texts = workshop(tmp_path, edited((draws, "['a three', 'b\\n' * 99][:count]")))
     array = texts.build([config(texts, 0)])
