@@ -18,7 +18,6 @@ from gan_core.config.input_error import shown
 from gan_core.config.own_names import score_of
 from gan_core.config.reports import FidelityReport
 from gan_core.data.dataset import Dataset
-from gan_core.fidelity.examination import Examination
 from gan_core.fidelity.protocol import LATENT_SEED, Scorer, chosen
 from gan_core.files.own_code import OwnCodeError, own_object, theirs
 from gan_core.lanes.streams import Stream
@@ -36,37 +35,15 @@ class WithOwnScore:
         held-out samples in the place of both, and InputError as `own_object` does.
         """
         self._scorer, self._name, self._objective = scorer, score_of(objective), objective
+        # A person's own score is named by the objective, with the digest of its code, and is no part of the protocol.
+        self.protocol, self.samples, self.data_digest = scorer.protocol, scorer.samples, scorer.data_digest
+        self.features_digest, self.examination = scorer.features_digest, scorer.examination
         self._function = own_object(objective)
         self._held_out = chosen(dataset.held_out, scorer.samples, 1).float()
         with theirs(f"objective {shown(objective)} cannot be called"):
             self._takes_labels = len(inspect.signature(self._function).parameters) > 2
         tried = self._held_out[:TRIED_SAMPLES]
         self._value(tried, torch.zeros(len(tried), dtype=torch.int64) if dataset.classes else None)
-
-    @property
-    def protocol(self) -> str:
-        """That of the scores of the data set; a person's own is named by the objective, with the digest of its code."""
-        return self._scorer.protocol
-
-    @property
-    def samples(self) -> int:
-        """How many samples are drawn."""
-        return self._scorer.samples
-
-    @property
-    def data_digest(self) -> str:
-        """As in `Scorer`."""
-        return self._scorer.data_digest
-
-    @property
-    def features_digest(self) -> str:
-        """As in `Scorer`."""
-        return self._scorer.features_digest
-
-    @property
-    def examination(self) -> Examination | None:
-        """As in `Scorer`."""
-        return self._scorer.examination
 
     @property
     def in_c(self) -> bool:
