@@ -5,12 +5,14 @@ Its negative is minimised, and is the `score` of a row.
 
 from collections.abc import Sequence
 
+from gan_core.config.own_names import score_of
+
 HIGHER = "-"  # the prefix of a score of which more is better
 
 
 def score_name(objective: str) -> str:
-    """The score of an objective: `coverage` for `-coverage`, and `fid` for `fid`."""
-    return objective.removeprefix(HIGHER)
+    """The score of an objective: `coverage` for `-coverage`, `fid` for `fid`, and the name of a person's own."""
+    return score_of(objective)
 
 
 def higher_is_better(objective: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gan_core.config.input_error import InputError, shown
 from gan_core.config.lane import LaneConfig
+from gan_core.config.own_names import is_reference
 from gan_core.config.structure import CROSS_ENTROPY_LOSSES, StructureConfig
 
 
@@ -34,7 +35,7 @@ def check_objective(objective: str, dataset: str, classes: int) -> None:
 _EFFECTIVE: dict[str, tuple[str, Callable[[StructureConfig], bool]]] = {
     "label_smoothing": (
         f"a cross-entropy loss ({', '.join(CROSS_ENTROPY_LOSSES)})",
-        lambda structure: structure.loss in CROSS_ENTROPY_LOSSES,
+        lambda structure: structure.loss in CROSS_ENTROPY_LOSSES or is_reference(structure.loss),
     ),
     "generator_dropout": ("architecture 'mlp_dropout'", lambda structure: structure.architecture == "mlp_dropout"),
     "discriminator_dropout": ("an architecture that is not your own", lambda structure: not structure.is_own),

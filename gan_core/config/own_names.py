@@ -50,6 +50,16 @@ def is_reference(text: object) -> bool:
     return isinstance(text, str) and _FORM.fullmatch(text) is not None
 
 
+def score_of(objective: str) -> str:
+    """The name of the score that an objective minimises, or of which it minimises the negative.
+
+    >>> [score_of(objective) for objective in ("fid", "-coverage", "my_gan.py:my_score#0123456789ab")]
+    ['fid', 'coverage', 'my_score']
+    """
+    objective = objective.removeprefix("-")
+    return parse_reference("objective", objective).name if is_reference(objective) else objective
+
+
 def parse_reference(key: str, text: object) -> Reference:
     """Parses a reference. key: the key of a file where it stands, for the message. Raises InputError for another form.
 

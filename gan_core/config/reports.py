@@ -8,6 +8,7 @@ from typing import Any, Literal
 from gan_core.config.arithmetic import Arithmetic
 from gan_core.config.gan import GanConfig
 from gan_core.config.limits import Place, limits_broken, place, violation
+from gan_core.config.own_names import score_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def minimised(values: Mapping[str, float], objective: str) -> float:
     """The value of an objective, of which less is better: the score of its name, or for `-name` the negative of a score
     of which more is better. NaN where there is no such score. No other code negates scores.
     """
-    value = values.get(objective.removeprefix("-"), math.nan)
+    value = values.get(score_of(objective), math.nan)
     return -value if objective.startswith("-") else value
 
 

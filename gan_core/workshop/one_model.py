@@ -20,6 +20,7 @@ from torch import Tensor
 from gan_core.config.arithmetic import Arithmetic
 from gan_core.config.input_error import DamagedFile, InputError, home_path
 from gan_core.config.limits import LAST, Place
+from gan_core.config.own_names import score_of
 from gan_core.config.reports import LaneReport, place_of
 from gan_core.config.schedule import Schedule
 from gan_core.files.whole_files import appearing_whole
@@ -90,7 +91,7 @@ def train_model(
     """
     array = workshop.build([schedule.scored_at(_images_seen(folder))])
     objective = workshop.conditions.objective
-    metrics = _resume(array, folder, f"fidelity.{objective.removeprefix('-')}")
+    metrics = _resume(array, folder, f"fidelity.{score_of(objective)}")
     changes = {start for start, _ in schedule.changes if 0 < start < images}
     points = sorted(changes.union(evaluation_points(evaluate_at_images, images)))
     scored = {row["images_seen"] for row in metrics}
@@ -256,7 +257,7 @@ def read_metrics(path: Path, needed: str = "images_seen") -> list[dict[str, floa
 
 def best_row(folder: ModelFolder, objective: str) -> dict[str, float]:
     """The row of metrics that belongs to the saved generator. Raises InputError if the table is empty or damaged."""
-    rows = read_metrics(folder.metrics, f"fidelity.{objective.removeprefix('-')}")
+    rows = read_metrics(folder.metrics, f"fidelity.{score_of(objective)}")
     if not rows:
         raise InputError(f"{folder.metrics} holds no scoring; it was changed by hand")
     return min(rows, key=lambda row: row_place(row, objective))

@@ -9,6 +9,7 @@ from gan_core.config.conditions import Conditions
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError, shown
+from gan_core.config.own_names import is_reference
 from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.data.roots import data_folder
@@ -17,6 +18,7 @@ from gan_core.execution.programs import ProgramMaker
 from gan_core.fidelity.features.classifier import PART as CLASSIFIER
 from gan_core.fidelity.features.classifier import awaits_training, training_seconds
 from gan_core.fidelity.fitted import Fitted
+from gan_core.fidelity.own_score import WithOwnScore
 from gan_core.fidelity.scorers import build_scorer
 from gan_core.files.own_code import bring
 from gan_core.lanes.axis import lane_arithmetic
@@ -83,6 +85,8 @@ class Workshop:
         on_phase(f"{begin} the scores of {conditions.dataset}{long}")
         with lane_arithmetic():  # the reference must not depend on the settings of this process
             self.scorer = build_scorer(self.dataset, conditions.scoring, self.fitted)
+            if is_reference(conditions.objective):
+                self.scorer = WithOwnScore(self.scorer, conditions.objective, self.dataset)
         self._makers: dict[StructureConfig, ProgramMaker] = {}
 
     def build(self, configs: Sequence[GanConfig], averages_images: Sequence[float] = ()) -> ScoredArray:

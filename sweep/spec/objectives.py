@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from gan_core.config.dataset_name import LABELLED_KINDS, DatasetName, parse_dataset_name
 from gan_core.config.input_error import InputError, nearest, shown
+from gan_core.config.own_names import is_reference
 from results.objectives import HIGHER, score_name
 
 OF_TRAINERS = ("score",)  # unless a spec names others that the training reports
@@ -34,12 +35,27 @@ def check_objectives(names: Sequence[str], dataset: str) -> None:
     if not names:
         raise InputError(f"objective must name at least one score: {', '.join(known)}")
     for place, name in enumerate(names):
+        if is_reference(name):
+            _check_own(name, known, place)
+            continue
         allowed = (*known, *COSTS) if place else known
         if name not in allowed:
             where = "further objective" if place else "objective"
             raise InputError(_unknown(f"unknown {where} {shown(name)} on {dataset}", str(name), allowed))
         if name in names[:place]:
             raise InputError(f"objective {shown(name)} stands twice; name each once")
+
+
+def _check_own(name: str, known: Sequence[str], place: int) -> None:
+    """Raises InputError for a score of a person's own that has no name, or that of another score, or comes second."""
+    score = score_name(name)
+    if not score or score in map(score_name, known):
+        raise InputError(
+            "objective must say which function of the file is meant, FILE.py:NAME, with a name that no other score "
+            f"has, got {shown(name)}"
+        )
+    if place or name.startswith(HIGHER):
+        raise InputError(f"a score of your own must be the first objective, and less of it better, got {shown(name)}")
 
 
 def check_reported(names: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from gan_core.config.gan import HYPERPARAMETERS, is_hyperparameter
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError, shown
 from gan_core.config.own_names import TRAINER, is_reference, parse_reference
-from gan_core.files.own_code import pinned
+from gan_core.files.own_code import pinned, with_digests
 from gan_core.files.plain_yaml import file_named_in
 from sweep.ladder.ladder import Ladder
 from sweep.spec.assignments import assign, parse_assignment, parse_mapping
@@ -67,7 +67,8 @@ def _with_digests(objective: Any, folder: Path | None) -> Any:
 def take_assignments(
     values: dict[str, Any], assignments: Sequence[Assignment]
 ) -> tuple[dict[str, Any], dict[str, Any], bool]:
-    """Applies assignments to the keys of a spec, in place. Those of hyperparameters are returned instead.
+    """Applies assignments to the keys of a spec, in place. Those of hyperparameters are returned instead. References to
+    a person's own code get its digest; their files are looked up from the current folder.
 
     Returns name -> value, name -> range (only the last assignment of a name counts), and whether one names the space.
     """
@@ -77,12 +78,12 @@ def take_assignments(
     for assignment in assignments:
         key, value = parse_assignment(assignment, is_text) if isinstance(assignment, str) else assignment
         if not is_hyperparameter(key) or key == "seed":
-            assign(values, key, value)
+            assign(values, key, _with_digests(value, None) if key == "objective" else value)
             names_space = names_space or key == "space"
             continue
         fixed.pop(key, None)
         ranges.pop(key, None)
-        (ranges if isinstance(value, Mapping) else fixed)[key] = value
+        (ranges if isinstance(value, Mapping) else fixed)[key] = with_digests(None, {key: value})[key]
     return fixed, ranges, names_space
 
 

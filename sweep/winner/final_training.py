@@ -23,7 +23,7 @@ from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError, nearest, shown
 from gan_core.config.limits import broken_in_words
-from gan_core.config.own_names import plain_code
+from gan_core.config.own_names import is_reference, plain_code
 from gan_core.config.reports import OutOfMemory
 from gan_core.config.schedule import Schedule
 from gan_core.fidelity.fitted import Fitted, protocol_in
@@ -121,7 +121,7 @@ def conditions_of(
     known = objectives(parse_dataset_name(structure.dataset))
     if structure.trainer:
         check_reported([exported.objective])
-    elif exported.objective not in known:
+    elif exported.objective not in known and not is_reference(exported.objective):
         raise InputError(f"unknown score.objective {shown(exported.objective)}; {nearest(exported.objective, known)}")
     return Conditions(
         dataset=structure.dataset,
