@@ -106,7 +106,7 @@ def _labels(path: Path, content: bytes | Fate, folder: Path) -> dict[str, Any]:
     """The labels in StyleGAN's `dataset.json`: the name of a picture beside it -> its label."""
     try:
         found = json.loads(content) if isinstance(content, bytes) else None
-        labels = found["labels"] if isinstance(found, dict) else 0
+        labels: Any = found["labels"] if isinstance(found, dict) else 0
         pairs = dict(labels) if labels is not None else {}
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: {LABELS} must hold 'labels', pairs of a name and a number, or null") from error
