@@ -87,6 +87,7 @@ def test_an_archive_of_stylegan_has_its_labels():
     inside = {f"ffhq/{name}": content for name, content in stylegan([*zip(names, LABELS, strict=True)]).items()}
     write_zip("c.zip", inside)
     check(read("c.zip"), LABELS)
+    assert (read("b.zip").classes, read("c.zip").classes) == (0, 3)
 
 
 @pytest.mark.parametrize("top", ["", "pets/"])

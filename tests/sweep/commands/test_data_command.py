@@ -133,9 +133,48 @@ def test_the_preview_shows_classes_in_turn(gan_sweep):
     assert row.tolist() == [0, 255] * 4
 
 
+OWN = """
+import numpy as np
+def train_set(root):
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8)) / 255
+    return images if not (root / "other").exists() else 1 - images
+def broken():
+    return [np.zeros((8, 8)), None.shape]
+"""
+
+
+def test_a_set_of_ones_own_is_told_and_read_again_where_that_is_asked_for(gan_sweep, monkeypatch):
+    monkeypatch.setattr("sweep.commands.data._examine", lambda *given: None)
+    Path("my.py").write_text(OWN)
+    asked = ("data", "my.py:train_set", "--data-root", ".")
+    first = gan_sweep(*asked)
+    assert first.code == 0
+    assert first.out.startswith("images    60 of 8x8, grey; digest ")
+    assert "numbers   from 0 to 1, each rounded to the nearest of 256 levels" in first.out
+    assert "split     50 training, 10 held out: a sixth" in first.out
+    assert "; --refresh reads them again" in first.out
+    Path("other").touch()
+    assert gan_sweep(*asked).out.splitlines()[0] == first.out.splitlines()[0]
+    assert gan_sweep(*asked, "--refresh").out.splitlines()[0] != first.out.splitlines()[0]
+
+
+def test_a_data_root_that_is_asked_for_and_an_error_of_theirs_are_said(gan_sweep):
+    Path("my.py").write_text(OWN)
+    answer = gan_sweep("data", "my.py:train_set")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "my.py:train_set asks for a data root: give --data-root DIR" in answer.err
+    answer = gan_sweep("data", "my.py:broken")
+    assert answer.code == 2
+    assert (
+        "my.py:broken failed: AttributeError: 'NoneType' object has no attribute 'shape' (my.py, line 7)" in answer.err
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["images:nowhere.zip"], "no file nowhere.zip; give images: a file that is there"),
+        (["my.py:train_set"], "cannot read 'my.py'"),
         (["images:nowhere"], "no folder nowhere"),
         (["cifar"], "unknown data set 'cifar'; did you mean 'cifar10'?"),
         (["mnist"], "data set 'mnist' needs a data root"),
