@@ -26,7 +26,6 @@ from sweep.spec.differences import differing_keys
 from sweep.spec.objectives import OF_TRAINERS, check_objectives, check_reported
 from sweep.spec.resources import Resources
 from sweep.spec.sampler import SamplerConfig, check_sampler
-from sweep.spec.spec_differences import edited, flat, moved
 from sweep.spec.spec_keys import (
     FILES_OF_SCORING,
     SECTIONS,
