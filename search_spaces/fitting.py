@@ -12,7 +12,6 @@ from search_spaces.ranges import Range
 NEVER_SEARCHED = {
     "seed": "every trial has a seed of its own, from the sweep's",
     "data_seed": "all trials are shown the same order of samples",
-    "structure.trainer": "its hyperparameters are searched; make a space for each",
     "structure.networks": "their arguments are the hyperparameters; make a space for each file",
     "structure.dataset": "scores on different data sets cannot be compared; make a space for each",
     "structure.image_size_pixels": "scores at different sizes cannot be compared; make a space for each",

@@ -47,7 +47,7 @@ class GanConfig:
         if self.structure.trainer:  # what belongs to a GAN is not part of it
             own = {f"trainer.{name}": value for name, value in self.trainer.items()}
             return {TRAINER: self.structure.trainer, **own, "seed": self.seed}
-        values = {name: attrgetter(name)(self) for name in HYPERPARAMETERS if name != TRAINER}
+        values = {name: attrgetter(name)(self) for name in HYPERPARAMETERS}
         own = {"generator": self.structure.generator, "discriminator": self.structure.discriminator}
         return values | {f"{group}.{name}": value for group, given in own.items() for name, value in given.items()}
 
@@ -73,8 +73,9 @@ class GanConfig:
 
 HALF_LIFE = "lane.ema_half_life_images"  # training does not depend on it, so a lane can keep several averages
 
+# Those of GANs; what trains in place of one is named by `structure.trainer`.
 HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
-    **{f"structure.{name}": known for name, known in describe(StructureConfig).items()},
+    **{f"structure.{name}": known for name, known in describe(StructureConfig).items() if name != "trainer"},
     **{
         f"lane.{name}": replace(known, follows=f"lane.{known.follows}") if known.follows else known
         for name, known in describe(LaneConfig).items()
@@ -85,13 +86,15 @@ HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
 
 def is_hyperparameter(name: object) -> bool:
     """Whether a text is the dotted name of a hyperparameter, or of an argument of a person's own code."""
-    return name in HYPERPARAMETERS or is_own(name)
+    return name == TRAINER or name in HYPERPARAMETERS or is_own(name)
 
 
 def hyperparameter(name: str) -> Hyperparameter:
     """The hyperparameter of a dotted name. An argument of a person's own code (`generator.width`) has the kind
     `object`: any number, text or truth value. Raises InputError for an unknown name, naming the nearest known one.
     """
+    if name == TRAINER:
+        return describe(StructureConfig)["trainer"]
     if name not in HYPERPARAMETERS and is_own(name):
         says = "an argument of your own code"
         return Hyperparameter(name.partition(".")[2], object, (), None, says, -math.inf, math.inf, math.inf)
