@@ -7,6 +7,7 @@ that the run began with, from the cache folder, whatever has become of the file.
 import ast
 import importlib
 import importlib.util
+import inspect
 import sys
 import sysconfig
 import traceback
@@ -24,6 +25,7 @@ from gan_core.files.plain_yaml import file_named_in
 from gan_core.files.whole_files import appearing_whole
 
 FOLDER = "own-code"  # in the cache folder
+CLASSES = "gan_sweep_classes"  # the module of classes that are given in Python
 NO_MEMORY = ("allocate memory", "out of memory", "STATUS_ALLOC_FAILED")  # parts of messages of torch and CUDA
 _codes: dict[str, OwnCode] = {}  # digest -> what this process knows of
 _modules: dict[str, ModuleType] = {}  # digest -> what it has imported
@@ -67,15 +69,41 @@ def pinned(key: str, text: str, folder: Path | None) -> str:
     return str(replace(reference, place=place, digest=code.digest))
 
 
+def pinned_classes(key: str, generator: Any, discriminator: Any) -> str:
+    """A pinned reference to two classes as they stand in Python, whatever their names and files are: to a module of two
+    lines that imports them. Raises InputError for what is no class, or is in no file, as in a notebook.
+    """
+    texts, lines = dict[str, str](), list[str]()
+    for name, given in (("Generator", generator), ("Discriminator", discriminator)):
+        if not isinstance(given, type):
+            raise InputError(f"{key} must be a file, or two classes, got {shown(given)}")
+        try:
+            path = Path(inspect.getfile(given))
+        except (TypeError, OSError):
+            path = Path()
+        if path.suffix != ".py":
+            raise InputError(
+                f"{key}: the class {given.__name__} is in no file, which other processes need; put it in one"
+            )
+        module = given.__module__ if _is_installed(path) else path.stem
+        texts |= {} if _is_installed(path) else dict(_with_neighbours(key, path))
+        lines.append(f"from {module} import {given.__qualname__} as {name}\n")
+    code = OwnCode(CLASSES, ((f"{CLASSES}.py", "".join(lines)), *texts.items()))
+    _codes[code.digest] = code
+    return str(Reference(f"{CLASSES}.py", digest=code.digest))
+
+
 def with_digests(folder: Path | None, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Base values or ranges as written in a file of this folder, in which references to own code have its digest.
-    Raises InputError as `pinned` does.
+    """Base values or ranges as written in a file of this folder, in which references to own code have its digest. In
+    Python, `structure.networks` may be the two classes themselves. Raises InputError as `pinned` does.
     """
 
     def one(key: str, value: Any) -> Any:
         if isinstance(value, Mapping) and isinstance(value.get("choices"), list):
             choices = [pinned(key, each, folder) if is_reference(each) else each for each in value["choices"]]
             return {**value, "choices": choices}
+        if key == NETWORKS and isinstance(value, tuple | list) and len(value) == 2:
+            return pinned_classes(key, *value)
         if isinstance(value, str) and (is_reference(value) or (key in (NETWORKS, TRAINER) and value)):
             return pinned(key, value, folder)
         return value

@@ -1,5 +1,6 @@
 """A person's own code: pinned by its digest, carried along, and imported from the text that it was pinned with."""
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -125,6 +126,26 @@ def test_values_of_a_file_get_their_digests_and_others_stay(tmp_path):
         "structure.loss": {"choices": ["hinge", f"mine.py:loss#{digest}"]},
         "lane.beta1": 0.5,
     }
+
+
+def test_classes_are_given_as_they_stand_whatever_their_names_and_files_are(tmp_path):
+    written(tmp_path, nets="import parts\n\n\nclass Painter:\n    x = parts.x\n", parts="x = 3\n")
+    written(tmp_path, judges="class Judge:\n    y = 4\n")
+    with own_code._importing_from(str(tmp_path)):
+        painter, judge = importlib.import_module("nets").Painter, importlib.import_module("judges").Judge
+    text = with_digests(None, {"structure.networks": (painter, judge)})["structure.networks"]
+    code = code_of([text])
+    assert {path for path, _ in code[0].files} == {"gan_sweep_classes.py", "nets.py", "parts.py", "judges.py"}
+    forget()
+    bring(code)
+    assert (own_object(text, "Generator").x, own_object(text, "Discriminator").y) == (3, 4)
+
+
+def test_what_is_no_class_or_in_no_file_is_refused():
+    nowhere = type("Nowhere", (), {"__module__": "builtins"})
+    for given, says in ((nowhere, "the class Nowhere is in no file"), (3, "must be a file, or two classes, got 3")):
+        with pytest.raises(InputError, match=says):
+            with_digests(None, {"structure.networks": (given, given)})
 
 
 @pytest.mark.parametrize(
