@@ -135,6 +135,14 @@ def test_networks_that_cannot_be_used_are_named_before_anything_begins(gan_sweep
     assert not (tmp_path / "run").exists()
 
 
+def test_a_precision_that_own_networks_do_not_have_is_refused_before_anything_begins(gan_sweep, tmp_path):
+    said = gan_sweep(
+        "run", written(tmp_path / "mine"), "--local", "--set", "precision=bfloat16", "--out", tmp_path / "run"
+    )
+    assert (said.code, (tmp_path / "run").exists()) == (2, False)
+    assert "precision 'bfloat16' is not for your own networks" in said.err
+
+
 def test_a_trial_whose_networks_raise_in_training_fails_alone(gan_sweep, tmp_path, monkeypatch):
     late = WRONG.replace(
         "if ", "if self.training and len(z) == 64 and "

@@ -315,7 +315,7 @@ def test_a_configuration_is_frozen_and_its_equals_are_interchangeable(part):
 )
 def test_every_name_has_an_implementation_and_the_other_way_round(names, implementations):
     assert tuple(implementations) == get_args(names)
-    assert tuple(DATASETS) == VALUE_KINDS + IMAGE_KINDS
+    assert tuple(DATASETS) == (*VALUE_KINDS, *IMAGE_KINDS, "own")
 
 
 @pytest.mark.parametrize("module", ["gan_core.config.gan", "gan_core.config.reports", "gan_core.config.health"])
