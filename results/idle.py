@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from gan_core.config.own_names import is_reference
+
 Effective = Callable[[pd.DataFrame], Any]  # rows -> bool [rows]
 
 CROSS_ENTROPY = ("non_saturating", "minimax", "minimax_clamped")
@@ -30,7 +32,11 @@ EFFECTIVE: Mapping[str, tuple[tuple[str, ...], Effective]] = {
         ("structure.loss", "structure.gradient_penalty"),
         lambda f: (f["structure.loss"] == "wasserstein_gp") | (f["structure.gradient_penalty"] != "none"),
     ),
-    "lane.label_smoothing": (("structure.loss",), lambda f: f["structure.loss"].isin(CROSS_ENTROPY)),
+    "lane.label_smoothing": (
+        ("structure.loss",),
+        lambda f: f["structure.loss"].isin(CROSS_ENTROPY) | f["structure.loss"].map(is_reference),
+    ),
+    "lane.discriminator_dropout": (("structure.architecture",), lambda f: f["structure.architecture"] != "own"),
     "lane.generator_dropout": (
         ("structure.architecture",),
         lambda f: f["structure.architecture"] == "mlp_dropout",
