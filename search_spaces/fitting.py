@@ -21,7 +21,7 @@ COMBINED = frozenset(  # the names in the rules of gan_core.config.combinations,
     | {f"structure.{name}" for name in ("loss", "gradient_penalty", "discriminator_norm", "discriminator_input")}
     | {f"lane.{name}" for name in ("label_smoothing", "generator_dropout", "instance_noise", "instance_noise_images")}
     | {f"lane.{name}" for name in ("batch_norm_eps", "batch_norm_momentum", "lr_schedule", "lr_schedule_images")}
-    | {f"lane.{name}" for name in ("information_weight", "continuous_code_weight")}
+    | {f"lane.{name}" for name in ("information_weight", "continuous_code_weight", "discriminator_dropout")}
 )
 
 

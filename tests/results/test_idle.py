@@ -44,7 +44,7 @@ STRUCTURES = [
     StructureConfig(architecture="infogan", categorical_codes=10),
     StructureConfig(architecture="infogan", continuous_codes=2),
     StructureConfig(architecture="own", networks="my_gan.py#0123456789ab"),
-    StructureConfig(loss="my_gan.py:my_loss#0123456789ab"),
+    GanConfig.unflatten({"structure.loss": "my_gan.py:my_loss#0123456789ab"}).structure,
 ]
 LANE = {**{field.name: 0.25 for field in fields(LaneConfig)}, "discriminator_steps": 1, "generator_steps": 1}
 
