@@ -22,7 +22,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "commands.md").read_text()
 OURS = ("gan_core", "search_spaces", "sweep", "results")
 ALONE = """
 import sys
-sys.path[:] = [place for place in sys.path if place and not place.startswith({root!r})]
+sys.path[:] = [place for place in sys.path if place and ("site-packages" in place or not place.startswith({root!r}))]
 sys.path.insert(0, "")
 {code}
 assert not {{name.partition(".")[0] for name in sys.modules}} & {ours!r}

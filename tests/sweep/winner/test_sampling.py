@@ -217,8 +217,11 @@ def test_a_generator_of_another_number_type_or_shape_does_not_fit():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["-o", "x.txt"], "must end in .png (a grid), .npy (the samples) or / (a folder"),
-        (["-o", "x"], "must end in .png"),
+        (
+            ["-o", "x.txt"],
+            "x.txt takes texts alone, which your own training may draw; give a .png, a .npy or a folder/",
+        ),
+        (["-o", "x"], "must end in .png (a grid), .npy (the samples)"),
         (["--trial", "1"], "none is no run, of which --trial"),
     ],
     ids=str,
