@@ -117,7 +117,7 @@ def parse_code(value: Any) -> tuple[OwnCode, ...]:
     for digest, part in value.items():
         files = part.get("files") if isinstance(part, Mapping) else None
         texts = isinstance(files, Mapping) and all(isinstance(t, str) for pair in files.items() for t in pair)
-        if not isinstance(files, Mapping) or not files or not texts or not isinstance(part["module"], str):
+        if not isinstance(files, Mapping) or not files or not texts or not isinstance(part.get("module"), str):
             raise InputError(f"code {shown(digest)} must have a module and files with their texts, got {shown(part)}")
         code = OwnCode(part["module"], tuple(files.items()))
         if code.digest != digest:

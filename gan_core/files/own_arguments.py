@@ -6,7 +6,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 
-from gan_core.config.arguments import Plain
+from gan_core.config.arguments import Plain, plain_value
 from gan_core.config.fields import as_number, is_number, is_whole
 from gan_core.config.input_error import InputError, nearest, shown
 from gan_core.files.own_code import own_object, theirs
@@ -16,8 +16,8 @@ NETWORKS = {"generator": "Generator", "discriminator": "Discriminator"}
 
 
 class Argument:
-    """One argument of a constructor. kind: bool, int, float or str; choices: of a Literal; default: None where there is
-    none.
+    """One argument of a constructor. kind: bool, int, float or str, or object for any of these; choices: of a Literal;
+    default: None where there is none.
     """
 
     def __init__(self, kind: type, choices: tuple[Any, ...], default: Plain | None) -> None:
@@ -25,6 +25,8 @@ class Argument:
 
     def value(self, name: str, written: Any) -> Plain:
         """The value of this argument as a person writes it. Raises InputError where it is of another type or choice."""
+        if self.kind is object:
+            return plain_value(name, written)
         value = written if self.kind in (bool, str) else as_number(self.kind, written)
         fits = {
             bool: isinstance(value, bool),
@@ -71,16 +73,20 @@ def arguments_of(constructor: Callable[..., Any]) -> dict[str, Argument]:
 def _argument(parameter: inspect.Parameter) -> Argument | None:
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
         return None
-    hint, default = parameter.annotation, parameter.default
+    hint: Any = parameter.annotation
+    default: Any = parameter.default
     choices = get_args(hint) if get_origin(hint) is Literal else ()
     kinds = {"bool": bool, "int": int, "float": float, "str": str}
-    kind = type(choices[0]) if choices else kinds.get(hint, hint) if isinstance(hint, str) else hint
+    kind: Any = type(choices[0]) if choices else kinds.get(hint, hint) if isinstance(hint, str) else hint
     if kind is parameter.empty:
-        kind = type(default)
-    if kind not in kinds.values():
+        kind = object if default is parameter.empty else type(default)  # of `width` alone, any value is one
+    if kind not in (*kinds.values(), object):
         return None
+    if kind is object or default is parameter.empty:
+        return Argument(kind, choices, None)
     fits = isinstance(default, kind) or (kind is float and isinstance(default, int))
-    return Argument(kind, choices, kind(default) if fits else None)
+    typed: Any = kind
+    return Argument(kind, choices, typed(default) if fits else None)
 
 
 def checked_argument(name: str, written: Any, known: Mapping[str, Argument]) -> Plain:

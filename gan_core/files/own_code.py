@@ -159,7 +159,7 @@ def theirs(what: str) -> Iterator[None]:
         yield
     except (InputError, MemoryError):
         raise
-    except Exception as error:  # a person's own code may raise anything
+    except (Exception, SystemExit) as error:  # a person's own code may raise anything, and end the process
         if any(said in str(error) for said in NO_MEMORY):
             raise
         shown_traceback = their_traceback(error)
@@ -285,7 +285,9 @@ def _imported(code: OwnCode) -> ModuleType:
                 partial.write_text(text, encoding="utf-8")
     tops = {Path(path).parts[0].removesuffix(".py") for path, _ in code.files}
     with _set_aside(tops), _importing_from(str(folder)):
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
+    sys.path.append(str(folder))  # last, for what it imports only when it is called
+    return module
 
 
 @contextmanager
@@ -294,7 +296,8 @@ def _set_aside(names: Iterable[str]) -> Iterator[None]:
     context, and what is imported in it is forgotten by its name afterwards, if others had it.
     """
     tops = set(names)
-    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in tops}
+    loaded = dict(sys.modules)  # a copy, because other threads import too
+    before = {name: module for name, module in loaded.items() if name.partition(".")[0] in tops}
     for name in before:
         del sys.modules[name]
     try:

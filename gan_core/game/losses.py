@@ -25,12 +25,14 @@ class Loss:
     """discriminator(real_logits, fake_logits, smoothing) and generator(fake_logits), [L, R] -> [L].
 
     smoothing [L]: real samples are labelled 1 - smoothing; losses without labels ignore it. sees_real: whether G's
-    function is generator(fake_logits, real_logits), for which D judges real samples in G's updates too.
+    function is generator(fake_logits, real_logits), for which D judges real samples in G's updates too. traced: whether
+    the calls that it makes do not depend on the values of logits, so that they can be repeated.
     """
 
     discriminator: Callable[[Tensor, Tensor, Tensor], Tensor]
     generator: Callable[..., Tensor]
     sees_real: bool = False
+    traced: bool = True
 
 
 def _softplus(logits: Tensor) -> Tensor:

@@ -47,9 +47,10 @@ def own_loss(reference: str) -> Loss:
     discriminator, generator = (functions[role] for role in ROLES)
     smoothed = _takes(discriminator, "discriminator", 2, "smoothing")
     sees_real = _takes(generator, "generator", 1, "real")
-    of_d = _over_lanes(reference, discriminator, 3 if smoothed else 2)
-    of_g = _over_lanes(reference, generator, 2 if sees_real else 1)
-    return Loss(lambda real, fake, smoothing: of_d(real, fake, smoothing), of_g, sees_real)
+    of_d, d_vmapped = _over_lanes(reference, discriminator, 3 if smoothed else 2)
+    of_g, g_vmapped = _over_lanes(reference, generator, 2 if sees_real else 1)
+    traced = d_vmapped and g_vmapped  # vmap refuses what looks at values or draws random numbers
+    return Loss(lambda real, fake, smoothing: of_d(real, fake, smoothing), of_g, sees_real, traced)
 
 
 def _functions(found: Any, reference: str) -> dict[str, OfLane]:
@@ -89,8 +90,9 @@ def _takes(function: OfLane, role: str, least: int, further: str) -> bool:
     return takes
 
 
-def _over_lanes(reference: str, function: OfLane, count: int) -> Callable[..., Tensor]:
-    """A function of `count` tensors [L, R] -> [L], of the first of those that it is given. On the CPU it calls the
+def _over_lanes(reference: str, function: OfLane, count: int) -> tuple[Callable[..., Tensor], bool]:
+    """A function of `count` tensors [L, R] -> [L], of the first of those that it is given, and whether vmap gives the
+    same as a loop. On the CPU it calls the
     lane's function once for each, so that a lane's bits do not depend on others; on a GPU, and where it is traced to be
     compiled, once for all by vmap if that gives the same.
     """
@@ -110,7 +112,7 @@ def _over_lanes(reference: str, function: OfLane, count: int) -> Callable[..., T
         with theirs(f"{what} cannot be computed"):
             return (together if vmapped and lanes_together(given[0]) else looped)(*given)
 
-    return over_lanes
+    return over_lanes, vmapped
 
 
 def _probed(what: str, function: OfLane, looped: OfLane, together: OfLane, count: int) -> bool:

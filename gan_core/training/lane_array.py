@@ -22,9 +22,10 @@ from gan_core.config.arithmetic import Arithmetic, Carried
 from gan_core.config.conditions import Execution, Precision
 from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
+from gan_core.config.input_error import InputError
 from gan_core.config.reports import Death
 from gan_core.data.dataset import Dataset
-from gan_core.execution.pace import Pace, until_it_fits
+from gan_core.execution.pace import Pace, is_out_of_memory, until_it_fits
 from gan_core.execution.programs import ProgramMaker
 from gan_core.game.step import Game
 from gan_core.lanes.axis import lane_empty
@@ -97,6 +98,8 @@ class LaneArray:
         if self.networks.own is not None:
             check_own(self.configs, precision)
             self._hold_to(self.networks.own)
+        if not self.game.loss.traced:
+            self.programs.execution = "eager"
         self.state = initial_state(configs, self.networks, self._like, self.health, averages=len(averages_images) or 1)
         self._steps: list[Steps] = []
         self.carried_out: Carried = ""  # how the latest steps were carried out
@@ -108,7 +111,7 @@ class LaneArray:
         if self._like.device.type == "cpu":
             self.programs.pace = Pace(1)
         if not own.traced:
-            self.programs.execution = "eager"
+            self.programs.execution = "eager"  # what looks at values, or draws, is called as it stands
 
     @property
     def half_lives_images(self) -> list[tuple[float, ...]]:
@@ -197,7 +200,14 @@ class LaneArray:
     def _prepare(self, step: int) -> None:
         """Prepares the steps of all chunks, and takes all memory that they need. The state does not change."""
         self._steps = []  # gives their memory back first
-        self._steps, self.carried_out = prepare_steps(self._chunk, self.lanes, self.programs, self._like, step)
+        try:
+            self._steps, self.carried_out = prepare_steps(self._chunk, self.lanes, self.programs, self._like, step)
+        except Exception as error:  # a person's own modules may make calls that no trace or replay knows
+            known = isinstance(error, InputError) or is_out_of_memory(error) or self.programs.execution == "eager"
+            if known or self.networks.own is None:
+                raise
+            self.programs.execution = "eager"
+            self._steps, self.carried_out = prepare_steps(self._chunk, self.lanes, self.programs, self._like, step)
 
     def _chunk(self, start: int, stop: int) -> Chunk:
         """The lanes from start to stop, in the memory of the whole array's state."""

@@ -76,16 +76,19 @@ _TEMPLATE = '''"""A trained generator: the class Generator of {module} with its 
 Written by gan-sweep {version}. The weights are in generator.safetensors beside this file.
 """
 
+import sys
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
+sys.path.insert(0, str(Path(__file__).parent))  # where {module} lies
+
 from {module} import Generator
 
 
 def load(weights: Path = Path(__file__).with_name("generator.safetensors")) -> Generator:
-    """The trained generator, ready to draw from."""
+    """The trained generator, ready to draw from: generator({inputs})."""
     generator = Generator({arguments})
     generator.load_state_dict(load_file(weights))
     return generator.eval().requires_grad_(False)

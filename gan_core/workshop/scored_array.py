@@ -12,7 +12,8 @@ from gan_core.config.arithmetic import Arithmetic
 from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig, signs
 from gan_core.config.input_error import DamagedFile, InputError
-from gan_core.config.reports import Death, FidelityReport, LaneReport, Midway, place_of
+from gan_core.config.own_names import is_reference
+from gan_core.config.reports import Death, FidelityReport, LaneReport, Midway, minimised, place_of
 from gan_core.execution.pace import is_out_of_memory, within_memory
 from gan_core.fidelity.protocol import LATENT_SEED, Scorer, report_of
 from gan_core.lanes.streams import Stream
@@ -45,7 +46,7 @@ def evaluate(
                 fidelity=found,
                 health=seen,
                 signs=signs(array.state.images_seen, {**found.values, **seen, "d_loss": d_loss}, health),
-                death=_death_at_a_rung(array, lane, found.values["fidelity"]),
+                death=_death_at_a_rung(array, lane, found.values["fidelity"], _own_score(found, objective)),
                 seconds=seconds,
                 device=_device(array),
                 arithmetic=arithmetic,
@@ -87,10 +88,16 @@ def _scored(array: LaneArray, scorer: Scorer) -> list[FidelityReport]:
     return scorer.score(array)
 
 
-def _death_at_a_rung(array: LaneArray, lane: int, score: float) -> Death | None:
+def _own_score(found: FidelityReport, objective: str) -> float:
+    """The score of a person's own that is the objective; 0 where it is one of ours, which are missing in good order."""
+    return minimised(found.values, objective) if is_reference(objective.removeprefix("-")) else 0.0
+
+
+def _death_at_a_rung(array: LaneArray, lane: int, *scores: float) -> Death | None:
     if not all(bool(rows.flat[lane].isfinite().all()) for rows in (array.state.generator, array.state.discriminator)):
         return Death("diverged", "weights are not finite")
-    return None if math.isfinite(score) else Death("diverged", f"score is {score:g}")
+    score = next((score for score in scores if not math.isfinite(score)), None)
+    return None if score is None else Death("diverged", f"score is {score:g}")
 
 
 def _device(array: LaneArray) -> str:

@@ -144,6 +144,13 @@ def test_what_the_constructors_do_not_take_is_refused_in_one_line(folder, base, 
     assert "\n" not in str(refusal.value)
 
 
+def test_an_argument_without_a_type_takes_what_the_base_gives(folder):
+    (folder / "mine.py").write_text("class Generator:\n    def __init__(self, ngpu): ...\nclass Discriminator: ...\n")
+    assert dict(space_of(folder, {"generator.ngpu": 1}).base.structure.generator) == {"ngpu": 1}
+    with pytest.raises(InputError, match=r"generator\.ngpu has no default in its constructor; give it a value"):
+        space_of(folder)
+
+
 @pytest.mark.parametrize(
     ("source", "says"),
     [

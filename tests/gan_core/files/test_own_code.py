@@ -78,6 +78,11 @@ def test_the_files_beside_it_that_it_imports_come_along_and_no_others(tmp_path):
     assert pinned("structure.networks", "mine.py", tmp_path) != text
 
 
+def test_what_is_imported_only_when_it_is_called_is_found(tmp_path):
+    written(tmp_path, mine="def late():\n    from seldom_used import x\n    return x\n", seldom_used="x = 6\n")
+    assert own_object(pinned("structure.networks", "mine.py", tmp_path), "late")() == 6
+
+
 def test_two_files_of_one_name_are_two_modules(tmp_path):
     found = []
     for number in (1, 2):
@@ -180,6 +185,7 @@ def test_a_name_that_is_not_there_and_code_that_was_not_brought_are_named(tmp_pa
         ("import math\n\nx = math.absent\n", "AttributeError: module 'math' has no attribute", "x = math.absent"),
         ("def f(:\n", "SyntaxError", "def f(:"),
         ("import notthere\n", "ModuleNotFoundError: No module named 'notthere'", "import notthere"),
+        ("import sys\nsys.exit(0)\n", "SystemExit: 0", "sys.exit(0)"),
     ],
 )
 def test_an_error_of_theirs_is_one_line_and_their_traceback(tmp_path, source, says, shows):

@@ -212,3 +212,15 @@ def test_an_error_in_a_loss_is_theirs(own):
     later = own("my", "def d(real, fake):\n    assert len(real) == 5\n    return (fake - real).mean()\n\n\nmy = d, d\n")
     with pytest.raises(InputError, match=r"AssertionError: no message \(my_gan.py, line 2\)"):
         own_loss(later).discriminator(logits(), logits(), torch.zeros(3))
+
+
+def test_a_loss_that_looks_at_values_is_called_as_it_stands(own, few: Any):
+    """What a trace would write down is only one of its ways."""
+    text = "def g(fake):\n    return fake.mean() if fake.mean() > 0 else -fake.mean()\n\n\n"
+    text += "my = (lambda r, f: (f - r).mean()), g\n"
+    loss = own("my", text)
+    assert not own_loss(loss).traced
+    structure = StructureConfig(generator_width=6, discriminator_width=5, latent_size=4, loss=loss)  # pyright: ignore
+    array = LaneArray([GanConfig(structure=structure)], few("digits"))
+    array.train_to(128)
+    assert array.carried_out == "eager"

@@ -72,3 +72,32 @@ def test_published_classes_follow_the_plain_loop(name: str, execution: Any, few:
             theirs = loop.generator(*loop.given(noise, labels)).view(-1, 1, 8, 8)
         assert_near(samples[lane], theirs, f"samples of lane {lane}")
     assert not array.state.generator.flat[0].equal(array.state.generator.flat[1])
+
+
+class Recurrent(nn.Module):
+    """A generator whose calls a trace does not know."""
+
+    def __init__(self, latent_size: int = 7) -> None:
+        super().__init__()
+        self.layer = nn.GRU(latent_size, 64, batch_first=True)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.layer(z[:, None])[0][:, 0].view(-1, 1, 8, 8)
+
+
+class Judge(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x.flatten(1))
+
+
+def test_what_cannot_be_traced_is_called_as_it_stands(few: Callable[[str], Dataset]):
+    config = GanConfig(structure=StructureConfig(**SMALL))
+    array = LaneArray([config], few("digits"), networks=(Recurrent, Judge), execution="replayed")
+    before = array.state.generator.flat.clone()
+    assert array.train_to(64)
+    assert array.carried_out == "eager"
+    assert not array.state.generator.flat.equal(before)
