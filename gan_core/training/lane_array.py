@@ -22,7 +22,7 @@ from gan_core.config.arithmetic import Arithmetic, Carried
 from gan_core.config.conditions import Execution, Precision
 from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
-from gan_core.config.input_error import InputError
+from gan_core.config.input_error import shortened
 from gan_core.config.reports import Death
 from gan_core.data.dataset import Dataset
 from gan_core.execution.pace import Pace, is_out_of_memory, until_it_fits
@@ -32,6 +32,7 @@ from gan_core.lanes.axis import lane_empty
 from gan_core.lanes.precision import library_precision
 from gan_core.lanes.streams import Stream
 from gan_core.native.arithmetic import arithmetic_here, processor_name
+from gan_core.native.toolchain import tell
 from gan_core.networks.architectures import build_networks, rows_at_once
 from gan_core.networks.build import OwnTraits
 from gan_core.networks.call import Call
@@ -46,6 +47,9 @@ from gan_core.training.lane_checks import check_own, check_successors, shared_st
 from gan_core.training.state import initial_state
 from gan_core.training.steps import Steps, prepare_steps
 from gan_core.training.watch import Watch, is_marked
+
+# What a trace or a replay raises where a person's own modules make calls that it does not know, such as `nn.LSTM`.
+UNKNOWN_CALLS = (RuntimeError, IndexError, TypeError, AttributeError)
 
 
 class LaneArray:
@@ -202,10 +206,12 @@ class LaneArray:
         self._steps = []  # gives their memory back first
         try:
             self._steps, self.carried_out = prepare_steps(self._chunk, self.lanes, self.programs, self._like, step)
-        except Exception as error:  # a person's own modules may make calls that no trace or replay knows
-            known = isinstance(error, InputError) or is_out_of_memory(error) or self.programs.execution == "eager"
+        except UNKNOWN_CALLS as error:
+            known = is_out_of_memory(error) or self.programs.execution == "eager"
             if known or self.networks.own is None:
                 raise
+            why = shortened(" ".join(str(error).split()))
+            tell(f"steps of your networks cannot be repeated ({why}); they are called as they stand")
             self.programs.execution = "eager"
             self._steps, self.carried_out = prepare_steps(self._chunk, self.lanes, self.programs, self._like, step)
 
