@@ -208,7 +208,7 @@ def _elided(graph: fx.Graph, owner_of: dict[fx.Node, fx.Node]) -> dict[fx.Node, 
         apart = destination.op == "placeholder" and len(destination.users) == 1
         shape = source.meta["val"].shape
         same = tuple(destination.meta["val"].shape) == tuple(shape)
-        same = same and shape[-1] > 1  # kernels of products and sums treat one column by its strides
+        same = same and shape[-1:] > (1,)  # kernels of products and sums treat one column by its strides
         made = owner.meta["val"] if owner.op == "call_function" else None
         whole = isinstance(made, Tensor) and made.numel() == shape.numel()
         if apart and reshaped and same and whole and owner not in elided:

@@ -16,6 +16,7 @@ from torch.fx.node import map_aggregate
 
 from gan_core.lanes.torch_internals import OpOverload, TorchDispatchMode, arguments_of, is_mutable
 
+AS_STRIDED = torch.ops.aten.as_strided.default
 Tensors = Mapping[str, Tensor]
 Function = Callable[[dict[str, Tensor]], None]
 
@@ -125,8 +126,14 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
         given = map_aggregate((args, kwargs or {}), lambda v: self._node(v) if isinstance(v, Tensor) else v)
+        if torch.Tag.inplace_view in func.tags:  # such as `x.unsqueeze_(1)`, which a replay would do again each time
+            changed = given[0][0]
+            changed.meta["val"] = args[0].as_strided(*_geometry(args[0]))  # as it was
+            result = func(*args, **(kwargs or {}))
+            func, given = AS_STRIDED, ((changed, *_geometry(result)), {})
+        else:
+            result = func(*args, **(kwargs or {}))
         node = self.graph.call_function(func, *given)
         node.meta["val"] = result
         if isinstance(result, tuple | list):
@@ -149,5 +156,8 @@ class _Recorder(TorchDispatchMode):
 
 
 def _place(tensor: Tensor) -> tuple[Any, ...]:
-    where = tensor.untyped_storage().data_ptr(), tensor.storage_offset()
-    return (*where, tensor.dtype, tuple(tensor.shape), tensor.stride())
+    return tensor.untyped_storage().data_ptr(), tensor.dtype, *_geometry(tensor)
+
+
+def _geometry(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    return tuple(tensor.shape), tensor.stride(), tensor.storage_offset()

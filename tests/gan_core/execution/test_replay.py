@@ -175,6 +175,19 @@ def _aligned_pads(t: Tensors) -> None:
     t["product"].copy_(torch.baddbmm(t["product"], t["x"], t["weight"], alpha=0.5))
 
 
+CELLS = torch.nn.RNN(7, 9, batch_first=True)
+
+
+def _turned_in_place(t: Tensors) -> None:
+    """Calls that change the shape of the tensor itself, of an input and of a value, and a layer that makes them."""
+    x = t["x"].view(2, 13, 7).transpose_(1, 2).unsqueeze_(1)
+    turned = (t["y"] * 2).transpose_(0, 2).squeeze_()
+    inner = leaf(t["x"])
+    outputs = CELLS(inner)[0]
+    t["product"].copy_(outputs.detach())
+    t["out"].copy_(torch.autograd.grad(outputs.square().sum(), inner)[0] + x.squeeze(1).mT + turned.transpose_(0, 2))
+
+
 FUNCTIONS: dict[str, Function] = {
     function.__name__.strip("_"): function
     for function in (
@@ -194,6 +207,7 @@ FUNCTIONS: dict[str, Function] = {
         _empty_memory,
         _relus_and_losses,
         _aligned_pads,
+        _turned_in_place,
     )
 }
 
