@@ -77,6 +77,8 @@ def test_published_classes_follow_the_plain_loop(name: str, execution: Any, few:
 class Recurrent(nn.Module):
     """A generator whose calls change tensors in place, shapes included, and whose buffer is one whole number."""
 
+    calls: torch.Tensor
+
     def __init__(self, latent_size: int = 7) -> None:
         super().__init__()
         self.layer = nn.GRU(latent_size, 64, batch_first=True)
