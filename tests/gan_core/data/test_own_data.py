@@ -356,6 +356,13 @@ CODE = """
 import numpy as np
 from pathlib import Path
 
+def listed(root):
+    Path(root, "calls").open("a").write("x")
+    return [np.load(path) for path in sorted(Path(root, "data").glob("*.npy"))]
+
+def opened_in_c(root):  # as OpenCV does
+    return [np.full((8, 8), path.stat().st_size, np.uint8) for path in sorted(Path(root, "data").iterdir())]
+
 def train_set(root):
     with Path(root, "calls").open("a") as file:
         file.write("x")
@@ -392,6 +399,47 @@ def test_own_code_is_asked_once_and_again_where_it_is_refreshed_or_changed(here)
     assert not same_name(changed, name)
     own(changed, here)
     assert (here / "calls").read_text() == "xxx"
+
+
+@pytest.mark.parametrize("change", ["another", "fewer", "more"])
+def test_files_that_changed_since_are_read_again(here, change):
+    (here / "my.py").write_text(CODE)
+    (here / "data").mkdir()
+    for place, image in enumerate(BYTES[:, 0]):
+        np.save(here / "data" / f"{place:02}.npy", image)
+    name, told = pinned("structure.dataset", "my.py:listed", None), []
+    first = own(name, here)
+    assert own(name, here, tell=told.append).digest == first.digest
+    assert (here / "calls").read_text() == "x"
+    if change == "another":
+        np.save(here / "data" / "03.npy", 255 - BYTES[3, 0])
+    elif change == "fewer":
+        (here / "data" / "03.npy").unlink()
+    else:
+        np.save(here / "data" / "99.npy", BYTES[0, 0])
+    again = own(name, here, tell=told.append)
+    assert again.digest != first.digest
+    assert len(again.train) + len(again.held_out) == {"another": 12, "fewer": 11, "more": 13}[change]
+    where = here / "data" / "03.npy" if change == "another" else here / "data"
+    assert told[1] == f"{where} has changed: my.py:listed is read again"
+    assert told[0].startswith("images of my.py:listed, read on 2")
+    own(name, here)
+    assert (here / "calls").read_text() == "xx"
+    for path in (here / "data").iterdir():
+        path.unlink()
+    (here / "data").rmdir()
+    assert own(name, here).digest == again.digest  # what was read stays where nothing is left, as on another machine
+
+
+def test_pictures_that_are_opened_in_c_are_told_by_the_listing_of_their_folder(here):
+    (here / "my.py").write_text(CODE)
+    (here / "data").mkdir()
+    for place in range(12):
+        (here / "data" / f"{place:02}.png").write_bytes(bytes(place + 1))
+    name = pinned("structure.dataset", "my.py:opened_in_c", None)
+    first = own(name, here)
+    (here / "data" / "03.png").write_bytes(bytes(100))
+    assert own(name, here).digest != first.digest
 
 
 def test_an_error_in_their_file_has_their_traceback(here):
