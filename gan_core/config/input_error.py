@@ -70,7 +70,7 @@ def _written(value: Any, levels: int) -> str:
     if isinstance(value, int) and abs(value) >= 10**LONGEST_NUMBER:
         return f"a number of more than {LONGEST_NUMBER} digits"  # which Python may refuse to write
     if not isinstance(value, Mapping | list | tuple):
-        return repr(value)
+        return " ".join(repr(value).split())  # arrays are written in several lines
     if not levels:
         return "..."
     parts = [_written(inner, levels - 1) for inner in islice(value, MOST_PARTS)]

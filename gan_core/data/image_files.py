@@ -74,14 +74,16 @@ def _images(request: Request) -> ImageSplits:
 
 
 def _own(request: Request) -> ImageSplits:
-    """The images of a person's own data set. They are read anew where the code or the data root is another one."""
+    """The images of a person's own data set. They are read anew where the code, the data root or a file that the code
+    has read is another one.
+    """
 
     def fill(collector: Collector) -> Sequence[str]:
         from gan_core.data.own_data import collect_own  # loads torch, as their code does
 
         return collect_own(own_object(str(request.name.folder)), request.root, collector)
 
-    return kept_images(
+    images = kept_images(
         own_name(request.name),
         request.name.kind,
         _own_key(request),
@@ -91,6 +93,9 @@ def _own(request: Request) -> ImageSplits:
         refresh=request.refresh,
         tell=request.tell,
     )
+    assert images.facts is not None
+    request.tell(f"images of {own_name(request.name)}, read on {images.facts.read}")
+    return images
 
 
 def own_is_kept(request: Request) -> bool:

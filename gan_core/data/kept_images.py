@@ -6,6 +6,7 @@ The file is one of safetensors: train and held_out uint8 [n, C, S, S], their lab
 import hashlib
 import json
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from gan_core.data.collected_images import BLOCK_BYTES, Collector
 from gan_core.data.digest import data_digest
 from gan_core.data.pictures import PictureFacts, first_equal, refuse_corrupt
 from gan_core.data.published_images import ImageSplits
+from gan_core.data.read_files import files_read, first_changed, states
 from gan_core.files.cache import alone, writable_cache_folder
 from gan_core.files.whole_files import appearing_whole
 
@@ -43,7 +45,7 @@ def kept_images(
     """The images of a source, from the cache or read into it. source: as messages name it. kind: that of the data set,
     which is part of its digest. key: what tells these images from others, beside the size. fill: puts the images into a
     `Collector` and returns the names of the classes, which may be none. size_pixels, tell: as for the `Collector`.
-    refresh: read them again.
+    refresh: read them again, as is done where a file that `fill` has read has changed since.
 
     Raises InputError as `fill` and the `Collector` do, where the cache cannot hold the images, and for images that
     cannot be read unless skip_corrupt leaves them out, with a warning.
@@ -51,13 +53,17 @@ def kept_images(
     path = kept_path(kind, key, size_pixels)
     with alone(path):
         found = None if refresh else read_kept(path)
+        if found is not None and (changed := first_changed(_files(path))):
+            tell(f"{changed} has changed: {source} is read again")
+            found = None
         if found is None:
             try:
                 collector = Collector(source, path.parent, size_pixels, tell)
-                classes = fill(collector)
+                with files_read() as files:
+                    classes = fill(collector)
                 if not len(collector):
                     _refuse_corrupt(source, 0, collector.unread, skip_corrupt)
-                _write(path, kind, collector, classes)
+                _write(path, kind, collector, classes, states(files))
             except OSError as error:
                 raise InputError(f"cannot keep the images of {source} in {path.parent}: {error}") from error
             found = read_kept(path)
@@ -77,14 +83,18 @@ def kept_path(kind: str, key: Sequence[Any], size_pixels: int) -> Path:
     return writable_cache_folder() / f"images-{name}.safetensors"
 
 
-def _write(path: Path, kind: str, collector: Collector, classes: Sequence[str]) -> None:
-    """Writes the images that were collected, the training images first, then the held-out ones."""
+def _write(path: Path, kind: str, collector: Collector, classes: Sequence[str], files: Mapping[str, str]) -> None:
+    """Writes the images that were collected, the training images first, then the held-out ones. files: the states of
+    those that they were read from.
+    """
     train, held = collector.split()
     pixels, labels, order = collector.pixels(), collector.labels(), np.concatenate((train, held))
-    small = {"copy_of": np.zeros(len(order), np.int64)}  # what is as long as an int64 comes first, so that all align
+    # What is as long as an int64 comes first, so that all align.
+    small: dict[str, np.ndarray] = {"copy_of": np.zeros(len(order), np.int64)}
     if labels is not None:
         small |= {"train_labels": labels[train], "held_out_labels": labels[held]}
     small["sizes_pixels"] = collector.sizes_pixels[order]
+    small["files"] = np.frombuffer(zlib.compress(json.dumps(files).encode(), 1), np.uint8)
     count = 0 if labels is None else int(labels.max()) + 1
     about = {
         "kind": kind,
@@ -158,6 +168,13 @@ def read_kept(path: Path) -> ImageSplits | None:
         path=path,
     )
     return ImageSplits(train, labels[0], held_out, labels[1], facts, notes["digest"])
+
+
+def _files(path: Path) -> Mapping[str, str]:
+    """The states of the files that kept images were read from; none where that is not known."""
+    with safe_open(path, "np") as file:
+        written = file.get_tensor("files") if "files" in file.keys() else None  # noqa: SIM118
+    return {} if written is None else json.loads(zlib.decompress(written))
 
 
 def _mapped(path: Path, name: str) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import inspect
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, IterableDataset, StackDataset, Subset
 
-from gan_core.config.input_error import InputError, shown
+from gan_core.config.input_error import InputError, shortened, shown
 from gan_core.data.array_files import HELD_OUT, HELD_OUT_LABELS, TRAINING, TRAINING_LABELS
 from gan_core.data.collected_images import Collector
 from gan_core.files.own_code import theirs
@@ -20,20 +20,20 @@ from gan_core.lanes.streams import Stream, stream
 
 TRAIN_SPLITS = ("train", "training")
 HELD_OUT_SPLITS = ("held_out", "validation", "valid", "val", "test")  # the first that there is; a test set is the last
-IMAGE_KEYS = ("image", "images", "pixel_values", "img", "x")
-LABEL_KEYS = ("label", "labels", "y", "target")
+IMAGE_KEYS = ("image", "images", "pixel_values", "img", "x", "png", "jpg", "jpeg", "webp")
+LABEL_KEYS = ("label", "labels", "y", "target", "targets", "class", "cls", "fine_label")
 FORMS = "a torch Dataset, an array of images, (images, labels), or {'train': ..., 'held_out': ...} of these"
+LEAST_LISTED = 3  # images in a list, which is otherwise an image and its label
 
 
 def collect_own(found: Any, root: Path | None, collector: Collector) -> Sequence[str]:
     """Puts the images of a person's own data set into the collector, and returns the names of the classes where the
     data set has them in an attribute `classes`.
 
-    found: a function or class, which is called with the data root or, where it takes nothing or has a default and there
-    is no root, without; or the data set itself: a torch Dataset (map or iterable) or any other sequence or iterable of
-    images, (image, label) or mappings with IMAGE_KEYS and LABEL_KEYS; an array [n, H, W], [n, H, W, C] or [n, C, H, W],
-    also with labels; or a mapping of splits. Their code runs with random generators of its own, which are seeded alike
-    each time.
+    found: anything that can be called, which is given the data root as `_called` says; or the data set itself: a torch
+    Dataset (map or iterable) or any other sequence or iterable of images, (image, label) or mappings with IMAGE_KEYS
+    and LABEL_KEYS; an array [n, H, W], [n, H, W, C] or [n, C, H, W], or a list of images, also with labels; or a
+    mapping or a pair of splits. Their code runs with random generators of its own, which are seeded alike each time.
 
     Raises OwnCodeError for what their code raises, and InputError for anything that is no data set and as `Collector`
     does.
@@ -45,34 +45,49 @@ def collect_own(found: Any, root: Path | None, collector: Collector) -> Sequence
         splits = _splits(made, collector.what)
         for number, split in enumerate(splits):
             _collect(split, collector, held_out=number > 0)
-    names = getattr(splits[0], "classes", ())
-    return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
+    if len(splits) > 1 and not collector.own_split:
+        raise InputError(f"the held-out split of {collector.what} is empty; leave it out, and a sixth is held out")
+    return _class_names(splits[0])
 
 
 def _called(found: Any, root: Path | None, what: str) -> Any:
-    """What a function or class returns; anything else as it is."""
-    if not (inspect.isclass(found) or inspect.isroutine(found)):
+    """What a function, a class or anything else that can be called returns; a data set as it is.
+
+    Its first argument, or its only one that must be given, is the data root. One with a default gets the root where
+    there is one and the default is a path, a text or None.
+    """
+    is_data = not inspect.isclass(found) and (hasattr(found, "__getitem__") or hasattr(found, "__iter__"))
+    if is_data or not callable(found):
         return found
     with theirs(f"{what} failed"):
         parameters = inspect.signature(found).parameters.values()
-    takes = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
-    takes_root = bool(takes) and (root is not None or takes[0].default is takes[0].empty)
-    needless = [one.name for one in takes[1:] if one.default is one.empty]
-    if needless:
+    places = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    needed = [
+        one for one in parameters if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    ]
+    first = next(iter(places or needed), None)
+    if needless := [one.name for one in needed if one is not first]:
         raise InputError(f"{what} must take the data root alone, or nothing, and also asks for {', '.join(needless)}")
-    if takes_root and root is None:
+    if first in needed and root is None:
         raise InputError(f"{what} asks for a data root: give --data-root DIR (or data_root: in the spec)")
+    takes_root = first is not None and (first in needed or isinstance(first.default, str | Path | None))
     with theirs(f"{what} failed"):
-        return found(root) if takes_root else found()  # pyright: ignore[reportCallIssue]
+        if first is None or not takes_root or root is None:
+            return found()
+        return found(**{first.name: root}) if first.kind is first.KEYWORD_ONLY else found(*[root])
 
 
 def _splits(made: Any, what: str) -> Sequence[Any]:
     """The training split and, where there is one, the held-out split."""
     if not isinstance(made, Mapping):
+        if isinstance(made, tuple | list) and len(made) == 2 and all(map(_is_split, made)):
+            return made
+        if isinstance(made, tuple | list) and made and all(isinstance(one, Dataset | DataLoader) for one in made):
+            raise InputError(f"{what} has {len(made)} data sets; return two, (train, held_out), or {FORMS}")
         return (made,)
-    train = next((made[name] for name in TRAIN_SPLITS if name in made), None)
+    train = _named(made, TRAIN_SPLITS)
     if train is not None:
-        held_out = next((made[name] for name in HELD_OUT_SPLITS if name in made), None)
+        held_out = _named(made, HELD_OUT_SPLITS)
         return (train,) if held_out is None else (train, held_out)
     images = _named(made, TRAINING)
     if images is None:
@@ -82,40 +97,60 @@ def _splits(made: Any, what: str) -> Sequence[Any]:
     return (first,) if held_out is None else (first, (held_out, _named(made, HELD_OUT_LABELS)))
 
 
+def _is_split(value: Any) -> bool:
+    """Whether this can be no image, but must be a whole split."""
+    return isinstance(value, Dataset | DataLoader) or _is_array(value, 3) or _images_and_labels(value) is not None
+
+
 def _named(made: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((made[name] for name in names if name in made), None)
+
+
+def _class_names(split: Any) -> Sequence[str]:
+    while isinstance(split, Subset):
+        split = split.dataset
+    names = getattr(split, "classes", ())
+    return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
 
 
 def _collect(split: Any, collector: Collector, *, held_out: bool) -> None:
     """Puts one split into the collector."""
     noun = "held-out item" if held_out else "item"
-    total = len(split) if hasattr(split, "__len__") else 0
-    for place, given in enumerate(_items(split, collector.what, noun)):
-        image, label = _parts(given, f"{collector.what}: {noun} {place}")
-        collector.add(_plain(image), _label(label), f"{noun} {place}", held_out=held_out, total=total)
+    items, total = _items(split, collector.what, noun)
+    for place, given in enumerate(items):
+        name = f"{collector.what}: {noun} {place}"
+        image, label = _parts(given, name)
+        collector.add(_plain(image, name), _label(label, name), f"{noun} {place}", held_out=held_out, total=total)
 
 
-def _items(split: Any, what: str, noun: str) -> Iterator[Any]:
-    """The items of a split, one after another."""
+def _items(split: Any, what: str, noun: str) -> tuple[Iterator[Any], int]:
+    """The items of a split, one after another, and how many there are, or 0 where that is not known."""
     if isinstance(split, DataLoader):
         raise InputError(f"{what} is a DataLoader, which gives batches; give its dataset")
-    if pair := _arrays(split):
+    if pair := _images_and_labels(split):
         images, labels = pair
         if labels is not None and len(labels) != len(images):
             raise InputError(f"{what} has {len(images)} images and {len(labels)} labels; give each image one")
-        yield from images if labels is None else zip(images, labels, strict=True)
-    elif hasattr(split, "__len__") and hasattr(split, "__getitem__"):
-        for place in range(len(split)):
-            with theirs(f"{what}: {noun} {place} cannot be read"):
-                item = split[place]
-            yield item
-    elif isinstance(split, Iterable):
-        yield from _iterated(split, what, noun)
-    else:
+        split = images if labels is None else StackDataset(images, labels)
+    if isinstance(split, str | bytes | type) or not (hasattr(split, "__iter__") or hasattr(split, "__getitem__")):
         raise InputError(f"{what} is {type(split).__name__} {shown(split)}; give {FORMS}")
+    has_places = hasattr(split, "__len__") and hasattr(split, "__getitem__")
+    if not has_places or isinstance(split, IterableDataset):
+        return _iterated(split, what, noun), 0
+    with theirs(f"{what}: its length cannot be found"):
+        count = len(split)
+    return _by_place(split, count, what, noun), count
 
 
-def _iterated(split: Iterable[Any], what: str, noun: str) -> Iterator[Any]:
+def _by_place(split: Any, count: int, what: str, noun: str) -> Iterator[Any]:
+    for place in range(count):
+        with theirs(f"{what}: {noun} {place} cannot be read"):
+            item = split[place]
+        yield item
+
+
+def _iterated(split: Any, what: str, noun: str) -> Iterator[Any]:
+    """The items of anything that `iter` takes: what has no length but places is read up to an IndexError."""
     place, end = 0, object()
     with theirs(f"{what} cannot be read"):
         source = iter(split)
@@ -128,14 +163,16 @@ def _iterated(split: Iterable[Any], what: str, noun: str) -> Iterator[Any]:
         place += 1
 
 
-def _arrays(split: Any) -> tuple[Any, Any] | None:
-    """Images and labels, or None for labels, where a split is an array of images or a pair of arrays."""
+def _images_and_labels(split: Any) -> tuple[Any, Any] | None:
+    """Images and labels, or None for labels, where a split is an array of images or a pair of these."""
     if _is_array(split, 3):
         return split, None
-    if isinstance(split, tuple | list) and len(split) == 2 and _is_array(split[0], 3):
-        images, labels = split
-        return (images, labels) if labels is None or _is_array(labels, 1) or isinstance(labels, list) else None
-    return None
+    if not isinstance(split, tuple | list) or len(split) != 2:
+        return None
+    images, labels = split
+    has_images = _is_array(images, 3) or (isinstance(images, list | tuple) and len(images) >= LEAST_LISTED)
+    has_labels = labels is None or isinstance(labels, list | tuple) or (_is_array(labels, 1) and labels.ndim < 3)
+    return (images, labels) if has_images and has_labels else None
 
 
 def _is_array(value: Any, least: int) -> bool:
@@ -158,17 +195,25 @@ def _parts(item: Any, name: str) -> tuple[Any, Any]:
     return item, None
 
 
-def _plain(value: Any) -> Any:
-    """A tensor as an array; anything else as it is."""
+def _plain(value: Any, name: str) -> Any:
+    """A tensor as an array; anything else as it is. Raises InputError for tensors without numbers, or without a place
+    for each, such as meta and sparse ones.
+    """
     if not isinstance(value, Tensor):
         return value
-    value = value.detach().cpu()
-    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()  # which NumPy has not
+    try:
+        if value.is_floating_point() and value.dtype not in (torch.float16, torch.float32, torch.float64):
+            value = value.float()  # NumPy has no bfloat16
+        return value.numpy(force=True)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(
+            f"{name} is a tensor that has no plain numbers ({shortened(str(error))}); convert it"
+        ) from error
 
 
-def _label(value: Any) -> Any:
+def _label(value: Any, name: str) -> Any:
     """A label out of a tensor or an array of one number."""
-    value = _plain(value)
+    value = _plain(value, name)
     return value.reshape(()).item() if isinstance(value, np.ndarray) and value.size == 1 else value
 
 

@@ -1,5 +1,6 @@
 """A person's own data set: every form gives the same images, and what is wrong is said with the item."""
 
+import functools
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset, random_split
 
 from gan_core.config.dataset_name import parse_dataset_name, same_name
 from gan_core.config.input_error import InputError
@@ -61,6 +62,50 @@ class Stream(IterableDataset):
             yield item
 
 
+class Sized(Stream):
+    """An iterable that says how many items it has, as those of many libraries do, or fails to."""
+
+    def __init__(self, items: Any, length: Any = 5) -> None:
+        super().__init__(items)
+        self.length = length
+
+    def __len__(self) -> int:
+        return len(self.items) if self.length is None else self.length
+
+
+class Without(Dataset):
+    """A map data set without a length."""
+
+    def __getitem__(self, place: int) -> Any:
+        return TENSOR[place]
+
+
+class Long(Items):
+    """A map data set with a length of its own."""
+
+    def __init__(self, length: Any) -> None:
+        super().__init__(TENSOR)
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length()
+
+
+class Rooted(Items):
+    """A map data set that wants its root by name."""
+
+    def __init__(self, *, root: Path) -> None:
+        super().__init__(TENSOR)
+        self.root = root
+
+
+class Made:
+    """An object that is called."""
+
+    def __call__(self, root: Path | None = None) -> Any:
+        return BYTES
+
+
 def collected(found: Any, size_pixels: int = 0, root: Path | None = None, most: int = 100) -> Collector:
     collector = Collector("my.py:data", Path(), size_pixels, most=most)
     collect_own(found, root, collector)
@@ -86,9 +131,19 @@ UNLABELLED = {
     "pictures that say RGB": Items([picture.convert("RGB") for picture in pictures()]),
     "stream": Stream(TENSOR),
     "generator": (image for image in BYTES),
+    "stream with a length": Sized(TENSOR),
+    "stream whose length is none": Sized(TENSOR, "many"),
+    "map without a length": Without(),
+    "parts of others": ConcatDataset([Subset(Items(TENSOR), range(5)), Subset(Items(TENSOR), range(5, 12))]),
+    "iterator": iter(list(TENSOR)),
+    "partial function": functools.partial(lambda root, images: images, None, BYTES),
+    "class": Without,
+    "object that is called": Made(),
+    "negative view": [torch.imag(torch.conj(torch.complex(one / 255, one / -255))) for one in TENSOR],
     "tensor data set": TensorDataset(TENSOR),
     "dictionaries": Items([{"pixel_values": image} for image in TENSOR]),
     "images by name": {"images": BYTES},
+    "pictures of WebDataset": Items([{"__key__": "a", "png": picture} for picture in pictures()]),
     "labels of one class": Items([(image, 0) for image in TENSOR]),
     "function": lambda: BYTES,
 }
@@ -104,12 +159,16 @@ LABELLED = {
         [{"pixel_values": x, "labels": torch.tensor([y])} for x, y in zip(TENSOR, LABELS, strict=True)]
     ),
     "by name": {"x_train": BYTES, "y_train": LABELS},
+    "lists": (list(TENSOR), LABELS.tolist()),
+    "pictures and a tuple": (pictures(), tuple(LABELS)),
+    "lists by name": {"images": pictures(), "labels": LABELS.tolist()},
+    "fine labels": Items([{"img": x, "fine_label": y} for x, y in zip(pictures(), LABELS.tolist(), strict=True)]),
 }
 
 
 @pytest.mark.parametrize("form", UNLABELLED)
 def test_every_form_gives_the_same_images(form):
-    collector = collected(UNLABELLED[form] if form != "generator" else (image for image in BYTES))
+    collector = collected(UNLABELLED[form])
     np.testing.assert_array_equal(collector.pixels(), BYTES)
     assert collector.labels() is None
     assert not collector.own_split
@@ -132,6 +191,33 @@ def test_a_held_out_split_of_the_set_is_taken(held_out):
     np.testing.assert_array_equal(collector.pixels()[held], BYTES[7:])
     both = collected({"x_train": BYTES[:7], "x_test": BYTES[7:]})
     assert both.split()[1].tolist() == [7, 8, 9, 10, 11]
+
+
+PAIRS = Items(zip(TENSOR, LABELS, strict=True))
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (Subset(PAIRS, range(8)), Subset(PAIRS, range(8, 12))),
+        ((BYTES[:8], LABELS[:8]), (BYTES[8:], LABELS[8:])),
+        [(list(TENSOR[:8]), list(LABELS[:8])), Subset(PAIRS, range(8, 12))],
+    ],
+)
+def test_a_pair_of_splits_is_training_and_held_out(pair):
+    collector = collected(lambda: pair)
+    assert [part.tolist() for part in collector.split()] == [[*range(8)], [8, 9, 10, 11]]
+    np.testing.assert_array_equal(collector.pixels(), BYTES)
+    np.testing.assert_array_equal(collector.labels(), LABELS)
+    assert collected((BYTES[:8], BYTES[8:])).split()[1].tolist() == [8, 9, 10, 11]
+    assert len(collected(random_split(Items(TENSOR), [8, 4])).split()[1]) == 4
+
+
+def test_a_part_of_a_data_set_has_its_names_of_classes():
+    named = Items(zip(TENSOR, LABELS, strict=True))
+    named.classes = ["a", "b", "c"]  # pyright: ignore[reportAttributeAccessIssue]
+    collector = Collector("my.py:data", Path(), 0)
+    assert collect_own(Subset(Subset(named, range(9)), range(6)), None, collector) == ("a", "b", "c")
 
 
 def test_a_test_split_beside_a_validation_split_is_left_alone():
@@ -166,6 +252,12 @@ def test_a_function_gets_the_data_root_where_it_asks_for_one(here):
     assert len(collected(asks, root=here)) == 12
     assert len(collected(may)) == 4
     assert len(collected(may, root=here)) == 12
+    assert len(collected(functools.partial(asks), root=here)) == 12
+    assert len(collected(lambda count=3: BYTES[:count], root=here)) == 3  # no path
+    made: list[Rooted] = []
+    assert len(collected(lambda *, root: made.append(Rooted(root=root)) or made[0], root=here)) == 12
+    assert made[0].root == here
+    assert len(collected(Rooted, root=here)) == 12
     with pytest.raises(InputError, match="my.py:data asks for a data root: give --data-root DIR"):
         collected(asks)
     with pytest.raises(InputError, match="must take the data root alone, or nothing, and also asks for split"):
@@ -216,7 +308,19 @@ def broken(place: int, item: Any) -> list[Any]:
         (np.array([{}] * 3).reshape(3, 1, 1), "item 0 must hold numbers, got an array of type object"),
         (Items([Image.new("F", (8, 8))] * 2), "item 0 is a picture of numbers without a largest one"),
         ((TENSOR[0] for _ in iter(int, 1)), "my.py:data has more than 100 images, or never ends; give it an end"),
-        ((Items(TENSOR), Items(TENSOR)), "item 0 must be a picture, a tensor or an array, got Items"),
+        ((Items(TENSOR), Items(TENSOR), Items(TENSOR)), r"has 3 data sets; return two, \(train, held_out\), or"),
+        ((Items(TENSOR), DataLoader(Items(TENSOR))), "my.py:data is a DataLoader, which gives batches"),
+        ({"train": TENSOR, "test": TENSOR[:0]}, "the held-out split of my.py:data is empty; leave it out"),
+        (lambda: Items, "my.py:data is type <class '.*Items'>; give a torch Dataset"),
+        ("pictures", "my.py:data is str 'pictures'; give a torch Dataset"),
+        (Items([Items([])]), "item 0 must be a picture, a tensor or an array, got Items"),
+        (Items([TENSOR[0].to("meta")]), "item 0 is a tensor that has no plain numbers .*; convert it"),
+        (Items([TENSOR[0].to_sparse()]), "item 0 is a tensor that has no plain numbers .*; convert it"),
+        ([(BYTES[0], np.eye(3)), (BYTES[0], 1)], r"item 0: a label must be a whole number from 0, got array\(\[\[1"),
+        (Long(lambda: 1 // 0), "my.py:data: its length cannot be found: ZeroDivisionError"),
+        (Long(lambda: -1), "my.py:data: its length cannot be found: ValueError: __len__.. should return >= 0"),
+        (Long(lambda: None), "my.py:data: its length cannot be found: TypeError: 'NoneType'"),
+        (Long(lambda: 20), "my.py:data: item 12 cannot be read: IndexError"),
     ],
 )
 def test_what_is_no_data_set_is_one_line_with_the_item(found, says):
@@ -251,6 +355,13 @@ def test_an_error_before_the_first_item_is_theirs():
 CODE = """
 import numpy as np
 from pathlib import Path
+
+def listed(root):
+    Path(root, "calls").open("a").write("x")
+    return [np.load(path) for path in sorted(Path(root, "data").glob("*.npy"))]
+
+def opened_in_c(root):  # as OpenCV does
+    return [np.full((8, 8), path.stat().st_size, np.uint8) for path in sorted(Path(root, "data").iterdir())]
 
 def train_set(root):
     with Path(root, "calls").open("a") as file:
@@ -288,6 +399,47 @@ def test_own_code_is_asked_once_and_again_where_it_is_refreshed_or_changed(here)
     assert not same_name(changed, name)
     own(changed, here)
     assert (here / "calls").read_text() == "xxx"
+
+
+@pytest.mark.parametrize("change", ["another", "fewer", "more"])
+def test_files_that_changed_since_are_read_again(here, change):
+    (here / "my.py").write_text(CODE)
+    (here / "data").mkdir()
+    for place, image in enumerate(BYTES[:, 0]):
+        np.save(here / "data" / f"{place:02}.npy", image)
+    name, told = pinned("structure.dataset", "my.py:listed", None), []
+    first = own(name, here)
+    assert own(name, here, tell=told.append).digest == first.digest
+    assert (here / "calls").read_text() == "x"
+    if change == "another":
+        np.save(here / "data" / "03.npy", 255 - BYTES[3, 0])
+    elif change == "fewer":
+        (here / "data" / "03.npy").unlink()
+    else:
+        np.save(here / "data" / "99.npy", BYTES[0, 0])
+    again = own(name, here, tell=told.append)
+    assert again.digest != first.digest
+    assert len(again.train) + len(again.held_out) == {"another": 12, "fewer": 11, "more": 13}[change]
+    where = here / "data" / "03.npy" if change == "another" else here / "data"
+    assert told[1] == f"{where} has changed: my.py:listed is read again"
+    assert told[0].startswith("images of my.py:listed, read on 2")
+    own(name, here)
+    assert (here / "calls").read_text() == "xx"
+    for path in (here / "data").iterdir():
+        path.unlink()
+    (here / "data").rmdir()
+    assert own(name, here).digest == again.digest  # what was read stays where nothing is left, as on another machine
+
+
+def test_pictures_that_are_opened_in_c_are_told_by_the_listing_of_their_folder(here):
+    (here / "my.py").write_text(CODE)
+    (here / "data").mkdir()
+    for place in range(12):
+        (here / "data" / f"{place:02}.png").write_bytes(bytes(place + 1))
+    name = pinned("structure.dataset", "my.py:opened_in_c", None)
+    first = own(name, here)
+    (here / "data" / "03.png").write_bytes(bytes(100))
+    assert own(name, here).digest != first.digest
 
 
 def test_an_error_in_their_file_has_their_traceback(here):
