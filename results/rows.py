@@ -62,10 +62,10 @@ class ResultRow:
     the negative coverage); best_score: that of the best rung so far, which is the lowest of those that keep the limits
     (`gan_core.config.limits`). Both are NaN where the lane had no score, and of the first objective where `objective`
     names several, joined by ", ". fidelity: name of a score -> number; limits_broken: the names of the limits that
-    these break, separated by spaces; report: what a person's own training reported beside its scores and losses, name ->
-    number; health: name of what was watched during training -> number; signs: the signs of trouble in these, separated
-    by spaces. seconds: the lane's share of the time for training and scoring since the rung before. elapsed_seconds:
-    wall time since the sweep began, without the time during which it was stopped.
+    these break, separated by spaces; report: name of what a person's own training reported beside its scores and losses
+    -> number; health: name of what was watched during training -> number; signs: the signs of trouble in these,
+    separated by spaces. seconds: the lane's share of the time for training and scoring since the rung before.
+    elapsed_seconds: wall time since the sweep began, without the time during which it was stopped.
 
     device: where the lane was trained, how steps were carried out, and for how many lanes a kernel was called.
     execution: how steps were really carried out (compiled, replayed, eager, cuda graph). isa, compiler: of the steps or
