@@ -317,8 +317,8 @@ def _rungs(spec: Mapping[str, Any], folder: RunFolder) -> list[int]:
 
 
 def _measured(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The measurements of a row, by the names of the scores, without missing values."""
-    scores = {name.removeprefix("fidelity."): row[name] for name in row if name.startswith("fidelity.")}
+    """The measurements of a row, by their names without the group, without missing values."""
+    scores = {name.partition(".")[2]: row[name] for name in row if name.startswith(("fidelity.", "report."))}
     numbers = {**scores, "d_loss": row["d_loss"], "g_loss": row["g_loss"]}
     return {**{name: n for name, n in numbers.items() if not pd.isna(n)}, "images_seen": row["images_seen"]}
 

@@ -13,7 +13,11 @@ from gan_core.config.limits import Place, place, violation
 from results.schema import AMOUNT, FLAG, NUMBER, SCALAR, TEXT, Kind, fault, is_text, one_of, whole_number
 from results.trial_run import MOST_TRIALS, TrialRun
 
-GROUPS = ("fidelity", "health")  # of numbers: a column is named by the group, a dot, and the name in the group
+GROUPS = (
+    "fidelity",
+    "report",
+    "health",
+)  # of numbers: the name of a column is the group, a dot, and the name in it
 NAMED_GROUPS = (*GROUPS, "proposed")  # all groups with such columns
 NO_COLUMNS = (*NAMED_GROUPS, "hyperparameters", "overruled")  # fields without a column of the same name
 OVERRULED = "baseline, never pruned"  # so begins the reason where `overruled` is true; earlier versions wrote only it
@@ -58,10 +62,10 @@ class ResultRow:
     the negative coverage); best_score: that of the best rung so far, which is the lowest of those that keep the limits
     (`gan_core.config.limits`). Both are NaN where the lane had no score, and of the first objective where `objective`
     names several, joined by ", ". fidelity: name of a score -> number; limits_broken: the names of the limits that
-    these break, separated by spaces; health: name of what was watched during training -> number; signs: the signs of
-    trouble in these, separated by spaces. seconds:
-    the lane's share of the time for training and scoring since the rung before. elapsed_seconds: wall time since the
-    sweep began, without the time during which it was stopped.
+    these break, separated by spaces; report: name of what a person's own training reported beside its scores and losses
+    -> number; health: name of what was watched during training -> number; signs: the signs of trouble in these,
+    separated by spaces. seconds: the lane's share of the time for training and scoring since the rung before.
+    elapsed_seconds: wall time since the sweep began, without the time during which it was stopped.
 
     device: where the lane was trained, how steps were carried out, and for how many lanes a kernel was called.
     execution: how steps were really carried out (compiled, replayed, eager, cuda graph). isa, compiler: of the steps or
@@ -109,6 +113,7 @@ class ResultRow:
     elapsed_seconds: float = 0.0
     parent: int | None = None
     fidelity: Mapping[str, float] = field(default_factory=dict)
+    report: Mapping[str, float] = field(default_factory=dict)
     health: Mapping[str, float] = field(default_factory=dict)
     proposed: Mapping[str, Any] = field(default_factory=dict)
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
@@ -125,8 +130,8 @@ class ResultRow:
         return place(self.score, violation(self.fidelity, self.objective.partition(OBJECTIVES_JOINED_BY)[0]))
 
     def flat(self) -> dict[str, Any]:
-        """Column -> value. Groups have the columns `fidelity.*`, `health.*` and `proposed.*`; hyperparameters and seeds
-        have their dotted names.
+        """Column -> value. Groups have the columns `fidelity.*`, `report.*`, `health.*` and `proposed.*`;
+        hyperparameters and seeds have their dotted names.
         """
         own = {f.name: getattr(self, f.name) for f in FIELDS}
         grouped = {f"{group}.{name}": v for group in NAMED_GROUPS for name, v in getattr(self, group).items()}

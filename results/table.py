@@ -76,9 +76,9 @@ class ResultsTable(TrialTable):
 
     def curves(self, metric: str = "d_loss", by_trial: bool = True) -> "pd.DataFrame":
         """A metric of all trials of the search against the images that were shown to the discriminator: `d_loss`,
-        `g_loss`, `score`, or any column `fidelity.…` or `health.…`. Losses and health are means since the point before,
-        from the run's curves, which have many points between rungs. Other metrics, and trials without a curve, have a
-        point at each rung.
+        `g_loss`, `score`, or any column `fidelity.…`, `report.…` or `health.…`. Losses and health are means since the
+        point before, from the run's curves, which have many points between rungs. Other metrics, and trials without a
+        curve, have a point at each rung.
 
         by_trial: one row for each point of a trial: trial, images_seen, metric, value (NaN where there was none), best
         (whether the trial is among the 5 best), outcome (of the trial) and died (whether it is the last value of a dead

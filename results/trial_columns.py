@@ -18,14 +18,16 @@ SHOWN_SCORES = (  # shown if the table has them
     *("wasserstein", "energy", "mean_error", "deviation_error", "modes_covered", "high_quality_share"),
 )
 TROUBLES = ("limits_broken", "signs")  # columns of words about what is wrong with a trial, shown where there are any
+REPORTED = "report."  # the columns of what a person's own training reported beside its scores and losses
 GROUPS = 4  # into which the values of a number are divided to see whether it matters
 TROUBLE, HYPERPARAMETER, SCORE, REASON = 1.0, 2.0, 3.0, 4.0  # ranks, below which the columns of a kind have theirs
 
 
 def trial_columns(table: TrialTable, rows: Any, *, reasons: bool) -> list[Column]:
     """The columns in which rows of `trials`, or of all rungs, are shown: which trial and how it ended, the objectives
-    with their standard errors, the hyperparameters that differ between trials, other scores, signs. Those of rank 0 are
-    always shown; of the hyperparameters, the ones that matter most come first. reasons: why each trial ended, too.
+    with their standard errors, the hyperparameters that differ between trials, other scores, what a person's own
+    training reports beside, signs. Those of rank 0 are always shown; of the hyperparameters, the ones that matter most
+    come first. reasons: why each trial ended, too.
     """
     objectives = [score_name(name) for name in table.objectives]
     scores = dict.fromkeys(name for name in (*objectives, *SHOWN_SCORES) if f"fidelity.{name}" in rows.columns)
@@ -38,6 +40,7 @@ def trial_columns(table: TrialTable, rows: Any, *, reasons: bool) -> list[Column
         *(column(name, rows[name]) for name in plain),
         *(_score(name, rows, 0.0) for name in scores if name in objectives),
         *(_score(name, rows, SCORE + place / 100) for place, name in enumerate(others)),
+        *(column(short(name), rows[name], SCORE) for name in rows.columns if name.startswith(REPORTED)),
         *(_hyperparameter(name, rows, place) for place, name in enumerate(by_influence(table))),
         *(_words(name, rows) for name in TROUBLES if name in rows.columns and rows[name].astype(bool).any()),
         *([column("reason", rows["reason"], REASON)] if reasons else []),

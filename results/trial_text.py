@@ -15,7 +15,7 @@ from results.printable import printable
 from results.rows import DEAD, MAY_BE_NULL, Outcome, short
 from results.screen import Column, column, laid_out, measured_cells
 from results.text import seeds_text, spread_text
-from results.trial_columns import by_influence, error_column
+from results.trial_columns import REPORTED, by_influence, error_column
 from results.trial_run import TrialRun
 from results.trial_table import TrialTable, configuration_of
 
@@ -118,7 +118,8 @@ def _rungs(table: TrialTable, rows: Any, width: int | None) -> str:
         values = rows[f"fidelity.{name}"]
         shown = column(name, values) if error is None else Column(printable(name), measured_cells(values, rows[error]))
         columns.append(shown)
-    for rank, name in enumerate(("d_loss", "g_loss", *moving, *watched), 1):
+    reported = [name for name in rows.columns if name.startswith(REPORTED)]
+    for rank, name in enumerate((*reported, "d_loss", "g_loss", *moving, *watched), 1):
         columns.append(column(short(name), rows[name], rank))
     lines, hidden = laid_out(columns, width)
     return f"{lines}\n{hidden} more column{'s' * (hidden > 1)} in a wider terminal" if hidden else lines

@@ -70,14 +70,15 @@ def with_weights(protocol: str, features_digest: str) -> str:
 class Conditions:
     """All that a process must know to train and score any configuration of a sweep.
 
-    dataset: as `structure.dataset`. objective: the score that is minimised. data_root: the folder of data sets on disk.
+    dataset: as `structure.dataset`. objective: the score that is minimised, the first of them; further_objectives: the
+    others. data_root: the folder of data sets on disk.
     skip_corrupt_images: leave out pictures that cannot be read, with a warning, instead of refusing their folder.
     precision: of products, see `gan_core.lanes.precision`. execution: how steps are carried out, see
     `gan_core.execution.programs`. lanes_per_call: how many lanes are computed in one call; `auto` measures this.
     budget_images: how many images a configuration is trained for; its learning rates fall over this budget where
     `lane.lr_schedule_images` is 0. With a budget of 0 none fall. code: the person's own code that
-    configurations refer to. trainer: as
-    `structure.trainer`; where there is one, it trains and scores, and only `objective` and `code` are of interest.
+    configurations refer to. trainer: as `structure.trainer`; where there is one, it trains and scores, and only the
+    objectives and `code` are of interest.
 
     Raises InputError for an unknown precision or execution, a wrong number of lanes, and for more samples than can be
     compared in pairs.
@@ -85,6 +86,7 @@ class Conditions:
 
     dataset: str
     objective: str = "fidelity"
+    further_objectives: tuple[str, ...] = ()
     image_size_pixels: int = 0
     data_root: str | None = None
     skip_corrupt_images: bool = False

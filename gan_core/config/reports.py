@@ -51,12 +51,14 @@ class OutOfMemory(Exception):
 class Death:
     """Why a lane cannot go on. outcome: `diverged` (numbers from which training cannot continue), `collapsed` (the
     generator ignores its latents), `out_of_memory` (it does not fit even alone in an array) or `failed` (a person's own
-    code raised an error). traceback: that of such an error, from the first line of their code on.
+    code raised an error). traceback: that of such an error, from the first line of their code on. misuse: whether it
+    raised none, but returned what a sweep cannot use, which other configurations would most likely do too.
     """
 
     outcome: Literal["diverged", "collapsed", "out_of_memory", "failed"]
     reason: str
     traceback: str = ""
+    misuse: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class LaneReport:
     device: `cpu` or the GPU's name, how steps were carried out, for a person's own modules whether lanes were `vmapped`
     or `looped`, and for how many lanes a kernel was called. arithmetic: how all this was computed.
     ema_half_life_images: where a lane keeps several averages, the half-life of the one that scores best, else None.
-    curve: the watched quantities between rungs, as `gan_core.training.watch.Watch.curves` returns them.
+    curve: the watched quantities between rungs, as `gan_core.training.watch.Watch.curves` returns them. report: what a
+    person's own training reported beside its scores and losses, name -> number.
     """
 
     images_seen: int
@@ -84,6 +87,7 @@ class LaneReport:
     ema_half_life_images: float | None = None
     arithmetic: Arithmetic = Arithmetic()
     curve: Sequence[Mapping[str, float]] = ()
+    report: Mapping[str, float] = field(default_factory=dict)
 
     def scored(self, config: GanConfig) -> GanConfig:
         """The configuration that was scored, given the lane's: with the half-life of the average that was chosen."""
@@ -94,7 +98,7 @@ class LaneReport:
 
     def columns(self) -> dict[str, Any]:
         """The report's columns in a table, by the names of `results.rows.ResultRow`."""
-        same = ("images_seen", "d_loss", "g_loss", "seconds", "device", "health")
+        same = ("images_seen", "d_loss", "g_loss", "seconds", "device", "health", "report")
         return {
             **{name: getattr(self, name) for name in same},
             **self.arithmetic.known(),

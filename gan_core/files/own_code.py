@@ -144,9 +144,11 @@ def own_object(text: str, name: str = "") -> Any:
     """
     reference, module = parse_reference("a reference", text), own_module(text)
     wanted = name or reference.name
-    if not hasattr(module, wanted):
-        there = [known for known in vars(module) if not known.startswith("_")]
-        raise InputError(f"{reference.place} has no {shown(wanted)}; {nearest(wanted, there)}")
+    if not wanted or not hasattr(module, wanted):
+        own = [known for known, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        has = nearest(wanted, own) if wanted and own else f"it defines {', '.join(own) or 'nothing'}"
+        fault = f"has no {shown(wanted)}" if wanted else f"must have a name after it, {reference.place}:NAME"
+        raise InputError(f"{reference.place} {fault}; {has}")
     return getattr(module, wanted)
 
 

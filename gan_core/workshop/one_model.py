@@ -220,7 +220,8 @@ def row_scores(row: Mapping[str, float]) -> dict[str, float]:
 def metrics_row(report: LaneReport) -> dict[str, float]:
     """The row of an evaluation in the table of a model."""
     scores = {f"fidelity.{name}": value for name, value in report.fidelity.values.items()}
-    return {"images_seen": report.images_seen, "d_loss": report.d_loss, "g_loss": report.g_loss, **scores}
+    others = {f"report.{name}": value for name, value in report.report.items()}
+    return {"images_seen": report.images_seen, "d_loss": report.d_loss, "g_loss": report.g_loss, **scores, **others}
 
 
 def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:

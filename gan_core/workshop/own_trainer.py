@@ -5,9 +5,8 @@ import io
 import math
 import random
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pickle import PickleError
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gan_core.config.arguments import Plain
-from gan_core.config.input_error import InputError, nearest, shortened, shown
+from gan_core.config.input_error import InputError, closest, shortened, shown
 from gan_core.files.own_code import theirs
 from gan_core.lanes.streams import Stream, stream
 
@@ -28,7 +27,8 @@ METHODS: Mapping[str, tuple[str, ...]] = {
 OPTIONAL: Mapping[str, tuple[str, ...]] = {"sample": ("count",)}
 CALLS = ("__init__", "load_state_dict", "train_to", "state_dict", "sample")  # each draws from a stream of its own
 LOSSES = ("d_loss", "g_loss")
-LEAVES = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
+LEAVES = (Tensor, torch.nn.Parameter, type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+MOST_LEVELS = 50  # of a state; pickle itself goes on for a few hundred
 MOST_NUMBERS = 1000  # in a report: each is a column of the table
 CHANNELS = (1, 3)
 
@@ -43,8 +43,8 @@ def check_trainer(made: Any, name: str) -> type:
         raise InputError(f"{name} must be a class with {', '.join(METHODS)}, got {shown(made)}")
     missing = [method for method in METHODS if not callable(getattr(made, method, None))]
     if missing:
-        there = [known for known in dir(made) if not known.startswith("_")]
-        raise InputError(f"{name} has no method {missing[0]}(); {nearest(missing[0], there) if there else 'add it'}")
+        near = closest(missing[0], dir(made))
+        raise InputError(f"{name} has no method {missing[0]}(); {f'did you mean {near!r}?' if near else 'add it'}")
     _check_call(made, name, ("config", "device"))
     for method, arguments in {**METHODS, **OPTIONAL}.items():
         if hasattr(made, method):
@@ -97,20 +97,22 @@ class OwnTrainer:
         with theirs(f"{self.name}.{call} failed"), keyed(self._seed, self.images, call, self._device):
             yield
 
-    def train_to(self, images: int, score: str) -> dict[str, float]:
-        """Trains until `images` examples have been seen in all; returns the numbers of the report. score: the one that
+    def train_to(self, images: int, scores: Sequence[str]) -> dict[str, float]:
+        """Trains until `images` examples have been seen in all; returns the numbers of the report. scores: those that
         it must have.
         """
         with self._calling("train_to"):
             report = self._trainer.train_to(images)
         self.images = images
-        return report_numbers(report, score, f"the report of {self.name}.train_to")
+        return report_numbers(report, scores, f"the report of {self.name}.train_to")
 
     def state(self) -> Tensor:
         """The state as the bytes that torch.save writes of it, uint8. torch.load(weights_only=True) reads them."""
         where = f"{self.name}.state_dict()"
         with self._calling("state_dict"):
             found = self._trainer.state_dict()
+        if found is None:
+            raise InputError(f"{where} must return all that load_state_dict needs, got None")
         _refuse_unloadable(where, found)
         file = io.BytesIO()
         torch.save(found, file)
@@ -151,10 +153,10 @@ def keyed(seed: int, images: int, call: str, device: torch.device) -> Iterator[N
             np.random.set_state(numpy)
 
 
-def report_numbers(report: Any, score: str, where: str) -> dict[str, float]:
-    """A report as numbers by name, the score included. Raises InputError where it is no such mapping."""
+def report_numbers(report: Any, scores: Sequence[str], where: str) -> dict[str, float]:
+    """A report as numbers by name, with all these scores. Raises InputError where it is no such mapping."""
     if not isinstance(report, Mapping):
-        raise InputError(f"{where} must map names to numbers, {score!r} among them, got {shown(report)}")
+        raise InputError(f"{where} must map names to numbers, {scores[0]!r} among them, got {shown(report)}")
     if len(report) > MOST_NUMBERS:
         raise InputError(f"{where} may have {MOST_NUMBERS:,} numbers, got {len(report):,}")
     found = {}
@@ -162,8 +164,10 @@ def report_numbers(report: Any, score: str, where: str) -> dict[str, float]:
         if not isinstance(name, str) or not name.isidentifier():
             raise InputError(f"a name in {where} must be a word of letters, digits and _, got {shown(name)}")
         found[name] = _number(value, f"{name!r} in {where}")
-    if score not in found:
-        raise InputError(f"{where} has no {score!r}, which is the objective; it has {', '.join(found) or 'nothing'}")
+    for score in scores:
+        if score not in found:
+            has = ", ".join(found) or "nothing"
+            raise InputError(f"{where} has no {score!r}, which is an objective of the sweep; it has {has}")
     return found
 
 
@@ -176,20 +180,22 @@ def _number(value: Any, where: str) -> float:
     raise InputError(f"{where} must be a number, got {shown(value)}")
 
 
-def _refuse_unloadable(where: str, value: Any) -> None:
+def _refuse_unloadable(where: str, value: Any, levels: int = MOST_LEVELS) -> None:
     """Raises InputError, with the key, for the first part of a state that torch.load(weights_only=True) cannot read."""
-    if isinstance(value, Tensor) or type(value) in LEAVES:
+    if type(value) in LEAVES:
         return
+    if not levels:
+        raise InputError(f"{shortened(where, 60)} is nested in more than {MOST_LEVELS} levels, or holds itself")
     if type(value) in (dict, OrderedDict):
         for key, inner in value.items():
-            _refuse_unloadable(f"the key of {where}", key)
-            _refuse_unloadable(f"{where}[{shortened(repr(key))}]", inner)
+            _refuse_unloadable(f"the key of {where}", key, levels - 1)
+            _refuse_unloadable(f"{where}[{shortened(repr(key))}]", inner, levels - 1)
     elif type(value) in (list, tuple):
         for place, inner in enumerate(value):
-            _refuse_unloadable(f"{where}[{place}]", inner)
+            _refuse_unloadable(f"{where}[{place}]", inner, levels - 1)
     elif not _is_loadable(value):
         raise InputError(
-            f"{where} is of type {type(value).__module__}.{type(value).__qualname__}, which "
+            f"{shortened(where)} is of type {type(value).__module__}.{type(value).__qualname__}, which "
             "torch.load(weights_only=True) does not read; keep tensors, numbers and texts, and lists and dicts of them"
         )
 
@@ -200,7 +206,7 @@ def _is_loadable(value: Any) -> bool:
         torch.save(value, file)
         file.seek(0)
         torch.load(file, weights_only=True)
-    except (PickleError, TypeError, AttributeError, RuntimeError, ValueError):  # also what cannot be pickled
+    except Exception:  # pickling an object of a person's own may raise anything
         return False
     return True
 

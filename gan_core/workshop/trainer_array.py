@@ -4,7 +4,8 @@ import gc
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from gan_core.config.conditions import Conditions
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import DamagedFile, InputError
-from gan_core.config.own_names import parse_reference
+from gan_core.config.own_names import parse_reference, score_of
 from gan_core.config.reports import Death, FidelityReport, LaneReport, Midway, OutOfMemory
 from gan_core.execution.pace import within_memory
 from gan_core.files.own_code import OwnCodeError, bring, own_object
@@ -29,9 +30,8 @@ REPORTS = "reports"  # key in a file; the states of the lanes stand under their 
 
 @dataclass
 class _Lane:
-    """A trial. images: the examples it has seen. state: from which its Trainer is made anew when it is needed; None if
-    it is untrained, or the Trainer is there. report: once it has reached the rung that others are on their way to, or
-    has died.
+    """A trial. images: the examples it has seen. state: what its Trainer returned then, from which it can be made anew;
+    None if it is untrained. report: once it has reached the rung that others are on their way to, or has died.
     """
 
     config: GanConfig
@@ -64,9 +64,10 @@ class TrainerWorkshop:
 class TrainerArray:
     """The Trainers of some trials. Lanes keep their numbers until the next `keep` or `take_over`.
 
-    A Trainer is made when its lane is trained first, and then stays. Where memory runs out, all others are put away, as
-    their states, and it is tried once more. A lane whose Trainer raises an error, or reports a score that is not
-    finite, dies, and the others go on.
+    A Trainer is made when its lane is trained first, and then stays. Its state is taken as soon as it has been trained,
+    so that an error there is one of this lane too. Where memory runs out, the Trainers of all other lanes are dropped,
+    and it is tried once more. A lane whose Trainer raises an error, or reports a score that is not finite, dies, and
+    the others go on.
     """
 
     choices = 0
@@ -74,7 +75,8 @@ class TrainerArray:
     def __init__(self, workshop: TrainerWorkshop, configs: Sequence[GanConfig]) -> None:
         self.workshop = workshop
         self._lanes = [_Lane(config) for config in configs]
-        self._score_name = workshop.conditions.objective.removeprefix("-")
+        conditions = workshop.conditions
+        self._scores = [score_of(name) for name in (conditions.objective, *conditions.further_objectives)]
 
     def train_to(self, images: int, on_step: Callable[[int], None] | None = None) -> list[LaneReport]:
         """Trains every lane until it has seen so many examples: one report per lane, dead ones included. on_step is
@@ -100,65 +102,71 @@ class TrainerArray:
             death = Death("out_of_memory", str(error))
         except OwnCodeError as error:
             death = Death("failed", str(error), error.theirs)
-        except InputError as error:  # what the Trainer returned is not what a sweep can use
-            death = Death("failed", str(error))
+        except InputError as error:
+            death = Death("failed", str(error), misuse=True)
         else:
             lane.images = images
-            score = numbers[self._score_name]
-            if not math.isfinite(score):
-                death = Death("diverged", f"score is {score:g}")
+            death = self._divergence(numbers)
         if death is not None:
             lane.state = lane.trainer = None
         return self._report(lane, numbers, death, time.monotonic() - began)
 
     def _numbers(self, lane: _Lane, images: int) -> dict[str, float]:
         """Trains a lane. Raises OutOfMemory where it does not fit even alone."""
-        others = [other for other in self._lanes if other is not lane and other.trainer is not None]
-        before = self._state(lane) if others else None  # takes time, and is needed only if they are put away
         try:
-            with within_memory(1):
-                return self._trainer(lane).train_to(images, self._score_name)
+            return self._attempt(lane, images)
         except OutOfMemory:
-            if not others:
+            if all(other.trainer is None for other in self._lanes if other is not lane):
                 raise
-            for other in others:
-                other.state, other.trainer = self._state(other), None
-        lane.state, lane.trainer = before, None
+        for each in self._lanes:
+            each.trainer = None
         gc.collect()  # a Trainer may hold itself in a circle
         if self.workshop.device.type == "cuda":
             torch.cuda.empty_cache()
+        return self._attempt(lane, images)
+
+    def _attempt(self, lane: _Lane, images: int) -> dict[str, float]:
         with within_memory(1):
-            return self._trainer(lane).train_to(images, self._score_name)
+            trainer = self._trainer(lane)
+            numbers = trainer.train_to(images, self._scores)
+            if self._divergence(numbers) is None:
+                lane.state = trainer.state()
+            return numbers
+
+    def _divergence(self, numbers: Mapping[str, float]) -> Death | None:
+        found = [name for name in self._scores if not math.isfinite(numbers[name])]
+        return Death("diverged", f"{found[0]} is {numbers[found[0]]:g}") if found else None
 
     def _trainer(self, lane: _Lane) -> OwnTrainer:
         """The Trainer of a lane, made where it is not there."""
         if lane.trainer is None:
             config, workshop = {**lane.config.trainer, "seed": lane.config.seed}, self.workshop
-            lane.trainer = OwnTrainer(workshop.made, workshop.name, config, workshop.device, lane.images, lane.state)
-            lane.state = None
+            made = OwnTrainer(workshop.made, workshop.name, config, workshop.device, lane.images, lane.state)
+            if lane.state is None:
+                with suppress(OwnCodeError):  # perhaps it has none before it has trained
+                    made.state()  # one that cannot be kept is to be known before it takes hours
+            lane.trainer = made
         return lane.trainer
 
-    def _state(self, lane: _Lane) -> Tensor | None:
-        """The state of a lane; None where it is untrained, as it is where its Trainer was not made yet."""
-        return lane.state if lane.trainer is None else lane.trainer.state()
-
-    def _report(self, lane: _Lane, numbers: dict[str, float], death: Death | None, seconds: float) -> LaneReport:
+    def _report(self, lane: _Lane, numbers: Mapping[str, float], death: Death | None, seconds: float) -> LaneReport:
         device = self.workshop.device
         on_gpu = device.type == "cuda"
         processor = torch.cuda.get_device_name(device) if on_gpu else processor_name()
-        scores = {name: value for name, value in numbers.items() if name not in LOSSES}
+        with_errors = {*self._scores, *(f"{name}_error" for name in self._scores)}
+        scores = {name: value for name, value in numbers.items() if name in with_errors}
         d_loss, g_loss = (numbers.get(name, math.nan) for name in LOSSES)
         return LaneReport(
             images_seen=lane.images,
             d_loss=d_loss,
             g_loss=g_loss,
-            fidelity=FidelityReport(scores or {self._score_name: math.nan}, self.workshop.conditions.trainer, ""),
+            fidelity=FidelityReport(scores or {self._scores[0]: math.nan}, self.workshop.conditions.trainer, ""),
             health={},
             signs=(),
             death=death,
             seconds=seconds,
             device=processor if on_gpu else "cpu",
             arithmetic=arithmetic_here("eager", processor, in_c=False),
+            report={name: value for name, value in numbers.items() if name not in with_errors and name not in LOSSES},
         )
 
     def keep(self, lanes: Sequence[int]) -> None:
@@ -181,11 +189,8 @@ class TrainerArray:
         is made with its hyperparameters, and loads the state.
         """
         taken = [self._living(source) for source in sources]
-        states = {source: self._state(lane) for source, lane in zip(sources, taken, strict=True)}
         self._lanes = [
-            self._lanes[number]
-            if number == source and config == lane.config
-            else _Lane(config, lane.images, states[source])
+            lane if number == source and config == lane.config else _Lane(config, lane.images, lane.state)
             for number, (source, lane, config) in enumerate(zip(sources, taken, configs, strict=True))
         ]
         self._forget_reports()
@@ -202,11 +207,14 @@ class TrainerArray:
 
     def state(self, lane: int) -> Tensor:
         """The state of a living lane, which has been trained: uint8, what torch.save writes."""
-        return self._trainer(self._living(lane)).state()
+        state = self._living(lane).state
+        assert state is not None, "it has been trained"
+        return state
 
     def sample(self, lane: int, count: int, seed: int | None = None) -> Samples | None:
-        """Samples of a living lane, as `OwnTrainer.sample` draws them, and raises."""
-        return self._trainer(self._living(lane)).sample(count, seed)
+        """Samples of a living lane, as `OwnTrainer.sample` draws them, and raises. Raises OutOfMemory too."""
+        with within_memory(1):
+            return self._trainer(self._living(lane)).sample(count, seed)
 
     def picture(self, lane: int, count: int) -> np.ndarray | None:
         """Samples of a living lane, float32 [n, C, H, W]; texts as one picture of their lines, and so what `sample`
@@ -214,7 +222,7 @@ class TrainerArray:
         """
         try:
             found = self.sample(lane, count)
-        except InputError as error:  # a training that goes well is not given up for its pictures
+        except (InputError, OutOfMemory) as error:  # a training that goes well is not given up for its pictures
             found = [str(error)]
         return drawn(found)[None] if isinstance(found, list) else found
 
@@ -238,7 +246,7 @@ class TrainerArray:
     def _save(self, numbers: Sequence[int], path: Path) -> None:
         lanes = [self._lanes[number] for number in numbers]
         reports = json.dumps([lane.report and lane.report.plain() for lane in lanes])
-        tensors = {str(n): state for n, lane in enumerate(lanes) if (state := self._state(lane)) is not None}
+        tensors = {str(number): lane.state for number, lane in enumerate(lanes) if lane.state is not None}
         images = torch.tensor([lane.images for lane in lanes])
         save_tensors(
             path,

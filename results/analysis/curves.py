@@ -29,7 +29,7 @@ def curves(table: TrialTable, metric: str = "d_loss", by_trial: bool = True) -> 
 
 def metrics(table: TrialTable) -> list[str]:
     """The metrics that `curves` knows of a table."""
-    return [*ALWAYS, *(name for name in table.frame.columns if name.startswith(("fidelity.", "health.")))]
+    return [*ALWAYS, *(name for name in table.frame.columns if name.startswith(("fidelity.", "report.", "health.")))]
 
 
 def _points(table: TrialTable, metric: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from results.objectives import higher_is_better, score_name
 from results.printable import printable
 from results.rows import MAY_BE_NULL, short
 from results.table import ResultsTable
-from results.trial_columns import SHOWN_SCORES
+from results.trial_columns import REPORTED, SHOWN_SCORES
 
 DIGITS = 6  # to which numbers are sent
 MOST_AXES = 9  # of hyperparameters in parallel coordinates
@@ -29,7 +29,7 @@ def table_columns(table: ResultsTable, important: list[str]) -> list[dict[str, A
     limits = [name for name in trials.columns if name.startswith("limits_broken")]
     ranked = ordered(table, important)
     names = ["trial", "outcome", "pareto_rank", "images_seen", *scores[: len(table.objectives)], *limits, *ranked]
-    names += [*scores, "seconds", "signs", "reason"]
+    names += [*scores, *(name for name in trials.columns if name.startswith(REPORTED)), "seconds", "signs", "reason"]
     keys = {"trial", "outcome", "pareto_rank", "images_seen", f"fidelity.{objective}", *ranked[:MOST_PRINTED], "signs"}
     return [_column(table, trials[name], name in keys) for name in dict.fromkeys(names) if _is_shown(trials, name)]
 

@@ -97,8 +97,6 @@ class CohortRun:
         self.study.check_owner(self.cohort.owner)
         note = RungNote(self.rung, runs, places, self._configs, trained.reports, self._best.places)
         self._checkpoints.finish(note, folder)
-        for traceback in dict.fromkeys(r.death.traceback for r in trained.reports if r.death and r.death.traceback):
-            self.study.note_warning(f"your training raised an error\n{traceback}")
         self._settle(trained.reports)
         return trained.reports
 

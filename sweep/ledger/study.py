@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from types import MappingProxyType
 
-from gan_core.config.reports import LaneReport
+from gan_core.config.reports import Death, LaneReport
 from results.rows import Outcome
 from results.store import OLD_OWNER_SECONDS, RunFolder, exclusive
 from results.trial_run import TrialRun
@@ -16,6 +16,7 @@ from sweep.ledger.agenda import nothing_left
 from sweep.ledger.cohort_record import Cohort, read_cohorts
 from sweep.ledger.curves import Curves
 from sweep.ledger.deaths import Deaths, refuse_cramped
+from sweep.ledger.failures import Failures, refuse_misuse
 from sweep.ledger.losses import MOST_NODES, Progress
 from sweep.ledger.new_rows import Moment, NewRows
 from sweep.ledger.openings import Openings
@@ -53,6 +54,7 @@ class LaneStudy:
             self._new_rows = NewRows(self._standings, self._roster)
             self._between = BetweenRungs(self._standings.rows)
             self._deaths = Deaths(lambda cohort, reason: self._end(cohort, Outcome.FAILED, reason))
+            self._failures = Failures(spec.space.searched, self._between.note_warning)
             self._handed_out: set[int] = set()  # cohorts that are in training, have ended, or were given up
             self._owners = Owners()
             curves, self._trackers = Curves(folder), open_trackers(spec.tracking, folder, spec.plain())
@@ -176,7 +178,7 @@ class LaneStudy:
     def judge(self, owner: int, rung: int, runs: Sequence[TrialRun], reports: Sequence[LaneReport]) -> list[Verdict]:
         """One verdict for each report, recorded before it is returned. Asked again for a rung that was judged, it
         returns what was recorded. All lanes are recorded as having reached the rung before the first is judged, so that
-        their order decides nothing. Raises PlaceError as `refuse_cramped` does.
+        their order decides nothing. Raises PlaceError as `refuse_cramped` does, and InputError as `refuse_misuse` does.
         """
         cohort = self._owners.cohort_of(owner)
         self._between.end_phase(cohort)
@@ -185,6 +187,7 @@ class LaneStudy:
         if any(len(rows[run]) > rung for run in runs):  # an owner was killed while, or after, it wrote them
             return self._judge_again(owner, rung, runs, reports)
         refuse_cramped(reports, first=not any(rows.values()))
+        refuse_misuse(reports, lambda: self._standings.best is not None)
         self._deaths.note_training(cohort, self._progress(cohort))
         members, at = self._roster.cohorts[cohort], self._moment(cohort)
         new = {run: self._new_rows.reported(members, run, r, at) for run, r in zip(runs, reports, strict=True)}
@@ -193,6 +196,7 @@ class LaneStudy:
         beside = {run: r[rung] for run, r in there.items() if len(r) > rung and r[rung].outcome is Outcome.RUNNING}
         verdicts = verdicts_at(self._standings, new, deaths, beside)
         self._recorder.record_rows([judged(new[run], verdict) for run, verdict in verdicts.items()], runs, reports)
+        self._note_failures(deaths)
         self._change(verdicts)
         return [verdicts[run] for run in runs]
 
@@ -228,7 +232,12 @@ class LaneStudy:
                 verdict = Verdict(Outcome(death.outcome), death.reason) if death else Verdict(Outcome.PRUNED, reason)
                 rows.append(judged(row, verdict))
         self._recorder.record_rows(rows, runs, reports)
+        self._note_failures({run: report.death for run, report in zip(runs, reports, strict=True)})
         self._end(cohort, Outcome.PRUNED, reason)
+
+    def _note_failures(self, deaths: Mapping[TrialRun, Death | None]) -> None:
+        for run, death in deaths.items():
+            self._failures.note(run, self._roster.configs[run], death)
 
     def _end(self, cohort: int, outcome: Outcome, reason: str) -> None:
         """Ends what is unfinished in a cohort, without reports."""

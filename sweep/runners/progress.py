@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from results.objectives import score_name
 from results.printable import printable, printable_lines
 from sweep.ladder.ladder import Ladder
+from sweep.ledger.failures import in_words
 from sweep.ledger.snapshot import Snapshot
 from sweep.runners.node_lines import node_lines
 from sweep.runners.notebook import notebook_line
@@ -255,11 +256,8 @@ class ProgressDisplay:
         panel.add_row("sweep", ProgressBar(total=snapshot.trials, completed=snapshot.done, width=PANEL_BAR))
         for name, fact in self._facts(snapshot).items():
             panel.add_row(name, Text(fact))
-        config = {name: snapshot.best_config[name] for name in self.searched if name in snapshot.best_config}
-        if config:
-            panel.add_row(
-                "with", Text(printable(", ".join(f"{k.rpartition('.')[2]} {_short(v)}" for k, v in config.items())))
-            )
+        if found := in_words(snapshot.best_config, self.searched):
+            panel.add_row("with", Text(printable(found)))
         panel.add_row("elapsed", _duration(time.monotonic() - self._started))
         return panel
 
@@ -275,7 +273,3 @@ def _device_hours(seconds: float) -> str:
     if hours < 0.1:
         return f"{seconds / 60:.1f} device-minutes"
     return f"{hours:.2f} device-hours" if hours < 10 else f"{hours:,.0f} device-hours"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

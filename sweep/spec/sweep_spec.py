@@ -23,7 +23,7 @@ from sweep.ladder.population import PopulationConfig
 from sweep.spec.budget import Budget
 from sweep.spec.confirmation import ConfirmConfig
 from sweep.spec.differences import differing_keys
-from sweep.spec.objectives import OF_TRAINERS, check_objectives, check_reported
+from sweep.spec.objectives import COSTS, OF_TRAINERS, check_objectives, check_reported
 from sweep.spec.resources import Resources
 from sweep.spec.sampler import SamplerConfig, check_sampler
 from sweep.spec.spec_keys import (
@@ -184,6 +184,7 @@ class SweepSpec:
         return Conditions(
             dataset=structure.dataset,
             objective=self.objective,
+            further_objectives=tuple(name for name in self.objectives[1:] if name not in COSTS),
             image_size_pixels=structure.image_size_pixels,
             data_root=self.data_root,
             skip_corrupt_images=self.skip_corrupt_images,

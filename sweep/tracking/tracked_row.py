@@ -23,6 +23,7 @@ def numbers(row: ResultRow) -> dict[str, float]:
     if HALF_LIFE in row.hyperparameters:
         named["scored/ema_half_life_images"] = float(row.hyperparameters[HALF_LIFE])
     named |= {f"fidelity/{name}": float(value) for name, value in row.fidelity.items()}
+    named |= {f"report/{name}": float(value) for name, value in row.report.items()}
     named |= {f"health/{name}": float(value) for name, value in row.health.items()}
     return {name: value for name, value in named.items() if math.isfinite(value)}
 

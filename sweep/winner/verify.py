@@ -94,7 +94,7 @@ def verify_first_rung(
     print(f"training to {images:,} images")
     with lane_arithmetic():  # as for trials
         report = workshop.build([config]).train_to(images)[0]
-    measured = {**report.fidelity.values, "d_loss": report.d_loss, "g_loss": report.g_loss}
+    measured = {**report.fidelity.values, **report.report, "d_loss": report.d_loss, "g_loss": report.g_loss}
     compared = Comparison(recorded, {name: measured.get(name, math.nan) for name in recorded})
     print(f"{compared.table()}\n{compared.verdict()}")
     if compared.largest > 0:

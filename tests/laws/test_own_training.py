@@ -15,8 +15,10 @@ import yaml
 from own_trainers import edited, spec_values
 
 from gan_core.config.input_error import InputError
+from results.analysis.curves import metrics
 from results.export import export_trial
 from results.store import JsonLines
+from results.text import trials_text
 from sweep.commands.cli import main
 from sweep.run import run_sweep
 from sweep.spec.sweep_spec import SweepSpec
@@ -42,7 +44,10 @@ def test_a_sweep_prunes_and_has_a_table_of_its_hyperparameters_and_numbers(tmp_p
     assert set(frame["outcome"]) == {"completed", "pruned"}
     assert frame.loc[frame["trial"] == 0, "trainer.rate"].item() == pytest.approx(np.sqrt(1e-3 * 0.5))
     assert table.differing == ["trainer.rate"]
-    assert {"fidelity.score", "fidelity.loss"} <= set(frame.columns)
+    assert {"fidelity.score", "report.loss"} <= set(frame.columns)
+    assert "fidelity.loss" not in frame.columns
+    assert "loss" in trials_text(table, frame, reasons=False).split("\n")[0].split()
+    assert {"report.loss", "score"} <= set(metrics(table))
     assert not [name for name in frame.columns if name.startswith(("lane.", "health."))]
     assert (tmp_path / "run" / "best.png").is_file()
 
@@ -53,15 +58,43 @@ def test_more_is_better_of_a_number_with_a_minus(tmp_path):
     assert table.trials["score"].min() == pytest.approx(-table.trials["fidelity.quality"].max())
 
 
-def test_a_trial_whose_code_raises_is_failed_and_the_sweep_goes_on(tmp_path, capsys):
-    text = edited(("while self.seen", "assert self.rate < 0.05, 'too fast'\n        while self.seen"))
-    table = ran(tmp_path, text=text)
+@pytest.mark.parametrize(("method", "begins"), [("train_to", "while self.seen"), ("state_dict", 'return {"x"')])
+def test_a_trial_whose_code_raises_is_failed_and_the_sweep_goes_on(tmp_path, capsys, method, begins):
+    table = ran(tmp_path, text=edited((begins, f"assert self.rate < 0.05, 'too fast'\n        {begins}")))
     failed = table.trials[table.trials["outcome"] == "failed"]
     assert 0 < len(failed) < 5
-    assert set(failed["reason"]) == {"Trainer.train_to failed: AssertionError: too fast (quad.py, line 11)"}
+    (reason,) = set(failed["reason"])
+    assert reason.startswith(f"Trainer.{method} failed: AssertionError: too fast (quad.py, line ")
     said = "".join(capsys.readouterr())
+    first = failed.sort_values("trial").iloc[0]
+    assert f"warning: trial {first['trial']} (rate {first['trainer.rate']:.4g}): {reason}\nTraceback" in said
     assert said.count("assert self.rate < 0.05") == 1
     assert "gan_core" not in said
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (('"score"', '"skore"'), "the report of Trainer.train_to has no 'score'"),
+        (('{"x": self.x,', '{"x": self.x.numpy(),'), r"state_dict\(\)\['x'\] is of type numpy.ndarray"),
+    ],
+)
+def test_what_no_sweep_can_use_ends_it_before_a_trial_is_recorded(tmp_path, edit, says):
+    with pytest.raises(InputError, match=says):
+        ran(tmp_path, text=edited(edit))
+    assert rows_in(tmp_path / "run") == []
+
+
+def test_what_no_sweep_can_use_fails_its_trial_alone_where_others_have_a_score(tmp_path):
+    table = ran(tmp_path, text=edited(("self.x.square().sum()", "1.0 if self.rate < 0.05 else None")))
+    assert {"completed", "failed"} <= set(table.trials["outcome"])
+
+
+def test_all_objectives_must_be_reported_and_are_scores(tmp_path):
+    table = ran(tmp_path, objective=["score", "loss", "seconds"])
+    assert {"fidelity.score", "fidelity.loss", "pareto_rank"} <= set(table.trials.columns)
+    with pytest.raises(InputError, match="has no 'bleu', which is an objective of the sweep; it has score"):
+        ran(tmp_path, "other", objective=["score", "-bleu"])
 
 
 @pytest.mark.slow
@@ -117,8 +150,11 @@ def test_the_winner_is_exported_trained_sampled_and_verified(tmp_path, capsys):
     assert main(["export", str(tmp_path / "run"), "-o", str(best)]) == 0
     (tmp_path / "quad.py").write_text("what is carried along is used, and not this")
     assert main(["verify", str(best)]) == 0
-    assert "reproduced exactly" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "reproduced exactly" in said
+    assert "loss" in said.split()
     assert main(["train", str(best), "-o", str(model), "--images", "400"]) == 0
+    assert (model / "metrics.csv").read_text().startswith("images_seen,d_loss,g_loss,fidelity.score,report.loss\n")
     said = capsys.readouterr().out
     assert f"reproduces the sweep's {table.best()['score']:.4g} exactly" in said
     state = torch.load(model / "trainer.pt", weights_only=True)
@@ -189,7 +225,7 @@ def test_the_captioning_example_has_a_winner_that_is_right_nine_times_of_ten(tmp
     spec = SweepSpec.from_yaml(ROOT / "examples" / "captioning.yaml", ["trials=2"])
     best: Any = run_sweep(spec, tmp_path / "run", local=True, progress=False).best()
     assert best["score"] <= 0.1
-    assert best["fidelity.bleu"] > 0.9
-    assert {"fidelity.greedy_score", "fidelity.beams_score"} <= set(best.index)
+    assert best["report.bleu"] > 0.9
+    assert {"report.greedy_score", "report.beams_score"} <= set(best.index)
     assert main(["sample", str(tmp_path / "run"), "-n", "4", "-o", str(tmp_path / "captions.txt")]) == 0
     assert "beside" in (tmp_path / "captions.txt").read_text()

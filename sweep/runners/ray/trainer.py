@@ -132,7 +132,7 @@ class Trainer:
             "cohort": run.cohort.number,
             "rung": rung,
             "lanes": [  # as a list, because Tune keeps a history of every key
-                {**one._asdict(), "d_loss": r.d_loss, "g_loss": r.g_loss, **r.fidelity.values}
+                {**one._asdict(), "d_loss": r.d_loss, "g_loss": r.g_loss, **r.fidelity.values, **r.report}
                 for one, r in zip(runs, reports, strict=False)
             ],
         }

@@ -172,9 +172,13 @@ def test_code_that_cannot_be_had_is_named_in_one_line(tmp_path, reference, says)
 
 
 def test_a_name_that_is_not_there_and_code_that_was_not_brought_are_named(tmp_path):
-    text = pinned("structure.networks", "mine.py", written(tmp_path, mine="class Generator: ...\n"))
+    text = pinned("structure.networks", "mine.py", written(tmp_path, mine="import math\nclass Generator: ...\n"))
     with pytest.raises(InputError, match=r"mine\.py has no 'Generater'; did you mean 'Generator'\?"):
         own_object(text, "Generater")
+    with pytest.raises(InputError, match=r"mine\.py has no 'absent'; known: Generator$"):
+        own_object(text, "absent")
+    with pytest.raises(InputError, match=r"must have a name after it, mine\.py:NAME; it defines Generator$"):
+        own_object(text)
     with pytest.raises(InputError, match="the code of 'mine.py#0123456789ab' is not here"):
         own_module("mine.py#0123456789ab")
 

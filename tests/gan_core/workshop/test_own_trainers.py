@@ -1,6 +1,7 @@
 """Arrays of a person's own Trainers: every lane as if it were alone, errors of one lane are its own."""
 
 import random
+import re
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def test_a_lane_has_the_numbers_that_it_has_alone(tmp_path):
 def test_a_report_has_its_numbers_under_their_names(tmp_path):
     made = workshop(tmp_path)
     report = made.build([config(made, 0)]).train_to(100)[0]
-    assert set(report.fidelity.values) == {"score", "loss"}
+    assert (set(report.fidelity.values), set(report.report)) == ({"score"}, {"loss"})
     assert (report.d_loss, report.images_seen, report.device) == (1.5, 100, "cpu")
     assert np.isnan(report.g_loss)
     assert report.fidelity.protocol == made.conditions.trainer
@@ -157,22 +158,53 @@ def test_a_lane_that_does_not_fit_alone_is_out_of_memory(tmp_path, error):
             '{"a": [1, (2, {3: lambda: 0})]}',
             r"state_dict\(\)\['a'\]\[1\]\[1\]\[3\] is of type builtins.function",
         ),
+        ("self.__dict__.setdefault('me', {}) or self.me.update(me=self.me) or self.me", "50 levels, or holds itself"),
+        ("None", r"state_dict\(\) must return all that load_state_dict needs, got None"),
+        ('{"x": self.x.as_subclass(type("T", (torch.Tensor,), {}))}', r"\['x'\] is of type quad.T, which torch"),
     ],
 )
-def test_a_state_that_cannot_be_loaded_safely_is_refused_with_its_key(tmp_path, state, says):
-    made = workshop(tmp_path, edited(('{"x": self.x, "seen": self.seen}', state)))
-    array = made.build([config(made, 0)])
-    array.train_to(100)
-    with pytest.raises(InputError, match=says):
-        array.save(tmp_path / "state")
+def test_a_state_that_cannot_be_loaded_safely_is_a_misuse_before_anything_is_trained(tmp_path, state, says):
+    """It is named with its key."""
+    trains = ("while self.seen", "assert False\n        while self.seen")
+    made = workshop(tmp_path, edited(trains, ('{"x": self.x, "seen": self.seen}', state)))
+    death = made.build([config(made, 0)]).train_to(100)[0].death
+    assert death is not None
+    assert (death.outcome, death.misuse) == ("failed", True)
+    assert re.search(says, death.reason)
+
+
+@pytest.mark.parametrize("method", ["state_dict", "load_state_dict"])
+def test_an_error_about_the_state_of_one_lane_is_its_own(tmp_path, method):
+    made = workshop(tmp_path)
+    before = made.build([config(made, 0), config(made, 1)])
+    before.train_to(100)
+    before.save(tmp_path / "both")
+    body = {"state_dict": 'return {"x"', "load_state_dict": "self.x, self.seen = state"}[method]
+    made = workshop(tmp_path, edited((body, f"assert self.rate < 1, 'no'\n        {body}")))
+    array = made.build([config(made, 0), config(made, 1, rate=2.0)])
+    array.load_lanes([(tmp_path / "both", 0), (tmp_path / "both", 1)])
+    first, second = array.train_to(300)
+    assert first.death is None
+    assert second.death is not None
+    assert (second.death.outcome, second.death.misuse) == ("failed", False)
+    assert second.death.reason.startswith(f"Trainer.{method} failed: AssertionError: no")
+    assert "assert self.rate < 1" in second.death.traceback
+    array.save_lane(0, tmp_path / "one")
+
+
+def test_a_trainer_may_have_no_state_before_it_has_trained(tmp_path):
+    made = workshop(tmp_path, edited(('return {"x"', 'assert self.seen\n        return {"x"')))
+    assert made.build([config(made, 0)]).train_to(100)[0].death is None
 
 
 @pytest.mark.parametrize(
     ("report", "says"),
     [
         (3.0, "must map names to numbers, 'score' among them, got 3.0"),
-        ({"loss": 1.0}, "has no 'score', which is the objective; it has loss"),
+        ({"loss": 1.0}, "has no 'score', which is an objective of the sweep; it has loss"),
         ({}, "it has nothing"),
+        (None, "must map names to numbers, 'score' among them, got None"),
+        ({"score": None}, "'score' in .* must be a number, got None"),
         ({"score": "low"}, "'score' in .* must be a number, got 'low'"),
         ({"score": torch.zeros(2)}, "must be a number"),
         ({"a b": 1.0, "score": 1.0}, "must be a word of letters, digits and _, got 'a b'"),
@@ -181,11 +213,11 @@ def test_a_state_that_cannot_be_loaded_safely_is_refused_with_its_key(tmp_path, 
 )
 def test_a_report_that_is_none_is_refused(report, says):
     with pytest.raises(InputError, match=says):
-        report_numbers(report, "score", "the report")
+        report_numbers(report, ["score"], "the report")
 
 
 def test_a_report_may_have_numbers_of_any_kind():
-    found = report_numbers({"score": torch.tensor([2.0]), "n": np.float32(0.5), "whole": 3}, "score", "the report")
+    found = report_numbers({"score": torch.tensor([2.0]), "n": np.float32(0.5), "whole": 3}, ["score"], "the report")
     assert found == {"score": 2.0, "n": 0.5, "whole": 3.0}
 
 
