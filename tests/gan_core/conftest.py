@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_arrays import CASES
+from tiny_arrays import MOST_CASES
 
 from gan_core.data.dataset import Dataset, load_dataset
 from gan_core.native.isa import VARIABLE, executable_isas
@@ -31,7 +31,7 @@ def each_isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     return request.param
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=MOST_CASES)
 def case(request: pytest.FixtureRequest, arithmetic: None) -> str:
     """A tiny array by name: of each family, with each option."""
     return request.param

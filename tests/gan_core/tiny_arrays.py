@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -122,6 +123,9 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("information", "penalty", "dropout"),
     ),
 }
+
+LIKE_OTHERS = ("mlp_bn", "cgan")  # whose parts other cases have too, so that they are slow tests
+MOST_CASES = [pytest.param(name, marks=pytest.mark.slow) if name in LIKE_OTHERS else name for name in CASES]
 
 
 def structure_of(case: str) -> StructureConfig:

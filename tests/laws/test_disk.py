@@ -208,6 +208,7 @@ def swept(out: Path, home: Path) -> tuple[int, list[str]]:
     return done.returncode, [line for line in done.stderr.splitlines() if ": warning: " not in line]
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_and_one_that_turns_read_only_end_a_sweep_through_ray_with_one_line(
     small_disk, digits_run, tmp_path
 ):

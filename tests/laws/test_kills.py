@@ -1,5 +1,5 @@
-"""Processes of a real sweep are killed at random moments; given the same command again, it ends as if it had been left
-alone. Twenty kills of each kind: `python -m pytest -m slow`.
+"""Slow tests: processes of a real sweep are killed at random moments; given the same command again, it ends as if it
+had been left alone.
 """
 
 import os
@@ -23,6 +23,7 @@ def check_nothing_is_lost(folder: Path, each: int, kinds: Collection[str] = tupl
     assert {end.code for end in ended} == {2}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").exists(), reason="reads Linux's /proc")
 def test_after_a_kill_of_the_studys_process_and_of_rays_head_a_sweep_ends_as_if_it_had_been_left_alone(tmp_path):
     """Drivers and processes that train are killed in `test_ray_runner` too."""

@@ -74,7 +74,6 @@ class LabelledJudge(Labelled):
 
 
 CASES: dict[str, tuple[tuple[type[nn.Module], type[nn.Module]], dict[str, Any]]] = {
-    "plain": ((Maker, Judge), {}),
     "generator first": ((Maker, Judge), {"update_order": "generator_first", "gradient_penalty": "r1"}),
     "conditional": ((LabelledMaker, LabelledJudge), {"loss": "hinge"}),
     "random": ((Maker, NoisyJudge), {"gradient_penalty": "wgan_gp"}),
@@ -86,9 +85,15 @@ def digits() -> Dataset:
     return load_dataset("digits")
 
 
-@pytest.fixture(params=CASES)
-def case(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="module", params=CASES)
+def case(request: pytest.FixtureRequest, arithmetic: None) -> str:
     return request.param
+
+
+@pytest.fixture(scope="module")
+def together(case: str, digits: Dataset) -> list[dict[str, Tensor]]:
+    """All lanes of a case, trained as one array."""
+    return results(trained(case, configs_of(case), digits))
 
 
 def configs_of(case: str) -> list[GanConfig]:
@@ -127,53 +132,50 @@ def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     assert [name for name in one if not one[name].equal(other[name])] == []
 
 
-def test_a_lane_is_its_configuration_trained_alone_bit_for_bit(case: str, digits: Dataset):
-    configs = configs_of(case)
-    together = results(trained(case, configs, digits))
-    for lane, config in enumerate(configs):
+def test_a_lane_is_its_configuration_trained_alone_bit_for_bit(
+    case: str, digits: Dataset, together: list[dict[str, Tensor]]
+):
+    for lane, config in enumerate(configs_of(case)):
         assert_same(results(trained(case, [config], digits))[0], together[lane])
     assert not together[0]["generator"].equal(together[1]["generator"])
 
 
-def test_the_order_of_lanes_only_orders_their_results(case: str, digits: Dataset):
-    configs = configs_of(case)
-    forwards, backwards = results(trained(case, configs, digits)), results(trained(case, configs[::-1], digits))
-    for one, other in zip(forwards, backwards[::-1], strict=True):
+def test_the_order_of_lanes_only_orders_their_results(case: str, digits: Dataset, together: list[dict[str, Tensor]]):
+    backwards = results(trained(case, configs_of(case)[::-1], digits))
+    for one, other in zip(together, backwards[::-1], strict=True):
         assert_same(one, other)
 
 
-def test_a_replay_has_the_bits_of_eager_steps(case: str, digits: Dataset):
-    replayed, eager = (trained(case, configs_of(case), digits, execution=way) for way in ("replayed", "eager"))
+def test_a_replay_has_the_bits_of_eager_steps(case: str, digits: Dataset, together: list[dict[str, Tensor]]):
+    replayed = trained(case, configs_of(case), digits, execution="replayed")
     assert replayed.carried_out == ("eager" if case == "random" else "replayed")
-    for one, other in zip(results(replayed), results(eager), strict=True):
+    for one, other in zip(results(replayed), together, strict=True):
         assert_same(one, other)
 
 
-def test_a_lane_of_nan_harms_no_other(case: str, digits: Dataset):
-    configs = configs_of(case)
-    clean, poisoned = array_of(case, configs, digits), array_of(case, configs, digits)
+def test_a_lane_of_nan_harms_no_other(case: str, digits: Dataset, together: list[dict[str, Tensor]]):
+    poisoned = array_of(case, configs_of(case), digits)
     poisoned.state.generator.flat[1].fill_(float("nan"))
-    for array in (clean, poisoned):
-        array.train_to(STEPS * 12)
+    poisoned.train_to(STEPS * 12)
     for lane in (0, 2):
-        assert_same(results(poisoned)[lane], results(clean)[lane])
+        assert_same(results(poisoned)[lane], together[lane])
     assert results(poisoned)[1]["generator"].isnan().any()
 
 
-def test_going_on_from_a_checkpoint_is_not_having_stopped(case: str, digits: Dataset):
-    configs = configs_of(case)
-    whole, first, second = (array_of(case, configs, digits) for _ in range(3))
-    whole.train_to(STEPS * 12)
+def test_going_on_from_a_checkpoint_is_not_having_stopped(
+    case: str, digits: Dataset, together: list[dict[str, Tensor]]
+):
+    first, second = (array_of(case, configs_of(case), digits) for _ in range(2))
     first.train_to(2 * 12)
     second.state.load({name: tensor.clone() for name, tensor in first.state.tensors().items()})
     second.train_to(STEPS * 12)
-    for one, other in zip(results(whole), results(second), strict=True):
+    for one, other in zip(together, results(second), strict=True):
         assert_same(one, other)
 
 
 def test_lanes_can_be_dropped_and_copied(digits: Dataset):
-    configs = configs_of("plain")
-    array, whole = array_of("plain", configs, digits), trained("plain", configs, digits)
+    configs = configs_of("conditional")
+    array, whole = array_of("conditional", configs, digits), trained("conditional", configs, digits)
     array.train_to(2 * 12)
     array.keep([2, 0])
     array.train_to(4 * 12)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from plain_torch import PlainGan
-from tiny_arrays import CASES, configs_of, train
+from tiny_arrays import MOST_CASES, configs_of, train
 from torch_twins import give, named_pairs
 
 from gan_core.lanes.streams import Stream
@@ -36,7 +36,7 @@ def followed(array: LaneArray) -> list[PlainGan]:
     return lanes
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", MOST_CASES)
 def test_every_lane_follows_plain_torch(case: str, few: Any):
     configs = configs_of(case)
     array = LaneArray(configs, few(configs[0].structure.dataset), dtype=torch.float64)

@@ -314,8 +314,8 @@ def test_killed_anywhere_while_it_is_extended_the_same_rows_and_states_come_out(
     run_cohorts(spec_of(SHORT), start)
     later = spec_of(LONG, trials=12)
     _, whole, boundaries = extended_and_killed(tmp_path, start, float("inf"), later)
-    found = [extended_and_killed(tmp_path, start, at, later) for at in range(1, boundaries, 8)]
-    assert len(found) > 20
+    found = [extended_and_killed(tmp_path, start, at, later) for at in range(1, boundaries, 12)]
+    assert len(found) > 13
     assert len(whole[1]) > 10
     assert {"after finish", "after rename"} & {where for where, _, _ in found}
     assert [where for where, left, _ in found if left != whole] == []
