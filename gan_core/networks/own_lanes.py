@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gan_core.files.own_code import theirs
 from gan_core.lanes.axis import in_plain_calls, lanes_together
@@ -58,15 +59,15 @@ class Form:
 
 @dataclass(frozen=True)
 class Traits:
-    """What was found out about a module by calling it (`own_probe`).
+    """What was found out about a module by calling it (`own_traits`).
 
     vmapped: whether vmap over lanes gives each lane's own gradients. plain: whether it does so too with the calls that
-    C has kernels for (`own_lane_calls`). traced: whether its calls do not depend on the
-    values of tensors, so that they can be repeated. random: whether torch's, numpy's or Python's global generators are
-    drawn from. dropouts: how many dropout layers drop in training. last_sigmoid: the number of the sigmoid call that
-    the module ends with, whose input is the logit; None where it ends otherwise. moved: buffers that a pass in training
-    changes. spoils: whether the module writes into its first argument. rowwise: whether each row of a batch is treated
-    by itself, so that two batches may be one.
+    C has kernels for (`own_lane_calls`). traced: whether its calls do not depend on the values of tensors, so that they
+    can be repeated. random: whether torch's, numpy's or Python's global generators are drawn from. dropouts: how many
+    dropout layers drop in training. last_sigmoid: the number of the sigmoid call that the module ends with, whose input
+    is the logit; None where it ends otherwise. moved: buffers and parameters that a pass in training changes. spoils:
+    whether the module writes into its first argument. rowwise: whether each row of a batch is treated by itself, so
+    that two batches may be one.
     """
 
     vmapped: bool = False
@@ -84,7 +85,8 @@ class Traits:
 class OwnNetwork:
     """A module as a network of an array. `module` gives names, shapes and the forward; its own weights are not used.
 
-    make: makes a module from torch's global generator. constants: its constant buffers, by the device.
+    make: makes a module from torch's global generator. constants: its constant buffers, by the device. twice: whether
+    gradients of its gradients are taken, for which attention is computed by its formula, in calls that have them.
     """
 
     module: nn.Module
@@ -92,6 +94,11 @@ class OwnNetwork:
     form: Form
     traits: Traits = Traits()
     constants: dict[torch.device, dict[str, Tensor]] = field(default_factory=dict)
+    twice: bool = False
+
+    def named(self) -> dict[str, Tensor]:
+        """The module's own parameters and buffers."""
+        return {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
 
     def shapes(self) -> Shapes:
         """Parameter name -> its shape in one lane, for the parameters that are trained."""
@@ -134,15 +141,15 @@ class OwnNetwork:
         apply = to_one_lane if x.device.type == "cpu" else None
         for lane in range(len(x)):
             call.dropouts_passed = passed
-            own = {name: _lane(weights[name], lane) for name in self.shapes()}
-            buffers = {name: self._given(weights[name], name, lane, call) for name in self.buffers()}
+            given = {name: _lane(weights[name], lane) for name in self.shapes()}
+            given |= {name: self._given(weights[name], name, lane, call) for name in self.buffers()}
 
             def mask_of(share: float, shape: tuple[int, ...], lane: int = lane) -> Tensor:
                 return _lane(call.mask(x, share, shape), lane)
 
             calls = OwnCalls(mask_of, self.traits.last_sigmoid, apply=apply)
-            answers.append(self._called(own, buffers, _lane(x, lane), calls, self._seed(call, lane)))
-            self._take_back(weights, buffers, lane, call)
+            answers.append(self._called(given, _lane(x, lane), calls, self._seed(call, lane)))
+            self._take_back(weights, given, lane, call)
         return stacked(answers)
 
     def together(self, weights: Weights, x: Tensor, call: Call) -> Tensor:
@@ -161,8 +168,9 @@ class OwnNetwork:
         ) -> tuple[Tensor, dict[str, Tensor]]:
             remaining = iter(masks.values())
             calls = OwnCalls(lambda share, shape: next(remaining), last_sigmoid, apply=apply)
-            answer = self._called(own, buffers, row, calls, None)
-            return answer, {name: buffers[name] for name in self.traits.moved}
+            given = {**own, **buffers}
+            answer = self._called(given, row, calls, None)
+            return answer, {name: given[name] for name in self.traits.moved}
 
         with warnings.catch_warnings():  # a call that vmap has no rule for is computed lane by lane, as said elsewhere
             warnings.filterwarnings("ignore", message="There is a performance drop")
@@ -172,27 +180,22 @@ class OwnNetwork:
             call.move(weights[name], value)
         return answers
 
-    def _called(
-        self,
-        own: dict[str, Tensor],
-        buffers: dict[str, Tensor],
-        x: Tensor,
-        calls: OwnCalls,
-        seed: int | None,
-    ) -> Tensor:
-        """One lane's pass. `buffers` holds afterwards what the module has put in their place."""
-        given = {**own, **buffers, **self._constants(x.device)}
+    def _called(self, named: dict[str, Tensor], x: Tensor, calls: OwnCalls, seed: int | None) -> Tensor:
+        """One lane's pass. named: its weights and buffers, and afterwards what the module has put in their place."""
+        given = {**named, **self._constants(x.device)}
         x = x.clone() if self.traits.spoils else x
         arguments = self.form.arguments(x, calls)
         with ExitStack() as within:
             within.enter_context(calls)
+            if self.twice:
+                within.enter_context(sdpa_kernel(SDPBackend.MATH))
             if x.device.type != "cpu":
                 within.enter_context(x.device)  # where the module's own new tensors are made
             if seed is not None:
                 within.enter_context(own_randomness(seed, x.device))
             within.enter_context(theirs(f"{type(self.module).__name__} cannot be called"))
             answer = functional_call(self.module, given, arguments)
-        buffers.update({name: given[name] for name in buffers})
+        named.update({name: given[name] for name in named})
         return answer.reshape(len(x), *self.form.result)
 
     def _seed(self, call: Call, lane: int) -> int | None:
@@ -214,11 +217,8 @@ class OwnNetwork:
 
     def _typed(self, buffer: Tensor, name: str) -> Tensor:
         """A buffer in the module's own type, where that is not a floating-point one; rows hold numbers of one type."""
-        dtype = self._types()[name]
+        dtype = self.named()[name].dtype
         return buffer if dtype.is_floating_point else buffer.round().to(dtype)
-
-    def _types(self) -> dict[str, torch.dtype]:
-        return {n: t.dtype for n, t in (*self.module.named_parameters(), *self.module.named_buffers())}
 
     def _given(self, buffer: Tensor, name: str, lane: int, call: Call) -> Tensor:
         """What the module is given in a lane for a buffer: its place in the rows, which the module may change, or a
@@ -227,12 +227,12 @@ class OwnNetwork:
         place = self._typed(_lane(buffer.data, lane), name)
         return place.clone() if name in self.traits.moved and not call.moves(lane) else place
 
-    def _take_back(self, weights: Weights, buffers: Mapping[str, Tensor], lane: int, call: Call) -> None:
-        """Writes what the module has put in place of the buffers that it moves, where that is not their place."""
-        for name in self.traits.moved & buffers.keys():
+    def _take_back(self, weights: Weights, given: Mapping[str, Tensor], lane: int, call: Call) -> None:
+        """Writes what the module has put in place of what it moves, where that is not its place."""
+        for name in self.traits.moved & given.keys():
             place = _lane(weights[name].data, lane)
-            if call.moves(lane) and buffers[name].data_ptr() != place.data_ptr():
-                place.copy_(buffers[name].detach())
+            if call.moves(lane) and given[name].data_ptr() != place.data_ptr():
+                place.copy_(given[name].detach())
 
 
 def _lane(tensor: Tensor, lane: int) -> Tensor:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
@@ -55,8 +56,10 @@ def own_networks(
         name: partial(_made, name, cls, constructor_arguments(name, cls, structure, sample_shape, classes))
         for name, cls in given.items()
     }
-    with own_randomness(0):
-        modules = {name: make() for name, make in makes.items()}
+    modules = {}
+    for name, make in makes.items():
+        with own_randomness(0):
+            modules[name] = make()
     _check_apart(modules)
     if structure.penalty != "none":
         _check_penalised(modules[DISCRIMINATOR], structure.penalty)
@@ -136,8 +139,11 @@ def _made(name: str, cls: Constructor, arguments: Mapping[str, Any]) -> nn.Modul
                 "moves it"
             )
     for weight, tensor in module.named_parameters():
-        if not tensor.is_floating_point():
-            raise InputError(f"parameters must be floating-point numbers, got {weight} of {name} in {tensor.dtype}")
+        if tensor.dtype != torch.float32:
+            raise InputError(
+                f"{name} must have parameters of torch.float32, got {weight} in {tensor.dtype}; take .half, .bfloat16, "
+                ".double and set_default_dtype out"
+            )
     if not any(tensor.requires_grad for tensor in module.parameters()):
         raise InputError(f"{name} has no parameters that require gradients, so it cannot be trained")
     for part in module.modules():

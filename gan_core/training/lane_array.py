@@ -44,6 +44,7 @@ from gan_core.training.course import Course, fall_images
 from gan_core.training.draws import BLOCK_STEPS, Draws, ShownSamples, effective_half_life, stays_on_host
 from gan_core.training.fastest import Advance, Work, fastest_execution, measured_lanes
 from gan_core.training.lane_checks import check_own, check_successors, shared_structure
+from gan_core.training.repeatable import repeats
 from gan_core.training.state import initial_state
 from gan_core.training.steps import Steps, prepare_steps
 from gan_core.training.watch import Watch, is_marked
@@ -114,7 +115,7 @@ class LaneArray:
         """
         if self._like.device.type == "cpu":
             self.programs.pace = Pace(1)
-        if not own.traced:
+        if not own.traced or not repeats(self.networks):
             self.programs.execution = "eager"  # what looks at values, or draws, is called as it stands
 
     @property

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from plain_loop import PlainLoop
 from published_modules import PUBLISHED, MlpGenerator
 from tiny_arrays import train
@@ -92,12 +93,90 @@ class Recurrent(nn.Module):
 class Judge(nn.Module):
     """A discriminator with a layer between two others."""
 
-    def __init__(self, *between: nn.Module) -> None:
+    def __init__(self, between: nn.Module | None = None) -> None:
         super().__init__()
-        self.layer, self.between, self.last = nn.Linear(64, 8), nn.Sequential(*between), nn.Linear(8, 1)
+        self.layer, self.between, self.last = nn.Linear(64, 8), between or nn.Tanh(), nn.Linear(8, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.last(self.between(self.layer(x.flatten(1))))
+        return torch.sigmoid(self.last(self.between(self.layer(x.flatten(1)))))
+
+
+class OldSpectral(nn.Module):
+    """Spectral normalisation as it is often published for PyTorch: its singular vector is a parameter that requires no
+    gradient, whose data are replaced in each forward.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(8, 8))
+        self.u = nn.Parameter(F.normalize(torch.randn(8), dim=0), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        v = F.normalize(self.weight.data.mT @ self.u.data, dim=0)
+        self.u.data = F.normalize(self.weight.data @ v, dim=0)
+        # A copy, because in PyTorch a second forward before the backward pass would change the vector of the first.
+        return x @ (self.weight / (self.u.data.clone() @ self.weight @ v))
+
+
+class Replaced(nn.Module):
+    """The same with a weight that is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(8, 8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.weight.data = self.weight.data / self.weight.data.norm()
+        return x @ self.weight
+
+
+class Clipped(nn.Module):
+    """A gradient that is clipped by its norm over the batch, which is a number of Python."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x * 1
+        if x.requires_grad:
+            x.register_hook(lambda gradient: gradient * min(1.0, 0.01 / float(gradient.norm())))
+        return x
+
+
+class SineByNumpy(torch.autograd.Function):
+    """A function whose derivative no trace sees."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return gradient * torch.from_numpy(np.cos(np.from_dlpack(ctx.saved_tensors[0].detach())))
+
+
+class Sine(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return SineByNumpy.apply(x)
+
+
+class Attention(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        words = x.view(-1, 4, 2)
+        return F.scaled_dot_product_attention(words, words * 2, words).flatten(1)
+
+
+class InPlace(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.clamp_(-0.5, 0.5)
+
+
+ODD: dict[str, tuple[type[nn.Module], str]] = {  # and how they are carried out
+    "singular vectors in parameters": (OldSpectral, "replayed"),
+    "replaced data": (Replaced, "replayed"),
+    "a hook": (Clipped, "eager"),
+    "a derivative by numpy": (Sine, "eager"),
+    "attention": (Attention, "replayed"),
+    "in place": (InPlace, "replayed"),
+}
 
 
 def trained(networks: Any, execution: Any, dataset: Dataset, **changes: Any) -> LaneArray:
@@ -107,22 +186,45 @@ def trained(networks: Any, execution: Any, dataset: Dataset, **changes: Any) -> 
     return array
 
 
-def test_what_changes_tensors_in_place_is_replayed_as_it_stands(few: Callable[[str], Dataset]):
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_layers_follow_the_plain_loop_however_they_are_carried_out(odd: str, few: Callable[[str], Dataset]):
+    layer, carried_out = ODD[odd]
+    networks = MlpGenerator, lambda: Judge(layer())
+    replayed, eager = (trained(networks, way, few("digits")) for way in ("replayed", "eager"))
+    assert (replayed.carried_out, eager.carried_out) == (carried_out, "eager")
+    assert replayed.state.discriminator.flat.equal(eager.state.discriminator.flat)
+    new = LaneArray(eager.configs, eager.dataset, dtype=torch.float64, networks=networks)
+    for lane, config in enumerate(eager.configs):
+        modules = MlpGenerator(latent_size=7).double(), Judge(layer()).double()
+        for module, rows in zip(modules, (new.state.generator, new.state.discriminator), strict=True):
+            module.load_state_dict({weight: view[lane] for weight, view in rows.views.items()})
+        loop = PlainLoop(config, eager.dataset, *modules, labels=False)
+        loop.train(6)
+        for module, rows in zip(modules, (eager.state.generator, eager.state.discriminator), strict=True):
+            for weight, tensor in module.state_dict().items():
+                assert_near(rows.views[weight][lane], tensor, f"lane {lane}, {weight}")
+
+
+def test_attention_is_differentiated_twice(few: Callable[[str], Dataset]):
+    networks = MlpGenerator, lambda: Judge(Attention())
+    replayed, eager = (trained(networks, way, few("digits"), gradient_penalty="r1") for way in ("replayed", "eager"))
+    assert (replayed.carried_out, eager.carried_out) == ("replayed", "eager")
+    assert replayed.state.discriminator.flat.equal(eager.state.discriminator.flat)
+
+
+def test_what_changes_shapes_in_place_is_replayed_as_it_stands(few: Callable[[str], Dataset]):
     replayed, eager = (trained((Recurrent, Judge), way, few("digits")) for way in ("replayed", "eager"))
     assert (replayed.carried_out, eager.carried_out) == ("replayed", "eager")
     assert replayed.state.generator.flat.equal(eager.state.generator.flat)
     assert replayed.state.generator.views["calls"].flatten().tolist() == [12.0, 12.0]
 
 
-class NoLikeness(nn.Module):
-    """A layer with a call that a trace does not know: the maximum of a batch, differentiated twice."""
+def test_what_cannot_be_traced_is_called_as_it_stands(few: Callable[[str], Dataset], monkeypatch: pytest.MonkeyPatch):
+    def unknown(*given: Any) -> None:
+        raise RuntimeError("an unknown call")
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x / x.abs().amax()
-
-
-def test_what_cannot_be_traced_is_called_as_it_stands(few: Callable[[str], Dataset]):
-    with pytest.warns(UserWarning, match="steps of your networks cannot be repeated"):
-        array = trained((MlpGenerator, lambda: Judge(NoLikeness())), "replayed", few("digits"), gradient_penalty="r1")
+    monkeypatch.setattr("gan_core.execution.programs.trace", unknown)
+    with pytest.warns(UserWarning, match=r"steps of your networks cannot be repeated \(an unknown call\)"):
+        array = trained((MlpGenerator, Judge), "replayed", few("digits"))
     assert array.carried_out == "eager"
     assert not array.state.generator.flat[0].equal(array.state.generator.flat[1])

@@ -67,6 +67,63 @@ class MinibatchDeviation(nn.Module):
         return torch.cat((x, x.std(0).mean().expand(len(x), 1, *x.shape[2:])), 1)
 
 
+class Counter(nn.Module):
+    """State in an attribute: each call counts."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return x * min(1.0, self.calls / 50)
+
+
+class Drawing(nn.Module):
+    """The same: a generator of random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.source = torch.Generator().manual_seed(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.rand(x.shape, generator=self.source)
+
+
+class Listed(nn.Module):
+    """A layer whose weight is called by another name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 64)
+        self.others = [self.layer.weight]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.flatten(1), self.others[0])
+
+
+class Again(nn.Module):
+    """A layer that is called again in the backward pass, as `torch.utils.checkpoint` does, which takes long to load."""
+
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, layer: nn.Module, x: Tensor) -> Tensor:
+            ctx.layer, ctx.x = layer, x.detach()
+            return layer(x)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+            with torch.enable_grad():
+                x = ctx.x.requires_grad_()
+                return None, *torch.autograd.grad(ctx.layer(x), x, gradient)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.Function.apply(self.layer, x.flatten(1))
+
+
+KEEPS = "Discriminator computes something else once it has been called"
 JUDGES: dict[str, Callable[[], nn.Module]] = {
     "plain": Judge,
     "batch norm": lambda: Judge(nn.BatchNorm2d(4)),
@@ -202,7 +259,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "whole numbers": (
         {"discriminator": returning(lambda x, w: x[:, :1].long())},
-        "Discriminator must return .* of floating-point numbers, got torch.int64",
+        "Discriminator must return .* of the type of its input, got torch.int64",
     ),
     "another device": (
         {"discriminator": returning(lambda x, w: x[:, 0].to("meta"))},
@@ -212,6 +269,30 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"generator": returning(lambda x, w: (x[:, :1] * w / 0).expand(-1, 64))},
         "Generator returns numbers that are not finite in its first forward",
     ),
+    "no gradient of the weights": (
+        {"discriminator": returning(lambda x, w: (x[:, 0] * w).detach())},
+        r"Discriminator cannot be trained: .* no gradient with respect to its weights, as after .detach\(\)",
+    ),
+    "no gradient at all": (
+        {"generator": returning(torch.no_grad()(lambda x, w: x[:, :1].expand(-1, 64) * w))},
+        "Generator cannot be trained: .* no gradient with respect to its weights",
+    ),
+    "no gradient of the samples": (
+        {"discriminator": returning(lambda x, w: x[:, 0].detach() * w)},
+        "Generator cannot be trained: what Discriminator returns has no gradient with respect to its samples",
+    ),
+    "half precision": (
+        {"generator": returning(lambda x, w: (x[:, :1].expand(-1, 64) * w).half())},
+        r"Generator must return samples \[N, 1, 8, 8\] of the type of its input, got torch.float16 for torch.float32",
+    ),
+    "double precision": (
+        {"discriminator": returning(lambda x, w: x[:, 0] * w, nn.Parameter(torch.ones(1).double()))},
+        "Discriminator must have parameters of torch.float32, got weight in torch.float64",
+    ),
+    "a counter": ({"discriminator": lambda: Judge(Counter())}, KEEPS),
+    "a generator of its own": ({"discriminator": lambda: Judge(Drawing())}, KEEPS),
+    "weights of another name": ({"discriminator": lambda: Judge(Listed(), width=64)}, KEEPS),
+    "a checkpoint": ({"discriminator": lambda: Judge(Again(), width=64)}, KEEPS),
     "shared": (
         {
             "generator": returning(lambda x, w: x[:, :1].expand(-1, 64) * w, SHARED),
@@ -225,7 +306,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "complex": (
         {"discriminator": returning(lambda x, w: x[:, 0] * w.real, nn.Parameter(torch.ones(1, dtype=torch.cfloat)))},
-        "parameters must be floating-point numbers, got weight of Discriminator in torch.complex64",
+        "Discriminator must have parameters of torch.float32, got weight in torch.complex64",
     ),
     "nothing to train": (
         {"discriminator": lambda: MlpDiscriminator().requires_grad_(False)},
