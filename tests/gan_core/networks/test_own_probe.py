@@ -233,7 +233,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "lazy": ({"discriminator": lambda: Judge(nn.LazyConv2d(4, 1))}, "got the lazy layers.0.weight"),
     "no module": ({"discriminator": lambda: 3}, "Discriminator must be an nn.Module, got 'int'"),
-    "an argument without a value": ({"generator": NeedsDepth}, "argument 'depth' of Generator has no default"),
+    "an argument without a value": (
+        {"generator": NeedsDepth},
+        "generator.depth has no default in the constructor",
+    ),
     "labels in D alone": ({"discriminator": Labelled}, "both networks must take labels, or neither, got Discriminator"),
     "batch norm with a penalty": (
         {"discriminator": JUDGES["batch norm"], "gradient_penalty": "r1"},
@@ -259,7 +262,7 @@ def test_arguments_that_a_constructor_lacks_are_refused():
     own = replace(STRUCTURE, architecture="own", networks="my.py#0123456789ab")
     for arguments, message in (
         ({"widht": 3}, "Generator has no argument 'widht'; did you mean 'width'?"),
-        ({"latent_size": 3}, "generator.latent_size is set by the data set and the structure"),
+        ({"latent_size": 3}, "generator.latent_size is passed by the sweep, from structure.latent_size"),
     ):
         structure = replace(own, generator=type(own.generator).of(arguments))
         with pytest.raises(InputError, match=message):
