@@ -16,7 +16,7 @@ from gan_core.config.combinations import check_lane, check_trainer
 from gan_core.config.fields import Hyperparameter, check_fields, describe, fitted, ranged
 from gan_core.config.input_error import InputError, nearest, shown
 from gan_core.config.lane import LaneConfig
-from gan_core.config.own_names import TRAINER
+from gan_core.config.own_names import IN_PYTHON, TRAINER
 from gan_core.config.structure import OF_OUR_LAYERS, StructureConfig
 
 LARGEST_SEED = 2**63 - 1
@@ -62,13 +62,17 @@ class GanConfig:
 
     @classmethod
     def unflatten(cls, values: Mapping[str, Any]) -> "GanConfig":
-        """Dotted names -> configuration; missing ones keep their defaults. Raises InputError for an unknown name."""
+        """Dotted names -> configuration; missing ones keep their defaults. Where an argument of own networks is named
+        and their file is not, they are classes that are given in Python. Raises InputError for an unknown name.
+        """
         parts: dict[str, dict[str, Any]] = {group: {} for group in ("structure", "lane", "", *OWN_GROUPS)}
         for name, value in values.items():
             known = hyperparameter(name)
             parts[name.rpartition(".")[0]][known.name] = parse_value(name, value)
-        parts["structure"] |= {group: Arguments.of(parts[group]) for group in ("generator", "discriminator")}
-        structure = StructureConfig(**parts["structure"])
+        is_own = parts["generator"] or parts["discriminator"] or parts["structure"].get("architecture") == "own"
+        classes: dict[str, Any] = {"architecture": "own", "networks": IN_PYTHON} if is_own else {}
+        classes |= {group: Arguments.of(parts[group]) for group in ("generator", "discriminator")}
+        structure = StructureConfig(**classes | parts["structure"])
         return cls(
             structure=structure, lane=LaneConfig(**parts["lane"]), **parts[""], trainer=Arguments.of(parts["trainer"])
         )

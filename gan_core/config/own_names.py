@@ -14,6 +14,7 @@ from gan_core.config.input_error import InputError, shown
 
 DIGEST_LENGTH = 12
 NETWORKS = "structure.networks"
+IN_PYTHON = "classes"  # the value of structure.networks where classes are given in Python, and are in no file
 TRAINER = "structure.trainer"
 REFERENCES = (NETWORKS, TRAINER, "structure.dataset", "structure.loss")  # hyperparameters that may name own code
 MOST_FILES, MOST_CHARACTERS = 200, 2_000_000  # of the code of one reference

@@ -181,7 +181,7 @@ def test_own_arguments_need_own_networks():
     with pytest.raises(
         InputError, match=r"generator\.width is an argument of your own networks, got architecture 'mlp'"
     ):
-        GanConfig.unflatten({"generator.width": 3})
+        SearchSpace.load({"base": {"generator.width": 3}})
     with pytest.raises(InputError, match=r"generator\.width must be a number, a text, true or false, got \[3\]"):
         GanConfig.unflatten({"generator.width": [3], "structure.networks": "m.py", "structure.architecture": "own"})
 
