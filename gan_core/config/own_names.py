@@ -73,6 +73,17 @@ def parse_reference(key: str, text: object) -> Reference:
     return Reference(found["place"], found["name"] or "", found["digest"] or "")
 
 
+def same_but_for_text(one: object, other: object) -> bool:
+    """Whether two values refer to the same name in the same file or module, whatever its text is.
+
+    >>> same_but_for_text("my_gan.py#0123456789ab", "my_gan.py#ba9876543210"), same_but_for_text("digits", "digits")
+    (True, False)
+    """
+    if not (is_reference(one) and is_reference(other)):
+        return False
+    return str(one).partition("#")[0] == str(other).partition("#")[0]
+
+
 @dataclass(frozen=True)
 class OwnCode:
     """The text of a person's code: (path, text) of each file, relative to one folder, the first that of the reference.
