@@ -1,80 +1,77 @@
-"""A person's own networks in a space: the arguments of their constructors become hyperparameters."""
+"""A person's own networks and training in a space: the arguments of their constructors are hyperparameters."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gan_core.config.arguments import is_own
 from gan_core.config.gan import GanConfig
-from gan_core.config.input_error import InputError
-from gan_core.config.own_names import NETWORKS, TRAINER, is_reference
-from gan_core.files.own_arguments import Argument, checked_argument, network_arguments
-from search_spaces.own_training import PREFIX, base_with_training
-from search_spaces.ranges import Range
+from gan_core.config.input_error import InputError, shown
+from gan_core.config.own_names import NETWORKS, TRAINER
+from gan_core.config.structure import OF_OUR_LAYERS
+from gan_core.files.own_arguments import Argument, network_signatures
+from search_spaces.own_values import typed
 
 ARCHITECTURE = "structure.architecture"
-WRITTEN_VALUES = ("low", "high", "step")  # keys of a range with one value each
+OF_TRAINING = "trainer."
 
 
-def base_with_own(base: GanConfig, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All base values, given these changes: of a person's own training, where there is one. Where the networks become
-    a person's own, or others, their arguments have the defaults of the constructors. Raises InputError for an argument
-    that has none and is not given.
+def values_before(base: GanConfig, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The base values that these change: where the networks become a person's own, or others, with the defaults of
+    their constructors and without what is of layers of ours; where there is a person's own training, without anything
+    of a GAN.
     """
-    if (training := base_with_training(base, given)) is not None:
-        return training
+    if trainer := given.get(TRAINER, base.structure.trainer):
+        return {**(base.flatten() if base.structure.trainer else {}), TRAINER: trainer}
     values, before = base.flatten(), base.structure.networks
-    after = given.get(NETWORKS, before)
-    if after != before:
-        values = {name: value for name, value in values.items() if not is_own(name)}
-        values[ARCHITECTURE] = "own" if after else GanConfig().structure.architecture
-        values |= {name: known.default for name, known in own_arguments(after).items()}
-    values |= given
-    for name, value in values.items():
-        if is_own(name) and value is None:
-            raise InputError(f"{name} has no default in its constructor; give it a value under 'base'")
+    networks = given.get(NETWORKS, before)
+    if networks == before:
+        return values
+    values = {name: value for name, value in values.items() if not is_own(name) and name not in OF_OUR_LAYERS}
+    values[ARCHITECTURE] = "own" if networks else GanConfig().structure.architecture
+    for group, signature in network_signatures(networks).items() if networks else ():
+        defaults = {f"{group}.{name}": known.plain_default for name, known in signature.arguments.items()}
+        values |= {name: default for name, default in defaults.items() if default is not None}
     return values
 
 
-def own_arguments(networks: str) -> Mapping[str, Argument]:
-    """The hyperparameters of own networks; none where there are no own networks."""
-    return network_arguments(networks) if networks and is_reference(networks) else {}
+def typed_values(
+    so_far: Mapping[str, Any], given: Mapping[str, Any], ranges: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Base values and ranges in which those of own code have the types of their constructors (`own_values`). Raises
+    InputError for a wrong one, and for an argument that a constructor does not have, naming the nearest.
+    """
+    networks = given.get(NETWORKS, so_far.get(NETWORKS, ""))
+
+    def argument(name: str) -> Argument:
+        group, _, argument = name.partition(".")
+        if not networks or name.startswith(OF_TRAINING):  # of which nothing declares what it takes
+            return Argument()
+        return network_signatures(networks)[group].argument(argument)
+
+    return typed(so_far, given, ranges, argument)
 
 
-def typed_values(values: Mapping[str, Any], known: Mapping[str, Argument]) -> dict[str, Any]:
-    """Base values in which those of own arguments have the types of the constructors. Raises InputError."""
-    return {name: checked_argument(name, v, known) if _is_declared(name) else v for name, v in values.items()}
+def values_after(so_far: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The base values with these changes; an argument that is null is left to its constructor. Raises InputError for
+    an argument without a value and without a default.
+    """
+    values = {name: value for name, value in {**so_far, **given}.items() if value is not None or not is_own(name)}
+    if networks := values.get(NETWORKS):
+        for group, signature in network_signatures(networks).items():
+            signature.check_complete({n.partition(".")[2]: v for n, v in values.items() if n.startswith(f"{group}.")})
+    return values
 
 
-def typed_ranges(ranges: Mapping[str, Any], known: Mapping[str, Argument]) -> dict[str, Any]:
-    """The same for ranges as they are written."""
-    return {name: _typed_range(name, v, known) if _is_declared(name) else v for name, v in ranges.items()}
-
-
-def _is_declared(name: str) -> bool:
-    """Whether a name is that of an argument of own networks, whose constructor declares its type."""
-    return is_own(name) and not name.startswith(PREFIX)
-
-
-def _typed_range(name: str, written: Any, known: Mapping[str, Argument]) -> Any:
-    if not isinstance(written, Mapping):
-        return written
-    typed = dict(written)
-    for key in WRITTEN_VALUES:
-        if typed.get(key) is not None:
-            typed[key] = checked_argument(name, typed[key], known)
-    if isinstance(typed.get("choices"), list):
-        typed["choices"] = [checked_argument(name, each, known) for each in typed["choices"]]
-    return typed
-
-
-def still_known(ranges: Mapping[str, Range], known: Mapping[str, Argument]) -> dict[str, Range]:
-    """The ranges without those of arguments that the networks, which are others now, do not have."""
-    return {name: scope for name, scope in ranges.items() if not _is_declared(name) or name in known}
-
-
-def check_named(space: str, names: Iterable[str], base: Mapping[str, Any]) -> None:
-    """Raises InputError for an own argument that a constraint names and the networks do not have."""
+def check_known(space: str, names: Iterable[str], known: Mapping[str, Any]) -> None:
+    """Raises InputError for a name in a range, a condition or a constraint that is none of these hyperparameters, which
+    happens beside a person's own code alone.
+    """
+    mine, instead = "your own networks", "generator.NAME or discriminator.NAME"
+    if TRAINER in known:
+        mine, instead = "your own training", f"{OF_TRAINING}NAME"
     for name in names:
-        if name not in base and (is_own(name) or TRAINER in base):
-            lacks = "your own training does" if TRAINER in base else "the networks do"
-            raise InputError(f"space {space!r}: a constraint names {name}, which {lacks} not have")
+        if name not in known:
+            raise InputError(
+                f"space {shown(space)}: {name} is no hyperparameter of {mine}; take out the range, condition or "
+                f"constraint that names it, or make it {instead}"
+            )

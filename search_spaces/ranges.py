@@ -25,6 +25,10 @@ class Suggests(Protocol):
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
 @dataclass(frozen=True)
 class Range:
     """What is drawn for one hyperparameter: one of `choices`, or a number from low to high, both included.
@@ -80,6 +84,8 @@ class Range:
         """Whether this can be drawn: it lies in the range and on one of its steps."""
         if self.choices:
             return drawn in self.choices
+        if not _is_number(drawn):  # of an argument of own code, which may be anything
+            return False
         if not self.low <= drawn <= self.high:
             return False
         steps = (drawn - self.low) / self.step if self.step else 0.0
@@ -105,13 +111,14 @@ class Range:
         return min(within, key=lambda number: abs(self.value(number, values) - value), default=None)
 
     def nearest(self, value: Any, values: Mapping[str, Any]) -> Any:
-        """What must be drawn for a value or, if it lies outside, for the nearest one; the first choice of texts."""
+        """What must be drawn for a value or, if it lies outside, for the nearest one; of texts, the first."""
         drawn = self.drawn(value, values)
         if drawn is not None:
             return drawn
+        if not all(map(_is_number, (value, *self.extremes))):
+            return self.extremes[0]
         if self.choices:
-            is_text = isinstance(value, str)
-            return self.choices[0] if is_text else min(self.choices, key=lambda c: abs(self.value(c, values) - value))
+            return min(self.choices, key=lambda choice: abs(self.value(choice, values) - value))
         within = min(self.high, max(self.low, self._inverse(value, values)))  # low, for a ratio to 0, which is NaN
         steps = round((within - self.low) / self.step) if self.step else 0
         return min(self.low + steps * self.step, self.high) if self.step else within

@@ -13,22 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from gan_core.config.gan import HALF_LIFE, GanConfig, hyperparameter, is_hyperparameter, parse_value
 from gan_core.config.input_error import InputError, home_path, nearest, shortened, shown
-from gan_core.config.own_names import NETWORKS, TRAINER
+from gan_core.config.own_names import TRAINER
 from gan_core.files.own_code import with_digests
 from gan_core.files.plain_yaml import check_keys, file_named_in, parse_yaml, read_yaml
 from search_spaces.constraints import Constraint, parse_constraint
 from search_spaces.dependencies import bounds, ordered, possible_values, resolve, without_dead
 from search_spaces.fitting import check_ranges
 from search_spaces.grid import grid_values
-from search_spaces.own_code import (
-    base_with_own,
-    check_named,
-    own_arguments,
-    still_known,
-    typed_ranges,
-    typed_values,
-)
-from search_spaces.own_training import check_of_training, typed_training
+from search_spaces.own_code import check_known, typed_values, values_after, values_before
 from search_spaces.range_parsing import nearest_inside, parse_averages, parse_range
 from search_spaces.ranges import Range, Suggests
 
@@ -61,10 +53,9 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ranges", ordered(self.ranges))
-        check_of_training(self.name, self.ranges, self.base.flatten())
+        check_known(self.name, (n for one in self.constraints for n in one.names), self.base.flatten())
         check_ranges(self.name, self.base.flatten(), self.ranges)
         self._check_average(self.base.lane.ema_half_life_images)
-        check_named(self.name, (name for one in self.constraints for name in one.names), self.base.flatten())
         for text in self.violations(self.base):
             raise InputError(
                 f"space {shown(self.name)}: the base breaks the constraint {text!r}; change one of them (it is trial 0)"
@@ -136,23 +127,20 @@ class SearchSpace:
 
     def _changed(self, given: Mapping[str, Any], ranges: Mapping[str, Any], **texts: Any) -> "SearchSpace":
         """The space with other base values and other ranges, as in YAML; a value removes the range of its name."""
-        given, ranges = self._typed(given, ranges)
+        before = values_before(self.base, given)
+        given, ranges = typed_values(before, given, ranges)
         average = ranges.get(HALF_LIFE)
         averages = () if HALF_LIFE in given or HALF_LIFE in ranges else self.averages_images
         if isinstance(average, Mapping) and "every" in average:
             averages, ranges = parse_averages(average), {**ranges, HALF_LIFE: None}
         own = {k: parse_range(k, v) for k, v in ranges.items() if v is not None}
-        inherited = {k: v for k, v in self.ranges.items() if k not in given and k not in ranges}
-        inherited = still_known(inherited, own_arguments(given.get(NETWORKS, self.base.structure.networks)))
-        base = _followed(GanConfig.unflatten(base_with_own(self.base, given)), {**inherited, **own}, given)
+        values = values_after(before, given)
+        inherited = {k: v for k, v in self.ranges.items() if k in values and k not in given and k not in ranges}
+        base = GanConfig.unflatten(values)
+        check_known(self.name, (n for k, v in {**inherited, **own}.items() for n in (k, *v.depends_on)), base.flatten())
+        base = _followed(base, {**inherited, **own}, given)
         kept = without_dead({**inherited, **own}, base.flatten(), own)
         return replace(self, base=base, ranges=kept, averages_images=averages, **texts)
-
-    def _typed(self, given: Mapping[str, Any], ranges: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Base values and ranges in which those of own arguments have the types of the constructors."""
-        known = own_arguments(given.get(NETWORKS, self.base.structure.networks))
-        given, ranges = typed_training(self.base.flatten(), given, ranges)
-        return typed_values(given, known), typed_ranges(ranges, known)
 
     def fix(self, values: Mapping[str, Any], ranges: Mapping[str, Any] | None = None) -> "SearchSpace":
         """The space with some hyperparameters fixed, and others searched in other ranges.
@@ -162,7 +150,7 @@ class SearchSpace:
         outside of it is replaced by the nearest one inside. Raises InputError if the values do not fit each other, the
         remaining ranges or the constraints.
         """
-        values, ranges = self._typed(values, ranges or {})
+        values, ranges = typed_values(values_before(self.base, values), values, ranges or {})
         base, now = self.base.flatten(), self.base.in_force()
         inside = {name: nearest_inside(name, now[name], scope) for name, scope in ranges.items() if name in base}
         moved = {name: value for name, value in inside.items() if value != base[name]}

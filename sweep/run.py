@@ -241,10 +241,10 @@ def _check_networks(spec: SweepSpec) -> None:
     arguments. Raises InputError for the first that cannot be used.
     """
     from gan_core.networks.architectures import build_networks
-    from gan_core.training.lane_checks import check_own
+    from gan_core.training.lane_checks import check_precision
     from gan_core.workshop.memory import data_form
 
-    check_own([spec.space.base], spec.precision)
+    check_precision(spec.precision)
     base = spec.space.base.flatten()
     for name, value in [
         ("", None),

@@ -16,8 +16,8 @@ from gan_core.config.combinations import check_lane, check_trainer
 from gan_core.config.fields import Hyperparameter, check_fields, describe, fitted, ranged
 from gan_core.config.input_error import InputError, nearest, shown
 from gan_core.config.lane import LaneConfig
-from gan_core.config.own_names import TRAINER
-from gan_core.config.structure import StructureConfig
+from gan_core.config.own_names import IN_PYTHON, TRAINER
+from gan_core.config.structure import OF_OUR_LAYERS, StructureConfig
 
 LARGEST_SEED = 2**63 - 1
 
@@ -43,11 +43,14 @@ class GanConfig:
             check_trainer(self.structure, self.trainer, changed)
 
     def flatten(self) -> dict[str, Any]:
-        """Dotted name -> plain value, in the order of the fields; `GanConfig.unflatten` is its inverse."""
+        """Dotted name -> plain value, in the order of the fields, without what has no effect on a person's own networks
+        or training; `GanConfig.unflatten` is its inverse.
+        """
         if self.structure.trainer:  # what belongs to a GAN is not part of it
             own = {f"trainer.{name}": value for name, value in self.trainer.items()}
             return {TRAINER: self.structure.trainer, **own, "seed": self.seed}
-        values = {name: attrgetter(name)(self) for name in HYPERPARAMETERS}
+        left_out = OF_OUR_LAYERS if self.structure.is_own else ()
+        values = {name: attrgetter(name)(self) for name in HYPERPARAMETERS if name not in left_out}
         own = {"generator": self.structure.generator, "discriminator": self.structure.discriminator}
         return values | {f"{group}.{name}": value for group, given in own.items() for name, value in given.items()}
 
@@ -59,13 +62,17 @@ class GanConfig:
 
     @classmethod
     def unflatten(cls, values: Mapping[str, Any]) -> "GanConfig":
-        """Dotted names -> configuration; missing ones keep their defaults. Raises InputError for an unknown name."""
+        """Dotted names -> configuration; missing ones keep their defaults. Where an argument of own networks is named
+        and their file is not, they are classes that are given in Python. Raises InputError for an unknown name.
+        """
         parts: dict[str, dict[str, Any]] = {group: {} for group in ("structure", "lane", "", *OWN_GROUPS)}
         for name, value in values.items():
             known = hyperparameter(name)
             parts[name.rpartition(".")[0]][known.name] = parse_value(name, value)
-        parts["structure"] |= {group: Arguments.of(parts[group]) for group in ("generator", "discriminator")}
-        structure = StructureConfig(**parts["structure"])
+        is_own = parts["generator"] or parts["discriminator"] or parts["structure"].get("architecture") == "own"
+        classes: dict[str, Any] = {"architecture": "own", "networks": IN_PYTHON} if is_own else {}
+        classes |= {group: Arguments.of(parts[group]) for group in ("generator", "discriminator")}
+        structure = StructureConfig(**classes | parts["structure"])
         return cls(
             structure=structure, lane=LaneConfig(**parts["lane"]), **parts[""], trainer=Arguments.of(parts["trainer"])
         )

@@ -14,6 +14,7 @@ from gan_core.config.input_error import InputError, shown
 
 DIGEST_LENGTH = 12
 NETWORKS = "structure.networks"
+IN_PYTHON = "classes"  # the value of structure.networks where classes are given in Python, and are in no file
 TRAINER = "structure.trainer"
 REFERENCES = (NETWORKS, TRAINER, "structure.dataset", "structure.loss")  # hyperparameters that may name own code
 MOST_FILES, MOST_CHARACTERS = 200, 2_000_000  # of the code of one reference
@@ -70,6 +71,17 @@ def parse_reference(key: str, text: object) -> Reference:
     if found is None:
         raise InputError(f"{key} must be FILE.py or package.module, with :NAME where one is needed, got {shown(text)}")
     return Reference(found["place"], found["name"] or "", found["digest"] or "")
+
+
+def same_but_for_text(one: object, other: object) -> bool:
+    """Whether two values refer to the same name in the same file or module, whatever its text is.
+
+    >>> same_but_for_text("my_gan.py#0123456789ab", "my_gan.py#ba9876543210"), same_but_for_text("digits", "digits")
+    (True, False)
+    """
+    if not (is_reference(one) and is_reference(other)):
+        return False
+    return str(one).partition("#")[0] == str(other).partition("#")[0]
 
 
 @dataclass(frozen=True)

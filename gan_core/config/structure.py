@@ -29,6 +29,15 @@ BATCH_NORM_DISCRIMINATORS = ("dcgan", "infogan")
 NATIVE_SIZES_PIXELS = {"digits": 8, "polygons": 28, "mnist": 28, "fashion_mnist": 28, "cifar10": 32}
 SMALLEST_START_PIXELS = 4
 
+# Hyperparameters of layers of ours. They are no part of a configuration of a person's own networks.
+OF_OUR_LAYERS = (
+    *("structure.generator_width", "structure.discriminator_width"),
+    *("structure.discriminator_norm", "structure.discriminator_input"),
+    *("structure.categorical_codes", "structure.continuous_codes"),
+    *("lane.generator_dropout", "lane.discriminator_dropout", "lane.batch_norm_eps", "lane.batch_norm_momentum"),
+    *("lane.information_weight", "lane.continuous_code_weight"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class StructureConfig:
@@ -120,20 +129,16 @@ def _check_own(structure: StructureConfig) -> None:
         _check_fixed(structure)
 
 
-# What is a person's own business, with own networks, and must stay at its default.
-_OF_OWN = {
-    **{f"{role}_width": f"{role}.NAME, an argument of its constructor" for role in ("generator", "discriminator")},
-    **{"discriminator_norm": "layers of your own", "discriminator_input": "layers of your own"},
-}
-
-
 def _check_fixed(structure: StructureConfig) -> None:
-    for name, instead in _OF_OWN.items():
-        value, default = getattr(structure, name), StructureConfig.__dataclass_fields__[name].default
-        if value != default:
+    for dotted in OF_OUR_LAYERS:
+        group, _, name = dotted.partition(".")
+        default = StructureConfig.__dataclass_fields__[name].default if group == "structure" else None
+        if default is not None and (value := getattr(structure, name)) != default:
+            role = name.removesuffix("_width")
+            instead = f"{role}.NAME, an argument of its constructor" if role != name else "layers of your own"
             raise InputError(
-                f"structure.{name} has no effect on your own networks, got {shown(value)}; use {instead}, and leave it "
-                f"at {shown(default)}"
+                f"{dotted} has no effect on your own networks, got {shown(value)}; use {instead}, and leave it at "
+                f"{shown(default)}"
             )
 
 

@@ -48,7 +48,7 @@ def bring(codes: Iterable[OwnCode]) -> None:
         _codes[code.digest] = code
 
 
-def pinned(key: str, text: str, folder: Path | None) -> str:
+def pinned(key: str, text: Any, folder: Path | None) -> str:
     """A reference with the digest of the code that it names now, which this process knows from then on. Where it has a
     digest already, that code must be known, or be what the file still holds.
 
@@ -69,14 +69,14 @@ def pinned(key: str, text: str, folder: Path | None) -> str:
     return str(replace(reference, place=place, digest=code.digest))
 
 
-def pinned_classes(key: str, generator: Any, discriminator: Any) -> str:
+def pinned_classes(key: str, classes: Sequence[Any]) -> str:
     """A pinned reference to two classes as they stand in Python, whatever their names and files are: to a module of two
-    lines that imports them. Raises InputError for what is no class, or is in no file, as in a notebook.
+    lines that imports them. Raises InputError for what is not two classes, or is in no file, as in a notebook.
     """
+    if len(classes) != 2 or not all(isinstance(given, type) for given in classes):
+        raise InputError(f"{key} must be FILE.py, or two classes, Generator and Discriminator, got {shown(classes)}")
     texts, lines = dict[str, str](), list[str]()
-    for name, given in (("Generator", generator), ("Discriminator", discriminator)):
-        if not isinstance(given, type):
-            raise InputError(f"{key} must be a file, or two classes, got {shown(given)}")
+    for name, given in zip(("Generator", "Discriminator"), classes, strict=True):
         try:
             path = Path(inspect.getfile(given))
         except (TypeError, OSError):
@@ -95,16 +95,22 @@ def pinned_classes(key: str, generator: Any, discriminator: Any) -> str:
 
 def with_digests(folder: Path | None, values: Mapping[str, Any]) -> dict[str, Any]:
     """Base values or ranges as written in a file of this folder, in which references to own code have its digest. In
-    Python, `structure.networks` may be the two classes themselves. Raises InputError as `pinned` does.
+    Python, `structure.networks` may be the two classes themselves. Raises InputError as `pinned` does, and for networks
+    and a training that are no reference to a file or module and to a class.
     """
 
     def one(key: str, value: Any) -> Any:
         if isinstance(value, Mapping) and isinstance(value.get("choices"), list):
             choices = [pinned(key, each, folder) if is_reference(each) else each for each in value["choices"]]
             return {**value, "choices": choices}
-        if key == NETWORKS and isinstance(value, tuple | list) and len(value) == 2:
-            return pinned_classes(key, *value)
-        if isinstance(value, str) and (is_reference(value) or (key in (NETWORKS, TRAINER) and value)):
+        if key == NETWORKS and isinstance(value, tuple | list):
+            return pinned_classes(key, value)
+        if key == NETWORKS and is_reference(value) and (name := parse_reference(key, value).name):
+            raise InputError(
+                f"{key} must name a file or a module, with classes Generator and Discriminator, got {shown(value)}; "
+                f"leave :{name} out"
+            )
+        if is_reference(value) or (key in (NETWORKS, TRAINER) and value != ""):
             return pinned(key, value, folder)
         return value
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from torch import Tensor
 
 from gan_core.config.combinations import check_classes
+from gan_core.config.input_error import InputError
+from gan_core.config.own_names import IN_PYTHON
 from gan_core.config.structure import Architecture, DiscriminatorInput, StructureConfig, dcgan_start_pixels
 from gan_core.files.own_code import own_object, theirs
 from gan_core.networks.build import (
@@ -238,9 +240,16 @@ def infogan(structure: StructureConfig, sample_shape: tuple[int, ...], classes: 
 
 
 def own(structure: StructureConfig, sample_shape: tuple[int, ...], classes: int) -> Networks:
-    """A person's own classes `Generator` and `Discriminator`, of the file or module `structure.networks`."""
+    """A person's own classes `Generator` and `Discriminator`, of the file or module `structure.networks`. Raises
+    InputError where they are given in Python, and so can be made by `LaneArray(networks=...)` alone.
+    """
     from gan_core.networks.own_modules import own_networks  # imported here because no other architecture needs it
 
+    if structure.networks == IN_PYTHON:
+        raise InputError(
+            "these are networks of your own; give their classes, LaneArray(..., networks=(Generator, Discriminator)), "
+            "or name their file in structure.networks"
+        )
     generator, discriminator = (own_object(structure.networks, name) for name in ("Generator", "Discriminator"))
     with theirs(f"the networks of {structure.networks.partition('#')[0]} cannot be made"):
         return own_networks(generator, discriminator, structure, sample_shape, classes)

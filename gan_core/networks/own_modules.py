@@ -15,7 +15,6 @@ may return images in that form. Weights begin as the constructor leaves them.
 N rows of a batch, Z numbers of a latent.
 """
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
@@ -25,8 +24,9 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from gan_core.config.input_error import InputError, nearest, shown
+from gan_core.config.input_error import InputError, shown
 from gan_core.config.structure import StructureConfig
+from gan_core.files.own_arguments import signature_of
 from gan_core.files.own_code import theirs
 from gan_core.networks.build import Networks, OwnTraits, conditional_view, samples_view
 from gan_core.networks.own_calls import own_randomness
@@ -92,34 +92,19 @@ def constructor_arguments(
     name: str, cls: Constructor, structure: StructureConfig, sample_shape: tuple[int, ...], classes: int
 ) -> dict[str, Any]:
     """What a constructor is called with: the values of the structure, and of what the sweep knows the arguments that it
-    has. name: `Generator` or `Discriminator`. Raises InputError for arguments that are missing or unknown.
+    has. name: `Generator` or `Discriminator`. Raises InputError for arguments that are missing, unknown or of another
+    type.
     """
-    known = {
+    passed = {
         "latent_size": structure.latent_size,
         **dict.fromkeys(("image_shape", "sample_shape"), sample_shape),
         **dict.fromkeys(("classes", "num_classes"), classes),
     }
+    signature = signature_of(name, cls)
     own = structure.generator if name == GENERATOR else structure.discriminator
-    parameters = inspect.signature(cls).parameters
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    named = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    for argument in own:
-        if argument in known:
-            raise InputError(f"{name.lower()}.{argument} is set by the data set and the structure; leave it out")
-        if argument not in named and not takes_any:
-            raise InputError(f"{name} has no argument {shown(argument)}; {nearest(argument, named)}")
-    given = {**{argument: value for argument, value in known.items() if argument in named}, **own}
-    for argument, parameter in parameters.items():
-        needed = parameter.default is parameter.empty and parameter.kind not in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-        )
-        if needed and argument not in given:
-            raise InputError(
-                f"argument {shown(argument)} of {name} has no default and no value; give it one, or set "
-                f"{name.lower()}.{argument}"
-            )
-    return given
+    signature.check_complete(own)
+    given = {key: signature.argument(key).value(f"{signature.group}.{key}", value) for key, value in own.items()}
+    return {**{key: passed[key] for key in signature.passed}, **given}
 
 
 def _made(name: str, cls: Constructor, arguments: Mapping[str, Any]) -> nn.Module:

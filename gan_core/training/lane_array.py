@@ -23,6 +23,7 @@ from gan_core.config.conditions import Execution, Precision
 from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import shortened
+from gan_core.config.own_names import IN_PYTHON
 from gan_core.config.reports import Death
 from gan_core.data.dataset import Dataset
 from gan_core.execution.pace import Pace, is_out_of_memory, until_it_fits
@@ -43,7 +44,7 @@ from gan_core.training.compiled.watching import is_compiled
 from gan_core.training.course import Course, fall_images
 from gan_core.training.draws import BLOCK_STEPS, Draws, ShownSamples, effective_half_life, stays_on_host
 from gan_core.training.fastest import Advance, Work, fastest_execution, measured_lanes
-from gan_core.training.lane_checks import check_own, check_successors, shared_structure
+from gan_core.training.lane_checks import check_pair, check_precision, check_successors, of_classes, shared_structure
 from gan_core.training.repeatable import repeats
 from gan_core.training.state import initial_state
 from gan_core.training.steps import Steps, prepare_steps
@@ -56,7 +57,8 @@ UNKNOWN_CALLS = (RuntimeError, IndexError, TypeError, AttributeError)
 class LaneArray:
     """L configurations of equal structure, trained in lockstep: after any call all lanes have seen equally many images.
 
-    Raises InputError when the structures differ, or a configuration is for another data set or another image size.
+    Raises InputError when the structures differ, a configuration is for another data set or another image size, or own
+    networks cannot be used.
     """
 
     def __init__(
@@ -75,21 +77,27 @@ class LaneArray:
         budget_images: int = 0,
         networks: tuple[Constructor, Constructor] | None = None,
     ) -> None:
-        """networks: classes of your own, Generator and Discriminator (`gan_core.networks.own_modules`), in place of the
-        structure's. precision: of products, see `gan_core.lanes.precision`. execution: how steps are carried out, see
-        `gan_core.execution.programs`.
-        lanes_per_call: how many lanes are computed in one call; None: all. programs: shared by all arrays of one
-        structure in a process, so that it is traced and measured once; replaces execution and lanes_per_call.
+        """networks: classes of your own, (Generator, Discriminator), as `gan_core.networks.own_modules` describes them:
+        G takes latents [N, latent_size] and returns samples [N, *sample_shape], for which D returns [N] or [N, 1]. The
+        configurations then are those of own networks, in which `generator.NAME` is an argument of G. precision: of
+        products, see `gan_core.lanes.precision`. execution: how steps are carried out, see
+        `gan_core.execution.programs`. lanes_per_call: how many lanes are computed in one call; None: all. programs:
+        shared by all arrays of one structure in a process, so that it is traced and measured once; replaces execution
+        and lanes_per_call.
         averages_images: half-lives of A moving averages of the weights that every lane keeps; without any, each lane
         keeps one with the half-life of its configuration. budget_images: how many images lanes are trained for, which
         learning rates fall over unless a lane's configuration says otherwise. Raises InputError where learning rates
         fall and neither is given.
         """
-        self.structure = shared_structure(configs, dataset)
-        self.dataset, self.configs = dataset, list(configs)
+        if networks is not None:
+            check_pair(networks)
+            configs = of_classes(configs)
+        self.configs = list(configs)
+        self.structure = shared_structure(self.configs, dataset)
+        self.dataset = dataset
         self.precision: Precision = precision
         kind = self.structure, dataset.sample_shape, dataset.classes
-        self.networks = own_networks(*networks, *kind) if networks else build_networks(*kind)
+        self.networks = own_networks(*networks, *kind) if networks is not None else build_networks(*kind)
         self.health = health or HealthConfig()
         self.averages_images = tuple(averages_images)
         self.budget_images = budget_images
@@ -101,7 +109,7 @@ class LaneArray:
         self.samples = ShownSamples(dataset, self._like, on_host=stays_on_host(dataset, self._like.device))
         self.programs = programs or ProgramMaker(execution, Pace(lanes_per_call or len(configs)))
         if self.networks.own is not None:
-            check_own(self.configs, precision)
+            check_precision(precision)
             self._hold_to(self.networks.own)
         if not self.game.loss.traced:
             self.programs.execution = "eager"
@@ -196,7 +204,7 @@ class LaneArray:
     def _fastest_execution(self) -> Execution:
         if self._like.device.type != "cpu" or not is_compiled(self.game):
             return "replayed"  # the only way; on a GPU, as a CUDA graph
-        if self.networks.own is not None and not self.structure.is_own:
+        if self.structure.networks == IN_PYTHON:
             return "compiled"  # classes have no name under which it could be kept what was measured
         shape, classes = self.dataset.sample_shape, self.dataset.classes
         work = Work(self.structure, shape, classes, self.precision, self._like.dtype)
@@ -291,6 +299,7 @@ class LaneArray:
         configs[i] has another structure or other seeds than its source, whose random numbers it goes on with, and
         InputError as the constructor does.
         """
+        configs = of_classes(configs) if self.structure.networks == IN_PYTHON else configs
         check_successors(self.configs, sources, configs)
         for config in configs:
             fall_images(config.lane, self.budget_images)

@@ -4,11 +4,15 @@ they continue.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
+
+from torch import nn
 
 from gan_core.config.conditions import Precision
 from gan_core.config.dataset_name import same_name
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError, shown
+from gan_core.config.own_names import IN_PYTHON
 from gan_core.config.structure import StructureConfig, check_size
 from gan_core.data.dataset import Dataset
 
@@ -28,25 +32,29 @@ def shared_structure(configs: Sequence[GanConfig], dataset: Dataset) -> Structur
     return structure
 
 
-def check_own(configs: Sequence[GanConfig], precision: Precision) -> None:
-    """Raises InputError where something is asked of a person's own modules that only layers of ours do."""
-    structure = configs[0].structure
+def check_pair(networks: object) -> None:
+    """Raises InputError unless these are two classes, or functions that make modules."""
+    pair = networks if isinstance(networks, tuple | list) else ()
+    if len(pair) != 2 or not all(callable(one) and not isinstance(one, nn.Module) for one in pair):
+        made = ", ".join(f"an object of {type(one).__name__}" for one in pair if isinstance(one, nn.Module))
+        raise InputError(
+            f"networks must be two classes of your own, (Generator, Discriminator), got {made or shown(networks)}; a "
+            "file with them is named in structure.networks"
+        )
+
+
+def of_classes(configs: Sequence[GanConfig]) -> list[GanConfig]:
+    """The same configurations, of networks that are given as classes in Python. Raises InputError for one that has what
+    only layers of ours do.
+    """
+    own: dict[str, Any] = {"architecture": "own", "networks": IN_PYTHON}
+    return [replace(config, structure=replace(config.structure, **own)) for config in configs]
+
+
+def check_precision(precision: Precision) -> None:
+    """Raises InputError for a precision that a person's own modules cannot be computed in."""
     if precision == "bfloat16":
         raise InputError("precision 'bfloat16' is not for your own networks; take float32, or tf32 on a GPU")
-    for name in ("discriminator_norm", "discriminator_input"):
-        default = StructureConfig.__dataclass_fields__[name].default
-        if getattr(structure, name) != default:
-            raise InputError(
-                f"structure.{name} has no effect on your own networks, got {shown(getattr(structure, name))}; leave it "
-                f"at {default!r}"
-            )
-    for name in ("generator_dropout", "discriminator_dropout"):
-        for config in configs:
-            if share := getattr(config.lane, name):
-                raise InputError(
-                    f"lane.{name} has no effect on your own networks, got {share:g}; use nn.Dropout in them, with its "
-                    "share as an argument of the constructor"
-                )
 
 
 def check_successors(lanes: Sequence[GanConfig], sources: Sequence[int], configs: Sequence[GanConfig]) -> None:

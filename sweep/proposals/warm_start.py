@@ -7,6 +7,7 @@ from typing import Any
 
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError, shown
+from gan_core.config.own_names import same_but_for_text
 from results.store import RunFolder
 from search_spaces.space import SearchSpace
 from sweep.spec.sweep_spec import SweepSpec
@@ -17,7 +18,8 @@ POINTS = 4
 def best_points(run: str | Path, space: SearchSpace, points: int = POINTS) -> list[Mapping[str, Any]]:
     """The best trials of a run that lie in a space, best first, each as the hyperparameters that differ from the base.
 
-    A hyperparameter that the space does not search must have the base's value. Scores are not taken over: they come
+    A hyperparameter that the space does not search must have the base's value; a person's own code may have changed
+    since. Scores are not taken over: they come
     from another seed, and may come from another protocol. Raises InputError where no trial of the run lies in the
     space, ResultsError where there is no run.
     """
@@ -30,8 +32,7 @@ def best_points(run: str | Path, space: SearchSpace, points: int = POINTS) -> li
     for _, row in table.contenders.iterrows():
         try:
             values = GanConfig.unflatten(configuration_of(row)).flatten()  # an older run may lack some
-            differing = {name: value for name, value in values.items() if value != base[name]}
-            point = {name: value for name, value in differing.items() if name not in ("seed", "data_seed")}
+            point = {name: value for name, value in values.items() if _differs(name, value, base)}
             broken = space.violations(space.configuration(space.parameters_of(point), seed=0))
         except InputError as error:
             refused = refused or str(error)
@@ -45,6 +46,13 @@ def best_points(run: str | Path, space: SearchSpace, points: int = POINTS) -> li
     if not found:
         raise InputError(f"no trial of {run} lies in space {shown(space.name)}: {refused or 'none has a score'}")
     return found
+
+
+def _differs(name: str, value: Any, base: Mapping[str, Any]) -> bool:
+    """Whether a trial has another hyperparameter here than the base, beside its seeds and the text of own code."""
+    if name in ("seed", "data_seed") or same_but_for_text(value, base.get(name)):
+        return False
+    return name not in base or value != base[name]
 
 
 def warm_started(spec: SweepSpec, folder: RunFolder, run: str | Path) -> SweepSpec:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gan_core.config.dataset_name import same_name
-from gan_core.config.own_names import is_reference, parse_reference
+from gan_core.config.own_names import parse_reference, same_but_for_text
 
 DATASET_KEY = "space.base.structure.dataset"
 WHERE_IT_RUNS = (
@@ -37,10 +37,7 @@ def _moved(key: str, mine: Any, theirs: Any) -> bool:
 def _edited(mine: Mapping[str, Any], theirs: Mapping[str, Any], key: str) -> str:
     """The file of own code, where both values of a key name the same one, with different texts; else ""."""
     one, other = mine.get(key), theirs.get(key)
-    if not (is_reference(one) and is_reference(other)):
-        return ""
-    before, after = parse_reference(key, one), parse_reference(key, other)
-    return before.place if (before.place, before.name) == (after.place, after.name) else ""
+    return parse_reference(key, one).place if same_but_for_text(one, other) and one != other else ""
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,7 +10,11 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
+from gan_core.config.input_error import InputError
 from results.table import ResultsTable
+from search_spaces.space import SearchSpace
+from sweep.proposals.warm_start import best_points
+from sweep.spec.sweep_spec import SweepSpec
 
 MODULE = """
     import math
@@ -123,6 +127,24 @@ def test_a_changed_file_is_named_when_a_run_goes_on(run, gan_sweep, tmp_path):
     said = gan_sweep("run", spec, "--local", "--out", run)
     assert said.code == 2
     assert "space.base.structure.networks (my_gan.py has changed)" in said.err
+
+
+def test_a_warm_start_takes_what_the_networks_have_now_and_leaves_out_the_rest(run, tmp_path):
+    spec = written(tmp_path / "mine")
+    with (tmp_path / "mine" / "layers.py").open("a") as file:
+        file.write("# a change\n")
+    space = SweepSpec.from_yaml(spec).space
+    points = best_points(run, space)
+    assert {name for point in points for name in point} <= {"generator.width", "lane.generator_lr"}
+    assert len(points) == len(ResultsTable.load(run).contenders)
+    (tmp_path / "mine" / "my_gan.py").write_text(
+        textwrap.dedent(MODULE).replace("width", "units").replace("{check}", "")
+    )
+    renamed = SearchSpace.load({"base": SPEC["space"]["base"]}, tmp_path / "mine")
+    with pytest.raises(
+        InputError, match=r"no trial of .* lies in space 'inline': space 'inline' has no generator\.width"
+    ):
+        best_points(run, renamed)
 
 
 def test_networks_that_cannot_be_used_are_named_before_anything_begins(gan_sweep, tmp_path):

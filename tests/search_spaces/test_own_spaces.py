@@ -7,7 +7,7 @@ import yaml
 
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
-from gan_core.files.own_arguments import arguments_of
+from gan_core.files.own_arguments import signature_of
 from search_spaces.describe import describe_space
 from search_spaces.space import SearchSpace
 from sweep.spec.sweep_spec import SweepSpec
@@ -18,7 +18,8 @@ MODULE = """
 
     class Generator:
         def __init__(self, width: int = 64, slope: float = 0, norm: Literal["batch", "none"] = "batch", deep=False,
-                     latent_size: int = 100, image_shape=(1, 8, 8), channels: tuple = (1, 2), *args, **others): ...
+                     latent_size: int = 100, image_shape=(1, 8, 8), channels: tuple = (1, 2), flag: bool = True,
+                     hidden: int | None = None, *args): ...
 
 
     class Discriminator:
@@ -41,7 +42,7 @@ def space_of(folder, base=(), **ranges) -> SearchSpace:
 def test_the_base_has_every_typed_argument_with_its_default(folder):
     base = space_of(folder).base
     assert base.structure.architecture == "own"
-    assert dict(base.structure.generator) == {"width": 64, "slope": 0.0, "norm": "batch", "deep": False}
+    assert dict(base.structure.generator) == {"width": 64, "slope": 0.0, "norm": "batch", "deep": False, "flag": True}
     assert dict(base.structure.discriminator) == {"width": 32}
     assert type(base.structure.generator["slope"]) is float
     assert GanConfig.unflatten(base.flatten()) == base
@@ -109,7 +110,7 @@ def test_constraints_compare_own_arguments(folder):
     assert list(space.violations(space.configuration({"generator.width": 16}, 0))) == [both["constraints"][0]]
     broken = space.configuration({"generator.width": 64}, 0)
     assert list(space.violations(broken)) == []
-    with pytest.raises(InputError, match=r"names generator\.depth, which the networks do not have"):
+    with pytest.raises(InputError, match=r"generator\.depth is no hyperparameter of your own networks"):
         SearchSpace.load({**values, "constraints": ["generator.depth > 1"]}, folder)
     with pytest.raises(InputError, match="the base breaks the constraint"):
         SearchSpace.load({**values, "constraints": ["generator.norm + 1 > 0"]}, folder)
@@ -118,19 +119,27 @@ def test_constraints_compare_own_arguments(folder):
 @pytest.mark.parametrize(
     ("base", "ranges", "says"),
     [
-        ({"generator.wdth": 3}, {}, r"Generator has no argument 'wdth'; did you mean 'generator\.width'\?"),
+        ({"generator.wdth": 3}, {}, r"Generator has no argument 'wdth'; did you mean 'width'\?"),
         (
             {"generator.width": "wide"},
             {},
             "generator.width must be a whole number, as its constructor says, got 'wide'",
         ),
         ({"generator.slope": True}, {}, "generator.slope must be a number, as its constructor says, got True"),
-        ({"generator.deep": 1}, {}, "generator.deep must be true or false, as its constructor says, got 1"),
-        ({"generator.norm": "layer"}, {}, "generator.norm must be one of batch, none, got 'layer'"),
-        ({"generator.latent_size": 8}, {}, "generator.latent_size is passed by the sweep, got 8"),
+        ({"generator.flag": 1}, {}, "generator.flag must be true or false, as its constructor says, got 1"),
+        ({"generator.norm": "layer"}, {}, "generator.norm must be one of batch, none, as its constructor says"),
+        ({"generator.latent_size": 8}, {}, "generator.latent_size is passed by the sweep, from structure.latent_size"),
         ({}, {"generator.width": {"low": 8, "high": 64.5}}, "generator.width must be a whole number"),
-        ({}, {"generator.norm": {"low": 0, "high": 1}}, "generator.norm must be text"),
-        ({}, {"generator.channels": {"choices": [1]}}, "Generator has no argument 'channels'"),
+        ({}, {"generator.norm": {"low": 0, "high": 1}}, "generator.norm must be one of batch, none"),
+        ({"generator.deep": None}, {}, "generator.deep must be a number, a text, true or false, got None"),
+        ({}, {"generator.hidden": {"choices": [None, 1]}}, "the range of generator.hidden must be of values, got null"),
+        ({}, {"structure.generator_width": {"choices": [8]}}, "structure.generator_width is no hyperparameter of your"),
+        ({}, {"lane.batch_norm_eps": {"low": 0.1, "high": 0.2}}, "lane.batch_norm_eps is no hyperparameter of your"),
+        (
+            {},
+            {"lane.beta1": {"low": 0.1, "high": 0.2, "when": {"structure.discriminator_norm": "none"}}},
+            "structure.discriminator_norm is no hyperparameter of your own networks; take out the range, condition",
+        ),
         ({}, {"structure.networks": {"choices": ["mine.py"]}}, "structure.networks cannot be searched"),
         ({"structure.generator_width": 8}, {}, "structure.generator_width has no effect on your own networks, got 8"),
         ({"structure.discriminator_norm": "none"}, {}, "structure.discriminator_norm has no effect"),
@@ -147,7 +156,7 @@ def test_what_the_constructors_do_not_take_is_refused_in_one_line(folder, base, 
 def test_an_argument_without_a_type_takes_what_the_base_gives(folder):
     (folder / "mine.py").write_text("class Generator:\n    def __init__(self, ngpu): ...\nclass Discriminator: ...\n")
     assert dict(space_of(folder, {"generator.ngpu": 1}).base.structure.generator) == {"ngpu": 1}
-    with pytest.raises(InputError, match=r"generator\.ngpu has no default in its constructor; give it a value"):
+    with pytest.raises(InputError, match=r"generator\.ngpu has no default in the constructor of Generator"):
         space_of(folder)
 
 
@@ -158,7 +167,7 @@ def test_an_argument_without_a_type_takes_what_the_base_gives(folder):
         ("def Generator(): ...\nclass Discriminator: ...\n", "Generator in mine.py must be a class"),
         (
             "class Generator:\n    def __init__(self, depth: int): ...\nclass Discriminator: ...\n",
-            "generator.depth has no default in its constructor; give it a value under 'base'",
+            "generator.depth has no default in the constructor of Generator; give it a value",
         ),
     ],
 )
@@ -172,7 +181,7 @@ def test_own_arguments_need_own_networks():
     with pytest.raises(
         InputError, match=r"generator\.width is an argument of your own networks, got architecture 'mlp'"
     ):
-        GanConfig.unflatten({"generator.width": 3})
+        SearchSpace.load({"base": {"generator.width": 3}})
     with pytest.raises(InputError, match=r"generator\.width must be a number, a text, true or false, got \[3\]"):
         GanConfig.unflatten({"generator.width": [3], "structure.networks": "m.py", "structure.architecture": "own"})
 
@@ -180,7 +189,92 @@ def test_own_arguments_need_own_networks():
 def test_annotations_that_are_texts_and_names_that_do_not_exist_are_read():
     def constructor(width: "int" = 1, net: "Absent" = None, *, slope: "float" = 0.5): ...  # noqa: F821 # pyright: ignore[reportUndefinedVariable]
 
-    assert {name: one.kind for name, one in arguments_of(constructor).items()} == {"width": int, "slope": float}
+    known = signature_of("Generator", constructor).arguments
+    assert {name: one.types for name, one in known.items()} == {"width": (int,), "net": (), "slope": (float,)}
+
+
+ARGUMENTS = """
+    from __future__ import annotations
+    import numpy as np
+    from typing import Annotated, Any, Literal, Optional, Union
+
+
+    class Generator:
+        def __init__(self, a: Optional[int] = None, b: int | None = 3, c: "Union[int, float]" = 1,
+                     d: Literal[1, "x"] = 1, e: Annotated[int, "units"] = 2, f=float("inf"),
+                     g: float = np.float32(0.5), h=np.int64(7),
+                     i: tuple[int, ...] = (1, 2), j: int = 0.5, k: Any = "k", l: float | Literal["auto"] = 2,
+                     m: list | None = None, *args, n, o: bool | str = False, **others): ...
+
+
+    class Discriminator:
+        def __init__(self, q=1, /, r=0): ...
+"""
+
+
+def test_all_kinds_of_arguments_take_what_their_annotations_allow_and_have_their_plain_defaults(folder):
+    (folder / "mine.py").write_text(textwrap.dedent(ARGUMENTS))
+    base = space_of(folder, {"generator.n": 5}).base.structure
+    plain = {"b": 3, "c": 1, "d": 1, "e": 2, "g": 0.5, "h": 7, "j": 0.5, "k": "k", "l": 2.0, "n": 5, "o": False}
+    assert dict(base.generator) == plain
+    assert {type(base.generator[name]) for name in "bh"} == {int}
+    assert {type(base.generator[name]) for name in "gl"} == {float}
+    assert dict(base.discriminator) == {"r": 0}
+    taken = {"a": 4, "b": 1e2, "c": "1e-3", "d": "x", "f": 3, "i": 9, "l": "auto", "m": "m", "o": "o", "p": 0.25}
+    given = space_of(folder, {f"generator.{name}": value for name, value in {**taken, "n": 5}.items()}).base
+    assert dict(given.structure.generator) == {**plain, **taken, "c": 0.001, "b": 100}
+    with pytest.raises(
+        InputError, match=r"generator\.l must be a number or one of auto, as its constructor says, got 'x'"
+    ):
+        space_of(folder, {"generator.l": "x", "generator.n": 5})
+    with pytest.raises(
+        InputError, match=r"generator\.a must be a whole number or null, as its constructor says, got 'x'"
+    ):
+        space_of(folder, {"generator.a": "x", "generator.n": 5})
+    with pytest.raises(InputError, match="Discriminator has no argument 'q'; known: r"):
+        space_of(folder, {"generator.n": 5, "discriminator.q": 3})
+
+
+def test_a_range_gives_a_value_where_the_constructor_has_none_and_null_leaves_it_to_the_constructor(folder):
+    values = {"base": {"structure.networks": "mine.py", "generator.hidden": 4, "generator.channels": 3}}
+    ranges = {"generator.hidden": {"choices": [16, 32]}, "generator.channels": {"low": 2, "high": 6}}
+    assert dict(space_of(folder, **ranges).base.structure.generator)["hidden"] == 16
+    assert dict(space_of(folder, **ranges).base.structure.generator)["channels"] == 4
+    below = SearchSpace.load({"extends": values, "base": {"generator.hidden": None}}, folder)
+    assert "hidden" not in below.base.structure.generator
+    assert below.base.structure.generator["channels"] == 3
+
+
+def test_where_nothing_is_declared_the_values_say_what_the_type_is(folder):
+    (folder / "mine.py").write_text("class Generator:\n    def __init__(self, p=0): ...\nclass Discriminator: ...\n")
+    space = space_of(folder, **{"generator.p": {"low": 0, "high": 0.5}})
+    assert type(space.distributions()["generator.p"]).__name__ == "FloatDistribution"
+    texts = space_of(folder, {"generator.p": "a"}, **{"generator.p": {"choices": ["a", 2]}})
+    assert texts.ranges["generator.p"].choices == ("a", 2)
+    with pytest.raises(InputError, match=r"the base value 'a' of generator\.p lies outside its range 0 \.\. 1"):
+        space_of(folder, {"generator.p": "a"}, **{"generator.p": {"low": 0, "high": 1}})
+    assert texts.fix({}, {"generator.p": {"low": 1, "high": 2}}).base.structure.generator["p"] == 1
+
+
+@pytest.mark.parametrize(
+    ("networks", "says"),
+    [
+        (3, "structure.networks must be FILE.py or package.module, with :NAME where one is needed, got 3"),
+        (None, "structure.networks must be FILE.py or package.module, with :NAME where one is needed, got None"),
+        ("mine", "structure.networks must be FILE.py or package.module, with :NAME where one is needed, got 'mine'"),
+        (["a"], r"structure.networks must be FILE.py, or two classes, Generator and Discriminator, got \['a'\]"),
+        ("mine.py:Generator", "structure.networks must name a file or a module, .* leave :Generator out"),
+    ],
+)
+def test_networks_that_are_no_file_are_refused_whatever_else_is_written(folder, networks, says):
+    with pytest.raises(InputError, match=says):
+        space_of(folder, {"structure.networks": networks}, **{"generator.width": {"choices": [32, 64]}})
+
+
+def test_an_argument_that_can_be_given_by_place_alone_is_refused(folder):
+    (folder / "mine.py").write_text("class Generator:\n    def __init__(self, n, /): ...\nclass Discriminator: ...\n")
+    with pytest.raises(InputError, match="argument 'n' of Generator can be given by place alone; take out the / after"):
+        space_of(folder)
 
 
 def test_a_spec_carries_the_code_and_says_what_has_changed(folder):

@@ -15,7 +15,7 @@ from gan_core.config.fields import Hyperparameter, check_value, fitted
 from gan_core.config.gan import HYPERPARAMETERS, LARGEST_SEED, GanConfig, hyperparameter, parse_value
 from gan_core.config.input_error import InputError, nearest
 from gan_core.config.lane import LaneConfig
-from gan_core.config.structure import Architecture, GradientPenalty, LossName, StructureConfig
+from gan_core.config.structure import OF_OUR_LAYERS, Architecture, GradientPenalty, LossName, StructureConfig
 from gan_core.data.dataset import DATASETS
 from gan_core.game.losses import LOSSES
 from gan_core.game.penalties import PENALTIES
@@ -108,12 +108,21 @@ def test_unflatten_is_the_inverse_of_flatten_and_a_dotted_name_reaches_its_field
     config = GanConfig.unflatten({**beside, name: value})
     flat, default = config.flatten(), GanConfig().flatten()
     assert value != default[name]
-    assert flat == {**default, **beside, name: value}
-    assert list(flat) == list(HYPERPARAMETERS)
+    left_out = OF_OUR_LAYERS if config.structure.is_own else ()
+    assert flat == {n: v for n, v in {**default, **beside, name: value}.items() if n not in left_out}
+    assert list(flat) == [n for n in HYPERPARAMETERS if n not in left_out]
     following = [name for name, known in HYPERPARAMETERS.items() if known.follows]
     assert all(isinstance(value, str | int | float) or name in following for name, value in flat.items())
     assert GanConfig.unflatten(flat) == config
     assert GanConfig.unflatten(dict(reversed(flat.items()))).flatten() == flat
+
+
+@pytest.mark.parametrize("name", OF_OUR_LAYERS)
+def test_what_is_of_layers_of_ours_is_no_part_of_own_networks_and_refused_beside_them(name: str):
+    own = {"structure.architecture": "own", "structure.networks": "mine.py"}
+    assert name not in GanConfig.unflatten(own).flatten()
+    with pytest.raises(InputError, match=name.partition(".")[2]):
+        GanConfig.unflatten({**own, name: CHANGED[name][0]})
 
 
 def test_what_is_known_of_a_hyperparameter_is_what_its_field_says():

@@ -148,7 +148,10 @@ def test_classes_are_given_as_they_stand_whatever_their_names_and_files_are(tmp_
 
 def test_what_is_no_class_or_in_no_file_is_refused():
     nowhere = type("Nowhere", (), {"__module__": "builtins"})
-    for given, says in ((nowhere, "the class Nowhere is in no file"), (3, "must be a file, or two classes, got 3")):
+    for given, says in (
+        (nowhere, "the class Nowhere is in no file"),
+        (3, r"two classes, Generator and Discriminator, got \(3, 3\)"),
+    ):
         with pytest.raises(InputError, match=says):
             with_digests(None, {"structure.networks": (given, given)})
 

@@ -52,9 +52,10 @@ def test_own_modules_do_all_that_our_layers_do(asked: str, few: Callable[[str], 
         columns |= OPTIONS[option]
     lanes = [LaneConfig(**{name: values[i] for name, values in columns.items()}) for i in range(4)]
     configs = [GanConfig(structure=structure, lane=lane, seed=i, data_seed=i % 2) for i, lane in enumerate(lanes)]
+    theirs = [replace(config, structure=StructureConfig(**SMALL, **changes)) for config in configs]
     ours, own = (
-        LaneArray(configs, few("digits"), dtype=torch.float64, execution="eager", networks=networks)
-        for networks in (None, (MlpGenerator, MlpDiscriminator))
+        LaneArray(given, few("digits"), dtype=torch.float64, execution="eager", networks=networks)
+        for given, networks in ((configs, None), (theirs, (MlpGenerator, MlpDiscriminator)))
     )
     give(ours, own)
     for array in (ours, own):

@@ -314,7 +314,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "lazy": ({"discriminator": lambda: Judge(nn.LazyConv2d(4, 1))}, "got the lazy layers.0.weight"),
     "no module": ({"discriminator": lambda: 3}, "Discriminator must be an nn.Module, got 'int'"),
-    "an argument without a value": ({"generator": NeedsDepth}, "argument 'depth' of Generator has no default"),
+    "an argument without a value": (
+        {"generator": NeedsDepth},
+        "generator.depth has no default in the constructor",
+    ),
     "labels in D alone": ({"discriminator": Labelled}, "both networks must take labels, or neither, got Discriminator"),
     "batch norm with a penalty": (
         {"discriminator": JUDGES["batch norm"], "gradient_penalty": "r1"},
@@ -340,7 +343,7 @@ def test_arguments_that_a_constructor_lacks_are_refused():
     own = replace(STRUCTURE, architecture="own", networks="my.py#0123456789ab")
     for arguments, message in (
         ({"widht": 3}, "Generator has no argument 'widht'; did you mean 'width'?"),
-        ({"latent_size": 3}, "generator.latent_size is set by the data set and the structure"),
+        ({"latent_size": 3}, "generator.latent_size is passed by the sweep, from structure.latent_size"),
     ):
         structure = replace(own, generator=type(own.generator).of(arguments))
         with pytest.raises(InputError, match=message):
@@ -369,8 +372,42 @@ def test_what_only_layers_of_ours_do_is_refused():
             LaneArray([config], load_dataset("digits"), networks=(MlpGenerator, MlpDiscriminator), **given)
 
     refused("precision 'bfloat16' is not for your own networks", precision="bfloat16")
-    refused("lane.discriminator_dropout has no effect on your own", lane={"discriminator_dropout": 0.1})
+    refused("discriminator_dropout needs an architecture that is not your own", lane={"discriminator_dropout": 0.1})
     refused("structure.discriminator_norm has no effect on your own", replace(STRUCTURE, discriminator_norm="spectral"))
+
+
+def test_classes_given_in_python_make_configurations_of_own_networks():
+    small = {"structure.latent_size": 6, "structure.batch_size": 4}
+    configs = [GanConfig.unflatten({**small, "generator.width": 5, "seed": seed}) for seed in (1, 2)]
+    array = LaneArray(configs, load_dataset("digits"), networks=(MlpGenerator, MlpDiscriminator), execution="eager")
+    assert array.networks.generator.shapes()["model.0.weight"] == (5, 6)
+    assert array.structure.is_own
+    array.take_over([1, 1], [configs[1], configs[1]])
+    assert array.train_to(8)
+    with pytest.raises(InputError, match=r"these are networks of your own; give their classes, LaneArray\("):
+        LaneArray(configs, load_dataset("digits"))
+    with pytest.raises(InputError, match="generator.width must be a whole number, as its constructor says, got 'w'"):
+        LaneArray(
+            [GanConfig.unflatten({"generator.width": "w"})],
+            load_dataset("digits"),
+            networks=(MlpGenerator, MlpDiscriminator),
+        )
+
+
+@pytest.mark.parametrize(
+    ("networks", "says"),
+    [
+        ("script.py", "got 'script.py'; a file with them is named in structure.networks"),
+        ((MlpGenerator,), r"networks must be two classes of your own, \(Generator, Discriminator\), got \(<class"),
+        ((MlpGenerator(), MlpDiscriminator()), "got an object of MlpGenerator, an object of MlpDiscriminator; a file"),
+        ((), r"got \(\); a file"),
+        (3, "got 3; a file"),
+    ],
+)
+def test_what_is_not_two_classes_is_refused_in_one_line(networks: Any, says: str):
+    with pytest.raises(InputError, match=says) as refused:
+        LaneArray([GanConfig(structure=STRUCTURE)], load_dataset("digits"), networks=networks)
+    assert "\n" not in str(refused.value)
 
 
 def test_an_error_in_training_alone_is_told_as_theirs():
