@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 from gan_core.config.input_error import InputError, nearest, shortened, shown
@@ -123,12 +123,12 @@ def code_of(references: Iterable[str]) -> tuple[OwnCode, ...]:
     return tuple(_codes[digest] for digest in digests)
 
 
-def files_beside(text: str) -> tuple[tuple[str, str], ...]:
-    """The files that a pinned reference needs beside what imports it: (path, text) of each. None where its module is
-    installed.
+def module_and_files(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The dotted name of the module of a pinned reference, and the files that it needs beside what imports it: (path,
+    text) of each. None where it is installed.
     """
     code = _codes[parse_reference("a reference", text).digest]
-    return () if _is_found_installed(code.module) else code.files
+    return code.module, () if _is_found_installed(code.module) else code.files
 
 
 def own_module(text: str) -> ModuleType:
@@ -171,7 +171,7 @@ def theirs(what: str) -> Iterator[None]:
         if any(said in str(error) for said in NO_MEMORY):
             raise
         shown_traceback = their_traceback(error)
-        where = _where(error.__traceback__)
+        where = their_line(error)
         said = shortened(" ".join(str(error).split())) or "no message"
         raise OwnCodeError(f"{what}: {type(error).__name__}: {said}{where}", shown_traceback) from error
 
@@ -188,9 +188,9 @@ def their_traceback(error: BaseException) -> str:
     return "".join(["Traceback, from your code on:\n", *lines])
 
 
-def _where(found: TracebackType | None) -> str:
-    """The last line of a person's own code in a traceback, in words."""
-    frames = [frame for frame in traceback.extract_tb(found) if _is_theirs(frame.filename)]
+def their_line(error: BaseException) -> str:
+    """The last line of a person's own code in the traceback of an error, in words; "" where it has none."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_theirs(frame.filename)]
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 

@@ -6,23 +6,25 @@ N samples. The dimension N of a program is dynamic: any number of samples may be
 import importlib.util
 import io
 import json
+import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 
-from gan_core.config.input_error import InputError
+from gan_core.config.input_error import InputError, shortened
+from gan_core.files.own_code import OwnCodeError, their_line
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.lanes.streams import Stream
 from gan_core.networks.call import Call
 from gan_core.networks.latents import shared_latents
-from gan_core.workshop.plain_generator import SOURCE_NAME, WEIGHTS_NAME, PlainGenerator
+from gan_core.networks.own_calls import own_randomness
+from gan_core.workshop.plain_generator import WEIGHTS, PlainGenerator, loaded, stored
 
 Format = Literal["pt2", "onnx", "torchscript", "safetensors+py"]
 Generate = Callable[..., Tensor]  # the inputs of a generator -> samples
@@ -37,12 +39,13 @@ class Exported:
     """A generator in some format: name -> content of its files, and how far its samples are from ours.
 
     A format of one file has it under the name "". difference: None if the program could not be run here; allowed: the
-    largest that would not have been refused.
+    largest that would not have been refused. draws: whether the generator itself draws random numbers.
     """
 
     files: Mapping[str, bytes]
     difference: float | None
     allowed: float
+    draws: bool = False
 
 
 def exported(
@@ -51,46 +54,124 @@ def exported(
     """The generator in a format. weights: those that our networks sample with; metadata: plain values to keep with it.
 
     What was made is read again and run where that is possible, and its samples are compared with ours from the same
-    latents. Raises InputError if they differ by more than LARGEST_DIFFERENCE and than rounding explains, or if the
-    format needs a package that is not installed.
+    latents. Those of a generator that draws random numbers itself are compared with the module's, from the same seed.
+    Raises InputError if they differ by more than LARGEST_DIFFERENCE and than rounding explains, if the generator cannot
+    be written in the format, or if the format needs a package that is not installed.
     """
-    files, generate = FORMATS[form](plain, {**metadata, **plain.described()})
-    difference, allowed = _difference(plain, weights, generate or plain.module)
+    structure, networks = plain.config.structure, plain.networks
+    (latents,) = next(shared_latents(CHECKED_SAMPLES, CHECKED_SAMPLES, structure, networks, Stream.SAMPLE_LATENTS, 0))
+    draws = plain.is_own and _draws(plain, latents)
+    if draws and form == "onnx":
+        raise InputError(
+            "the generator draws random numbers in its forward, and those of an ONNX model cannot be compared with "
+            "ours; a .pt2 file or a folder/ holds it"
+        )
+    with _in_one_line(plain, form):
+        files, generate = FORMATS[form](plain, {**metadata, **plain.described()})
+        difference, allowed = _difference(plain, weights, generate or plain.module, latents, draws=draws)
     if not difference <= allowed:  # NaN is not
         raise InputError(
             f"the {form} program's samples differ from ours by {difference:.2g}, which is more than {allowed:.2g}; "
-            "nothing was written"
+            f"nothing was written{_else(plain, form)}"
         )
-    return Exported(files, difference if generate else None, allowed)
+    return Exported(files, difference if generate else None, allowed, draws)
 
 
-def _difference(plain: PlainGenerator, weights: Mapping[str, Tensor], generate: Generate) -> tuple[float, float]:
+def _else(plain: PlainGenerator, form: Format) -> str:
+    """What can be done where a person's own class cannot be written as a program."""
+    return "; a folder/ holds your class itself" if plain.is_own and form != "safetensors+py" else ""
+
+
+@contextmanager
+def _in_one_line(plain: PlainGenerator, form: Format) -> Iterator[None]:
+    """Within this context exporters and programs say nothing, and what they raise is an InputError."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # exporters, and a person's own code in them, may raise anything
+        why = f"{_reason(error)}{their_line(error)}"
+        raise InputError(f"the generator cannot be written as {form}: {why}{_else(plain, form)}") from error
+    finally:
+        logging.disable(before)
+
+
+def _reason(error: BaseException) -> str:
+    """Why torch refuses a program, in words."""
+    if error.__cause__ is not None:  # of what the exporters wrap, the first error says most
+        return _reason(error.__cause__)
+    said = str(error)
+    if "data-dependent" in said.lower():
+        return "its forward depends on the values of tensors"
+    if "specialized" in said:
+        return "its forward computes another program for each number of samples"
+    first = next((line.strip() for line in said.splitlines() if line.strip()), "no message")
+    return f"{type(error).__name__}: {shortened(first)}"
+
+
+def _draws(plain: PlainGenerator, latents: Tensor) -> bool:
+    """Whether the module draws from the global generators, so that latents alone do not fix its samples."""
+    samples = []
+    for seed in (0, 1):
+        with torch.no_grad(), own_randomness(seed):
+            samples.append(plain.module(*plain.arguments(latents)))
+    return not torch.equal(*samples)
+
+
+def _difference(
+    plain: PlainGenerator, weights: Mapping[str, Tensor], generate: Generate, latents: Tensor, *, draws: bool
+) -> tuple[float, float]:
     """The largest difference of a program's samples from ours, drawn from the same latents in calls of two sizes, and
-    the largest that is allowed.
+    the largest that is allowed. Where the generator draws too, it is that from the samples of the module.
     """
-    structure, call = plain.config.structure, Call([plain.config.lane.batch_norm_eps])
-    drawn = shared_latents(CHECKED_SAMPLES, CHECKED_SAMPLES, structure, plain.networks, Stream.SAMPLE_LATENTS, 0)
-    latents = next(drawn)
-    arguments = plain.arguments(latents[0])
-    stacked = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
+    call, arguments = Call([plain.config.lane.batch_norm_eps]), plain.arguments(latents)
+
+    def ours(rows: slice, dtype: torch.dtype = torch.float32) -> Tensor:
+        stacked = {name: tensor.unsqueeze(0).to(dtype) for name, tensor in weights.items()}
+        return plain.networks.generator(stacked, latents[None, rows].to(dtype), call)[0]
+
+    def samples_of(module: Generate) -> Tensor:
+        with own_randomness(0):
+            return torch.cat([module(*(part[rows] for part in arguments)) for rows in calls])
+
     with torch.no_grad(), lane_arithmetic():
-        ours = plain.networks.generator(stacked, latents, call)[0]
-        doubled = {name: tensor.double() for name, tensor in stacked.items()}
-        exact = plain.networks.generator(doubled, latents.double(), call)[0]
-        theirs = torch.cat([generate(*(part[rows] for part in arguments)) for rows in (slice(1), slice(1, None))])
-    if theirs.shape != ours.shape:
+        calls = _calls(ours)
+        mine = samples_of(plain.module) if draws else torch.cat([ours(rows) for rows in calls])
+        theirs = samples_of(generate)
+        try:
+            exact = mine if draws else torch.cat([ours(rows, torch.float64) for rows in calls])
+        except OwnCodeError:  # some classes compute in float32 alone
+            exact = mine
+    if theirs.shape != mine.shape:
         return math.nan, LARGEST_DIFFERENCE
     scale = max(1.0, float(exact.abs().max()))
-    rounding = float((ours - exact).abs().max()) / scale
-    return float((theirs - ours).abs().max()) / scale, max(LARGEST_DIFFERENCE, ROUNDINGS * rounding)
+    rounding = float((mine - exact).abs().max()) / scale
+    return float((theirs - mine).abs().max()) / scale, max(LARGEST_DIFFERENCE, ROUNDINGS * rounding)
+
+
+def _calls(draw: Callable[[slice], Tensor]) -> Sequence[slice]:
+    """The rows of two calls, the first of one sample, or of two where a generator refuses one, as some norms do."""
+    try:
+        draw(slice(1))
+    except OwnCodeError:
+        return slice(2), slice(2, None)
+    return slice(1), slice(1, None)
 
 
 def _traced(plain: PlainGenerator) -> torch.export.ExportedProgram:
     """The module as a `torch.export` program, which keeps no file names of this machine."""
     batch = torch.export.Dim("batch")
-    program = torch.export.export(
-        plain.module, plain.examples(), dynamic_shapes=tuple({0: batch} for _ in plain.inputs)
-    )
+    shapes = tuple({0: batch} for _ in plain.inputs)
+    try:
+        program = torch.export.export(plain.module, plain.examples(), dynamic_shapes=shapes)
+    except Exception as error:  # torch's, or of a person's own code within
+        try:  # analysing the Python, for which `len(x)` is any number too
+            program = torch.export.export(plain.module, plain.examples(), dynamic_shapes=shapes, strict=True)
+        except Exception:  # that one says less, and without the line of the code
+            raise error from None
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     return program
@@ -106,14 +187,12 @@ def _pt2(plain: PlainGenerator, metadata: Mapping[str, Any]) -> tuple[dict[str, 
 
 def _torchscript(plain: PlainGenerator, metadata: Mapping[str, Any]) -> tuple[dict[str, bytes], Generate]:
     """A traced module in a TorchScript archive. PyTorch deprecates the format, and warns at every call."""
+    _traced(plain)  # raises for what depends on the values of tensors, where the trace would keep one branch
     file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        traced = torch.jit.trace(plain.module, plain.examples())
-        torch.jit.save(traced, file, _extra_files={f"{METADATA}.json": json.dumps(metadata)})
-        content = file.getvalue()
-        return {"": content}, torch.jit.load(io.BytesIO(content))
+    traced = torch.jit.trace(plain.module, plain.examples(), check_trace=False)
+    torch.jit.save(traced, file, _extra_files={f"{METADATA}.json": json.dumps(metadata)})
+    content = file.getvalue()
+    return {"": content}, torch.jit.load(io.BytesIO(content))
 
 
 def _onnx(plain: PlainGenerator, metadata: Mapping[str, Any]) -> tuple[dict[str, bytes], Generate | None]:
@@ -121,8 +200,7 @@ def _onnx(plain: PlainGenerator, metadata: Mapping[str, Any]) -> tuple[dict[str,
     if missing := [name for name in ("onnx", "onnxscript") if not installed(name)]:
         raise InputError(f"format onnx needs {' and '.join(missing)}: pip install 'gan-sweep[onnx]'")
     names, samples = [given.name for given in plain.inputs], metadata["output"]["name"]
-    with _quiet():
-        program = torch.onnx.export(_traced(plain), input_names=names, output_names=[samples], verbose=False)
+    program = torch.onnx.export(_traced(plain), input_names=names, output_names=[samples], verbose=False)
     assert program is not None
     model = program.model_proto
     model.metadata_props.add(key=METADATA, value=json.dumps(metadata))
@@ -145,21 +223,11 @@ def installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warnings of the exporter that two inputs share their batch dimension, as they are meant to."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _safetensors(plain: PlainGenerator, metadata: Mapping[str, Any]) -> tuple[dict[str, bytes], Generate]:
     """The weights under their names in the module, and the program that defines it."""
-    state = {name: tensor.contiguous() for name, tensor in plain.state().items()}
-    content = save(state, {"format": "pt", METADATA: json.dumps(metadata)})
-    code = {path: text.encode() for path, text in plain.code}
-    name = SOURCE_NAME if SOURCE_NAME not in code else f"load_{SOURCE_NAME}"
-    return {**code, WEIGHTS_NAME: content, name: plain.source.encode()}, plain.again(load(content))
+    content = stored(plain.weights(), {"format": "pt", METADATA: json.dumps(metadata)})
+    files = {path: text.encode() for path, text in plain.texts.items()}
+    return {WEIGHTS: content, **files}, loaded(plain.texts, content)
 
 
 FORMATS: dict[Format, Callable[[PlainGenerator, Mapping[str, Any]], tuple[dict[str, bytes], Generate | None]]] = {

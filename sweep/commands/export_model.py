@@ -46,7 +46,8 @@ def execute(options: argparse.Namespace) -> int:
         print("not compared with our samples: onnxruntime is not installed")
     else:
         allowed = f"at most {found.allowed:.2g} is allowed"
-        print(f"largest difference from our samples of the same latents: {found.difference:.1e} ({allowed})")
+        same = "latents and seed, because the generator itself draws random numbers" if found.draws else "latents"
+        print(f"largest difference from our samples of the same {same}: {found.difference:.1e} ({allowed})")
     if form == "torchscript":
         print("PyTorch deprecates TorchScript; a .pt2 file does the same")
     print(f"written to {shlex.quote(output)}")

@@ -18,7 +18,7 @@ from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.fields import is_whole
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
-from gan_core.config.own_names import parse_code
+from gan_core.config.own_names import TRAINER, parse_code
 from gan_core.config.schedule import Schedule
 from gan_core.files.own_code import bring
 from gan_core.files.plain_yaml import read_yaml
@@ -74,15 +74,22 @@ class Generator:
 def of_model(path: Path) -> Generator:
     """The best generator in the folder of a model. Raises InputError for a folder without one, or a damaged one."""
     folder = ModelFolder(path)
+    values = read_yaml(folder.config) if folder.config.is_file() else {}
+    configuration, made = values.get("configuration"), values.get("model")
+    if isinstance(configuration, dict) and TRAINER in configuration:
+        raise InputError(
+            f"{folder.path} holds the state of your own training, and no generator of a GAN; its trainer.pt is what "
+            "torch.load reads"
+        )
     if folder.config.is_file() and not folder.generator.exists():
         raise InputError(
             f"{folder.path} holds no generator yet: its training stopped before the first evaluation; give the same "
             "`gan-sweep train` again"
         )
     if not folder.config.is_file() or not folder.generator.is_file():
-        raise InputError(f"{folder.path} holds no model; give a folder made by `gan-sweep train`, or a run's")
-    values = read_yaml(folder.config)
-    configuration, made = values.get("configuration"), values.get("model")
+        raise InputError(
+            f"{folder.path} holds no model; give a folder made by `gan-sweep train` (`sample` takes a run's too)"
+        )
     shape = made.get("sample_shape") if isinstance(made, dict) else None
     whole = isinstance(shape, list) and len(shape) in (1, 3) and all(type(n) is int and n > 0 for n in shape)
     if not isinstance(configuration, dict) or not isinstance(shape, list) or not whole:

@@ -116,7 +116,7 @@ def test_the_winner_is_verified_trained_drawn_from_and_taken_away(run, gan_sweep
         capture_output=True,
         text=True,
     )
-    assert done.stdout.startswith("samples (16, 1, 8, 8), from -"), done.stderr
+    assert done.stdout.startswith("images (16, 1, 8, 8), from -"), done.stderr
 
 
 def test_a_changed_file_is_named_when_a_run_goes_on(run, gan_sweep, tmp_path):
