@@ -70,8 +70,9 @@ class OwnTrainer:
     hyperparameters of its own.
 
     In every call, the global generators of torch, NumPy and Python begin from a seed that follows from `seed`, from the
-    images seen and from what is called; afterwards they are as they were. Raises OwnCodeError for what the Trainer
-    raises, InputError where it returns something else than it should, and what lack of memory raises.
+    images seen, which are 0 for the constructor, and from what is called; afterwards they are as they were. Raises
+    OwnCodeError for what the Trainer raises, InputError where it returns something else than it should, and what lack
+    of memory raises.
     """
 
     def __init__(
@@ -83,10 +84,11 @@ class OwnTrainer:
         images: int = 0,
         state: Tensor | None = None,
     ) -> None:
-        self.name, self.images = name, images
+        self.name, self.images = name, 0  # so that the constructor draws the same whenever it is called
         self._seed, self._device = int(config["seed"]), device
         with self._calling("__init__"):
             self._trainer: Any = made(dict(config), device)
+        self.images = images
         if state is not None:
             loaded = torch.load(io.BytesIO(state.numpy().tobytes()), map_location="cpu", weights_only=True)
             with self._calling("load_state_dict"):

@@ -130,6 +130,16 @@ def test_a_run_that_was_killed_goes_on_with_equal_rows(tmp_path):
     assert rows_in(tmp_path / "killed-run") == rows_in(tmp_path / "straight")
 
 
+def test_finalists_are_trained_again_with_seeds_that_reach_the_training(tmp_path):
+    text = edited(
+        ("self.rate,", 'self.seed = config["seed"]\n        self.rate,'), ('"d_loss": 1.5', '"given": self.seed')
+    )
+    rows = ran(tmp_path, text=text, confirm={"top": 1, "seeds": 2}).frame
+    assert rows["report.given"].tolist() == rows["seed"].tolist()
+    last = rows[(rows["trial"] == rows.loc[rows["replicate"] > 0, "trial"].iloc[0]) & (rows["rung"] == 1)]
+    assert last["seed"].nunique() == last["score"].nunique() == len(last) == 3
+
+
 def test_a_population_copies_states_and_changes_hyperparameters(tmp_path):
     ladder = {"rungs_images": [50, 100, 150, 200], "keep_fraction": 1.0}
     population = {"exploit_fraction": 0.5}
@@ -226,6 +236,6 @@ def test_the_captioning_example_has_a_winner_that_is_right_nine_times_of_ten(tmp
     best: Any = run_sweep(spec, tmp_path / "run", local=True, progress=False).best()
     assert best["score"] <= 0.1
     assert best["report.bleu"] > 0.9
-    assert {"report.greedy_score", "report.beams_score"} <= set(best.index)
+    assert {"report.wrong_greedy", "report.wrong_4_beams"} <= set(best.index)
     assert main(["sample", str(tmp_path / "run"), "-n", "4", "-o", str(tmp_path / "captions.txt")]) == 0
     assert "beside" in (tmp_path / "captions.txt").read_text()

@@ -14,6 +14,54 @@ from gan_core.training.checkpoint import save_tensors
 from gan_core.workshop import trainer_array
 from gan_core.workshop.own_trainer import check_trainer, report_numbers
 
+STATEFUL = """
+import random
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+
+class Noisy(Dataset):
+    def __len__(self):
+        return 128
+
+    def __getitem__(self, item):
+        return torch.tensor([item / 128, np.random.rand(), random.random()]) + 0.1 * torch.randn(3)
+
+
+class Trainer:
+    def __init__(self, config, device):
+        self.net = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(0.2), torch.nn.Linear(8, 1)).to(device)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), config["rate"])
+        self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, 3)
+        self.shift = torch.rand(3)
+        self.own, self.seen = torch.Generator().manual_seed(config["seed"]), 0
+
+    def train_to(self, images):
+        loss = torch.zeros(())
+        while self.seen < images:
+            for batch in DataLoader(Noisy(), 16, shuffle=True, num_workers=WORKERS):
+                loss = (self.net(batch + self.shift * torch.rand(3, generator=self.own)) - batch.sum()).square().mean()
+                self.optimizer.zero_grad()
+                loss.backward()
+                self.optimizer.step()
+                self.schedule.step()
+                self.seen += len(batch)
+                if self.seen >= images:
+                    break
+        return {"score": loss}
+
+    def state_dict(self):
+        parts = {name: getattr(self, name).state_dict() for name in ("net", "optimizer", "schedule")}
+        return {**parts, "own": self.own.get_state(), "seen": self.seen}
+
+    def load_state_dict(self, state):
+        for name in ("net", "optimizer", "schedule"):
+            getattr(self, name).load_state_dict(state[name])
+        self.own.set_state(state["own"])
+        self.seen = state["seen"]
+"""
 pytestmark = pytest.mark.usefixtures("arithmetic")
 
 
@@ -61,6 +109,22 @@ def test_going_on_from_a_file_equals_not_stopping(tmp_path):
     again = made.build(configs)
     again.load_lanes([(tmp_path / "all", 0), (tmp_path / "all", 1), (tmp_path / "one", 0)])
     assert scores(again.train_to(300)) == scores(straight.score())
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_training_that_keeps_what_the_docs_say_goes_on_bit_for_bit(tmp_path, workers):
+    """It draws from the global generators of torch, NumPy and Python, in processes of its DataLoader too."""
+    made = workshop(tmp_path, STATEFUL.replace("WORKERS", str(workers)))
+    straight, others = made.build([config(made, 0)]), made.build([config(made, 1)])
+    for images in (64, 192):
+        straight.save(tmp_path / str(images))
+        straight.train_to(images)
+        others.train_to(images)
+    again = made.build([config(made, 0)])
+    again.load_lanes([(tmp_path / "192", 0)])
+    again.train_to(192)
+    assert torch.equal(again.state(0), straight.state(0))
+    assert not torch.equal(others.state(0), straight.state(0))
 
 
 def test_lanes_that_had_reached_the_rung_are_not_trained_again_after_a_checkpoint(tmp_path):
