@@ -3,11 +3,14 @@
 import glob
 import json
 import lzma
+import math
+import os
 import re
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from gan_core.files.fetched import local_file
 LABELS = "dataset.json"  # of StyleGAN's archives
 DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 MOST_SHARDS = 100_000
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_RANGE = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})\}")
 
 
 def shards(place: str) -> list[Path]:
@@ -33,25 +36,27 @@ def shards(place: str) -> list[Path]:
         return [local_file(one) for one in _counted(place)]
     found = []
     for one in _counted(str(home_path(place))):
-        is_pattern = not Path(one).exists() and glob.has_magic(one)
+        is_pattern = not os.path.exists(one) and glob.has_magic(one)
         found += sorted(glob.glob(one)) if is_pattern else [one]
-    if absent := next((one for one in found if not Path(one).is_file()), None):
-        raise InputError(f"no file {absent}; give images: archives that are there")
+    if absent := next((one for one in found if not os.path.isfile(one)), None):
+        raise InputError(f"no file {shortened(absent)}; give images: archives that are there")
     if not found:
         raise InputError(f"no file is called {place}; give images: archives that are there")
     return [Path(one) for one in found]
 
 
 def _counted(place: str) -> list[str]:
-    """The place for each number of its first `{first..last}`, with as many digits as first has; and so on."""
-    found = _RANGE.search(place)
-    if found is None:
-        return [place]
-    first, last = int(found[1]), int(found[2])
-    if not 0 <= last - first < MOST_SHARDS:
-        raise InputError(f"{shown(found[0])} must count up, to at most {MOST_SHARDS:,} archives; change it")
-    names = (f"{number:0{len(found[1])}}" for number in range(first, last + 1))
-    return [one for name in names for one in _counted(place[: found.start()] + name + place[found.end() :])]
+    """The place for each number of its ranges `{first..last}`, with as many digits as first has; the last range counts
+    fastest.
+    """
+    parts = _RANGE.split(place)  # text, first, last, text, first, last, ..., text
+    ranges = list(zip(parts[1::3], parts[2::3], strict=True))
+    counts = [int(last) - int(first) + 1 for first, last in ranges]
+    if min(counts, default=1) < 1 or math.prod(counts) > MOST_SHARDS:
+        rule = f"its ranges must count up, to at most {MOST_SHARDS:,} archives"
+        raise InputError(f"{shown(place)}: {rule}; change them")
+    numbers = [[f"{number:0{len(first)}}" for number in range(int(first), int(last) + 1)] for first, last in ranges]
+    return ["".join(chain(*zip(parts[::3], (*chosen, ""), strict=True))) for chosen in product(*numbers)]
 
 
 def collect_zip(path: Path, collector: Collector) -> Sequence[str]:
@@ -108,7 +113,7 @@ def _labels(path: Path, content: bytes | Fate, folder: Path) -> dict[str, Any]:
         found: Any = json.loads(content) if isinstance(content, bytes) else None
         labels: Any = found["labels"] if isinstance(found, dict) else 0
         pairs = dict(labels) if labels is not None else {}
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{path}: {LABELS} must hold 'labels', pairs of a name and a number, or null") from error
     return {(folder / str(name)).as_posix(): label for name, label in pairs.items()}
 
@@ -154,7 +159,7 @@ def _sample(path: Path, key: str, parts: Mapping[str, bytes | Fate]) -> Iterator
     if written is not None:
         try:
             label = json.loads(written) if isinstance(written, bytes) else written
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: the label of {key} cannot be read: {shown(written)}; mend it") from error
         label = label.get("label") if isinstance(label, dict) else label
     yield Encoded(parts[ending], f"{key}.{ending}", label)

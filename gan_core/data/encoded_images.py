@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from PIL import Image
@@ -14,6 +13,7 @@ from gan_core.data.picture_files import PIXELS_AT_ONCE, Fate, Picture, SharedLim
 from gan_core.data.pictures import READERS
 
 DECODED_AT_ONCE = 256
+BYTES_AT_ONCE = 2**28  # of encoded pictures that wait; one of more waits alone
 LARGEST_BYTES = 2**30  # of an encoded picture; of a larger one nothing is read
 
 
@@ -53,6 +53,12 @@ def collect_encoded(pictures: Iterable[Encoded], collector: Collector, total: in
 
 
 def _batches(pictures: Iterable[Encoded]) -> Iterator[list[Encoded]]:
-    source = iter(pictures)
-    while some := list(islice(source, DECODED_AT_ONCE)):
-        yield some
+    """Pictures by up to DECODED_AT_ONCE, or by fewer as soon as they hold BYTES_AT_ONCE."""
+    batch, size = list[Encoded](), 0
+    for one in pictures:
+        batch.append(one)
+        size += 0 if isinstance(one.content, Fate) else len(one.content)
+        if len(batch) == DECODED_AT_ONCE or size >= BYTES_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    yield batch

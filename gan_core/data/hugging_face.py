@@ -1,6 +1,7 @@
 """Images in a folder that `save_to_disk` of Hugging Face's `datasets` wrote. Its Arrow files are read directly."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ DICT, STATE, INFO = "dataset_dict.json", "state.json", "dataset_info.json"
 
 def is_dataset(folder: Path) -> bool:
     """Whether `save_to_disk` has written this folder."""
-    return (folder / DICT).is_file() or ((folder / STATE).is_file() and (folder / INFO).is_file())
+    one, state, info = (
+        os.path.isfile(folder / name) for name in (DICT, STATE, INFO)
+    )  # where the name is too long, too
+    return one or (state and info)
 
 
 def dataset_files(folder: Path) -> list[Path]:
@@ -92,6 +96,6 @@ def _pictures(part: Path, image: str, label: str | None, held_out: bool) -> Iter
 def _json(path: Path) -> Mapping[str, Any]:
     try:
         found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path} ({shortened(str(error))}); save the data set again") from error
     return found if isinstance(found, dict) else {}

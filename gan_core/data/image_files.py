@@ -1,11 +1,12 @@
 """Reads image data sets from files as uint8, so that a user's files can be checked without loading torch."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gan_core.config.dataset_name import ARRAY_SUFFIXES, ON_DISK_KINDS, OWN_SIZE_SUFFIXES, TAR_SUFFIXES, DatasetName
-from gan_core.config.input_error import InputError, home_path
+from gan_core.config.input_error import InputError, home_path, shortened
 from gan_core.config.own_names import parse_reference
 from gan_core.data.archives import collect_shards, collect_zip, shards
 from gan_core.data.array_files import collect_array_file
@@ -61,14 +62,14 @@ def _images(request: Request) -> ImageSplits:
     if place.endswith(TAR_SUFFIXES):
         files = shards(place)
         return _collected(request, files, lambda collector: collect_shards(files, collector))
-    if not place.endswith(OWN_SIZE_SUFFIXES) or (not is_address(place) and home_path(place).is_dir()):
+    if not place.endswith(OWN_SIZE_SUFFIXES) or (not is_address(place) and os.path.isdir(home_path(place))):
         folder = home_path(local_folder(place))
         if is_dataset(folder):
             return _collected(request, dataset_files(folder), lambda collector: collect_dataset(folder, collector))
         return _pictures(place, request)
     path = home_path(local_file(place))
-    if not path.is_file():
-        raise InputError(f"no file {path}; give images: a file that is there")
+    if not os.path.isfile(path):  # Path.is_file raises for names that are too long
+        raise InputError(f"no file {shortened(str(path))}; give images: a file that is there")
     collect = collect_array_file if place.endswith(ARRAY_SUFFIXES) else collect_zip
     return _collected(request, [path], lambda collector: collect(path, collector))
 

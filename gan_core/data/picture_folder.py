@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan_core.config.input_error import InputError, home_path
+from gan_core.config.input_error import InputError, home_path, shortened
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 TRAINING_NAMES = ("train", "training")
@@ -44,8 +44,8 @@ def list_folder(folder: str) -> FolderListing:
     other images, and if one split has a class that the other lacks.
     """
     root = home_path(folder)
-    if not root.is_dir():
-        raise InputError(f"no folder {root}; give images:FOLDER a folder of pictures")
+    if not os.path.isdir(root):
+        raise InputError(f"no folder {shortened(str(root))}; give images:FOLDER a folder of pictures")
     return list_names(root, *_walk(root))
 
 

@@ -4,7 +4,7 @@ import io
 import json
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.input_error import InputError
 from gan_core.config.structure import StructureConfig
 from gan_core.data.archives import shards
+from gan_core.data.collected_images import Collector
+from gan_core.data.encoded_images import Encoded, collect_encoded
 from gan_core.data.facts import image_facts
 from gan_core.data.image_files import Request, read_image_files
 from gan_core.data.pictures import split_pictures
@@ -144,8 +146,9 @@ def test_ranges_count_with_leading_zeros_and_several_multiply(here):
     for place, says in (
         ("a-{00..02}-1.tar", "no file .*a-02-1.tar; give"),
         ("b-*.tar", r"no file is called b-\*.tar; give"),
-        ("a-{3..1}.tar", "'{3..1}' must count up"),
-        ("a-{0..999999}.tar", "'{0..999999}' must count up, to at most 100,000 archives"),
+        ("a-{3..1}.tar", "'a-{3..1}.tar': its ranges must count up"),
+        ("a-{0..999999}.tar", "its ranges must count up, to at most 100,000 archives; change them"),
+        ("a-{0..9}{0..9}{0..9}-{0..999}.tar", "its ranges must count up, to at most 100,000 archives"),
     ):
         with pytest.raises(InputError, match=says):
             shards(place)
@@ -199,6 +202,13 @@ def encrypted() -> bytes:
     return bytes(content)
 
 
+@pytest.mark.parametrize("ending", ["", ".npz", ".zip", ".tar"])
+def test_a_name_that_is_too_long_for_the_system_is_one_line(ending):
+    with pytest.raises(InputError, match="no (file|folder) .*aaa.*; give images:") as refused:
+        read(5000 * "a" + ending, 8)
+    assert len(str(refused.value)) < 400
+
+
 def test_a_damaged_or_encrypted_archive_is_one_line(here):
     for place in ("a.zip", "a.tar"):
         with pytest.raises(InputError, match=rf"no file .*{place}; give images:"):
@@ -224,6 +234,7 @@ def test_a_damaged_or_encrypted_archive_is_one_line(here):
         (stylegan("cat"), "dataset.json must hold 'labels', pairs of a name and a number, or null"),
         ({**stylegan(None), "dataset.json": "[]"}, "dataset.json must hold 'labels'"),
         ({**stylegan(None), "dataset.json": "{"}, "dataset.json must hold 'labels'"),
+        ({**stylegan(None), "dataset.json": 10**5 * "["}, "dataset.json must hold 'labels'"),
         (stylegan([["00000/img00000000.png", 0]]), "img00000001.png has no label, and those before have one"),
         (stylegan([["00000/img00000000.png", [0.5]]]), r"a label must be a whole number from 0, got \[0.5\]"),
     ],
@@ -238,6 +249,24 @@ def test_a_label_that_is_none_is_named():
     write_tar("a.tar", {"0.png": PNGS[0], "0.cls": b"cat"})
     with pytest.raises(InputError, match="a.tar: the label of 0 cannot be read: b'cat'; mend it"):
         read("a.tar")
+    write_tar("a.tar", {"0.png": PNGS[0], "0.json": 10**5 * b"["})
+    with pytest.raises(InputError, match=r"a.tar: the label of 0 cannot be read: b'\[\[\["):
+        read("a.tar")
+
+
+def test_few_pictures_wait_where_they_are_large(monkeypatch):
+    waiting = []
+    monkeypatch.setattr("gan_core.data.encoded_images.BYTES_AT_ONCE", 2 * len(PNGS[0]) - 9)
+
+    def pictures() -> Iterator[Encoded]:
+        for place, content in enumerate(PNGS[:6]):
+            waiting.append(place - len(collector))
+            yield Encoded(content, f"{place}.png")
+
+    collector = Collector("some.zip", Path(), 0)
+    collect_encoded(pictures(), collector)
+    assert len(collector) == 6
+    assert max(waiting) <= 1
 
 
 def write_hugging_face(folder: Path, pngs: list[Any], labels: list[int] | None, kind: str = "Image") -> None:
