@@ -16,6 +16,7 @@ from gan_core.config.input_error import InputError, shortened, shown
 from gan_core.data.array_files import HELD_OUT, HELD_OUT_LABELS, TRAINING, TRAINING_LABELS
 from gan_core.data.collected_images import Collector
 from gan_core.files.own_code import theirs
+from gan_core.files.process_settings import settings_kept
 from gan_core.lanes.streams import Stream, stream
 
 TRAIN_SPLITS = ("train", "training")
@@ -38,7 +39,7 @@ def collect_own(found: Any, root: Path | None, collector: Collector) -> Sequence
     Raises OwnCodeError for what their code raises, and InputError for anything that is no data set and as `Collector`
     does.
     """
-    with _keyed_generators():
+    with _keyed_generators(), settings_kept():
         made = _called(found, root, collector.what)
         if made is None:
             raise InputError(f"{collector.what} returned None; return {FORMS}")

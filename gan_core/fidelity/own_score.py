@@ -20,6 +20,7 @@ from gan_core.config.reports import FidelityReport
 from gan_core.data.dataset import Dataset
 from gan_core.fidelity.protocol import LATENT_SEED, Scorer, chosen
 from gan_core.files.own_code import OwnCodeError, own_object, theirs
+from gan_core.files.process_settings import settings_kept
 from gan_core.lanes.streams import Stream
 from gan_core.networks.own_calls import own_randomness
 from gan_core.training.lane_array import LaneArray
@@ -68,7 +69,7 @@ class WithOwnScore:
             return math.nan
         given = (samples.clone(), self._held_out.clone(), *((labels,) if self._takes_labels else ()))
         with theirs(f"objective {shown(self._objective)} cannot be computed"), own_randomness(LATENT_SEED):
-            with torch.no_grad():
+            with settings_kept(), torch.no_grad():
                 value = self._function(*given)
             if isinstance(value, bool) or (isinstance(value, Tensor) and value.numel() != 1):
                 raise OwnCodeError(f"objective {shown(self._objective)} must return one number, got {shown(value)}")

@@ -22,6 +22,7 @@ from gan_core.config.input_error import InputError, nearest, shortened, shown
 from gan_core.config.own_names import NETWORKS, REFERENCES, TRAINER, OwnCode, Reference, is_reference, parse_reference
 from gan_core.files.cache import writable_cache_folder
 from gan_core.files.plain_yaml import file_named_in
+from gan_core.files.process_settings import settings_kept
 from gan_core.files.whole_files import appearing_whole
 
 FOLDER = "own-code"  # in the cache folder
@@ -132,14 +133,14 @@ def module_and_files(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
 
 
 def own_module(text: str) -> ModuleType:
-    """The module that a pinned reference names, imported once in a process. Raises OwnCodeError for what importing it
-    raises, and InputError where this process does not know the code.
+    """The module that a pinned reference names, imported once in a process, whose settings stay as they are. Raises
+    OwnCodeError for what importing it raises, and InputError where this process does not know the code.
     """
     reference = parse_reference("a reference", text)
     if reference.digest not in _codes:
         raise InputError(f"the code of {shown(text)} is not here; keep the 'code:' of the file that names it")
     if reference.digest not in _modules:
-        with theirs(f"{reference.place} cannot be imported"):
+        with theirs(f"{reference.place} cannot be imported"), settings_kept():
             _modules[reference.digest] = _imported(_codes[reference.digest])
     return _modules[reference.digest]
 

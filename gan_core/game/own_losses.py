@@ -21,6 +21,7 @@ from torch import Tensor
 from gan_core.config.input_error import InputError, shown
 from gan_core.config.own_names import is_reference, parse_reference
 from gan_core.files.own_code import own_object, theirs
+from gan_core.files.process_settings import settings_kept
 from gan_core.game.losses import LOSSES, Loss
 from gan_core.lanes.axis import lanes_together
 
@@ -34,6 +35,7 @@ def loss_of(name: str) -> Loss:
 
 
 @lru_cache(maxsize=64)
+@settings_kept()
 def own_loss(reference: str) -> Loss:
     """The loss that a pinned reference names. Both functions are called once, with logits of two lanes.
 

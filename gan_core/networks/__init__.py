@@ -2,7 +2,7 @@
 
 Imports `config` and `lanes`. `architectures` builds the two networks of a structure from `layers` and `convolutions`;
 `call` is one pass through a network, and `latents` are what a generator is given. `own_modules` makes networks of a
-person's own classes, `own_probe` finds out what they need, and `own_lanes` gives them a lane axis.
+person's own classes, `own_probe` and `own_traits` find out what they need, and `own_lanes` gives them a lane axis.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -116,7 +116,7 @@ class AnyNetwork(Layer, Protocol):
 
 @dataclass(frozen=True)
 class OwnTraits:
-    """What was found out about a person's own modules (`own_probe`). vmapped: whether all lanes can be one call, by
+    """What was found out about a person's own modules (`own_traits`). vmapped: whether all lanes can be one call, by
     vmap; traced: whether a step can be traced; drops: whether they have dropout; rowwise: whether D treats each sample
     by itself.
     """

@@ -2,7 +2,7 @@
 
 The module's weights lie in the rows of an array under the names that they have in its `state_dict`, and each lane's
 pass is a call of the module as a function of them. On a GPU all lanes are one call, by `torch.vmap`, where a probe has
-found that this gives each lane's own gradients (`own_probe`). Otherwise, and always on the CPU, the module is called
+found that this gives each lane's own gradients (`own_traits`). Otherwise, and always on the CPU, the module is called
 once for each lane: there a lane's bits then do not depend on the others, and it is not slower, because vmap makes of
 the lanes' convolutions a grouped one.
 

@@ -28,6 +28,7 @@ from gan_core.config.input_error import InputError, shown
 from gan_core.config.structure import StructureConfig
 from gan_core.files.own_arguments import signature_of
 from gan_core.files.own_code import theirs
+from gan_core.files.process_settings import settings_kept
 from gan_core.networks.build import Networks, OwnTraits, conditional_view, samples_view
 from gan_core.networks.own_calls import own_randomness
 from gan_core.networks.own_probe import examined, takes_labels
@@ -38,6 +39,7 @@ Constructor = Callable[..., nn.Module]
 
 
 @lru_cache(maxsize=64)
+@settings_kept()
 def own_networks(
     generator: Constructor,
     discriminator: Constructor,
@@ -109,7 +111,7 @@ def constructor_arguments(
 
 def _made(name: str, cls: Constructor, arguments: Mapping[str, Any]) -> nn.Module:
     """A module with its own initial weights, checked."""
-    with theirs(f"{name} cannot be made"):
+    with theirs(f"{name} cannot be made"), settings_kept():
         module = cls(**arguments)
     if not isinstance(module, nn.Module):
         raise InputError(f"{name} must be an nn.Module, got {shown(type(module).__name__)}")

@@ -28,6 +28,7 @@ from gan_core.config.reports import Death
 from gan_core.data.dataset import Dataset
 from gan_core.execution.pace import Pace, is_out_of_memory, until_it_fits
 from gan_core.execution.programs import ProgramMaker
+from gan_core.files.process_settings import settings_kept
 from gan_core.game.step import Game
 from gan_core.lanes.axis import lane_empty
 from gan_core.lanes.precision import library_precision
@@ -174,7 +175,7 @@ class LaneArray:
             first = state.discriminator_steps
             count = min(BLOCK_STEPS - first % BLOCK_STEPS, last - first)
             whole = (first + count) % BLOCK_STEPS == 0
-            with library_precision(self.precision):
+            with library_precision(self.precision), settings_kept():
                 self._train_block(first, count)
             state.discriminator_steps += count
             state.images_seen += count * batch
@@ -259,7 +260,7 @@ class LaneArray:
         """
         call = Call([config.lane.batch_norm_eps for config in self.configs[lanes]], precision=self.precision)
         weights = {name: of_lanes[lanes] for name, of_lanes in self._scored_weights().items()}
-        with torch.no_grad(), library_precision(self.precision):
+        with torch.no_grad(), library_precision(self.precision), settings_kept():
             parts = [
                 self.networks.generator(weights, part, call)
                 for part in latents.split(rows_at_once(self.structure), dim=1)
