@@ -12,7 +12,7 @@ from gan_core.config.fields import as_number, check_flag, check_whole, is_number
 from gan_core.config.gan import LARGEST_SEED
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError, home_path, shown
-from gan_core.config.own_names import OwnCode, is_reference, parse_code, plain_code
+from gan_core.config.own_names import REFERENCES, OwnCode, is_reference, parse_code, plain_code
 from gan_core.files.addresses import is_address
 from gan_core.files.own_code import bring, code_of
 from gan_core.files.plain_yaml import check_keys, dump_yaml, read_yaml
@@ -32,6 +32,7 @@ from sweep.spec.spec_keys import (
     WHOLE_KEYS,
     Assignment,
     located,
+    parse_assignments,
     parse_ladder,
     parse_points,
     space_source,
@@ -228,15 +229,18 @@ class SweepSpec:
         """
         values = dict(values)
         bring(parse_code(values.pop("code", {})))  # which its references name by their digests
-        values = located(values, folder)
-        fixed, ranges, names_space = take_assignments(values, assignments)
+        assigned = parse_assignments(assignments)
+        values = located({key: value for key, value in values.items() if key not in dict(assigned)}, folder)
+        fixed, ranges = take_assignments(values, assigned)
         keys = [f.name for f in fields(cls) if f.name != "objectives"]
         check_keys(values, (*keys, "objective", "train"), "the spec")
         if values.get("train") is not None:
             values["space"] = space_with_training(values.get("space"), values["train"])
         given: dict[str, Any] = {k: v for k, v in values.items() if k not in PARTS}
         given |= {key: as_number(int, given[key]) for key in WHOLE_KEYS if key in given}
-        space = SearchSpace.load(space_source(values.get("space", DEFAULT_SPACE)), None if names_space else folder)
+        beside = None if "space" in dict(assigned) else folder  # where the file of the space is looked up
+        other_code = {name: value for name, value in fixed.items() if name in REFERENCES and value}
+        space = SearchSpace.load(space_source(values.get("space", DEFAULT_SPACE)), beside, instead=other_code)
         given["space"] = space.fix(fixed, ranges)
         given.setdefault("name", space.name)
         if "ladder" in values:
