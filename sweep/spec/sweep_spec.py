@@ -48,6 +48,7 @@ LARGEST_AUTO_COHORT = 32
 # from earlier ones. On CPUs there are more of them, because lanes gain little from larger cohorts.
 COHORTS_PER_SLOT, COHORTS_PER_GPU_SLOT = 16, 4
 MOST_MINUTES = 1e6
+OF_GANS = ("precision", "execution", "lanes_per_call", "data_root", "skip_corrupt_images", "scoring", "health")
 PARTS = (
     *("space", "train", "ladder", "resources", "objective", "sampler", "enqueue", "tracking", "population"),
     *SECTIONS,
@@ -117,6 +118,7 @@ class SweepSpec:
             object.__setattr__(self, "space", self.space.drawing_averages())
         if self.trainer:
             check_reported(self.objectives)
+            self._check_training()
         else:
             check_objectives(self.objectives, self.space.base.structure.dataset)
         if self.population and (self.confirm.top or len(self.objectives) > 1):
@@ -125,6 +127,12 @@ class SweepSpec:
             )
         check_sampler(self.sampler, self.space, self.trials, len(self.known_points), len(self.objectives))
         self.conditions()  # checks its own values
+
+    def _check_training(self) -> None:
+        """Raises InputError for a setting that has no effect on a person's own training."""
+        for key in OF_GANS:
+            if getattr(self, key) != type(self).__dataclass_fields__[key].default:
+                raise InputError(f"{key} is of GANs, and has no effect on your own training; take it out")
 
     @property
     def objective(self) -> str:

@@ -124,6 +124,20 @@ def test_code_that_an_assignment_replaces_is_not_read(folder):
         SweepSpec.from_mapping(values, assigned[1:], folder)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("precision", "tf32"), ("execution", "eager"), ("lanes_per_call", 2), ("data_root", "data")),
+        *(("skip_corrupt_images", True), ("scoring", {"samples": 200}), ("health", {"won_loss": 0.1})),
+    ],
+)
+def test_settings_of_gans_are_refused_beside_a_training_of_ones_own(folder, key, value):
+    with pytest.raises(InputError, match=f"{key} is of GANs, and has no effect on your own training; take it out"):
+        SweepSpec.from_mapping({"train": "mine.py:Generator", key: value}, folder=folder)
+    spec = SweepSpec.from_mapping({"train": "mine.py:Generator"}, folder=folder)
+    assert SweepSpec.from_mapping(yaml.safe_load(spec.to_yaml())) == spec
+
+
 def test_constraints_compare_own_arguments(folder):
     values = {"base": {"structure.networks": "mine.py"}, "ranges": {"generator.width": {"choices": [16, 64]}}}
     both = {"constraints": ["generator.width >= 2 * discriminator.width", 'generator.norm == "batch"']}
