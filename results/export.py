@@ -182,7 +182,8 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     schedule = schedule_of(led) if spec.get("population") else []
     confirmed = _confirmation(table, row["trial"])
     configuration = configuration_of(row)
-    if TRAINER not in configuration:
+    of_gans = () if TRAINER in configuration else ("scoring", "health")
+    if of_gans:
         if DATASET not in configuration:
             raise ResultsError(f"{folder.rows}: trial {row['trial']} has no {DATASET} at its best rung; {RESTORE}")
         configuration[DATASET] = _where_the_data_are(spec, row)
@@ -195,7 +196,7 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
         "first_rung": {**_measured(led[0]), **_other_average(led[0], row)},
         "precision": spec.get("precision", DEFAULT_PRECISION),
         "execution": _execution(led[0], spec),
-        **{key: dict(spec[key]) for key in ("scoring", "health") if isinstance(spec.get(key), Mapping)},
+        **{key: dict(spec[key]) for key in of_gans if isinstance(spec.get(key), Mapping)},
         "source": {
             "run": spec.get("name"),
             "folder": str(folder.path.absolute()),
@@ -214,6 +215,8 @@ def export_trial(run: str | Path, trial: int | None = None) -> str:
     head = _head(f"Trial {row['trial']} of sweep {spec.get('name')!r}: {reached}", row, confirmed, schedule)
     if breaks := table.breaks(row):
         head += f"# It breaks {breaks}; every trial that keeps the limits ranks before it.\n"
+    if spec.get("code"):
+        head += "# The text under code is a copy: to change it, name a file of yours in its place, without #DIGEST.\n"
     return head + dump_yaml(_plain(values))
 
 

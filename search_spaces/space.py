@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gan_core.config.gan import HALF_LIFE, GanConfig, hyperparameter, is_hyperparameter, parse_value
 from gan_core.config.input_error import InputError, home_path, nearest, shortened, shown
-from gan_core.config.own_names import TRAINER
+from gan_core.config.own_names import NETWORKS, TRAINER, is_reference
 from gan_core.files.own_code import with_digests
 from gan_core.files.plain_yaml import check_keys, file_named_in, parse_yaml, read_yaml
 from search_spaces.constraints import Constraint, parse_constraint
@@ -70,18 +71,24 @@ class SearchSpace:
 
     @classmethod
     def load(
-        cls, source: str | Path | Mapping[str, Any], folder: Path | None = None, above: tuple[str, ...] = ()
+        cls,
+        source: str | Path | Mapping[str, Any],
+        folder: Path | None = None,
+        above: tuple[str, ...] = (),
+        instead: Mapping[str, Any] = MappingProxyType({}),
     ) -> "SearchSpace":
         """Loads a shipped space by name, a YAML file by path, or a mapping with the keys of such a file.
 
         folder: that of the file which names the source, where relative paths are looked up first. above: the files that
-        extend this space. Raises InputError for an unknown space, an unreadable file, and unknown keys or names.
+        extend this space. instead: values that the space is fixed to afterwards, so that code which bases name in their
+        place is not read. Raises InputError for an unknown space, an unreadable file, and unknown keys or names.
         """
         if isinstance(source, Mapping):
-            return cls._from_mapping(source, "inline", folder, above)
+            return cls._from_mapping(source, "inline", folder, above, instead)
         if str(source) in shipped_spaces():
             text = (resources.files("search_spaces") / "shipped" / f"{source}.yaml").read_text()
-            return cls._from_mapping(parse_yaml(text, f"space {source}"), str(source), None, above or (str(source),))
+            values = parse_yaml(text, f"space {source}")
+            return cls._from_mapping(values, str(source), None, above or (str(source),), instead)
         path = home_path(file_named_in(folder, str(source)))
         if path.suffix not in (".yaml", ".yml"):
             raise InputError(
@@ -91,21 +98,29 @@ class SearchSpace:
             raise InputError(f"cannot read {path}: it is neither in {folder}, beside what names it, nor here")
         if (real := os.path.realpath(path)) in above:
             raise InputError(f"space {shown(str(source))} extends itself, by way of {' and '.join(above)}")
-        return cls._from_mapping(read_yaml(path), path.stem, path.parent, (*above, real))
+        return cls._from_mapping(read_yaml(path), path.stem, path.parent, (*above, real), instead)
 
     @classmethod
     def _from_mapping(
-        cls, values: Mapping[str, Any], name: str, folder: Path | None, above: tuple[str, ...]
+        cls,
+        values: Mapping[str, Any],
+        name: str,
+        folder: Path | None,
+        above: tuple[str, ...],
+        instead: Mapping[str, Any],
     ) -> "SearchSpace":
         check_keys(values, SPACE_KEYS, f"space {shown(name)}")
         name = str(values.get("name", name))
-        parent = cls._parent(values, name, folder, above)
+        parent = cls._parent(values, name, folder, above, instead)
         given, ranges = values.get("base") or {}, values.get("ranges") or {}
         for part, found in (("base", given), ("ranges", ranges)):
             if not isinstance(found, Mapping):
                 raise InputError(f"{part} of space {shown(name)} must map dotted names to values, got {shown(found)}")
+        read = {key: value for key, value in given.items() if key not in instead or not is_reference(value)}
+        if NETWORKS in given and NETWORKS in instead:  # whose arguments stand beside them
+            read[NETWORKS] = instead[NETWORKS]
         return parent._changed(
-            with_digests(folder, dataset_named_in(folder, given)),
+            with_digests(folder, dataset_named_in(folder, read)),
             with_digests(folder, ranges),
             name=name,
             about=str(values.get("about", parent.about)),
@@ -115,7 +130,12 @@ class SearchSpace:
 
     @classmethod
     def _parent(
-        cls, values: Mapping[str, Any], name: str, folder: Path | None, above: tuple[str, ...]
+        cls,
+        values: Mapping[str, Any],
+        name: str,
+        folder: Path | None,
+        above: tuple[str, ...],
+        instead: Mapping[str, Any],
     ) -> "SearchSpace":
         """The space that this one extends, or a space of the default configuration without ranges."""
         if "extends" not in values:
@@ -123,7 +143,7 @@ class SearchSpace:
         source = values["extends"]
         if not isinstance(source, str | Mapping):
             raise InputError(f"extends of space {shown(name)} must be a space's name or file, got {shown(source)}")
-        return cls.load(source, folder, above)
+        return cls.load(source, folder, above, instead)
 
     def _changed(self, given: Mapping[str, Any], ranges: Mapping[str, Any], **texts: Any) -> "SearchSpace":
         """The space with other base values and other ranges, as in YAML; a value removes the range of its name."""

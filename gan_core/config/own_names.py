@@ -135,7 +135,7 @@ def parse_code(value: Any) -> tuple[OwnCode, ...]:
         if code.digest != digest:
             raise InputError(
                 f"the code of {shown(code.files[0][0])} was changed in this file: its digest is {code.digest}, not "
-                f"{shown(digest)}; take it from where it was written"
+                f"{shown(digest)}; it is a copy: take it back, change a file of your own, and name that without #DIGEST"
             )
         found.append(code)
     return tuple(found)

@@ -64,27 +64,38 @@ def _with_digests(objective: Any, folder: Path | None) -> Any:
     return pinned("objective", objective, folder) if is_reference(objective) else objective
 
 
-def take_assignments(
-    values: dict[str, Any], assignments: Sequence[Assignment]
-) -> tuple[dict[str, Any], dict[str, Any], bool]:
-    """Applies assignments to the keys of a spec, in place. Those of hyperparameters are returned instead. References to
-    a person's own code get its digest; their files are looked up from the current folder.
+def parse_assignments(assignments: Sequence[Assignment]) -> list[tuple[str, Any]]:
+    """Assignments as keys and values. References to a person's own code get its digest; their files are looked up from
+    the current folder. Raises InputError.
+    """
+    found = []
+    for assignment in assignments:
+        key, value = parse_assignment(assignment, is_text) if isinstance(assignment, str) else assignment
+        if is_hyperparameter(key):
+            value = with_digests(None, {key: value})[key]
+        elif key == "objective" or (key == "train" and is_reference(value)):
+            value = _with_digests(value, None)
+        found.append((key, value))
+    return found
 
-    Returns name -> value, name -> range (only the last assignment of a name counts), and whether one names the space.
+
+def take_assignments(
+    values: dict[str, Any], assignments: Sequence[tuple[str, Any]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Applies assignments to the keys of a spec, in place. Those of hyperparameters are returned instead.
+
+    Returns name -> value, and name -> range; only the last assignment of a name counts.
     """
     fixed: dict[str, Any] = {}
     ranges: dict[str, Any] = {}
-    names_space = False
-    for assignment in assignments:
-        key, value = parse_assignment(assignment, is_text) if isinstance(assignment, str) else assignment
+    for key, value in assignments:
         if not is_hyperparameter(key) or key == "seed":
-            assign(values, key, _with_digests(value, None) if key == "objective" else value)
-            names_space = names_space or key == "space"
+            assign(values, key, value)
             continue
         fixed.pop(key, None)
         ranges.pop(key, None)
-        (ranges if isinstance(value, Mapping) else fixed)[key] = with_digests(None, {key: value})[key]
-    return fixed, ranges, names_space
+        (ranges if isinstance(value, Mapping) else fixed)[key] = value
+    return fixed, ranges
 
 
 def space_with_training(space: Any, train: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from gan_core.config.fields import as_number, check_flag, check_whole, is_number
 from gan_core.config.gan import LARGEST_SEED
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import InputError, home_path, shown
-from gan_core.config.own_names import OwnCode, is_reference, parse_code, plain_code
+from gan_core.config.own_names import REFERENCES, OwnCode, is_reference, parse_code, plain_code
 from gan_core.files.addresses import is_address
 from gan_core.files.own_code import bring, code_of
 from gan_core.files.plain_yaml import check_keys, dump_yaml, read_yaml
@@ -32,6 +32,7 @@ from sweep.spec.spec_keys import (
     WHOLE_KEYS,
     Assignment,
     located,
+    parse_assignments,
     parse_ladder,
     parse_points,
     space_source,
@@ -47,6 +48,7 @@ LARGEST_AUTO_COHORT = 32
 # from earlier ones. On CPUs there are more of them, because lanes gain little from larger cohorts.
 COHORTS_PER_SLOT, COHORTS_PER_GPU_SLOT = 16, 4
 MOST_MINUTES = 1e6
+OF_GANS = ("precision", "execution", "lanes_per_call", "data_root", "skip_corrupt_images", "scoring", "health")
 PARTS = (
     *("space", "train", "ladder", "resources", "objective", "sampler", "enqueue", "tracking", "population"),
     *SECTIONS,
@@ -116,6 +118,7 @@ class SweepSpec:
             object.__setattr__(self, "space", self.space.drawing_averages())
         if self.trainer:
             check_reported(self.objectives)
+            self._check_training()
         else:
             check_objectives(self.objectives, self.space.base.structure.dataset)
         if self.population and (self.confirm.top or len(self.objectives) > 1):
@@ -124,6 +127,12 @@ class SweepSpec:
             )
         check_sampler(self.sampler, self.space, self.trials, len(self.known_points), len(self.objectives))
         self.conditions()  # checks its own values
+
+    def _check_training(self) -> None:
+        """Raises InputError for a setting that has no effect on a person's own training."""
+        for key in OF_GANS:
+            if getattr(self, key) != type(self).__dataclass_fields__[key].default:
+                raise InputError(f"{key} is of GANs, and has no effect on your own training; take it out")
 
     @property
     def objective(self) -> str:
@@ -229,15 +238,18 @@ class SweepSpec:
         """
         values = dict(values)
         bring(parse_code(values.pop("code", {})))  # which its references name by their digests
-        values = located(values, folder)
-        fixed, ranges, names_space = take_assignments(values, assignments)
+        assigned = parse_assignments(assignments)
+        values = located({key: value for key, value in values.items() if key not in dict(assigned)}, folder)
+        fixed, ranges = take_assignments(values, assigned)
         keys = [f.name for f in fields(cls) if f.name != "objectives"]
         check_keys(values, (*keys, "objective", "train"), "the spec")
         if values.get("train") is not None:
             values["space"] = space_with_training(values.get("space"), values["train"])
         given: dict[str, Any] = {k: v for k, v in values.items() if k not in PARTS}
         given |= {key: as_number(int, given[key]) for key in WHOLE_KEYS if key in given}
-        space = SearchSpace.load(space_source(values.get("space", DEFAULT_SPACE)), None if names_space else folder)
+        beside = None if "space" in dict(assigned) else folder  # where the file of the space is looked up
+        other_code = {name: value for name, value in fixed.items() if name in REFERENCES and value}
+        space = SearchSpace.load(space_source(values.get("space", DEFAULT_SPACE)), beside, instead=other_code)
         given["space"] = space.fix(fixed, ranges)
         given.setdefault("name", space.name)
         if "ladder" in values:

@@ -103,6 +103,41 @@ def test_assignments_reach_own_arguments_and_other_networks_have_others(folder):
     assert ours.ranges == {}
 
 
+def test_code_that_an_assignment_replaces_is_not_read(folder):
+    lost = {"structure.networks": "lost.py", "structure.dataset": "lost.py:data"}
+    below = {
+        "extends": {"base": lost},
+        "base": {"generator.width": 16},
+        "ranges": {"generator.slope": {"choices": [0, 1]}},
+    }
+    values = {"space": below, "objective": "lost.py:score", "train": "lost.py:Trainer"}
+    assigned = [
+        f"structure.networks={folder / 'mine.py'}",
+        "structure.dataset=digits",
+        "objective=fid",
+        ("train", None),
+    ]
+    spec = SweepSpec.from_mapping(values, assigned, folder)
+    assert dict(spec.space.base.structure.generator)["width"] == 16
+    assert list(spec.space.ranges) == ["generator.slope"]
+    with pytest.raises(InputError, match=r"cannot read '.*lost\.py': No such file"):
+        SweepSpec.from_mapping(values, assigned[1:], folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("precision", "tf32"), ("execution", "eager"), ("lanes_per_call", 2), ("data_root", "data")),
+        *(("skip_corrupt_images", True), ("scoring", {"samples": 200}), ("health", {"won_loss": 0.1})),
+    ],
+)
+def test_settings_of_gans_are_refused_beside_a_training_of_ones_own(folder, key, value):
+    with pytest.raises(InputError, match=f"{key} is of GANs, and has no effect on your own training; take it out"):
+        SweepSpec.from_mapping({"train": "mine.py:Generator", key: value}, folder=folder)
+    spec = SweepSpec.from_mapping({"train": "mine.py:Generator"}, folder=folder)
+    assert SweepSpec.from_mapping(yaml.safe_load(spec.to_yaml())) == spec
+
+
 def test_constraints_compare_own_arguments(folder):
     values = {"base": {"structure.networks": "mine.py"}, "ranges": {"generator.width": {"choices": [16, 64]}}}
     both = {"constraints": ["generator.width >= 2 * discriminator.width", 'generator.norm == "batch"']}
