@@ -119,8 +119,7 @@ def _rungs(table: TrialTable, rows: Any, width: int | None) -> str:
         shown = column(name, values) if error is None else Column(printable(name), measured_cells(values, rows[error]))
         columns.append(shown)
     reported = [name for name in rows.columns if name.startswith(REPORTED)]
-    losses = [name for name in ("d_loss", "g_loss") if rows[name].notna().any()]
-    for rank, name in enumerate((*reported, *losses, *moving, *watched), 1):
+    for rank, name in enumerate((*reported, "d_loss", "g_loss", *moving, *watched), 1):
         columns.append(column(short(name), rows[name], rank))
     lines, hidden = laid_out(columns, width)
     return f"{lines}\n{hidden} more column{'s' * (hidden > 1)} in a wider terminal" if hidden else lines

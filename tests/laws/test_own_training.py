@@ -160,7 +160,7 @@ def test_the_winner_is_exported_trained_sampled_and_verified(tmp_path, capsys):
     assert main(["export", str(tmp_path / "run"), "-o", str(best)]) == 0
     (tmp_path / "quad.py").write_text("what is carried along is used, and not this")
     assert main(["show", str(tmp_path / "run"), str(table.best()["trial"])]) == 0
-    assert "score      loss  d_loss\n" in capsys.readouterr().out
+    assert "score      loss  d_loss  g_loss\n" in capsys.readouterr().out
     assert main(["verify", str(best)]) == 0
     said = capsys.readouterr().out
     assert "reproduced exactly" in said
