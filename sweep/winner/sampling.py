@@ -82,8 +82,6 @@ def of_model(path: Path) -> Generator:
             "torch.load reads"
         )
     if folder.config.is_file() and not folder.generator.exists():
-        if TRAINER in (read_yaml(folder.config).get("configuration") or {}):
-            raise InputError(f"{folder.path} is of your own training, not a GAN's; torch.load reads its trainer.pt")
         raise InputError(
             f"{folder.path} holds no generator yet: its training stopped before the first evaluation; give the same "
             "`gan-sweep train` again"

@@ -182,7 +182,7 @@ def test_the_winner_is_exported_trained_sampled_and_verified(tmp_path, capsys):
     assert main(["train", str(best), "-o", str(model), "--seed", "9"]) == 2
     assert main(["train", str(best), "-o", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err
-    assert "is of your own training, not a GAN's; torch.load reads its trainer.pt" in said
+    assert "holds the state of your own training, and no generator of a GAN" in said
     assert "takes texts alone" in said
     assert "reads its own data" in said
     assert "model of another configuration" in said
