@@ -159,6 +159,8 @@ def test_the_winner_is_exported_trained_sampled_and_verified(tmp_path, capsys):
     best, model = tmp_path / "best.yaml", tmp_path / "model"
     assert main(["export", str(tmp_path / "run"), "-o", str(best)]) == 0
     (tmp_path / "quad.py").write_text("what is carried along is used, and not this")
+    assert main(["show", str(tmp_path / "run"), str(table.best()["trial"])]) == 0
+    assert "score      loss  d_loss  g_loss\n" in capsys.readouterr().out
     assert main(["verify", str(best)]) == 0
     said = capsys.readouterr().out
     assert "reproduced exactly" in said
@@ -175,10 +177,12 @@ def test_the_winner_is_exported_trained_sampled_and_verified(tmp_path, capsys):
         assert main(["sample", str(of), "-n", "5", "-o", str(tmp_path / place)]) == 0
         assert np.load(tmp_path / place).shape == (5, 1, 4, 4)
     assert main(["sample", str(model), "-o", str(tmp_path / "a.txt")]) == 2
+    assert main(["export-model", str(model), "-o", str(tmp_path / "a.pt2")]) == 2
     assert main(["train", str(best), "-o", str(model), "--other-data"]) == 2
     assert main(["train", str(best), "-o", str(model), "--seed", "9"]) == 2
     assert main(["train", str(best), "-o", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err
+    assert "holds the state of your own training, and no generator of a GAN" in said
     assert "takes texts alone" in said
     assert "reads its own data" in said
     assert "model of another configuration" in said
