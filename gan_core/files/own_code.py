@@ -152,11 +152,17 @@ def own_object(text: str, name: str = "") -> Any:
     reference, module = parse_reference("a reference", text), own_module(text)
     wanted = name or reference.name
     if not wanted or not hasattr(module, wanted):
-        own = [known for known, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        own = [known for known, value in vars(module).items() if not known.startswith("_") and _is_of(module, value)]
         has = nearest(wanted, own) if wanted and own else f"it defines {', '.join(own) or 'nothing'}"
         fault = f"has no {shown(wanted)}" if wanted else f"must have a name after it, {reference.place}:NAME"
         raise InputError(f"{reference.place} {fault}; {has}")
     return getattr(module, wanted)
+
+
+def _is_of(module: ModuleType, value: Any) -> bool:
+    """Whether a module defines what it has under a name: a class or function of its own, or any other object."""
+    is_imported = inspect.ismodule(value) or inspect.isclass(value) or inspect.isroutine(value)
+    return not is_imported or getattr(value, "__module__", None) == module.__name__
 
 
 @contextmanager

@@ -176,6 +176,12 @@ def test_code_that_cannot_be_had_is_named_in_one_line(tmp_path, reference, says)
 
 def test_a_name_that_is_not_there_and_code_that_was_not_brought_are_named(tmp_path):
     text = pinned("structure.networks", "mine.py", written(tmp_path, mine="import math\nclass Generator: ...\n"))
+    other = pinned(
+        "x", "other.py", written(tmp_path, other="from math import *\nfrom abc import ABC\ntrain_set = [1]\n")
+    )
+    with pytest.raises(InputError, match=r"other\.py has no 'absent'; known: .*train_set$") as refused:
+        own_object(other, "absent")
+    assert "ABC" not in str(refused.value)
     with pytest.raises(InputError, match=r"mine\.py has no 'Generater'; did you mean 'Generator'\?"):
         own_object(text, "Generater")
     with pytest.raises(InputError, match=r"mine\.py has no 'absent'; known: Generator$"):
