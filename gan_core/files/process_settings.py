@@ -4,7 +4,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -15,20 +15,28 @@ def settings_kept() -> Iterator[None]:
     whether algorithms are deterministic, and the search for anomalies. Where torch is first loaded within it, they are
     as torch has them.
     """
-    folder, before = os.getcwd(), _torch_settings()
+    folder, before = _working_folder(), _torch_settings()
     numpy = sys.modules.get("numpy")
     errors = numpy.geterr() if numpy else {}
     try:
         with warnings.catch_warnings():
             yield
     finally:
-        with suppress(OSError):  # a folder that is gone
+        if folder and _working_folder() != folder:
             os.chdir(folder)
         if numpy:
             numpy.seterr(**errors)
         for name, value in _torch_settings().items():
             if before.get(name, value) != value:
                 _set(name, before[name])
+
+
+def _working_folder() -> str:
+    """"" where it is gone."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
 
 
 def _torch_settings() -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from gan_core.config.conditions import Execution, Precision
 from gan_core.config.gan import GanConfig
 from gan_core.config.health import HealthConfig
 from gan_core.config.input_error import shortened
-from gan_core.config.own_names import IN_PYTHON
+from gan_core.config.own_names import IN_PYTHON, is_reference
 from gan_core.config.reports import Death
 from gan_core.data.dataset import Dataset
 from gan_core.execution.pace import Pace, is_out_of_memory, until_it_fits
@@ -175,7 +176,7 @@ class LaneArray:
             first = state.discriminator_steps
             count = min(BLOCK_STEPS - first % BLOCK_STEPS, last - first)
             whole = (first + count) % BLOCK_STEPS == 0
-            with library_precision(self.precision), settings_kept():
+            with library_precision(self.precision), self._settings_kept():
                 self._train_block(first, count)
             state.discriminator_steps += count
             state.images_seen += count * batch
@@ -186,6 +187,11 @@ class LaneArray:
             if whole and any(self.dead()):
                 return False
         return not any(self.dead())
+
+    def _settings_kept(self) -> AbstractContextManager[None]:
+        """Where networks or losses of a person's own are called, what they set for the process is undone."""
+        own = self.networks.own is not None or is_reference(self.structure.loss)
+        return settings_kept() if own else nullcontext()
 
     def _train_block(self, first: int, count: int) -> None:
         """Trains `count` steps from the first on, chunk after chunk, so that a chunk's numbers stay in the caches."""
@@ -260,7 +266,7 @@ class LaneArray:
         """
         call = Call([config.lane.batch_norm_eps for config in self.configs[lanes]], precision=self.precision)
         weights = {name: of_lanes[lanes] for name, of_lanes in self._scored_weights().items()}
-        with torch.no_grad(), library_precision(self.precision), settings_kept():
+        with torch.no_grad(), library_precision(self.precision), self._settings_kept():
             parts = [
                 self.networks.generator(weights, part, call)
                 for part in latents.split(rows_at_once(self.structure), dim=1)

@@ -36,6 +36,16 @@ def test_a_setting_is_as_before_also_after_an_error(name: str):
     assert seen() == before
 
 
+def test_a_working_folder_that_is_gone_stays_gone(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with settings_kept():
+        pass
+    with pytest.raises(FileNotFoundError):
+        os.getcwd()
+
+
 def test_torch_that_is_first_loaded_is_as_it_loads(monkeypatch: pytest.MonkeyPatch):
     loaded = sys.modules["torch"]
     monkeypatch.delitem(sys.modules, "torch")
