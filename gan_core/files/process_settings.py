@@ -32,7 +32,7 @@ def settings_kept() -> Iterator[None]:
 
 
 def _working_folder() -> str:
-    """"" where it is gone."""
+    """Where this process works; "" where that folder is gone."""
     try:
         return os.getcwd()
     except FileNotFoundError:
