@@ -172,9 +172,9 @@ def theirs(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (InputError, MemoryError):
+    except (InputError, MemoryError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # a person's own code may raise anything, and end the process
+    except BaseException as error:  # a person's own code may raise anything, and end the process
         if any(said in str(error) for said in NO_MEMORY):
             raise
         shown_traceback = their_traceback(error)

@@ -39,8 +39,8 @@ def loss_of(name: str) -> Loss:
 def own_loss(reference: str) -> Loss:
     """The loss that a pinned reference names. Both functions are called once, with logits of two lanes.
 
-    Raises InputError for what is no pair of functions, or returns no number or none that depends on the logits, and
-    OwnCodeError for what they raise.
+    Raises InputError for what is no pair of functions, returns no finite number or none that depends on the logits, or
+    has parameters of its own, and OwnCodeError for what they raise.
     """
     if not parse_reference(KEY, reference).name:
         raise InputError(f"{KEY} must say which loss of the file is meant, FILE.py:NAME, got {shown(reference)}")
@@ -49,8 +49,9 @@ def own_loss(reference: str) -> Loss:
     discriminator, generator = (functions[role] for role in ROLES)
     smoothed = _takes(discriminator, "discriminator", 2, "smoothing")
     sees_real = _takes(generator, "generator", 1, "real")
-    of_d, d_vmapped = _over_lanes(reference, discriminator, 3 if smoothed else 2)
-    of_g, g_vmapped = _over_lanes(reference, generator, 2 if sees_real else 1)
+    what = f"of {KEY} {shown(reference)}"
+    of_d, d_vmapped = _over_lanes(f"discriminator {what}", discriminator, 3 if smoothed else 2, descended=2)
+    of_g, g_vmapped = _over_lanes(f"generator {what}", generator, 2 if sees_real else 1, descended=1)
     traced = d_vmapped and g_vmapped  # vmap refuses what looks at values or draws random numbers
     return Loss(lambda real, fake, smoothing: of_d(real, fake, smoothing), of_g, sees_real, traced)
 
@@ -92,13 +93,12 @@ def _takes(function: OfLane, role: str, least: int, further: str) -> bool:
     return takes
 
 
-def _over_lanes(reference: str, function: OfLane, count: int) -> tuple[Callable[..., Tensor], bool]:
+def _over_lanes(what: str, function: OfLane, count: int, descended: int) -> tuple[Callable[..., Tensor], bool]:
     """A function of `count` tensors [L, R] -> [L], of the first of those that it is given, and whether vmap gives the
-    same as a loop. On the CPU it calls the
-    lane's function once for each, so that a lane's bits do not depend on others; on a GPU, and where it is traced to be
-    compiled, once for all by vmap if that gives the same.
+    same as a loop. On the CPU it calls the lane's function once for each, so that a lane's bits do not depend on
+    others; on a GPU, and where it is traced to be compiled, once for all by vmap if that gives the same. descended: how
+    many of the first are logits with respect to which there is a gradient.
     """
-    what = f"{KEY} {shown(reference)}"
 
     def looped(*given: Tensor) -> Tensor:
         lanes = zip(*(tensor.unbind(0) for tensor in given[:count]), strict=True)
@@ -107,8 +107,17 @@ def _over_lanes(reference: str, function: OfLane, count: int) -> tuple[Callable[
     def together(*given: Tensor) -> Tensor:
         return torch.vmap(function)(*given[:count])
 
+    source = torch.Generator().manual_seed(0)
+    given = [torch.randn(2, 5, generator=source, dtype=torch.float64) for _ in range(min(count, 2))]
+    given += [torch.tensor([0.0, 0.1], dtype=torch.float64)] * (count - len(given))
     with theirs(f"{what} cannot be computed"):
-        vmapped = _probed(what, function, looped, together, count)
+        _check_number(what, function, [tensor[0] for tensor in given], descended)
+        for tensor in given[:descended]:
+            tensor.requires_grad_()
+        try:
+            vmapped = _same(looped(*given), together(*given), given[:descended])
+        except Exception:  # what vmap has no rule for; a person's own code may raise anything
+            vmapped = False
 
     def over_lanes(*given: Tensor) -> Tensor:
         with theirs(f"{what} cannot be computed"):
@@ -117,26 +126,35 @@ def _over_lanes(reference: str, function: OfLane, count: int) -> tuple[Callable[
     return over_lanes, vmapped
 
 
-def _probed(what: str, function: OfLane, looped: OfLane, together: OfLane, count: int) -> bool:
-    """Whether vmap gives what a loop over lanes gives. Raises InputError for what is no loss."""
-    source = torch.Generator().manual_seed(0)
-    given = [torch.randn(2, 5, generator=source, dtype=torch.float64).requires_grad_() for _ in range(min(count, 2))]
-    given += [torch.tensor([0.0, 0.1], dtype=torch.float64)] * (count - len(given))
-    one = function(*(tensor[0] for tensor in given))
+def _check_number(what: str, function: OfLane, given: list[Tensor], descended: int) -> None:
+    """Raises InputError unless a function makes a finite number of these, with finite gradients with respect to the
+    first of them and to nothing else.
+    """
+    one = function(*given)
     if not isinstance(one, Tensor) or one.shape != ():
         came = f"a tensor of shape {list(one.shape)}" if isinstance(one, Tensor) else type(one).__name__
         raise InputError(f"{what} must return one number, such as a mean over the decisions, got {came}")
-    if not one.requires_grad:
-        raise InputError(f"{what} must depend on the logits, got a number without a gradient; do not detach them")
-    try:
-        return _same(looped(*given), together(*given), given)
-    except Exception:  # what vmap has no rule for; a person's own code may raise anything
-        return False
+    if one.requires_grad:
+        raise InputError(
+            f"{what} must depend on the logits alone, got parameters of its own that require gradients, which nothing "
+            "would train; take numbers, or .requires_grad_(False)"
+        )
+    logits = [tensor.clone().requires_grad_() for tensor in given[:descended]]
+    one = function(*logits, *given[descended:])
+    found = torch.autograd.grad(one, logits, allow_unused=True) if one.requires_grad else ()
+    if all(gradient is None for gradient in found):
+        wanted = "the logits of fakes" if descended == 1 else "the logits"
+        raise InputError(f"{what} must depend on {wanted}, got a number without a gradient; do not detach them")
+    if not all(bool(tensor.isfinite().all()) for tensor in (one, *found) if tensor is not None):
+        first, second, *_ = given[0].tolist()
+        raise InputError(
+            f"{what} must be finite, and its gradients too, got {one.item():g} for logits such as {first:.1f} and "
+            f"{second:.1f}; log D is F.logsigmoid(x), and log(1 - D) is F.logsigmoid(-x)"
+        )
 
 
-def _same(one: Tensor, other: Tensor, given: list[Tensor]) -> bool:
+def _same(one: Tensor, other: Tensor, logits: list[Tensor]) -> bool:
     """Whether two losses [L] of the same logits are equal, and their gradients."""
-    logits = [tensor for tensor in given if tensor.requires_grad]
     pairs = zip(
         [one, *torch.autograd.grad(one.sum(), logits, materialize_grads=True)],
         [other, *torch.autograd.grad(other.sum(), logits, materialize_grads=True)],

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gan_core.config.input_error import InputError
 from gan_core.config.structure import StructureConfig
 from gan_core.files.own_code import theirs
+from gan_core.native.toolchain import tell
 from gan_core.networks.own_calls import OwnCalls, own_randomness
 from gan_core.networks.own_lanes import Form, OwnNetwork
 from gan_core.networks.own_traits import call_of, called, examined_traits, lanes_of, probed_rows, results, same
@@ -58,6 +59,7 @@ def examined(
     with theirs(f"the gradients of {name} cannot be computed"):
         _check_gradients(name, network, rows)
         network = _standing_alone(name, network, rows)
+        _tell_of_range(name, network, answer, rows)
         last_sigmoid = _last_sigmoid(name, network, rows) if result == (1,) else None
         return examined_traits(network, rows, last_sigmoid)
 
@@ -149,6 +151,19 @@ def _standing_alone(name: str, network: OwnNetwork, rows: Tensor) -> OwnNetwork:
             "checkpoints out"
         )
     return fresh
+
+
+def _tell_of_range(name: str, network: OwnNetwork, answer: Tensor, rows: Tensor) -> None:
+    """Warns where images [C, H, W] have no negative numbers, neither with initial weights nor with any others."""
+    if len(network.form.result) != 3 or float(answer.min()) < 0:
+        return
+    source = torch.Generator().manual_seed(0)
+    drawn = {n: torch.randn(p.shape, generator=source) for n, p in network.module.named_parameters()}
+    if float(called(network, rows.clone(), OwnCalls(), weights=drawn)[0].min()) >= 0:
+        tell(
+            f"{name} returns no negative numbers, and samples are in [-1, 1]; end it in nn.Tanh, or in 2 * x - 1 after "
+            "a sigmoid"
+        )
 
 
 def _last_sigmoid(name: str, network: OwnNetwork, rows: Tensor) -> int | None:

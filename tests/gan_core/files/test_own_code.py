@@ -199,6 +199,8 @@ def test_a_name_that_is_not_there_and_code_that_was_not_brought_are_named(tmp_pa
         ("def f(:\n", "SyntaxError", "def f(:"),
         ("import notthere\n", "ModuleNotFoundError: No module named 'notthere'", "import notthere"),
         ("import sys\nsys.exit(0)\n", "SystemExit: 0", "sys.exit(0)"),
+        ("class Odd(BaseException): ...\n\n\nraise Odd(1)\n", "Odd: 1", "raise Odd(1)"),
+        ("raise GeneratorExit\n", "GeneratorExit: no message", "raise GeneratorExit"),
     ],
 )
 def test_an_error_of_theirs_is_one_line_and_their_traceback(tmp_path, source, says, shows):
@@ -210,8 +212,8 @@ def test_an_error_of_theirs_is_one_line_and_their_traceback(tmp_path, source, sa
     assert "own_code.py" not in refusal.value.theirs  # nothing of ours
 
 
-def test_errors_of_ours_and_a_lack_of_memory_pass_through():
-    for error in (InputError("ours"), MemoryError(), RuntimeError("CUDA out of memory")):
+def test_errors_of_ours_a_lack_of_memory_and_an_interruption_pass_through():
+    for error in (InputError("ours"), MemoryError(), RuntimeError("CUDA out of memory"), KeyboardInterrupt()):
         with pytest.raises(type(error)) as passed, theirs("it failed"):
             raise error
         assert passed.value is error

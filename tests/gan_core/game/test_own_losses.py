@@ -65,6 +65,22 @@ one = Bound()
 """
 
 
+LEARNED = """import torch
+
+
+class my(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def discriminator(self, real, fake):
+        return self.scale * (fake - real).mean()
+
+    def generator(self, fake):
+        return -fake.mean()
+"""
+
+
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     """References to names in a file of this text."""
@@ -196,6 +212,18 @@ def test_an_own_game_of_known_operations_is_compiled_like_a_shipped_one(own):
         ("my = (lambda r, f: r - f, lambda f: f.mean())", "my", r"one number, .* got a tensor of shape \[5\]"),
         ("my = (lambda r, f: 3.0, lambda f: f.mean())", "my", "must return one number, .* got float"),
         ("my = (lambda r, f: (r - f).detach().mean(), lambda f: f.mean())", "my", "a number without a gradient"),
+        (
+            "my = (lambda r, f: (r - f).mean(), lambda f, real: real.mean())",
+            "my",
+            "generator .* on the logits of fakes",
+        ),
+        (
+            "my = (lambda r, f: -r.log().mean(), lambda f: f.mean())",
+            "my",
+            "discriminator .* must be finite.* got nan for",
+        ),
+        ("my = (lambda r, f: (r - f).mean(), lambda f: (f - f).sqrt().sum())", "my", "generator .* its gradients too"),
+        (LEARNED, "my", "got parameters of its own that require gradients, which nothing would train"),
     ],
 )
 def test_what_is_no_loss_is_one_line(own, text, name, says):

@@ -1,5 +1,6 @@
 """What is found out about a person's modules, and what is refused."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
@@ -20,6 +21,7 @@ from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import load_dataset
 from gan_core.files.own_code import OwnCodeError
 from gan_core.game.step import Game
+from gan_core.native.toolchain import told
 from gan_core.networks.build import Networks
 from gan_core.networks.own_lanes import OwnNetwork
 from gan_core.networks.own_modules import own_networks
@@ -332,6 +334,22 @@ def test_networks_that_do_not_fit_are_refused_in_one_line(case: str):
     with pytest.raises(InputError, match=message) as refused:
         networks_of(**changes)
     assert "\n" not in str(refused.value)
+
+
+def test_images_without_negative_numbers_are_told_of():
+    def made(last: nn.Module) -> nn.Module:
+        linear = nn.Linear(6, 64)
+        nn.init.constant_(linear.bias, 5.0)
+        return nn.Sequential(linear, last)
+
+    told.cache_clear()
+    with warnings.catch_warnings(action="error"):
+        networks_of(generator=lambda: made(nn.Tanh()))  # whose first samples are all positive
+        networks_of(generator=lambda: made(nn.Identity()))
+    for last in (nn.Sigmoid(), nn.ReLU()):
+        told.cache_clear()
+        with pytest.warns(UserWarning, match="Generator returns no negative numbers, and samples are in"):
+            networks_of(generator=lambda last=last: made(last))
 
 
 def test_labels_need_classes():
