@@ -18,6 +18,7 @@ from sklearn.datasets import load_digits
 from gan_core.config.conditions import EXECUTIONS, PRECISIONS, Conditions, ScoringConfig
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import HYPERPARAMETERS, GanConfig
+from gan_core.config.input_error import InputError
 from gan_core.config.reports import LaneReport, minimised
 from gan_core.files.plain_yaml import parse_yaml
 from gan_core.workshop.workshop import Workshop
@@ -27,7 +28,7 @@ from search_spaces.space import SearchSpace, shipped_spaces
 from sweep.commands.cli import COMMANDS, name_of
 from sweep.ladder.ladder import RULES
 from sweep.ladder.population import PopulationConfig
-from sweep.spec.objectives import objectives
+from sweep.spec.objectives import check_objectives, objectives
 from sweep.spec.sampler import OPTIONS
 from sweep.spec.sweep_spec import SweepSpec
 from sweep.tracking.trackers import TRACKERS
@@ -173,6 +174,13 @@ def test_the_space_that_is_shown_is_one():
 def test_the_families_that_are_listed_are_the_shipped_spaces():
     lines = [line for line in PAGES["families.md"].splitlines() if line.startswith("| `")]
     assert sorted(name for line in lines for name in re.findall(r"`(\w+)`", line.split("|")[1])) == shipped_spaces()
+
+
+def test_no_score_of_ones_own_can_take_the_column_of_another():
+    for name in reference.SCORES:
+        with pytest.raises(InputError, match="must not be named like a column"):
+            check_objectives([f"my_gan.py:{name.replace('_N', '_7')}"], "digits")
+    check_objectives(["my_gan.py:score"], "digits")
 
 
 @pytest.mark.parametrize("name", reference.TABLES)

@@ -86,8 +86,10 @@ def pinned_classes(key: str, classes: Sequence[Any]) -> str:
             raise InputError(
                 f"{key}: the class {given.__name__} is in no file, which other processes need; put it in one"
             )
-        module = given.__module__ if _is_installed(path) else path.stem
-        texts |= {} if _is_installed(path) else dict(_with_neighbours(key, path))
+        module, folder = given.__module__, path.parents[given.__module__.count(".") + (path.stem == "__init__")]
+        if path not in _files_of(folder, module):  # of a script, which is `__main__`
+            module, folder = path.stem, path.parent
+        texts |= {} if _is_installed(path) else dict(_with_neighbours(key, folder, _files_of(folder, module)))
         lines.append(f"from {module} import {given.__qualname__} as {name}\n")
     code = OwnCode(CLASSES, ((f"{CLASSES}.py", "".join(lines)), *texts.items()))
     _codes[code.digest] = code
@@ -209,20 +211,20 @@ def _read(key: str, reference: Reference, folder: Path | None) -> OwnCode:
     """Reads the code of a reference from where it was written."""
     if reference.is_file:
         path = Path(file_named_in(folder, reference.place)).expanduser()
-        return OwnCode(path.stem, tuple(_with_neighbours(key, path)))
+        return OwnCode(path.stem, tuple(_with_neighbours(key, path.parent, [path])))
     return _read_module(key, reference, folder)
 
 
-def _with_neighbours(key: str, path: Path) -> list[tuple[str, str]]:
-    """A file, and all in its folder that it imports, directly or not: (path from the folder, text) of each."""
+def _with_neighbours(key: str, folder: Path, paths: Sequence[Path]) -> list[tuple[str, str]]:
+    """These files, and all in their folder that they import, directly or not: (path from the folder, text) of each."""
     found: dict[str, str] = {}
-    waiting = [path]
+    waiting = list(paths)
     while waiting:
         one = waiting.pop(0)
-        name = one.relative_to(path.parent).as_posix()
-        if name not in found:
-            found[name] = _text(key, one)
-            waiting += [each for module in _imports(found[name]) for each in _files_of(path.parent, module)]
+        name = one.relative_to(folder)
+        if name.as_posix() not in found:
+            text = found[name.as_posix()] = _text(key, one)
+            waiting += [each for module in _imports(text, name.parts[:-1]) for each in _files_of(folder, module)]
     return list(found.items())
 
 
@@ -234,16 +236,20 @@ def _text(key: str, path: Path) -> str:
         raise InputError(f"{key}: cannot read {shown(str(path))}: {why}; name a Python file") from error
 
 
-def _imports(text: str) -> list[str]:
-    """The dotted names that a module imports, without running it; none where it is no Python, which importing says."""
+def _imports(text: str, package: Sequence[str]) -> list[str]:
+    """The dotted names that a module of this package imports, without running it; none where it is no Python, which
+    importing says.
+    """
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):
         return []
     names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        if isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()  # `from ..a import b` has level 2
+            if module := ".".join([*above, *([node.module] if node.module else [])]):
+                names += [module, *(f"{module}.{alias.name}" for alias in node.names)]
     return names
 
 
@@ -255,7 +261,9 @@ def _files_of(folder: Path, module: str) -> list[Path]:
 
 
 def _read_module(key: str, reference: Reference, folder: Path | None) -> OwnCode:
-    """The code of a module by its dotted name: that of its whole package, or its file alone where it is installed."""
+    """The code of a module by its dotted name: that of its whole package, and what this imports in the package's
+    folder, or its file alone where it is installed.
+    """
     places = [str(path) for path in (folder, Path.cwd()) if path is not None]
     with _importing_from(*places), theirs(f"{key}: {reference.place} cannot be found"):
         found = importlib.util.find_spec(reference.place)
@@ -264,13 +272,10 @@ def _read_module(key: str, reference: Reference, folder: Path | None) -> OwnCode
     file = Path(found.origin)
     levels = reference.place.count(".") + (file.name == "__init__.py")
     top = file.parents[levels]
-    name = file.relative_to(top).as_posix()
-    first = (name, _text(key, file))
     if _is_installed(file):
-        return OwnCode(reference.place, (first,))
-    package = file.parents[levels - 1]
-    others = sorted(path for path in package.rglob("*.py") if path != file)
-    return OwnCode(reference.place, (first, *((p.relative_to(top).as_posix(), _text(key, p)) for p in others)))
+        return OwnCode(reference.place, ((file.relative_to(top).as_posix(), _text(key, file)),))
+    package = sorted(file.parents[levels - 1].rglob("*.py"))
+    return OwnCode(reference.place, tuple(_with_neighbours(key, top, [file, *package])))
 
 
 def _is_found_installed(module: str) -> bool:

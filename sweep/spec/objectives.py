@@ -3,12 +3,14 @@
 A score of which more is better has a minus before its name, such as `-coverage`.
 """
 
+import re
 from collections.abc import Sequence
 
 from gan_core.config.dataset_name import LABELLED_KINDS, DatasetName, parse_dataset_name
 from gan_core.config.input_error import InputError, nearest, shown
 from gan_core.config.own_names import is_reference
 from results.objectives import HIGHER, score_name
+from results.rows import FIELDS
 
 OF_TRAINERS = ("score",)  # unless a spec names others that the training reports
 COSTS = ("seconds",)  # the total time of training and scoring a trial
@@ -29,6 +31,19 @@ def objectives(dataset: DatasetName) -> tuple[str, ...]:
     return (*lower, "-precision", "-recall", "-density", "-coverage", *of_triangles)
 
 
+# What an own score must not be named like, without endings: other scores, and columns that a table shows beside them.
+COLUMNS = frozenset(
+    {
+        score_name(name)
+        for dataset in ("digits", "polygons", "gaussian", "ring")
+        for name in objectives(parse_dataset_name(dataset))
+    }
+    | {"violation", "class_balance", "classes", "classes_covered", "class_accuracy", "code_agreement", "memorisation"}
+    | {"modes", "mean", "deviation", *(item.name for item in FIELDS if item.name != "score")}
+)
+ENDING = re.compile(r"(_(error|latent_error|floor|real|violation|\d+))+$")
+
+
 def check_objectives(names: Sequence[str], dataset: str) -> None:
     """Raises InputError for an objective that the data set lacks or that is named twice; the first must be a score."""
     known = objectives(parse_dataset_name(dataset))
@@ -36,7 +51,7 @@ def check_objectives(names: Sequence[str], dataset: str) -> None:
         raise InputError(f"objective must name at least one score: {', '.join(known)}")
     for place, name in enumerate(names):
         if is_reference(name):
-            _check_own(name, known, place)
+            _check_own(name, place)
             continue
         allowed = (*known, *COSTS) if place else known
         if name not in allowed:
@@ -46,14 +61,13 @@ def check_objectives(names: Sequence[str], dataset: str) -> None:
             raise InputError(f"objective {shown(name)} stands twice; name each once")
 
 
-def _check_own(name: str, known: Sequence[str], place: int) -> None:
-    """Raises InputError for a score of a person's own that has no name, or that of another score, or comes second."""
+def _check_own(name: str, place: int) -> None:
+    """Raises InputError for a score of a person's own that has no name, or that of a column, or comes second."""
     score = score_name(name)
-    if not score or score in map(score_name, known):
-        raise InputError(
-            "objective must say which function of the file is meant, FILE.py:NAME, with a name that no other score "
-            f"has, got {shown(name)}"
-        )
+    if not score:
+        raise InputError(f"objective must say which function of the file is meant, FILE.py:NAME, got {shown(name)}")
+    if score in COLUMNS or ENDING.sub("", score) in COLUMNS:
+        raise InputError(f"a score of your own must not be named like a column of the table, got {score}; rename it")
     if place or name.startswith(HIGHER):
         raise InputError(f"a score of your own must be the first objective, and less of it better, got {shown(name)}")
 

@@ -65,7 +65,10 @@ def test_an_error_of_an_own_score_fails_the_trial_with_their_line(gan_sweep):
     ("assignment", "says"),
     [
         ("objective=my_gan.py", "objective must say which function of the file is meant"),
-        ("objective=my_gan.py:fid", "with a name that no other score has"),
+        ("objective=my_gan.py:fid", "must not be named like a column of the table, got fid; rename it"),
+        ("objective=my_gan.py:status_2", "has no 'status_2'"),
+        ("objective=my_gan.py:outcome", "must not be named like a column of the table, got outcome; rename it"),
+        ("objective=-my_gan.py:my_score", "a score of your own must be the first objective, and less of it better"),
         ("objective=[fid, my_gan.py:my_score]", "a score of your own must be the first objective"),
         ("objective=my_gan.py:lost", "has no 'lost'"),
         ("structure.loss=my_gan.py", "structure.loss must say which loss of the file is meant"),

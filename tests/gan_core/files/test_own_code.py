@@ -107,6 +107,31 @@ def test_a_module_is_found_by_its_name_in_the_folder_with_its_package(tmp_path):
     assert own_object(text) == 5
 
 
+def test_relative_imports_and_what_a_package_imports_beside_itself_come_along(tmp_path, monkeypatch):
+    (tmp_path / "here" / "pack" / "sub").mkdir(parents=True)
+    here = tmp_path / "here"
+    written(here, mine="from pack.gan import x\n", beside="x = 2\n", unused="")
+    written(
+        here / "pack", __init__="", gan="from .sub.nets import x\nfrom . import more\nx += more.x\n", more="x = 10\n"
+    )
+    written(here / "pack" / "sub", __init__="", nets="import beside\nfrom .. import more\nx = beside.x + more.x\n")
+    texts = [pinned("structure.networks", name, here) for name in ("mine.py", "pack.gan")]
+    code = code_of(texts)
+    package = {
+        "pack/__init__.py",
+        "pack/gan.py",
+        "pack/more.py",
+        "pack/sub/__init__.py",
+        "pack/sub/nets.py",
+        "beside.py",
+    }
+    assert [{path for path, _ in one.files} for one in code] == [package | {"mine.py"}, package]
+    here.rename(tmp_path / "gone")
+    forget()
+    bring(code)
+    assert [own_object(text, "x") for text in texts] == [22, 22]
+
+
 def test_an_installed_module_is_named_and_not_copied_whole():
     text = pinned("structure.networks", "torch.nn:Linear", None)
     assert [path for path, _ in code_of([text])[0].files] == ["torch/nn/__init__.py"]
@@ -135,12 +160,21 @@ def test_values_of_a_file_get_their_digests_and_others_stay(tmp_path):
 
 def test_classes_are_given_as_they_stand_whatever_their_names_and_files_are(tmp_path):
     written(tmp_path, nets="import parts\n\n\nclass Painter:\n    x = parts.x\n", parts="x = 3\n")
-    written(tmp_path, judges="class Judge:\n    y = 4\n")
+    (tmp_path / "judging").mkdir()
+    written(
+        tmp_path / "judging",
+        __init__="",
+        judges="from . import more\n\n\nclass Judge:\n    y = more.y\n",
+        more="y = 4\n",
+    )
     with own_code._importing_from(str(tmp_path)):
-        painter, judge = importlib.import_module("nets").Painter, importlib.import_module("judges").Judge
+        painter, judge = importlib.import_module("nets").Painter, importlib.import_module("judging.judges").Judge
     text = with_digests(None, {"structure.networks": (painter, judge)})["structure.networks"]
     code = code_of([text])
-    assert {path for path, _ in code[0].files} == {"gan_sweep_classes.py", "nets.py", "parts.py", "judges.py"}
+    assert {path for path, _ in code[0].files} == {
+        *("gan_sweep_classes.py", "nets.py", "parts.py"),
+        *("judging/__init__.py", "judging/judges.py", "judging/more.py"),
+    }
     forget()
     bring(code)
     assert (own_object(text, "Generator").x, own_object(text, "Discriminator").y) == (3, 4)
