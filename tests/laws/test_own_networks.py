@@ -6,15 +6,20 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from safetensors.torch import load_file
 
 from gan_core.config.input_error import InputError
+from gan_core.lanes.streams import Stream
+from gan_core.networks.architectures import build_networks
+from gan_core.networks.latents import shared_latents
 from results.table import ResultsTable
 from search_spaces.space import SearchSpace
 from sweep.proposals.warm_start import best_points
 from sweep.spec.sweep_spec import SweepSpec
+from sweep.winner.sampling import of_model
 
 MODULE = """
     import math
@@ -62,6 +67,19 @@ SPEC = {
         },
     },
 }
+# Where nothing of ours is loaded, and another module has the name of one of theirs.
+ELSEWHERE = """
+import runpy
+import sys
+from types import ModuleType
+import numpy as np
+import torch
+sys.modules["layers"] = ModuleType("layers")
+from taken.generator import load
+np.save("theirs.npy", load()(torch.from_numpy(np.load("latents.npy"))).numpy())
+runpy.run_path("taken/generator.py", run_name="__main__")
+assert not {name.partition(".")[0] for name in sys.modules} & {"gan_core", "search_spaces", "sweep", "results"}
+"""
 WRONG = "if self.net[3].in_features == 12: raise ValueError('too wide')\n            "
 
 
@@ -109,14 +127,21 @@ def test_the_winner_is_verified_trained_drawn_from_and_taken_away(run, gan_sweep
     assert names == {"my_gan.py", "layers.py", "generator.py", "generator.safetensors"}
     state = load_file(tmp_path / "taken" / "generator.safetensors")
     assert {"net.0.weight", "net.1.running_mean", "net.1.num_batches_tracked"} <= set(state)
+    drawn = of_model(model)
+    networks = build_networks(drawn.config.structure, drawn.kind.shape, drawn.kind.classes)
+    (latents,) = next(shared_latents(4, 4, drawn.config.structure, networks, Stream.SAMPLE_LATENTS, 0))
+    np.save(tmp_path / "latents.npy", latents.numpy())
     done = subprocess.run(
-        [sys.executable, "generator.py"],
-        cwd=tmp_path / "taken",
+        [sys.executable, "-c", ELSEWHERE],
+        cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": ""},
         capture_output=True,
         text=True,
     )
     assert done.stdout.startswith("images (16, 1, 8, 8), from -"), done.stderr
+    theirs, ours = (np.load(tmp_path / f"{name}.npy") for name in ("theirs", "four"))
+    np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-6)
+    assert ours.std(0).max() > 0.01
 
 
 def test_a_changed_file_is_named_when_a_run_goes_on(run, gan_sweep, tmp_path):

@@ -129,6 +129,7 @@ def test_torchscript_is_written_with_a_word_on_its_future(gan_sweep):
         (["best", "--format", "keras"], "invalid choice: 'keras'"),
         (["none"], "none holds no model; give a folder made by `gan-sweep train`"),
         (["started"], "holds no generator yet: its training stopped before the first evaluation"),
+        (["trained"], "trained holds the state of your own training, and no generator of a GAN; its trainer.pt is"),
         (["damaged"], "cannot read the tensors in damaged/generator.safetensors"),
         (["best", "-o", "best/"], "best holds other files; give a new folder"),
         (["best", "-o", "best/config.yaml/x.pt2"], "cannot write best/config.yaml/x.pt2"),
@@ -140,6 +141,8 @@ def test_bad_input_is_one_line_and_writes_nothing(gan_sweep, arguments, says):
     for name in ("best", "started", "damaged"):
         model_folder(Path(name), "mlp_minimax")
     Path("started/generator.safetensors").unlink()
+    Path("trained").mkdir()
+    Path("trained/config.yaml").write_text('configuration: {structure.trainer: "my_train.py:Trainer#0123456789ab"}\n')
     weights = Path("damaged/generator.safetensors")
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
     before = sorted(Path().rglob("*"))
