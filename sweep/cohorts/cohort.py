@@ -72,6 +72,11 @@ class CohortRun:
         """The runs that are still in training."""
         return [run for group in self._arrays.groups for run in group.runs]
 
+    @property
+    def _is_of_training(self) -> bool:
+        """Whether a person's own training is swept, which scores itself."""
+        return bool(self.cohort.configs[0].structure.trainer)
+
     def advance(self) -> list[LaneReport]:
         """Trains to the next rung, saves, is judged, and drops the lanes that do not go on. Returns the reports, in the
         order of `runs` before the call. It returns none if the budget was spent on the way, and if the cohort begins
@@ -80,6 +85,8 @@ class CohortRun:
         folder = self._checkpoints.begin(self.rung, self.cohort.owner)
         if any(group.reports is not None for group in self._arrays.groups):
             take_along(self._checkpoints.midway(self.rung), folder)
+        if self._is_of_training:  # which says nothing between rungs
+            self.study.note_phase(self.cohort.owner, "running your training")
         try:
             stretch = (0, *self.ladder.rungs_images)[self.rung : self.rung + 2]
             save, save_midway = partial(self._save, folder), partial(self._save_midway, folder)
@@ -102,7 +109,7 @@ class CohortRun:
 
     def _may_go_on(self, runs: Sequence[TrialRun], images: int) -> bool:
         goes_on = self.study.note_images(self.cohort.owner, runs, images)
-        if goes_on and images >= self.ladder.rungs_images[self.rung]:
+        if goes_on and images >= self.ladder.rungs_images[self.rung] and not self._is_of_training:
             self.study.note_phase(self.cohort.owner, "scoring samples")
         return goes_on
 

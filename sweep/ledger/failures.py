@@ -39,7 +39,7 @@ def refuse_misuse(reports: Sequence[LaneReport], has_score: Callable[[], bool]) 
     """
     reasons = [report.death.reason for report in reports if report.death and report.death.misuse]
     if reasons and not has_score():
-        raise InputError(reasons[0])
+        raise InputError(f"{reasons[0]}; mend it, then give the run another --name, or remove its folder")
 
 
 def in_words(values: Mapping[str, Any], names: Sequence[str]) -> str:

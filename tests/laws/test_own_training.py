@@ -27,9 +27,11 @@ ROOT = Path(__file__).parents[2]
 TIMES = ("seconds", "elapsed_seconds", "node", "cohort", "lane")
 
 
-def ran(folder: Path, name: str = "run", text: str | None = None, local: bool = True, **values) -> Any:
+def ran(
+    folder: Path, name: str = "run", text: str | None = None, *, local: bool = True, progress: bool = False, **values
+) -> Any:
     given = spec_values(folder, **({} if text is None else {"text": text}), **values)
-    return run_sweep(SweepSpec.from_mapping(given), folder / name, local=local, progress=False)
+    return run_sweep(SweepSpec.from_mapping(given), folder / name, local=local, progress=progress)
 
 
 def rows_in(folder: Path) -> list[dict]:
@@ -38,8 +40,11 @@ def rows_in(folder: Path) -> list[dict]:
     return sorted(kept, key=lambda row: (row["trial"], row["rung"]))
 
 
-def test_a_sweep_prunes_and_has_a_table_of_its_hyperparameters_and_numbers(tmp_path):
-    table = ran(tmp_path)
+def test_a_sweep_prunes_and_has_a_table_of_its_hyperparameters_and_numbers(tmp_path, capsys):
+    table = ran(tmp_path, progress=True)
+    said = "".join(capsys.readouterr())
+    assert "running your training" in said
+    assert "scoring samples" not in said
     frame = table.trials
     assert set(frame["outcome"]) == {"completed", "pruned"}
     assert frame.loc[frame["trial"] == 0, "trainer.rate"].item() == pytest.approx(np.sqrt(1e-3 * 0.5))
