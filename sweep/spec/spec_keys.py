@@ -13,6 +13,7 @@ from gan_core.config.input_error import InputError, shown
 from gan_core.config.own_names import TRAINER, is_reference, parse_reference
 from gan_core.files.own_code import pinned, with_digests
 from gan_core.files.plain_yaml import file_named_in
+from results.objectives import HIGHER
 from sweep.ladder.ladder import Ladder
 from sweep.spec.assignments import assign, parse_assignment, parse_mapping
 from sweep.spec.budget import Budget
@@ -61,7 +62,8 @@ def _with_digests(objective: Any, folder: Path | None) -> Any:
     """An objective, or several, in which references to a person's own score have the digest of its code."""
     if isinstance(objective, list | tuple):
         return [_with_digests(one, folder) for one in objective]
-    return pinned("objective", objective, folder) if is_reference(objective) else objective
+    is_own = is_reference(objective) and not objective.startswith(HIGHER)  # `-` is refused later
+    return pinned("objective", objective, folder) if is_own else objective
 
 
 def take_assignments(

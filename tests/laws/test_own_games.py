@@ -66,6 +66,7 @@ def test_an_error_of_an_own_score_fails_the_trial_with_their_line(gan_sweep):
     [
         ("objective=my_gan.py", "objective must say which function of the file is meant"),
         ("objective=my_gan.py:fid", "with a name that no other score has"),
+        ("objective=-my_gan.py:my_score", "a score of your own must be the first objective, and less of it better"),
         ("objective=[fid, my_gan.py:my_score]", "a score of your own must be the first objective"),
         ("objective=my_gan.py:lost", "has no 'lost'"),
         ("structure.loss=my_gan.py", "structure.loss must say which loss of the file is meant"),
