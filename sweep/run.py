@@ -14,6 +14,7 @@ from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError, home_path, shown
 from gan_core.config.own_names import is_reference
+from gan_core.config.reports import OutOfMemory
 from gan_core.config.structure import StructureConfig, check_size
 from gan_core.data.enough_images import check_images, notices
 from gan_core.data.image_files import FILE_KINDS, Request, read_image_files
@@ -238,8 +239,10 @@ def check_run(
 
 def _check_networks(spec: SweepSpec) -> None:
     """Makes and calls a person's own networks as trial 0 has them, and with both ends or all choices of each of their
-    arguments. Raises InputError for the first that cannot be used.
+    arguments. Raises InputError for the first that cannot be used, and warns of those that are too large for this
+    machine.
     """
+    from gan_core.execution.pace import within_memory
     from gan_core.networks.architectures import build_networks
     from gan_core.training.lane_checks import check_precision
     from gan_core.workshop.memory import data_form
@@ -253,10 +256,13 @@ def _check_networks(spec: SweepSpec) -> None:
         if not name or (is_own(name) and value != base[name]):
             structure = GanConfig.unflatten({**base, name: value} if name else base).structure
             form = data_form(structure)
+            where = f"with {name} {shown(value)}: " if name else ""
             try:
-                build_networks(structure, form.sample_shape, form.classes)
+                with within_memory(lanes=1):
+                    build_networks(structure, form.sample_shape, form.classes)
+            except OutOfMemory as error:  # which other machines may have
+                warnings.warn(f"{where}{error}; trials that are so large end as out of memory", stacklevel=2)
             except InputError as error:
-                where = f"with {name} {shown(value)}: " if name else ""
                 raise OwnCodeError(f"{where}{error}", getattr(error, "theirs", "")) from error
 
 

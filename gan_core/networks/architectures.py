@@ -5,6 +5,8 @@ The published widths are the bases of the shipped spaces. `gan_core.networks.bui
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 from torch import Tensor
 
@@ -12,8 +14,9 @@ from gan_core.config.combinations import check_classes
 from gan_core.config.input_error import InputError
 from gan_core.config.own_names import IN_PYTHON
 from gan_core.config.structure import Architecture, DiscriminatorInput, StructureConfig, dcgan_start_pixels
-from gan_core.files.own_code import own_object, theirs
+from gan_core.files.own_code import OwnCodeError, own_object, theirs
 from gan_core.networks.build import (
+    AnyNetwork,
     Branches,
     Network,
     Networks,
@@ -245,14 +248,19 @@ def own(structure: StructureConfig, sample_shape: tuple[int, ...], classes: int)
     """
     from gan_core.networks.own_modules import own_networks  # imported here because no other architecture needs it
 
+    generator, discriminator = _own_classes(structure)
+    with theirs(f"the networks of {structure.networks.partition('#')[0]} cannot be made"):
+        return own_networks(generator, discriminator, structure, sample_shape, classes)
+
+
+def _own_classes(structure: StructureConfig) -> tuple[Any, Any]:
+    """Generator and Discriminator. Raises InputError where they were given in Python and have no name here."""
     if structure.networks == IN_PYTHON:
         raise InputError(
             "these are networks of your own; give their classes, LaneArray(..., networks=(Generator, Discriminator)), "
             "or name their file in structure.networks"
         )
-    generator, discriminator = (own_object(structure.networks, name) for name in ("Generator", "Discriminator"))
-    with theirs(f"the networks of {structure.networks.partition('#')[0]} cannot be made"):
-        return own_networks(generator, discriminator, structure, sample_shape, classes)
+    return own_object(structure.networks, "Generator"), own_object(structure.networks, "Discriminator")
 
 
 ARCHITECTURES: dict[Architecture, Callable[[StructureConfig, tuple[int, ...], int], Networks]] = {
@@ -274,6 +282,21 @@ def build_networks(structure: StructureConfig, sample_shape: tuple[int, ...], cl
     Raises InputError when a conditional architecture meets data without classes.
     """
     return ARCHITECTURES[structure.architecture](structure, sample_shape, classes)
+
+
+def sized_networks(
+    structure: StructureConfig, sample_shape: tuple[int, ...], classes: int = 0
+) -> tuple[AnyNetwork, AnyNetwork]:
+    """The generator and the discriminator of a structure, to count their weights. A person's own are made without
+    memory for these where that is possible, and are not called. Raises InputError as `build_networks` does.
+    """
+    if structure.is_own:
+        from gan_core.networks.own_modules import unexamined_networks
+
+        with suppress(OwnCodeError):  # of a constructor that needs the numbers
+            return unexamined_networks(*_own_classes(structure), structure, sample_shape, classes)
+    networks = build_networks(structure, sample_shape, classes)
+    return networks.generator, networks.discriminator
 
 
 def rows_at_once(structure: StructureConfig) -> int:

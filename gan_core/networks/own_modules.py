@@ -31,6 +31,7 @@ from gan_core.files.own_code import theirs
 from gan_core.files.process_settings import settings_kept
 from gan_core.networks.build import Networks, OwnTraits, conditional_view, samples_view
 from gan_core.networks.own_calls import own_randomness
+from gan_core.networks.own_lanes import Form, OwnNetwork
 from gan_core.networks.own_probe import examined, takes_labels
 
 GENERATOR, DISCRIMINATOR = "Generator", "Discriminator"  # how messages name them
@@ -54,14 +55,11 @@ def own_networks(
     parameters are shared or lie on another device, and OwnCodeError for what the modules themselves raise.
     """
     given = {GENERATOR: generator, DISCRIMINATOR: discriminator}
-    makes = {
-        name: partial(_made, name, cls, constructor_arguments(name, cls, structure, sample_shape, classes))
-        for name, cls in given.items()
-    }
+    makes = {name: _maker(name, cls, structure, sample_shape, classes) for name, cls in given.items()}
     modules = {}
     for name, make in makes.items():
         with own_randomness(0):
-            modules[name] = make()
+            modules[name] = _checked(name, make())
     _check_apart(modules)
     if structure.penalty != "none":
         _check_penalised(modules[DISCRIMINATOR], structure.penalty)
@@ -90,6 +88,32 @@ def own_networks(
     )
 
 
+@settings_kept()
+def unexamined_networks(
+    generator: Constructor,
+    discriminator: Constructor,
+    structure: StructureConfig,
+    sample_shape: tuple[int, ...],
+    classes: int = 0,
+) -> tuple[OwnNetwork, OwnNetwork]:
+    """The same networks, to count their weights: they are made on the device `meta`, without memory, and not called.
+    Raises InputError where arguments are missing or unknown, and OwnCodeError for what the constructors raise.
+    """
+    made = []
+    for name, cls in ((GENERATOR, generator), (DISCRIMINATOR, discriminator)):
+        make = _maker(name, cls, structure, sample_shape, classes)
+        with own_randomness(0), torch.device("meta"):
+            made.append(OwnNetwork(make(), make, Form(0, (), classes, ())))
+    return made[0], made[1]
+
+
+def _maker(
+    name: str, cls: Constructor, structure: StructureConfig, sample_shape: tuple[int, ...], classes: int
+) -> Callable[[], nn.Module]:
+    """Makes a module of a class from torch's global generator."""
+    return partial(_made, name, cls, constructor_arguments(name, cls, structure, sample_shape, classes))
+
+
 def constructor_arguments(
     name: str, cls: Constructor, structure: StructureConfig, sample_shape: tuple[int, ...], classes: int
 ) -> dict[str, Any]:
@@ -110,11 +134,19 @@ def constructor_arguments(
 
 
 def _made(name: str, cls: Constructor, arguments: Mapping[str, Any]) -> nn.Module:
-    """A module with its own initial weights, checked."""
+    """A module with its own initial weights."""
     with theirs(f"{name} cannot be made"), settings_kept():
         module = cls(**arguments)
     if not isinstance(module, nn.Module):
         raise InputError(f"{name} must be an nn.Module, got {shown(type(module).__name__)}")
+    for part in module.modules():
+        if isinstance(part, BATCH_NORMS) and part.momentum is not None:
+            part.num_batches_tracked = None  # which nothing reads then
+    return module
+
+
+def _checked(name: str, module: nn.Module) -> nn.Module:
+    """The module. Raises InputError where its weights are not such as can be trained here."""
     for weight, tensor in (*module.named_parameters(), *module.named_buffers()):
         if isinstance(tensor, UninitializedBuffer | UninitializedParameter):
             raise InputError(
@@ -133,9 +165,6 @@ def _made(name: str, cls: Constructor, arguments: Mapping[str, Any]) -> nn.Modul
             )
     if not any(tensor.requires_grad for tensor in module.parameters()):
         raise InputError(f"{name} has no parameters that require gradients, so it cannot be trained")
-    for part in module.modules():
-        if isinstance(part, BATCH_NORMS) and part.momentum is not None:
-            part.num_batches_tracked = None  # which nothing reads then
     return module
 
 

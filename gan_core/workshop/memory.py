@@ -32,7 +32,7 @@ from gan_core.execution.pace import Pace
 from gan_core.execution.programs import ProgramMaker
 from gan_core.lanes.axis import lane_arithmetic
 from gan_core.lanes.torch_internals import TorchDispatchMode, tensors_in
-from gan_core.networks.architectures import build_networks
+from gan_core.networks.architectures import sized_networks
 from gan_core.networks.latents import latent_numbers
 from gan_core.training.fastest import Work, fastest_execution
 from gan_core.training.lane_array import LaneArray, measured_array
@@ -121,11 +121,10 @@ class MemoryNeed:
 def row_bytes(config: GanConfig, averages: int = 1) -> int:
     """The bytes of a lane's networks alone: weights, two gradients, two moments, and the generator's moving averages.
 
-    Raises InputError as `build_networks` does.
+    Raises InputError as `sized_networks` does.
     """
     form = data_form(config.structure)
-    networks = build_networks(config.structure, form.sample_shape, form.classes)
-    generator, discriminator = networks.generator, networks.discriminator
+    generator, discriminator = sized_networks(config.structure, form.sample_shape, form.classes)
     buffers = sum(math.prod(s) for network in (generator, discriminator) for s in network.buffers().values())
     averaged = generator.parameter_count() + sum(math.prod(s) for s in generator.buffers().values())
     trained = generator.parameter_count() + discriminator.parameter_count()

@@ -15,9 +15,11 @@ from gan_core.config.input_error import InputError
 from gan_core.lanes.streams import Stream
 from gan_core.networks.architectures import build_networks
 from gan_core.networks.latents import shared_latents
+from results.store import RunFolder
 from results.table import ResultsTable
 from search_spaces.space import SearchSpace
 from sweep.proposals.warm_start import best_points
+from sweep.run import check_run
 from sweep.spec.sweep_spec import SweepSpec
 from sweep.winner.sampling import of_model
 
@@ -180,6 +182,14 @@ def test_networks_that_cannot_be_used_are_named_before_anything_begins(gan_sweep
     assert "raise ValueError('too wide')" in said.err
     assert "own_lanes.py" not in said.err
     assert not (tmp_path / "run").exists()
+
+
+def test_networks_that_are_too_large_for_this_machine_are_told_of_and_not_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path / "cache"))
+    large = WRONG.replace("ValueError('too wide')", "MemoryError")
+    spec = SweepSpec.from_yaml(written(tmp_path / "mine", large))
+    with pytest.warns(UserWarning, match=r"with generator.width 12: one lane does not fit .* end as out of memory"):
+        check_run(spec, RunFolder(tmp_path / "run"))
 
 
 def test_a_precision_that_own_networks_do_not_have_is_refused_before_anything_begins(gan_sweep, tmp_path):

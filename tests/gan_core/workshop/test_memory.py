@@ -15,6 +15,7 @@ from gan_core.config.input_error import InputError
 from gan_core.config.lane import LaneConfig
 from gan_core.config.structure import StructureConfig
 from gan_core.data.dataset import Dataset, load_dataset
+from gan_core.files.own_code import pinned
 from gan_core.training.draws import BLOCK_STEPS
 from gan_core.training.lane_array import LaneArray
 from gan_core.workshop.memory import Allocations, MemoryNeed, data_form, lane_memory, row_bytes
@@ -97,6 +98,21 @@ def test_a_dense_lane_keeps_its_rows_and_what_it_is_fed(execution: Execution, st
     memory = lane_memory(config, samples=100, execution=execution)
     assert memory.kept_bytes == pytest.approx(rows + fed, rel=0.02)
     assert memory.scored_bytes == 4 * 100 * (2 * pixels + 20)
+
+
+def test_the_rows_of_own_networks_are_counted_without_memory(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAN_SWEEP_CACHE", str(tmp_path / "cache"))
+    text = "from torch import nn\n\n\nclass Discriminator(nn.Linear):\n    def __init__(self):\n"
+    text += "        super().__init__(64, 1)\n\n\nclass Generator(nn.Sequential):\n"
+    text += "    def __init__(self, width: int = 8, latent_size=9):\n"
+    text += "        super().__init__(nn.Linear(latent_size, width), nn.BatchNorm1d(width), nn.Linear(width, 64))\n"
+    (tmp_path / "counted.py").write_text(text)
+    networks, width = pinned("structure.networks", "counted.py", tmp_path), 10**9
+    structure = StructureConfig(architecture="own", networks=networks)
+    config = GanConfig.unflatten({**GanConfig(structure=structure).flatten(), "generator.width": width})
+    latents = structure.latent_size
+    generator = (latents + 1) * width + 2 * width + (width + 1) * 64
+    assert row_bytes(config) == 4 * (5 * (generator + 65) + 2 * width + (generator + 2 * width))
 
 
 def test_drawing_the_samples_of_a_rung_takes_what_is_foretold():
