@@ -7,6 +7,7 @@ import yaml
 
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
+from gan_core.config.structure import OF_OUR_LAYERS
 from gan_core.files.own_arguments import signature_of
 from search_spaces.describe import describe_space
 from search_spaces.space import SearchSpace
@@ -136,6 +137,15 @@ def test_settings_of_gans_are_refused_beside_a_training_of_ones_own(folder, key,
         SweepSpec.from_mapping({"train": "mine.py:Generator", key: value}, folder=folder)
     spec = SweepSpec.from_mapping({"train": "mine.py:Generator"}, folder=folder)
     assert SweepSpec.from_mapping(yaml.safe_load(spec.to_yaml())) == spec
+
+
+def test_a_shipped_space_gives_own_networks_its_rates_and_nothing_of_its_layers(folder):
+    shipped = SearchSpace.load("infogan")
+    space = SearchSpace.load({"extends": "infogan", "base": {"structure.networks": "mine.py"}}, folder)
+    base = space.base.flatten()
+    assert {"lane.generator_lr", "lane.beta1"} <= set(space.ranges) < set(shipped.ranges)
+    assert base["lane.beta1"] == shipped.base.lane.beta1 != GanConfig().lane.beta1
+    assert not set(OF_OUR_LAYERS) & {*base, *space.ranges}
 
 
 def test_constraints_compare_own_arguments(folder):
