@@ -165,13 +165,7 @@ from torch import Tensor, nn
 FOLDER = Path(__file__).resolve().parent
 BESIDE = {beside}  # the modules beside this file, which others of the same names must not replace
 
-
-def is_beside(name: str) -> bool:
-    """Whether this is the name of a module beside this file, or within one."""
-    return name.partition(".")[0] in BESIDE
-
-
-others = {{name: module for name, module in sys.modules.items() if is_beside(name)}}
+others = {{name: module for name, module in sys.modules.items() if name.partition(".")[0] in BESIDE}}
 for name in others:
     del sys.modules[name]
 sys.path.insert(0, str(FOLDER))
