@@ -218,8 +218,12 @@ def _samples(found: Any, count: int, where: str) -> Samples:
         return list(found[:count])
     got = shown(found)
     if isinstance(found, Tensor | np.ndarray):
-        images = found.detach().float().cpu().numpy() if isinstance(found, Tensor) else found
+        if isinstance(found, Tensor):
+            found = (found if found.dtype == torch.uint8 else found.float()).detach().cpu().numpy()
+        images = found / 127.5 - 1 if found.dtype == np.uint8 else found
         if images.ndim == 4 and images.shape[1] in CHANNELS and images.size and images.dtype.kind in "fiu":
             return images[:count].astype(np.float32)
         got = f"{images.dtype} of shape {list(images.shape)}"
-    raise InputError(f"{where} must be images [n, C, H, W] in [-1, 1], with C 1 or 3, or a list of texts, got {got}")
+    raise InputError(
+        f"{where} must be images [n, C, H, W] in [-1, 1] or uint8, with C 1 or 3, or a list of texts, got {got}"
+    )

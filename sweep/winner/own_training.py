@@ -14,6 +14,7 @@ from gan_core.config.conditions import Conditions
 from gan_core.config.gan import GanConfig
 from gan_core.config.input_error import InputError
 from gan_core.config.own_names import TRAINER, parse_code, plain_code
+from gan_core.config.reports import OutOfMemory
 from gan_core.files.own_code import bring
 from gan_core.files.plain_yaml import dump_yaml, read_yaml
 from gan_core.files.whole_files import appearing_whole
@@ -184,7 +185,8 @@ class Drawn:
 
 def own_samples(model: str | Path, trial: int | None, count: int, seed: int) -> np.ndarray | list[str] | None:
     """Samples of the Trainer in the folder of a model or a run, as its `sample` draws them; None where that holds GANs.
-    trial: of a run; None: as in `chosen_row`. Raises InputError where the class draws none.
+    trial: of a run; None: as in `chosen_row`. Raises InputError where the class draws none, and where they do
+    not fit the memory.
     """
     found = _kept(model, trial)
     if found is None:
@@ -193,7 +195,10 @@ def own_samples(model: str | Path, trial: int | None, count: int, seed: int) -> 
     with lane_arithmetic():
         array = TrainerWorkshop(conditions).build([config])
         array.begin(images, state)
-        samples = array.sample(0, count, seed)
+        try:
+            samples = array.sample(0, count, seed)
+        except OutOfMemory as error:
+            raise InputError(f"{error}; draw fewer samples with -n") from error
     if samples is None:
         raise InputError(f"{conditions.trainer.partition('#')[0]} has no method sample(count); add it, and sweep again")
     return samples

@@ -160,7 +160,8 @@ def test_a_population_copies_states_and_changes_hyperparameters(tmp_path):
 
 
 def test_the_winner_is_exported_trained_sampled_and_verified(tmp_path, capsys):
-    table = ran(tmp_path)
+    grabs = ("return torch.rand(", "if count > 64: raise MemoryError\n        return torch.rand(")
+    table = ran(tmp_path, text=edited(grabs))
     best, model = tmp_path / "best.yaml", tmp_path / "model"
     assert main(["export", str(tmp_path / "run"), "-o", str(best)]) == 0
     (tmp_path / "quad.py").write_text("what is carried along is used, and not this")
@@ -182,6 +183,7 @@ def test_the_winner_is_exported_trained_sampled_and_verified(tmp_path, capsys):
         assert main(["sample", str(of), "-n", "5", "-o", str(tmp_path / place)]) == 0
         assert np.load(tmp_path / place).shape == (5, 1, 4, 4)
     assert main(["sample", str(model), "-o", str(tmp_path / "a.txt")]) == 2
+    assert main(["sample", str(model), "-n", "65", "-o", str(tmp_path / "a.npy")]) == 2
     assert main(["export-model", str(model), "-o", str(tmp_path / "a.pt2")]) == 2
     assert main(["train", str(best), "-o", str(model), "--other-data"]) == 2
     assert main(["train", str(best), "-o", str(model), "--seed", "9"]) == 2
@@ -189,6 +191,7 @@ def test_the_winner_is_exported_trained_sampled_and_verified(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "holds the state of your own training, and no generator of a GAN" in said
     assert "takes texts alone" in said
+    assert "memory ran out; draw fewer samples with -n" in said
     assert "reads its own data" in said
     assert "model of another configuration" in said
     assert "holds other files" in said

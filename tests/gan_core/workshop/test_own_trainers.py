@@ -323,6 +323,9 @@ def test_samples_are_images_texts_or_nothing(tmp_path):
     assert picture is not None
     assert picture.shape[:2] == (1, 1)
     assert picture.min() < -0.9 < 0.9 < picture.max() <= 1
+    bytes_ = workshop(tmp_path, edited((draws, "torch.tensor([0, 255], dtype=torch.uint8).reshape(1, 1, 1, 2)")))
+    array = bytes_.build([config(bytes_, 0)])
+    assert np.array_equal(np.asarray(array.sample(0, 1)), [[[[-1, 1]]]])
     none = workshop(tmp_path, edited(("def sample", "def _sample")))
     assert none.build([config(none, 0)]).picture(0, 64) is None
 
