@@ -77,6 +77,10 @@ def collect_zip(path: Path, collector: Collector) -> Sequence[str]:
             pictures, classes = _as_in_a_folder(path, archive, members, names)
         else:
             labels, classes = _labels(path, _content(archive, given), Path(given.filename).parent), ()
+            if labels and not labels.keys() & members.keys():
+                raise InputError(
+                    f"{path}: {LABELS} has no label of a picture that is there, only of {shown([*labels])}"
+                )
             pictures = (Encoded(_content(archive, members[name]), name, labels.get(name)) for name in names)
         collect_encoded(pictures, collector, len(names))
         return classes

@@ -80,6 +80,8 @@ def _collect(
             f"{path}: {part} have shape {list(images.shape)}; give [n, H, W], [n, H, W, C] or [n, C, H, W], "
             "with C of 1 or 3"
         )
+    if held_out and not len(images):
+        raise InputError(f"{path}: the held-out split is empty; leave it out, and a sixth is held out")
     if labels is not None and labels.shape not in ((len(images),), (len(images), 1)):
         raise InputError(f"{path}: {len(images)} {part} must have as many labels, got {list(labels.shape)}")
     labels = None if labels is None else labels.reshape(-1)

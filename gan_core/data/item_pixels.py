@@ -49,7 +49,7 @@ def array_pixels(image: np.ndarray, size_pixels: int, item: str, *, signed: bool
 
     signed: numbers are in [-1, 1] even where none is negative. Raises InputError for other shapes, types and numbers.
     """
-    if image.dtype == object or image.dtype.kind not in "biuf":
+    if image.dtype.kind not in "biuf":
         raise InputError(f"{item} must hold numbers, got an array of type {image.dtype}; convert it")
     planes = _channels_first(image, item)
     if image.dtype == np.uint8:

@@ -236,6 +236,7 @@ def test_a_damaged_or_encrypted_archive_is_one_line(here):
         ({**stylegan(None), "dataset.json": "{"}, "dataset.json must hold 'labels'"),
         ({**stylegan(None), "dataset.json": 10**5 * "["}, "dataset.json must hold 'labels'"),
         (stylegan([["00000/img00000000.png", 0]]), "img00000001.png has no label, and those before have one"),
+        (stylegan([["img00000000.png", 0]]), r"has no label of a picture that is there, only of \['img00000000.png'\]"),
         (stylegan([["00000/img00000000.png", [0.5]]]), r"a label must be a whole number from 0, got \[0.5\]"),
     ],
 )

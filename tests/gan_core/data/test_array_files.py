@@ -201,6 +201,7 @@ def with_pixel(value: float) -> np.ndarray:
             {"images": BYTES, "x_test": BYTES, "y_test": LABELS},
             "held-out image 0 has a label, and those before have none",
         ),
+        ({"images": BYTES, "x_test": BYTES[:0]}, "the held-out split is empty; leave it out, and a sixth is held out"),
         ({"images": BYTES[:0], "x_test": BYTES}, "has held-out images and none to train on"),
         ({"images": np.array([{}, []], object)}, "holds Python objects, which could run code"),
     ],
