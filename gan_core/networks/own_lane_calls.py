@@ -82,11 +82,9 @@ def labels_call(
 
 
 def _linear(apply: Apply, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
-    def of_lanes(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
-        product = lane_matmul(x, weight.mT)
-        return product + bias[0].unsqueeze(1) if bias else product
-
-    return apply(of_lanes, input, weight, bias) if input.ndim == 2 else None
+    if input.ndim != 2:
+        return None
+    return _with_bias(apply, lambda x, weight: lane_matmul(x, weight.mT), input, weight, bias)
 
 
 def _conv2d(
@@ -102,16 +100,13 @@ def _conv2d(
     step, edge = _square(stride), _square(padding)
     if not _is_plain(input, weight, step, edge, dilation, groups):
         return None
-    whole = edge == 0 and input.shape[2:] == weight.shape[2:]  # to one pixel: a product
 
-    def of_lanes(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
-        if whole:
-            made = lane_matmul(x.flatten(2), weight.flatten(2).mT).unsqueeze(3).unsqueeze(4)
-        else:
-            made = convolve(x, weight, step, edge)
-        return made + _of_channels(bias[0], made) if bias else made
+    def of_lanes(x: Tensor, weight: Tensor) -> Tensor:
+        if edge == 0 and x.shape[3:] == weight.shape[3:]:  # to one pixel: a product
+            return lane_matmul(x.flatten(2), weight.flatten(2).mT).unsqueeze(3).unsqueeze(4)
+        return convolve(x, weight, step, edge)
 
-    return apply(of_lanes, input, weight, bias)
+    return _with_bias(apply, of_lanes, input, weight, bias)
 
 
 def _conv_transpose2d(
@@ -128,16 +123,23 @@ def _conv_transpose2d(
     step, edge = _square(stride), _square(padding)
     if not _is_plain(input, weight, step, edge, dilation, groups) or _square(output_padding) != 0:
         return None
-    whole = edge == 0 and tuple(input.shape[2:]) == (1, 1)  # from one pixel: a product
 
-    def of_lanes(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
-        if whole:
-            made = lane_matmul(x.flatten(2), weight.flatten(2)).unflatten(2, weight.shape[2:])
-        else:
-            made = convolve_transposed(x, weight, step, edge)
+    def of_lanes(x: Tensor, weight: Tensor) -> Tensor:
+        if edge == 0 and x.shape[3:] == (1, 1):  # from one pixel: a product
+            return lane_matmul(x.flatten(2), weight.flatten(2)).unflatten(2, weight.shape[2:])
+        return convolve_transposed(x, weight, step, edge)
+
+    return _with_bias(apply, of_lanes, input, weight, bias)
+
+
+def _with_bias(apply: Apply, of_lanes: OfLanes, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A linear function of all lanes, with a bias for each channel."""
+
+    def function(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
+        made = of_lanes(x, weight)
         return made + _of_channels(bias[0], made) if bias else made
 
-    return apply(of_lanes, input, weight, bias)
+    return apply(function, input, weight, bias)
 
 
 def _batch_norm(
