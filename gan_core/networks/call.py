@@ -21,7 +21,8 @@ class Call:
     training: whether batch norm uses the batch's moments and dropout drops; otherwise running moments are used.
     precision: of products and convolutions (`gan_core.lanes.precision`).
     active: the lanes whose buffers change; None: all of them.
-    seeds, seen: the key of dropout; seen is (images seen, which pass of the step).
+    seeds, seen: the key of dropout; seen is (images seen, which pass of the step). Without seeds, as in sampling, where
+    only a person's own layers may drop, all lanes have 0.
     masks: dropout's masks, by the number of the dropout layer; a missing one is drawn and kept here.
     shares: what a person's own dropout layers drop, by the same number, which is not the lane's `dropout`.
     columns: some of the sequences as tensors, which are likewise made once.
@@ -75,7 +76,7 @@ class Call:
             self.shares[place], shares = share, [share] * len(x)
         if place not in self.masks:
             drawn = lane_empty(len(x), x.shape[1:] if share is None else shape, x)
-            fill_mask(drawn, shares, self.seeds, self.seen, place)
+            fill_mask(drawn, shares, self.seeds or [0] * len(x), self.seen, place)
             self.masks[place] = drawn
         return self.masks[place]
 

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,10 +65,10 @@ class Traits:
     vmapped: whether vmap over lanes gives each lane's own gradients. plain: whether it does so too with the calls that
     C has kernels for (`own_lane_calls`). traced: whether its calls do not depend on the values of tensors, so that they
     can be repeated. random: whether torch's, numpy's or Python's global generators are drawn from. dropouts: how many
-    dropout layers drop in training. last_sigmoid: the number of the sigmoid call that the module ends with, whose input
-    is the logit; None where it ends otherwise. moved: buffers and parameters that a pass in training changes. spoils:
-    whether the module writes into its first argument. rowwise: whether each row of a batch is treated by itself, so
-    that two batches may be one.
+    dropout layers drop in training; sampling_dropouts: while sampling, as `F.dropout(x)` does. last_sigmoid: the number
+    of the sigmoid call that the module ends with, whose input is the logit; None where it ends otherwise. moved:
+    buffers and parameters that a pass in training changes. spoils: whether the module writes into its first argument.
+    rowwise: whether each row of a batch is treated by itself, so that two batches may be one.
     """
 
     vmapped: bool = False
@@ -75,6 +76,7 @@ class Traits:
     traced: bool = True
     random: bool = False
     dropouts: int = 0
+    sampling_dropouts: int = 0
     last_sigmoid: int | None = None
     moved: frozenset[str] = frozenset()
     spoils: bool = False
@@ -157,7 +159,8 @@ class OwnNetwork:
         own = {name: weights[name] for name in self.shapes()}
         buffers = {name: self._typed(weights[name].data, name) for name in self.buffers()}
         buffers = {name: b.clone() if name in self.traits.moved else b for name, b in buffers.items()}
-        places = range(call.dropouts_passed + 1, call.dropouts_passed + 1 + self.traits.dropouts * call.training)
+        dropouts = self.traits.dropouts if call.training else self.traits.sampling_dropouts
+        places = range(call.dropouts_passed + 1, call.dropouts_passed + 1 + dropouts)
         if any(place not in call.masks for place in places):
             return self.lane_by_lane(weights, x, call)  # which finds out how large masks are
         masks = {place: call.masks[place] for place in places}
@@ -194,7 +197,7 @@ class OwnNetwork:
             if seed is not None:
                 within.enter_context(own_randomness(seed, x.device))
             within.enter_context(theirs(f"{type(self.module).__name__} cannot be called"))
-            answer = functional_call(self.module, given, arguments)
+            answer = call_with(self.module, given, arguments)
         named.update({name: given[name] for name in named})
         return answer.reshape(len(x), *self.form.result)
 
@@ -233,6 +236,22 @@ class OwnNetwork:
             place = _lane(weights[name].data, lane)
             if call.moves(lane) and given[name].data_ptr() != place.data_ptr():
                 place.copy_(given[name].detach())
+
+
+def call_with(module: nn.Module, given: dict[str, Tensor], arguments: tuple[Tensor, ...]) -> Any:
+    """What a module returns with these weights and buffers, each under the first of its names. `given` holds afterwards
+    what the module has put in their place. (Where a module has two names, `functional_call` finds its weights twice and
+    does not put back the module's own.)
+    """
+    first: dict[int, str] = {}
+    placed: dict[str, Tensor] = {}
+    for place, part in module.named_modules():
+        for held in (part.named_parameters, part.named_buffers):
+            for name, tensor in held(place, recurse=False, remove_duplicate=False):
+                placed[name] = given[first.setdefault(id(tensor), name)]
+    answer = functional_call(module, placed, arguments, tie_weights=False)
+    given.update({name: placed[name] for name in given})
+    return answer
 
 
 def _lane(tensor: Tensor, lane: int) -> Tensor:

@@ -17,7 +17,7 @@ from gan_core.config.structure import StructureConfig
 from gan_core.files.own_code import theirs
 from gan_core.native.toolchain import tell
 from gan_core.networks.own_calls import OwnCalls, own_randomness
-from gan_core.networks.own_lanes import Form, OwnNetwork
+from gan_core.networks.own_lanes import Form, OwnNetwork, Traits
 from gan_core.networks.own_traits import call_of, called, examined_traits, lanes_of, probed_rows, results, same
 
 LABEL_NAMES = ("y", "label", "labels", "c", "cls", "classes", "class_labels", "condition")
@@ -65,15 +65,18 @@ def examined(
 
 
 def _called_in_a_form(networks: list[OwnNetwork], rows: Tensor) -> tuple[OwnNetwork, Any]:
-    """The first of networks of several forms that can be called, and what it returns. Raises what the module raises in
-    the first form where it raises in all.
+    """The first of networks of several forms that can be called, with what it moves, and what it returns. Raises what
+    the module raises in the first form where it raises in all.
     """
     error: Exception | None = None
     for network in networks:
         try:
-            return network, called(network, rows.clone(), OwnCalls())[0]
+            answer, given = called(network, rows.clone(), OwnCalls())
         except Exception as raised:  # a person's own code may raise anything
             error = error or raised
+            continue
+        moved = frozenset(name for name, tensor in network.named().items() if not given[name].equal(tensor))
+        return replace(network, traits=Traits(moved=moved)), answer
     assert error is not None
     raise error
 

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.func import functional_call
 
 from gan_core.lanes.axis import plain_calls
 from gan_core.lanes.streams import Stream
@@ -19,7 +18,7 @@ from gan_core.lanes.torch_internals import TorchDispatchMode, arguments_of
 from gan_core.networks.call import Call
 from gan_core.networks.layers import Weights
 from gan_core.networks.own_calls import OwnCalls, own_randomness
-from gan_core.networks.own_lanes import Form, OwnNetwork, Traits
+from gan_core.networks.own_lanes import Form, OwnNetwork, Traits, call_with
 
 CLOSE = 1e-10  # of the largest number, in float64, where vmap computes the same
 CLOSE_FLOAT32 = 1e-5  # the same in float32
@@ -53,7 +52,7 @@ def called(
     module = network.module.train(training)
     given = {name: tensor.detach().clone() for name, tensor in network.named().items()} | dict(weights or {})
     with own_randomness(seed), calls, torch.no_grad():
-        return functional_call(module, given, network.form.arguments(rows)), given
+        return call_with(module, given, network.form.arguments(rows)), given
 
 
 def lanes_of(network: OwnNetwork, *seeds: int) -> dict[str, Tensor]:
@@ -139,9 +138,10 @@ def _draws(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
 def _traits(network: OwnNetwork, rows: Tensor, last_sigmoid: int | None) -> Traits:
     """What is seen in passes of one lane, and in the calculation of their gradients."""
     seen, calls = _Seen(), OwnCalls(lambda share, shape: torch.ones(shape))
-    moved, spoils = set[str](), False
+    moved, spoils, dropouts = set[str](), False, list[int]()
     for training in (False, True):
         answers = []
+        calls.dropouts = 0
         for seed in (0, 1):
             x = rows.clone()
             with seen:
@@ -150,9 +150,11 @@ def _traits(network: OwnNetwork, rows: Tensor, last_sigmoid: int | None) -> Trai
             spoils |= not x.equal(rows)
             moved = {name for name, tensor in network.named().items() if not given[name].equal(tensor)}
         seen.random |= not answers[0].equal(answers[1])
+        dropouts.append(calls.dropouts // 2)
     traits = Traits(
         random=seen.random,
-        dropouts=calls.dropouts // 2,
+        dropouts=dropouts[True],
+        sampling_dropouts=dropouts[False],
         last_sigmoid=last_sigmoid,
         moved=frozenset(moved),
         spoils=spoils,

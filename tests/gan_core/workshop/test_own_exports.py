@@ -61,19 +61,21 @@ EXTRA_STATE = """
 """
 FIRST, NOISE = "z = self.first(z)", "z = self.first(z) + torch.randn_like(z)"
 SECOND, TIMES = "z = self.b(self.first(z))", "z = self.first(z) * self.b"
+MOVES = """
+z = self.first(z)
+if self.training:
+    self.b.mul_(0.9).add_(0.1 * z.detach().mean(0))
+z = z - self.b
+"""
 BRANCH = "z = self.first(z) if z.mean() > 0 else self.first(-z)"
 BY_ROW = "z = torch.stack([self.first(z)[i] for i in range(len(z))])"
 # What differs from a plain generator: lines of the constructor, and of forward.
 KEPT = {
-    "a weight of two names": (
-        "self.b = nn.Linear(4, 4)\nself.b.weight = self.first.weight",
-        "z = self.b(self.first(z))",
-    ),
+    "a weight of two names": ("self.b = nn.Linear(4, 4)\nself.b.weight = self.first.weight", SECOND),
+    "a layer of two names": ("self.b = self.first", SECOND),
     "a view of a buffer": ("self.register_buffer('a', torch.ones(8))\nself.register_buffer('b', self.a[:4])", TIMES),
-    "a drawn buffer that is not saved": (
-        "self.register_buffer('b', torch.randn(4), False)",
-        "z = self.first(z) * self.b",
-    ),
+    "a drawn buffer that is not saved": ("self.register_buffer('b', torch.randn(4), False)", TIMES),
+    "a buffer that moves and is not saved": ("self.register_buffer('b', torch.ones(4), False)", MOVES),
     "a drawn attribute": ("self.b = torch.randn(4)", TIMES),
     "spectral norm": ("nn.utils.parametrizations.spectral_norm(self.first)", FIRST),
     "weight norm": ("nn.utils.parametrizations.weight_norm(self.first)", FIRST),
@@ -81,6 +83,7 @@ KEPT = {
     "statistics of the batch": ("self.b = nn.BatchNorm1d(4, track_running_stats=False)", SECOND),
     "float32 alone": ("", "z = self.first(z) + F.linear(torch.ones(1, 4), self.first.weight)"),
     "its own noise": ("", NOISE),
+    "dropout while sampling": ("", "z = self.first(F.dropout(z))"),
 }
 
 
@@ -135,7 +138,7 @@ def test_a_folder_draws_the_samples_of_ours(own, tmp_path, name):
     assert made.difference is not None
     assert made.difference < 1e-6
     assert made.allowed == 1e-5
-    assert made.draws == (name == "its own noise")
+    assert made.draws == (name in ("its own noise", "dropout while sampling"))
     assert list(made.files) == ["generator.safetensors", "my_gan.py", "layers.py", "generator.py"]
     if not made.draws:
         folder = tmp_path / "taken"
