@@ -7,11 +7,13 @@ from typing import Any
 from gan_core.config.arguments import PREFIXES
 from results import plots
 from results.report.figures import Drawn, drawn, pairs, panels
-from results.rows import MADE_BY
+from results.rows import MADE_BY, short
 from results.store import ResultsError
 from results.table import ResultsTable
+from results.trial_columns import REPORTED
 
 MOST_SLICES = 5
+MOST_REPORTED = 6  # curves of what a person's own training reports
 MOST_CURVES_BYTES = 20_000_000
 UNWATCHED = (*PREFIXES, "proposed.")  # so begin columns of what was drawn
 CURVES = {
@@ -72,10 +74,20 @@ def _of_the_search(table: ResultsTable, one: Callable[..., Drawn]) -> list[Secti
     return found
 
 
+def drawn_curves(table: ResultsTable) -> dict[str, str]:
+    """The metrics whose curves are drawn, with their titles: those of CURVES, and what a person's own training reports,
+    as far as there is a value of them. The score is drawn in any case.
+    """
+    reported = [name for name in table.frame.columns if name.startswith(REPORTED)][:MOST_REPORTED]
+    known = {**CURVES, **{name: f"{short(name)}, as reported" for name in reported}}
+    there = table.frame.notna().any()
+    return {metric: title for metric, title in known.items() if metric == "score" or there.get(metric, False)}
+
+
 def _of_trials(table: ResultsTable, ranked: Sequence[str], one: Callable[..., Drawn]) -> list[Section]:
     """How trials went, and what decided it."""
     light, at_rungs = _lighter(table)
-    curves = [(metric, title) for metric, title in CURVES.items() if metric in table.frame.columns]
+    curves = list(drawn_curves(table).items())
     rungs = table.frame.loc[table.frame["replicate"] == 0, "rung"].nunique()
     ends = ("first", "last") if rungs > 1 else ("first",)
     return [

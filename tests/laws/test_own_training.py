@@ -17,6 +17,8 @@ from own_trainers import edited, spec_values
 from gan_core.config.input_error import InputError
 from results.analysis.curves import metrics
 from results.export import export_trial
+from results.report.columns import table_columns
+from results.report.sections import drawn_curves
 from results.store import JsonLines
 from results.text import trials_text
 from sweep.commands.cli import main
@@ -53,6 +55,8 @@ def test_a_sweep_prunes_and_has_a_table_of_its_hyperparameters_and_numbers(tmp_p
     assert "fidelity.loss" not in frame.columns
     assert "loss" in trials_text(table, frame, reasons=False).split("\n")[0].split()
     assert {"report.loss", "score"} <= set(metrics(table))
+    assert list(drawn_curves(table)) == ["score", "d_loss", "report.loss"]  # and no loss of G, which it does not report
+    assert "report.loss" in [shown["name"] for shown in table_columns(table, [])]
     assert not [name for name in frame.columns if name.startswith(("lane.", "health."))]
     assert (tmp_path / "run" / "best.png").is_file()
 
