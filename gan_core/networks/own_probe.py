@@ -113,8 +113,11 @@ def _check_gradients(name: str, network: OwnNetwork, rows: Tensor) -> None:
     """Raises InputError where no gradient reaches the weights, or from a D its samples, from which G learns."""
     weights = lanes_of(network, 0)
     leaves = [weights[weight].requires_grad_() for weight in network.shapes()]
-    x = rows[None].clone().requires_grad_()
-    answer = network.lane_by_lane(weights, x * 1, call_of(1))
+    x, is_logit = rows[None].clone().requires_grad_(), network.form.result == (1,)
+    answers = [
+        network.lane_by_lane(weights, x * 1, call_of(1)) for _ in range(1 + is_logit)
+    ]  # of real samples, of fakes
+    answer = torch.stack(answers)
     wanted, found = [x, *leaves], [None]
     if answer.requires_grad:
         found = torch.autograd.grad(answer.sum(), wanted, allow_unused=True)
@@ -123,7 +126,7 @@ def _check_gradients(name: str, network: OwnNetwork, rows: Tensor) -> None:
             f"{name} cannot be trained: what it returns has no gradient with respect to its weights, as after "
             ".detach() or under torch.no_grad(); take these out"
         )
-    if network.form.result == (1,) and found[0] is None:
+    if is_logit and found[0] is None:
         raise InputError(
             f"Generator cannot be trained: what {name} returns has no gradient with respect to its samples, as after "
             ".detach() or .data; take these out"

@@ -172,10 +172,10 @@ def call_of(lanes: int, masks: dict[int, Tensor] | None = None) -> Call:
 
 def _is_rowwise(network: OwnNetwork, rows: Tensor) -> bool:
     """Whether a pass over a batch in training is one over each of its rows, and so are its gradients: nothing is drawn,
-    nothing moves, and no row depends on another.
+    nothing moves, nothing is decided by values, and no row depends on another.
     """
     traits = network.traits
-    if traits.random or traits.dropouts or traits.moved or len(rows) < 2:
+    if not traits.traced or traits.dropouts or traits.moved or len(rows) < 2:
         return False
     network = replace(network, twice=False)  # penalties are on batches that are not joined
     weights, parts = lanes_of(network, 0), (rows, *rows.split(len(rows) // 2))

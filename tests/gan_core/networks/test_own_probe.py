@@ -163,7 +163,7 @@ def test_lanes_are_vmapped_where_that_gives_their_own_gradients(name: str):
     assert traits.dropouts == (3 if name == "dropout" else 0)
 
 
-TOGETHER = ("plain", "group norm", "layer norm", "grouped", "attention", "upsampling", "weight norm", "item")
+TOGETHER = ("plain", "group norm", "layer norm", "grouped", "attention", "upsampling", "weight norm")
 
 
 @pytest.mark.parametrize("name", JUDGES)
@@ -381,6 +381,19 @@ def test_what_modules_raise_is_told_as_theirs():
         networks_of(generator=failing)
     with pytest.raises(OwnCodeError, match="Discriminator cannot be called: ValueError: odd rows"):
         networks_of(discriminator=returning(misfit))
+
+
+def test_gradients_that_cannot_be_computed_are_told_of():
+    def clipped(x: Tensor, w: Tensor) -> Tensor:
+        with torch.no_grad():
+            w.clamp_(-0.1, 0.1)
+        return (x[:, :1] * w).square()
+
+    message = (
+        "the gradients of Discriminator cannot be computed: RuntimeError: one of the variables needed for gradient"
+    )
+    with pytest.raises(OwnCodeError, match=message):  # of the first batch, after the second
+        networks_of(discriminator=returning(clipped))
 
 
 def test_what_only_layers_of_ours_do_is_refused():
