@@ -43,7 +43,7 @@ def _summary(table: TrialTable) -> str:
     best: Any = table.best()
     name = score_name(table.objective)
     said += f"; best: trial {best['trial']}, {name} {natural(table.objective, best['score']):.4g}"
-    if base is None or best["trial"] == 0:
+    if base is None or table.is_baseline(best):
         return said
     return f"{said}; the defaults (trial 0): {natural(table.objective, base['score']):.4g}"
 

@@ -1,7 +1,7 @@
 """The rows of a sweep as a checked pandas DataFrame, and which of its trials are best."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -181,10 +181,27 @@ class TrialTable:
         return found.iloc[0]
 
     def baseline(self) -> pd.Series | None:
-        """The row of trial 0, which has the default values of the space; None before it has a score."""
-        rows = self.trials
+        """The row of the default values of the space: of trial 0 at its best rung, as in `trials`. In a population, only
+        rungs until it took over another trial's state count. None before it has a score.
+        """
+        rows = self._of_defaults.trials
         found = rows[(rows["trial"] == 0) & rows["score"].notna()]
         return None if found.empty else found.iloc[0]
+
+    @cached_property
+    def _of_defaults(self) -> Self:
+        """This table without what trial 0 did after it took over another trial's state."""
+        if "parent" not in self.frame.columns:
+            return self
+        own: Any = self.frame[(self.frame["trial"] == 0) & (self.frame["replicate"] == 0)]
+        taken = own.loc[own["parent"].notna(), "rung"]
+        later = own.index[own["rung"] > taken.min()]  # none where it took over nothing
+        return self if later.empty else replace(self, frame=self.frame.drop(index=later))
+
+    def is_baseline(self, row: Mapping[str, Any] | pd.Series) -> bool:
+        """Whether a row, as in `trials`, is that of the default values."""
+        base = self.baseline()
+        return base is not None and (row["trial"], row["rung"]) == (base["trial"], base["rung"])
 
     @property
     def confirmed(self) -> pd.DataFrame:

@@ -58,7 +58,7 @@ def _ending(table: TrialTable, ended: Any, rows: Any) -> str:
     place = f"place {places.index(number) + 1} of {len(places)}" if number in places else "no place, because it died"
     best = f"{name} {reached} at its best rung, {ended['rung']} ({ended['images_seen']:,} images): {place}"
     base: Any = table.baseline()
-    if base is not None and number != 0 and base["outcome"] not in DEAD:
+    if base is not None and not table.is_baseline(ended) and base["outcome"] not in DEAD:
         best += f"; the defaults (trial 0) reach {natural(table.objective, base['score']):.4g}"
     breaks = table.breaks(ended)
     return "\n".join(map(printable, [*lines, best, *([f"it breaks a limit: {breaks}"] if breaks else [])]))

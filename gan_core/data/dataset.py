@@ -19,10 +19,12 @@ from torch import Tensor
 
 from gan_core.config.dataset_name import parse_dataset_name
 from gan_core.config.input_error import InputError, shown
+from gan_core.config.own_names import is_reference
 from gan_core.data.digest import data_digest
 from gan_core.data.image_files import FILE_KINDS, Request, read_image_files
 from gan_core.data.published_images import ImageSplits
 from gan_core.data.values import Mixture, mixture_of
+from gan_core.files.own_code import pinned
 from gan_core.lanes.streams import Stream, stream
 
 TRAIN_VALUES = 131_072
@@ -121,9 +123,11 @@ def load_dataset(
     root: the folder that holds MNIST, Fashion-MNIST or CIFAR-10 as torchvision lays them out; other sets need none.
     image_size_pixels: the side to which images are resized; 0 keeps the size of the set. download: whether torchvision
     may fetch missing files. skip_corrupt: whether unreadable images of `images:` are left out, with a warning.
-    Raises InputError for an unknown name, for files that are missing, damaged or of another format, and for images that
+    A reference to code of your own, `FILE.py:NAME`, may be without a digest here: it is looked up from the current folder,
+    and the data set's `name` has the digest. Raises InputError for an unknown name, for files that are missing, damaged or of another format, and for images that
     do not fit into memory at this size.
     """
+    name = pinned("data set", name, None) if is_reference(name) else name
     request = Request(parse_dataset_name(name), root, image_size_pixels, download, skip_corrupt)
     if image_size_pixels < 0 or (image_size_pixels and request.name.is_values):
         rule = "0 for numbers" if request.name.is_values else "at least 0; 0 keeps a set's own size"

@@ -189,10 +189,12 @@ def _print_winner(table: Any, folder: Any) -> None:
         print(f"no trial keeps the limits; nearest: trial {best['trial']}, {reached}, breaks {breaks}", end="")
     else:
         print(f"best: trial {best['trial']}, {reached}", end="")
-    if base is not None and best["trial"] != 0:
+    if table.is_baseline(best):
+        print("; the defaults (trial 0) were not beaten")
+    elif base is not None:
         print(f"; the defaults (trial 0) reach {natural(objective, base['score']):.4g}")
     else:
-        print("; the defaults (trial 0) were not beaten" if best["trial"] == 0 else "; the defaults have no score")
+        print("; the defaults have no score")
     if found := confirmation_text(table):
         print(found)
     if found := noise_text(table):

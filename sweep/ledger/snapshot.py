@@ -45,7 +45,7 @@ class Snapshot:
     """Where a sweep stands. done, running: trials that have ended, and runs in training. outcomes: of the trials that
     have ended, outcome -> count. images: real images shown to all lanes so far. best_trial, best_score, best_config: of
     the best trial, None, NaN and empty if there is none. best_breaks: in words, which limits that trial breaks, because
-    none keeps them yet; "" if it keeps them. baseline_score: of trial 0.
+    none keeps them yet; "" if it keeps them. baseline_score: of the defaults, trial 0.
 
     device_seconds: the time for training and scoring, over all lanes. budget_used: in words, how much of the budget is
     used; "" without a budget. confirmations, confirmed: replicates that are asked for, and that have ended. notes:
@@ -108,7 +108,8 @@ def snapshot_of(
     ends = [standings.rows[run][-1].outcome for run in runs if standings.ended(run)]
     cost, over = standings.cost(elapsed_seconds, images), search_ended(standings)
     row = None if best is None else best_row(standings.rows[TrialRun(best)])
-    baseline = standings.rows[TrialRun(0)][-1] if standings.rows.get(TrialRun(0)) else None
+    of_defaults = standings.rows.get(TrialRun(0)) or [None]  # until trial 0 takes over another trial's state
+    baseline = next((row for row in of_defaults if row and row.parent is not None), of_defaults[-1])
     living = baseline is not None and baseline.outcome not in DEAD
     return Snapshot(
         trials=len(runs) if over else spec.trials,

@@ -380,6 +380,15 @@ def test_a_population_prunes_nobody_and_its_worst_take_over_the_best(population_
             assert row["lane.generator_lr"] == by_place[trial, rung - 1]["lane.generator_lr"]
 
 
+def test_the_defaults_of_a_population_are_trial_0_until_it_takes_over_another_state(population_folder):
+    table = ResultsTable.load(population_folder.path)
+    with opened(POPULATION, population_folder) as study:
+        assert study.snapshot().baseline_score == table.baseline()["score"]
+    of_defaults = table.frame[table.frame["trial"] == 0].sort_values("rung")
+    taken = of_defaults["parent"].notna().to_list().index(True) if of_defaults["parent"].notna().any() else 4
+    assert table.baseline()["score"] == of_defaults["score"].iloc[: taken + 1].min()
+
+
 def test_the_export_of_a_population_is_the_schedule_that_led_to_its_best(population_folder):
     rows = {(row["trial"], row["rung"]): row for row in rows_of(population_folder)}
     exports = [yaml.safe_load(export_trial(population_folder.path, trial)) for trial in range(8)]

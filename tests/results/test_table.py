@@ -87,6 +87,17 @@ def test_the_baseline_is_trial_0_once_it_has_a_score(tmp_path, table):
     assert ResultsTable.load(stored(tmp_path / "b", ROWS[1:6])).baseline() is None
 
 
+def test_the_baseline_of_a_population_ends_where_trial_0_takes_over_another_state(tmp_path):
+    rows = [row(0, 0, 9.0), row(1, 0, 8.0), row(0, 1, 7.0, parent=1), row(1, 1, 6.0)]
+    before = ResultsTable.load(stored(tmp_path / "a", rows))
+    assert before.is_baseline(before.trial(0))
+    after = ResultsTable.load(stored(tmp_path / "b", [*rows, row(0, 2, 1.0), row(1, 2, 5.0)]))
+    baseline: Any = after.baseline()
+    assert (baseline["trial"], baseline["rung"], baseline["score"]) == (0, 1, 7.0)
+    assert after.best()["trial"] == 0
+    assert not after.is_baseline(after.best())
+
+
 def test_a_table_without_any_living_trial_has_no_best(tmp_path):
     rows = [row(0, 0, math.nan, Outcome.DIVERGED), row(1, 0, 3.0, Outcome.FAILED), row(2, 0, 1.0, Outcome.COLLAPSED)]
     table = ResultsTable.load(stored(tmp_path, rows))
