@@ -20,6 +20,7 @@ IMAGE_KINDS = ("digits", "polygons", "mnist", "fashion_mnist", "cifar10", "image
 LABELLED_KINDS = ("digits", "mnist", "fashion_mnist", "cifar10")  # and `images`, where the folder has class subfolders
 ON_DISK_KINDS = ("mnist", "fashion_mnist", "cifar10")  # read from files under a data root that a person provides
 
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 ARRAY_SUFFIXES = (".npz", ".npy")
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 OWN_SIZE_SUFFIXES = (

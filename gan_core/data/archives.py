@@ -14,11 +14,12 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
+from gan_core.config.dataset_name import PICTURE_SUFFIXES
 from gan_core.config.input_error import InputError, home_path, shortened, shown
 from gan_core.data.collected_images import Collector
 from gan_core.data.encoded_images import LARGEST_BYTES, Encoded, collect_encoded
 from gan_core.data.picture_files import Fate
-from gan_core.data.picture_folder import SUFFIXES, list_names
+from gan_core.data.picture_folder import list_names
 from gan_core.files.addresses import is_address
 from gan_core.files.fetched import local_file
 
@@ -71,7 +72,7 @@ def collect_zip(path: Path, collector: Collector) -> Sequence[str]:
         raise InputError(f"{path} is no archive, or damaged ({shortened(str(error))}); write it again") from error
     with archive:
         members = {one.filename: one for one in archive.infolist() if not (one.is_dir() or _is_hidden(one.filename))}
-        names = sorted(name for name in members if name.lower().endswith(SUFFIXES))
+        names = sorted(name for name in members if name.lower().endswith(PICTURE_SUFFIXES))
         given = next((one for name, one in members.items() if Path(name).name == LABELS), None)
         if given is None:
             pictures, classes = _as_in_a_folder(path, archive, members, names)
@@ -144,7 +145,7 @@ def _samples(path: Path) -> Iterator[Encoded]:
                 if folder + slash + stem != key:
                     yield from _sample(path, key, parts)
                     key, parts = folder + slash + stem, {}
-                if f".{ending.lower()}" in (*SUFFIXES, ".cls", ".json"):
+                if f".{ending.lower()}" in (*PICTURE_SUFFIXES, ".cls", ".json"):
                     file = archive.extractfile(member) if member.size <= LARGEST_BYTES else None
                     parts[ending.lower()] = Fate.TOO_LARGE if file is None else file.read()
             yield from _sample(path, key, parts)
@@ -156,7 +157,7 @@ def _samples(path: Path) -> Iterator[Encoded]:
 
 def _sample(path: Path, key: str, parts: Mapping[str, bytes | Fate]) -> Iterator[Encoded]:
     """The picture of a sample, if it has one."""
-    ending = next((ending for ending in parts if f".{ending}" in SUFFIXES), None)
+    ending = next((ending for ending in parts if f".{ending}" in PICTURE_SUFFIXES), None)
     if ending is None:
         return
     label, written = None, parts.get("cls", parts.get("json"))

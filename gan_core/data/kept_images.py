@@ -20,8 +20,8 @@ from gan_core.data.collected_images import BLOCK_BYTES, Collector
 from gan_core.data.digest import data_digest
 from gan_core.data.pictures import PictureFacts, first_equal, refuse_corrupt
 from gan_core.data.published_images import ImageSplits
-from gan_core.data.read_files import files_read, first_changed, states
 from gan_core.files.cache import alone, writable_cache_folder
+from gan_core.files.read_files import States, files_read, first_changed
 from gan_core.files.whole_files import appearing_whole
 
 RECIPE = 1
@@ -63,7 +63,7 @@ def kept_images(
                     classes = fill(collector)
                 if not len(collector):
                     _refuse_corrupt(source, 0, collector.unread, skip_corrupt)
-                _write(path, kind, collector, classes, states(files))
+                _write(path, kind, collector, classes, files)
             except OSError as error:
                 raise InputError(f"cannot keep the images of {source} in {path.parent}: {error}") from error
             found = read_kept(path)
@@ -170,7 +170,7 @@ def read_kept(path: Path) -> ImageSplits | None:
     return ImageSplits(train, labels[0], held_out, labels[1], facts, notes["digest"])
 
 
-def _files(path: Path) -> Mapping[str, str]:
+def _files(path: Path) -> States:
     """The states of the files that kept images were read from; none where that is not known."""
     with safe_open(path, "np") as file:
         written = file.get_tensor("files") if "files" in file.keys() else None  # noqa: SIM118

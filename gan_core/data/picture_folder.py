@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gan_core.config.dataset_name import PICTURE_SUFFIXES
 from gan_core.config.input_error import InputError, home_path, shortened
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 TRAINING_NAMES = ("train", "training")
 VALIDATION_NAMES = ("val", "valid", "validation")
 TEST_NAMES = ("test", "testing")
@@ -53,7 +53,7 @@ def list_names(root: Path, names: Sequence[str], unused: Mapping[str, tuple[str,
     """The same for a folder or an archive that holds pictures of these sorted names, and other files."""
     if not names:
         beside = f", but {counted(unused)}" if unused else ""
-        raise InputError(f"{root} holds no pictures ({' '.join(SUFFIXES)}){beside}; give a folder that does")
+        raise InputError(f"{root} holds no pictures ({' '.join(PICTURE_SUFFIXES)}){beside}; give a folder that does")
     splits = _splits(root, names)
     if splits is None:
         return FolderListing(root, tuple(names), tuple(_classes(root, names)), None, unused)
@@ -115,7 +115,7 @@ def _kind(path: Path) -> str | None:
     if not path.is_file():
         return "links to nothing, pipes and the like"
     suffix = path.suffix.lower()
-    if suffix in SUFFIXES:
+    if suffix in PICTURE_SUFFIXES:
         return None
     return suffix if 1 < len(suffix) <= LONGEST_SUFFIX and suffix[1:].isalnum() else "without a suffix"
 

@@ -23,13 +23,14 @@ from gan_core.config.own_names import NETWORKS, REFERENCES, TRAINER, OwnCode, Re
 from gan_core.files.cache import writable_cache_folder
 from gan_core.files.plain_yaml import file_named_in
 from gan_core.files.process_settings import settings_kept
+from gan_core.files.read_files import States, files_read, note
 from gan_core.files.whole_files import appearing_whole
 
 FOLDER = "own-code"  # in the cache folder
 CLASSES = "gan_sweep_classes"  # the module of classes that are given in Python
 NO_MEMORY = ("allocate memory", "out of memory", "STATUS_ALLOC_FAILED")  # parts of messages of torch and CUDA
 _codes: dict[str, OwnCode] = {}  # digest -> what this process knows of
-_modules: dict[str, ModuleType] = {}  # digest -> what it has imported
+_modules: dict[str, tuple[ModuleType, States]] = {}  # digest -> what it has imported, and what that has read
 
 
 class OwnCodeError(InputError):
@@ -144,7 +145,9 @@ def own_module(text: str) -> ModuleType:
     if reference.digest not in _modules:
         with theirs(f"{reference.place} cannot be imported"), settings_kept():
             _modules[reference.digest] = _imported(_codes[reference.digest])
-    return _modules[reference.digest]
+    module, read = _modules[reference.digest]
+    note(read)
+    return module
 
 
 def own_object(text: str, name: str = "") -> Any:
@@ -291,11 +294,13 @@ def _is_installed(file: Path) -> bool:
     return bool({"site-packages", "dist-packages"} & {*file.parts}) or file.is_relative_to(sysconfig.get_path("stdlib"))
 
 
-def _imported(code: OwnCode) -> ModuleType:
-    """Imports code from the cache folder, where it is written first; what is installed, from where it is."""
+def _imported(code: OwnCode) -> tuple[ModuleType, States]:
+    """Imports code from the cache folder, where it is written first; what is installed, from where it is. Returns also
+    the files that the code has read meanwhile.
+    """
     name = code.module
     if _is_found_installed(name):
-        return importlib.import_module(name)
+        return importlib.import_module(name), {}
     folder = writable_cache_folder() / FOLDER / code.digest
     for path, text in code.files:
         place = folder / path
@@ -304,10 +309,10 @@ def _imported(code: OwnCode) -> ModuleType:
             with appearing_whole(place, synced=False) as partial:
                 partial.write_text(text, encoding="utf-8")
     tops = {Path(path).parts[0].removesuffix(".py") for path, _ in code.files}
-    with _set_aside(tops), _importing_from(str(folder)):
+    with _set_aside(tops), _importing_from(str(folder)), files_read() as read:
         module = importlib.import_module(name)
     sys.path.append(str(folder))  # last, for what it imports only when it is called
-    return module
+    return module, read
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from gan_core.data.facts import image_facts
 from gan_core.data.image_files import Request, own_is_kept, read_image_files
 from gan_core.data.own_data import collect_own
 from gan_core.data.published_images import ImageSplits
-from gan_core.files.own_code import OwnCodeError, pinned
+from gan_core.files.own_code import OwnCodeError, own_module, pinned
 
 BYTES = np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8), dtype=np.uint8)
 LABELS = np.arange(12) % 3
@@ -440,6 +440,18 @@ def test_pictures_that_are_opened_in_c_are_told_by_the_listing_of_their_folder(h
     first = own(name, here)
     (here / "data" / "03.png").write_bytes(bytes(100))
     assert own(name, here).digest != first.digest
+
+
+def test_what_their_file_reads_when_it_is_imported_counts(here):
+    (here / "my.py").write_text("import numpy as np\ntrain_set = np.load('a.npy')\n")
+    np.save("a.npy", BYTES)
+    name = pinned("structure.dataset", "my.py:train_set", None)
+    own_module(name)  # as its networks do, before the data are read
+    first = own(name, here)
+    np.save("a.npy", 255 - BYTES)
+    told = list[str]()
+    assert own(name, here, tell=told.append).digest == first.digest  # of what is imported in this process
+    assert told[0] == f"{here / 'a.npy'} has changed: my.py:train_set is read again"
 
 
 def test_an_error_in_their_file_has_their_traceback(here):
