@@ -181,8 +181,8 @@ class TrialTable:
         return found.iloc[0]
 
     def baseline(self) -> pd.Series | None:
-        """The row of the default values of the space: of trial 0 at its best rung, as in `trials`. In a population, only
-        rungs until it took over another trial's state count. None before it has a score.
+        """The row of the default values of the space: of trial 0 at its best rung, as in `trials`. In a population, its
+        rungs count until it took over another trial's state. None before it has a score.
         """
         rows = self._of_defaults.trials
         found = rows[(rows["trial"] == 0) & rows["score"].notna()]
@@ -190,7 +190,7 @@ class TrialTable:
 
     @cached_property
     def _of_defaults(self) -> Self:
-        """This table without what trial 0 did after it took over another trial's state."""
+        """The table without what trial 0 did after it took over another trial's state."""
         if "parent" not in self.frame.columns:
             return self
         own: Any = self.frame[(self.frame["trial"] == 0) & (self.frame["replicate"] == 0)]

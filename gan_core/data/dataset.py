@@ -123,9 +123,9 @@ def load_dataset(
     root: the folder that holds MNIST, Fashion-MNIST or CIFAR-10 as torchvision lays them out; other sets need none.
     image_size_pixels: the side to which images are resized; 0 keeps the size of the set. download: whether torchvision
     may fetch missing files. skip_corrupt: whether unreadable images of `images:` are left out, with a warning.
-    A reference to code of your own, `FILE.py:NAME`, may be without a digest here: it is looked up from the current folder,
-    and the data set's `name` has the digest. Raises InputError for an unknown name, for files that are missing, damaged or of another format, and for images that
-    do not fit into memory at this size.
+    A reference to code of your own, `FILE.py:NAME`, may be without a digest here: it is looked up from the current
+    folder, and the data set's `name` has the digest. Raises InputError for an unknown name, for files that are missing,
+    damaged or of another format, and for images that do not fit into memory at this size.
     """
     name = pinned("data set", name, None) if is_reference(name) else name
     request = Request(parse_dataset_name(name), root, image_size_pixels, download, skip_corrupt)

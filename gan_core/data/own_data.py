@@ -117,7 +117,8 @@ def _class_names(split: Any) -> Sequence[str]:
 def _collect(split: Any, collector: Collector, *, held_out: bool) -> None:
     """Puts one split into the collector."""
     noun = "held-out item" if held_out else "item"
-    items, total = _items(split, collector.what, noun)
+    items, count = _items(split, collector.what, noun)
+    total = len(collector) + count if count else 0  # of both splits, as far as they are known
     for place, given in enumerate(items):
         name = f"{collector.what}: {noun} {place}"
         image, label = _parts(given, name)

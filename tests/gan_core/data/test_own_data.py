@@ -213,6 +213,13 @@ def test_a_pair_of_splits_is_training_and_held_out(pair):
     assert len(collected(random_split(Items(TENSOR), [8, 4])).split()[1]) == 4
 
 
+def test_reading_tells_how_many_images_there_are_in_all(monkeypatch):
+    monkeypatch.setattr("gan_core.data.collected_images.TOLD_SECONDS", -1.0)
+    told: list[str] = []
+    collect_own((BYTES[:8], BYTES[8:]), None, Collector("my.py:data", Path(), 0, told.append))
+    assert told == [f"reading my.py:data: {n} of {8 if n <= 8 else 12} images" for n in range(1, 13)]
+
+
 def test_a_part_of_a_data_set_has_its_names_of_classes():
     named = Items(zip(TENSOR, LABELS, strict=True))
     named.classes = ["a", "b", "c"]  # pyright: ignore[reportAttributeAccessIssue]
