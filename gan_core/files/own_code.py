@@ -31,6 +31,7 @@ CLASSES = "gan_sweep_classes"  # the module of classes that are given in Python
 NO_MEMORY = ("allocate memory", "out of memory", "STATUS_ALLOC_FAILED")  # parts of messages of torch and CUDA
 _codes: dict[str, OwnCode] = {}  # digest -> what this process knows of
 _modules: dict[str, tuple[ModuleType, States]] = {}  # digest -> what it has imported, and what that has read
+_being_imported = set[str]()  # digests
 
 
 class OwnCodeError(InputError):
@@ -142,9 +143,15 @@ def own_module(text: str) -> ModuleType:
     reference = parse_reference("a reference", text)
     if reference.digest not in _codes:
         raise InputError(f"the code of {shown(text)} is not here; keep the 'code:' of the file that names it")
+    if reference.digest in _being_imported:
+        raise InputError("the file uses itself while it is imported; begin a sweep under if __name__ == '__main__':")
     if reference.digest not in _modules:
-        with theirs(f"{reference.place} cannot be imported"), settings_kept():
-            _modules[reference.digest] = _imported(_codes[reference.digest])
+        _being_imported.add(reference.digest)
+        try:
+            with theirs(f"{reference.place} cannot be imported"), settings_kept():
+                _modules[reference.digest] = _imported(_codes[reference.digest])
+        finally:
+            _being_imported.remove(reference.digest)
     module, read = _modules[reference.digest]
     note(read)
     return module
@@ -298,9 +305,8 @@ def _imported(code: OwnCode) -> tuple[ModuleType, States]:
     """Imports code from the cache folder, where it is written first; what is installed, from where it is. Returns also
     the files that the code has read meanwhile.
     """
-    name = code.module
-    if _is_found_installed(name):
-        return importlib.import_module(name), {}
+    if _is_found_installed(code.module):
+        return importlib.import_module(code.module), {}
     folder = writable_cache_folder() / FOLDER / code.digest
     for path, text in code.files:
         place = folder / path
@@ -310,7 +316,7 @@ def _imported(code: OwnCode) -> tuple[ModuleType, States]:
                 partial.write_text(text, encoding="utf-8")
     tops = {Path(path).parts[0].removesuffix(".py") for path, _ in code.files}
     with _set_aside(tops), _importing_from(str(folder)), files_read() as read:
-        module = importlib.import_module(name)
+        module = importlib.import_module(code.module)
     sys.path.append(str(folder))  # last, for what it imports only when it is called
     return module, read
 

@@ -83,6 +83,14 @@ def test_what_is_imported_only_when_it_is_called_is_found(tmp_path):
     assert own_object(pinned("structure.networks", "mine.py", tmp_path), "late")() == 6
 
 
+def test_a_file_that_uses_itself_while_it_is_imported_is_refused_in_one_line(tmp_path):
+    text = "from gan_core.files.own_code import own_module, pinned\nown_module(pinned('train', {!r}, None))\n"
+    (tmp_path / "mine.py").write_text(text.format(str(tmp_path / "mine.py")))
+    for _ in range(2):
+        with pytest.raises(InputError, match="uses itself while it is imported; begin a sweep under if __name__"):
+            own_module(pinned("train", "mine.py", tmp_path))
+
+
 def test_two_files_of_one_name_are_two_modules(tmp_path):
     found = []
     for number in (1, 2):
