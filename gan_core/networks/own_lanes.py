@@ -45,6 +45,11 @@ class Form:
     classes: int
     result: tuple[int, ...]
 
+    @property
+    def is_logit(self) -> bool:
+        """Whether it is D's."""
+        return self.result == (1,)
+
     def arguments(self, x: Tensor, calls: OwnCalls | None = None) -> tuple[Tensor, ...]:
         """Rows [N, ...], where there are labels with a one-hot class at the end of each -> the module's arguments.
         calls: is told of the labels.

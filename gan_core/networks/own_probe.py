@@ -18,7 +18,16 @@ from gan_core.files.own_code import theirs
 from gan_core.native.toolchain import tell
 from gan_core.networks.own_calls import OwnCalls, own_randomness
 from gan_core.networks.own_lanes import Form, OwnNetwork, Traits
-from gan_core.networks.own_traits import call_of, called, examined_traits, lanes_of, probed_rows, results, same
+from gan_core.networks.own_traits import (
+    call_of,
+    called,
+    examined_traits,
+    lanes_of,
+    probed_rows,
+    results,
+    same,
+    shown_rows,
+)
 
 LABEL_NAMES = ("y", "label", "labels", "c", "cls", "classes", "class_labels", "condition")
 PROBED_ROWS = 4
@@ -60,7 +69,7 @@ def examined(
         _check_gradients(name, network, rows)
         network = _standing_alone(name, network, rows)
         _tell_of_range(name, network, answer, rows)
-        last_sigmoid = _last_sigmoid(name, network, rows) if result == (1,) else None
+        last_sigmoid = _last_sigmoid(name, network, rows) if network.form.is_logit else None
         return examined_traits(network, rows, last_sigmoid)
 
 
@@ -85,7 +94,7 @@ def _check_answer(name: str, answer: Any, form: Form, rows: Tensor) -> None:
     """Raises InputError unless a module has returned finite numbers, as many as it is to return, on the CPU
     and of the type of the rows.
     """
-    is_logit, count = form.result == (1,), len(rows)
+    is_logit, count = form.is_logit, len(rows)
     wanted = "logits [N] or [N, 1]" if is_logit else f"samples [N, {', '.join(map(str, form.result))}]"
     if not isinstance(answer, Tensor):
         raise InputError(f"{name} must return {wanted}, got {type(answer).__name__}; return one tensor")
@@ -111,22 +120,20 @@ def _check_answer(name: str, answer: Any, form: Form, rows: Tensor) -> None:
 
 def _check_gradients(name: str, network: OwnNetwork, rows: Tensor) -> None:
     """Raises InputError where no gradient reaches the weights, or from a D its samples, from which G learns."""
-    weights = lanes_of(network, 0)
+    weights, is_logit = lanes_of(network, 0), network.form.is_logit
     leaves = [weights[weight].requires_grad_() for weight in network.shapes()]
-    x, is_logit = rows[None].clone().requires_grad_(), network.form.result == (1,)
-    answers = [
-        network.lane_by_lane(weights, x * 1, call_of(1)) for _ in range(1 + is_logit)
-    ]  # of real samples, of fakes
-    answer = torch.stack(answers)
-    wanted, found = [x, *leaves], [None]
+    x = shown_rows(network, rows[None])
+    passes = 1 + is_logit  # a step of D has one for real samples and one for fakes
+    answer = torch.stack([network.lane_by_lane(weights, x * 1, call_of(1)) for _ in range(passes)])
+    found = []
     if answer.requires_grad:
-        found = torch.autograd.grad(answer.sum(), wanted, allow_unused=True)
-    if all(gradient is None for gradient in found[1:]):
+        found = torch.autograd.grad(answer.sum(), [*leaves, *[x] * is_logit], allow_unused=True)
+    if all(gradient is None for gradient in found[: len(leaves)]):
         raise InputError(
             f"{name} cannot be trained: what it returns has no gradient with respect to its weights, as after "
             ".detach() or under torch.no_grad(); take these out"
         )
-    if is_logit and found[0] is None:
+    if is_logit and found[-1] is None:
         raise InputError(
             f"Generator cannot be trained: what {name} returns has no gradient with respect to its samples, as after "
             ".detach() or .data; take these out"

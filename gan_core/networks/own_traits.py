@@ -61,17 +61,22 @@ def lanes_of(network: OwnNetwork, *seeds: int) -> dict[str, Tensor]:
     return {name: torch.stack([torch.from_numpy(lane[name]) for lane in lanes]).float() for name in lanes[0]}
 
 
+def shown_rows(network: OwnNetwork, rows: Tensor) -> Tensor:
+    """Rows as a network is shown them in training: D's samples have gradients, from which G learns; latents do not."""
+    return rows.detach().clone().requires_grad_(network.form.is_logit)
+
+
 def results(network: OwnNetwork, weights: Weights, rows: Tensor, call: Call, way: Way | None = None) -> list[Tensor]:
     """All that comes of a pass over rows [L, N, ...] in training: what the module returns, its gradients with respect
-    to the rows and to the weights, those of a gradient penalty too if it is differentiated twice, and its buffers
+    to its input and weights, those of a gradient penalty too if it is differentiated twice, and its buffers
     afterwards. way: of the network; by default lane by lane. Raises what the module raises.
     """
     given = {name: tensor.detach().clone() for name, tensor in weights.items()}
-    leaves = {name: given[name].requires_grad_() for name in network.shapes()}
-    x = rows.detach().clone().requires_grad_()
+    wanted = [given[name].requires_grad_() for name in network.shapes()]
+    x = shown_rows(network, rows)
+    wanted = [x, *wanted] if x.requires_grad else wanted
     # A module may write into what it is given, which autograd refuses for a leaf.
     answer = (way or network.lane_by_lane)(given, x * 1, call)
-    wanted = [x, *leaves.values()]
     places = torch.arange(answer[0, 0].numel()).to(rows) + 4 * rows.flatten(2)[:, :, :1]
     factors = places.cos().view(answer.shape)  # others for each number, because sums of normalised ones are constant
     first = torch.autograd.grad((answer * factors).sum(), wanted, create_graph=network.twice, materialize_grads=True)
@@ -171,11 +176,11 @@ def call_of(lanes: int, masks: dict[int, Tensor] | None = None) -> Call:
 
 
 def _is_rowwise(network: OwnNetwork, rows: Tensor) -> bool:
-    """Whether a pass over a batch in training is one over each of its rows, and so are its gradients: nothing is drawn,
-    nothing moves, nothing is decided by values, and no row depends on another.
+    """Whether a D's pass over a batch in training is one over each of its rows, and so are its gradients: nothing is
+    drawn, nothing moves, nothing is decided by values, and no row depends on another.
     """
     traits = network.traits
-    if not traits.traced or traits.dropouts or traits.moved or len(rows) < 2:
+    if not network.form.is_logit or not traits.traced or traits.dropouts or traits.moved or len(rows) < 2:
         return False
     network = replace(network, twice=False)  # penalties are on batches that are not joined
     weights, parts = lanes_of(network, 0), (rows, *rows.split(len(rows) // 2))

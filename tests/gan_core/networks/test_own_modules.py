@@ -87,6 +87,7 @@ class Recurrent(nn.Module):
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         self.calls += self.training
+        z /= z.norm(dim=1, keepdim=True)  # which autograd allows because latents have no gradients
         return self.layer(z.unsqueeze_(1))[0][:, 0].view(-1, 1, 8, 8) * (self.calls / 20).clamp(max=1)
 
 
