@@ -94,7 +94,7 @@ def test_the_baseline_of_a_population_ends_where_trial_0_takes_over_another_stat
     after = ResultsTable.load(stored(tmp_path / "b", [*rows, row(0, 2, 1.0), row(1, 2, 5.0)]))
     baseline: Any = after.baseline()
     assert (baseline["trial"], baseline["rung"], baseline["score"]) == (0, 1, 7.0)
-    assert after.best()["trial"] == 0
+    assert after.trials["trial"].tolist()[0] == 0
     assert not after.is_baseline(after.best())
 
 
