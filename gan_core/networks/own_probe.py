@@ -16,12 +16,14 @@ from gan_core.config.input_error import InputError
 from gan_core.config.structure import StructureConfig
 from gan_core.files.own_code import theirs
 from gan_core.native.toolchain import tell
+from gan_core.networks.layers import Weights
 from gan_core.networks.own_calls import OwnCalls, own_randomness
 from gan_core.networks.own_lanes import Form, OwnNetwork, Traits
 from gan_core.networks.own_traits import (
     call_of,
     called,
     examined_traits,
+    first_lane,
     lanes_of,
     probed_rows,
     results,
@@ -66,11 +68,12 @@ def examined(
         network, answer = _called_in_a_form(networks, rows)
         _check_answer(name, answer, network.form, rows)
     with theirs(f"the gradients of {name} cannot be computed"):
-        _check_gradients(name, network, rows)
-        network = _standing_alone(name, network, rows)
+        lanes = lanes_of(network, 0, 1)
+        _check_gradients(name, network, first_lane(lanes), rows)
+        network = _standing_alone(name, network, first_lane(lanes), rows)
         _tell_of_range(name, network, answer, rows)
         last_sigmoid = _last_sigmoid(name, network, rows) if network.form.is_logit else None
-        return examined_traits(network, rows, last_sigmoid)
+        return examined_traits(network, lanes, rows, last_sigmoid)
 
 
 def _called_in_a_form(networks: list[OwnNetwork], rows: Tensor) -> tuple[OwnNetwork, Any]:
@@ -118,9 +121,9 @@ def _check_answer(name: str, answer: Any, form: Form, rows: Tensor) -> None:
         )
 
 
-def _check_gradients(name: str, network: OwnNetwork, rows: Tensor) -> None:
+def _check_gradients(name: str, network: OwnNetwork, initial: Weights, rows: Tensor) -> None:
     """Raises InputError where no gradient reaches the weights, or from a D its samples, from which G learns."""
-    weights, is_logit = lanes_of(network, 0), network.form.is_logit
+    weights, is_logit = {name: tensor.clone() for name, tensor in initial.items()}, network.form.is_logit
     leaves = [weights[weight].requires_grad_() for weight in network.shapes()]
     x = shown_rows(network, rows[None])
     passes = 1 + is_logit  # a step of D has one for real samples and one for fakes
@@ -140,19 +143,19 @@ def _check_gradients(name: str, network: OwnNetwork, rows: Tensor) -> None:
         )
 
 
-def _standing_alone(name: str, network: OwnNetwork, rows: Tensor) -> OwnNetwork:
+def _standing_alone(name: str, network: OwnNetwork, initial: Weights, rows: Tensor) -> OwnNetwork:
     """The network with a module that has not been called. Raises InputError where this one computes something else from
     the same weights: then the module that was called has kept something from earlier calls, or has read weights that
     it was not given.
     """
     with own_randomness(0):
         fresh = replace(network, module=network.make())
-    weights, source = lanes_of(network, 0), torch.Generator().manual_seed(0)
-    for weight, own in fresh.named().items():
-        if weight in fresh.shapes():
-            weights[weight] += MOVED * torch.rand(weights[weight].shape, generator=source)
-        if weight in weights:
-            own.data.copy_(weights[weight][0])
+    weights, source = dict(initial), torch.Generator().manual_seed(0)
+    own = fresh.named()
+    for weight in fresh.shapes():
+        weights[weight] = weights[weight] + MOVED * torch.rand(weights[weight].shape, generator=source)
+    for weight in (*fresh.shapes(), *fresh.buffers()):
+        own[weight].data.copy_(weights[weight][0])
     with own_randomness(0):
         before = results(network, weights, rows[None], call_of(1))
     with own_randomness(0):

@@ -56,9 +56,15 @@ def called(
 
 
 def lanes_of(network: OwnNetwork, *seeds: int) -> dict[str, Tensor]:
-    """The initial weights and buffers of lanes with these seeds, by name: [L, ...], float32."""
+    """The initial weights and all buffers of lanes with these seeds, by name: [L, ...], float32."""
+    network = replace(network, traits=Traits(moved=frozenset(network.named())))
     lanes = [network.keyed_initial(seed, Stream.GENERATOR_WEIGHTS) for seed in seeds]
     return {name: torch.stack([torch.from_numpy(lane[name]) for lane in lanes]).float() for name in lanes[0]}
+
+
+def first_lane(lanes: Weights) -> dict[str, Tensor]:
+    """The weights of one lane, [1, ...], of those of several."""
+    return {name: tensor[:1] for name, tensor in lanes.items()}
 
 
 def shown_rows(network: OwnNetwork, rows: Tensor) -> Tensor:
@@ -96,17 +102,18 @@ def same(one: list[Tensor], other: list[Tensor], close: float) -> bool:
     return all(torch.allclose(x, y, rtol=0.0, atol=close * largest, equal_nan=True) for x, y in pairs)
 
 
-def examined_traits(network: OwnNetwork, rows: Tensor, last_sigmoid: int | None) -> OwnNetwork:
-    """A network with all that can be found out about it by calling it with rows [N, ...]. Raises what the module
-    raises.
+def examined_traits(network: OwnNetwork, lanes: Weights, rows: Tensor, last_sigmoid: int | None) -> OwnNetwork:
+    """A network with all that can be found out about it by calling it with rows [N, ...] and the weights of two lanes.
+    Raises what the module raises.
     """
-    network = replace(network, traits=_traits(network, rows, last_sigmoid))
-    network = replace(network, traits=replace(network.traits, rowwise=_is_rowwise(network, rows)))
+    one = first_lane(lanes)
+    network = replace(network, traits=_traits(network, one, rows, last_sigmoid))
+    network = replace(network, traits=replace(network.traits, rowwise=_is_rowwise(network, one, rows)))
     if not network.traits.traced:
         return network
-    vmapped = _vmap_is_right(network, rows)
+    vmapped = _vmap_is_right(network, lanes, rows)
     with plain_calls():
-        plain = vmapped and _vmap_is_right(network, rows)
+        plain = vmapped and _vmap_is_right(network, lanes, rows)
     return replace(network, traits=replace(network.traits, vmapped=vmapped, plain=plain))
 
 
@@ -140,7 +147,7 @@ def _draws(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     return bool(given.get("dropout_p", True))
 
 
-def _traits(network: OwnNetwork, rows: Tensor, last_sigmoid: int | None) -> Traits:
+def _traits(network: OwnNetwork, weights: Weights, rows: Tensor, last_sigmoid: int | None) -> Traits:
     """What is seen in passes of one lane, and in the calculation of their gradients."""
     seen, calls = _Seen(), OwnCalls(lambda share, shape: torch.ones(shape))
     moved, spoils, dropouts = set[str](), False, list[int]()
@@ -164,7 +171,7 @@ def _traits(network: OwnNetwork, rows: Tensor, last_sigmoid: int | None) -> Trai
         moved=frozenset(moved),
         spoils=spoils,
     )
-    outside, weights = OwnCalls(), lanes_of(network, 0)
+    outside = OwnCalls()
     with seen, outside:
         results(replace(network, traits=traits), weights, rows[None], call_of(1))
     return replace(traits, traced=not (seen.random or seen.depends_on_values or calls.takes_out or outside.takes_out))
@@ -175,7 +182,7 @@ def call_of(lanes: int, masks: dict[int, Tensor] | None = None) -> Call:
     return Call([0.0] * lanes, training=True, seeds=range(lanes), masks={} if masks is None else masks)
 
 
-def _is_rowwise(network: OwnNetwork, rows: Tensor) -> bool:
+def _is_rowwise(network: OwnNetwork, weights: Weights, rows: Tensor) -> bool:
     """Whether a D's pass over a batch in training is one over each of its rows, and so are its gradients: nothing is
     drawn, nothing moves, nothing is decided by values, and no row depends on another.
     """
@@ -183,7 +190,7 @@ def _is_rowwise(network: OwnNetwork, rows: Tensor) -> bool:
     if not network.form.is_logit or not traits.traced or traits.dropouts or traits.moved or len(rows) < 2:
         return False
     network = replace(network, twice=False)  # penalties are on batches that are not joined
-    weights, parts = lanes_of(network, 0), (rows, *rows.split(len(rows) // 2))
+    parts = rows, *rows.split(len(rows) // 2)
     whole, *halves = (results(network, weights, part[None], call_of(1)) for part in parts)
     weighted = 2 + len(network.shapes())
     joined = [torch.cat(each, 1) for each in zip(*(half[:2] for half in halves), strict=True)]  # what each row has
@@ -191,9 +198,9 @@ def _is_rowwise(network: OwnNetwork, rows: Tensor) -> bool:
     return same(whole[:weighted], [*joined, *summed], CLOSE_FLOAT32)
 
 
-def _vmap_is_right(network: OwnNetwork, rows: Tensor) -> bool:
+def _vmap_is_right(network: OwnNetwork, lanes: Weights, rows: Tensor) -> bool:
     """Whether vmap over two lanes gives what each lane gives by itself, in float64."""
-    weights = {name: tensor.double() for name, tensor in lanes_of(network, 0, 1).items()}
+    weights = {name: tensor.double() for name, tensor in lanes.items()}
     rows, masks = torch.stack((rows, rows.flip(0))).double(), dict[int, Tensor]()
     try:
         with warnings.catch_warnings(action="ignore"):  # of vmap, where it has no rule for a call

@@ -125,7 +125,7 @@ class LaneArray:
         """
         if self._like.device.type == "cpu":
             self.programs.pace = Pace(1)
-        if not own.traced or not repeats(self.networks):
+        if self.programs.execution != "eager" and not (own.traced and repeats(self.networks)):
             self.programs.execution = "eager"  # what looks at values, or draws, is called as it stands
 
     @property

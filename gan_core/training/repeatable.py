@@ -11,6 +11,7 @@ from torch import Tensor
 from gan_core.execution.replay import Pool, Replay
 from gan_core.execution.trace import trace
 from gan_core.networks.build import Networks
+from gan_core.networks.layers import Weights
 from gan_core.networks.own_lanes import OwnNetwork
 from gan_core.networks.own_traits import CLOSE_FLOAT32, call_of, lanes_of, probed_rows, results, same
 
@@ -24,20 +25,20 @@ def repeats(networks: Networks) -> bool:
 
 
 def _repeats(network: OwnNetwork) -> bool:
-    masks, given = dict[int, Tensor](), [_given(network, seed) for seed in (0, 1)]
+    masks, lanes = dict[int, Tensor](), lanes_of(network, 0, 1)
 
     def function(tensors: dict[str, Tensor]) -> None:
         weights = {name.removeprefix(WEIGHT): t for name, t in tensors.items() if name.startswith(WEIGHT)}
         for place, tensor in enumerate(results(network, weights, tensors[ROWS], call_of(1, masks))):
             tensors.setdefault(f"{FOUND}{place}", tensor).copy_(tensor)
 
-    tensors = {name: tensor.clone() for name, tensor in given[0].items()}
+    tensors = _given(network, lanes, 0)
     function(tensors)  # which makes the tensors for what is found, and the masks of dropout
     try:
         replay = Replay(trace(function, tensors), tensors, Pool())
     except (RuntimeError, IndexError, TypeError, AttributeError):  # calls that no trace knows, which a step tells of
         return True
-    for name, tensor in given[1].items():
+    for name, tensor in _given(network, lanes, 1).items():
         tensors[name].copy_(tensor)
     replay()
     names = [name for name in tensors if name.startswith(FOUND)]
@@ -46,6 +47,7 @@ def _repeats(network: OwnNetwork) -> bool:
     return same([tensors[name] for name in names], repeated, CLOSE_FLOAT32)
 
 
-def _given(network: OwnNetwork, seed: int) -> dict[str, Tensor]:
-    weights = {f"{WEIGHT}{name}": tensor for name, tensor in lanes_of(network, seed).items()}
-    return {**weights, ROWS: probed_rows(network.form, 2, seed)[None]}
+def _given(network: OwnNetwork, lanes: Weights, lane: int) -> dict[str, Tensor]:
+    """The weights and the rows of one lane."""
+    weights = {f"{WEIGHT}{name}": tensor[lane : lane + 1].clone() for name, tensor in lanes.items()}
+    return {**weights, ROWS: probed_rows(network.form, 2, lane)[None]}

@@ -69,6 +69,18 @@ class MinibatchDeviation(nn.Module):
         return torch.cat((x, x.std(0).mean().expand(len(x), 1, *x.shape[2:])), 1)
 
 
+class Constants(nn.Module):
+    """Random numbers that no trial has for itself: in a buffer that is no part of the state, and in no buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.randn(4, 4), persistent=False)
+        self.scale = torch.rand(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale.to(x) + cast(Tensor, self.shift)
+
+
 class Counter(nn.Module):
     """State in an attribute: each call counts."""
 
@@ -140,6 +152,7 @@ JUDGES: dict[str, Callable[[], nn.Module]] = {
     "older spectral norm": lambda: Judge(older_spectral_norm(nn.Conv2d(4, 4, 3, 1, 1))),
     "weight norm": lambda: Judge(weight_norm(nn.Conv2d(4, 4, 3, 1, 1))),
     "dropout": lambda: Judge(nn.Dropout(0.3), nn.Dropout2d(0.4), nn.AlphaDropout(0.2)),
+    "constants": lambda: Judge(Constants()),
     "item": lambda: Judge(Itemised()),
     "noise": lambda: Judge(Noise()),
 }
@@ -163,7 +176,7 @@ def test_lanes_are_vmapped_where_that_gives_their_own_gradients(name: str):
     assert traits.dropouts == (3 if name == "dropout" else 0)
 
 
-TOGETHER = ("plain", "group norm", "layer norm", "grouped", "attention", "upsampling", "weight norm")
+TOGETHER = ("plain", "group norm", "layer norm", "grouped", "attention", "upsampling", "weight norm", "constants")
 
 
 @pytest.mark.parametrize("name", JUDGES)
