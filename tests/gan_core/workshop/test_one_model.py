@@ -509,7 +509,8 @@ def family(name: str) -> GanConfig:
 def killed(request, digits, tmp_path_factory) -> Path:
     """A folder for each architecture that is tested, whose training was killed by SIGKILL at a random moment."""
     home = tmp_path_factory.mktemp("killed")
-    chosen = {item.callspec.params["name"] for item in request.session.items if "killed" in item.fixturenames}
+    mine = [item for item in request.session.items if item.path == request.path and "killed" in item.fixturenames]
+    chosen = {item.callspec.params["name"] for item in mine}
     job = {
         "home": str(home),
         "seed": 11,
